@@ -1,0 +1,133 @@
+"""Install unlearnkit into the virtual environment that runs this file.
+
+    .venv/bin/python .ci/install.py EXTRA...
+
+Torch comes first and alone, because the newest build that pip finds by itself on Linux brings
+gigabytes of CUDA packages. In this order: what the user asks for in $TORCH, a torch that is
+already there, the public CPU wheel index where it answers, pip's own sources at our pin.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PINS = ROOT / "binder" / "constraints.txt"
+# binder/constraints.txt with the torch that is really there, so that pip never replaces it.
+ACTUAL_PINS = Path(sys.prefix) / "constraints.txt"
+ASKED = Path(sys.prefix) / "torch-asked-for"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+PROBE_SECONDS = 5
+GPU_PACKAGE = re.compile(r"(nvidia|cuda|triton)([-_]|$)", re.IGNORECASE)
+
+
+def main(extras: list[str]) -> None:
+    """Install torch, then unlearnkit with `extras`, and check that no CUDA package came along."""
+    asked = os.environ.get("TORCH", "").strip()
+    install_torch(asked)
+    pins = [line for line in PINS.read_text().splitlines() if not line.startswith("torch==")]
+    ACTUAL_PINS.write_text("\n".join([*pins, f"torch=={version('torch')}", ""]))
+    print(f"unlearnkit[{','.join(extras)}]: installing (a few minutes the first time)", flush=True)
+    pip("-c", str(ACTUAL_PINS), "-e", f"{ROOT}[{','.join(extras)}]")
+    if not (asked or ASKED.exists()):
+        names = {dist.metadata["Name"] or "" for dist in importlib.metadata.distributions()}
+        refuse_gpu_packages(sorted(names))
+
+
+def install_torch(asked: str) -> None:
+    """Leave one torch in the environment; see the module docstring for which."""
+    found = version("torch")
+    if asked and (not ASKED.exists() or ASKED.read_text() != asked):
+        print(f"torch: installing {asked!r}, as TORCH says", flush=True)
+        if found:
+            subprocess.run([sys.executable, "-m", "pip", "uninstall", "-qq", "-y", "torch"])
+        pip(*shlex.split(asked))
+        ASKED.write_text(asked)
+    elif found:
+        print(f"torch: keeping {found}", flush=True)
+    else:
+        pin = next(line for line in PINS.read_text().splitlines() if line.startswith("torch=="))
+        install_cpu_torch(pin)
+
+
+def install_cpu_torch(pin: str) -> None:
+    """Install `pin` without its dependencies, and refuse it if these are CUDA packages."""
+    print(f"torch: looking for {CPU_INDEX}", flush=True)
+    found = cpu_index_answers() and pip(
+        *("--no-deps", "--index-url", CPU_INDEX, "--retries", "1", "--timeout", "30", pin),
+        must=False,
+    )
+    if not found:
+        print(f"torch: not there, so {pin} comes from pip's own sources", flush=True)
+        pip("--no-deps", pin)
+    # Requirements for other platforms ("; platform_system == 'Windows'") do not count. pip's
+    # copy of `packaging` is there before anything else is installed.
+    from pip._vendor.packaging.requirements import Requirement
+
+    needs = [Requirement(text) for text in importlib.metadata.requires("torch") or []]
+    environment = {"extra": ""}
+    here = [need.name for need in needs if not need.marker or need.marker.evaluate(environment)]
+    try:
+        refuse_gpu_packages(here)
+    except SystemExit:
+        # Kept, it would pass for a torch that the user wants at the next try.
+        subprocess.run([sys.executable, "-m", "pip", "uninstall", "-qq", "-y", "torch"])
+        raise
+
+
+def cpu_index_answers() -> bool:
+    """Ask once, in a process of its own: a socket's time-out does not cover a slow resolver."""
+    code = f"import urllib.request as r; r.urlopen('{CPU_INDEX}/torch/', timeout={PROBE_SECONDS})"
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, timeout=PROBE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return probe.returncode == 0
+
+
+def refuse_gpu_packages(names: list[str]) -> None:
+    """Stop if `names` holds a CUDA package."""
+    found = [name for name in names if GPU_PACKAGE.match(name)]
+    if found:
+        sys.exit(
+            f"torch {version('torch')} brings CUDA packages ({', '.join(found)}); expected the CPU "
+            f"build. Make {CPU_INDEX} reachable, or say which torch you want, for example\n"
+            f'  make lab TORCH="torch --index-url {CPU_INDEX}"\n'
+            "and TORCH=torch for pip's default build, CUDA included. An environment that holds "
+            "them already: `make clean` first."
+        )
+
+
+def version(name: str) -> str | None:
+    """Return the installed version of `name`, or None."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def pip(*arguments: str, must: bool = True) -> bool:
+    """Run `pip install`; its errors are shown, its progress and warnings are not.
+
+    Return whether it worked; if it `must` and does not, stop.
+    """
+    command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    command += ["--progress-bar", "off", *arguments]
+    environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}
+    worked = subprocess.run(command, env=environment).returncode == 0
+    if must and not worked:
+        sys.exit(f"This failed: {shlex.join(command)}")
+    importlib.invalidate_caches()
+    return worked
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

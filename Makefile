@@ -1,0 +1,81 @@
+# make lab     open the quickstart in JupyterLab     (BROWSER=none PORT=8899 for headless use)
+# make test    everything: lint, types, doctests, unit tests, notebooks, browser tests
+# make quick   lint, types and the quick tests
+# make format  let ruff rewrite what it can
+# make clean   remove the virtual environment and caches
+#
+# TORCH=... chooses a torch other than the CPU build, for example
+#   make lab TORCH="torch --index-url https://download.pytorch.org/whl/cu128"
+
+PYTHON ?= python3
+PORT ?= 8888
+NOTEBOOK ?= 01-quickstart.ipynb
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+export TORCH
+
+.PHONY: help lab test quick lint format clean again
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+# Local only. Root needs Jupyter's consent; BROWSER=none just prints the address. Below WARN Jupyter
+# prints the address too, between thirty lines about its extensions.
+lab: .venv/installed-lab
+	$(BIN)/jupyter lab --ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/$(NOTEBOOK) \
+	    --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) --ServerApp.log_level=WARN \
+	    $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(filter none,$(BROWSER)),--no-browser)
+
+test: system lint .venv/installed-test
+	$(BIN)/python -m pytest -m "" --nbmake unlearnkit tests notebooks $(PYTEST_ARGS)
+
+quick: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict unlearnkit
+
+format: .venv/installed-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: system
+system:
+	@bash .ci/system.sh
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# One stamp an extra. With TORCH=... the installer always looks, and does nothing if it has it.
+STAMP_NEEDS := pyproject.toml binder/constraints.txt .ci/install.py $(if $(strip $(TORCH)),again)
+
+# The settings switch off Lab's question about news and its look for updates: nothing leaves the
+# machine unasked.
+LAB_SETTINGS := .venv/share/jupyter/lab/settings
+define LAB_OVERRIDES
+{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
+endef
+
+.venv/installed-lab: $(STAMP_NEEDS) | $(BIN)/python
+	@$(BIN)/python .ci/install.py lab
+	@mkdir -p $(LAB_SETTINGS)
+	@echo '$(LAB_OVERRIDES)' > $(LAB_SETTINGS)/overrides.json
+	@touch $@
+
+.venv/installed-test: $(STAMP_NEEDS) | $(BIN)/python
+	@$(BIN)/python .ci/install.py lab test
+	@touch $@
+
+again:
+
+# Debian ships venv's pip apart from Python.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "unlearnkit needs Python 3.11 or newer; PYTHON=/path/to/python chooses one."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { [ "$$(id -u)" = 0 ] && \
+	    apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-venv; } || \
+	    { echo "Python's venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
