@@ -1,0 +1,112 @@
+"""The partition: which shard and slice an example belongs to. Made once, never moved.
+
+Revoking an example empties its slot; it moves no bound and no other example. That is what keeps a
+retraining coupled to the original run, and what lets a plan change only where it must.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int, UInt8
+
+from unlearnkit.datasets import Examples
+from unlearnkit.seeding import digest, numpy_generator
+from unlearnkit.spec import TrainSpec
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Partition:
+    """Shard and slice of every training example.
+
+    Attributes:
+        ids: the examples, ascending.
+        shard: 0-based shard of each.
+        slice_: 1-based slice of each, so that slice r joins at stage r.
+        digests: a 16-byte content digest of each, computed once.
+    """
+
+    ids: Int[np.ndarray, " example"]
+    shard: Int[np.ndarray, " example"]
+    slice_: Int[np.ndarray, " example"]
+    digests: UInt8[np.ndarray, "example 16"]
+
+    def __repr__(self) -> str:
+        return (
+            f"Partition({len(self.ids)} examples, {self.num_shards} shards x "
+            f"{self.num_slices} slices)"
+        )
+
+    @cached_property
+    def num_shards(self) -> int:
+        """S."""
+        return int(self.shard.max()) + 1
+
+    @cached_property
+    def num_slices(self) -> int:
+        """R."""
+        return int(self.slice_.max())
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of who is where; contents of examples do not enter."""
+        return digest(*(a.astype("<i8").tobytes() for a in (self.ids, self.shard, self.slice_)))
+
+    @cached_property
+    def _rows_by_shard(self) -> tuple[np.ndarray, ...]:
+        order = np.argsort(self.shard, kind="stable")
+        bounds = np.searchsorted(self.shard[order], np.arange(self.num_shards + 1))
+        return tuple(order[a:b] for a, b in pairwise(bounds))
+
+    def shard_rows(self, shard: int) -> Int[np.ndarray, " row"]:
+        """Rows (positions in ``ids``) of one shard, ascending by id."""
+        return self._rows_by_shard[shard]
+
+    def rows(self, ids: Int[np.ndarray, " request"]) -> Int[np.ndarray, " request"]:
+        """Positions of training ids; ids that are not in the training part are left out."""
+        at = np.searchsorted(self.ids, ids)
+        at_clipped = np.minimum(at, len(self.ids) - 1)
+        found: np.ndarray = at_clipped[self.ids[at_clipped] == ids]
+        return found
+
+    def sizes(self, alive: Bool[np.ndarray, " example"]) -> Int[np.ndarray, "shard slice"]:
+        """Living examples of every shard and slice (slice r in column r - 1)."""
+        flat = self.shard.astype(np.int64) * self.num_slices + (self.slice_ - 1)
+        counts = np.bincount(flat[alive], minlength=self.num_shards * self.num_slices)
+        return counts.reshape(self.num_shards, self.num_slices)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an example: id, shard, slice."""
+        return pd.DataFrame({"id": self.ids, "shard": self.shard, "slice": self.slice_})
+
+
+def make_partition(examples: Examples, spec: TrainSpec) -> Partition:
+    """Deal the examples into shards and slices by a permutation keyed by the seed.
+
+    Shard sizes differ by at most one, and so do slice sizes within a shard.
+
+    Raises:
+        ValueError: there are too few examples for so many shards and slices.
+    """
+    count = len(examples)
+    smallest = count // spec.num_shards
+    if smallest < 1:
+        raise ValueError(
+            f"num_shards={spec.num_shards} for {count} examples leaves shards empty; "
+            f"use at most {count}."
+        )
+    if smallest < spec.num_slices:
+        raise ValueError(
+            f"num_slices={spec.num_slices} leaves shard {spec.num_shards - 1} ({smallest} "
+            f"examples) with empty slices; use at most {smallest}, or fewer shards."
+        )
+    order = numpy_generator(spec.seed, "partition").permutation(count)
+    shard = np.empty(count, np.int32)
+    slice_ = np.empty(count, np.int32)
+    for s, rows in enumerate(np.array_split(order, spec.num_shards)):
+        shard[rows] = s
+        for r, part in enumerate(np.array_split(rows, spec.num_slices), start=1):
+            slice_[part] = r
+    return Partition(np.asarray(examples.ids), shard, slice_, examples.digests)

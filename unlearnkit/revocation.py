@@ -1,0 +1,189 @@
+"""Revocations: which examples are to be forgotten, and which remain.
+
+A request names ids. Requests accumulate; :class:`Revocations` is their frozen log, and the forget
+and retain sets are derived from it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from unlearnkit.datasets import Dataset, Examples
+from unlearnkit.seeding import numpy_generator
+
+Ids = Int[np.ndarray, " request"]
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Ids to forget, checked: ascending, unique, known and not revoked before.
+
+    Attributes:
+        ids: what is left to forget; may be empty.
+        notes: one sentence on each thing that was ignored.
+    """
+
+    ids: Ids
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Revocations:
+    """All completed requests, oldest first."""
+
+    requests: tuple[Int[np.ndarray, " _"], ...] = ()  # each of a length of its own
+
+    @cached_property
+    def ids(self) -> Ids:
+        """Every revoked id, ascending."""
+        return np.unique(np.concatenate([np.empty(0, np.int64), *self.requests]))
+
+    def with_request(self, ids: Ids) -> "Revocations":
+        """The log with one more request."""
+        return Revocations((*self.requests, np.asarray(ids, np.int64)))
+
+    def retained(self, examples: Examples) -> Bool[np.ndarray, " example"]:
+        """Which of these examples are not revoked."""
+        return ~np.isin(examples.ids, self.ids, assume_unique=True)
+
+
+def check_request(
+    ids: int | Iterable[int] | np.ndarray, dataset: Dataset, revocations: Revocations
+) -> Request:
+    """Check a request before any work starts.
+
+    Ids may be of training or of probe examples. Ids that repeat or were revoked before are ignored
+    with a note.
+
+    Raises:
+        TypeError: an id is not a whole number.
+        KeyError: ids that the dataset does not have, or that belong to its test part.
+        ValueError: no training example would remain.
+    """
+    given = _as_ids(ids)
+    unique, counts = np.unique(given, return_counts=True)
+    known = np.concatenate([dataset.train.ids, dataset.probe.ids])
+    unknown = unique[~np.isin(unique, known)]
+    if len(unknown):
+        tested = np.isin(unknown, dataset.test.ids)
+        if tested.any():
+            raise KeyError(
+                f"{name_ids(unknown[tested])} of {dataset.name} in the test part, "
+                "which no model was trained on; revoke training or probe examples."
+            )
+        raise KeyError(
+            f"{name_ids(unknown)} not in {dataset.name}; training ids run from "
+            f"{dataset.train.ids[0]} to {dataset.train.ids[-1]} ({len(dataset.train)} examples)."
+        )
+    notes = []
+    if (counts > 1).any():
+        notes.append(f"{name_ids(unique[counts > 1])} listed more than once; counted once.")
+    before = np.isin(unique, revocations.ids)
+    if before.any():
+        notes.append(f"{name_ids(unique[before])} revoked before; ignored.")
+    fresh = unique[~before]
+    left = revocations.retained(dataset.train) & ~np.isin(dataset.train.ids, fresh)
+    if len(fresh) and not left.any():
+        raise ValueError(
+            f"the request revokes all {len(dataset.train)} training examples, so no model is "
+            "left to unlearn; keep at least one, or delete the store."
+        )
+    if not len(fresh):
+        notes.append("The request is empty: there is nothing to forget.")
+    return Request(fresh, tuple(notes))
+
+
+def select(
+    dataset: Dataset,
+    revocations: Revocations = Revocations(),
+    *,
+    label: int | str | None = None,
+    count: int | None = None,
+    share: float | None = None,
+    seed: int = 0,
+) -> Ids:
+    """Choose training examples that are not yet revoked: by class, at random, or both.
+
+    Args:
+        dataset: where to choose from.
+        revocations: what is gone already.
+        label: only examples of this class, by number or by name.
+        count: so many at random; all if neither ``count`` nor ``share`` is given.
+        share: this part at random, from 0 to 1.
+        seed: of the choice.
+
+    Raises:
+        KeyError: there is no such class.
+        ValueError: ``count`` or ``share`` is out of range, or both are given.
+    """
+    keep = revocations.retained(dataset.train)
+    if label is not None:
+        keep &= dataset.train.labels.numpy() == _class_number(dataset, label)
+    candidates: Ids = dataset.train.ids[keep]
+    if label is None and count is None and share is None:
+        raise ValueError("nothing selected: give label=, count= or share=")
+    if count is not None and share is not None:
+        raise ValueError(f"count={count} and share={share} were both given; give one of them")
+    if share is not None:
+        if not 0 <= share <= 1:
+            raise ValueError(f"share={share} is out of range; give a number from 0 to 1")
+        count = round(share * len(candidates))
+    if count is None:
+        return candidates
+    if isinstance(count, bool) or not isinstance(count, int | np.integer):
+        raise TypeError(f"count={count!r} is not a whole number")
+    if not 0 <= count <= len(candidates):
+        raise ValueError(
+            f"count={count} is out of range; {len(candidates)} examples are left to choose from"
+        )
+    generator = numpy_generator(seed, "select", len(revocations.ids))
+    chosen: Ids = np.sort(generator.choice(candidates, count, replace=False))
+    return chosen
+
+
+def _class_number(dataset: Dataset, label: int | str) -> int:
+    if isinstance(label, str):
+        if label not in dataset.class_names:
+            known = ", ".join(map(repr, dataset.class_names))
+            raise KeyError(f"class {label!r} is not in {dataset.name}; it has {known}")
+        return dataset.class_names.index(label)
+    if not 0 <= label < dataset.num_classes:
+        raise KeyError(
+            f"class {label} is not in {dataset.name}; classes run from 0 to "
+            f"{dataset.num_classes - 1}"
+        )
+    return int(label)
+
+
+def _as_ids(ids: int | Iterable[int] | np.ndarray) -> Ids:
+    if isinstance(ids, str | bytes):
+        raise TypeError(f"ids={ids!r} is text; give whole numbers such as [3, 141, 592]")
+    items = [ids] if isinstance(ids, int | np.integer) else ids
+    array = np.asarray(items if isinstance(items, Sequence | np.ndarray) else list(items))
+    if array.size == 0:
+        return np.empty(0, np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(
+            f"ids of kind {array.dtype} were given; give whole numbers such as [3, 141, 592] "
+            "(for a mask, use numpy.flatnonzero)"
+        )
+    return array.reshape(-1).astype(np.int64)
+
+
+def name_ids(ids: Sequence[int] | np.ndarray, most: int = 5) -> str:
+    """Name a few ids in words, with the verb: ``"ids 3, 7 are"``.
+
+    >>> name_ids([3]), name_ids([1, 2, 3], most=2)
+    ('id 3 is', 'ids 1, 2 and 1 more are')
+    """
+    shown = ", ".join(str(int(i)) for i in ids[:most])
+    if len(ids) == 1:
+        return f"id {shown} is"
+    more = f" and {len(ids) - most} more" if len(ids) > most else ""
+    return f"ids {shown}{more} are"

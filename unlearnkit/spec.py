@@ -1,0 +1,132 @@
+"""The training specification: every number that shapes the bits of a run, in one frozen value."""
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from unlearnkit.losses import CrossEntropy, Loss, as_loss
+from unlearnkit.seeding import digest
+
+EPOCH_RULES = ("sisa", "full", "equal_work")
+OPTIMIZERS = ("sgd", "adam", "adamw")
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """How the ensemble is trained.
+
+    Attributes:
+        num_shards: S, disjoint parts of the data with one constituent model each.
+        num_slices: R, parts of a shard that are added one after the other; a checkpoint each.
+        epochs: E, the training effort of a shard (see ``epoch_rule``).
+        epoch_rule: epochs of stage r = 1..R. ``"sisa"``: 2E/(R+1) each (Bourtoule et al. 2021,
+            section V), so that slicing costs no more example gradients than E epochs on the whole
+            shard; ``"full"``: E each; ``"equal_work"``: proportional to 1/r, the total as in
+            ``"sisa"``. Rounded cumulatively, at least 1 each: see :meth:`stage_epochs`.
+        batch_size: slots of a batch; a revoked example leaves its slot empty.
+        optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
+        learning_rate: constant over the run.
+        momentum: of SGD; ignored by the others.
+        weight_decay: lambda of an L2 penalty (lambda/2) ||w||^2; decoupled for AdamW.
+        loss: a :class:`~unlearnkit.losses.Loss` or the name of one.
+        seed: of the partition, the initial weights, the orders and the dropout masks.
+        num_threads: compute threads of torch during training. Bits depend on it; one is fastest
+            for small models.
+    """
+
+    num_shards: int = 5
+    num_slices: int = 3
+    epochs: int = 20
+    epoch_rule: str = "sisa"
+    batch_size: int = 64
+    optimizer: str = "sgd"
+    learning_rate: float = 0.003
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    loss: Loss = CrossEntropy()
+    seed: int = 0
+    num_threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Check every field at the door."""
+        object.__setattr__(self, "loss", as_loss(self.loss))
+        for name in ("num_shards", "num_slices", "epochs", "batch_size", "num_threads"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(
+                    f"{name}={value!r} is a {type(value).__name__}; give a whole number"
+                )
+            if value < 1:
+                raise ValueError(f"{name}={value} is below 1; give at least 1")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise TypeError(f"seed={self.seed!r} is not a whole number; give an integer such as 0")
+        _check_choice("epoch_rule", self.epoch_rule, EPOCH_RULES)
+        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        _check_range("learning_rate", self.learning_rate, 0, math.inf, "above 0", open_low=True)
+        _check_range("momentum", self.momentum, 0, 1, "from 0 up to, not including, 1")
+        _check_range("weight_decay", self.weight_decay, 0, math.inf, "0 or more")
+
+    def stage_epochs(self) -> tuple[int, ...]:
+        """Epochs of stages 1..R: whole numbers, at least 1 each.
+
+        Real-valued shares are rounded cumulatively, so that their sum is off by less than one.
+
+        >>> TrainSpec(num_slices=3, epochs=20).stage_epochs()
+        (10, 10, 10)
+        >>> TrainSpec(num_slices=5, epochs=20).stage_epochs()
+        (7, 6, 7, 7, 6)
+        >>> TrainSpec(num_slices=3, epochs=20, epoch_rule="equal_work").stage_epochs()
+        (20, 10, 7)
+        """
+        slices, epochs = self.num_slices, self.epochs
+        if self.epoch_rule == "full":
+            shares = [float(epochs)] * slices
+        elif self.epoch_rule == "sisa":
+            shares = [2 * epochs / (slices + 1)] * slices
+        else:  # e_r * r constant, so that every stage costs the same: E in units of the shard / R
+            shares = [epochs / r for r in range(1, slices + 1)]
+        result, total, given = [], 0.0, 0
+        for share in shares:
+            total += share
+            stage = max(1, math.floor(total + 0.5) - given)
+            given += stage
+            result.append(stage)
+        return tuple(result)
+
+    def tail_epochs(self) -> tuple[int, ...]:
+        """Epochs before the end of stage R at which weights are kept: largest first.
+
+        Training resets the optimizer there, so that a replay from a tail with a fresh optimizer
+        does what training did.
+
+        >>> TrainSpec(num_slices=3, epochs=20).tail_epochs()
+        (4, 1)
+        >>> TrainSpec(num_slices=1, epochs=1).tail_epochs()
+        (1,)
+        """
+        last = self.stage_epochs()[-1]
+        return tuple(sorted({min(4, last), 1}, reverse=True))
+
+    def with_(self, **changes: Any) -> "TrainSpec":
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+    @property
+    def digest(self) -> str:
+        """A digest of every field; two specs with one digest train alike."""
+        return digest(*(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self)))
+
+
+def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name}={value!r} is not known; use one of {', '.join(map(repr, known))}")
+
+
+def _check_range(
+    name: str, value: object, low: float, high: float, words: str, *, open_low: bool = False
+) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}; give a number {words}")
+    inside = (low < value if open_low else low <= value) and value < high
+    if not inside:  # also NaN
+        raise ValueError(f"{name}={value} is out of range; give a number {words}")
