@@ -1,0 +1,144 @@
+"""The ensemble: one constituent a shard, and how their outputs become one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unlearnkit.losses import Loss
+from unlearnkit.models import Architecture, State
+from unlearnkit.plan import Plan
+from unlearnkit.store import Store
+
+CHUNK = 4096  # examples a forward pass; bounds memory, changes no definition
+
+Aggregation = Callable[[Float[Tensor, "constituent batch class"]], Float[Tensor, "batch class"]]
+
+
+def mean_probability(
+    probabilities: Float[Tensor, "constituent batch class"],
+) -> Float[Tensor, "batch class"]:
+    """The mean over the constituents.
+
+    >>> mean_probability(torch.tensor([[[1.0, 0.0]], [[0.5, 0.5]]]))
+    tensor([[0.7500, 0.2500]])
+    """
+    return probabilities.mean(0)
+
+
+def majority_vote(
+    probabilities: Float[Tensor, "constituent batch class"],
+) -> Float[Tensor, "batch class"]:
+    """The share of constituents that predict each class (Bourtoule et al. 2021, section IV).
+
+    >>> majority_vote(torch.tensor([[[0.9, 0.1]], [[0.4, 0.6]], [[0.2, 0.8]], [[0.3, 0.7]]]))
+    tensor([[0.2500, 0.7500]])
+    """
+    num_classes = probabilities.shape[-1]
+    votes = torch.nn.functional.one_hot(probabilities.argmax(-1), num_classes)
+    return votes.to(probabilities.dtype).mean(0)
+
+
+AGGREGATIONS: dict[str, Aggregation] = {
+    "mean-probability": mean_probability,
+    "majority-vote": majority_vote,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Constituent:
+    """The model of one shard.
+
+    Attributes:
+        shard: 0-based.
+        state: parameters and buffers.
+        debt: ids that were removed approximately only; empty if the constituent is exact.
+    """
+
+    shard: int
+    state: State
+    debt: Int[np.ndarray, " debt"]
+
+    @property
+    def exact(self) -> bool:
+        """Whether these are the parameters of training from scratch on the retain set."""
+        return len(self.debt) == 0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ensemble:
+    """Constituents of the shards that have examples left, and how they are aggregated."""
+
+    architecture: Architecture
+    loss: Loss
+    constituents: tuple[Constituent, ...]
+    aggregation: str = "mean-probability"
+
+    def __post_init__(self) -> None:
+        """Check the name of the aggregation."""
+        if self.aggregation not in AGGREGATIONS:
+            raise KeyError(f"aggregation={self.aggregation!r}; known are {', '.join(AGGREGATIONS)}")
+
+    def __repr__(self) -> str:
+        exact = sum(constituent.exact for constituent in self.constituents)
+        return f"Ensemble({len(self.constituents)} constituents, {exact} exact)"
+
+    @cached_property
+    def by_shard(self) -> dict[int, Constituent]:
+        """Constituents by shard."""
+        return {constituent.shard: constituent for constituent in self.constituents}
+
+    def constituent_probabilities(
+        self, inputs: Float[Tensor, "batch ..."]
+    ) -> Float[Tensor, "constituent batch class"]:
+        """What each constituent gives, in evaluation mode."""
+        return torch.stack(
+            [
+                state_probabilities(self.architecture, self.loss, constituent.state, inputs)
+                for constituent in self.constituents
+            ]
+        )
+
+    def probabilities(self, inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch class"]:
+        """What the ensemble gives."""
+        return AGGREGATIONS[self.aggregation](self.constituent_probabilities(inputs))
+
+    def predict(self, inputs: Float[Tensor, "batch ..."]) -> Int[Tensor, " batch"]:
+        """The most probable class."""
+        return self.probabilities(inputs).argmax(1)
+
+
+def state_probabilities(
+    architecture: Architecture, loss: Loss, state: State, inputs: Float[Tensor, "batch ..."]
+) -> Float[Tensor, "batch class"]:
+    """What one model gives for these inputs, in evaluation mode."""
+    module = architecture.module(state)
+    with torch.no_grad():
+        parts = [loss.probabilities(module(chunk)) for chunk in inputs.split(CHUNK)]
+    return torch.cat(parts) if parts else torch.empty(0, architecture.num_outputs)
+
+
+def assemble(plan: Plan, store: Store, aggregation: str = "mean-probability") -> Ensemble:
+    """The current ensemble: exact constituents where they are present, else approximate ones.
+
+    Raises:
+        LookupError: a shard has neither.
+    """
+    constituents = []
+    for shard in range(plan.num_shards):
+        if not plan.alive(shard):
+            continue
+        key = plan.final_key(shard)
+        approximation = store.approximation(key)
+        if key in store:
+            constituents.append(Constituent(shard, store.get(key).state, np.empty(0, np.int64)))
+        elif approximation is not None:
+            state = approximation.checkpoints[plan.spec.num_slices].state
+            constituents.append(Constituent(shard, state, approximation.debt))
+        else:
+            raise LookupError(f"shard {shard} has no model yet; train first: session.train()")
+    return Ensemble(plan.architecture, plan.spec.loss, tuple(constituents), aggregation)

@@ -1,0 +1,1 @@
+"""Training kernels: the inner loop over batches, one file per way of running it."""

@@ -1,0 +1,266 @@
+"""The plan: a chain of content-addressed stages for every shard.
+
+``key(s, 0) = H(spec, seed, s, model, kernel, environment)`` and ``key(s, r) = H(key(s, r-1), e_r,
+original ids of slice r, retained ids of slice r with their content digests)``. Revoking an example
+of slice b changes the keys r >= b of its shard and no others. What is missing from a store is what
+has to be trained: training, training from scratch and exact unlearning are the same thing with
+different stores and retain sets.
+"""
+
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Int
+
+from unlearnkit.datasets import Examples
+from unlearnkit.models import Architecture
+from unlearnkit.partition import Partition, make_partition
+from unlearnkit.seeding import digest
+from unlearnkit.spec import TrainSpec
+
+LOOP_KERNEL = "loop-1"
+
+
+class HasKeys(Protocol):
+    """A store, as far as a plan needs to know it."""
+
+    def __contains__(self, key: object) -> bool:
+        """Whether a clean checkpoint of this key is there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What bits depend on besides the data and the spec; two runs are compared within one."""
+
+    torch: str
+    numpy: str
+    cpu: str
+    num_threads: int
+    device: str
+    kernel: str
+    settings: str
+
+    @property
+    def digest(self) -> str:
+        """A digest of every field."""
+        return digest(
+            self.torch,
+            self.numpy,
+            self.cpu,
+            self.num_threads,
+            self.device,
+            self.kernel,
+            self.settings,
+        )
+
+
+def environment(spec: TrainSpec) -> Environment:
+    """The environment of this process."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    cpu = f"{platform.machine()} {capability}"
+    settings = f"{torch.get_default_dtype()}, matmul {torch.get_float32_matmul_precision()}"
+    # numpy keeps the streams of its permutations within a release series only.
+    series = ".".join(np.__version__.split(".")[:2])
+    return Environment(
+        str(torch.__version__), series, cpu, spec.num_threads, "cpu", LOOP_KERNEL, settings
+    )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Training of one shard on its slices 1..index.
+
+    Attributes:
+        shard: 0-based.
+        index: r, 1-based.
+        epochs: e_r.
+        key: names the checkpoint that the stage ends with.
+        parent: names the checkpoint that it starts from (``key(s, 0)``: the initial weights).
+        visits: example gradients: e_r times the living examples of slices 1..r.
+        steps: optimizer steps, if no batch has lost all its examples.
+    """
+
+    shard: int
+    index: int
+    epochs: int
+    key: str
+    parent: str
+    visits: int
+    steps: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan:
+    """What it takes to train the ensemble on the retain set.
+
+    Attributes:
+        spec: how to train.
+        architecture: what to train.
+        examples: the training part.
+        partition: shard and slice of every example.
+        retained: which examples are not revoked.
+        environment: where.
+        chains: for each shard its stages 1..R.
+    """
+
+    spec: TrainSpec
+    architecture: Architecture
+    examples: Examples
+    partition: Partition
+    retained: Bool[np.ndarray, " example"]
+    environment: Environment
+    chains: tuple[tuple[Stage, ...], ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan({self.partition.num_shards} shards x {self.partition.num_slices} slices, "
+            f"{int(self.retained.sum())} examples, {self.total_visits:,} visits)"
+        )
+
+    @property
+    def num_shards(self) -> int:
+        """S."""
+        return len(self.chains)
+
+    @property
+    def stages(self) -> Iterator[Stage]:
+        """All stages, shard by shard."""
+        return (stage for chain in self.chains for stage in chain)
+
+    @property
+    def total_visits(self) -> int:
+        """Example gradients of training everything from scratch."""
+        return sum(stage.visits for stage in self.stages)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Keys of all stages."""
+        return frozenset(stage.key for stage in self.stages)
+
+    def alive(self, shard: int) -> bool:
+        """Whether the shard has an example left; if not, its constituent leaves the vote."""
+        return self.chains[shard][-1].visits > 0
+
+    def final_key(self, shard: int) -> str:
+        """Key of the shard's last stage."""
+        return self.chains[shard][-1].key
+
+    def missing(self, store: HasKeys, shards: Iterable[int] | None = None) -> tuple[Stage, ...]:
+        """Stages that the store lacks; none for a shard without examples."""
+        chosen = range(self.num_shards) if shards is None else sorted(set(shards))
+        return tuple(
+            stage
+            for s in chosen
+            if self.alive(s)
+            for stage in self.chains[s]
+            if stage.key not in store
+        )
+
+    def pool(self, shard: int, stage: int) -> Int[np.ndarray, " slot"]:
+        """Rows of slices 1..stage as they were partitioned, revoked or not, ascending."""
+        rows = self.partition.shard_rows(shard)
+        pool: np.ndarray = rows[self.partition.slice_[rows] <= stage]
+        return pool
+
+    def without(self, ids: Iterable[int] | np.ndarray) -> "Plan":
+        """The plan once these ids are revoked; only the chains of their shards are made anew."""
+        rows = self.partition.rows(np.asarray(list(ids), np.int64))
+        retained = self.retained.copy()
+        retained[rows] = False
+        changed = replace(self, retained=retained)
+        hit = set(np.unique(self.partition.shard[rows]).tolist())
+        chains = tuple(
+            _chain(changed, s) if s in hit else chain for s, chain in enumerate(self.chains)
+        )
+        return replace(changed, chains=chains)
+
+    def shards_of(self, ids: np.ndarray) -> tuple[int, ...]:
+        """Shards that hold any of these ids."""
+        return tuple(np.unique(self.partition.shard[self.partition.rows(ids)]).tolist())
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a stage."""
+        columns = ("shard", "index", "epochs", "visits", "steps", "key")
+        return pd.DataFrame(
+            [[getattr(stage, column) for column in columns] for stage in self.stages],
+            columns=["shard", "stage", *columns[2:]],
+        )
+
+
+def make_plan(
+    examples: Examples,
+    architecture: Architecture,
+    spec: TrainSpec,
+    *,
+    partition: Partition | None = None,
+    revoked: Iterable[int] | np.ndarray = (),
+) -> Plan:
+    """Plan the training of an ensemble.
+
+    Args:
+        examples: the training part, revoked examples included; their content is not read.
+        architecture: of every constituent.
+        spec: how to train.
+        partition: as made before; a new one by default.
+        revoked: ids to leave out.
+
+    Raises:
+        ValueError: the partition is not of these examples or not of this spec.
+    """
+    partition = make_partition(examples, spec) if partition is None else partition
+    _check_partition(partition, examples, spec)
+    retained = np.ones(len(examples), bool)
+    retained[partition.rows(np.asarray(list(revoked), np.int64))] = False
+    plan = Plan(spec, architecture, examples, partition, retained, environment(spec), ())
+    return replace(plan, chains=tuple(_chain(plan, s) for s in range(partition.num_shards)))
+
+
+def _check_partition(partition: Partition, examples: Examples, spec: TrainSpec) -> None:
+    if not np.array_equal(partition.ids, examples.ids):
+        raise ValueError(
+            f"the partition's {len(partition.ids)} ids and the {len(examples)} ids of the training "
+            "part differ; make the partition of this very part."
+        )
+    found = (partition.num_shards, partition.num_slices)
+    if found != (spec.num_shards, spec.num_slices):
+        raise ValueError(
+            f"the partition has {found[0]} shards x {found[1]} slices, the spec {spec.num_shards} x "
+            f"{spec.num_slices}; give the spec num_shards={found[0]} and num_slices={found[1]}."
+        )
+
+
+def _chain(plan: Plan, shard: int) -> tuple[Stage, ...]:
+    """Stages of one shard with their chained keys."""
+    spec, partition = plan.spec, plan.partition
+    key = digest(
+        "stage-0",
+        spec.digest,
+        spec.seed,
+        shard,
+        plan.architecture.digest,
+        plan.environment.kernel,
+        plan.environment.digest,
+    )
+    rows = partition.shard_rows(shard)
+    slices = partition.slice_[rows]
+    stages, slots, living = [], 0, 0
+    for r, epochs in enumerate(spec.stage_epochs(), start=1):
+        members = rows[slices == r]
+        kept = members[plan.retained[members]]
+        parent, slots, living = key, slots + len(members), living + len(kept)
+        key = digest(
+            parent,
+            epochs,
+            partition.ids[members].tobytes(),
+            partition.ids[kept].tobytes(),
+            partition.digests[kept].tobytes(),
+        )
+        steps = epochs * -(-slots // spec.batch_size) if living else 0
+        stages.append(Stage(shard, r, epochs, key, parent, epochs * living, steps))
+    return tuple(stages)
