@@ -1,0 +1,82 @@
+"""What the approximate branch leaves of the gap to training from scratch, beside doing nothing.
+
+    python tests/benchmarks/gap.py [--quick]
+
+For digits and 10,000 examples of Fashion-MNIST at the default specs, a tenth of the training
+examples is revoked at random, several times over. Each request is unlearned once with every shard
+approximate and once with every shard exact, in turn, from the same trained session; both times are
+of that same run. Prints a table and writes it to ``gap.json`` beside this file.
+"""
+
+import argparse
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+import unlearnkit as uk
+
+
+def measure(data: uk.Dataset, model: str, share: float, repeats: int) -> dict[str, object]:
+    """Medians over the repeats for one model."""
+    session = uk.Session(data, model=model)
+    session.train()
+    rows = []
+    for seed in range(repeats):
+        approximate, exact = session.fork(), session.fork()
+        for fork in (approximate, exact):
+            fork.revoke(share=share, seed=seed)
+        seconds = {"approximate": approximate.unlearn(0).seconds, "exact": exact.unlearn(1).seconds}
+        comparison, check = approximate.compare(), exact.compare()
+        if not check.bit_identical:
+            raise SystemExit(f"{data.name} {model}: the exact branch is not bit-identical")
+        accuracy = comparison.accuracies.loc["unlearned"] - comparison.accuracies.loc["scratch"]
+        rows.append(
+            {
+                "KL": comparison.output_kl["unlearned"],
+                "KL, doing nothing": comparison.output_kl["original"],
+                "MIA gap": abs(comparison.membership_gap.value),
+                "MIA gap, doing nothing": abs(comparison.original_membership_gap.value),
+                "|test accuracy gap|": abs(float(accuracy["test"])),
+                "|forget accuracy gap|": abs(float(accuracy["forget"])),
+                "speed over exact": seconds["exact"] / seconds["approximate"],
+            }
+        )
+    medians = pd.DataFrame(rows).median()
+    name = {"data": data.name, "examples": len(data.train), "model": model, "share": share}
+    removed = 1 - medians["KL"] / medians["KL, doing nothing"]
+    accuracy = session.accuracy()["test"]
+    return {**name, "test accuracy": accuracy, **medians.to_dict(), "gap removed": removed}
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="digits only, one request a model")
+    quick = parser.parse_args().quick
+    sets = [uk.load("digits")]
+    if not quick:
+        sets.append(uk.load("fashion-mnist", num_examples=10_000))
+    rows = [
+        measure(data, model, 0.1, 1 if quick else 5)
+        for data in sets
+        for model in ("logistic", "mlp", "cnn")
+    ]
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False, float_format="{:.4g}".format))
+    record = {
+        "command": "python tests/benchmarks/gap.py",
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "torch": str(torch.__version__),
+        "rows": rows,
+    }
+    if not quick:
+        Path(__file__).with_name("gap.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""The approximate branch: modify the parameters directly, then amend them cheaply.
+
+A method and an amend are frozen callables behind the Protocols of
+:mod:`unlearnkit.approximate.protocol`; dropdowns and contract tests read the two dicts here.
+"""
+
+from unlearnkit.approximate.protocol import (
+    Amend,
+    Amended,
+    Members,
+    Method,
+    Modified,
+    OnStep,
+    ShardState,
+)
+from unlearnkit.approximate.replay import NoAmend, Replay
+from unlearnkit.approximate.staged import StagedInfluence
+
+METHODS: dict[str, Method] = {
+    "staged-influence": StagedInfluence(),
+    "last-layer-influence": StagedInfluence(scope="head"),
+}
+AMENDS: dict[str, Amend] = {
+    "replay": Replay(),
+    "none": NoAmend(),
+}
+
+__all__ = [
+    "AMENDS",
+    "METHODS",
+    "Amend",
+    "Amended",
+    "Members",
+    "Method",
+    "Modified",
+    "NoAmend",
+    "OnStep",
+    "Replay",
+    "ShardState",
+    "StagedInfluence",
+]

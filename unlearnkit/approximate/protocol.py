@@ -1,0 +1,151 @@
+"""What a method and an amend get and give."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unlearnkit.plan import Plan, Stage
+from unlearnkit.store import Checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """Some examples of one shard.
+
+    Attributes:
+        rows: positions in the partition, ascending.
+        slices: 1-based slice of each.
+    """
+
+    rows: Int[np.ndarray, " member"]
+    slices: Int[np.ndarray, " member"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def until(self, stage: int) -> "Members":
+        """Those that take part in this stage."""
+        keep = self.slices <= stage
+        return Members(self.rows[keep], self.slices[keep])
+
+    def sample(self, count: int, generator: np.random.Generator) -> "Members":
+        """At most ``count`` of them, chosen without replacement."""
+        if len(self) <= count:
+            return self
+        keep = np.sort(generator.choice(len(self), count, replace=False))
+        return Members(self.rows[keep], self.slices[keep])
+
+
+@dataclass(frozen=True, eq=False)
+class ShardState:
+    """A shard as it stands when a round begins.
+
+    Attributes:
+        plan: of the retain set after the round.
+        shard: 0-based.
+        checkpoints: of stages 1..R as stored, clean or left by earlier approximate rounds.
+    """
+
+    plan: Plan
+    shard: int
+    checkpoints: dict[int, Checkpoint]
+
+    @property
+    def chain(self) -> tuple[Stage, ...]:
+        """The shard's stages."""
+        return self.plan.chains[self.shard]
+
+    def data(self, members: Members) -> tuple[Float[Tensor, "member ..."], Tensor]:
+        """Inputs and targets of some members."""
+        return self.plan.examples[self.plan.partition.ids[members.rows]]
+
+
+@dataclass(frozen=True, eq=False)
+class Modified:
+    """A shard after its parameters were modified.
+
+    Attributes:
+        checkpoints: corrected, from the first affected stage to R, tails included.
+        correction_norm: L2 norm of the correction of the last stage's parameters.
+        visits: large-batch example gradients computed; a curvature product counts as one each.
+    """
+
+    checkpoints: dict[int, Checkpoint]
+    correction_norm: float
+    visits: int
+
+
+@dataclass(frozen=True, eq=False)
+class Amended:
+    """A shard after the amend.
+
+    Attributes:
+        checkpoint: of stage R, to be used from now on.
+        epochs: replayed.
+        visits: example gradients of training steps computed.
+        steps: optimizer steps done.
+    """
+
+    checkpoint: Checkpoint
+    epochs: int = 0
+    visits: int = 0
+    steps: int = 0
+
+
+OnStep = Callable[[str], None]
+
+
+class Method(Protocol):
+    """Modifies the parameters of a shard directly, towards those without the forget set."""
+
+    def __call__(
+        self,
+        state: ShardState,
+        forget: Members,
+        retain: Members,
+        *,
+        generator: np.random.Generator,
+        on_progress: OnStep,
+    ) -> Modified:
+        """Correct every stored checkpoint that the forget set shaped.
+
+        Args:
+            state: the shard when the round begins; not changed.
+            forget: what this round forgets.
+            retain: what the shard keeps.
+            generator: for subsampling.
+            on_progress: gets a short sentence before each stage; may raise to stop.
+        """
+        ...
+
+    def visits(self, plan: Plan, shard: int, forget: Members) -> int:
+        """Large-batch visits that a call will take at most; the clock's unit."""
+        ...
+
+    def unsuitable(self, plan: Plan) -> str:
+        """Why the method is not on offer for this plan, in a sentence; empty if it is."""
+        ...
+
+
+class Amend(Protocol):
+    """Brings a modified shard closer to training from scratch, cheaply."""
+
+    def __call__(
+        self,
+        state: ShardState,
+        modified: Modified,
+        retain: Members,
+        *,
+        generator: np.random.Generator,
+        on_progress: OnStep,
+    ) -> Amended:
+        """The checkpoint of stage R after the amend."""
+        ...
+
+    def epochs(self, plan: Plan) -> int:
+        """Epochs of the last stage that a call will run."""
+        ...

@@ -1,0 +1,249 @@
+"""Staged influence: the first-order difference of two coupled trainings, stage by stage.
+
+Training with and without the forget set A in the same slots are two runs of one recursion. Their
+difference D obeys, to first order and in training time t, dD/dt = c(t) - (G(t) + lambda I) D. One
+implicit Euler segment over each stretch between two resets of the optimizer gives
+
+    (I/h + G + lambda I) D = c + D_before / h,        D = 0 before the first affected stage,
+
+with h the effective time of the stretch, c = (k/n)(mean forget gradient - mean retain gradient)
+over the stage's pool, and G the Gauss-Newton matrix on m retained examples, all at the checkpoint
+that ends the stretch, as stored when the round begins. With one slice this is the influence step of
+Koh and Liang (2017) with damping 1/h, derived and not tuned. (Ours; compare the unrolled
+differentiation of Bae et al. 2024.)
+
+Stage R is cut at its tails, since training resets the optimizer there: the correction is carried
+from the start of the stage to each tail in turn.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardState
+from unlearnkit.curvature import (
+    Product,
+    conjugate_gradients,
+    effective_time,
+    flatten,
+    gauss_newton,
+    head_names,
+    mean_gradient,
+    trainable_names,
+    unflatten,
+)
+from unlearnkit.models import State, batch_statistics_layers, get_state
+from unlearnkit.plan import Plan
+from unlearnkit.store import Checkpoint
+
+SCOPES = ("all", "head")
+
+
+@dataclass(frozen=True)
+class StagedInfluence:
+    """Correct the checkpoints of every affected stage by an implicit Euler step of the difference.
+
+    Attributes:
+        scope: ``"all"`` parameters, or only the ``"head"`` (the last linear layer): the choice for
+            convolutional networks, whose body is far from linear in its parameters.
+        iterations: of conjugate gradients, at most, for each stretch.
+        tolerance: relative residual at which they stop.
+        curvature_share: examples for G as a part of the shard; between ``curvature_min`` and
+            ``curvature_max`` of them.
+        curvature_min: see there.
+        curvature_max: see there.
+        centre_max: retained examples for the mean retain gradient, at most.
+    """
+
+    scope: str = "all"
+    iterations: int = 8
+    tolerance: float = 0.03
+    curvature_share: float = 0.125
+    curvature_min: int = 128
+    curvature_max: int = 512
+    centre_max: int = 1024
+
+    def __post_init__(self) -> None:
+        """Check the scope."""
+        if self.scope not in SCOPES:
+            raise ValueError(f"scope={self.scope!r} is not known; use 'all' or 'head'")
+
+    def unsuitable(self, plan: Plan) -> str:
+        """Refuse optimizers whose difference equation this is not."""
+        if plan.spec.optimizer != "sgd":
+            return (
+                f"staged influence holds for SGD, and this ensemble was trained with "
+                f"{plan.spec.optimizer}, so it is retrained exactly"
+            )
+        return ""
+
+    def visits(self, plan: Plan, shard: int, forget: Members) -> int:
+        """Gradients of the forget and centre sets, and all curvature products."""
+        rows = plan.partition.shard_rows(shard)
+        retained = int(plan.retained[rows].sum())
+        curvature = min(self._curvature_size(len(rows)), retained)
+        centre = min(self.centre_max, retained)
+        stages = plan.spec.num_slices - int(forget.slices.min()) + len(plan.spec.tail_epochs())
+        return stages * (len(forget) + centre + curvature * (1 + self.iterations))
+
+    def __call__(
+        self,
+        state: ShardState,
+        forget: Members,
+        retain: Members,
+        *,
+        generator: np.random.Generator,
+        on_progress: OnStep,
+    ) -> Modified:
+        """See :class:`~unlearnkit.approximate.protocol.Method`."""
+        plan, spec = state.plan, state.plan.spec
+        module = plan.architecture.module()
+        names = trainable_names(module) if self.scope == "all" else head_names(module)
+        first, last = int(forget.slices.min()), spec.num_slices
+        run = _Round(self, state, module, names, forget, retain, generator)
+        corrected: dict[int, Checkpoint] = {}
+        for r in range(first, last):
+            on_progress(f"shard {state.shard}: correcting the checkpoint of stage {r}")
+            stage, checkpoint = state.chain[r - 1], state.checkpoints[r]
+            run.advance(r, checkpoint.state, stage.epochs)
+            corrected[r] = Checkpoint(stage.key, state.shard, r, run.apply(checkpoint.state, r), {})
+        on_progress(f"shard {state.shard}: correcting the end of stage {last}")
+        checkpoint, epochs = state.checkpoints[last], state.chain[-1].epochs
+        tails: dict[int, State] = {}
+        at = 0
+        for q, tail in sorted(checkpoint.tails.items(), reverse=True):
+            run.advance(last, tail, epochs - q - at)
+            tails[q], at = run.apply(tail, last), epochs - q
+        # The last tail's correction is carried to the end as it is; an amend replays from a tail.
+        end = run.apply(checkpoint.state, last)
+        corrected[last] = Checkpoint(state.chain[-1].key, state.shard, last, end, tails)
+        return Modified(corrected, float(run.correction.norm()), run.visits)
+
+    def _curvature_size(self, shard_size: int) -> int:
+        wanted = int(self.curvature_share * shard_size)
+        return min(max(wanted, self.curvature_min), self.curvature_max)
+
+
+class _Round:
+    """The running correction D of one round, and what it took."""
+
+    def __init__(
+        self,
+        method: StagedInfluence,
+        state: ShardState,
+        module: nn.Module,
+        names: tuple[str, ...],
+        forget: Members,
+        retain: Members,
+        generator: np.random.Generator,
+    ) -> None:
+        self.method, self.state, self.module, self.names = method, state, module, names
+        self.forget, self.retain, self.generator = forget, retain, generator
+        self.correction = torch.zeros(sum(get_state(module)[n].numel() for n in names))
+        self.visits = 0
+
+    def advance(self, stage: int, at: State, epochs: int) -> None:
+        """One implicit Euler segment over so many epochs of a stage, ending in the state ``at``."""
+        spec = self.state.plan.spec
+        steps_an_epoch = self.state.chain[stage - 1].steps // self.state.chain[stage - 1].epochs
+        h = effective_time(spec.learning_rate, spec.momentum, epochs * steps_an_epoch)
+        forget, retain = self.forget.until(stage), self.retain.until(stage)
+        if h == 0 or not len(retain):
+            return
+        difference = self._gradient_difference(at, forget, retain)
+        size = self.method._curvature_size(len(self.forget) + len(self.retain))
+        inputs, _ = self.state.data(retain.sample(size, self.generator))
+        self.correction, products = implicit_euler(
+            gauss_newton(self.module, at, self.names, inputs, spec.loss),
+            difference,
+            self.correction,
+            h,
+            spec.weight_decay,
+            iterations=self.method.iterations,
+            tolerance=self.method.tolerance,
+        )
+        self.visits += len(inputs) * (1 + products)
+
+    def _gradient_difference(
+        self, at: State, forget: Members, retain: Members
+    ) -> Float[Tensor, " parameter"]:
+        """The forcing c = (k/n)(mean forget gradient - mean retain gradient), n = k + retained."""
+        loss = self.state.plan.spec.loss
+        centre = retain.sample(self.method.centre_max, self.generator)
+        g_forget, g_retain = (
+            mean_gradient(self.module, at, self.names, *self.state.data(members), loss)
+            for members in (forget, centre)
+        )
+        self.visits += len(forget) + len(centre)
+        return (len(forget) / (len(forget) + len(retain))) * (g_forget - g_retain)
+
+    def apply(self, at: State, stage: int) -> State:
+        """The state with the correction added; batch statistics are measured anew."""
+        moved = flatten(at, self.names) + self.correction
+        parts = unflatten(moved, at, self.names)
+        state = {name: parts.get(name, tensor).clone() for name, tensor in at.items()}
+        if not self.state.plan.architecture.has_batch_statistics:
+            return state
+        return recompute_buffers(self.module, state, self.state.data(self.retain.until(stage))[0])
+
+
+def implicit_euler(
+    gauss_newton_product: Product,
+    difference: Float[Tensor, " parameter"],
+    before: Float[Tensor, " parameter"],
+    h: float,
+    weight_decay: float,
+    *,
+    iterations: int,
+    tolerance: float,
+) -> tuple[Float[Tensor, " parameter"], int]:
+    """Solve (I/h + G + lambda I) D = c + D_before / h by conjugate gradients.
+
+    Args:
+        gauss_newton_product: v -> G v.
+        difference: c.
+        before: D at the start of the segment.
+        h: effective time of the segment; infinity drops the I/h terms.
+        weight_decay: lambda.
+        iterations: at most.
+        tolerance: relative residual.
+
+    Returns:
+        D at the end of the segment, and the number of products computed.
+    """
+    damping = 1 / h + weight_decay
+    solution = conjugate_gradients(
+        lambda v: gauss_newton_product(v) + damping * v,
+        difference + before / h,
+        iterations=iterations,
+        tolerance=tolerance,
+    )
+    return solution.x, solution.iterations
+
+
+def recompute_buffers(
+    module: nn.Module, state: State, inputs: Float[Tensor, "member ..."], chunk: int = 256
+) -> State:
+    """The state with its running statistics averaged over batches of these inputs alone.
+
+    Statistics that were gathered while the forget set took part would carry its trace.
+    """
+    module.load_state_dict(state)
+    layers = batch_statistics_layers(module)
+    momenta = [layer.momentum for layer in layers]
+    module.eval()
+    for layer in layers:
+        layer.reset_running_stats()  # type: ignore[operator]
+        layer.momentum = None  # type: ignore[assignment]  # None: the plain average of all batches
+        layer.train()
+    with torch.no_grad():
+        for part in inputs.split(chunk):
+            if len(part) > 1:
+                module(part)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    module.eval()
+    return get_state(module)

@@ -1,0 +1,204 @@
+"""The boundary: which shards are retrained exactly and which are modified approximately.
+
+The paper (Li, Yu, Wang et al. 2024) switches on an estimated retraining workload; only its abstract
+is public to us, and the rules here are our own.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import pandas as pd
+
+from unlearnkit.workload import ShardWork, Workload
+
+EXACT, APPROXIMATE, LEAVE = "exact", "approximate", "leave"
+UNITS = ("visits", "seconds")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What each way would cost for one shard.
+
+    Attributes:
+        shard: 0-based.
+        exact_seconds: predicted; None before anything was timed.
+        approximate_seconds: predicted; None before anything was timed.
+        forced: why approximation is not on offer, in a sentence; empty if it is.
+    """
+
+    shard: int
+    exact_seconds: float | None
+    approximate_seconds: float | None
+    forced: str = ""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of every hit shard, and of training everything from scratch."""
+
+    shards: tuple[Cost, ...]
+    scratch_seconds: float | None
+
+    def of(self, shard: int) -> Cost:
+        """The cost of one shard."""
+        return next(cost for cost in self.shards if cost.shard == shard)
+
+
+@dataclass(frozen=True)
+class Route:
+    """What happens to one shard, and why.
+
+    Attributes:
+        shard: 0-based.
+        kind: ``"exact"``, ``"approximate"``, or ``"leave"`` for a shard that lost all examples.
+        visits: of exact retraining, whether chosen or not.
+        share: the same as a part of from scratch, in the unit of the boundary.
+        seconds: predicted for the way chosen.
+        reason: in a sentence.
+    """
+
+    shard: int
+    kind: str
+    visits: int
+    share: float
+    seconds: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A route for every shard that the request hits, cheapest first."""
+
+    routes: tuple[Route, ...]
+    boundary: str
+
+    @property
+    def exact(self) -> tuple[int, ...]:
+        """Shards to retrain exactly."""
+        return tuple(sorted(route.shard for route in self.routes if route.kind == EXACT))
+
+    @property
+    def approximate(self) -> tuple[int, ...]:
+        """Shards to modify approximately."""
+        return tuple(sorted(route.shard for route in self.routes if route.kind == APPROXIMATE))
+
+    @property
+    def exact_visits(self) -> int:
+        """Example gradients of the exact part."""
+        return sum(route.visits for route in self.routes if route.kind == EXACT)
+
+    @property
+    def seconds(self) -> float | None:
+        """Predicted for all routes together; None before anything was timed."""
+        seconds = [route.seconds for route in self.routes]
+        return None if None in seconds else float(sum(s for s in seconds if s is not None))
+
+    def __repr__(self) -> str:
+        return (
+            f"Decision({len(self.exact)} shards exact, {len(self.approximate)} approximate, "
+            f"by {self.boundary})"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a route."""
+        columns = list(Route.__annotations__)
+        return pd.DataFrame([vars(route) for route in self.routes], columns=columns)
+
+    def _repr_html_(self) -> str:
+        formatters = {"share": "{:.1%}".format}
+        with pd.option_context("display.max_colwidth", None):
+            table = self.to_frame().to_html(index=False, formatters=formatters, na_rep="-")
+        return f"<p>{self!r}</p>{table}"
+
+
+class Boundary(Protocol):
+    """Chooses a route for every shard that a request hits."""
+
+    def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
+        """A route and a sentence of reason per shard. Has no side effects.
+
+        Args:
+            workload: of the request, debt included.
+            costs: predicted seconds of both ways.
+            debts: ids that each shard has removed approximately so far.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FixedBoundary:
+    """Retrain the cheapest shards exactly while their sum stays within a share of from scratch.
+
+    The hit shards are ordered by ascending workload W_s; they go exact while the running sum is at
+    most ``max_share`` of training the whole ensemble from scratch on the retain set; the rest go
+    approximate. (Our rule.)
+
+    Attributes:
+        max_share: tau, from 0 (always approximate) to 1 (always exact).
+        whole: decide for all shards together instead: all exact if their sum is within, else all
+            approximate. The abstract of the paper speaks of one workload for a request.
+        unit: measure shares in ``"visits"`` or in predicted ``"seconds"``.
+    """
+
+    max_share: float = 0.25
+    whole: bool = False
+    unit: str = "visits"
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        share = self.max_share
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise TypeError(f"max_share={share!r} is not a number; give one from 0 to 1")
+        if not 0 <= share <= 1:
+            raise ValueError(
+                f"max_share={share} is out of range; give a share of training from scratch, from "
+                "0 (always approximate) to 1 (always exact)."
+            )
+        if self.unit not in UNITS:
+            raise ValueError(f"unit={self.unit!r} is not known; use 'visits' or 'seconds'")
+
+    def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
+        """Walk up the shards until the budget is spent.
+
+        Raises:
+            LookupError: ``unit="seconds"`` before anything was timed.
+        """
+        routes: list[Route] = []
+        spent = 0.0
+        total = sum(self._share(work, workload, costs) for work in workload.shards)
+        order = sorted(workload.shards, key=lambda w: (self._share(w, workload, costs), w.shard))
+        for work in order:
+            share, cost = self._share(work, workload, costs), costs.of(work.shard)
+            running = total if self.whole else spent + share
+            if not work.retained:
+                kind, reason = LEAVE, "all its examples are revoked, so it leaves the vote"
+            elif cost.forced:
+                kind, reason = EXACT, cost.forced
+                spent += share
+            elif running <= self.max_share + 1e-12 or self.max_share == 1:
+                kind = EXACT
+                what = "all hit shards together cost" if self.whole else "with it the exact part is"
+                reason = f"{what} {running:.1%} of from scratch, within {self.max_share:.1%}"
+                spent += share
+            else:
+                kind = APPROXIMATE
+                what = "all hit shards together" if self.whole else "the exact part with it"
+                reason = (
+                    f"{what} would cost {running:.1%} of from scratch, over {self.max_share:.1%}"
+                )
+            seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
+            routes.append(Route(work.shard, kind, work.visits, share, seconds[kind], reason))
+        return Decision(tuple(routes), repr(self))
+
+    def _share(self, work: ShardWork, workload: Workload, costs: Costs) -> float:
+        if self.unit == "visits":
+            return workload.share_of(work.visits)
+        seconds, scratch = costs.of(work.shard).exact_seconds, costs.scratch_seconds
+        if seconds is None or not scratch:
+            raise LookupError(
+                "unit='seconds' needs a timed training in this session; use unit='visits'"
+            )
+        return seconds / scratch
+
+
+BOUNDARIES: dict[str, type[FixedBoundary]] = {"fixed": FixedBoundary}

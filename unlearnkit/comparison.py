@@ -1,0 +1,281 @@
+"""The comparison: original, unlearned and from-scratch models side by side.
+
+All three start from the same keyed initial weights and see the same slots, so parameters can be
+compared number by number. Scratch is trained here, in a throw-away store, by the function that
+trains everything.
+"""
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unlearnkit.attacks import Attack, membership_auc, membership_gap
+from unlearnkit.curvature import flatten, trainable_names
+from unlearnkit.datasets import Dataset
+from unlearnkit.ensemble import Constituent, Ensemble, assemble
+from unlearnkit.metrics import Measure, accuracy, churn, output_kl, tug_of_war
+from unlearnkit.plan import Plan
+from unlearnkit.progress import OnProgress, silent
+from unlearnkit.seeding import state_bytes
+from unlearnkit.store import Checkpoint, MemoryStore, Store
+from unlearnkit.training import train
+from unlearnkit.unlearning import Unlearned
+
+MODELS = ("original", "unlearned", "scratch")
+PARTS = ("forget", "retain", "test")
+RETAIN_MAX = 2000  # retained examples on which accuracy is measured, at most; the first by id
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """Probabilities of one model on the three parts."""
+
+    forget: Float[Tensor, "forget class"]
+    retain: Float[Tensor, "retain class"]
+    test: Float[Tensor, "test class"]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Three models on one request.
+
+    Attributes:
+        constituents: one row a shard that was retrained from scratch for this: shard, whether its
+            bytes equal scratch's, parameter distances of unlearned and of original to scratch.
+        layers: one row a shard, parameter tensor and model: L2 distance to scratch, the same
+            relative to scratch's norm, cosine.
+        accuracies: rows original, unlearned, scratch; columns forget, retain, test.
+        output_kl: mean KL in nats from scratch's outputs on the test part, unlearned and original.
+        churn: share of test examples whose predicted class differs from scratch's.
+        tug_of_war: product of 1 - |accuracy gap| over the three parts, unlearned against scratch.
+        attacks: membership inference on each model.
+        membership_gap: attack score of the unlearned model minus that of scratch.
+        original_membership_gap: the same for the original: what doing nothing leaves.
+        predicted_seconds: of unlearning, by the clock; None if nothing had been timed.
+        seconds: of unlearning, measured, everything counted.
+        scratch_seconds: of training the compared shards from scratch, measured.
+        scratch: states of the scratch constituents, by shard.
+        unlearned: the unlearned ensemble.
+        original: the ensemble before unlearning.
+    """
+
+    constituents: pd.DataFrame
+    layers: pd.DataFrame
+    accuracies: pd.DataFrame
+    output_kl: dict[str, float]
+    churn: dict[str, float]
+    tug_of_war: float
+    attacks: dict[str, Attack]
+    membership_gap: Measure
+    original_membership_gap: Measure
+    predicted_seconds: float | None
+    seconds: float
+    scratch_seconds: float
+    scratch: Ensemble
+    unlearned: Ensemble
+    original: Ensemble
+
+    @property
+    def bit_identical(self) -> bool:
+        """Whether every constituent compared is byte for byte that of training from scratch."""
+        return bool(self.constituents["bit identical"].all())
+
+    def __repr__(self) -> str:
+        same = int(self.constituents["bit identical"].sum())
+        return (
+            f"Comparison({same} of {len(self.constituents)} constituents bit-identical to scratch, "
+            f"output KL {self.output_kl['unlearned']:.2g}, "
+            f"doing nothing {self.output_kl['original']:.2g})"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a model: accuracies, outputs against scratch, membership inference."""
+        frame = self.accuracies.rename(columns=lambda part: f"{part} accuracy")
+        frame["output KL to scratch"] = pd.Series({**self.output_kl, "scratch": 0.0})
+        frame["churn against scratch"] = pd.Series({**self.churn, "scratch": 0.0})
+        frame["membership AUC"] = pd.Series({name: a.auc for name, a in self.attacks.items()})
+        frame["seconds"] = pd.Series({"unlearned": self.seconds, "scratch": self.scratch_seconds})
+        frame["predicted seconds"] = pd.Series({"unlearned": self.predicted_seconds}, dtype=float)
+        return frame
+
+    def _repr_html_(self) -> str:
+        table = self.to_frame().to_html(float_format="{:.4g}".format, na_rep="")
+        return f"<p>{self!r}</p>{table}"
+
+
+def compare(
+    result: Unlearned,
+    store: Store,
+    original: Ensemble,
+    dataset: Dataset,
+    *,
+    shards: tuple[int, ...] | None = None,
+    on_progress: OnProgress = silent,
+    cancel: threading.Event | None = None,
+) -> Comparison:
+    """Compare the unlearned ensemble in the store with training from scratch.
+
+    Args:
+        result: of the unlearning.
+        store: of the unlearned ensemble; only read.
+        original: the ensemble before.
+        dataset: for the test part and the contents of the forget set.
+        shards: to train from scratch; those that the forget set hits and those with debt by
+            default. The other constituents are the same in all three models.
+        on_progress: gets events of training from scratch.
+        cancel: stops when set.
+    """
+    plan, forget = result.plan, result.ids
+    unlearned = assemble(plan, store, original.aggregation)
+    chosen = shards if shards is not None else affected_shards(plan, unlearned, forget)
+    scratch_store = MemoryStore()
+    report = train(
+        plan, scratch_store, shards=chosen, on_progress=on_progress, cancel=cancel, phase="scratch"
+    )
+    fresh = {s: scratch_store.get(plan.final_key(s)) for s in chosen if plan.alive(s)}
+    scratch = Ensemble(
+        plan.architecture,
+        plan.spec.loss,
+        tuple(
+            Constituent(c.shard, fresh[c.shard].state, np.empty(0, np.int64))
+            if c.shard in fresh
+            else c
+            for c in unlearned.constituents
+        ),
+        original.aggregation,
+    )
+    ensembles = {"original": original, "unlearned": unlearned, "scratch": scratch}
+    retain_ids = plan.partition.ids[plan.retained][:RETAIN_MAX]
+    labels = {
+        "forget": dataset.examples(forget),
+        "retain": dataset.examples(retain_ids),
+        "test": dataset.examples(dataset.test.ids),
+    }
+    outputs = {
+        name: Outputs(*(ensemble.probabilities(labels[part][0]) for part in PARTS))
+        for name, ensemble in ensembles.items()
+    }
+    accuracies = pd.DataFrame(
+        {
+            part: {name: accuracy(getattr(o, part), labels[part][1]) for name, o in outputs.items()}
+            for part in PARTS
+        }
+    )
+    attacks = {
+        name: membership_auc(o.forget, labels["forget"][1], o.test, labels["test"][1])
+        for name, o in outputs.items()
+    }
+    gaps = {
+        part: accuracies[part]["unlearned"] - accuracies[part]["scratch"]
+        if len(labels[part][1])
+        else 0.0
+        for part in PARTS
+    }
+    reference = outputs["scratch"].test
+    return Comparison(
+        _constituent_rows(plan, store, scratch_store, ensembles, tuple(fresh)),
+        _layer_rows(plan, ensembles, tuple(fresh)),
+        accuracies,
+        {name: output_kl(reference, outputs[name].test) for name in MODELS[:2]},
+        {name: churn(reference, outputs[name].test) for name in MODELS[:2]},
+        tug_of_war(*(gaps[part] for part in PARTS)),
+        attacks,
+        membership_gap(attacks["unlearned"], attacks["scratch"]),
+        membership_gap(attacks["original"], attacks["scratch"]),
+        result.predicted_seconds,
+        result.seconds,
+        report.seconds,
+        scratch,
+        unlearned,
+        original,
+    )
+
+
+def affected_shards(
+    plan: Plan, unlearned: Ensemble, forget: Int[np.ndarray, " request"]
+) -> tuple[int, ...]:
+    """Shards that the forget set hits, and those with debt, as far as they have examples left."""
+    hit = set(plan.shards_of(forget)) | {c.shard for c in unlearned.constituents if not c.exact}
+    return tuple(sorted(s for s in hit if plan.alive(s)))
+
+
+def same_bytes(a: Checkpoint, b: Checkpoint) -> bool:
+    """Whether two checkpoints are equal byte for byte, tails included."""
+    if list(a.tails) != list(b.tails):
+        return False
+    pairs = [(a.state, b.state), *((a.tails[q], b.tails[q]) for q in a.tails)]
+    return all(state_bytes(x) == state_bytes(y) for x, y in pairs)
+
+
+def _constituent_rows(
+    plan: Plan,
+    store: Store,
+    scratch_store: MemoryStore,
+    ensembles: dict[str, Ensemble],
+    shards: tuple[int, ...],
+) -> pd.DataFrame:
+    names = trainable_names(plan.architecture.module())
+    rows = []
+    for s in shards:
+        scratch = ensembles["scratch"].by_shard[s]
+        target = flatten(scratch.state, names)
+        row: dict[str, object] = {
+            "shard": s,
+            "route": "exact" if ensembles["unlearned"].by_shard[s].exact else "approximate",
+            "bit identical": state_bytes(scratch.state)
+            == state_bytes(ensembles["unlearned"].by_shard[s].state),
+            "checkpoints identical": all(
+                stage.key in store
+                and same_bytes(store.get(stage.key), scratch_store.get(stage.key))
+                for stage in plan.chains[s]
+            ),
+        }
+        for name in ("unlearned", "original"):
+            model = ensembles[name].by_shard.get(s)
+            distance = (
+                float((flatten(model.state, names) - target).norm()) if model else float("nan")
+            )
+            row[f"{name} to scratch (L2)"] = distance
+        rows.append(row)
+    columns = [
+        "shard",
+        "route",
+        "bit identical",
+        "checkpoints identical",
+        "unlearned to scratch (L2)",
+        "original to scratch (L2)",
+    ]
+    return pd.DataFrame(rows, columns=columns).astype(
+        {"bit identical": bool, "checkpoints identical": bool}
+    )
+
+
+def _layer_rows(
+    plan: Plan, ensembles: dict[str, Ensemble], shards: tuple[int, ...]
+) -> pd.DataFrame:
+    rows = []
+    for s in shards:
+        scratch = ensembles["scratch"].by_shard[s].state
+        for name in ("unlearned", "original"):
+            model = ensembles[name].by_shard.get(s)
+            if model is None:
+                continue
+            for layer in trainable_names(plan.architecture.module()):
+                a, b = model.state[layer].reshape(-1).double(), scratch[layer].reshape(-1).double()
+                distance, norm = float((a - b).norm()), float(b.norm())
+                rows.append(
+                    {
+                        "shard": s,
+                        "model": name,
+                        "layer": layer,
+                        "L2": distance,
+                        "relative L2": distance / norm if norm else float("nan"),
+                        "cosine": float(torch.nn.functional.cosine_similarity(a, b, dim=0)),
+                    }
+                )
+    return pd.DataFrame(rows, columns=["shard", "model", "layer", "L2", "relative L2", "cosine"])

@@ -1,0 +1,320 @@
+"""Gradients, Gauss-Newton products and the linear solve behind an influence step.
+
+The influence step moves trained parameters w to where training without the forget set would have
+led, to first order. Let w minimise (1/n) sum_i loss_i(w) + (lambda/2) |w|^2 over n examples, k of
+which are forgotten, with g_F and g_R the mean gradients on the forgotten and the retained ones.
+At the optimum ((n - k) g_R + k g_F) / n + lambda w = 0. The retained objective, a mean over n - k
+examples with the same weight decay lambda, therefore has at w the gradient
+
+    g_R + lambda w = -(k/n) (g_F - g_R),
+
+and its Newton step D solves, with G the Gauss-Newton matrix on the retained examples,
+
+    (G + lambda I) D = (k/n) (g_F - g_R).
+
+On a quadratic loss G is the Hessian and w + D is the leave-out optimum itself. (Koh and Liang
+2017, section 2, keep the weight 1/n of every example, so that no g_R appears, and take the Hessian
+on all n; that is exact for an infinitesimal weight only.) Training that stops after the effective
+time h (`effective_time`) adds I/h on the left, which damps the directions it had no time to learn.
+
+Everything here takes parameters as a state (a dict as from `module.state_dict()`) or as one flat
+vector over chosen names, runs the module in eval mode, so that BatchNorm uses the running
+statistics of the state and dropout is off, and leaves the module's weights, its training flags, the
+state and the global random generator as they were. While a call runs, it borrows the module:
+threads that share one must take turns.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Integer, Shaped
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from unlearnkit.losses import Loss
+
+State = dict[str, Tensor]
+"""Parameters and buffers by name, as `module.state_dict()` gives them."""
+
+Product = Callable[[Tensor], Tensor]
+"""v -> A v for a symmetric matrix A; vector in, vector out."""
+
+
+def trainable_names(module: nn.Module) -> tuple[str, ...]:
+    """Names of the parameters that require a gradient, in the order of `named_parameters`."""
+    return tuple(name for name, p in module.named_parameters() if p.requires_grad)
+
+
+def head_names(module: nn.Module) -> tuple[str, ...]:
+    """Parameter names of the head: the last `nn.Linear` in the order of `named_modules`.
+
+    That order is the order of assignment in `__init__`, so a module that assigns its head before
+    its body needs its names given by hand.
+
+    >>> head_names(nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)))
+    ('2.weight', '2.bias')
+
+    Raises:
+        ValueError: the module has no `nn.Linear`.
+    """
+    heads = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    if not heads:
+        raise ValueError(
+            f"{type(module).__name__} has no nn.Linear, so no head to take; name the parameters "
+            "yourself, or use trainable_names for all of them."
+        )
+    head = module.get_submodule(heads[-1])
+    return tuple(f"{heads[-1]}.{name}".lstrip(".") for name, _ in head.named_parameters())
+
+
+def flatten(state: State, names: Sequence[str]) -> Float[Tensor, " parameter"]:
+    """The named tensors, one after the other, as one new vector without gradient history.
+
+    Raises:
+        KeyError: a name is not in the state.
+        ValueError: no name was given.
+    """
+    _check_names(state, names)
+    return torch.cat([state[name].detach().reshape(-1) for name in names])
+
+
+def unflatten(vector: Float[Tensor, " parameter"], like: State, names: Sequence[str]) -> State:
+    """The inverse of `flatten`: views of the vector in the shapes of `like`, these names only.
+
+    >>> state = {"w": torch.zeros(2, 2), "b": torch.zeros(1)}
+    >>> unflatten(torch.arange(5.0), state, ("b", "w"))
+    {'b': tensor([0.]), 'w': tensor([[1., 2.],
+            [3., 4.]])}
+
+    Raises:
+        KeyError: a name is not in `like`.
+        ValueError: no name was given, or the vector's length does not fit.
+    """
+    _check_names(like, names)
+    sizes = [like[name].numel() for name in names]
+    if vector.numel() != sum(sizes):
+        raise ValueError(
+            f"a vector of {vector.numel()} numbers does not fit {sum(sizes)} parameters; flatten "
+            "and unflatten with the same names."
+        )
+    pieces = torch.split(vector, sizes)
+    return {name: p.view(like[name].shape) for name, p in zip(names, pieces, strict=True)}
+
+
+def mean_gradient(
+    module: nn.Module,
+    state: State,
+    names: Sequence[str],
+    inputs: Shaped[Tensor, "batch ..."],
+    targets: Integer[Tensor, " batch"] | Float[Tensor, "batch class"],
+    loss: Loss,
+    *,
+    chunk: int = 4096,
+) -> Float[Tensor, " parameter"]:
+    """The gradient of the mean loss at the state, over the named parameters, in their order.
+
+    Without weight decay. Rows are taken `chunk` at a time to bound memory; the chunk size changes
+    the result by rounding only. No rows give zeros.
+
+    Raises:
+        KeyError: a name is not in the state.
+        ValueError: no name, a chunk below 1, or inputs and targets of different length.
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk={chunk} rows at a time cannot progress; use 1 or more.")
+    if len(inputs) != len(targets):
+        raise ValueError(f"{len(inputs)} inputs came with {len(targets)} targets; give one each.")
+    parameters = flatten(state, names).requires_grad_(True)
+    total = torch.zeros_like(parameters, requires_grad=False)
+    with _evaluating(module), torch.enable_grad():
+        for first in range(0, len(inputs), chunk):
+            rows = slice(first, first + chunk)
+            outputs = _outputs(module, state, names, parameters, inputs[rows])
+            weights = loss.output_gradient(outputs.detach(), targets[rows])
+            total += torch.autograd.grad(outputs, parameters, weights)[0]
+    return total / max(len(inputs), 1)
+
+
+def gauss_newton(
+    module: nn.Module,
+    state: State,
+    names: Sequence[str],
+    inputs: Shaped[Tensor, "batch ..."],
+    loss: Loss,
+) -> Product:
+    """The product v -> J^T H J v / n with the (generalised) Gauss-Newton matrix on these rows.
+
+    J is the Jacobian of the outputs with respect to the named parameters, H the loss's Hessian at
+    the outputs, both at the state (Schraudolph 2002); no weight decay. The matrix is
+    positive semidefinite, whatever the network. The network is linearised here, once: J^T u is
+    linear in u, so differentiating it once more with respect to u gives J v (the double-backward
+    trick, Townsend 2017), and a product costs about two backward passes and no forward pass. The
+    graph of all rows stays in memory as long as the returned function lives. For the same rows and
+    vector the result is the same to the last bit. No rows give zeros.
+
+    Raises:
+        KeyError: a name is not in the state.
+        ValueError: no name was given.
+    """
+    parameters = flatten(state, names).requires_grad_(True)
+    if len(inputs) == 0:
+        return torch.zeros_like
+    with _evaluating(module), torch.enable_grad():
+        outputs = _outputs(module, state, names, parameters, inputs)
+        dual = torch.zeros_like(outputs, requires_grad=True)
+        (pulled,) = torch.autograd.grad(outputs, parameters, dual, create_graph=True)
+    at = outputs.detach()
+
+    def product(vector: Float[Tensor, " parameter"]) -> Float[Tensor, " parameter"]:
+        (pushed,) = torch.autograd.grad(pulled, dual, vector, retain_graph=True)
+        curved = loss.output_hessian_product(at, pushed)
+        return torch.autograd.grad(outputs, parameters, curved, retain_graph=True)[0] / len(at)
+
+    return product
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What conjugate gradients reached.
+
+    Attributes:
+        x: the solution.
+        iterations: products spent in the iteration (a start vector costs one more).
+        residual: |right - A x| / |right| as the recursion carries it, which in floating point may
+            be below the true one.
+        converged: whether the residual is at or below the tolerance.
+    """
+
+    x: Float[Tensor, " parameter"]
+    iterations: int
+    residual: float
+    converged: bool
+
+    def __repr__(self) -> str:
+        """Without the vector."""
+        return (
+            f"Solution(iterations={self.iterations}, residual={self.residual:.1e}, "
+            f"converged={self.converged})"
+        )
+
+
+def conjugate_gradients(
+    product: Product,
+    right: Float[Tensor, " parameter"],
+    *,
+    iterations: int,
+    tolerance: float,
+    start: Float[Tensor, " parameter"] | None = None,
+) -> Solution:
+    """Solve A x = right for a symmetric positive definite A, known by its products.
+
+    Hestenes and Stiefel 1952, section 3. Stops at the relative residual `tolerance`, after
+    `iterations` products, or at a direction of non-positive curvature, where the best point so far
+    is returned unconverged. Stopped early, it has solved the directions of large curvature first,
+    which acts as damping. The zero right side gives zero, whatever the start.
+
+    >>> diagonal = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+    >>> right = torch.ones(3, dtype=torch.float64)
+    >>> solution = conjugate_gradients(diagonal.mul, right, iterations=3, tolerance=1e-12)
+    >>> solution.x
+    tensor([1.0000, 0.5000, 0.2500], dtype=torch.float64)
+    >>> solution.iterations, solution.converged
+    (3, True)
+
+    Raises:
+        ValueError: a negative number of iterations or a negative tolerance.
+    """
+    if iterations < 0 or not tolerance >= 0:
+        raise ValueError(
+            f"iterations={iterations}, tolerance={tolerance} met; neither may be negative."
+        )
+    x = torch.zeros_like(right)
+    scale = float(right.norm())
+    if scale == 0:
+        return Solution(x, 0, 0.0, True)
+    residual = right.clone()
+    if start is not None:
+        x, residual = start.clone(), right - product(start)
+    direction, squared, done = residual.clone(), float(residual.dot(residual)), 0
+    while done < iterations and squared**0.5 > tolerance * scale:
+        image = product(direction)
+        curvature = float(direction.dot(image))
+        done += 1
+        if not curvature > 0:  # also where it is not a number
+            break
+        step = squared / curvature
+        x = x.add(direction, alpha=step)
+        residual = residual.sub(image, alpha=step)
+        before, squared = squared, float(residual.dot(residual))
+        direction = residual.add(direction, alpha=squared / before)
+    relative = squared**0.5 / scale
+    return Solution(x, done, relative, relative <= tolerance)
+
+
+def effective_time(learning_rate: float, momentum: float, steps: int) -> float:
+    """How far `steps` heavy-ball steps go under a constant unit gradient, from a zero buffer.
+
+    With b the momentum, the buffer after step t is v_t = b v_(t-1) + 1 = (1 - b^t) / (1 - b)
+    (the form of `torch.optim.SGD`, no dampening), and the parameters move by lr v_t each step, so
+
+        h = lr sum_(t=1..T) (1 - b^t) / (1 - b) = lr [T - b (1 - b^T) / (1 - b)] / (1 - b).
+
+    The short form lr T / (1 - b) counts a buffer that is warm from the start and overshoots where
+    stages are short. Training for time h along curvature g learns a direction by about
+    1 - exp(-g h), of which damping by I/h is the implicit Euler step.
+
+    >>> effective_time(0.5, 0.0, 8)         # no momentum: lr T
+    4.0
+    >>> effective_time(1.0, 0.5, 2)         # 1 and then 1.5
+    2.5
+
+    Raises:
+        ValueError: a learning rate or step count below 0, or a momentum outside 0 <= b < 1.
+    """
+    if not (learning_rate >= 0 and 0 <= momentum < 1 and steps >= 0):
+        raise ValueError(
+            f"learning_rate={learning_rate}, momentum={momentum}, steps={steps} met; expected a "
+            "learning rate and steps of 0 or more and a momentum in 0 <= b < 1."
+        )
+    lag = momentum * (1 - momentum**steps) / (1 - momentum)
+    return learning_rate * (steps - lag) / (1 - momentum)
+
+
+def _check_names(state: State, names: Sequence[str]) -> None:
+    """Names that are there, and at least one."""
+    if not names:
+        raise ValueError("no parameter names given; use trainable_names or head_names.")
+    unknown = [name for name in names if name not in state]
+    if unknown:
+        raise KeyError(f"{', '.join(unknown)} not in the state, which has {', '.join(state)}.")
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode inside, every submodule's own mode again afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def _outputs(
+    module: nn.Module,
+    state: State,
+    names: Sequence[str],
+    parameters: Tensor,
+    inputs: Tensor,
+) -> Tensor:
+    """The module's outputs at the state, differentiable in the flat parameters."""
+    # Tied weights have several names in a state_dict but one here: functional_call wants one.
+    own = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
+    # Copies, since a module may write to its buffers in eval mode too.
+    values = {name: state[name].detach().clone() for name in own if name in state}
+    values |= unflatten(parameters, state, names)
+    outputs: Tensor = functional_call(module, values, (inputs,))
+    return outputs

@@ -1,0 +1,285 @@
+"""Metrics: how far one model's predictions are from another's, each as a `Measure`.
+
+A metric compares a model `a`, as a rule the unlearned one, with a reference `b`, as a rule the one
+retrained from scratch, by their predicted probabilities on the same examples. Gaps to the retrained
+reference are what counts (best 0); test accuracy cannot tell methods apart. Results are computed in
+float64. Where there are no examples the value is nan, not an error: an empty forget set is a fact
+to show.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+SMALLEST_PROBABILITY = 1e-12
+"""Probabilities are clamped to this before a logarithm is taken: at most 27.6 nats each."""
+
+Z95 = 1.959963984540054
+"""Two-sided 95 % quantile of the standard normal distribution."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number with what is needed to read it.
+
+    Attributes:
+        name: the metric.
+        value: nan where there was nothing to measure.
+        direction: which values are best: the lower, the higher, or those near zero.
+        source: who defined it.
+        interval: a 95 % confidence interval over the choice of examples, where one is known.
+        note: why the value or the interval is missing.
+    """
+
+    name: str
+    value: float
+    direction: Literal["lower", "higher", "zero"]
+    source: str
+    interval: tuple[float, float] | None = None
+    note: str = ""
+
+    def __repr__(self) -> str:
+        """For example `accuracy-gap -0.0300 [-0.1010, 0.0410], best zero`."""
+        value = format_value(self.value, self.interval, self.note)
+        return f"{self.name} {value}, best {self.direction}"
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A comparison of two models' probabilities on the same examples."""
+
+    @property
+    def name(self) -> str:
+        """The key of this metric in `METRICS`."""
+
+    def __call__(
+        self,
+        a: Float[Tensor, "batch class"],
+        b: Float[Tensor, "batch class"],
+        data: Integer[Tensor, " batch"],
+    ) -> Measure:
+        """Compare model `a` with the reference `b` on examples with the labels `data`.
+
+        Raises:
+            ValueError: the two, or the labels, differ in their number of examples or classes.
+        """
+
+
+def accuracy(
+    probabilities: Float[Tensor, "batch class"], labels: Integer[Tensor, " batch"]
+) -> float:
+    """The share of examples whose most probable class is the label; nan for no examples.
+
+    >>> accuracy(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([0, 0]))
+    0.5
+
+    Raises:
+        ValueError: not one label per row of probabilities.
+    """
+    return _mean(_correct(probabilities, labels))
+
+
+def output_kl(p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]) -> float:
+    """Mean KL(p || q) in nats, with p the reference (scratch) and q the model that is judged.
+
+    Kullback and Leibler 1951: sum_c p_c log(p_c / q_c), 0 only where p = q.
+    Probabilities are clamped at `SMALLEST_PROBABILITY` inside the logarithms, so a class that q
+    rules out costs much but not everything. nan for no examples.
+
+    >>> p, q = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.25, 0.75]])
+    >>> round(output_kl(p, q), 6) == round(math.log(4 / 3) / 2, 6)
+    True
+
+    Raises:
+        ValueError: p and q differ in shape.
+    """
+    _check_pair(p, q)
+    p, q = p.double(), q.double()
+    logs = p.clamp_min(SMALLEST_PROBABILITY).log() - q.clamp_min(SMALLEST_PROBABILITY).log()
+    return _mean((p * logs).sum(-1))
+
+
+def churn(p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]) -> float:
+    """The share of examples that p and q assign to different classes; nan for no examples.
+
+    Milani Fard, Cormier, Canini and Gupta 2016, "Launch and iterate: reducing prediction churn".
+
+    >>> churn(torch.eye(3), torch.eye(3)[[0, 2, 1]])
+    0.6666666666666666
+
+    Raises:
+        ValueError: p and q differ in shape.
+    """
+    _check_pair(p, q)
+    return _mean(p.argmax(-1) != q.argmax(-1))
+
+
+def placements(
+    values: Float[Tensor, " value"], others: Float[Tensor, " other"]
+) -> Float[Tensor, " value"]:
+    """For each value the share of `others` below it, ties counted half, in float64.
+
+    Their mean is the area under the ROC curve. `others` must not be empty.
+
+    >>> placements(torch.tensor([2.0, 9.0]), torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    tensor([0.3750, 1.0000], dtype=torch.float64)
+    """
+    ordered, values = others.double().sort().values, values.double().contiguous()
+    below = torch.searchsorted(ordered, values)
+    below_or_tied = torch.searchsorted(ordered, values, right=True)
+    return (below + below_or_tied).double() / (2 * len(others))
+
+
+def auc(positive: Float[Tensor, " positive"], negative: Float[Tensor, " negative"]) -> float:
+    """The probability that a positive scores above a negative, ties counted half.
+
+    The area under the ROC curve as the Mann-Whitney statistic over both sizes (Hanley and McNeil
+    1982). nan where either side is empty or has a nan.
+
+    >>> auc(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]))     # (1 + 1/2 + 1 + 1) / 4
+    0.875
+    """
+    if not len(positive) or not len(negative) or (positive.isnan().any() | negative.isnan().any()):
+        return math.nan
+    return _mean(placements(positive, negative))
+
+
+def tug_of_war(gap_forget: float, gap_retain: float, gap_test: float) -> float:
+    """The product of 1 - |gap| over the forget, retain and test accuracies; best 1, range 0 to 1.
+
+    The gaps are accuracies of the unlearned model less those of scratch, as shares. Zhao,
+    Kurmanji, Barbulescu, Triantafillou and Triantafillou 2024 (RUM), "What makes unlearning hard
+    and what to do about it". One bad gap of the three pulls the whole down.
+
+    >>> tug_of_war(0.0, 0.0, 0.0)
+    1.0
+    >>> tug_of_war(-0.5, 0.2, 0.0)
+    0.4
+
+    Raises:
+        ValueError: a gap outside -1..1.
+    """
+    gaps = (gap_forget, gap_retain, gap_test)
+    if any(abs(gap) > 1 for gap in gaps):
+        raise ValueError(f"gaps {gaps} met, shares in -1..1 expected; divide percentages by 100.")
+    return math.prod(1 - abs(gap) for gap in gaps)
+
+
+@dataclass(frozen=True)
+class AccuracyGap:
+    """Accuracy of `a` less accuracy of `b`, with the interval of Agresti and Min 2005.
+
+    The examples are paired: only those that one model gets right and the other wrong count. Half an
+    example is added to each cell of the 2 x 2 table, so that few examples, or
+    models that never disagree, keep an interval of honest width.
+    """
+
+    name: ClassVar[str] = "accuracy-gap"
+
+    def __call__(
+        self,
+        a: Float[Tensor, "batch class"],
+        b: Float[Tensor, "batch class"],
+        data: Integer[Tensor, " batch"],
+    ) -> Measure:
+        """Compare on labelled examples."""
+        _check_pair(a, b)
+        gain = _correct(a, data).double() - _correct(b, data).double()
+        interval = None
+        if len(gain):
+            won, lost = float((gain > 0).sum()) + 0.5, float((gain < 0).sum()) + 0.5
+            count = len(gain) + 2
+            middle = (won - lost) / count
+            half = Z95 * math.sqrt(won + lost - (won - lost) ** 2 / count) / count
+            interval = (max(middle - half, -1.0), min(middle + half, 1.0))
+        source = "difference of shares; interval: Agresti and Min 2005"
+        return Measure(self.name, _mean(gain), "zero", source, interval, _empty(len(gain)))
+
+
+@dataclass(frozen=True)
+class OutputKL:
+    """`output_kl` of `a` from the reference `b`, in nats; the labels are not used."""
+
+    name: ClassVar[str] = "output-kl"
+
+    def __call__(
+        self,
+        a: Float[Tensor, "batch class"],
+        b: Float[Tensor, "batch class"],
+        data: Integer[Tensor, " batch"],
+    ) -> Measure:
+        """Compare on examples."""
+        value = output_kl(b, a)
+        return Measure(self.name, value, "lower", "Kullback and Leibler 1951", None, _empty(len(a)))
+
+
+@dataclass(frozen=True)
+class Churn:
+    """`churn` between `a` and `b`, with Wilson's 1927 score interval; the labels are not used."""
+
+    name: ClassVar[str] = "churn"
+
+    def __call__(
+        self,
+        a: Float[Tensor, "batch class"],
+        b: Float[Tensor, "batch class"],
+        data: Integer[Tensor, " batch"],
+    ) -> Measure:
+        """Compare on examples."""
+        value, count, interval = churn(a, b), len(a), None
+        if count:
+            shrink = 1 + Z95**2 / count
+            middle = (value + Z95**2 / (2 * count)) / shrink
+            spread = value * (1 - value) / count + Z95**2 / (4 * count**2)
+            half = Z95 * math.sqrt(spread) / shrink
+            interval = (max(middle - half, 0.0), min(middle + half, 1.0))
+        source = "Milani Fard et al. 2016; interval: Wilson 1927"
+        return Measure(self.name, value, "lower", source, interval, _empty(count))
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric for metric in (AccuracyGap(), OutputKL(), Churn())
+}
+
+
+def format_value(value: float, interval: tuple[float, float] | None, note: str) -> str:
+    """A value, its interval and its note, as far as there are any, in one line.
+
+    >>> format_value(0.25, (0.0, 0.5), "")
+    '0.2500 [0.0000, 0.5000]'
+    """
+    bounds = "" if interval is None else f" [{interval[0]:.4f}, {interval[1]:.4f}]"
+    return f"{value:.4f}{bounds}" + (f" ({note})" if note else "")
+
+
+def _empty(count: int) -> str:
+    """The note of a measure over this many examples."""
+    return "" if count else "no examples"
+
+
+def _mean(values: Tensor) -> float:
+    """The mean in float64; nan for none."""
+    return float(values.double().mean()) if len(values) else math.nan
+
+
+def _correct(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Whether each row's most probable class is its label."""
+    if labels.shape != probabilities.shape[:-1]:
+        raise ValueError(
+            f"labels of shape {tuple(labels.shape)} do not fit probabilities of shape "
+            f"{tuple(probabilities.shape)}; give one label per example."
+        )
+    return probabilities.argmax(-1) == labels
+
+
+def _check_pair(p: Tensor, q: Tensor) -> None:
+    """Two models' probabilities on the same examples and classes."""
+    if p.shape != q.shape:
+        raise ValueError(
+            f"probabilities of shapes {tuple(p.shape)} and {tuple(q.shape)} cannot be compared; "
+            "predict the same examples and classes with both models."
+        )

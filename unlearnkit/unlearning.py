@@ -1,0 +1,371 @@
+"""Unlearning: estimate, decide, run. The route of the toolkit in one paragraph of code.
+
+plan = before.without(ids)                                  # the retain set shrinks
+workload = estimate(plan, store, ids, debts)                # what exact retraining would cost
+decision = boundary.decide(workload, costs, debts)          # a route per shard
+train(plan, store, shards=decision.exact)                   # the same function as training
+store.put_approximation(...)  for s in decision.approximate # modify, then amend
+commit(); settle(plan, store)                               # swap, then destroy what is stale
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Int
+
+from unlearnkit.approximate import METHODS, Amend, Members, Method, OnStep, Replay, ShardState
+from unlearnkit.boundary import EXACT, Boundary, Cost, Costs, Decision, Route
+from unlearnkit.clock import Clock
+from unlearnkit.curvature import gauss_newton, trainable_names
+from unlearnkit.kernels.loop import compute_threads
+from unlearnkit.plan import Plan
+from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
+from unlearnkit.seeding import numpy_generator
+from unlearnkit.store import Approximation, Checkpoint, Store
+from unlearnkit.training import train
+from unlearnkit.workload import Workload, estimate
+
+Debts = dict[int, Int[np.ndarray, " debt"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Unlearned:
+    """What an unlearning did.
+
+    Attributes:
+        ids: of the request.
+        plan: of the retain set afterwards.
+        workload: as estimated.
+        decision: a route and a reason per shard.
+        visits: example gradients of the exact part, as executed.
+        approximate_visits: example gradients of the approximate part: replay and large batches.
+        predicted_seconds: by the clock, before the run; None if nothing had been timed.
+        seconds: measured, storing and destroying included.
+        debt_before: number of ids removed approximately only, before.
+        debt_after: the same, afterwards.
+        destroyed: stale artefacts that left the store.
+        clock: refitted.
+    """
+
+    ids: Int[np.ndarray, " request"]
+    plan: Plan
+    workload: Workload
+    decision: Decision
+    visits: int
+    approximate_visits: int
+    predicted_seconds: float | None
+    seconds: float
+    debt_before: int
+    debt_after: int
+    destroyed: int
+    clock: Clock
+
+    def __repr__(self) -> str:
+        if not self.decision.routes:
+            return f"Unlearned({len(self.ids)} examples; no shard is hit, nothing was retrained)"
+        return (
+            f"Unlearned({len(self.ids)} examples, {len(self.decision.exact)} shards exact, "
+            f"{len(self.decision.approximate)} approximate, {self.seconds:.2f} s)"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a shard: the decision."""
+        return self.decision.to_frame()
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self!r}</p>{self.decision._repr_html_()}"
+
+
+def debts_of(plan: Plan, store: Store) -> Debts:
+    """For each shard with debt, the ids that were removed approximately only."""
+    debts = {}
+    for shard in range(plan.num_shards):
+        key = plan.final_key(shard)
+        approximation = store.approximation(key)
+        if approximation is not None and key not in store and plan.alive(shard):
+            debts[shard] = approximation.debt
+    return debts
+
+
+def default_method(plan: Plan) -> Method:
+    """Staged influence; its last-layer form for convolutional networks."""
+    convolutional = plan.architecture.is_convolutional
+    return METHODS["last-layer-influence" if convolutional else "staged-influence"]
+
+
+def time_large_batches(plan: Plan, store: Store) -> tuple[int, float]:
+    """Time a few large-batch visits, so that the clock can predict a first modification.
+
+    Returns:
+        The visits, and the seconds they took. Nothing is changed.
+    """
+    shard = next(s for s in range(plan.num_shards) if plan.final_key(s) in store)
+    rows = plan.partition.shard_rows(shard)
+    ids = plan.partition.ids[rows[plan.retained[rows]]][:256]
+    state, module = store.get(plan.final_key(shard)).state, plan.architecture.module()
+    names = trainable_names(module)
+    seconds = 0.0
+    with compute_threads(plan.spec.num_threads):
+        for size in (8, len(ids)):  # the first is a warm-up
+            inputs, _ = plan.examples[ids[:size]]
+            begun = time.perf_counter()
+            product = gauss_newton(module, state, names, inputs, plan.spec.loss)
+            vector = torch.ones(sum(state[name].numel() for name in names))
+            for _ in range(2):
+                product(vector)
+            seconds = time.perf_counter() - begun
+    return 3 * len(ids), seconds
+
+
+def assess(
+    before: Plan,
+    store: Store,
+    ids: Int[np.ndarray, " request"],
+    clock: Clock,
+    *,
+    method: Method | None = None,
+    amend: Amend | None = None,
+) -> tuple[Plan, Workload, Costs]:
+    """Estimate a request: the plan after it, its workload, and what each way would cost.
+
+    Nothing is changed anywhere.
+    """
+    plan = before.without(ids)
+    debts = {shard: len(debt) for shard, debt in debts_of(before, store).items()}
+    workload = estimate(plan, store, ids, debts, clock=clock)
+    method, amend = method or default_method(plan), amend or Replay()
+    costs = []
+    for work in workload.shards:
+        approximate, forced = None, ""
+        if work.retained:
+            forced = method.unsuitable(plan) or _incomplete(before, store, work.shard)
+            forget, _ = _members(before, plan, work.shard)
+            planned = method.visits(plan, work.shard, forget)
+            stage = plan.chains[work.shard][-1]
+            epochs = amend.epochs(plan)
+            replay = clock.exact_seconds(
+                1,
+                epochs,
+                stage.steps // stage.epochs * epochs,
+                stage.visits // stage.epochs * epochs,
+            )
+            modify = clock.modify_seconds(planned)
+            if replay is not None and modify is not None:
+                approximate = replay + modify
+        costs.append(Cost(work.shard, work.seconds, approximate, forced))
+    return plan, workload, Costs(tuple(costs), workload.total_seconds)
+
+
+def unlearn(
+    before: Plan,
+    store: Store,
+    ids: Int[np.ndarray, " request"],
+    boundary: Boundary,
+    *,
+    clock: Clock = Clock(),
+    method: Method | None = None,
+    amend: Amend | None = None,
+    on_progress: OnProgress = silent,
+    cancel: threading.Event | None = None,
+    commit: Callable[[], None] = lambda: None,
+) -> Unlearned:
+    """Unlearn a request: estimate, decide, run, swap, destroy.
+
+    Args:
+        before: the plan whose ensemble is in the store.
+        store: changed only by additions until ``commit`` has returned.
+        ids: to forget, none of them revoked in ``before``.
+        boundary: chooses.
+        clock: for predictions.
+        method: of modification; :func:`default_method` otherwise.
+        amend: after it; replay of the last epoch otherwise.
+        on_progress: gets events.
+        cancel: stops the run when set; the old ensemble then stands.
+        commit: called when everything is in the store and before anything is destroyed.
+
+    Raises:
+        Cancelled: stopped; the store holds what it held.
+    """
+    begun = time.perf_counter()
+    method, amend = method or default_method(before), amend or Replay()
+    plan, workload, costs = assess(before, store, ids, clock, method=method, amend=amend)
+    debts = debts_of(before, store)
+    decision = boundary.decide(workload, costs, {s: len(debt) for s, debt in debts.items()})
+    visits, rounds = 0, []
+    try:
+        report = train(plan, store, shards=decision.exact, on_progress=on_progress, cancel=cancel)
+        clock, visits = clock.observe(report.runs), report.visits
+        for number, shard in enumerate(decision.approximate):
+            check_cancelled(cancel)
+            on_progress(ProgressEvent("modify", shard, None, number, len(decision.approximate)))
+            rounds.append(_approximate(before, plan, store, shard, debts, method, amend, cancel))
+            clock = clock.observe_modify(
+                method.visits(plan, shard, _members(before, plan, shard)[0]), rounds[-1].seconds
+            )
+        for done in rounds:
+            store.put_approximation(done.approximation)
+        check_cancelled(cancel)
+        commit()
+    except BaseException:
+        settle(before, store)  # what was added for the new plan goes again
+        raise
+    destroyed = settle(plan, store)
+    return Unlearned(
+        ids,
+        plan,
+        workload,
+        decision,
+        visits,
+        sum(done.visits for done in rounds),
+        decision.seconds,
+        time.perf_counter() - begun,
+        _total(debts),
+        _total(debts_of(plan, store)),
+        destroyed,
+        clock,
+    )
+
+
+def repay(
+    plan: Plan,
+    store: Store,
+    shards: Iterable[int] | None = None,
+    *,
+    clock: Clock = Clock(),
+    on_progress: OnProgress = silent,
+    cancel: threading.Event | None = None,
+) -> Unlearned:
+    """Clear debt by retraining exactly: of these shards, or of all that carry any.
+
+    Raises:
+        Cancelled: stopped; shards that were not finished keep their debt.
+    """
+    begun = time.perf_counter()
+    debts = debts_of(plan, store)
+    chosen = sorted(debts if shards is None else set(shards) & set(debts))
+    sizes = {shard: len(debt) for shard, debt in debts.items()}
+    nothing = np.empty(0, np.int64)
+    workload = estimate(plan, store, nothing, sizes, also=chosen, clock=clock)
+    routes = tuple(
+        Route(
+            work.shard,
+            EXACT,
+            work.visits,
+            workload.share_of(work.visits),
+            work.seconds,
+            f"a debt of {work.debt} examples is repaid",
+        )
+        for work in workload.shards
+    )
+    decision = Decision(routes, "repay")
+    report = train(plan, store, shards=chosen, on_progress=on_progress, cancel=cancel)
+    destroyed = settle(plan, store)
+    return Unlearned(
+        nothing,
+        plan,
+        workload,
+        decision,
+        report.visits,
+        0,
+        decision.seconds,
+        time.perf_counter() - begun,
+        _total(debts),
+        _total(debts_of(plan, store)),
+        destroyed,
+        clock.observe(report.runs),
+    )
+
+
+def settle(plan: Plan, store: Store) -> int:
+    """Destroy every artefact that is not of this plan; the number destroyed.
+
+    Clean checkpoints stay under the plan's keys, approximations only where they stand for a shard
+    of the plan that has no clean model.
+    """
+    standing = [
+        plan.final_key(s)
+        for s in range(plan.num_shards)
+        if plan.alive(s) and plan.final_key(s) not in store
+    ]
+    return store.prune(plan.keys, standing)
+
+
+@dataclass(frozen=True, eq=False)
+class _Round:
+    approximation: Approximation
+    visits: int
+    seconds: float  # of the modification alone
+
+
+def _approximate(
+    before: Plan,
+    plan: Plan,
+    store: Store,
+    shard: int,
+    debts: Debts,
+    method: Method,
+    amend: Amend,
+    cancel: threading.Event | None,
+) -> _Round:
+    """One approximate round on one shard: modify, amend, and keep it with its debt."""
+    begun = time.perf_counter()
+    forget, retain = _members(before, plan, shard)
+    earlier = debts.get(shard, np.empty(0, np.int64))
+    state = ShardState(plan, shard, _checkpoints(before, store, shard))
+    generator = numpy_generator(plan.spec.seed, "approximate", shard, len(earlier))
+    on_step: OnStep = lambda sentence: check_cancelled(cancel)  # noqa: E731
+    with compute_threads(plan.spec.num_threads):
+        modified = method(state, forget, retain, generator=generator, on_progress=on_step)
+        seconds = time.perf_counter() - begun
+        amended = amend(state, modified, retain, generator=generator, on_progress=on_step)
+    last = plan.spec.num_slices
+    old = store.approximation(before.final_key(shard)) if shard in debts else None
+    checkpoints = {**(old.checkpoints if old else {}), **modified.checkpoints}
+    checkpoints[last] = amended.checkpoint
+    new_ids = plan.partition.ids[forget.rows]
+    approximation = Approximation(
+        shard,
+        plan.final_key(shard),
+        np.union1d(earlier, new_ids),
+        checkpoints,
+        f"{method!r}, then {amend!r}",
+    )
+    return _Round(approximation, modified.visits + amended.visits, seconds)
+
+
+def _checkpoints(plan: Plan, store: Store, shard: int) -> dict[int, Checkpoint]:
+    """Checkpoints of a shard as stored: clean where present, else those of its approximation."""
+    approximation = store.approximation(plan.final_key(shard))
+    corrected = approximation.checkpoints if approximation else {}
+    return {
+        stage.index: store.get(stage.key) if stage.key in store else corrected[stage.index]
+        for stage in plan.chains[shard]
+    }
+
+
+def _incomplete(plan: Plan, store: Store, shard: int) -> str:
+    """Why a shard cannot be modified as it is stored, in a sentence; empty if it can."""
+    approximation = store.approximation(plan.final_key(shard))
+    corrected = approximation.checkpoints if approximation else {}
+    stages = plan.chains[shard]
+    if all(stage.key in store or stage.index in corrected for stage in stages):
+        return ""
+    return "a checkpoint of this shard is missing from the store, so it is retrained exactly"
+
+
+def _members(before: Plan, plan: Plan, shard: int) -> tuple[Members, Members]:
+    """What a shard forgets in going from one plan to the next, and what it keeps."""
+    rows = plan.partition.shard_rows(shard)
+    slices = plan.partition.slice_[rows]
+    kept = plan.retained[rows]
+    gone = before.retained[rows] & ~kept
+    return Members(rows[gone], slices[gone]), Members(rows[kept], slices[kept])
+
+
+def _total(debts: Debts) -> int:
+    return sum(len(debt) for debt in debts.values())

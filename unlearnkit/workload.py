@@ -1,0 +1,254 @@
+"""The workload: what retraining exactly would cost, read off the missing stages of a plan.
+
+The estimate cannot drift from what is done, because both are ``plan.missing(store, shards)``.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import lgamma
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from unlearnkit.clock import Clock
+from unlearnkit.plan import HasKeys, Plan, Stage
+
+FORMATS = {"share": "{:.1%}".format, "seconds": "{:.2g}".format}
+KEPT, RETRAIN, OUTSTANDING, EMPTY = "kept", "retrain", "outstanding", "empty"
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """Exact retraining of one shard that a request hits.
+
+    Attributes:
+        shard: 0-based.
+        first_stage: 1-based stage to begin with; 0 if nothing is to be run.
+        stages: the missing stages.
+        forget: examples of the request in this shard.
+        debt: examples that were removed approximately before; retraining clears them too.
+        retained: examples left in the shard.
+        seconds: predicted; None before anything was timed.
+    """
+
+    shard: int
+    first_stage: int
+    stages: tuple[Stage, ...]
+    forget: int
+    debt: int
+    retained: int
+    seconds: float | None = None
+
+    @property
+    def visits(self) -> int:
+        """Example gradients."""
+        return sum(stage.visits for stage in self.stages)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps, about: batches that lost all examples are counted."""
+        return sum(stage.steps for stage in self.stages)
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """What retraining the shards of a request exactly would cost.
+
+    Attributes:
+        shards: work of every shard that the request hits, by shard number.
+        outstanding: missing stages of the other shards: debt of earlier requests. Shown apart;
+            a request never retrains them silently.
+        total_visits: of training everything from scratch on the retain set, the unit of shares.
+        total_seconds: predicted for training everything from scratch; None before anything was
+            timed.
+        stage_visits: visits of every stage.
+        stage_seconds: predicted for every stage; NaN before anything was timed.
+        stage_status: ``"kept"``, ``"retrain"``, ``"outstanding"`` or ``"empty"`` for each.
+    """
+
+    shards: tuple[ShardWork, ...]
+    outstanding: tuple[Stage, ...]
+    total_visits: int
+    total_seconds: float | None
+    stage_visits: Int[np.ndarray, "shard stage"]
+    stage_seconds: Float[np.ndarray, "shard stage"]
+    stage_status: tuple[tuple[str, ...], ...]
+
+    @property
+    def visits(self) -> int:
+        """W: example gradients of retraining the hit shards."""
+        return sum(work.visits for work in self.shards)
+
+    @property
+    def seconds(self) -> float | None:
+        """Predicted for retraining the hit shards; None before anything was timed."""
+        seconds = [work.seconds for work in self.shards]
+        return None if None in seconds else float(sum(s for s in seconds if s is not None))
+
+    @property
+    def share(self) -> float:
+        """W as a part of training everything from scratch."""
+        return self.share_of(self.visits)
+
+    @property
+    def outstanding_visits(self) -> int:
+        """Example gradients that would clear the debt of the other shards."""
+        return sum(stage.visits for stage in self.outstanding)
+
+    def share_of(self, visits: int) -> float:
+        """Visits as a part of training everything from scratch."""
+        return visits / self.total_visits if self.total_visits else 0.0
+
+    def __repr__(self) -> str:
+        hit = len(self.shards)
+        seconds = "" if self.seconds is None else f", about {self.seconds:.2g} s"
+        text = (
+            f"Workload({self.visits:,} visits, {self.share:.1%} of from scratch{seconds}, "
+            f"{hit} shards hit"
+        )
+        if self.outstanding:
+            text += f"; {self.outstanding_visits:,} visits outstanding elsewhere"
+        return text + ")"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a shard that is hit, cheapest first."""
+        rows = [
+            {
+                "shard": work.shard,
+                "forget": work.forget,
+                "debt": work.debt,
+                "retained": work.retained,
+                "first stage": work.first_stage,
+                "visits": work.visits,
+                "share": self.share_of(work.visits),
+                "seconds": work.seconds,
+            }
+            for work in sorted(self.shards, key=lambda work: (work.visits, work.shard))
+        ]
+        columns = [
+            "shard",
+            "forget",
+            "debt",
+            "retained",
+            "first stage",
+            "visits",
+            "share",
+            "seconds",
+        ]
+        return pd.DataFrame(rows, columns=columns)
+
+    def _repr_html_(self) -> str:
+        table = self.to_frame().to_html(index=False, formatters=FORMATS, na_rep="-")
+        return f"<p>{self!r}</p>{table}"
+
+
+def estimate(
+    plan: Plan,
+    store: HasKeys,
+    forget: np.ndarray | Iterable[int],
+    debts: dict[int, int] | None = None,
+    also: Iterable[int] = (),
+    clock: Clock = Clock(),
+) -> Workload:
+    """The workload of a request.
+
+    Args:
+        plan: of the retain set *after* the request: ``before.without(forget)``.
+        store: what there is.
+        forget: ids of the request.
+        debts: number of ids that each shard has removed approximately so far.
+        also: shards to count as hit although the request does not touch them.
+        clock: for seconds.
+    """
+    ids = np.asarray(list(forget), np.int64)
+    rows = plan.partition.rows(ids)
+    counts = np.bincount(plan.partition.shard[rows], minlength=plan.num_shards)
+    hit = {*np.flatnonzero(counts).tolist(), *also}
+    sizes = plan.partition.sizes(plan.retained).sum(1)
+    missing: dict[int, list[Stage]] = {}
+    for stage in plan.missing(store):
+        missing.setdefault(stage.shard, []).append(stage)
+    works = tuple(
+        ShardWork(
+            s,
+            missing[s][0].index if s in missing else 0,
+            tuple(missing.get(s, ())),
+            int(counts[s]),
+            (debts or {}).get(s, 0),
+            int(sizes[s]),
+            stages_seconds(clock, missing.get(s, ())),
+        )
+        for s in sorted(hit)
+    )
+    outstanding = tuple(st for s, stages in missing.items() if s not in hit for st in stages)
+    gone = {stage.key for stages in missing.values() for stage in stages}
+    status = tuple(
+        tuple(_status(plan, stage, stage.key in gone, stage.shard in hit) for stage in chain)
+        for chain in plan.chains
+    )
+    visits = np.array([[stage.visits for stage in chain] for chain in plan.chains], np.int64)
+    seconds = np.array(
+        [[stages_seconds(clock, (stage,)) for stage in chain] for chain in plan.chains], float
+    )
+    total = stages_seconds(clock, tuple(plan.stages))
+    return Workload(works, outstanding, plan.total_visits, total, visits, seconds, status)
+
+
+def stages_seconds(clock: Clock, stages: Iterable[Stage]) -> float | None:
+    """Predicted seconds of running these stages; None before anything was timed."""
+    chosen = [stage for stage in stages if stage.visits]
+    return clock.exact_seconds(
+        len(chosen),
+        sum(stage.epochs for stage in chosen),
+        sum(stage.steps for stage in chosen),
+        sum(stage.visits for stage in chosen),
+    )
+
+
+def _status(plan: Plan, stage: Stage, missing: bool, hit: bool) -> str:
+    if not plan.alive(stage.shard):
+        return EMPTY
+    if not missing:
+        return KEPT
+    return RETRAIN if hit else OUTSTANDING
+
+
+def expected_visits(
+    num_examples: int, num_shards: int, epochs: tuple[int, ...], num_revoked: int
+) -> float:
+    """Expected workload of ``num_revoked`` uniform revocations, before they are known.
+
+    E[W] = S sum_r e_r m_r [(1 - k/N) - q_r], with m_r = r N / (S R) examples in slices 1..r of a
+    shard and q_r = C(N - m_r, k) / C(N, k) the chance that none of them is revoked. (Ours; the
+    binomials are continued to real m_r by the gamma function.)
+
+    >>> N, S, R = 10_000, 10, 5
+    >>> scratch = sum(7 * r * N / R for r in range(1, R + 1))
+    >>> share = expected_visits(N, S, (7,) * R, 1) / scratch  # one revocation
+    >>> round(share, 3), round((2 * R + 1) / (3 * R * S), 3)
+    (0.073, 0.073)
+
+    Args:
+        num_examples: N.
+        num_shards: S.
+        epochs: e_1..e_R.
+        num_revoked: k, below N.
+    """
+    slices, n, k = len(epochs), num_examples, num_revoked
+    if k >= n:
+        return 0.0
+    total = 0.0
+    for r, stage_epochs in enumerate(epochs, start=1):
+        members = r * n / (num_shards * slices)
+        if n - members >= k:
+            log_untouched = (
+                lgamma(n - members + 1)
+                - lgamma(n - members - k + 1)
+                - (lgamma(n + 1) - lgamma(n - k + 1))
+            )
+            untouched = float(np.exp(log_untouched))
+        else:
+            untouched = 0.0
+        total += stage_epochs * members * ((1 - k / n) - untouched)
+    return num_shards * total
