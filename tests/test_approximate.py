@@ -41,7 +41,7 @@ def linear_problem():
 
 
 def forcing(module, state, names, inputs, targets, loss, num_forget):
-    """c = (k/n)(mean forget gradient - mean retain gradient), the first k rows being forgotten."""
+    """The c of the difference equation, the first k rows being forgotten."""
     k, n = num_forget, len(inputs)
     g_forget = mean_gradient(module, state, names, inputs[:k], targets[:k], loss)
     g_retain = mean_gradient(module, state, names, inputs[k:], targets[k:], loss)
@@ -189,7 +189,9 @@ def test_every_method_and_amend_keeps_the_contract(method, amend):
     assert np.array_equal(np.concatenate(list(fork.debt.values())).size, 6)
     after = {key: state_bytes(session.store.get(key).state) for key in session.store.keys}
     assert before == after  # the fork's work left the session as it was
-    assert all(torch.isfinite(t).all() for c in fork.ensemble.constituents for t in c.state.values())
+    assert all(
+        torch.isfinite(t).all() for c in fork.ensemble.constituents for t in c.state.values()
+    )
     repaid = fork.repay()
     assert repaid.debt_after == 0
     assert fork.compare().bit_identical

@@ -16,9 +16,9 @@ PACKAGE = ROOT / "unlearnkit"
 ORDER = (
     *("progress", "seeding", "losses", "spec"),
     *("sources", "intake", "datasets", "models", "partition", "revocation"),
-    *("plan", "store"),
-    *("kernels", "training", "ensemble"),
-    *("clock", "workload", "boundary", "curvature", "approximate", "unlearning", "ledger"),
+    *("plan", "store", "schedule"),
+    *("kernels", "clock", "training", "ensemble"),
+    *("workload", "boundary", "curvature", "approximate", "unlearning", "ledger"),
     *("metrics", "attacks", "comparison"),
     *("session", "study"),
     *("figures",),

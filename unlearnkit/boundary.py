@@ -4,6 +4,7 @@ The paper (Li, Yu, Wang et al. 2024) switches on an estimated retraining workloa
 is public to us, and the rules here are our own.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,10 +35,24 @@ class Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of every hit shard, and of training everything from scratch."""
+    """Costs of every hit shard, and of training everything from scratch.
+
+    Attributes:
+        shards: predicted for each; a shard's exact seconds are its part of retraining all hit
+            shards together.
+        scratch_seconds: predicted for training everything.
+        exact_seconds: predicted for retraining some shards together.
+    """
 
     shards: tuple[Cost, ...]
     scratch_seconds: float | None
+    exact_seconds: Callable[[Iterable[int]], float | None]
+
+    def seconds(self, exact: Iterable[int], approximate: Iterable[int]) -> float | None:
+        """Predicted for a decision; None before anything was timed."""
+        parts = [self.exact_seconds(exact)]
+        parts += [self.of(shard).approximate_seconds for shard in approximate]
+        return None if None in parts else float(sum(part for part in parts if part is not None))
 
     def of(self, shard: int) -> Cost:
         """The cost of one shard."""
@@ -67,10 +82,17 @@ class Route:
 
 @dataclass(frozen=True)
 class Decision:
-    """A route for every shard that the request hits, cheapest first."""
+    """A route for every shard that the request hits, cheapest first.
+
+    Attributes:
+        routes: by shard.
+        boundary: that decided.
+        seconds: predicted for all routes together; None before anything was timed.
+    """
 
     routes: tuple[Route, ...]
     boundary: str
+    seconds: float | None
 
     @property
     def exact(self) -> tuple[int, ...]:
@@ -86,12 +108,6 @@ class Decision:
     def exact_visits(self) -> int:
         """Example gradients of the exact part."""
         return sum(route.visits for route in self.routes if route.kind == EXACT)
-
-    @property
-    def seconds(self) -> float | None:
-        """Predicted for all routes together; None before anything was timed."""
-        seconds = [route.seconds for route in self.routes]
-        return None if None in seconds else float(sum(s for s in seconds if s is not None))
 
     def __repr__(self) -> str:
         return (
@@ -188,7 +204,10 @@ class FixedBoundary:
                 )
             seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
             routes.append(Route(work.shard, kind, work.visits, share, seconds[kind], reason))
-        return Decision(tuple(routes), repr(self))
+        exact, approximate = (
+            [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
+        )
+        return Decision(tuple(routes), repr(self), costs.seconds(exact, approximate))
 
     def _share(self, work: ShardWork, workload: Workload, costs: Costs) -> float:
         if self.unit == "visits":

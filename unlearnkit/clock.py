@@ -4,86 +4,85 @@ Exact and approximate work have rates of their own: visits alone would choose wr
 gradient in a large batch and one in a training step cost differently.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import nnls
 
-from unlearnkit.training import StageRun
-
 MEMORY = 300  # most recent measurements kept
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One timed piece of work.
+class Work:
+    """An amount of training.
 
     Attributes:
-        epochs: passes over a pool.
-        steps: optimizer steps.
+        stages: run.
+        epochs: passes of one shard over a pool.
+        lockstep: steps one after the other; lanes that run together share them.
+        steps: optimizer steps of single lanes.
         visits: example gradients.
-        seconds: wall time.
     """
 
+    stages: int
     epochs: int
+    lockstep: int
     steps: int
     visits: int
-    seconds: float
+
+    def row(self) -> list[float]:
+        """The causes of cost."""
+        return [self.stages, self.epochs, self.lockstep, self.steps, self.visits]
 
 
 @dataclass(frozen=True)
 class Clock:
     """Rates of this machine for one model and spec; a new value after each observation.
 
-    Exact seconds = c0 stages + c1 epochs + c2 steps + c3 visits, by non-negative least squares on
-    relative errors (weights 1/seconds), so that short stages count as much as long ones.
-    Approximate seconds = the replayed epochs at the training rates + d0 a shard + d1 large-batch
-    visits, fitted likewise.
+    Exact seconds = c0 stages + c1 shard-epochs + c2 lockstep steps + c3 shard-steps + c4 visits, by
+    non-negative least squares on relative errors (weights 1/seconds), so that short runs count as
+    much as long ones. Approximate seconds = the replayed epochs at the training rates + d0 a shard
+    + d1 large-batch visits, fitted likewise.
     """
 
-    exact: tuple[Measurement, ...] = ()
-    modify: tuple[Measurement, ...] = ()
-    probe: Measurement | None = None
+    exact: tuple[tuple[Work, float], ...] = ()
+    modify: tuple[tuple[int, float], ...] = ()
+    probe: tuple[int, float] | None = None
 
-    def observe(self, runs: Iterable[StageRun]) -> "Clock":
-        """The clock after these stages were run."""
-        fresh = tuple(Measurement(r.epochs, r.steps, r.visits, r.seconds) for r in runs if r.visits)
+    def observe(self, timed: tuple[tuple[Work, float], ...]) -> "Clock":
+        """The clock after so much training took so many seconds, several times."""
+        fresh = tuple((work, seconds) for work, seconds in timed if work.visits)
         return replace(self, exact=(*self.exact, *fresh)[-MEMORY:])
 
     def observe_modify(self, visits: int, seconds: float) -> "Clock":
         """The clock after a modification of so many planned large-batch visits was timed."""
-        fresh = Measurement(0, 0, visits, seconds)
-        return replace(self, modify=(*self.modify, fresh)[-MEMORY:])
+        return replace(self, modify=(*self.modify, (visits, seconds))[-MEMORY:])
 
     def observe_probe(self, visits: int, seconds: float) -> "Clock":
         """The clock after a few large-batch visits were timed, before any modification was."""
-        return replace(self, probe=Measurement(0, 0, visits, seconds))
+        return replace(self, probe=(visits, seconds))
 
     @property
     def calibrated(self) -> bool:
         """Whether anything has been measured yet."""
         return bool(self.exact)
 
-    def rates(self) -> tuple[float, float, float, float]:
-        """Seconds per stage, epoch, step and visit.
+    def rates(self) -> list[float]:
+        """Seconds per stage, epoch, lockstep step, shard-step and visit.
 
         Raises:
             LookupError: nothing has been measured.
         """
         if not self.exact:
             raise LookupError("no training has been timed yet; train first: session.train()")
-        table = np.array([[1, m.epochs, m.steps, m.visits, m.seconds] for m in self.exact], float)
-        a, b, c, d = _fit(table)
-        return a, b, c, d
+        return _fit(np.array([[*work.row(), seconds] for work, seconds in self.exact], float))
 
-    def exact_seconds(self, stages: int, epochs: int, steps: int, visits: int) -> float | None:
+    def exact_seconds(self, work: Work) -> float | None:
         """Predicted seconds of training so much; None before anything was measured."""
         if not self.exact:
             return None
-        a, b, c, d = self.rates()
-        return a * stages + b * epochs + c * steps + d * visits
+        return float(np.dot(self.rates(), work.row()))
 
     def modify_seconds(self, visits: int) -> float | None:
         """Predicted seconds of modifying one shard by so many large-batch visits.
@@ -91,10 +90,10 @@ class Clock:
         None before anything of the kind was timed.
         """
         if len(self.modify) > 1:
-            constant, rate = _fit(np.array([[1, m.visits, m.seconds] for m in self.modify], float))
+            constant, rate = _fit(np.array([[1, v, seconds] for v, seconds in self.modify], float))
             return constant + rate * visits
         timed = self.modify[-1] if self.modify else self.probe
-        return None if timed is None else timed.seconds / max(1, timed.visits) * visits
+        return None if timed is None else timed[1] / max(1, timed[0]) * visits
 
 
 def _fit(table: Float[np.ndarray, "measurement column"]) -> list[float]:

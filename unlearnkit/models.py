@@ -213,10 +213,89 @@ class Architecture:
         return any(True for _ in batch_statistics_layers(self._skeleton))
 
     @cached_property
+    def stack(self) -> "Stack | None":
+        """The module as a stack of linear layers, if it is one."""
+        return as_stack(self._skeleton)
+
+    @cached_property
     def is_convolutional(self) -> bool:
         """Whether there is a convolution in it."""
         kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
         return any(isinstance(layer, kinds) for layer in self._skeleton.modules())
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A multi-layer perceptron, as the stacked-lane kernel needs to know it.
+
+    Attributes:
+        linears: names of the linear layers.
+        widths: of the input, the hidden layers and the output.
+        activations: after each linear layer but the last, by name.
+        dropouts: rates after each activation; 0 where there is none.
+    """
+
+    linears: tuple[str, ...]
+    widths: tuple[int, ...]
+    activations: tuple[str, ...]
+    dropouts: tuple[float, ...]
+
+
+def as_stack(module: nn.Module) -> Stack | None:
+    """Read a module as a stack: Sequential(Flatten?, (Linear, activation, Dropout?)*, Linear).
+
+    >>> as_stack(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))).widths
+    (4, 3, 2)
+    >>> as_stack(nn.Sequential(nn.Conv1d(1, 1, 1), nn.Linear(4, 2))) is None
+    True
+    """
+    if type(module) is not nn.Sequential or any(not p.requires_grad for p in module.parameters()):
+        return None
+    layers = list(module.named_children())
+    if layers and _is_plain_flatten(layers[0][1]):
+        layers = layers[1:]
+    linears: list[str] = []
+    widths: list[int] = []
+    activations: list[str] = []
+    dropouts: list[float] = []
+    while layers:
+        name, linear = layers.pop(0)
+        if type(linear) is not nn.Linear or linear.bias is None:
+            return None
+        if linear.weight.dtype != torch.float32:
+            return None
+        linears.append(name)
+        widths.append(linear.in_features)
+        if not layers:
+            return Stack(
+                tuple(linears),
+                (*widths, linear.out_features),
+                tuple(activations),
+                tuple(dropouts),
+            )
+        activation = _activation_name(layers.pop(0)[1])
+        if activation is None:
+            return None
+        activations.append(activation)
+        rate = 0.0
+        if layers and isinstance(layers[0][1], KeyedDropout):
+            dropout = layers.pop(0)[1]
+            assert isinstance(dropout, KeyedDropout)
+            if dropout.shared_dims:
+                return None
+            rate = dropout.rate
+        dropouts.append(rate)
+    return None
+
+
+def _is_plain_flatten(layer: nn.Module) -> bool:
+    return type(layer) is nn.Flatten and layer.start_dim == 1 and layer.end_dim == -1
+
+
+def _activation_name(layer: nn.Module) -> str | None:
+    if type(layer) is nn.GELU and layer.approximate != "none":
+        return None
+    return next((name for name, kind in ACTIVATIONS.items() if type(layer) is kind), None)
 
 
 def batch_statistics_layers(module: nn.Module) -> list[nn.Module]:

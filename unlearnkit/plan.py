@@ -23,7 +23,7 @@ from unlearnkit.partition import Partition, make_partition
 from unlearnkit.seeding import digest
 from unlearnkit.spec import TrainSpec
 
-LOOP_KERNEL = "loop-1"
+LOOP_KERNEL, STACKED_KERNEL = "loop-2", "stacked-1"
 
 
 class HasKeys(Protocol):
@@ -60,15 +60,20 @@ class Environment:
         )
 
 
-def environment(spec: TrainSpec) -> Environment:
-    """The environment of this process."""
+def environment(spec: TrainSpec, architecture: Architecture) -> Environment:
+    """The environment of this process, and the kernel chosen for a model.
+
+    Stacks of linear layers are trained by the stacked-lane kernel, everything else one by one.
+    """
     capability = torch.backends.cpu.get_cpu_capability()
     cpu = f"{platform.machine()} {capability}"
+    stacked = architecture.stack is not None and spec.kernel != "loop"
+    kernel = STACKED_KERNEL if stacked else LOOP_KERNEL
     settings = f"{torch.get_default_dtype()}, matmul {torch.get_float32_matmul_precision()}"
     # numpy keeps the streams of its permutations within a release series only.
     series = ".".join(np.__version__.split(".")[:2])
     return Environment(
-        str(torch.__version__), series, cpu, spec.num_threads, "cpu", LOOP_KERNEL, settings
+        str(torch.__version__), series, cpu, spec.num_threads, "cpu", kernel, settings
     )
 
 
@@ -137,6 +142,11 @@ class Plan:
     def total_visits(self) -> int:
         """Example gradients of training everything from scratch."""
         return sum(stage.visits for stage in self.stages)
+
+    @property
+    def stacked(self) -> bool:
+        """Whether shards are trained in lockstep."""
+        return self.environment.kernel == STACKED_KERNEL
 
     @property
     def keys(self) -> frozenset[str]:
@@ -217,7 +227,9 @@ def make_plan(
     _check_partition(partition, examples, spec)
     retained = np.ones(len(examples), bool)
     retained[partition.rows(np.asarray(list(revoked), np.int64))] = False
-    plan = Plan(spec, architecture, examples, partition, retained, environment(spec), ())
+    plan = Plan(
+        spec, architecture, examples, partition, retained, environment(spec, architecture), ()
+    )
     return replace(plan, chains=tuple(_chain(plan, s) for s in range(partition.num_shards)))
 
 

@@ -30,7 +30,7 @@ from unlearnkit.progress import OnProgress, silent
 from unlearnkit.revocation import Request, Revocations, check_request, select
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError
-from unlearnkit.training import TrainReport, train
+from unlearnkit.training import TrainReport, time_lanes, train
 from unlearnkit.unlearning import (
     Unlearned,
     assess,
@@ -254,8 +254,9 @@ class Session:
             report = train(
                 self._plan, self.store, shards=shards, on_progress=on_progress, cancel=cancel
             )
-            self._clock = self._clock.observe(report.runs)
+            self._clock = self._clock.observe(report.timed)
             if report.runs and self._clock.probe is None:
+                self._clock = self._clock.observe(time_lanes(self._plan))
                 timed = time_large_batches(self._plan, self.store)
                 self._clock = self._clock.observe_probe(*timed)
             return report

@@ -9,6 +9,7 @@ from unlearnkit.seeding import digest
 
 EPOCH_RULES = ("sisa", "full", "equal_work")
 OPTIMIZERS = ("sgd", "adam", "adamw")
+KERNELS = ("auto", "loop")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class TrainSpec:
         seed: of the partition, the initial weights, the orders and the dropout masks.
         num_threads: compute threads of torch during training. Bits depend on it; one is fastest
             for small models.
+        kernel: ``"auto"``: stacked lanes for multi-layer perceptrons and logistic regression, the
+            per-lane loop for other models; ``"loop"``: always the loop.
     """
 
     num_shards: int = 5
@@ -46,6 +49,7 @@ class TrainSpec:
     loss: Loss = CrossEntropy()
     seed: int = 0
     num_threads: int = 1
+    kernel: str = "auto"
 
     def __post_init__(self) -> None:
         """Check every field at the door."""
@@ -61,6 +65,7 @@ class TrainSpec:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise TypeError(f"seed={self.seed!r} is not a whole number; give an integer such as 0")
         _check_choice("epoch_rule", self.epoch_rule, EPOCH_RULES)
+        _check_choice("kernel", self.kernel, KERNELS)
         _check_choice("optimizer", self.optimizer, OPTIMIZERS)
         _check_range("learning_rate", self.learning_rate, 0, math.inf, "above 0", open_low=True)
         _check_range("momentum", self.momentum, 0, 1, "from 0 up to, not including, 1")

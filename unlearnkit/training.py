@@ -1,4 +1,4 @@
-"""Training: the one schedule, and the one function that runs what a store lacks.
+"""Training: the one function that runs what a store lacks.
 
 ``train(plan, store)`` serves all three purposes. With an empty store it trains from scratch; with
 the store of an earlier run and a smaller retain set it unlearns exactly.
@@ -6,17 +6,18 @@ the store of an earlier run and a smaller retain set it unlearns exactly.
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from unlearnkit.kernels.loop import Batch, Epoch, Lane, compute_threads
-from unlearnkit.models import State, get_state
+from unlearnkit.clock import Work
+from unlearnkit.kernels.loop import compute_threads, run_loop
+from unlearnkit.kernels.stacked import run_stacked
+from unlearnkit.models import State
 from unlearnkit.plan import Plan, Stage, environment
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
-from unlearnkit.seeding import numpy_generator
+from unlearnkit.schedule import END, EPOCH, TAIL, Job, Mark, make_job
 from unlearnkit.store import Checkpoint, Store
 
 
@@ -30,8 +31,8 @@ class StageRun:
         epochs: run.
         visits: example gradients computed.
         steps: optimizer steps done.
-        seconds: wall time, storing included.
-        loss: mean training loss of the last epoch.
+        seconds: wall time, storing included; of stages that ran together, by their visits.
+        loss: mean training loss of the last epoch; None where nobody asked for losses.
     """
 
     shard: int
@@ -40,24 +41,28 @@ class StageRun:
     visits: int
     steps: int
     seconds: float
-    loss: float
+    loss: float | None
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a call of :func:`train` did, stage by stage."""
+    """What a call of :func:`train` did, stage by stage.
+
+    Attributes:
+        runs: what was run, by shard and stage.
+        seconds: wall time of the whole call.
+        timed: for the clock, work that ran by itself and the seconds it took: stage by stage, or
+            all of it where shards ran in lockstep.
+    """
 
     runs: tuple[StageRun, ...]
+    seconds: float
+    timed: tuple[tuple[Work, float], ...] = ()
 
     @property
     def visits(self) -> int:
         """Example gradients computed."""
         return sum(run.visits for run in self.runs)
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of all stages."""
-        return sum(run.seconds for run in self.runs)
 
     def __repr__(self) -> str:
         return f"TrainReport({len(self.runs)} stages, {self.visits:,} visits, {self.seconds:.2f} s)"
@@ -67,30 +72,6 @@ class TrainReport:
         return pd.DataFrame(
             [vars(run) for run in self.runs], columns=list(StageRun.__annotations__)
         )
-
-
-def schedule(plan: Plan, shard: int, stage: int, first: int = 0) -> Iterator[Epoch]:
-    """The epochs of a stage from number ``first`` on, in the slot-stable order.
-
-    An epoch's order is a permutation of the pool's original members, revoked or not, keyed by
-    (seed, shard, stage, epoch) and cut into batches. A revoked example leaves its slot empty;
-    nobody else moves. Rows count the shard's retained examples in order of their ids.
-    """
-    spec = plan.spec
-    rows = plan.partition.shard_rows(shard)
-    retained = plan.retained[rows]
-    local = np.cumsum(retained) - 1  # where a retained row of the shard is in the lane's data
-    members = np.flatnonzero(plan.partition.slice_[rows] <= stage)
-    size, count = spec.batch_size, len(members)
-    for epoch in range(first, spec.stage_epochs()[stage - 1]):
-        generator = numpy_generator(spec.seed, "order", shard, stage, epoch)
-        order = members[generator.permutation(count)]
-        batches = []
-        for step, start in enumerate(range(0, count, size)):
-            slice_ = order[start : start + size]
-            slots = np.flatnonzero(retained[slice_])
-            batches.append(Batch(local[slice_[slots]], slots, len(slice_), step))
-        yield Epoch(stage, epoch, tuple(batches))
 
 
 def train(
@@ -108,7 +89,7 @@ def train(
         plan: what the parameters are to be.
         store: what there is; finished stages are added one by one.
         shards: only these; all by default.
-        on_progress: gets an event after every epoch.
+        on_progress: gets an event after every epoch of a shard.
         cancel: stops the run when set.
         phase: named in the events.
 
@@ -119,33 +100,107 @@ def train(
         ValueError: a setting that bits depend on has changed since the plan was made.
         Cancelled: stopped by ``cancel``; finished stages are in the store.
     """
-    now = environment(plan.spec)
+    begun = time.perf_counter()
+    now = environment(plan.spec, plan.architecture)
     if now != plan.environment:
         raise ValueError(
             f"the plan was made in {plan.environment}, and this is {now}; bits would differ. Put "
             "the setting back, or make the plan (or session) again."
         )
-    missing = plan.missing(store, shards)
-    total, done = sum(stage.visits for stage in missing), 0
-    runs: list[StageRun] = []
+    check_cancelled(cancel)
+    pieces = _consecutive(plan.missing(store, shards))
+    jobs = [make_job(plan, piece, starting_state(plan, piece[0], store)) for piece in pieces]
+    runs = _Recorder(plan, jobs, on_progress, phase)
+
+    def keep(checkpoint: Checkpoint) -> None:
+        store.put(checkpoint)
+        runs.finish(checkpoint)
+
+    run_jobs(plan, jobs, keep=keep, on_epoch=runs.epoch, losses=runs.losses, cancel=cancel)
+    seconds = time.perf_counter() - begun
+    return TrainReport(runs.result(seconds), seconds, runs.timed(begun, seconds))
+
+
+def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
+    """How much training some stages are; batches that lost all examples are counted as steps."""
+    chosen = [stage for stage in stages if stage.visits]
+    lanes: dict[int, int] = {}
+    for stage in chosen:
+        lanes[stage.shard] = lanes.get(stage.shard, 0) + stage.steps
+    steps = sum(lanes.values())
+    return Work(
+        len(chosen),
+        sum(stage.epochs for stage in chosen),
+        max(lanes.values(), default=0) if plan.stacked else steps,
+        steps,
+        sum(stage.visits for stage in chosen),
+    )
+
+
+def run_jobs(
+    plan: Plan,
+    jobs: Sequence[Job],
+    *,
+    keep: Callable[[Checkpoint], None] | None = None,
+    on_epoch: Callable[[Job, Mark, float | None], None] = lambda job, mark, loss: None,
+    losses: bool = False,
+    cancel: threading.Event | None = None,
+) -> list[Checkpoint]:
+    """Train jobs by the plan's kernel.
+
+    Args:
+        plan: of the retain set.
+        jobs: what to train.
+        keep: gets the checkpoint of every stage as soon as it is done.
+        on_epoch: called after every epoch of a job.
+        losses: measure the training loss too.
+        cancel: stops the run when set.
+
+    Returns:
+        The checkpoints, if ``keep`` was not given.
+    """
+    done: list[Checkpoint] = []
+    kept = keep or done.append
+    tails: dict[str, dict[int, State]] = {}
+
+    def on_mark(job: Job, mark: Mark, state: State | None, loss: float | None) -> None:
+        if mark.kind == EPOCH:
+            on_epoch(job, mark, loss)
+        elif mark.kind == TAIL and state is not None:
+            tails.setdefault(mark.stage.key, {})[mark.number] = state
+        elif mark.kind == END and state is not None:
+            stage = mark.stage
+            kept(Checkpoint(stage.key, job.shard, stage.index, state, tails.pop(stage.key, {})))
+
+    run = run_stacked if plan.stacked else run_loop
     with compute_threads(plan.spec.num_threads):
-        for shard in dict.fromkeys(stage.shard for stage in missing):
-            lane = open_lane(plan, shard)
-            for stage in (s for s in missing if s.shard == shard):
-                check_cancelled(cancel)
-                run = _run_stage(plan, stage, lane, store, on_progress, cancel, phase, done, total)
-                done += run.visits
-                runs.append(run)
-    return TrainReport(tuple(runs))
+        run(plan, jobs, on_mark, losses=losses, cancel=cancel)
+    return done
 
 
-def open_lane(plan: Plan, shard: int) -> Lane:
-    """A module for this shard with the shard's retained examples; revoked ones are not read."""
-    rows = plan.partition.shard_rows(shard)
-    kept = rows[plan.retained[rows]]
-    inputs, targets = plan.examples[plan.partition.ids[kept]]
-    module = plan.architecture.module()
-    return Lane(module, inputs, targets, plan.spec, (plan.spec.seed, "mask", shard))
+def time_lanes(plan: Plan, steps: int = 12) -> tuple[tuple[Work, float], ...]:
+    """Time a few steps of one lane and of all, which tells the cost of a step from a lane's.
+
+    Nothing is kept. Without lockstep there is nothing to tell apart.
+    """
+    if not plan.stacked:
+        return ()
+    jobs = []
+    for shard in (s for s in range(plan.num_shards) if plan.alive(s)):
+        stage = next(stage for stage in plan.chains[shard] if stage.visits)
+        job = make_job(plan, [stage], plan.architecture.initial(plan.spec.seed, shard))
+        marks = (Mark(min(steps, len(job)), END, stage),)
+        short = (job.rows[:steps], job.num_slots[:steps], job.keys[:steps])
+        jobs.append(Job(shard, job.start, *short, marks))
+    timed = []
+    for some in (jobs[:1], jobs[:1], jobs):  # the first is a warm-up
+        begun = time.perf_counter()
+        run_jobs(plan, some)
+        lengths = [len(job) for job in some]
+        visits = sum(int((job.rows >= 0).sum()) for job in some)
+        work = Work(0, 0, max(lengths), sum(lengths), visits)
+        timed.append((work, time.perf_counter() - begun))
+    return tuple(timed[1:])
 
 
 def starting_state(plan: Plan, stage: Stage, store: Store) -> State:
@@ -155,60 +210,89 @@ def starting_state(plan: Plan, stage: Stage, store: Store) -> State:
     return store.get(stage.parent).state
 
 
-def _run_stage(
-    plan: Plan,
-    stage: Stage,
-    lane: Lane,
-    store: Store,
-    on_progress: OnProgress,
-    cancel: threading.Event | None,
-    phase: str,
-    done: int,
-    total: int,
-) -> StageRun:
-    begun = time.perf_counter()
-    lane.module.load_state_dict(starting_state(plan, stage, store))
-    tails, visits, steps, loss = {}, 0, 0, 0.0
-    for epoch, at_tail in stage_epochs(plan, stage, lane):
-        if at_tail:
-            tails[at_tail] = get_state(lane.module)
-        loss = lane.run(epoch, cancel)
-        visits += sum(len(batch.rows) for batch in epoch.batches)
-        steps += sum(1 for batch in epoch.batches if len(batch.rows))
-        on_progress(
+def _consecutive(stages: Iterable[Stage]) -> list[list[Stage]]:
+    """Cut stages into runs that follow on each other."""
+    pieces: list[list[Stage]] = []
+    for stage in stages:
+        if pieces and pieces[-1][-1].key == stage.parent:
+            pieces[-1].append(stage)
+        else:
+            pieces.append([stage])
+    return pieces
+
+
+class _Recorder:
+    """Counts what is done, and tells about it."""
+
+    def __init__(
+        self, plan: Plan, jobs: Sequence[Job], on_progress: OnProgress, phase: str
+    ) -> None:
+        self.plan, self.on_progress, self.phase = plan, on_progress, phase
+        self.losses = on_progress is not silent
+        self.counts: dict[str, tuple[Stage, int, int]] = {}
+        self.epochs: dict[tuple[int, int], list[int]] = {}
+        for job in jobs:
+            survivors = (job.rows >= 0).sum(1)
+            stage_of, begin = job.keys[:, 0], 0
+            for mark in (m for m in job.marks if m.kind == EPOCH):
+                visits = int(survivors[begin : mark.step].sum())
+                self.epochs.setdefault((job.shard, mark.stage.index), []).append(visits)
+                begin = mark.step
+            for mark in (m for m in job.marks if m.kind == END):
+                own = stage_of == mark.stage.index
+                self.counts[mark.stage.key] = (
+                    mark.stage,
+                    int(survivors[own].sum()),
+                    int(own.sum()),
+                )
+        self.total = sum(visits for _, visits, _ in self.counts.values())
+        self.done = 0
+        self.last_loss: dict[tuple[int, int], float | None] = {}
+        self.finished: list[tuple[Stage, float]] = []
+
+    def epoch(self, job: Job, mark: Mark, loss: float | None) -> None:
+        place = (job.shard, mark.stage.index)
+        self.done += self.epochs[place].pop(0)
+        self.last_loss[place] = loss
+        if not self.losses:
+            return
+        stage = mark.stage
+        self.on_progress(
             ProgressEvent(
-                phase,
-                stage.shard,
+                self.phase,
+                job.shard,
                 stage.index,
-                done + visits,
-                total,
+                self.done,
+                self.total,
                 loss,
-                epoch.index + 1,
+                mark.number,
                 stage.epochs,
             )
         )
-    state = get_state(lane.module)
-    store.put(Checkpoint(stage.key, stage.shard, stage.index, state, tails))
-    seconds = time.perf_counter() - begun
-    return StageRun(stage.shard, stage.index, stage.epochs, visits, steps, seconds, loss)
 
+    def finish(self, checkpoint: Checkpoint) -> None:
+        self.finished.append((self.counts[checkpoint.key][0], time.perf_counter()))
 
-def stage_epochs(
-    plan: Plan, stage: Stage, lane: Lane, first: int = 0
-) -> Iterator[tuple[Epoch, int]]:
-    """Epochs of a stage with the optimizer reset where the definition says.
+    def timed(self, begun: float, seconds: float) -> tuple[tuple[Work, float], ...]:
+        """Work and seconds: by stage where stages ran one by one, else of all together."""
+        if self.plan.stacked:
+            return ((work_of(self.plan, [stage for stage, _ in self.finished]), seconds),)
+        bounds = [begun, *(at for _, at in self.finished)]
+        return tuple(
+            (work_of(self.plan, [stage]), at - before)
+            for (stage, at), before in zip(self.finished, bounds[:-1], strict=True)
+        )
 
-    The optimizer starts without state at the start of a stage and, in stage R, at its tails: q
-    epochs before the end, for every q of ``spec.tail_epochs()``. Replaying from a tail is then the
-    same computation as training from there.
-
-    Yields:
-        The epoch to run next and, where a tail lies just before it, that tail's q (else 0).
-    """
-    last = stage.index == plan.spec.num_slices
-    resets = {stage.epochs - q: q for q in plan.spec.tail_epochs()} if last else {}
-    lane.module.train()
-    for epoch in schedule(plan, stage.shard, stage.index, first):
-        if epoch.index == first or epoch.index in resets:
-            lane.reset()
-        yield epoch, resets.get(epoch.index, 0)
+    def result(self, seconds: float) -> tuple[StageRun, ...]:
+        """The stages that were run; the seconds are dealt out by visits."""
+        runs = []
+        for stage, _ in self.finished:
+            _, visits, steps = self.counts[stage.key]
+            share = visits / self.total if self.total else 0.0
+            loss = self.last_loss.get((stage.shard, stage.index))
+            runs.append(
+                StageRun(
+                    stage.shard, stage.index, stage.epochs, visits, steps, share * seconds, loss
+                )
+            )
+        return tuple(sorted(runs, key=lambda run: (run.shard, run.stage)))

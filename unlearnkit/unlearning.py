@@ -20,14 +20,14 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import METHODS, Amend, Members, Method, OnStep, Replay, ShardState
 from unlearnkit.boundary import EXACT, Boundary, Cost, Costs, Decision, Route
-from unlearnkit.clock import Clock
+from unlearnkit.clock import Clock, Work
 from unlearnkit.curvature import gauss_newton, trainable_names
 from unlearnkit.kernels.loop import compute_threads
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Checkpoint, Store
-from unlearnkit.training import train
+from unlearnkit.training import train, work_of
 from unlearnkit.workload import Workload, estimate
 
 Debts = dict[int, Int[np.ndarray, " debt"]]
@@ -148,17 +148,18 @@ def assess(
             planned = method.visits(plan, work.shard, forget)
             stage = plan.chains[work.shard][-1]
             epochs = amend.epochs(plan)
-            replay = clock.exact_seconds(
-                1,
-                epochs,
-                stage.steps // stage.epochs * epochs,
-                stage.visits // stage.epochs * epochs,
-            )
+            steps, visits = (n // stage.epochs * epochs for n in (stage.steps, stage.visits))
+            replay = clock.exact_seconds(Work(1, epochs, steps, steps, visits))
             modify = clock.modify_seconds(planned)
             if replay is not None and modify is not None:
                 approximate = replay + modify
         costs.append(Cost(work.shard, work.seconds, approximate, forced))
-    return plan, workload, Costs(tuple(costs), workload.total_seconds)
+    stages = {work.shard: work.stages for work in workload.shards}
+
+    def exact_seconds(shards: Iterable[int]) -> float | None:
+        return clock.exact_seconds(work_of(plan, [st for s in shards for st in stages[s]]))
+
+    return plan, workload, Costs(tuple(costs), workload.total_seconds, exact_seconds)
 
 
 def unlearn(
@@ -199,7 +200,7 @@ def unlearn(
     visits, rounds = 0, []
     try:
         report = train(plan, store, shards=decision.exact, on_progress=on_progress, cancel=cancel)
-        clock, visits = clock.observe(report.runs), report.visits
+        clock, visits = clock.observe(report.timed), report.visits
         for number, shard in enumerate(decision.approximate):
             check_cancelled(cancel)
             on_progress(ProgressEvent("modify", shard, None, number, len(decision.approximate)))
@@ -262,7 +263,7 @@ def repay(
         )
         for work in workload.shards
     )
-    decision = Decision(routes, "repay")
+    decision = Decision(routes, "repay", workload.seconds)
     report = train(plan, store, shards=chosen, on_progress=on_progress, cancel=cancel)
     destroyed = settle(plan, store)
     return Unlearned(
@@ -277,7 +278,7 @@ def repay(
         _total(debts),
         _total(debts_of(plan, store)),
         destroyed,
-        clock.observe(report.runs),
+        clock.observe(report.timed),
     )
 
 

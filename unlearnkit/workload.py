@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from unlearnkit.clock import Clock
 from unlearnkit.plan import HasKeys, Plan, Stage
+from unlearnkit.training import work_of
 
 FORMATS = {"share": "{:.1%}".format, "seconds": "{:.2g}".format}
 KEPT, RETRAIN, OUTSTANDING, EMPTY = "kept", "retrain", "outstanding", "empty"
@@ -169,6 +170,9 @@ def estimate(
     missing: dict[int, list[Stage]] = {}
     for stage in plan.missing(store):
         missing.setdefault(stage.shard, []).append(stage)
+    retrained = [stage for s in sorted(hit) for stage in missing.get(s, ())]
+    # Shards that run together cost less than one by one; each is charged its part by visits.
+    joint, together = clock.exact_seconds(work_of(plan, retrained)), _visits(retrained)
     works = tuple(
         ShardWork(
             s,
@@ -177,7 +181,7 @@ def estimate(
             int(counts[s]),
             (debts or {}).get(s, 0),
             int(sizes[s]),
-            stages_seconds(clock, missing.get(s, ())),
+            None if joint is None else joint * _visits(missing.get(s, ())) / max(1, together),
         )
         for s in sorted(hit)
     )
@@ -189,21 +193,14 @@ def estimate(
     )
     visits = np.array([[stage.visits for stage in chain] for chain in plan.chains], np.int64)
     seconds = np.array(
-        [[stages_seconds(clock, (stage,)) for stage in chain] for chain in plan.chains], float
+        [[clock.exact_seconds(work_of(plan, [st])) for st in chain] for chain in plan.chains], float
     )
-    total = stages_seconds(clock, tuple(plan.stages))
+    total = clock.exact_seconds(work_of(plan, plan.stages))
     return Workload(works, outstanding, plan.total_visits, total, visits, seconds, status)
 
 
-def stages_seconds(clock: Clock, stages: Iterable[Stage]) -> float | None:
-    """Predicted seconds of running these stages; None before anything was timed."""
-    chosen = [stage for stage in stages if stage.visits]
-    return clock.exact_seconds(
-        len(chosen),
-        sum(stage.epochs for stage in chosen),
-        sum(stage.steps for stage in chosen),
-        sum(stage.visits for stage in chosen),
-    )
+def _visits(stages: Iterable[Stage]) -> int:
+    return sum(stage.visits for stage in stages)
 
 
 def _status(plan: Plan, stage: Stage, missing: bool, hit: bool) -> str:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from unlearnkit.approximate.protocol import Amended, Members, Modified, OnStep, ShardState
-from unlearnkit.kernels.loop import compute_threads
-from unlearnkit.models import get_state
 from unlearnkit.plan import Plan
+from unlearnkit.schedule import make_job
 from unlearnkit.store import Checkpoint
-from unlearnkit.training import open_lane, stage_epochs
+from unlearnkit.training import run_jobs
 
 
 @dataclass(frozen=True)
@@ -44,20 +43,11 @@ class Replay:
         corrected = modified.checkpoints[stage.index]
         q = self.epochs(state.plan)
         on_progress(f"shard {state.shard}: replaying the last {q} epochs")
-        lane = open_lane(state.plan, state.shard)
-        lane.module.load_state_dict(corrected.tails[q])
-        tails = dict(corrected.tails)
-        visits = steps = 0
-        with compute_threads(state.plan.spec.num_threads):
-            for epoch, at_tail in stage_epochs(state.plan, stage, lane, stage.epochs - q):
-                if at_tail:
-                    tails[at_tail] = get_state(lane.module)
-                lane.run(epoch)
-                visits += sum(len(batch.rows) for batch in epoch.batches)
-                steps += sum(1 for batch in epoch.batches if len(batch.rows))
-        end = get_state(lane.module)
-        checkpoint = Checkpoint(stage.key, state.shard, stage.index, end, tails)
-        return Amended(checkpoint, q, visits, steps)
+        job = make_job(state.plan, [stage], corrected.tails[q], stage.epochs - q)
+        [replayed] = run_jobs(state.plan, [job])
+        tails = {**corrected.tails, **replayed.tails}
+        checkpoint = Checkpoint(stage.key, state.shard, stage.index, replayed.state, tails)
+        return Amended(checkpoint, q, int((job.rows >= 0).sum()), len(job))
 
 
 @dataclass(frozen=True)

@@ -1,108 +1,124 @@
 """The per-lane kernel: one constituent at a time, any ``nn.Module``, no DataLoader.
 
-A batch is given by the rows of its survivors and the slots they sit in. Only survivors reach the
-module; a batch without survivors is no step.
+Only survivors reach the module, so that layers with batch statistics see examples and nothing else.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from unlearnkit.losses import Loss
-from unlearnkit.models import StepContext, batch_statistics_layers, step_context
+from unlearnkit.models import State, batch_statistics_layers, get_state, step_context
+from unlearnkit.plan import Plan
 from unlearnkit.progress import check_cancelled
+from unlearnkit.schedule import END, EPOCH, RESET, TAIL, Job, Mark
 from unlearnkit.spec import TrainSpec
 
+# Called at every mark of a job but resets: with the state at a tail or an end, and with the mean
+# loss of the epoch at an epoch's end where losses were asked for.
+OnMark = Callable[[Job, Mark, State | None, float | None], None]
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """One optimizer step.
 
-    Attributes:
-        rows: of the survivors, in the kernel's data.
-        slots: of the survivors within the batch.
-        num_slots: slots of the batch, empty ones included.
-        step: position within the epoch; empty batches count.
+def run_loop(
+    plan: Plan,
+    jobs: Sequence[Job],
+    on_mark: OnMark,
+    *,
+    losses: bool = True,
+    cancel: threading.Event | None = None,
+) -> None:
+    """Train jobs one after the other.
+
+    Args:
+        plan: of the retain set.
+        jobs: what to train.
+        on_mark: gets states and losses.
+        losses: measure the training loss too.
+        cancel: stops the run when set.
+
+    Raises:
+        Cancelled: stopped; what was given to ``on_mark`` before stands.
     """
-
-    rows: Int[np.ndarray, " survivor"]
-    slots: Int[np.ndarray, " survivor"]
-    num_slots: int
-    step: int
-
-
-@dataclass(frozen=True, eq=False)
-class Epoch:
-    """One pass over the living examples of a pool: number ``index`` of its stage."""
-
-    stage: int
-    index: int
-    batches: tuple[Batch, ...]
+    for job in jobs:
+        lane = _Lane(plan, job)
+        at = 0
+        for mark in job.marks:
+            lane.run(at, mark.step, losses, cancel)
+            at = mark.step
+            if mark.kind == RESET:
+                lane.reset()
+            elif mark.kind == EPOCH:
+                on_mark(job, mark, None, lane.take_loss() if losses else None)
+            elif mark.kind in (TAIL, END):
+                on_mark(job, mark, get_state(lane.module), None)
 
 
-class Lane:
-    """A module in training, with its data; the optimizer is made anew by :meth:`reset`."""
+class _Lane:
+    """A module in training, with its shard's retained examples; revoked ones are not read."""
 
-    def __init__(
-        self,
-        module: nn.Module,
-        inputs: Float[Tensor, "row ..."],
-        targets: Shaped[Tensor, "row ..."],
-        spec: TrainSpec,
-        key: tuple[int | str, ...],
-    ) -> None:
-        """Train ``module`` in place on these rows; ``key`` names the lane in dropout's keys."""
-        self.module, self.inputs, self.targets = module.train(), inputs, targets
-        self.spec, self.key = spec, key
-        self._context: StepContext | None = step_context(module)
-        self._normalising = batch_statistics_layers(module)
-        self._parameters = [p for p in module.parameters() if p.requires_grad]
-        self.reset()
+    def __init__(self, plan: Plan, job: Job) -> None:
+        rows = plan.partition.shard_rows(job.shard)
+        kept = rows[plan.retained[rows]]
+        self.spec: TrainSpec = plan.spec
+        self.job = job
+        self.key = (plan.spec.seed, "mask", job.shard)
+        inputs, self.targets = plan.examples[plan.partition.ids[kept]]
+        self.module = plan.architecture.module(job.start).train()
+        if plan.architecture.is_convolutional and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            self.module = self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.inputs = inputs
+        # Where a row of the partition is in the lane's data; empty slots (-1) are never looked up.
+        self.local = np.searchsorted(kept, job.rows)
+        self.context = step_context(self.module)
+        self.normalising = batch_statistics_layers(self.module)
+        self.parameters = [p for p in self.module.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(self.parameters, self.spec)
+        self.total, self.count = 0.0, 0
 
     def reset(self) -> None:
         """Forget the optimizer's state: momentum and counters."""
-        self._optimizer = make_optimizer(self._parameters, self.spec)
+        self.optimizer = make_optimizer(self.parameters, self.spec)
 
-    def run(self, epoch: Epoch, cancel: threading.Event | None = None) -> float:
-        """Train one epoch; the mean loss over its examples, measured as it went.
+    def take_loss(self) -> float:
+        """Mean loss since the last call."""
+        mean = self.total / self.count if self.count else 0.0
+        self.total, self.count = 0.0, 0
+        return mean
 
-        Raises:
-            Cancelled: ``cancel`` was set; the module is then of no use.
-        """
-        total, count = 0.0, 0
-        for batch in epoch.batches:
+    def run(self, begin: int, end: int, losses: bool, cancel: threading.Event | None) -> None:
+        for step in range(begin, end):
             check_cancelled(cancel)
-            if len(batch.rows):
-                total += self._step(batch, epoch, self.spec.loss)
-                count += len(batch.rows)
-        return total / count if count else 0.0
+            slots = np.flatnonzero(self.job.rows[step] >= 0)
+            rows = torch.from_numpy(self.local[step][slots])
+            if self.context is not None:
+                key = (*self.key, *self.job.keys[step].tolist())
+                self.context.begin_step(
+                    torch.from_numpy(slots), int(self.job.num_slots[step]), *key
+                )
+            outputs, targets = self._step(rows)
+            if losses:
+                self.total += float(self.spec.loss.value(outputs, targets).sum())
+                self.count += len(rows)
 
-    def _step(self, batch: Batch, epoch: Epoch, loss: Loss) -> float:
-        rows = torch.from_numpy(batch.rows)
-        if self._context is not None:
-            slots = torch.from_numpy(batch.slots)
-            key = (*self.key, epoch.stage, epoch.index, batch.step)
-            self._context.begin_step(slots, batch.num_slots, *key)
+    def _step(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         alone = len(rows) == 1
         if alone:  # one example has no batch statistics: use the running ones
-            for layer in self._normalising:
+            for layer in self.normalising:
                 layer.eval()
-        inputs, targets = self.inputs[rows], self.targets[rows]
-        outputs = self.module(inputs)
+        targets = self.targets[rows]
+        outputs = self.module(self.inputs[rows])
         fixed = outputs.detach()
-        self._optimizer.zero_grad(set_to_none=True)
-        outputs.backward(loss.output_gradient(fixed, targets) / len(rows))
-        self._optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        outputs.backward(self.spec.loss.output_gradient(fixed, targets) / len(rows))
+        self.optimizer.step()
         if alone:
-            for layer in self._normalising:
+            for layer in self.normalising:
                 layer.train()
-        return float(loss.value(fixed, targets).sum())
+        return fixed, targets
 
 
 def make_optimizer(parameters: list[nn.Parameter], spec: TrainSpec) -> torch.optim.Optimizer:
@@ -118,7 +134,11 @@ def make_optimizer(parameters: list[nn.Parameter], spec: TrainSpec) -> torch.opt
 
 @contextmanager
 def compute_threads(count: int) -> Iterator[None]:
-    """Compute with so many threads of torch inside, and with as many as before afterwards."""
+    """Compute with so many threads of torch inside, and with as many as before afterwards.
+
+    The number belongs to the calling thread once it has been asked for, so other threads neither
+    see it nor change it.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

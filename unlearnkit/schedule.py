@@ -1,0 +1,128 @@
+"""The one schedule: which example sits in which slot of which step. It drives every kernel.
+
+Slot-stable order: an epoch's order is a permutation of the pool's *original* members, revoked or
+not, keyed by (seed, shard, stage) and the epoch's place in it, and cut into batches. A revoked
+example leaves its slot empty; nobody else moves. A batch without survivors is no step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from unlearnkit.models import State
+from unlearnkit.plan import Plan, Stage
+from unlearnkit.seeding import numpy_generator
+
+RESET, TAIL, EPOCH, END = "reset", "tail", "epoch", "end"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something to do after so many steps of a job.
+
+    Attributes:
+        step: steps of the job that come before it.
+        kind: ``"reset"`` the optimizer, keep the weights as a ``"tail"``, an ``"epoch"`` has ended,
+            or the stage has come to its ``"end"``.
+        stage: within which.
+        number: q of a tail; epochs done at the end of an epoch.
+    """
+
+    step: int
+    kind: str
+    stage: Stage
+    number: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Consecutive stages of one shard, to be trained one after the other.
+
+    Attributes:
+        shard: 0-based.
+        start: state to begin with.
+        rows: for every step and slot a row of the partition, or -1 for an empty slot.
+        num_slots: of every step: the last batch of an epoch may have fewer.
+        keys: (stage, epoch, place) of every step, by which its dropout masks are drawn; the place
+            within the epoch counts batches without survivors too.
+        marks: what to do between the steps, in order.
+    """
+
+    shard: int
+    start: State
+    rows: Int[np.ndarray, "step slot"]
+    num_slots: Int[np.ndarray, " step"]
+    keys: Int[np.ndarray, "step 3"]
+    marks: tuple[Mark, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def make_job(plan: Plan, stages: Sequence[Stage], start: State, first_epoch: int = 0) -> Job:
+    """Lay out the steps of consecutive stages.
+
+    The optimizer starts without state at the start of a stage and, in stage R, at its tails: q
+    epochs before the end, for every q of ``spec.tail_epochs()``. Replaying from a tail is then the
+    same computation as training from there.
+
+    Args:
+        plan: of the retain set.
+        stages: consecutive, of one shard.
+        start: state to begin with.
+        first_epoch: of the first stage, to begin in its middle.
+    """
+    tables: list[np.ndarray] = []
+    slots: list[np.ndarray] = []
+    keys: list[np.ndarray] = []
+    marks: list[Mark] = []
+    at, first = 0, first_epoch
+    for stage in stages:
+        last = stage.index == plan.spec.num_slices
+        tails = {stage.epochs - q: q for q in plan.spec.tail_epochs()} if last else {}
+        table, num_slots, key = _stage_steps(plan, stage, first)
+        bounds = at + np.searchsorted(key[:, 1], np.arange(first, stage.epochs + 1))
+        for epoch in range(first, stage.epochs):
+            begin, end = int(bounds[epoch - first]), int(bounds[epoch - first + 1])
+            if epoch in tails:
+                marks.append(Mark(begin, TAIL, stage, tails[epoch]))
+            if epoch == first or epoch in tails:
+                marks.append(Mark(begin, RESET, stage))
+            marks.append(Mark(end, EPOCH, stage, epoch + 1))
+        at += len(table)
+        marks.append(Mark(at, END, stage))
+        tables.append(table)
+        slots.append(num_slots)
+        keys.append(key)
+        first = 0
+    return Job(
+        stages[0].shard,
+        start,
+        np.concatenate(tables),
+        np.concatenate(slots),
+        np.concatenate(keys),
+        tuple(marks),
+    )
+
+
+def _stage_steps(plan: Plan, stage: Stage, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, numbers of slots and keys of a stage's steps from epoch number ``first`` on."""
+    spec, epochs = plan.spec, stage.epochs
+    rows = plan.partition.shard_rows(stage.shard)
+    members = rows[plan.partition.slice_[rows] <= stage.index].astype(np.int64)
+    count, size = len(members), spec.batch_size
+    generator = numpy_generator(spec.seed, "order", stage.shard, stage.index)
+    # All epochs are drawn, whatever the first, so that an epoch's order is a function of its key.
+    order = generator.permuted(np.broadcast_to(members, (epochs, count)), axis=1)[first:]
+    steps = -(-count // size)
+    padded = np.full((epochs - first, steps * size), -1, np.int64)
+    padded[:, :count] = np.where(plan.retained[order], order, -1)
+    table = padded.reshape(-1, size)
+    kept = (table >= 0).any(1)
+    slots = np.minimum(size, count - size * np.arange(steps))
+    place = np.tile(np.arange(steps), epochs - first)
+    epoch = np.repeat(np.arange(first, epochs), steps)
+    keys = np.stack([np.full_like(place, stage.index), epoch, place], axis=1)
+    return table[kept], np.tile(slots, epochs - first)[kept], keys[kept]
