@@ -64,7 +64,7 @@ class Partition:
         """Rows (positions in ``ids``) of one shard, ascending by id."""
         return self._rows_by_shard[shard]
 
-    def rows(self, ids: Int[np.ndarray, " request"]) -> Int[np.ndarray, " request"]:
+    def rows(self, ids: Int[np.ndarray, " request"]) -> Int[np.ndarray, " found"]:
         """Positions of training ids; ids that are not in the training part are left out."""
         at = np.searchsorted(self.ids, ids)
         at_clipped = np.minimum(at, len(self.ids) - 1)

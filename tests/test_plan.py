@@ -1,0 +1,186 @@
+"""Plans: which keys a revocation changes, and which work it leaves to be done."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cases import CASES
+from unlearnkit import MLP, Examples, MemoryStore, TrainSpec, make_partition, make_plan, train
+from unlearnkit.models import as_architecture
+from unlearnkit.plan import Plan
+from unlearnkit.spec import EPOCH_RULES
+
+CASE = CASES["mlp-dropout"]
+
+
+def plan_for(spec: TrainSpec = CASE.spec, examples: Examples | None = None) -> Plan:
+    return make_plan(examples or CASE.dataset().train, CASE.architecture(), spec)
+
+
+def changed_keys(a: Plan, b: Plan) -> set[tuple[int, int]]:
+    pairs = zip(a.stages, b.stages, strict=True)
+    return {(x.shard, x.index) for x, y in pairs if x.key != y.key}
+
+
+def test_revoking_changes_exactly_the_later_keys_of_its_shard() -> None:
+    before = plan_for()
+    for row, id_ in enumerate(before.partition.ids):
+        shard, first = before.partition.shard[row], before.partition.slice_[row]
+        expected = {(shard, r) for r in range(first, CASE.spec.num_slices + 1)}
+        assert changed_keys(before, before.without([id_])) == expected
+
+
+def test_content_of_an_example_changes_the_same_keys_as_revoking_it() -> None:
+    before, examples = plan_for(), CASE.dataset().train
+    for row in (0, 5, 20):
+        features = examples.features.clone()
+        features[row, 0] += 1
+        moved = plan_for(examples=replace(examples, features=features))
+        revoked = before.without(examples.ids[[row]])
+        assert changed_keys(before, moved) == changed_keys(before, revoked)
+
+
+def test_twins_are_told_apart_by_their_ids() -> None:
+    examples = CASE.dataset().train
+    same = replace(
+        examples, features=torch.ones_like(examples.features), labels=examples.labels * 0
+    )
+    plan = plan_for(examples=same)
+    members = plan.partition.ids[(plan.partition.shard == 0) & (plan.partition.slice_ == 1)]
+    assert len({plan.without([one]).final_key(0) for one in members}) == len(members) > 1
+
+
+def test_revoking_one_then_another_is_revoking_both() -> None:
+    before, rng = plan_for(), np.random.default_rng(0)
+    for _ in range(10):
+        a, b = np.split(rng.permutation(before.partition.ids)[:9], [rng.integers(10)])
+        both = before.without([*a, *b])
+        assert before.without(a).without(b).chains == both.chains
+        assert before.without(b).without(a).chains == both.chains
+        assert plan_for().without([*b, *a]).keys == both.keys
+
+
+def test_a_plan_made_with_revocations_is_the_plan_without_them() -> None:
+    before, ids = plan_for(), [10, 22, 40]
+    made = make_plan(before.examples, before.architecture, before.spec, revoked=ids)
+    assert made.chains == before.without(ids).chains
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 4},
+        {"learning_rate": 0.1},
+        {"momentum": 0.5},
+        {"weight_decay": 0.0},
+        {"batch_size": 7},
+        {"optimizer": "adam"},
+        {"loss": "squared-error"},
+        {"num_threads": 2},
+    ],
+    ids=str,
+)
+def test_every_number_of_the_spec_changes_every_key(change: dict[str, object]) -> None:
+    before = plan_for()
+    other = plan_for(CASE.spec.with_(**change))
+    assert not before.keys & other.keys
+
+
+def test_another_model_or_environment_changes_every_key() -> None:
+    before, examples = plan_for(), CASE.dataset().train
+    for model in (MLP((7, 4)), MLP((7, 5)), MLP((7, 5), activation="tanh", dropout=0.3)):
+        architecture = as_architecture(model, CASE.feature_shape, 3)
+        assert not before.keys & make_plan(examples, architecture, CASE.spec).keys
+
+
+def test_visits_are_epochs_times_living_examples() -> None:
+    plan = plan_for().without([7, 10, 40, 43, 100])
+    alive = plan.partition.sizes(plan.retained).cumsum(1)
+    for stage in plan.stages:
+        assert stage.visits == stage.epochs * alive[stage.shard, stage.index - 1]
+    assert plan.total_visits == plan.to_frame()["visits"].sum()
+
+
+def test_a_shard_without_examples_has_nothing_missing() -> None:
+    plan = plan_for()
+    gone = plan.without(plan.partition.ids[plan.partition.shard == 1])
+    assert gone.alive(0) and not gone.alive(1)
+    assert {stage.shard for stage in gone.missing(MemoryStore())} == {0}
+
+
+def test_missing_is_what_the_store_lacks() -> None:
+    plan, store = plan_for(), MemoryStore()
+    assert plan.missing(store) == tuple(plan.stages)
+    assert plan.missing(store, [1]) == plan.chains[1]
+    train(plan, store, shards=[0])
+    assert plan.missing(store) == plan.chains[1]
+    last = plan.partition.ids[(plan.partition.shard == 0) & (plan.partition.slice_ == 3)]
+    after = plan.without(last[:1])
+    assert after.missing(store, [0]) == after.chains[0][2:]
+
+
+def test_slice_and_shard_sizes_differ_by_one_at_most() -> None:
+    examples = CASES["logistic"].dataset().train
+    for shards, slices in ((1, 1), (3, 2), (5, 8), (44, 1)):
+        spec = TrainSpec(num_shards=shards, num_slices=slices)
+        sizes = make_partition(examples, spec).sizes(np.ones(len(examples), bool))
+        assert sizes.sum() == len(examples)
+        assert np.ptp(sizes.sum(1)) <= 1 and np.ptp(sizes, axis=1).max() <= 1
+
+
+def test_partition_reads_no_content() -> None:
+    examples = CASE.dataset().train
+    zeros = Examples(examples.ids, torch.zeros_like(examples.features), examples.labels)
+    a, b = make_partition(examples, CASE.spec), make_partition(zeros, CASE.spec)
+    assert (a.shard == b.shard).all() and (a.slice_ == b.slice_).all()
+
+
+def test_too_many_shards_or_slices_are_refused() -> None:
+    examples = CASE.dataset().train
+    with pytest.raises(ValueError, match=r"num_shards=38 for 37 examples .* use at most 37"):
+        make_partition(examples, TrainSpec(num_shards=38, num_slices=1))
+    with pytest.raises(ValueError, match=r"shard 1 \(18 examples\) .* use at most 18"):
+        make_partition(examples, TrainSpec(num_shards=2, num_slices=19))
+
+
+def test_a_partition_that_is_not_of_this_run_is_refused() -> None:
+    plan = plan_for()
+    with pytest.raises(ValueError, match=r"partition has 2 shards x 3 slices.*the spec 3 x 3"):
+        make_plan(
+            plan.examples,
+            plan.architecture,
+            CASE.spec.with_(num_shards=3),
+            partition=plan.partition,
+        )
+    with pytest.raises(ValueError, match=r"ids .* differ"):
+        make_plan(
+            CASES["logistic"].dataset().train,
+            plan.architecture,
+            CASE.spec,
+            partition=plan.partition,
+        )
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3, 5, 9])
+@pytest.mark.parametrize("epochs", [1, 3, 20])
+def test_epoch_rules(slices: int, epochs: int) -> None:
+    for rule in EPOCH_RULES:
+        spec = TrainSpec(num_slices=slices, epochs=epochs, epoch_rule=rule)
+        stages = spec.stage_epochs()
+        assert len(stages) == slices and min(stages) >= 1
+        pools = np.arange(1, slices + 1) / slices
+        work = float(np.dot(stages, pools))
+        if rule == "full":
+            assert stages == (epochs,) * slices
+        elif 2 * epochs >= slices + 1 and rule == "sisa":
+            # As much as E epochs on the whole shard; cumulative rounding is off by at most half
+            # an epoch at every slice bound, by parts: |error| <= 1/2 (1 + (R - 1)/R) < 1.
+            assert abs(work - epochs) < 1
+        assert spec.tail_epochs() == tuple(sorted({1, min(4, stages[-1])}, reverse=True))
+
+
+def test_equal_work_is_equal_up_to_rounding() -> None:
+    stages = TrainSpec(num_slices=5, epochs=60, epoch_rule="equal_work").stage_epochs()
+    assert stages == (60, 30, 20, 15, 12)

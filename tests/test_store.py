@@ -1,0 +1,272 @@
+"""Stores: what is kept, what is destroyed, and what a folder survives."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cases import CASES
+from unlearnkit import DiskStore, MemoryStore, Session, StoreError
+from unlearnkit.plan import Plan
+from unlearnkit.store import Approximation, Checkpoint
+from worker import content
+
+CASE = CASES["logistic"]
+
+
+def checkpoint(key: str, shard: int = 0, stage: int = 1, value: float = 0.0) -> Checkpoint:
+    state = {"w": torch.full((2, 3), value), "n": torch.tensor(7)}
+    return Checkpoint(key, shard, stage, state, {1: {k: v + 1 for k, v in state.items()}})
+
+
+def approximation(base: str, *checkpoints: Checkpoint, shard: int = 0) -> Approximation:
+    return Approximation(
+        shard, base, np.array([3, 9]), {c.stage: c for c in checkpoints}, "in words"
+    )
+
+
+@pytest.fixture(params=["memory", "disk"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> MemoryStore:
+    return MemoryStore() if request.param == "memory" else DiskStore(tmp_path)
+
+
+def reopened(store: MemoryStore) -> MemoryStore:
+    return DiskStore(store.folder) if isinstance(store, DiskStore) else store
+
+
+def assert_same(a: MemoryStore, b: MemoryStore) -> None:
+    assert a.keys == b.keys
+    for key in a.keys:
+        assert content(a.get(key)) == content(b.get(key))
+
+
+def test_what_is_put_is_there(store: MemoryStore) -> None:
+    store.put(checkpoint("a", value=0.1))
+    store.put(checkpoint("b", shard=1, stage=2))
+    again = reopened(store)
+    assert "a" in again and "c" not in again and again.keys == {"a", "b"}
+    assert content(again.get("a")) == content(checkpoint("a", value=0.1))
+    assert (again.get("b").shard, again.get("b").stage) == (1, 2)
+    assert again.nbytes == 2 * 2 * (6 * 4 + 8)
+    with pytest.raises(KeyError):
+        again.get("c")
+
+
+def test_an_approximation_never_counts_as_clean(store: MemoryStore) -> None:
+    store.put_approximation(approximation("a", checkpoint("a", stage=2, value=0.5)))
+    again = reopened(store)
+    assert "a" not in again and not again.keys
+    kept = again.approximation("a")
+    assert kept is not None and kept.debt.tolist() == [3, 9] and kept.method == "in words"
+    assert content(kept.checkpoints[2]) == content(checkpoint("a", stage=2, value=0.5))
+    assert again.approximation("b") is None
+
+
+def test_prune_destroys_all_that_is_not_listed(store: MemoryStore) -> None:
+    for key in "abc":
+        store.put(checkpoint(key, shard="abc".index(key)))
+        store.put_approximation(approximation(key, checkpoint(key, shard="abc".index(key))))
+    assert store.prune(["a", "b", "z"], ["b"]) == 1 + 2
+    for now in (store, reopened(store)):
+        assert now.keys == {"a", "b"}
+        assert [now.approximation(key) is not None for key in "abc"] == [False, True, False]
+
+
+def test_two_approximations_may_share_a_checkpoint(store: MemoryStore) -> None:
+    # As when a second round corrects later stages only, before the first round is destroyed.
+    shared = checkpoint("a", stage=1)
+    store.put_approximation(approximation("one", shared))
+    store.put_approximation(approximation("two", shared, checkpoint("b", stage=2)))
+    again = reopened(store)
+    assert content(again.approximation("two").checkpoints[1]) == content(shared)
+
+
+def test_a_fork_is_independent(store: MemoryStore) -> None:
+    store.put(checkpoint("a"))
+    other = store.fork()
+    other.prune([], [])
+    other.put(checkpoint("b"))
+    assert reopened(store).keys == {"a"} and other.keys == {"b"}
+    assert not isinstance(other, DiskStore)
+
+
+# A session's folder
+
+
+def unlearned_on_disk(folder: Path) -> Session:
+    """Trained, then one exact request, then one approximate one."""
+    session = CASE.session(store=folder)
+    session.train()
+    for max_share in (1, 0):
+        session.revoke(count=2, seed=4)
+        session.unlearn(max_share)
+    return session
+
+
+def test_a_folder_is_resumed_with_the_same_bits_requests_and_debt(tmp_path: Path) -> None:
+    session = unlearned_on_disk(tmp_path)
+    assert session.debt
+    again = CASE.session(store=tmp_path)
+    assert_same(again.store, session.store)
+    assert again.revoked.tolist() == session.revoked.tolist()
+    assert again.plan.chains == session.plan.chains
+    assert {s: d.tolist() for s, d in again.debt.items()} == {
+        s: d.tolist() for s, d in session.debt.items()
+    }
+    assert again.ledger().equals(session.ledger())
+    assert again.trained and again.original is None
+    for a, b in zip(again.ensemble.constituents, session.ensemble.constituents, strict=True):
+        assert all(torch.equal(a.state[name], b.state[name]) for name in a.state)
+
+
+def test_a_resumed_session_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    in_memory = CASE.session()
+    in_memory.train()
+    CASE.session(store=tmp_path).train()
+    for seed, max_share in enumerate((0, 0, 1, 0.2)):
+        session = CASE.session(store=tmp_path)
+        for one in (session, in_memory):
+            one.revoke(count=3, seed=seed)
+            one.unlearn(max_share)
+        assert_same(session.store, in_memory.store)
+    for one in (session, in_memory):
+        one.repay()
+    assert_same(CASE.session(store=tmp_path).store, in_memory.store)
+
+
+def test_rounds_that_correct_later_stages_fit_a_folder(tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    partition = session.plan.partition
+    for r in (1, 2):  # the second round leaves stage 1 as the first one corrected it
+        session.revoke(partition.ids[(partition.shard == 0) & (partition.slice_ == r)][:2])
+        session.unlearn(0)
+    assert len(CASE.session(store=tmp_path).debt[0]) == 4
+
+
+@pytest.mark.parametrize("moment", ["train", "modify", "commit", "settle"])
+def test_after_a_crash_the_folder_opens_and_the_next_run_ends_in_the_same_bits(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crash(BaseException):
+        """Not to be handled by anyone: the process would be gone."""
+
+    expected, session = CASE.session(), CASE.session(store=tmp_path)
+    for one in (expected, session):
+        one.train()
+        one.revoke(count=5, seed=1)
+    result = expected.unlearn(0.6)
+    assert result.decision.exact and result.decision.approximate
+    progress = iter(range(1000))
+
+    def crash(*args: object, **kwargs: object) -> None:
+        raise Crash
+
+    # No clean-up may run either, so we cut off the functions that would do it.
+    monkeypatch.setattr("unlearnkit.unlearning.settle", crash)
+    if moment == "commit":
+        monkeypatch.setattr(DiskStore, "write_manifest", crash)
+    with pytest.raises(Crash):
+        session.unlearn(
+            0.6,
+            on_progress=lambda event: (
+                crash()
+                if (moment == "train" and next(progress) == 3)
+                or (moment == "modify" and event.phase == "modify")
+                else None
+            ),
+        )
+    monkeypatch.undo()
+    again = CASE.session(store=tmp_path)
+    assert again.trained
+    assert again.store.keys <= again.plan.keys
+    if moment == "settle":  # the manifest was replaced: the request is completed
+        assert again.revoked.tolist() == expected.revoked.tolist()
+    else:
+        assert not len(again.revoked)
+        again.revoke(expected.revoked)
+        again.unlearn(0.6)
+    assert_same(again.store, expected.store)
+
+
+@pytest.mark.parametrize(
+    ("change", "both"),
+    [
+        (
+            {"spec": CASE.spec.with_(seed=5)},
+            r"Its spec: TrainSpec\(.*seed=0.*session's spec: .*seed=5",
+        ),
+        ({"model": "mlp"}, r"Its model: .*'logistic'.*This session's model: .*'mlp'"),
+        ({"data": "squared-error"}, r"Its dataset: .*'logistic'.*dataset: .*'squared-error'"),
+        ({"partition": True}, r"Its partition: \w+\. This session's partition: \w+"),
+    ],
+    ids=["spec", "model", "dataset", "partition"],
+)
+def test_a_folder_of_another_run_is_refused_and_not_touched(
+    change: dict[str, object], both: str, tmp_path: Path
+) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    options: dict[str, object] = {"spec": CASE.spec, "model": CASE.model, "store": tmp_path}
+    data = CASES[str(change.pop("data", "logistic"))].dataset()
+    if change.pop("partition", False):
+        partition = session.plan.partition
+        change["partition"] = replace(partition, shard=(partition.shard + 1) % 3)
+    with pytest.raises(StoreError, match=both):
+        Session(data, **{**options, **change})
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
+    unlearned_on_disk(tmp_path)
+    path = tmp_path / "shard-0001.safetensors"
+    whole = path.read_bytes()
+    damages = {cut: whole[:cut] for cut in (0, 5, len(whole) // 2, len(whole) - 1)}
+    for at in (3, 40, len(whole) // 4, len(whole) // 2, len(whole) - 1):
+        damages[-at] = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+    for damaged in damages.values():
+        path.write_bytes(damaged)
+        with pytest.raises(StoreError, match=r"shard-0001.safetensors is damaged .*delete this"):
+            CASE.session(store=tmp_path)
+    path.unlink()  # as the message advises
+    session = CASE.session(store=tmp_path)
+    assert {run.shard for run in session.train().runs} == {1}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"format": 99})])
+def test_a_damaged_manifest_is_refused(text: str, tmp_path: Path) -> None:
+    CASE.session(store=tmp_path).train()
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(StoreError, match=r"manifest.json is (damaged|not of format 1)"):
+        CASE.session(store=tmp_path)
+
+
+def test_checkpoints_without_a_manifest_are_refused(tmp_path: Path) -> None:
+    CASE.session(store=tmp_path).train()
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(StoreError, match="checkpoints but no manifest"):
+        CASE.session(store=tmp_path)
+
+
+def test_leftovers_of_interrupted_writing_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".writing-x").write_bytes(b"half")
+    DiskStore(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_file_holds_the_bytes_of_a_destroyed_checkpoint(tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    before: Plan = session.plan
+    stale = {stage.key: session.store.get(stage.key) for stage in before.stages}
+    session.revoke(before.partition.ids[::6])
+    session.unlearn(0.2)
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    for key in before.keys - session.plan.keys:
+        assert stale[key].state["1.weight"].numpy().tobytes() not in written
+    for key in session.store.keys:
+        assert session.store.get(key).state["1.weight"].numpy().tobytes() in written

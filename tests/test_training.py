@@ -1,0 +1,245 @@
+"""Training: what a run computes, against slow code of its own, and what it must not depend on."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cases import CASES, NUM_CLASSES, Case, stop_after
+from reference import Problem, train_shard
+from unlearnkit import Cancelled, DiskStore, MemoryStore, ProgressEvent, Session, train
+from unlearnkit.models import State, get_state
+from unlearnkit.plan import Plan, make_plan
+from unlearnkit.training import open_lane, schedule, stage_epochs
+from worker import content
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Bits depend on the number of threads; the product takes the spec's one, and so do we."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def plan_of(case: Case, revoked: np.ndarray | tuple[int, ...] = ()) -> Plan:
+    examples = case.dataset().train
+    return make_plan(
+        examples,
+        case.architecture(),
+        case.spec,
+        partition=case.partition(examples),
+        revoked=revoked,
+    )
+
+
+def problem_of(plan: Plan, case: Case, shard: int, revoked: np.ndarray) -> Problem:
+    """The same as plain numbers, revoked contents left out."""
+    partition, spec = plan.partition, case.spec
+    members = {int(partition.ids[row]): row for row in np.flatnonzero(partition.shard == shard)}
+    kept = {i: row for i, row in members.items() if i not in revoked}
+    return Problem(
+        case.name,
+        lambda: case.model(case.feature_shape, NUM_CLASSES),
+        {i: plan.examples.features[row] for i, row in kept.items()},
+        {i: int(plan.examples.labels[row]) for i, row in kept.items()},
+        {i: int(partition.slice_[row]) for i, row in members.items()},
+        set(members) - set(kept),
+        spec.stage_epochs(),
+        spec.batch_size,
+        spec.seed,
+        shard,
+        spec.optimizer,
+        spec.learning_rate,
+        spec.momentum,
+        spec.weight_decay,
+        spec.loss.name == "squared-error",
+    )
+
+
+def differing(ours: State, theirs: State) -> list[str]:
+    assert ours.keys() == theirs.keys()
+    return [n for n in ours if ours[n].numpy().tobytes() != theirs[n].numpy().tobytes()]
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("share", [0, 0.2, 0.7])
+def test_training_gives_the_bits_of_slow_and_obvious_code(name: str, share: float) -> None:
+    case, rng = CASES[name], np.random.default_rng(1)
+    ids = case.dataset().train.ids
+    revoked = rng.choice(ids, round(share * len(ids)), replace=False)
+    plan, store = plan_of(case, revoked), MemoryStore()
+    report = train(plan, store)
+    visits = 0
+    for shard in filter(plan.alive, range(plan.num_shards)):
+        expected = train_shard(problem_of(plan, case, shard, revoked))
+        visits += expected.visits
+        for stage, end in zip(plan.chains[shard], expected.ends, strict=True):
+            assert differing(store.get(stage.key).state, end) == []
+        tails = store.get(plan.final_key(shard)).tails
+        assert tails.keys() == expected.tails.keys()
+        for q, tail in expected.tails.items():
+            assert differing(tails[q], tail) == []
+    assert report.visits == visits
+
+
+def test_training_learns() -> None:
+    session = CASES["logistic"].session()
+    session.train()
+    inputs, labels = session.dataset.examples(session.dataset.train.ids)
+    assert (session.ensemble.predict(inputs) == labels).float().mean() > 2 / 3  # a third by chance
+
+
+def test_a_second_training_finds_nothing_to_do() -> None:
+    session = CASES["logistic"].session()
+    assert session.train().visits == session.plan.total_visits
+    again = session.train()
+    assert again.runs == () and again.visits == 0
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_training_stopped_at_any_epoch_and_resumed_gives_the_same_bits(on_disk, tmp_path) -> None:
+    case = CASES["mlp-dropout"]
+    whole = case.session()
+    whole.train()
+    epochs = 2 * sum(case.spec.stage_epochs())
+    stopped = [0]
+    for at in range(1, epochs, 3):
+        session = case.session(store=tmp_path / str(at) if on_disk else None)
+        with pytest.raises(Cancelled, match="finished stages are kept"):
+            session.train(**stop_after(at))
+        stopped.append(len(session.store.keys))
+        if on_disk:
+            session = case.session(store=tmp_path / str(at))
+        session.train()
+        assert session.store.keys == whole.store.keys
+        for key in whole.store.keys:
+            assert content(session.store.get(key)) == content(whole.store.get(key))
+    assert len(set(stopped)) > 3  # it was stopped in different stages
+
+
+@pytest.mark.parametrize("name", ["logistic", "cnn-batchnorm", "uneven", "adam", "adamw"])
+def test_replay_from_a_tail_reproduces_the_end_of_training(name: str) -> None:
+    plan, store = plan_of(CASES[name]), MemoryStore()
+    train(plan, store)
+    for shard in range(plan.num_shards):
+        stage = plan.chains[shard][-1]
+        end = store.get(stage.key)
+        assert set(end.tails) == {1, min(4, stage.epochs)}
+        for q, tail in end.tails.items():
+            lane = open_lane(plan, shard)
+            lane.module.load_state_dict(tail)
+            for epoch, _ in stage_epochs(plan, stage, lane, stage.epochs - q):
+                lane.run(epoch)
+            assert differing(get_state(lane.module), end.state) == []
+
+
+def places(plan: Plan, shard: int, stage: int) -> Iterator[tuple[int, int, int, int]]:
+    """Where everyone who is left sits: (id, epoch, step, slot)."""
+    rows = plan.partition.shard_rows(shard)
+    ids = plan.partition.ids[rows[plan.retained[rows]]]
+    for epoch in schedule(plan, shard, stage):
+        for batch in epoch.batches:
+            for row, slot in zip(batch.rows, batch.slots, strict=True):
+                yield int(ids[row]), epoch.index, batch.step, int(slot)
+
+
+@pytest.mark.parametrize("name", ["logistic", "uneven"])
+def test_survivors_keep_their_slots(name: str) -> None:
+    before = plan_of(CASES[name])
+    revoked = before.partition.ids[1::3]
+    after = before.without(revoked)
+    for stage in before.stages:
+        old = set(places(before, stage.shard, stage.index))
+        new = set(places(after, stage.shard, stage.index))
+        assert new == {place for place in old if place[0] not in revoked}
+
+
+def test_every_living_example_is_visited_once_an_epoch() -> None:
+    plan = plan_of(CASES["uneven"], revoked=(10, 22, 40))
+    for stage in plan.stages:
+        pool = plan.pool(stage.shard, stage.index)
+        alive = sorted(plan.partition.ids[pool[plan.retained[pool]]].tolist())
+        seen = [(epoch, i) for i, epoch, _, _ in places(plan, stage.shard, stage.index)]
+        assert sorted(seen) == [(epoch, i) for epoch in range(stage.epochs) for i in alive]
+
+
+def test_masks_differ_between_epochs_stages_and_shards() -> None:
+    plan = plan_of(CASES["mlp-dropout"])
+    drawn = []
+    for stage in plan.stages:
+        lane = open_lane(plan, stage.shard)
+        context = next(m.context for m in lane.module.modules() if hasattr(m, "context"))
+        for epoch in schedule(plan, stage.shard, stage.index):
+            lane.run(replace(epoch, batches=epoch.batches[:1]))
+            drawn.append(context.generator.initial_seed())
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_a_stage_without_survivors_is_no_training() -> None:
+    case = CASES["logistic"]
+    partition = plan_of(case).partition
+    first = partition.ids[(partition.shard == 1) & (partition.slice_ == 1)]
+    plan, store = plan_of(case, first), MemoryStore()
+    report = train(plan, store, shards=[1])
+    assert report.runs[0].visits == report.runs[0].steps == 0
+    initial = plan.architecture.initial(case.spec.seed, 1)
+    assert differing(store.get(plan.chains[1][0].key).state, initial) == []
+    assert differing(store.get(plan.final_key(1)).state, initial) != []
+
+
+def test_progress_counts_up_to_all_visits() -> None:
+    plan, events = plan_of(CASES["cnn-batchnorm"], revoked=(10, 13)), list[ProgressEvent]()
+    train(plan, MemoryStore(), on_progress=events.append)
+    done = [event.done_visits for event in events]
+    assert done == sorted(done) and done[-1] == plan.total_visits == events[0].total_visits
+    assert events[-1].share == 1 and events[-1].epoch == events[-1].num_epochs
+
+
+def test_training_leaves_the_global_state_of_torch_and_numpy_alone() -> None:
+    torch.manual_seed(1)
+    np.random.seed(1)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    torch.set_num_threads(2)
+    session = CASES["uneven"].session()
+    session.train()
+    assert torch.get_num_threads() == 2
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+
+
+def test_bits_depend_neither_on_global_seeds_nor_on_the_order_of_shards() -> None:
+    plan = plan_of(CASES["mlp-dropout"])
+    torch.manual_seed(1)
+    forward, backward = MemoryStore(), MemoryStore()
+    train(plan, forward)
+    torch.manual_seed(2)
+    for shard in reversed(range(plan.num_shards)):
+        train(plan, backward, shards=[shard])
+    assert forward.keys == backward.keys
+    for key in forward.keys:
+        assert content(forward.get(key)) == content(backward.get(key))
+
+
+def test_two_sessions_in_two_threads_do_not_disturb_each_other(tmp_path) -> None:
+    case = CASES["uneven"]
+    alone = case.session()
+    alone.train()
+    sessions = [case.session(), case.session(store=DiskStore(tmp_path))]
+    threads = [threading.Thread(target=session.train) for session in sessions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for session in sessions:
+        assert_same_store(session, alone)
+
+
+def assert_same_store(a: Session, b: Session) -> None:
+    assert a.store.keys == b.store.keys
+    for key in a.store.keys:
+        assert content(a.store.get(key)) == content(b.store.get(key))

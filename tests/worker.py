@@ -1,0 +1,131 @@
+"""The separate process: trains from scratch on data in which every revoked row is poisoned.
+
+Run as a script it answers pickled messages on its standard input until that is closed. A parent
+talks to it through :class:`Worker`; torch is imported once for many answers.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cases import CASES
+from unlearnkit import Examples, MemoryStore, make_plan, training
+from unlearnkit.kernels.loop import Lane
+from unlearnkit.plan import Plan
+from unlearnkit.store import Checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+HONEST_LANE = training.open_lane
+
+State = dict[str, tuple[str, tuple[int, ...], bytes]]
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """What training from scratch gave: keys of all stages, contents by key, and gradients."""
+
+    keys: list[str]
+    contents: dict[str, dict[str, State]]
+    visits: int
+
+
+def content(checkpoint: Checkpoint) -> dict[str, State]:
+    """Kind, shape and raw bytes of every parameter and buffer, at the end and at the tails."""
+    states = {"end": checkpoint.state}
+    states |= {f"tail {q}": state for q, state in checkpoint.tails.items()}
+    return {
+        moment: {
+            name: (str(tensor.dtype), tuple(tensor.shape), tensor.numpy().tobytes())
+            for name, tensor in state.items()
+        }
+        for moment, state in states.items()
+    }
+
+
+def poisoned(examples: Examples, revoked: np.ndarray) -> Examples:
+    """The examples with every revoked row overwritten by NaN and its label by -1."""
+    gone = torch.from_numpy(np.isin(examples.ids, revoked))
+    features, labels = examples.features.clone(), examples.labels.clone()
+    features[gone], labels[gone] = torch.nan, -1
+    return Examples(examples.ids, features, labels)
+
+
+def leaky_lane(plan: Plan, shard: int) -> Lane:
+    """A fault to be found: inputs are centred by a mean that the revoked rows take part in."""
+    lane = HONEST_LANE(plan, shard)
+    everyone = plan.partition.ids[plan.partition.shard_rows(shard)]
+    lane.inputs = lane.inputs - plan.examples[everyone][0].mean(0)
+    return lane
+
+
+def train_from_scratch(
+    name: str, data: tuple[np.ndarray, ...], revoked: np.ndarray, leak: bool
+) -> Scratch:
+    """Partition, plan and train the case anew, from nothing but what is passed."""
+    ids, features, labels = data
+    case, examples = CASES[name], Examples(ids, torch.tensor(features), torch.tensor(labels))
+    plan = make_plan(
+        examples,
+        case.architecture(),
+        case.spec,
+        partition=case.partition(examples),
+        revoked=revoked,
+    )
+    training.open_lane = leaky_lane if leak else HONEST_LANE
+    store = MemoryStore()
+    report = training.train(plan, store)
+    contents = {key: content(store.get(key)) for key in store.keys}
+    return Scratch([stage.key for stage in plan.stages], contents, report.visits)
+
+
+class Worker:
+    """The parent's end."""
+
+    def __init__(self) -> None:
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )
+
+    def scratch(
+        self, name: str, examples: Examples, revoked: np.ndarray, *, leak: bool = False
+    ) -> Scratch:
+        """Training from scratch there, on these examples as they are."""
+        data = (examples.ids, examples.features.numpy(), examples.labels.numpy())
+        assert self._process.stdin and self._process.stdout
+        pickle.dump((name, data, revoked, leak), self._process.stdin)
+        self._process.stdin.flush()
+        answer: Scratch = pickle.load(self._process.stdout)
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+def main() -> None:
+    """Answer until there are no more messages; results go out under this module's own name."""
+    import worker
+
+    channel, sys.stdout = sys.stdout.buffer, sys.stderr
+    while True:
+        try:
+            message: Any = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        pickle.dump(worker.train_from_scratch(*message), channel)
+        channel.flush()
+
+
+if __name__ == "__main__":
+    main()
