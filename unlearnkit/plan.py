@@ -242,8 +242,9 @@ def _check_partition(partition: Partition, examples: Examples, spec: TrainSpec) 
     found = (partition.num_shards, partition.num_slices)
     if found != (spec.num_shards, spec.num_slices):
         raise ValueError(
-            f"the partition has {found[0]} shards x {found[1]} slices, the spec {spec.num_shards} x "
-            f"{spec.num_slices}; give the spec num_shards={found[0]} and num_slices={found[1]}."
+            f"the partition has {found[0]} shards x {found[1]} slices, the spec "
+            f"{spec.num_shards} x {spec.num_slices}; give the spec num_shards={found[0]} and "
+            f"num_slices={found[1]}."
         )
 
 
