@@ -1,0 +1,282 @@
+"""Jupyter servers of our own and a Chromium to drive them, for the browser tests.
+
+Nothing here touches the user's Jupyter folders, and no request of the browser gets anywhere but
+127.0.0.1: every other host name fails to resolve, and :class:`Traffic` remembers the attempt.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+TOKEN = "browser-tests"
+LOCAL = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
+# Voila's own page template asks a CDN for two icon style sheets; nothing of ours does.
+VOILA_ICONS = "https://cdn.jsdelivr.net/npm/@fortawesome/"
+# Milliseconds that a server, a kernel or a page may need to come up on a busy machine.
+SLOW = 60_000
+READY = """() => {
+  const widget = window.jupyterapp?.shell.currentWidget;
+  return widget?.sessionContext?.session?.kernel?.status === "idle";
+}"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running Jupyter server.
+
+    Attributes:
+        base: its address, without a slash at the end.
+        root: the folder that it serves; put notebooks here.
+        log: the file with all that it printed.
+        app: ``"lab"`` or ``"voila"``.
+    """
+
+    base: str
+    root: Path
+    log: Path
+    app: str
+
+
+@dataclass
+class Traffic:
+    """What a page asked for and said.
+
+    Attributes:
+        outside: addresses beyond this machine that were asked for.
+        console: (kind, text) of all console messages and uncaught page errors.
+        allowed: beginnings of outside addresses that the test knows about.
+    """
+
+    outside: list[str] = field(default_factory=list)
+    console: list[tuple[str, str]] = field(default_factory=list)
+    allowed: list[str] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[str]:
+        """The page's errors."""
+        return [text for kind, text in self.console if kind in ("error", "pageerror")]
+
+
+def find_chromium() -> str | None:
+    """Return Chromium's path: ``$UNLEARNKIT_CHROMIUM``, Debian's place, or on PATH."""
+    named = os.environ.get("UNLEARNKIT_CHROMIUM")
+    if named:
+        return named if os.access(named, os.X_OK) else None
+    if os.access("/usr/bin/chromium", os.X_OK):
+        return "/usr/bin/chromium"
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def write_notebook(path: Path, cells: Sequence[str]) -> Path:
+    """Write a notebook of code cells for this environment's kernel."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+@contextlib.contextmanager
+def serve(root: Path, app: str = "lab") -> Iterator[Server]:
+    """Run JupyterLab or Voila on a free port with private folders, until the block ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = Path(tempfile.mkdtemp(prefix="unlearnkit-jupyter-"))
+    folders = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "IPYTHONDIR": "ipython",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    }
+    environment = os.environ | {name: str(home / part) for name, part in folders.items()}
+    # The "Jupyter news" pop-up would lie over the plots.
+    settings = home / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(
+        '{"fetchNews": "false", "checkForUpdates": false}'
+    )
+    base = f"http://127.0.0.1:{port}"
+    if app == "lab":
+        command = [
+            *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root"),
+            *(f"--port={port}", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={root}"),
+            *(f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True"),
+            *("--LabApp.news_url=", "--LabApp.extension_manager=readonly"),
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        ]
+        ready = f"{base}/api?token={TOKEN}"
+    else:
+        command = [sys.executable, "-m", "voila", str(root), f"--port={port}", "--no-browser"]
+        command += ["--Voila.ip=127.0.0.1"]
+        ready = f"{base}/voila/static/"
+    log = root / f".{app}.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command, env=environment, stdout=out, stderr=subprocess.STDOUT, cwd=root
+        )
+        try:
+            _await_answer(process, ready, log)
+            yield Server(base, root, log, app)
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with {process.returncode}:\n{log.read_text()}")
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+            return
+        except urllib.error.HTTPError:
+            return  # it answers, so it is up
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def open_page(traffic: Traffic, *, width: int = 1280, height: int = 900) -> Iterator[Any]:
+    """Open a page in a fresh Chromium that can reach 127.0.0.1 only."""
+    # Playwright keeps an event loop on the thread that uses it, so it lives for one test only:
+    # other tests, nbmake's for one, start loops of their own.
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--disable-gpu", "--disable-quic", "--disable-background-networking"]
+    flags += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        flags.append("--no-sandbox")  # Chromium's sandbox refuses to run as root
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=flags)
+        context = browser.new_context(viewport={"width": width, "height": height})
+
+        def note(url: str) -> None:
+            if not url.startswith((*LOCAL, *traffic.allowed)):
+                traffic.outside.append(url)
+
+        context.on("request", lambda request: note(request.url))
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("websocket", lambda socket: note(socket.url))
+        page.on("console", lambda said: traffic.console.append((said.type, said.text)))
+        page.on("pageerror", lambda error: traffic.console.append(("pageerror", str(error))))
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+def open_notebook(page: Any, server: Server | str, notebook: str | Path) -> None:
+    """Open a notebook in JupyterLab and wait until its kernel is idle.
+
+    Args:
+        page: Playwright's page.
+        server: the ``lab`` fixture, or a JupyterLab's address.
+        notebook: path under the server's root.
+    """
+    base = server if isinstance(server, str) else server.base
+    # A workspace of its own, or Lab would open the notebooks of earlier tests beside this one.
+    address = f"{base}/lab/workspaces/{uuid.uuid4().hex}/tree/{notebook}?token={TOKEN}"
+    page.goto(address, wait_until="domcontentloaded")
+    await_kernel(page)
+
+
+def await_kernel(page: Any) -> None:
+    """Wait until JupyterLab shows a notebook whose kernel is idle."""
+    page.wait_for_selector(".jp-NotebookPanel .jp-Notebook .jp-Cell", timeout=SLOW)
+    page.wait_for_function(READY, timeout=SLOW)
+
+
+def open_and_run(page: Any, server: Server | str, notebook: str | Path) -> None:
+    """Open a notebook in JupyterLab, run all its cells, and wait for the last one."""
+    open_notebook(page, server, notebook)
+    command(page, "notebook:run-all-cells")
+
+
+def open_voila(page: Any, server: Server, notebook: str | Path, traffic: Traffic) -> None:
+    """Open a notebook as a stand-alone Voila page, and wait until its cells have run."""
+    traffic.allowed.append(VOILA_ICONS)
+    page.goto(f"{server.base}/voila/render/{notebook}", wait_until="load", timeout=SLOW)
+    page.wait_for_selector(".jp-OutputArea", timeout=SLOW)
+
+
+def stop_kernels(server: Server) -> None:
+    """End the kernels of JupyterLab's notebooks, so that the next test has the machine's memory."""
+    head = {"Authorization": f"token {TOKEN}"}
+    address = f"{server.base}/api/sessions"
+    with urllib.request.urlopen(urllib.request.Request(address, headers=head)) as answer:
+        sessions = json.load(answer)
+    for session in sessions:
+        request = urllib.request.Request(
+            f"{address}/{session['id']}", headers=head, method="DELETE"
+        )
+        urllib.request.urlopen(request).close()
+
+
+def command(page: Any, name: str, **arguments: Any) -> None:
+    """Run one of JupyterLab's commands and wait for it."""
+    page.evaluate(
+        "async ([name, args]) => { await window.jupyterapp.commands.execute(name, args); }",
+        [name, arguments],
+    )
+
+
+def set_theme(page: Any, theme: str) -> None:
+    """Switch JupyterLab to ``"light"`` or ``"dark"``."""
+    command(page, "apputils:change-theme", theme=f"JupyterLab {theme.title()}")
+    light = "true" if theme == "light" else "false"
+    page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
+    page.wait_for_selector("#jupyterlab-splash", state="detached")
+    page.wait_for_timeout(200)  # the plots' own repaint, before a picture is taken
+
+
+def ask(page: Any, code: str) -> str:
+    """Run code in the notebook's kernel, as a cell would, and return what it printed."""
+    return str(
+        page.evaluate(
+            """async (code) => {
+              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+              const future = kernel.requestExecute({ code });
+              let said = "";
+              future.onIOPub = ({ content }) => {
+                said += content.text ?? content.traceback?.join("\\n") ?? "";
+              };
+              await future.done;
+              return said.trim();
+            }""",
+            code,
+        )
+    )
+
+
+def screenshot_folder(otherwise: Path) -> Path:
+    """Return where screenshots go: ``$UNLEARNKIT_SCREENSHOTS``, else the test's own folder."""
+    folder = Path(os.environ.get("UNLEARNKIT_SCREENSHOTS") or otherwise)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

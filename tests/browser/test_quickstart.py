@@ -1,0 +1,213 @@
+"""The quickstart as a newcomer meets it: run all cells, drag the boundary, unlearn, compare."""
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from lab import ask, command, open_and_run, open_notebook, set_theme, write_notebook
+
+QUICKSTART = Path(__file__).parents[2] / "notebooks" / "01-quickstart.ipynb"
+SENTENCE = ".uk-boundary .uk-prose p"
+
+# Tasks of a newcomer start from here: a session with a request on many shards.
+SMALL = """
+import unlearnkit as uk
+session = uk.Session("digits", model="logistic", num_shards=20, num_slices=5, epochs=2)
+session.train()
+session.revoke(count=40)
+"""
+
+
+def threshold(page) -> str:
+    """The threshold that the panel's sentence names."""
+    text = page.locator(SENTENCE).first.inner_text()
+    return re.match(r"At a threshold of ([\d.]+)%", text)[1]
+
+
+def colors(page) -> str:
+    """What the bars look like: one fill a shard, in the order drawn."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.uk-boundary .barlayer .point path')]
+          .map((path) => path.style.fill).join(' ')"""
+    )
+
+
+def sideways(page) -> list[str]:
+    """Parts of the dashboard that are cut off, or would need sideways scrolling."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.uk-panel, .uk-panel *')].filter((node) =>
+          node.clientWidth && node.scrollWidth > node.clientWidth + 1
+          && getComputedStyle(node).overflowX !== 'visible' && !node.closest('.uk-scroll'))
+          .map((node) => node.className)"""
+    )
+
+
+def to_panel(page, name: str) -> None:
+    page.locator(f".uk-{name}.uk-panel").evaluate("(node) => node.scrollIntoView()")
+
+
+@pytest.fixture
+def quickstart(lab, page, request):
+    name = f"quickstart-{request.node.name}.ipynb"
+    shutil.copy(QUICKSTART, lab.root / name)
+    open_and_run(page, lab, name)
+    page.locator(".uk-boundary input[type=range]").wait_for(timeout=120_000)
+    page.locator(".uk-boundary .barlayer .point").first.wait_for(timeout=30_000)
+    return page
+
+
+def test_the_quickstart_from_the_first_cell_to_the_comparison(quickstart, screenshot, traffic):
+    page = quickstart
+    assert page.locator(".jp-RenderedText[data-mime-type*=stderr]").count() == 0
+    to_panel(page, "boundary")
+    screenshot(page, "quickstart-boundary")
+
+    # The mouse: drag the threshold to the right end of its track.
+    before, drawn = page.locator(SENTENCE).first.inner_text(), colors(page)
+    handle = page.locator(".uk-boundary input[type=range]")
+    track = handle.bounding_box()
+    y = track["y"] + track["height"] / 2
+    page.mouse.move(track["x"] + track["width"] * 0.25, y)
+    page.mouse.down()
+    page.mouse.move(track["x"] + track["width"] * 0.6, y, steps=8)
+    page.mouse.move(track["x"] + track["width"] + 40, y, steps=8)
+    page.mouse.up()
+    page.locator(SENTENCE, has_text="At a threshold of 100%").wait_for()
+    assert before != page.locator(SENTENCE).first.inner_text()
+    page.wait_for_function(
+        """(drawn) => [...document.querySelectorAll('.uk-boundary .barlayer .point path')]
+          .map((path) => path.style.fill).join(' ') !== drawn""",
+        arg=drawn,
+    )
+    assert "approximately" not in page.locator(SENTENCE).first.inner_text()
+    assert "session.unlearn(1)" in page.locator(".uk-boundary code").inner_text()
+    assert ask(page, "print(session.pending.size, len(session.ledger()))") == "5 2"
+
+    # The keyboard: to the left end, and a few steps up.
+    handle.focus()
+    page.keyboard.press("Home")
+    page.locator(SENTENCE, has_text="At a threshold of 0%").wait_for()
+    assert "retrained exactly" not in page.locator(SENTENCE).first.inner_text()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.locator(SENTENCE, has_text="At a threshold of 2%").wait_for()
+    page.locator(".uk-boundary code", has_text="session.unlearn(0.02)").wait_for()
+    # Typed.
+    page.get_by_label("threshold, in percent").fill("31.25")
+    page.keyboard.press("Enter")
+    page.locator(SENTENCE, has_text="At a threshold of 31.2%").wait_for()
+
+    handle.focus()
+    page.keyboard.press("End")
+    page.locator(SENTENCE, has_text="At a threshold of 100%").wait_for()
+    page.locator(".uk-boundary button", has_text="Unlearn").click()
+    page.locator(".uk-boundary .uk-text", has_text="5 examples unlearned").wait_for(timeout=60_000)
+    result = page.locator(".uk-boundary .uk-prose p", has_text="Last request: 5 examples")
+    assert "measured" in result.inner_text()
+
+    page.locator(".uk-comparison button", has_text="Compare").click()
+    verdict = page.locator(".uk-comparison li").first
+    verdict.wait_for(timeout=60_000)
+    assert "byte for byte" in verdict.inner_text()
+    page.locator(".uk-comparison .uk-plotview .main-svg").first.wait_for()
+    page.wait_for_timeout(500)
+    to_panel(page, "comparison")
+    screenshot(page, "quickstart-comparison")
+    assert sideways(page) == []
+    assert page.locator(".uk-panel [role=alert]").count() == 0
+    assert traffic.errors == []
+
+
+def test_both_themes_and_half_the_width(quickstart, screenshot):
+    page = quickstart
+    command(page, "application:toggle-left-area")
+    for width, theme in ((1280, "light"), (1280, "dark"), (640, "dark"), (640, "light")):
+        page.set_viewport_size({"width": width, "height": 900})
+        set_theme(page, theme)
+        page.wait_for_timeout(700)
+        for panel in ("training", "revocation", "boundary", "comparison", "ledger"):
+            to_panel(page, panel)
+            page.wait_for_timeout(100)
+            screenshot(page, f"dashboard-{width}-{theme}-{panel}")
+        assert sideways(page) == [], (width, theme)
+
+
+def test_training_by_mouse_keeps_the_kernel_free_and_can_be_cancelled(lab, page, screenshot):
+    cell = "import unlearnkit as uk\nsession = uk.Session('digits', epochs=400)\n"
+    write_notebook(lab.root / "train.ipynb", [cell + "session.dashboard()"])
+    open_and_run(page, lab, "train.ipynb")
+    page.locator(".uk-training button", has_text="Train").click(timeout=60_000)
+    page.locator(".uk-training .uk-plotview .scatterlayer .trace").first.wait_for()
+    label = page.locator(".uk-training .widget-label", has_text="left")
+    label.wait_for()
+    begun = time.perf_counter()
+    assert ask(page, "print(6 * 7, session.busy)") == "42 True"
+    answered = time.perf_counter() - begun
+    first = label.inner_text()
+    page.wait_for_timeout(600)
+    assert label.inner_text() != first
+    screenshot(page, "training-live")
+    begun = time.perf_counter()
+    page.locator(".uk-training button", has_text="Cancel").click()
+    page.locator(".uk-training .uk-text", has_text="Stopped on request").wait_for()
+    cancelled = time.perf_counter() - begun
+    print(f"another cell's answer {answered * 1000:.0f} ms, cancelled in {cancelled * 1000:.0f} ms")
+    assert answered < 1 and cancelled < 1.5
+    page.locator(".uk-training button", has_text="Go on training").wait_for()
+    # A wrong id is one sentence in the panel, and breaks nothing.
+    page.locator(".uk-revocation textarea").fill("3, seven")
+    page.locator(".uk-revocation button", has_text=re.compile("^Revoke$")).click()
+    alert = page.locator(".uk-revocation [role=alert] .uk-text")
+    alert.wait_for()
+    assert alert.inner_text().startswith("'seven' is not an id; give whole numbers")
+    page.locator(".uk-revocation textarea").fill("3 7-9")
+    page.locator(".uk-revocation button", has_text=re.compile("^Revoke$")).click()
+    page.locator(".uk-revocation .uk-text", has_text="4 examples revoked").wait_for()
+    assert page.locator(".uk-revocation [role=alert]").count() == 0
+
+
+def test_slider_to_repaint_with_many_shards(lab, page, record_property):
+    """Sentence and both plots, S = 20, R = 5; issue 6 asks for 60 ms, 200 here is a safety net."""
+    write_notebook(lab.root / "slide.ipynb", [SMALL, "session.dashboard()"])
+    open_notebook(page, lab, "slide.ipynb")
+    command(page, "notebook:run-cell-and-select-next")
+    page.wait_for_function(
+        "() => document.querySelector('.jp-InputPrompt').textContent.includes('1')", timeout=60_000
+    )
+    begun = time.perf_counter()
+    command(page, "notebook:run-cell")
+    page.locator(".uk-ledger").wait_for()
+    visible = time.perf_counter() - begun
+    page.locator(".uk-boundary .barlayer .point").first.wait_for()
+    drawn = time.perf_counter() - begun
+    to_panel(page, "boundary")
+    page.locator(".uk-boundary input[type=range]").focus()
+    waits = []
+    for half in range(51, 91):
+        share = f"{half / 2:g}%"
+        page.evaluate(
+            """(share) => { window.painted = new Promise((resolve) => {
+              let start = 0;
+              const has = (selector, want) => [...document.querySelectorAll(selector)]
+                .some((node) => node.textContent.startsWith(want));
+              const there = () => has('.uk-boundary .uk-prose p', `At a threshold of ${share},`)
+                && has('.uk-boundary .annotation-text', `threshold ${share}`);
+              const look = () => there()
+                ? requestAnimationFrame(() => resolve(performance.now() - start))
+                : requestAnimationFrame(look);
+              window.addEventListener('keydown', () => { start = performance.now(); look(); },
+                { once: true, capture: true });
+            }); }""",
+            share,
+        )
+        page.keyboard.press("ArrowRight")
+        waits.append(page.evaluate("() => window.painted"))
+    waits.sort()
+    median, p90 = waits[20], waits[36]
+    record_property("median_ms", median)
+    print(f"dashboard visible {visible:.2f} s, drawn {drawn:.2f} s")
+    print(f"slider to repaint: median {median:.0f} ms, 90th percentile {p90:.0f} ms")
+    assert median < 200

@@ -1,0 +1,268 @@
+"""Figures of the judgement: original, unlearned and from-scratch models side by side."""
+
+import math
+
+from unlearnkit.comparison import MODELS, PARTS, Comparison
+from unlearnkit.figures.drawing import (
+    BLUE,
+    GREY,
+    MODEL_COLORS,
+    MODEL_NAMES,
+    ORANGE,
+    Drawing,
+    Spec,
+    axis,
+    layout,
+)
+
+_SYMBOLS = {"original": "circle-open", "unlearned": "circle", "scratch": "diamond"}
+
+
+@Drawing
+def comparison_accuracy(comparison: Comparison) -> Spec:
+    """Accuracy of the three models on the forgotten, the retained and the test examples."""
+    data: list[Spec] = []
+    values = comparison.accuracies.to_dict()
+    # Equal values would hide each other, so the models stand a little apart.
+    for model, shift in zip(MODELS, (-0.22, 0.0, 0.22), strict=True):
+        accuracies = [float(values[part][model]) for part in PARTS]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers+text",
+                "name": MODEL_NAMES[model],
+                "x": accuracies,
+                "y": [row + shift for row in range(len(PARTS))],
+                "text": [f"{accuracy:.1%}" for accuracy in accuracies],
+                "textposition": "middle right",
+                "marker": {"color": MODEL_COLORS[model], "size": 11, "symbol": _SYMBOLS[model]}
+                | {"line": {"width": 2, "color": MODEL_COLORS[model]}},
+                "customdata": list(PARTS),
+                "hovertemplate": f"{MODEL_NAMES[model]}, %{{customdata}}: %{{x:.2%}}"
+                "<extra></extra>",
+            }
+        )
+    known = [x for trace in data for x in trace["x"] if not math.isnan(x)]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    pad = max(0.02, 0.18 * (high - low))
+    return {
+        "data": data,
+        "layout": layout(
+            "Accuracy: the nearer to from scratch, the better",
+            300,
+            xaxis=axis("accuracy", tickformat=".0%", range=[low - pad, high + 2.2 * pad]),
+            yaxis={
+                "tickvals": list(range(len(PARTS))),
+                "ticktext": list(PARTS),
+                "range": [len(PARTS) - 0.5, -0.5],
+                "zeroline": False,
+                "showgrid": False,
+            },
+            shapes=[_rule(row - 0.5) for row in range(1, len(PARTS))],
+        ),
+    }
+
+
+@Drawing
+def layer_distances(comparison: Comparison) -> Spec:
+    """How far each parameter tensor is from scratch's, relative to its norm; one dot a shard.
+
+    Distances are on a logarithmic axis, which has no zero: those that are 0 stand apart at its
+    left end, marked so.
+    """
+    frame = comparison.layers
+    layers = list(dict.fromkeys(frame["layer"]))
+    exact = {
+        int(row["shard"]) for _, row in comparison.constituents.iterrows() if row["bit identical"]
+    }
+    positive = frame["relative L2"][frame["relative L2"] > 0]
+    low = math.floor(math.log10(positive.min())) if len(positive) else -3
+    high = math.ceil(math.log10(positive.max()) + 1e-9) if len(positive) else 0
+    zero = 10.0 ** (low - 0.5)
+    zeros = bool((frame["L2"] == 0).any())
+    groups = {
+        "original": (frame["model"] == "original", GREY, "circle-open", -0.18),
+        "unlearned, approximate": (
+            (frame["model"] == "unlearned") & ~frame["shard"].isin(exact),
+            ORANGE,
+            "circle",
+            0.18,
+        ),
+        "unlearned, exact": (
+            (frame["model"] == "unlearned") & frame["shard"].isin(exact),
+            BLUE,
+            "diamond",
+            0.18,
+        ),
+    }
+    data: list[Spec] = []
+    for name, (mask, color, symbol, shift) in groups.items():
+        part = frame[mask]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": name,
+                "x": [_place(row["L2"], row["relative L2"], zero) for _, row in part.iterrows()],
+                "y": [layers.index(layer) + shift for layer in part["layer"]],
+                "marker": {"color": color, "size": 9, "symbol": symbol}
+                | {"line": {"width": 1.5, "color": color}},
+                "customdata": [
+                    [int(row["shard"]), row["layer"], _distance(row["L2"], row["relative L2"])]
+                    for _, row in part.iterrows()
+                ],
+                "hovertemplate": f"{name}<br>shard %{{customdata[0]}}, %{{customdata[1]}}<br>"
+                "%{customdata[2]}<extra></extra>",
+            }
+        )
+    ticks = list(range(low, high + 1))
+    shapes = [_rule(row - 0.5) for row in range(1, len(layers))]
+    annotations: list[Spec] = []
+    if zeros:
+        shapes.append(
+            {
+                "type": "rect",
+                "xref": "x",
+                "yref": "paper",
+                "x0": 10.0 ** (low - 0.8),
+                "x1": 10.0 ** (low - 0.2),
+                "y0": 0,
+                "y1": 1,
+                "layer": "below",
+                "fillcolor": "rgba(0,114,178,0.13)",
+                "line": {"width": 0},
+            }
+        )
+    return {
+        "data": data,
+        "layout": layout(
+            "Distance of each layer to from scratch",
+            max(260, 150 + 44 * len(layers)),
+            annotations=annotations,
+            xaxis=axis("relative L2 distance (logarithmic)", type="log")
+            | {
+                "range": [low - 0.9, high + 0.1],
+                "tickvals": [*([zero] if zeros else []), *(10.0**tick for tick in ticks)],
+                "ticktext": [
+                    *(["0, bit<br>for bit"] if zeros else []),
+                    *(_power(tick) for tick in ticks),
+                ],
+            },
+            yaxis={
+                "tickvals": list(range(len(layers))),
+                "ticktext": layers,
+                "range": [len(layers) - 0.5, -0.5],
+                "zeroline": False,
+                "showgrid": False,
+            },
+            shapes=shapes,
+        ),
+    }
+
+
+@Drawing
+def output_divergence(comparison: Comparison) -> Spec:
+    """Mean KL of outputs on the test part to scratch: unlearned, and doing nothing."""
+    values = [comparison.output_kl["original"], comparison.output_kl["unlearned"]]
+    top = max([value for value in values if math.isfinite(value)] or [1.0]) or 1.0
+    return {
+        "data": [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": "output KL",
+                "x": values,
+                "y": ["doing nothing", "unlearned"],
+                "marker": {"color": [GREY, ORANGE]},
+                "text": ["0" if value == 0 else f"{value:.2g}" for value in values],
+                "textposition": "outside",
+                "cliponaxis": False,
+                "hovertemplate": "%{y}: %{x:.3g} nats<extra></extra>",
+            }
+        ],
+        "layout": layout(
+            "Difference of outputs to from scratch",
+            200,
+            showlegend=False,
+            margin={"l": 100, "r": 24, "t": 44, "b": 44},
+            xaxis=axis("mean KL on test examples (nats); best 0", range=[0, 1.2 * top])
+            | {"nticks": 5, "tickformat": "~g"},
+            yaxis={"showgrid": False, "automargin": True, "autorange": "reversed"},
+        ),
+    }
+
+
+@Drawing
+def membership_gaps(comparison: Comparison) -> Spec:
+    """Membership-inference score less scratch's, with 95 % intervals; best 0."""
+    rows = {
+        "doing nothing": (comparison.original_membership_gap, GREY),
+        "unlearned": (comparison.membership_gap, ORANGE),
+    }
+    data: list[Spec] = []
+    extent = 0.01
+    for name, (measure, color) in rows.items():
+        value = None if math.isnan(measure.value) else measure.value
+        low, high = measure.interval or (measure.value, measure.value)
+        error = {} if value is None else {"array": [high - value], "arrayminus": [value - low]}
+        if value is not None:
+            extent = max(extent, abs(low), abs(high))
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": name,
+                "x": [value],
+                "y": [name],
+                "marker": {"color": color, "size": 12},
+                "error_x": {"type": "data", "symmetric": False, "color": color, "thickness": 2}
+                | error,
+                "hovertemplate": f"{name}: {measure!r}<extra></extra>",
+            }
+        )
+    return {
+        "data": data,
+        "layout": layout(
+            "Membership inference: gap to from scratch",
+            200,
+            showlegend=False,
+            margin={"l": 100, "r": 24, "t": 44, "b": 44},
+            xaxis=axis("attack score less from scratch's; best 0", nticks=6)
+            | {"range": [-1.1 * extent, 1.1 * extent], "zeroline": True, "zerolinewidth": 2},
+            yaxis={
+                "type": "category",
+                "automargin": True,
+                "categoryarray": list(rows),
+                "categoryorder": "array",
+                "range": [1.6, -0.6],
+            },
+        ),
+    }
+
+
+def _place(absolute: float, relative: float, zero: float) -> float | None:
+    """Where a distance stands; nowhere if scratch's norm is 0 and the distance is not."""
+    if absolute == 0:
+        return zero
+    return None if math.isnan(relative) else float(relative)
+
+
+def _rule(y: float) -> Spec:
+    """A faint line between two rows."""
+    line = {"color": "rgba(128,128,128,0.25)", "width": 1}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": line}
+
+
+def _power(exponent: int) -> str:
+    """A power of ten as a reader writes it.
+
+    >>> _power(-2), _power(0), _power(-5)
+    ('0.01', '1', '1e-05')
+    """
+    return f"{10.0**exponent:g}"
+
+
+def _distance(absolute: float, relative: float) -> str:
+    if absolute == 0:
+        return "distance 0"
+    return f"L2 {absolute:.3g}, relative {relative:.3g}"

@@ -1,0 +1,264 @@
+"""Figures of the route: the workload of a request, and the boundary through it."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from unlearnkit.boundary import APPROXIMATE, EXACT, LEAVE, Decision
+from unlearnkit.figures.drawing import (
+    BLUE,
+    FAINT,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    Drawing,
+    Spec,
+    axis,
+    duration,
+    layout,
+    percent,
+)
+from unlearnkit.workload import EMPTY, KEPT, OUTSTANDING, RETRAIN, Workload
+
+UNDECIDED = "would be retrained"
+STAYS, OWED, NOTHING = "stays", "outstanding debt", "no examples left"
+EXACTLY, APPROXIMATELY = "exact: retrained", "approximate: modified"
+CELL_COLORS = {
+    STAYS: FAINT,
+    UNDECIDED: SKY,
+    EXACTLY: BLUE,
+    APPROXIMATELY: ORANGE,
+    OWED: PURPLE,
+    NOTHING: "rgba(128,128,128,0.06)",
+}
+_CELL_INK = {EXACTLY: "white", APPROXIMATELY: "black", UNDECIDED: "black", OWED: "black"}
+ROUTE_COLORS = {EXACT: BLUE, APPROXIMATE: ORANGE, LEAVE: GREY}
+MOST_NUMBERED = 120  # cells; above that the numbers are in the hover only
+
+
+@Drawing
+def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
+    """Shard x slice: what stays, what retraining would redo, what is owed from before.
+
+    Args:
+        workload: of a request.
+        decision: colours the shards that are hit by their route.
+    """
+    routes = {route.shard: route.kind for route in decision.routes} if decision else {}
+    words = [
+        [_cell(status, routes.get(s)) for status in row]
+        for s, row in enumerate(workload.stage_status)
+    ]
+    shards, slices = range(len(words)), range(1, len(words[0]) + 1)
+    visits = workload.stage_visits.tolist()
+    numbered = len(shards) * len(slices) <= MOST_NUMBERED
+    data: list[Spec] = []
+    for word, color in CELL_COLORS.items():
+        if not any(word in row for row in words):
+            continue
+        data.append(
+            {
+                "type": "heatmap",
+                "name": word,
+                "x": list(slices),
+                "y": list(shards),
+                "z": [[1 if w == word else None for w in row] for row in words],
+                "customdata": [[f"{count:,} visits" for count in row] for row in visits],
+                # Only in cells of its own: plotly would write over the other traces' cells.
+                "text": [
+                    [
+                        f"{count:,}" if w == word else ""
+                        for w, count in zip(row, counts, strict=True)
+                    ]
+                    for row, counts in zip(words, visits, strict=True)
+                ],
+                "texttemplate": "%{text}" if numbered and word != NOTHING else "",
+                "textfont": {"color": _CELL_INK.get(word, GREY), "size": 11},
+                "colorscale": [[0, color], [1, color]],
+                "showscale": False,
+                "showlegend": True,
+                "hoverongaps": False,
+                "xgap": 2,
+                "ygap": 2,
+                "hovertemplate": "shard %{y}, slice %{x}<br>%{customdata}<br>"
+                f"<b>{word}</b><extra></extra>",
+            }
+        )
+    return {
+        "data": data,
+        "layout": layout(
+            "Stages: visits to train each, by shard and slice",
+            max(260, min(560, 130 + 26 * len(shards))),
+            xaxis=axis(
+                "slice", automargin=False, dtick=1, range=[0.5, len(slices) + 0.5], showgrid=False
+            )
+            | {"zeroline": False},
+            yaxis=axis(
+                "shard",
+                automargin=False,
+                range=[len(shards) - 0.5, -0.5],
+                showgrid=False,
+                zeroline=False,
+            )
+            | ({"dtick": 1} if len(shards) <= 12 else {}),
+        ),
+    }
+
+
+def _cell(status: str, route: str | None) -> str:
+    if status == RETRAIN and route is not None:
+        return {EXACT: EXACTLY, APPROXIMATE: APPROXIMATELY}.get(route, NOTHING)
+    return {KEPT: STAYS, RETRAIN: UNDECIDED, OUTSTANDING: OWED, EMPTY: NOTHING}[status]
+
+
+@Drawing
+def boundary_bars(workload: Workload, decision: Decision, max_share: float) -> Spec:
+    """The shards that a request hits, cheapest first, with the running sum and the threshold.
+
+    Args:
+        workload: of the request.
+        decision: its routes give the order and the colours.
+        max_share: the threshold, from 0 to 1.
+    """
+    routes = decision.routes
+    names = [str(route.shard) for route in routes]
+    running = list(accumulate(route.share for route in routes))
+    forget = {work.shard: (work.forget, work.debt) for work in workload.shards}
+    data: list[Spec] = []
+    for kind, word in ((EXACT, "exact"), (APPROXIMATE, "approximate"), (LEAVE, "leaves the vote")):
+        chosen = [route for route in routes if route.kind == kind]
+        if not chosen and kind == LEAVE:
+            continue
+        data.append(
+            {
+                "type": "bar",
+                "name": word,
+                "x": [str(route.shard) for route in chosen] or [None],
+                "y": [route.share for route in chosen] or [None],
+                "marker": {"color": ROUTE_COLORS[kind]},
+                "customdata": [
+                    [
+                        f"{route.visits:,} visits",
+                        _seconds(route.seconds),
+                        _debt(*forget[route.shard]),
+                        route.reason,
+                    ]
+                    for route in chosen
+                ],
+                "hovertemplate": "shard %{x}: %{customdata[0]}, %{y:.1%}<br>%{customdata[2]}<br>"
+                f"<b>{word}</b>%{{customdata[1]}}: %{{customdata[3]}}<extra></extra>",
+            }
+        )
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": "running sum",
+            "x": names,
+            "y": running,
+            "line": {"color": GREY, "width": 1.5, "shape": "hvh"},
+            "marker": {"size": 6, "color": GREY},
+            "hovertemplate": "together %{y:.1%} up to shard %{x}<extra></extra>",
+        }
+    )
+    top = max(1.18 * running[-1], 0.02) if running else 1.0
+    above = max_share > top
+    line = min(max_share, top)
+    return {
+        "data": data,
+        "layout": layout(
+            "Cost of retraining each shard, cheapest first",
+            max(260, min(560, 130 + 26 * len(workload.stage_status))),
+            barmode="overlay",
+            bargap=0.25,
+            xaxis=axis(
+                "shard",
+                automargin=False,
+                type="category",
+                categoryorder="array",
+                categoryarray=names,
+            )
+            | {"showgrid": False},
+            yaxis=axis(
+                "share of from scratch", automargin=False, range=[0, top * 1.04], tickformat=".0%"
+            ),
+            shapes=[
+                {
+                    "type": "line",
+                    "xref": "paper",
+                    "x0": 0,
+                    "x1": 1,
+                    "y0": line,
+                    "y1": line,
+                    "line": {"color": "#D55E00", "width": 2, "dash": "dash"},
+                }
+            ],
+            annotations=[
+                {
+                    "xref": "paper",
+                    "x": 0.99 if line < 0.5 * top else 0.01,  # away from the running sum
+                    "xanchor": "right" if line < 0.5 * top else "left",
+                    "y": line,
+                    "yanchor": "top" if line > 0.85 * top else "bottom",
+                    "text": f"threshold {percent(max_share)}" + (" (above)" if above else ""),
+                    "showarrow": False,
+                    "font": {"color": "#D55E00"},
+                }
+            ],
+        ),
+    }
+
+
+@Drawing
+def cost_curve(points: Sequence[tuple[float, float, int]], max_share: float) -> Spec:
+    """Predicted seconds of the whole request as the threshold moves.
+
+    Args:
+        points: (threshold, predicted seconds, shards exact), ascending, 0 and 1 among them.
+        max_share: the threshold now.
+    """
+    shares, seconds = [p[0] for p in points], [p[1] for p in points]
+    now = max((p for p in points if p[0] <= max_share + 1e-12), key=lambda p: p[0])
+    exact = [f"{p[2]} shard{'' if p[2] == 1 else 's'} exact" for p in points]
+    top = max(seconds)
+    return {
+        "data": [
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": "predicted",
+                "x": shares,
+                "y": seconds,
+                "customdata": exact,
+                "line": {"color": GREY, "width": 2, "shape": "hv"},
+                "hovertemplate": "from %{x:.1%}: %{y:.2g} s, %{customdata}<extra></extra>",
+            },
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "now",
+                "x": [max_share],
+                "y": [now[1]],
+                "marker": {"color": "#D55E00", "size": 11},
+                "hovertemplate": "now %{x:.1%}: %{y:.2g} s<extra></extra>",
+            },
+        ],
+        "layout": layout(
+            f"Time of the whole request: {duration(now[1])} predicted",
+            260,
+            showlegend=False,
+            hovermode="closest",
+            xaxis=axis("threshold (0: approximate only, 100%: exact)", tickformat=".0%")
+            | {"range": [-0.02, 1.02]},
+            yaxis=axis("predicted seconds", range=[0, 1.2 * top or 1]),
+        ),
+    }
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f", {duration(seconds)}"
+
+
+def _debt(forget: int, debt: int) -> str:
+    text = f"{forget} to forget"
+    return f"{text}, {debt} owed from before" if debt else text

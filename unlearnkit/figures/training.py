@@ -1,0 +1,76 @@
+"""The figure of training: how each shard learns."""
+
+from collections.abc import Iterable
+from itertools import accumulate
+
+from unlearnkit.figures.drawing import GREY, Drawing, Spec, axis, layout, shades
+from unlearnkit.progress import ProgressEvent
+from unlearnkit.spec import TrainSpec
+from unlearnkit.training import TrainReport
+
+
+@Drawing
+def training_curves(progress: TrainReport | Iterable[ProgressEvent], spec: TrainSpec) -> Spec:
+    """Training loss of every shard over its epochs; dotted lines where a slice joins.
+
+    Args:
+        progress: a report (one point a stage), or the events of a run (one point an epoch).
+        spec: tells how many epochs the stages before take.
+    """
+    epochs = spec.stage_epochs()
+    starts = [0, *accumulate(epochs)]
+    lines: dict[int, tuple[list[int], list[float]]] = {}
+    for shard, stage, epoch, loss in _points(progress):
+        xs, ys = lines.setdefault(shard, ([], []))
+        xs.append(starts[stage - 1] + epoch)
+        ys.append(loss)
+    colors = shades(spec.num_shards)
+    mode = "lines+markers" if isinstance(progress, TrainReport) else "lines"
+    data = [
+        {
+            "type": "scatter",
+            "mode": mode,
+            "name": f"shard {shard}",
+            "x": xs,
+            "y": ys,
+            "line": {"color": colors[shard % len(colors)], "width": 1.75},
+            "hovertemplate": f"shard {shard}, epoch %{{x}}: loss %{{y:.3f}}<extra></extra>",
+        }
+        for shard, (xs, ys) in sorted(lines.items())
+    ]
+    joins = [
+        {
+            "type": "line",
+            "x0": start,
+            "x1": start,
+            "y0": 0,
+            "y1": 1,
+            "yref": "paper",
+            "layer": "below",
+            "line": {"color": GREY, "width": 1, "dash": "dot"},
+        }
+        for start in starts[1:-1]
+    ]
+    return {
+        "data": data,
+        "layout": layout(
+            "Training loss of each shard",
+            300,
+            xaxis=axis("epoch (dotted: the next slice joins)", range=[0, starts[-1]]),
+            yaxis=axis("mean loss of an epoch"),
+            shapes=joins,
+            showlegend=spec.num_shards <= 7,
+        ),
+    }
+
+
+def _points(
+    progress: TrainReport | Iterable[ProgressEvent],
+) -> Iterable[tuple[int, int, int, float]]:
+    if isinstance(progress, TrainReport):
+        return [(run.shard, run.stage, run.epochs, run.loss) for run in progress.runs]
+    return [
+        (event.shard, event.stage, event.epoch, event.loss)
+        for event in progress
+        if event.shard is not None and event.stage is not None and event.loss is not None
+    ]

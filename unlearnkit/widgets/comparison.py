@@ -1,0 +1,215 @@
+"""The fourth step: original, unlearned and from-scratch models side by side."""
+
+import math
+import threading
+
+import ipywidgets
+
+from unlearnkit import figures
+from unlearnkit.comparison import Comparison
+from unlearnkit.figures.drawing import duration
+from unlearnkit.progress import OnProgress
+from unlearnkit.session import Session
+from unlearnkit.widgets.panel import row
+from unlearnkit.widgets.plot import Plot
+from unlearnkit.widgets.prose import Prose, bullets, coloured, paragraphs, table
+from unlearnkit.widgets.runner import Runner, Work
+from unlearnkit.widgets.shared import SessionPanel, listing, plural
+
+
+class ComparisonPanel(SessionPanel):
+    """Train the hit shards from scratch, and measure how far the unlearned models are from that."""
+
+    name = "comparison"
+    title = "4. Compare"
+    explanation = (
+        "Three models: the original (what doing nothing leaves), the unlearned one, and one "
+        "trained from scratch without the forgotten examples, which is the goal."
+    )
+    meaning = (
+        "Everything is read as a gap to from scratch, best 0. Accuracy alone cannot tell good "
+        "forgetting from none. Parameters can be compared number by number because all three start "
+        "from the same weights and see the retained examples in the same order. Membership "
+        "inference asks whether an attacker can tell forgotten examples from unseen ones by their "
+        "loss (Yeom et al. 2018); its target is not 0.5 but the score of the model from scratch. "
+        "Few forgotten examples give wide intervals. An ensemble can hide one shard's leak: the "
+        "table and the dots show each constituent."
+    )
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.comparison: Comparison | None = None
+        self._compared: tuple[object, ...] = ()
+        self.note = Prose(live=True)
+        self.runner: Runner[Comparison] = Runner(
+            self, "Compare", self._prepare, self._finished, ended=self.changed
+        )
+        self.discard = ipywidgets.Button(
+            description="Discard original",
+            tooltip="let go of the models from before the last unlearning",
+        )
+        self.discard.layout.width = "auto"
+        self.discard.on_click(self.guard(lambda button: self._discard()))
+        self.verdict = Prose(live=True)
+        self.accuracy, self.layers, self.outputs, self.membership = Plot(), Plot(), Plot(), Plot()
+        self.constituents = Prose()
+        self._results = ipywidgets.VBox(
+            [
+                self.verdict,
+                row(self.accuracy.widget, self.layers.widget),
+                row(self.outputs.widget, self.membership.widget),
+                self.constituents,
+            ]
+        )
+        self._results.add_class("uk-body")
+        self._results.layout.display = "none"
+        self._kept = row(self.discard)
+        self.body.children = [self.note, self.runner.widget, self._results, self._kept]
+        self.update()
+
+    @property
+    def code(self) -> str:
+        """The call that compares."""
+        return "session.compare()"
+
+    def refresh(self) -> None:
+        """Say what can be compared; results of an earlier request go."""
+        session = self.session
+        kept = session.original is not None
+        if session.last is None:
+            words = ["Nothing was unlearned yet: that is step 3."]
+        elif not kept:
+            words = ["The original models were discarded; there is nothing to compare with."]
+        else:
+            words = [
+                "The original models are kept in memory only, for this comparison, until you "
+                "discard them or the kernel stops."
+            ]
+        self.note.html = paragraphs(*words)
+        self.runner.button.disabled = not kept or self.runner.running
+        self._kept.layout.display = None if kept else "none"
+        if self._compared and self._state() != self._compared and kept:
+            self.comparison, self._compared = None, ()
+            self._results.layout.display = "none"
+
+    def _state(self) -> tuple[object, ...]:
+        """Changes with every unlearning and every repayment."""
+        session = self.session
+        return (id(session.last), tuple(session.debt))
+
+    def _prepare(self) -> Work[Comparison]:
+        if self.session.busy:
+            raise RuntimeError("this session is at work; compare when it is done")
+
+        def work(on_progress: OnProgress, cancel: threading.Event) -> Comparison:
+            return self.session.compare(on_progress=on_progress, cancel=cancel)
+
+        return work
+
+    def _finished(self, result: Comparison) -> None:
+        self.comparison, self._compared = result, self._state()
+        self.verdict.html = bullets(verdict(result))
+        self.accuracy.show(figures.comparison_accuracy.spec(result))
+        self.layers.show(figures.layer_distances.spec(result))
+        self.outputs.show(figures.output_divergence.spec(result))
+        self.membership.show(figures.membership_gaps.spec(result))
+        self.constituents.html = _constituents(result)
+        self._results.layout.display = None
+
+    def _discard(self) -> None:
+        self.session.discard_original()
+        self.comparison = None  # it holds the original too
+        self.say("The original models are gone; the numbers above stay until the next comparison.")
+        self.changed()
+
+
+def verdict(comparison: Comparison) -> list[str]:
+    """What a comparison says, a sentence each."""
+    frame = comparison.constituents
+    same, total = int(frame["bit identical"].sum()), len(frame)
+    others = [int(s) for s in frame["shard"][~frame["bit identical"]]]
+    lines = []
+    if total and same == total:
+        lines.append(
+            f"Exact: all {total} retrained constituents are byte for byte those of training from "
+            "scratch. Every gap below is 0."
+            if total > 1
+            else "Exact: the retrained constituent is byte for byte that of training from scratch."
+        )
+    elif same:
+        lines.append(
+            f"{same} of {total} constituents {'is' if same == 1 else 'are'} bit-identical to "
+            f"scratch; {plural(len(others), 'shard')} ({listing(others)}) approximate."
+        )
+    elif total:
+        lines.append(f"All {total} constituents compared are approximate: close, not identical.")
+    kl = comparison.output_kl
+    if kl["original"] > 0:
+        left = kl["unlearned"] / kl["original"]
+        lines.append(
+            f"Outputs: unlearning leaves {left:.0%} of the difference to scratch that doing "
+            f"nothing leaves ({kl['unlearned']:.2g} against {kl['original']:.2g} nats)"
+            + (": worse than doing nothing." if left > 1 else ".")
+        )
+    gap, nothing = comparison.membership_gap, comparison.original_membership_gap
+    if not math.isnan(gap.value):
+        lines.append(
+            f"Membership inference: gap {_signed(gap.value)}, doing nothing "
+            f"{_signed(nothing.value)}." + _power(gap.interval, nothing.interval)
+        )
+    lines.append(
+        f"Accuracy: the product of (1 - gap) over forget, retain and test is "
+        f"{comparison.tug_of_war:.4f} (best 1)."
+    )
+    predicted = comparison.predicted_seconds
+    foretold = "" if predicted is None else f" (predicted {duration(predicted)})"
+    lines.append(
+        f"Time: unlearning took {duration(comparison.seconds)}{foretold}, training the "
+        f"{plural(total, 'shard')} from scratch {duration(comparison.scratch_seconds)}."
+    )
+    return lines
+
+
+def _signed(value: float) -> str:
+    """A gap with its sign, to three places.
+
+    >>> _signed(0.0123), _signed(-0.0001)
+    ('+0.012', '0.000')
+    """
+    return "0.000" if abs(value) < 0.0005 else f"{value:+.3f}"
+
+
+def _power(gap: tuple[float, float] | None, nothing: tuple[float, float] | None) -> str:
+    """What the intervals allow to say."""
+    if nothing is not None and nothing[0] <= 0 <= nothing[1]:
+        return (
+            " The interval of doing nothing includes 0: on this request the attack has too little "
+            "power to tell."
+        )
+    if gap is not None and gap[0] <= 0 <= gap[1]:
+        return " The interval of the unlearned model includes 0: no leak is shown."
+    return ""
+
+
+def _constituents(comparison: Comparison) -> str:
+    rows = [
+        [
+            str(record["shard"]),
+            str(record["route"]),
+            "yes" if record["bit identical"] else "no",
+            "yes" if record["checkpoints identical"] else "no",
+            "0" if record["bit identical"] else f"{record['unlearned to scratch (L2)']:.3g}",
+            f"{record['original to scratch (L2)']:.3g}",
+        ]
+        for record in comparison.constituents.to_dict("records")
+    ]
+    heads = [
+        "shard",
+        "route",
+        "bit identical",
+        "its checkpoints",
+        "unlearned (L2)",
+        "original (L2)",
+    ]
+    caption = "Each constituent against its twin from scratch: parameter distances"
+    return coloured(table(heads, rows, caption=caption, text=(1, 2, 3)))

@@ -1,0 +1,132 @@
+"""The dashboard: all panels of a session, one below the other, from training to the ledger."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets
+
+from unlearnkit.session import Session
+from unlearnkit.widgets.boundary import BoundaryPanel
+from unlearnkit.widgets.comparison import ComparisonPanel
+from unlearnkit.widgets.ledger import LedgerPanel
+from unlearnkit.widgets.panel import row
+from unlearnkit.widgets.prose import Prose
+from unlearnkit.widgets.revocation import RevocationPanel
+from unlearnkit.widgets.shared import SessionPanel, plural, update_panels
+from unlearnkit.widgets.training import TrainingPanel
+
+PANELS: dict[str, type[SessionPanel]] = {
+    panel.name: panel
+    for panel in (TrainingPanel, RevocationPanel, BoundaryPanel, ComparisonPanel, LedgerPanel)
+}
+
+
+class OverviewPanel(SessionPanel):
+    """Where the session stands, and a button that looks again."""
+
+    name = "overview"
+    reads_models = False
+    title = "unlearnkit"
+    explanation = "Step by step from training to forgetting. What a cell does shows here as well."
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.steps = Prose(live=True)
+        self.again = ipywidgets.Button(
+            description="Refresh", tooltip="look again, after a cell has changed the session"
+        )
+        self.again.layout.width = "auto"
+        self.again.on_click(self.guard(lambda button: update_panels(session)))
+        self.body.children = [self.steps, row(self.again)]
+        self.update()
+
+    @property
+    def code(self) -> str:
+        """The call that shows the dashboard."""
+        return "session.dashboard()"
+
+    def refresh(self) -> None:
+        """Mark the steps that are done and the one that is next."""
+        session = self.session
+        trained = session.trained
+        pending, last = len(session.pending), session.last
+        states = [
+            ("1. Train", trained, ""),
+            ("2. Revoke", bool(pending), f"{pending:,} waiting" if pending else ""),
+            ("3. Decide and unlearn", last is not None and not pending, ""),
+            ("4. Compare", False, "" if session.original is not None else "no original"),
+            ("5. Ledger", False, _debt(sum(len(debt) for debt in session.debt.values()))),
+        ]
+        if not trained:
+            upcoming = 0
+        elif pending:
+            upcoming = 2
+        else:
+            upcoming = 1 if last is None or session.original is None else 3
+        items = []
+        for number, (words, done, extra) in enumerate(states):
+            kind = "uk-next" if number == upcoming else "uk-done" if done else ""
+            mark = " \N{CHECK MARK}" if done and number != upcoming else ""
+            more = f" \N{MIDDLE DOT} {extra}" if extra else ""
+            current = ' aria-current="step"' if number == upcoming else ""
+            items.append(f'<li class="{kind}"{current}>{html.escape(words + mark + more)}</li>')
+        self.steps.html = f'<ol class="uk-steps">{"".join(items)}</ol>'
+
+
+class Dashboard:
+    """All panels of a session.
+
+    Args:
+        session: to show and to drive.
+        panels: names in ``PANELS`` or classes of your own, in order; all by default.
+
+    Attributes:
+        panels: by name.
+        widget: all of it.
+    """
+
+    def __init__(
+        self, session: Session, panels: Sequence[str | type[SessionPanel]] | None = None
+    ) -> None:
+        chosen = list(PANELS) if panels is None else panels
+        kinds: list[type[SessionPanel]] = [OverviewPanel, *(_kind(panel) for panel in chosen)]
+        self.session = session
+        self.panels: dict[str, SessionPanel] = {kind.name: kind(session) for kind in kinds}
+        self.widget = ipywidgets.VBox([panel.widget for panel in self.panels.values()])
+        self.widget.add_class("uk-dashboard")
+        self.widget.layout.grid_gap = "8px"
+
+    def __getitem__(self, name: str) -> SessionPanel:
+        """A panel by name."""
+        if name not in self.panels:
+            raise KeyError(f"no panel {name!r} here; there are {', '.join(self.panels)}")
+        return self.panels[name]
+
+    def update(self) -> "Dashboard":
+        """Look again, after code has changed the session."""
+        update_panels(self.session)
+        return self
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        bundle = self.widget._repr_mimebundle_(**kwargs)
+        return {
+            **(bundle[0] if isinstance(bundle, tuple) else bundle),
+            "text/plain": repr(self),
+            "text/html": f"<p><b>{html.escape(repr(self))}</b>: alive when the notebook runs.</p>",
+        }
+
+    def __repr__(self) -> str:
+        return f"Dashboard({self.session!r}, {', '.join(self.panels)})"
+
+
+def _kind(panel: str | type[SessionPanel]) -> type[SessionPanel]:
+    if not isinstance(panel, str):
+        return panel
+    if panel not in PANELS:
+        raise KeyError(f"no panel is named {panel!r}; known are {', '.join(PANELS)}")
+    return PANELS[panel]
+
+
+def _debt(count: int) -> str:
+    return f"debt of {plural(count, 'example')}" if count else ""

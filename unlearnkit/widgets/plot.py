@@ -1,0 +1,72 @@
+"""A figure in a panel, its title and legend as text: text wraps where the page is narrow."""
+
+import html
+from typing import Any
+
+import ipywidgets
+
+from unlearnkit.figures.drawing import Spec
+from unlearnkit.widgets.plotview import PlotView
+from unlearnkit.widgets.prose import Prose
+
+_ICONS = ["zoom", "pan", "zoomIn", "zoomOut", "resetScale"]
+_TOP = 14  # pixels above the axes once title and legend are gone from there
+
+
+class Plot:
+    """A :class:`PlotView` under a caption made from the figure's own title and traces.
+
+    Attributes:
+        widget: both together; hidden until there is something to show.
+        view: draws.
+        caption: title and legend.
+    """
+
+    def __init__(self, height: int = 260) -> None:
+        self.view = PlotView(height=height)
+        self.caption = Prose()
+        self.widget = ipywidgets.VBox([self.caption, self.view])
+        self.widget.add_class("uk-plot")
+        self.hide()
+
+    def show(self, spec: Spec) -> None:
+        """Draw a figure, given as ``figures.some_drawing.spec(...)``."""
+        layout = dict(spec["layout"])
+        title = str(layout.pop("title")["text"])
+        margin = dict(layout["margin"])
+        layout["height"] -= margin["t"] - _TOP
+        layout |= {"margin": margin | {"t": _TOP}, "showlegend": False}
+        # A drag across a panel is a slip more often than a zoom, and the icons lie over the data.
+        layout |= {"dragmode": False, "modebar": {"remove": _ICONS}}
+        legend = _legend(spec["data"]) if spec["layout"].get("showlegend", True) else ""
+        self.caption.html = f'<p class="uk-caption"><b>{html.escape(title)}</b>{legend}</p>'
+        self.view.label = title
+        self.view.figure = {"data": spec["data"], "layout": layout}
+        self.widget.layout.display = None
+
+    def hide(self) -> None:
+        """Take no room."""
+        self.widget.layout.display = "none"
+
+
+def _legend(traces: list[Spec]) -> str:
+    """The named traces with a mark of their colour and shape."""
+    marks = []
+    for trace in traces:
+        kind, color = _mark(trace)
+        if trace.get("name") and isinstance(color, str):
+            name = html.escape(str(trace["name"]))
+            swatch = f'<i class="uk-mark uk-{kind}" style="--uk-mark: {color}"></i>'
+            marks.append(f'<span class="uk-legend">{swatch}{name}</span>')
+    return " ".join(["", *marks])
+
+
+def _mark(trace: Spec) -> tuple[str, Any]:
+    if trace["type"] == "heatmap":
+        return "square", trace["colorscale"][0][1]
+    if trace["type"] == "bar":
+        return "square", trace["marker"]["color"]
+    if trace["mode"].startswith("lines"):
+        return "line", trace["line"]["color"]
+    symbol = trace["marker"].get("symbol", "circle")
+    return ("ring" if symbol.endswith("-open") else symbol), trace["marker"]["color"]

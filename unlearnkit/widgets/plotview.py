@@ -1,0 +1,298 @@
+"""A plotly figure in the page: one synced trait, drawn and redrawn in place.
+
+Plotly's own ``FigureWidget`` ships 5 MB of script with every figure and keeps the state of its
+construction (DESIGN.md, section 9). Here the script travels once, in a shared widget that every
+view names, so a reload, a second view and Voila all find it; nothing comes from a CDN.
+"""
+
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import anywidget
+import ipywidgets
+import plotly.graph_objects as go
+import plotly.io as pio
+import traitlets
+from plotly.offline import get_plotlyjs, get_plotlyjs_version
+
+_HEIGHT = 320
+
+_RUNTIME_ESM = "export default {};"
+
+_VIEW_ESM = r"""
+// The script is unpacked and run once in a page, whatever the number of views and notebooks.
+async function load(packed) {
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const script = await new Response(unpacked).text();
+  // As an ES module with a `module` of its own, plotly neither sees nor needs a module loader.
+  const parts = ["const module = {exports: {}};\n", script, "\nexport default module.exports;"];
+  const url = URL.createObjectURL(new Blob(parts, { type: "text/javascript" }));
+  const before = window.Plotly;
+  try {
+    return (await import(url)).default;
+  } finally {
+    URL.revokeObjectURL(url);
+    window.Plotly = before;   // another extension's plotly stays what it was
+  }
+}
+
+async function plotly(model) {
+  const id = model.get("runtime").slice("IPY_MODEL_".length);
+  const runtime = await model.widget_manager.get_model(id);
+  const scripts = (globalThis.__unlearnkit_plotly ??= new Map());
+  const version = runtime.get("version");
+  if (!scripts.has(version)) {
+    const loading = load(runtime.get("script"));
+    loading.catch(() => scripts.delete(version));
+    scripts.set(version, loading);
+  }
+  return scripts.get(version);
+}
+
+// Ink and grid from the page's theme, as a plotly template: what a figure says itself wins.
+function theme(el) {
+  const probe = el.appendChild(document.createElement("span"));
+  // JupyterLab fades all colours while it switches; the probe must show the new ones at once.
+  probe.style.setProperty("transition", "none", "important");
+  const ink = (color) => { probe.style.color = color; return getComputedStyle(probe).color; };
+  const text = ink("var(--jp-ui-font-color1, var(--vscode-foreground, rgba(0, 0, 0, 0.87)))");
+  const quiet = ink("var(--jp-ui-font-color2, var(--vscode-foreground, rgba(0, 0, 0, 0.54)))");
+  const line = ink("var(--jp-border-color1, rgba(128, 128, 128, 0.6))");
+  const grid = ink("var(--jp-border-color2, rgba(128, 128, 128, 0.3))");
+  const card = ink("var(--jp-layout-color1, var(--vscode-editor-background, white))");
+  probe.style.fontFamily = "var(--jp-ui-font-family, system-ui, sans-serif)";
+  const family = getComputedStyle(probe).fontFamily;
+  probe.remove();
+  const clear = "rgba(0, 0, 0, 0)";
+  const axis = {
+    automargin: true, gridcolor: grid, linecolor: line, zerolinecolor: line, tickcolor: line,
+    title: { standoff: 8, font: { size: 12 } }, zerolinewidth: 1,
+  };
+  const bar = { outlinewidth: 0, thickness: 14, tickcolor: line };
+  return {
+    data: { heatmap: [{ type: "heatmap", colorbar: bar }] },
+    layout: {
+      paper_bgcolor: clear, plot_bgcolor: clear, font: { color: text, family, size: 12 },
+      title: { x: 0, xref: "paper", xanchor: "left", font: { size: 14 } },
+      margin: { l: 48, r: 16, t: 44, b: 40 }, xaxis: axis, yaxis: axis,
+      coloraxis: { colorbar: bar }, legend: { bgcolor: clear },
+      hoverlabel: { bgcolor: card, bordercolor: line, font: { color: text, family } },
+      modebar: { bgcolor: clear, color: quiet, activecolor: text },
+    },
+  };
+}
+
+const dressed = (own, page) => !own ? page : {
+  data: { ...page.data, ...own.data }, layout: { ...own.layout, ...page.layout },
+};
+
+const plain = (value) => ArrayBuffer.isView(value) ? Array.from(value)
+  : Array.isArray(value) ? value.map(plain) : value ?? null;
+
+// Without a server there is no button that would send the data to plotly's.
+const CONFIG = {
+  displaylogo: false, responsive: false, plotlyServerURL: "",
+  modeBarButtonsToRemove: ["sendChartToCloud", "lasso2d", "select2d", "autoScale2d"],
+};
+
+async function render({ model, el }) {
+  el.classList.add("uk-plotview");
+  const graph = el.appendChild(document.createElement("div"));
+  graph.className = "uk-plotview-graph";
+  graph.setAttribute("role", "img");
+  const complain = (error) => {
+    console.error(error);
+    graph.textContent = `This plot could not be drawn (${error.message}); run its cell again.`;
+  };
+  let Plotly;
+  try { Plotly = await plotly(model); } catch (error) { complain(error); return; }
+
+  let page = null, waiting = false, gone = false, listening = false;
+  const clicked = (event) => {
+    const point = event.points[0];
+    const count = (model.get("clicked").count ?? 0) + 1;
+    model.set("clicked", {
+      curve: point.curveNumber, point: plain(point.pointIndex ?? point.pointNumber),
+      x: plain(point.x), y: plain(point.y), customdata: plain(point.customdata), count,
+    });
+    model.save_changes();
+  };
+  const draw = async () => {
+    waiting = false;
+    const width = el.clientWidth, height = el.clientHeight;
+    if (gone || !width || !height) return;   // hidden: the observer calls again when it shows
+    const { data = [], layout = {} } = model.get("spec");
+    page ??= theme(el);
+    const title = layout.title?.text ?? layout.title ?? "";
+    graph.setAttribute("aria-label", model.get("label") || String(title).replace(/<[^>]*>/g, " "));
+    // Plotly writes into what it is given (a zoom, for one): the trait's value is not lent out.
+    const own = structuredClone(layout);
+    try {
+      await Plotly.react(graph, data.map((trace) => ({ ...trace })), {
+        uirevision: "a zoom outlives an update", ...own, width, height, autosize: false,
+        template: dressed(own.template, page),
+      }, CONFIG);
+      if (!listening && !gone) { graph.on("plotly_click", clicked); listening = true; }
+    } catch (error) { complain(error); }
+  };
+  // Many updates, resizes and theme changes between two frames are one drawing.
+  const soon = () => {
+    if (waiting) return;
+    waiting = true;
+    if (document.hidden) setTimeout(draw); else requestAnimationFrame(draw);
+  };
+  const repaint = () => { page = null; soon(); };
+
+  model.on("change:spec", soon);
+  model.on("change:label", soon);
+  const sizes = new ResizeObserver(repaint);
+  sizes.observe(el);
+  // These change when the new theme's style sheet has arrived.
+  const themes = new MutationObserver(repaint);
+  const marks = ["class", "data-jp-theme-name", "data-jp-theme-light", "data-vscode-theme-kind"];
+  themes.observe(document.body, { attributes: true, attributeFilter: marks });
+  return () => {
+    gone = true;
+    model.off("change:spec", soon);
+    model.off("change:label", soon);
+    sizes.disconnect();
+    themes.disconnect();
+    Plotly.purge(graph);
+  };
+}
+export default { render };
+"""
+
+# The graph is taken out of the flow, so that its own width can never widen the page.
+_VIEW_CSS = """
+.uk-plotview {
+  position: relative; box-sizing: border-box; width: 100%; min-width: 0; min-height: 80px;
+  overflow: hidden;
+}
+.uk-row > .uk-plotview { width: auto; flex: 1 1 320px; }
+.uk-plotview-graph {
+  position: absolute; inset: 0; overflow: hidden;
+  color: var(--jp-ui-font-color2, GrayText); font: 13px var(--jp-ui-font-family, sans-serif);
+}
+"""
+
+
+class _Runtime(anywidget.AnyWidget):
+    """Plotly's script, compressed to stay below Jupyter's limit of data per second."""
+
+    _esm = _RUNTIME_ESM
+    script = traitlets.Bytes().tag(sync=True)
+    version = traitlets.Unicode().tag(sync=True)
+
+    _shared: "_Runtime | None" = None
+
+    @classmethod
+    def shared(cls) -> "_Runtime":
+        """Return the one runtime of this kernel, made anew if it was closed."""
+        if cls._shared is None or cls._shared.comm is None:
+            script = zlib.compress(get_plotlyjs().encode(), level=3)
+            cls._shared = cls(script=script, version=get_plotlyjs_version())
+        return cls._shared
+
+
+class PlotView(anywidget.AnyWidget):
+    """A figure that lives in the page and follows its theme and its width.
+
+    Assigning :attr:`figure` redraws in place and keeps the reader's zoom; a ``layout.height`` of
+    the figure sets the height, its width is the container's. Several assignments between two
+    frames cost one drawing.
+
+    Args:
+        figure: a plotly figure, or a dict with ``data`` and ``layout``.
+        height: pixels, reserved at once so that the page does not jump; a figure's own wins.
+        label: what a screen reader says; the figure's title by default.
+
+    Attributes:
+        spec: the figure as plotly's JSON; all that the page draws from.
+        clicked: the last click: ``curve``, ``point``, ``x``, ``y``, ``customdata``, and ``count``,
+            which tells two clicks on one point apart. Empty before the first.
+
+    >>> view = PlotView({"data": [{"y": [1, 2]}], "layout": {"title": {"text": "two"}}})
+    >>> view.figure.layout.title.text
+    'two'
+    """
+
+    _esm = _VIEW_ESM
+    _css = _VIEW_CSS
+    runtime = traitlets.Instance(_Runtime).tag(sync=True, **ipywidgets.widget_serialization)
+    spec = traitlets.Dict().tag(sync=True)
+    clicked = traitlets.Dict().tag(sync=True)
+    label = traitlets.Unicode().tag(sync=True)
+
+    def __init__(
+        self,
+        figure: go.Figure | dict[str, Any] | None = None,
+        *,
+        height: int = _HEIGHT,
+        label: str = "",
+    ) -> None:
+        super().__init__(
+            runtime=_Runtime.shared(),
+            layout=ipywidgets.Layout(height=f"{height}px"),
+            label=label,
+        )
+        self.figure = {} if figure is None else figure
+
+    @property
+    def figure(self) -> go.Figure:
+        """The figure on show, as a new plotly figure."""
+        return go.Figure(self.spec)
+
+    @figure.setter
+    def figure(self, figure: go.Figure | dict[str, Any]) -> None:
+        spec = _to_spec(figure)
+        height = spec.get("layout", {}).get("height")
+        if height is not None:
+            self.layout.height = f"{height:g}px"
+        self.spec = spec
+
+    def on_click(self, callback: Callable[[dict[str, Any]], object]) -> Callable[[], None]:
+        """Call ``callback`` with :attr:`clicked` at each click; returns what ends that.
+
+        The call may come from another thread than the cells' (DESIGN.md, section 9).
+        """
+
+        def observer(change: dict[str, Any]) -> None:
+            callback(change["new"])
+
+        self.observe(observer, names="clicked")
+        return lambda: self.unobserve(observer, names="clicked")
+
+    def __repr__(self) -> str:
+        title = self.spec.get("layout", {}).get("title", {})
+        return f"PlotView({title.get('text') if isinstance(title, dict) else title!r})"
+
+
+def _to_spec(figure: go.Figure | dict[str, Any]) -> dict[str, Any]:
+    """Turn a figure into plain JSON values, without plotly's default template.
+
+    That template is 6 kB in every message, and its colours are for white paper only; the page
+    puts its own in the place. NumPy arrays of a ``go.Figure`` stay base64, those of a dict become
+    lists, and NaN becomes null.
+
+    Raises:
+        TypeError: ``figure`` is neither a plotly figure nor a dict.
+    """
+    if isinstance(figure, go.Figure):
+        figure = figure.to_dict()
+    elif not isinstance(figure, dict):
+        raise TypeError(
+            f"figure is a {type(figure).__name__}; give a plotly go.Figure, or a dict with "
+            "'data' and 'layout'."
+        )
+    layout = dict(figure.get("layout", {}))
+    # Asked only where there is a template: making the JSON takes 2 ms, and sliders do not wait.
+    if "template" in layout and pio.templates.default:
+        default = pio.templates[pio.templates.default].to_plotly_json()
+        if layout["template"] == default:
+            layout.pop("template")
+    shown = {"data": figure.get("data", []), "layout": layout}
+    spec: dict[str, Any] = json.loads(pio.json.to_json_plotly(shown))
+    return spec

@@ -1,0 +1,235 @@
+"""Text, tables and small pictures in a panel, and the one style sheet for them."""
+
+import base64
+import html
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+
+import anywidget
+import numpy as np
+import traitlets
+from jaxtyping import UInt8
+
+# Replaced only where it changes, so that nothing flickers and a selection survives.
+_ESM = """
+function render({ model, el }) {
+  el.classList.add("uk-prose");
+  const show = () => {
+    const text = model.get("html");
+    if (el.dataset.shown === text) return;
+    el.dataset.shown = text;
+    el.innerHTML = text;
+    el.hidden = !text;
+  };
+  if (model.get("live")) el.setAttribute("role", "status");
+  show();
+  model.on("change:html", show);
+  return () => model.off("change:html", show);
+}
+export default { render };
+"""
+
+_CSS = """
+.uk-prose { font: 13px/1.5 var(--uk-ui); color: var(--uk-ink); min-width: 0; }
+.uk-prose[hidden] { display: none; }
+.uk-prose p { margin: 0 0 4px; max-width: 90ch; overflow-wrap: anywhere; }
+.uk-prose ul { margin: 2px 0; padding-left: 20px; max-width: 88ch; }
+.uk-prose .uk-quiet { color: var(--uk-quiet); }
+.uk-prose .uk-exact, .uk-prose .uk-approximate { white-space: nowrap; }
+.uk-prose .uk-caption { margin: 2px 0 0; max-width: none; }
+.uk-prose .uk-caption b { display: block; font-weight: 600; }
+.uk-prose .uk-legend { white-space: nowrap; margin-right: 8px; color: var(--uk-quiet); }
+.uk-mark {
+  display: inline-block; box-sizing: border-box; width: 11px; height: 11px; margin-right: 4px;
+  vertical-align: -1px; background: var(--uk-mark);
+}
+.uk-mark.uk-square { border-radius: 2px; }
+.uk-mark.uk-circle { border-radius: 50%; }
+.uk-mark.uk-ring { border-radius: 50%; background: none; border: 2px solid var(--uk-mark); }
+.uk-mark.uk-diamond { transform: rotate(45deg) scale(.8); }
+.uk-mark.uk-line { width: 18px; height: 3px; vertical-align: 3px; border-radius: 1px; }
+.uk-panel .uk-plot { margin: 0; min-width: 0; overflow: visible; flex-shrink: 0; }
+.uk-panel .uk-row > .uk-plot { flex: 1 1 320px; width: auto; align-self: flex-start; }
+.uk-prose .uk-exact::before, .uk-prose .uk-approximate::before {
+  content: ""; display: inline-block; width: .8em; height: .8em; border-radius: 2px;
+  margin-right: .35em; vertical-align: -.06em;
+}
+.uk-prose .uk-caption { margin: 2px 0 0; max-width: none; }
+.uk-prose .uk-caption b { display: block; font-weight: 600; }
+.uk-prose .uk-legend { white-space: nowrap; margin-right: 8px; color: var(--uk-quiet); }
+.uk-mark {
+  display: inline-block; box-sizing: border-box; width: 11px; height: 11px; margin-right: 4px;
+  vertical-align: -1px; background: var(--uk-mark);
+}
+.uk-mark.uk-square { border-radius: 2px; }
+.uk-mark.uk-circle { border-radius: 50%; }
+.uk-mark.uk-ring { border-radius: 50%; background: none; border: 2px solid var(--uk-mark); }
+.uk-mark.uk-diamond { transform: rotate(45deg) scale(.8); }
+.uk-mark.uk-line { width: 18px; height: 3px; vertical-align: 3px; border-radius: 1px; }
+.uk-panel .uk-plot { margin: 0; min-width: 0; overflow: visible; flex-shrink: 0; }
+.uk-panel .uk-row > .uk-plot { flex: 1 1 320px; width: auto; align-self: flex-start; }
+.uk-prose .uk-exact::before { background: #0072B2; }
+.uk-prose .uk-approximate::before { background: #E69F00; }
+.uk-prose .uk-scroll { overflow-x: auto; max-height: 300px; overflow-y: auto; }
+.uk-prose table {
+  border-collapse: collapse; font-size: 12.5px; margin: 2px 0; width: auto; table-layout: auto;
+  font-variant-numeric: tabular-nums; border: none;
+}
+.uk-prose caption {
+  text-align: left; color: var(--uk-quiet); padding: 2px 0; caption-side: top; font-size: 12.5px;
+}
+.uk-prose th, .uk-prose td {
+  padding: 3px 12px 3px 0; text-align: right; vertical-align: top; border: none;
+  border-bottom: 1px solid var(--uk-line); background: none; white-space: normal; max-width: none;
+}
+.uk-prose thead th { font-weight: 600; vertical-align: bottom; }
+.uk-prose th.uk-text, .uk-prose td.uk-text { text-align: left; }
+.uk-prose td.uk-text { min-width: 6em; }
+.uk-prose .uk-below { display: none; }
+.uk-panel .uk-prose { container-type: inline-size; }
+@container (max-width: 620px) {
+  .uk-prose .uk-long { display: none; }
+  .uk-prose .uk-below { display: table-row; }
+  .uk-prose tr:has(+ .uk-below) td { border-bottom: none; padding-bottom: 0; }
+  .uk-prose .uk-below td { color: var(--uk-quiet); padding-top: 0; }
+}
+.uk-prose details { max-width: none; }
+.uk-prose .uk-strip { display: flex; flex-wrap: wrap; gap: 6px; margin-top: 4px; }
+.uk-prose .uk-strip figure {
+  margin: 0; text-align: center; font-size: 11px; color: var(--uk-quiet);
+}
+.uk-prose .uk-strip img {
+  display: block; width: 44px; height: 44px; image-rendering: pixelated; border-radius: 3px;
+  border: 1px solid var(--uk-line); margin: 0 auto 1px;
+}
+.uk-prose .uk-steps {
+  display: flex; flex-wrap: wrap; gap: 6px; list-style: none; padding: 0; margin: 0;
+  max-width: none;
+}
+.uk-prose .uk-steps li {
+  border: 1px solid var(--uk-line); border-radius: 12px; padding: 1px 10px; color: var(--uk-quiet);
+}
+.uk-prose .uk-steps li.uk-done { color: var(--uk-ink); }
+.uk-prose .uk-steps li.uk-next {
+  border-color: var(--uk-brand); color: var(--uk-ink); font-weight: 600;
+}
+"""
+
+
+class Prose(anywidget.AnyWidget):
+    """HTML that this package has written; what comes from users and data is escaped before.
+
+    Attributes:
+        html: on show; empty takes no room.
+        live: whether a screen reader announces changes.
+    """
+
+    _esm = _ESM
+    _css = _CSS
+    html = traitlets.Unicode().tag(sync=True)
+    live = traitlets.Bool(False).tag(sync=True)
+
+
+def paragraphs(*sentences: str) -> str:
+    """Escaped text as paragraphs; empty ones are left out.
+
+    >>> paragraphs("a < b", "")
+    '<p>a &lt; b</p>'
+    """
+    return "".join(f"<p>{html.escape(text)}</p>" for text in sentences if text)
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """Escaped text as a list."""
+    return "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in sentences) + "</ul>"
+
+
+def fold(summary: str, inner: str) -> str:
+    """HTML behind a summary that opens it."""
+    return f"<details><summary>{html.escape(summary)}</summary>{inner}</details>"
+
+
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    caption: str = "",
+    text: Iterable[int] = (),
+    long: int | None = None,
+) -> str:
+    """A table of escaped cells, which scrolls in itself where the page is narrow.
+
+    Args:
+        heads: of the columns.
+        rows: cells as text.
+        caption: what the table shows.
+        text: columns that hold words and stand to the left; the others are numbers.
+        long: a column of sentences, which moves to lines of its own where the page is narrow.
+    """
+    left = set(text)
+
+    def cell(tag: str, column: int, word: str) -> str:
+        kinds = ["uk-text"] * (column in left) + ["uk-long"] * (column == long)
+        kind = f' class="{" ".join(kinds)}"' if kinds else ""
+        scope = ' scope="col"' if tag == "th" else ""
+        return f"<{tag}{scope}{kind}>{html.escape(word)}</{tag}>"
+
+    head = "".join(cell("th", i, word) for i, word in enumerate(heads))
+    body = "".join(
+        "<tr>"
+        + "".join(cell("td", i, word) for i, word in enumerate(row))
+        + "</tr>"
+        # Twice in the page, but only one of the two is shown, and read out, at a time.
+        + ("" if long is None else _line(row[long], len(row) - 1))
+        for row in rows
+    )
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="uk-scroll" tabindex="0"><table>{title}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def coloured(drawn: str) -> str:
+    """Put the figures' colours beside the words of the routes in a table."""
+    for word in ("exact", "approximate"):
+        cell = f'<td class="uk-text">{word}</td>'
+        drawn = drawn.replace(
+            cell, f'<td class="uk-text"><span class="uk-{word}">{word}</span></td>'
+        )
+    return drawn
+
+
+def _line(text: str, width: int) -> str:
+    return (
+        f'<tr class="uk-below"><td colspan="{width}" class="uk-text">{html.escape(text)}</td></tr>'
+    )
+
+
+def picture(pixels: UInt8[np.ndarray, "height width"], words: str) -> str:
+    """A grey image as an ``<img>`` that carries its own data."""
+    source = base64.b64encode(png(pixels)).decode()
+    return f'<img src="data:image/png;base64,{source}" alt="{html.escape(words, quote=True)}">'
+
+
+def png(pixels: UInt8[np.ndarray, "height width"]) -> bytes:
+    """A grey image as a PNG file (RFC 2083), which saves a dependency.
+
+    >>> png(np.zeros((2, 3), np.uint8))[1:4]
+    b'PNG'
+    """
+    height, width = pixels.shape
+    lines = b"".join(b"\0" + row.tobytes() for row in pixels)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )

@@ -1,0 +1,247 @@
+"""The second step: say what is to be forgotten."""
+
+import re
+from typing import Any
+
+import ipywidgets
+import numpy as np
+
+from unlearnkit.session import Session
+from unlearnkit.widgets.panel import row
+from unlearnkit.widgets.prose import Prose, fold, paragraphs, picture
+from unlearnkit.widgets.shared import SessionPanel, listing, plural
+
+BY_ID, BY_CLASS, AT_RANDOM = "by id", "by class", "at random"
+ALL, NUMBER, SHARE = "all", "a number", "a share (%)"
+MOST_PICTURES = 14
+MOST_IDS = 1_000_000  # named in one text, so that a slip such as 1-99999999999 asks for no memory
+
+Ids = list[int | range]
+
+
+class RevocationPanel(SessionPanel):
+    """Put examples on the list of what is to be forgotten, and see where they lie."""
+
+    name = "revocation"
+    reads_models = False
+    title = "2. Revoke"
+    explanation = "Choose what is to be forgotten. Nothing is forgotten before step 3."
+    meaning = (
+        "Revoked examples wait in a request until you unlearn; until then they can be withdrawn. "
+        "An example in slice r of a shard makes the shard's stages r, r+1, ... stale: early slices "
+        "are dear, late ones cheap. Other shards have never seen it."
+    )
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        classes = session.dataset.class_names
+        self.mode = ipywidgets.RadioButtons(
+            options=[BY_ID, BY_CLASS, AT_RANDOM], description="choose", orientation="horizontal"
+        )
+        self.mode.style.description_width = "initial"
+        self.ids = ipywidgets.Textarea(
+            "", placeholder="3, 141, 592 or 10-20", description="ids", rows=2
+        )
+        self.ids.layout.width = "340px"
+        self.label = ipywidgets.Dropdown(options=list(classes), description="class")
+        self.amount = ipywidgets.Dropdown(options=[ALL, NUMBER, SHARE], description="how many")
+        self.number = ipywidgets.FloatText(10, description="number")
+        self.seed = ipywidgets.IntText(0, description="seed")
+        self.add = ipywidgets.Button(description="Revoke", button_style="primary")
+        self.withdraw = ipywidgets.Button(
+            description="Withdraw these", tooltip="take the ids in the field off the request"
+        )
+        self.withdraw_all = ipywidgets.Button(description="Withdraw all")
+        for field, width in (
+            *((self.label, "190px"), (self.amount, "190px")),
+            *((self.number, "150px"), (self.seed, "120px")),
+        ):
+            field.layout.width = width
+        for button in (self.add, self.withdraw, self.withdraw_all):
+            button.layout.width = "auto"
+        for field in (self.ids, self.label, self.amount, self.number, self.seed):
+            field.style.description_width = "initial"
+            field.observe(self.guard(self._arrange), names="value")
+        self.mode.observe(self.guard(self._mode_changed), names="value")
+        self.add.on_click(self.guard(self._add))
+        self.withdraw.on_click(self.guard(self._withdraw))
+        self.withdraw_all.on_click(self.guard(self._withdraw))
+        self.pending = Prose(live=True)
+        self.body.children = [
+            row(self.mode),
+            row(self.ids, self.label, self.amount, self.number, self.seed),
+            row(self.add, self.withdraw, self.withdraw_all),
+            self.pending,
+        ]
+        self._arrange()
+        self.update()
+
+    @property
+    def code(self) -> str:
+        """The call that revokes what the fields say."""
+        if self.mode.value == BY_ID:
+            try:
+                tokens = parse_ids(self.ids.value)
+            except ValueError:
+                return ""  # the error shows when the button is pressed, not while typing
+            return f"session.revoke({_expression(tokens) if tokens else '[...]'})"
+        words = [f"{name}={value!r}" for name, value in self._selection().items()]
+        return f"session.revoke({', '.join(words)})"
+
+    def refresh(self) -> None:
+        """Show the request: its size, classes, shards and slices, and the first pictures."""
+        session = self.session
+        ids = session.pending
+        self.withdraw_all.disabled = not len(ids)
+        done = len(session.revoked)
+        before = f"Forgotten so far: {plural(done, 'example')}." if done else ""
+        if not len(ids):
+            self.pending.html = paragraphs("The request is empty.", before)
+            return
+        _, labels = session.dataset.examples(ids)
+        counts = np.bincount(labels.numpy(), minlength=session.dataset.num_classes)
+        names = session.dataset.class_names
+        classes = ", ".join(
+            f"{names[c]} ({counts[c]})" for c in np.flatnonzero(counts).tolist()[:12]
+        )
+        if (counts > 0).sum() > 12:
+            classes += ", ..."
+        self.pending.html = (
+            paragraphs(
+                f"The request: {plural(len(ids), 'example')} to forget. By class: {classes}.",
+                self._where(ids),
+                before,
+            )
+            + self._strip(ids[:MOST_PICTURES], len(ids))
+            + fold("The ids", paragraphs(listing(ids.tolist(), most=400)))
+        )
+
+    def _where(self, ids: np.ndarray) -> str:
+        """Shards and slices hit, in a sentence."""
+        partition = self.session.plan.partition
+        trained = ids[np.isin(ids, partition.ids)]
+        probe = len(ids) - len(trained)
+        rows = partition.rows(trained)
+        shards = partition.shard[rows]
+        hit = np.unique(shards)
+        first = [int(partition.slice_[rows[shards == s]].min()) for s in hit]
+        firsts = ", ".join(
+            f"{s} (from slice {r})" for s, r in list(zip(hit, first, strict=True))[:10]
+        )
+        more = f" and {len(hit) - 10} more" if len(hit) > 10 else ""
+        text = f"Shards hit: {len(hit)} of {partition.num_shards}"
+        text += f": {firsts}{more}." if len(hit) else "."
+        if probe:
+            text += f" {plural(probe, 'probe example')} among them: no model was trained on those."
+        return text
+
+    def _strip(self, ids: np.ndarray, total: int) -> str:
+        """Pictures of examples, where they are images."""
+        shape = self.session.dataset.feature_shape
+        if len(shape) not in (2, 3) or min(shape[-2:]) < 4:
+            return ""
+        inputs, labels = self.session.dataset.examples(ids)
+        images = inputs.mean(1) if len(shape) == 3 else inputs
+        low, high = images.amin(), images.amax()
+        pixels = ((images - low) / (high - low).clamp_min(1e-12) * 255).byte().numpy()
+        names = self.session.dataset.class_names
+        shown = "".join(
+            f"<figure>{picture(image, f'example {i}, class {names[label]}')}{int(i)}</figure>"
+            for image, i, label in zip(pixels, ids, labels.tolist(), strict=True)
+        )
+        more = f'<span class="uk-quiet">and {total - len(ids)} more</span>'
+        return f'<div class="uk-strip">{shown}{more if total > len(ids) else ""}</div>'
+
+    def _arrange(self, change: Any = None) -> None:
+        """Show the fields of the mode."""
+        mode = self.mode.value
+        shown = {
+            self.ids: mode == BY_ID,
+            self.label: mode == BY_CLASS,
+            self.amount: mode != BY_ID,
+            self.number: mode != BY_ID and self.amount.value != ALL,
+            self.seed: mode != BY_ID and self.amount.value != ALL,
+            self.withdraw: mode == BY_ID,
+        }
+        for widget, visible in shown.items():
+            widget.layout.display = None if visible else "none"
+        self.number.description = "percent" if self.amount.value == SHARE else "number"
+
+    def _mode_changed(self, change: Any) -> None:
+        """Offer "all" for a class only."""
+        options = [NUMBER, SHARE] if self.mode.value == AT_RANDOM else [ALL, NUMBER, SHARE]
+        if list(self.amount.options) != options:
+            self.amount.options = options
+        self._arrange()
+
+    def _selection(self) -> dict[str, Any]:
+        """Arguments of ``revoke`` that the fields say."""
+        chosen: dict[str, Any] = {}
+        if self.mode.value == BY_CLASS:
+            chosen["label"] = self.label.value
+        number = self.number.value
+        if self.amount.value == SHARE:
+            chosen["share"] = round(number / 100, 6)
+        elif self.amount.value == NUMBER:
+            chosen["count"] = int(number) if number == int(number) else number
+        if self.amount.value != ALL and self.seed.value:
+            chosen["seed"] = self.seed.value
+        return chosen
+
+    def _add(self, button: Any) -> None:
+        if self.mode.value == BY_ID:
+            request = self.session.revoke(self._ids())
+        else:
+            request = self.session.revoke(**self._selection())
+        self.say(" ".join([f"{plural(len(request), 'example')} revoked.", *request.notes]))
+        self.changed()
+
+    def _withdraw(self, button: Any) -> None:
+        before = len(self.session.pending)
+        self.session.withdraw(None if button is self.withdraw_all else self._ids())
+        gone = before - len(self.session.pending)
+        self.say(f"{plural(gone, 'example')} withdrawn.")
+        self.changed()
+
+    def _ids(self) -> list[int]:
+        tokens = parse_ids(self.ids.value)
+        if not tokens:
+            raise ValueError("no ids are given; write some, such as 3, 141, 592 or 10-20")
+        return [i for token in tokens for i in (token if isinstance(token, range) else [token])]
+
+
+def parse_ids(text: str) -> Ids:
+    """Ids in a text, apart by commas, blanks or new lines; ``10-20`` is a range, both ends in.
+
+    >>> parse_ids("3, 141 10-20")
+    [3, 141, range(10, 21)]
+
+    Raises:
+        ValueError: something is neither an id nor a range.
+    """
+    tokens: Ids = []
+    size = 0
+    for word in re.split(r"[\s,;\[\]()]+", re.sub(r"(?<=\d)\s*[-–]\s*(?=\d)", "-", text)):
+        if not word:
+            continue
+        match = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", word)
+        if match is None:
+            raise ValueError(
+                f"{word[:30]!r} is not an id; give whole numbers and ranges such as 3, 141, 10-20"
+            )
+        low, high = int(match[1]), int(match[2] or match[1])
+        if high < low:
+            raise ValueError(f"the range {word} runs backwards; write {high}-{low}")
+        size += high - low + 1
+        if size > MOST_IDS:
+            raise ValueError(f"{word} names too many ids; {MOST_IDS:,} at once are the most")
+        tokens.append(range(low, high + 1) if match[2] else low)
+    return tokens
+
+
+def _expression(tokens: Ids) -> str:
+    """Python for these ids."""
+    if len(tokens) == 1 and isinstance(tokens[0], range):
+        return repr(tokens[0])
+    words = [f"*{token!r}" if isinstance(token, range) else str(token) for token in tokens]
+    return f"[{', '.join(words)}]"

@@ -1,0 +1,152 @@
+"""A button that runs a job, with its bar, the time left and a way to stop it."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import ipywidgets
+
+from unlearnkit.figures.drawing import duration
+from unlearnkit.progress import OnProgress, ProgressEvent
+from unlearnkit.widgets.job import Job
+from unlearnkit.widgets.panel import Panel, row
+
+Result = TypeVar("Result")
+Work = Callable[[OnProgress, threading.Event], Result]
+
+PHASES = {
+    "train": "training",
+    "scratch": "training from scratch",
+    "modify": "modifying",
+    "amend": "amending",
+}
+
+
+class Runner(Generic[Result]):
+    """Start, progress and stop of one kind of work in a panel; one run at a time.
+
+    Args:
+        panel: shows what goes wrong.
+        words: on the button.
+        prepare: called on a click; gives the work to run.
+        finished: called with the result, from the job's thread.
+        ended: called after every run, whatever its end, from the job's thread.
+        progressed: called with each event on show.
+        weights: expected seconds of each phase, so that a bar over several phases moves evenly.
+
+    Attributes:
+        widget: the row of controls.
+        button: starts.
+        job: the last run, or None.
+    """
+
+    def __init__(
+        self,
+        panel: Panel,
+        words: str,
+        prepare: Callable[[], Work[Result]],
+        finished: Callable[[Result], object],
+        *,
+        ended: Callable[[], object] = lambda: None,
+        progressed: Callable[[ProgressEvent], object] = lambda event: None,
+        weights: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        self.job: Job[Result] | None = None
+        self._panel = panel
+        self._prepare, self._finished, self._ended = prepare, finished, ended
+        self._progressed, self._weights_now = progressed, weights
+        self._weights: Mapping[str, float] = {}
+        self.button = ipywidgets.Button(description=words, button_style="primary")
+        self.button.layout.width = "auto"
+        self.cancel = ipywidgets.Button(
+            description="Cancel", tooltip="Stop; what is finished is kept", disabled=True
+        )
+        self.cancel.layout.width = "auto"
+        self.bar = ipywidgets.FloatProgress(0.0, min=0.0, max=1.0)
+        self.bar.layout.width = "160px"
+        self.label = ipywidgets.Label("")
+        self.widget = row(self.button, self.cancel, self.bar, self.label)
+        self.cancel.layout.display = self.bar.layout.display = "none"
+        self.button.on_click(panel.guard(lambda button: self.start()))
+        self.cancel.on_click(panel.guard(lambda button: self.stop()))
+
+    @property
+    def running(self) -> bool:
+        """Whether the work is going on."""
+        return self.job is not None and self.job.state == "running"
+
+    def start(self) -> Job[Result]:
+        """Run the work in a thread and return at once.
+
+        Raises:
+            RuntimeError: it runs already.
+        """
+        if self.running:
+            raise RuntimeError("this is running already; wait for it, or cancel it")
+        work = self._prepare()
+        self._weights = self._weights_now()
+        self.button.disabled, self.cancel.disabled = True, False
+        self.bar.value, self.bar.bar_style, self.label.value = 0.0, "", "starting"
+        self.cancel.layout.display = self.bar.layout.display = None
+        self.job = Job(work, name=self.button.description)
+        self.job.subscribe(self._panel.guard(self._follow, clears=False))
+        return self.job.start()
+
+    def stop(self) -> None:
+        """Ask the work to stop."""
+        if self.job is not None and self.job.cancel():
+            self.cancel.disabled = True
+            self.label.value = "stopping"
+
+    def _follow(self, job: Job[Result]) -> None:
+        status = job.status
+        if status.progress is not None:
+            self._progressed(status.progress)
+        if status.state == "running":
+            if status.progress is not None and not job.cancelling:
+                self._show(status.progress, job.seconds)
+            return
+        self.button.disabled, self.cancel.disabled = False, True
+        self.cancel.layout.display = "none"
+        self.job = None  # a result may hold models, which others may want to let go
+        if status.state == "done":
+            self.bar.value, self.bar.bar_style = 1.0, "success"
+            self.label.value = f"done in {duration(status.seconds)}"
+        else:
+            self.bar.bar_style = "warning"
+            self.label.value = f"{status.state} after {duration(status.seconds)}"
+        try:
+            if status.state == "done":
+                result: Any = status.result
+                self._finished(result)
+            elif status.state == "cancelled":
+                self._panel.say(f"{str(status.error)[:1].upper()}{str(status.error)[1:]}.")
+            elif isinstance(status.error, Exception):
+                self._panel.show_error(status.error)
+        finally:
+            self._ended()
+
+    def _show(self, event: ProgressEvent, seconds: float) -> None:
+        share = overall(event, self._weights)
+        self.bar.value = share
+        left = f", about {duration(seconds * (1 - share) / share)} left" if share > 0.02 else ""
+        where = f" shard {event.shard}" if event.shard is not None else ""
+        where += f", slice {event.stage}" if event.stage is not None else ""
+        self.label.value = f"{share:.0%}{left}: {PHASES.get(event.phase, event.phase)}{where}"
+
+
+def overall(event: ProgressEvent, weights: Mapping[str, float]) -> float:
+    """The part of all phases that is done.
+
+    >>> overall(ProgressEvent("modify", 0, None, 1, 2), {"train": 3.0, "modify": 1.0})
+    0.875
+    """
+    total = sum(weights.values())
+    if event.phase not in weights or total <= 0:
+        return event.share
+    before = 0.0
+    for phase, weight in weights.items():
+        if phase == event.phase:
+            return (before + weight * event.share) / total
+        before += weight
+    return event.share

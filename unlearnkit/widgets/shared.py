@@ -1,0 +1,105 @@
+"""What all panels of a session share: the session, and the news that it has changed."""
+
+import weakref
+from collections import deque
+from typing import Any, ClassVar, Self
+
+from IPython import get_ipython
+
+from unlearnkit.session import Session
+from unlearnkit.widgets.panel import Panel
+
+# The panels of each session that are told of changes. Widgets are never collected while their
+# kernel runs, so running a cell again and again would tell ever more of them: the latest are told.
+_MOST = 24
+_PANELS: "weakref.WeakKeyDictionary[Session, deque[weakref.ref[SessionPanel]]]" = (
+    weakref.WeakKeyDictionary()
+)
+# What each session looked like when its panels were last told.
+_SEEN: "weakref.WeakKeyDictionary[Session, tuple[Any, ...]]" = weakref.WeakKeyDictionary()
+
+
+class SessionPanel(Panel):
+    """A panel on a session; it stands alone, and panels of one session keep each other current.
+
+    Attributes:
+        session: what is shown and driven.
+        name: the panel's name in ``PANELS``.
+        reads_models: whether it looks into the store, which is in flux while work is going on.
+    """
+
+    name: ClassVar[str] = ""
+    reads_models: ClassVar[bool] = True
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.widget.add_class(f"uk-{self.name}")
+        _PANELS.setdefault(session, deque(maxlen=_MOST)).append(weakref.ref(self))
+        _SEEN.setdefault(session, _state(session))
+        watch_cells()
+
+    def update(self) -> Self:
+        """Refresh from the session, unless work is going on: the end of the work refreshes."""
+        if not (self.reads_models and self.session.busy):
+            self.guard(self.refresh, clears=False)()
+        return self
+
+    def changed(self) -> None:
+        """Tell every panel of this session that it has changed."""
+        update_panels(self.session)
+
+
+def update_panels(session: Session) -> None:
+    """Refresh every panel of a session."""
+    _SEEN[session] = _state(session)
+    for reference in list(_PANELS.get(session, ())):
+        panel = reference()
+        if panel is not None:
+            panel.update()
+
+
+def _state(session: Session) -> tuple[Any, ...]:
+    """Objects of which one at least is replaced whenever the session changes."""
+    kept = session.original is not None  # no reference that would outlive a discard
+    return (session.plan, session.pending, kept, session.last, session.clock)
+
+
+def _look(*result: Any) -> None:
+    """After a cell: refresh the panels of sessions that it has changed."""
+    for session in list(_PANELS):
+        seen, now = _SEEN.get(session), _state(session)
+        if not session.busy and (
+            seen is None or any(a is not b for a, b in zip(seen, now, strict=True))
+        ):
+            update_panels(session)
+
+
+def watch_cells() -> None:
+    """Have panels follow what cells do to their session; outside Jupyter nothing happens."""
+    shell = get_ipython()
+    if shell is not None and _look not in shell.events.callbacks["post_run_cell"]:
+        shell.events.register("post_run_cell", _look)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun.
+
+    >>> plural(1, "shard"), plural(1200, "example")
+    ('1 shard', '1,200 examples')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def listing(numbers: "tuple[int, ...] | list[int]", most: int = 8) -> str:
+    """A few numbers in words.
+
+    >>> listing((1, 2, 5)), listing(range(20), most=3)
+    ('1, 2 and 5', '0, 1, 2 and 17 more')
+    """
+    words = [str(number) for number in numbers]
+    if len(words) > most:
+        return ", ".join(words[:most]) + f" and {len(words) - most} more"
+    if len(words) < 2:
+        return "".join(words)
+    return ", ".join(words[:-1]) + " and " + words[-1]
