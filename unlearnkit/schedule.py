@@ -35,6 +35,11 @@ class Mark:
     stage: Stage
     number: int = 0
 
+    @property
+    def is_last_epoch(self) -> bool:
+        """Whether this is the end of the last epoch of a stage."""
+        return self.kind == EPOCH and self.number == self.stage.epochs
+
 
 @dataclass(frozen=True, eq=False)
 class Job:

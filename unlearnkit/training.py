@@ -32,7 +32,7 @@ class StageRun:
         visits: example gradients computed.
         steps: optimizer steps done.
         seconds: wall time, storing included; of stages that ran together, by their visits.
-        loss: mean training loss of the last epoch; None where nobody asked for losses.
+        loss: mean training loss of the last epoch.
     """
 
     shard: int
@@ -41,7 +41,7 @@ class StageRun:
     visits: int
     steps: int
     seconds: float
-    loss: float | None
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def run_jobs(
         jobs: what to train.
         keep: gets the checkpoint of every stage as soon as it is done.
         on_epoch: called after every epoch of a job.
-        losses: measure the training loss too.
+        losses: measure the training loss of every epoch; else of the last of each stage only.
         cancel: stops the run when set.
 
     Returns:
@@ -247,13 +247,14 @@ class _Recorder:
                 )
         self.total = sum(visits for _, visits, _ in self.counts.values())
         self.done = 0
-        self.last_loss: dict[tuple[int, int], float | None] = {}
+        self.last_loss: dict[tuple[int, int], float] = {}
         self.finished: list[tuple[Stage, float]] = []
 
     def epoch(self, job: Job, mark: Mark, loss: float | None) -> None:
         place = (job.shard, mark.stage.index)
         self.done += self.epochs[place].pop(0)
-        self.last_loss[place] = loss
+        if loss is not None:
+            self.last_loss[place] = loss
         if not self.losses:
             return
         stage = mark.stage
@@ -289,7 +290,7 @@ class _Recorder:
         for stage, _ in self.finished:
             _, visits, steps = self.counts[stage.key]
             share = visits / self.total if self.total else 0.0
-            loss = self.last_loss.get((stage.shard, stage.index))
+            loss = self.last_loss[stage.shard, stage.index]
             runs.append(
                 StageRun(
                     stage.shard, stage.index, stage.epochs, visits, steps, share * seconds, loss

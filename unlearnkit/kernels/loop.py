@@ -18,7 +18,7 @@ from unlearnkit.schedule import END, EPOCH, RESET, TAIL, Job, Mark
 from unlearnkit.spec import TrainSpec
 
 # Called at every mark of a job but resets: with the state at a tail or an end, and with the mean
-# loss of the epoch at an epoch's end where losses were asked for.
+# loss of the epoch at an epoch's end where it was measured.
 OnMark = Callable[[Job, Mark, State | None, float | None], None]
 
 
@@ -36,7 +36,7 @@ def run_loop(
         plan: of the retain set.
         jobs: what to train.
         on_mark: gets states and losses.
-        losses: measure the training loss too.
+        losses: measure the training loss of every epoch; else of the last of each stage only.
         cancel: stops the run when set.
 
     Raises:
@@ -46,12 +46,13 @@ def run_loop(
         lane = _Lane(plan, job)
         at = 0
         for mark in job.marks:
-            lane.run(at, mark.step, losses, cancel)
+            measure = losses or mark.is_last_epoch
+            lane.run(at, mark.step, measure, cancel)
             at = mark.step
             if mark.kind == RESET:
                 lane.reset()
             elif mark.kind == EPOCH:
-                on_mark(job, mark, None, lane.take_loss() if losses else None)
+                on_mark(job, mark, None, lane.take_loss() if measure else None)
             elif mark.kind in (TAIL, END):
                 on_mark(job, mark, get_state(lane.module), None)
 

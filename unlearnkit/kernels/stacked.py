@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unlearnkit.kernels.loop import OnMark
@@ -92,7 +92,7 @@ def run_stacked(
         plan: of the retain set.
         jobs: what to train.
         on_mark: gets states and losses.
-        losses: measure the training loss too.
+        losses: measure the training loss of every epoch; else of the last of each stage only.
         cancel: stops the run when set.
         group: lanes that run together, at most; the result does not depend on it.
     """
@@ -129,6 +129,7 @@ class _Group:
             for mark in job.marks:
                 calendar.setdefault(mark.step, []).append((lane, mark))
         lengths = [len(job) for job in self.jobs]
+        measured = self._measured(losses)
         active = len(self.jobs)
         for step in range(lengths[0] + 1):
             for lane, mark in calendar.get(step, ()):
@@ -138,7 +139,18 @@ class _Group:
             if not active:
                 break
             check_cancelled(cancel)
-            self._step(step, active, losses)
+            self._step(step, active, bool(measured[step]))
+
+    def _measured(self, losses: bool) -> Bool[np.ndarray, " step"]:
+        """The steps at which the loss is measured."""
+        wanted = np.full(len(self.jobs[0]), losses)
+        for job in self.jobs:
+            begin = 0
+            for mark in job.marks:
+                if mark.is_last_epoch:
+                    wanted[begin : mark.step] = True
+                begin = mark.step
+        return wanted
 
     def _reach(self, lane: int, mark: Mark, on_mark: OnMark, losses: bool) -> None:
         job = self.jobs[lane]
@@ -147,9 +159,9 @@ class _Group:
             self.counts[lane] = 0
         elif mark.kind == EPOCH:
             mean = None
-            if losses:
+            if losses or mark.is_last_epoch:
                 mean = float(self.totals[lane]) / max(1, int(self.seen[lane]))
-                self.totals[lane], self.seen[lane] = 0, 0
+            self.totals[lane], self.seen[lane] = 0, 0
             on_mark(job, mark, None, mean)
         elif mark.kind in (TAIL, END):
             on_mark(job, mark, self.layout.read(self.rows[0, lane]), None)
