@@ -127,7 +127,7 @@ def test_curves_join_where_the_slices_do(session):
     for few, many in zip(ends.data, figure.data, strict=True):
         assert list(few.x) == [*joins, sum(epochs)]
         assert list(few.y) == [many.y[x - 1] for x in few.x]
-    assert len(figures.training_curves(TrainReport(()), spec).data) == 0
+    assert len(figures.training_curves(TrainReport((), 0.0), spec).data) == 0
 
 
 def test_exact_layers_stand_at_zero_and_others_do_not(compared):

@@ -13,6 +13,15 @@ from jaxtyping import UInt8
 
 # Replaced only where it changes, so that nothing flickers and a selection survives.
 _ESM = """
+// JupyterLab takes the arrow keys for its cells, unless the focused control says it needs them.
+const NEEDS_KEYS = ".uk-panel :is(input[type=range], input[type=radio], select)";
+if (!globalThis.__unlearnkit_keys) {
+  globalThis.__unlearnkit_keys = true;
+  document.addEventListener("focusin", ({ target }) => {
+    if (target.matches?.(NEEDS_KEYS)) target.setAttribute("data-lm-suppress-shortcuts", "true");
+  });
+}
+
 function render({ model, el }) {
   el.classList.add("uk-prose");
   const show = () => {
@@ -51,6 +60,12 @@ _CSS = """
 .uk-mark.uk-line { width: 18px; height: 3px; vertical-align: 3px; border-radius: 1px; }
 .uk-panel .uk-plot { margin: 0; min-width: 0; overflow: visible; flex-shrink: 0; }
 .uk-panel .uk-row > .uk-plot { flex: 1 1 320px; width: auto; align-self: flex-start; }
+.uk-panel .widget-radio {
+  display: flex; flex-flow: row wrap; align-items: center; height: auto; gap: 0 12px; width: auto;
+}
+.uk-panel .widget-radio .widget-radio-box {
+  width: auto; margin: 0 !important; gap: 0 10px; flex-flow: row wrap;
+}
 .uk-prose .uk-exact::before, .uk-prose .uk-approximate::before {
   content: ""; display: inline-block; width: .8em; height: .8em; border-radius: 2px;
   margin-right: .35em; vertical-align: -.06em;
