@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from lab import ask, command, open_and_run, open_notebook, set_theme, write_notebook
+from lab import (
+    ask,
+    await_kernel,
+    command,
+    open_and_run,
+    open_notebook,
+    open_voila,
+    set_theme,
+    write_notebook,
+)
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "01-quickstart.ipynb"
 SENTENCE = ".uk-boundary .uk-prose p"
@@ -167,6 +176,41 @@ def test_training_by_mouse_keeps_the_kernel_free_and_can_be_cancelled(lab, page,
     page.locator(".uk-revocation button", has_text=re.compile("^Revoke$")).click()
     page.locator(".uk-revocation .uk-text", has_text="4 examples revoked").wait_for()
     assert page.locator(".uk-revocation [role=alert]").count() == 0
+
+
+def test_a_reload_shows_the_present_state_and_a_cell_moves_the_panels(lab, page):
+    cell = "import unlearnkit as uk\nsession = uk.Session('digits', epochs=3)\nsession.train()\n"
+    write_notebook(lab.root / "reload.ipynb", [cell + "d = session.dashboard()\nd", "0"])
+    open_and_run(page, lab, "reload.ipynb")
+    page.locator(".uk-boundary .uk-prose p", has_text="The request is empty").wait_for()
+    command(page, "docmanager:save")
+    page.reload(wait_until="domcontentloaded")
+    await_kernel(page)
+    page.locator(".uk-boundary .uk-prose p", has_text="The request is empty").wait_for()
+    ask(page, "session.revoke(count=9)")
+    page.locator(SENTENCE, has_text="At a threshold of 25%").wait_for()
+    page.locator(".uk-boundary input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    page.locator(SENTENCE, has_text="At a threshold of 25.5%").wait_for()
+    page.locator(".uk-boundary .barlayer .point").first.wait_for()
+    # The arrow keys choose in a group of buttons too, although JupyterLab wants them for its cells.
+    page.locator(".uk-revocation input[type=radio]").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.locator(".uk-revocation select").first.wait_for()
+
+
+def test_the_dashboard_works_as_a_page_of_its_own(voila, page, traffic, screenshot):
+    cell = "import unlearnkit as uk\nsession = uk.Session('digits', epochs=3)\nsession.train()\n"
+    cell += "session.revoke(count=9)\nsession.dashboard()"
+    write_notebook(voila.root / "page.ipynb", [cell])
+    open_voila(page, voila, "page.ipynb", traffic)
+    page.locator(SENTENCE, has_text="At a threshold of 25%").wait_for(timeout=60_000)
+    page.locator(".uk-boundary input[type=range]").focus()
+    page.keyboard.press("End")
+    page.locator(SENTENCE, has_text="At a threshold of 100%").wait_for()
+    page.locator(".uk-boundary .barlayer .point").first.wait_for()
+    screenshot(page, "dashboard-voila")
+    assert sideways(page) == []
 
 
 def test_slider_to_repaint_with_many_shards(lab, page, record_property):

@@ -98,6 +98,8 @@ def layer_distances(comparison: Comparison) -> Spec:
     data: list[Spec] = []
     for name, (mask, color, symbol, shift) in groups.items():
         part = frame[mask]
+        if part.empty:
+            continue
         data.append(
             {
                 "type": "scatter",

@@ -144,7 +144,12 @@ def verdict(comparison: Comparison) -> list[str]:
     elif total:
         lines.append(f"All {total} constituents compared are approximate: close, not identical.")
     kl = comparison.output_kl
-    if kl["original"] > 0:
+    if kl["unlearned"] == 0 and kl["original"] > 0:
+        lines.append(
+            f"Outputs: the same as from scratch on every test example; doing nothing leaves "
+            f"{kl['original']:.2g} nats."
+        )
+    elif kl["original"] > 0:
         left = kl["unlearned"] / kl["original"]
         lines.append(
             f"Outputs: unlearning leaves {left:.0%} of the difference to scratch that doing "

@@ -55,7 +55,7 @@ class OverviewPanel(SessionPanel):
             ("1. Train", trained, ""),
             ("2. Revoke", bool(pending), f"{pending:,} waiting" if pending else ""),
             ("3. Decide and unlearn", last is not None and not pending, ""),
-            ("4. Compare", False, "" if session.original is not None else "no original"),
+            ("4. Compare", False, "original discarded" if last and not session.original else ""),
             ("5. Ledger", False, _debt(sum(len(debt) for debt in session.debt.values()))),
         ]
         if not trained:

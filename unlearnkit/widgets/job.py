@@ -4,17 +4,21 @@ No widget is known here. Two threads serve a job: the *worker* runs the function
 tells the subscribers, so that a slow subscriber never slows the work down.
 """
 
+import atexit
 import threading
 import time
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from unlearnkit.progress import Cancelled, OnProgress, ProgressEvent
 
 Result = TypeVar("Result")
+GRACE = 10.0  # seconds that running jobs get to stop when Python exits
+_RUNNING: "weakref.WeakSet[Job[Any]]" = weakref.WeakSet()
 State = Literal["idle", "running", "done", "failed", "cancelled"]
 
 
@@ -111,6 +115,7 @@ class Job(Generic[Result]):
                 threading.Thread(target=target, name=f"{self.name}-{role}", daemon=True)
                 for role, target in (("worker", self._run), ("herald", self._tell))
             )
+        _RUNNING.add(self)
         for thread in self._threads:
             thread.start()
         return self
@@ -260,3 +265,14 @@ class Job(Generic[Result]):
         # One broken view must stop neither the work nor the other views.
         except Exception as error:
             self.subscriber_errors.append(SubscriberError(error, traceback.format_exc()))
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Stop what still runs before Python goes: torch aborts the process if it loses its thread."""
+    running = [job for job in _RUNNING if job.state == "running"]
+    for job in running:
+        job.cancel()
+    deadline = time.monotonic() + GRACE
+    for job in running:
+        job.wait(max(0.0, deadline - time.monotonic()))

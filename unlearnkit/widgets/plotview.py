@@ -110,14 +110,6 @@ async function render({ model, el }) {
   try { Plotly = await plotly(model); } catch (error) { complain(error); return; }
 
   let page = null, waiting = false, gone = false, listening = false;
-  // Plotly compares arrays by identity: a trace that says the same as before keeps its own, and
-  // only what has moved is computed and drawn anew.
-  const kept = [];
-  const same = (trace, i) => {
-    const text = JSON.stringify(trace);
-    if (kept[i]?.text !== text) kept[i] = { text, trace };
-    return { ...kept[i].trace };
-  };
   const clicked = (event) => {
     const point = event.points[0];
     const count = (model.get("clicked").count ?? 0) + 1;
@@ -138,7 +130,7 @@ async function render({ model, el }) {
     // Plotly writes into what it is given (a zoom, for one): the trait's value is not lent out.
     const own = structuredClone(layout);
     try {
-      await Plotly.react(graph, data.map(same), {
+      await Plotly.react(graph, data.map((trace) => ({ ...trace })), {
         uirevision: "a zoom outlives an update", ...own, width, height, autosize: false,
         template: dressed(own.template, page),
       }, CONFIG);

@@ -27,11 +27,13 @@ function render({ model, el }) {
   const set = (value) => { model.set("value", value); model.save_changes(); };
   range.addEventListener("input", () => set(Number(range.value)));
   // A number typed: on Enter or on leaving the field; what is no number is put back.
-  field.addEventListener("change", () => {
+  const take = () => {
     const typed = field.value === "" ? NaN : Number(field.value);
     if (Number.isFinite(typed)) set(Math.min(100, Math.max(0, typed)));
     field.value = model.get("value");
-  });
+  };
+  field.addEventListener("change", take);
+  field.addEventListener("keydown", (event) => { if (event.key === "Enter") take(); });
   show();
   const news = ["change:value", "change:step", "change:description"];
   for (const name of news) model.on(name, show);

@@ -67,8 +67,6 @@ class TrainingPanel(SessionPanel):
         total = sum(1 for _ in plan.stages)
         if trained:
             state = "The session is trained. " + self._accuracy_words()
-        elif self.runner.running:
-            state = "Training, in a thread of its own: other cells stay free meanwhile."
         elif len(missing) < total:
             state = (
                 f"Partly trained: {total - len(missing)} of {total} stages are kept, "
@@ -119,6 +117,9 @@ class TrainingPanel(SessionPanel):
             report = self.session.train(on_progress=tell, cancel=cancel)
             return report, self.session.accuracy()
 
+        self.status.html = paragraphs(
+            "Training, in a thread of its own: other cells stay free meanwhile."
+        )
         return work
 
     def _finished(self, result: Trained) -> None:

@@ -51,6 +51,8 @@ def sentences(workload: Workload, decision: Decision, costs: Costs, max_share: f
             f"Predicted: {duration(decision.seconds)}; retraining every hit shard would take "
             f"{duration(whole)}, everything from scratch {duration(costs.scratch_seconds)}."
         )
+    if decision.seconds is not None and approximate and seconds and decision.seconds > whole:
+        seconds += " Here retraining is predicted to be the faster way."
     cleared = sum(work.debt for work in workload.shards if work.shard in exact)
     debt = f"The exact part clears a debt of {plural(cleared, 'example')} too." if cleared else ""
     return [first, leaves[:1].upper() + leaves[1:], seconds, debt, outstanding(workload)]
