@@ -1,6 +1,8 @@
 # make lab     open the quickstart in JupyterLab     (BROWSER=none PORT=8899 for headless use)
 # make test    everything: lint, types, doctests, unit tests, notebooks, browser tests
 # make quick   lint, types and the quick tests
+# make bench   measure speed beside a plain SISA loop (QUICK=1: within three minutes)
+# make gap     what the approximate branch leaves of the gap to training from scratch
 # make format  let ruff rewrite what it can
 # make clean   remove the virtual environment and caches
 #
@@ -11,11 +13,12 @@ PYTHON ?= python3
 PORT ?= 8888
 NOTEBOOK ?= 01-quickstart.ipynb
 PYTEST_ARGS ?=
+QUICK ?=
 
 BIN := .venv/bin
 export TORCH
 
-.PHONY: help lab test quick lint format clean again
+.PHONY: help lab test quick lint bench gap format clean again
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -37,6 +40,12 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict unlearnkit
+
+bench: .venv/installed-test
+	$(BIN)/python tests/benchmarks/bench.py $(if $(QUICK),--quick)
+
+gap: .venv/installed-test
+	$(BIN)/python tests/benchmarks/gap.py
 
 format: .venv/installed-test
 	$(BIN)/ruff format .

@@ -5,6 +5,7 @@ gradient in a large batch and one in a training step cost differently.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -68,6 +69,7 @@ class Clock:
         """Whether anything has been measured yet."""
         return bool(self.exact)
 
+    @cached_property
     def rates(self) -> list[float]:
         """Seconds per stage, epoch, lockstep step, shard-step and visit.
 
@@ -82,7 +84,7 @@ class Clock:
         """Predicted seconds of training so much; None before anything was measured."""
         if not self.exact:
             return None
-        return float(np.dot(self.rates(), work.row()))
+        return float(np.dot(self.rates, work.row()))
 
     def modify_seconds(self, visits: int) -> float | None:
         """Predicted seconds of modifying one shard by so many large-batch visits.

@@ -55,6 +55,32 @@ class Partition:
         return digest(*(a.astype("<i8").tobytes() for a in (self.ids, self.shard, self.slice_)))
 
     @cached_property
+    def _by_slice(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows sorted by shard and slice, their digests, and where each slice begins."""
+        place = self.shard.astype(np.int64) * self.num_slices + self.slice_ - 1
+        order = np.argsort(place, kind="stable")
+        bounds = np.searchsorted(place[order], np.arange(self.num_shards * self.num_slices + 1))
+        return order, np.ascontiguousarray(self.digests[order]).view("V16")[:, 0], bounds
+
+    def slice_members(self, shard: int, stage: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of one slice, ascending by id, and their digests."""
+        order, digests, bounds = self._by_slice
+        at = shard * self.num_slices + stage - 1
+        part = slice(bounds[at], bounds[at + 1])
+        return order[part], digests[part]
+
+    @cached_property
+    def slice_digests(self) -> tuple[tuple[str, ...], ...]:
+        """A digest of the ids of every slice."""
+        return tuple(
+            tuple(
+                digest(self.ids[self.slice_members(s, r)[0]].tobytes())
+                for r in range(1, self.num_slices + 1)
+            )
+            for s in range(self.num_shards)
+        )
+
+    @cached_property
     def _rows_by_shard(self) -> tuple[np.ndarray, ...]:
         order = np.argsort(self.shard, kind="stable")
         bounds = np.searchsorted(self.shard[order], np.arange(self.num_shards + 1))

@@ -260,19 +260,19 @@ def _chain(plan: Plan, shard: int) -> tuple[Stage, ...]:
         plan.environment.kernel,
         plan.environment.digest,
     )
-    rows = partition.shard_rows(shard)
-    slices = partition.slice_[rows]
     stages, slots, living = [], 0, 0
     for r, epochs in enumerate(spec.stage_epochs(), start=1):
-        members = rows[slices == r]
-        kept = members[plan.retained[members]]
-        parent, slots, living = key, slots + len(members), living + len(kept)
+        members, contents = partition.slice_members(shard, r)
+        alive = plan.retained[members]
+        kept = int(alive.sum())
+        parent, slots, living = key, slots + len(members), living + kept
+        # The ids of the slice, which of them are retained, and the contents of these.
         key = digest(
             parent,
             epochs,
-            partition.ids[members].tobytes(),
-            partition.ids[kept].tobytes(),
-            partition.digests[kept].tobytes(),
+            partition.slice_digests[shard][r - 1],
+            np.packbits(alive).tobytes(),
+            contents[alive].tobytes(),
         )
         steps = epochs * -(-slots // spec.batch_size) if living else 0
         stages.append(Stage(shard, r, epochs, key, parent, epochs * living, steps))

@@ -33,7 +33,7 @@ CELL_COLORS = {
 }
 _CELL_INK = {EXACTLY: "white", APPROXIMATELY: "black", UNDECIDED: "black", OWED: "black"}
 ROUTE_COLORS = {EXACT: BLUE, APPROXIMATE: ORANGE, LEAVE: GREY}
-MOST_NUMBERED = 120  # cells; above that the numbers are in the hover only
+MOST_NUMBERED = 60  # cells; more numbers are slow to draw (100 take 10 ms), and in the hover anyway
 
 
 @Drawing
