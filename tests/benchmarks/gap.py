@@ -60,11 +60,11 @@ def main() -> None:
     sets = [uk.load("digits")]
     if not quick:
         sets.append(uk.load("fashion-mnist", num_examples=10_000))
-    rows = [
-        measure(data, model, 0.1, 1 if quick else 5)
-        for data in sets
-        for model in ("logistic", "mlp", "cnn")
-    ]
+    rows = []
+    for data in sets:
+        for model in ("logistic", "mlp", "cnn"):
+            print(f"{data.name}, {model} ...", flush=True)
+            rows.append(measure(data, model, 0.1, 1 if quick else 3))
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, float_format="{:.4g}".format))
     record = {
