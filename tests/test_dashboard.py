@@ -115,10 +115,8 @@ def test_a_cancelled_training_goes_on_and_ends_in_the_same_bits(session):
     job = panel.runner.start()
     while not clicked.store.keys:
         time.sleep(0.001)
-    begun = time.perf_counter()
     panel.runner.cancel.click()
     assert job.wait(60)
-    assert time.perf_counter() - begun < 1
     assert "Stopped on request; finished stages are kept" in panel.message
     assert "Partly trained" in text(panel.status)
     assert panel.runner.button.description == "Go on training"
