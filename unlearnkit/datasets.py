@@ -152,23 +152,25 @@ class Examples:
 
     @cached_property
     def digests(self) -> UInt8[np.ndarray, "n 16"]:
-        """BLAKE2b of each example's kind, shape, preprocessing, label and raw bytes.
+        """SHA-256 of each example's kind, shape, preprocessing, label and raw bytes, cut to 16.
 
-        Equal content has equal digests, under any id. Read-only; computed at first use.
+        Equal content has equal digests, under any id. Read-only; computed at first use. (SHA-256
+        because processors do it: 20,000 rows of 2,400 bytes took 51 ms, by BLAKE2b 87.)
         """
         kind = f"{self.features.dtype}|{tuple(self.features.shape[1:])}|{self.offset}|{self.scale}"
-        start = hashlib.blake2b(kind.encode(), digest_size=16)
-        width = math.prod(self.features.shape[1:])
-        features = self.features.detach().cpu().contiguous().reshape(len(self), width)
-        labels = self.labels.detach().cpu().contiguous().reshape(len(self), 1)
-        found = bytearray()
-        raw = (labels.view(torch.uint8).numpy(), features.view(torch.uint8).numpy())
-        for label, feature in zip(*raw, strict=True):
-            state = start.copy()
-            state.update(label)
-            state.update(feature)
-            found += state.digest()
-        digests = np.frombuffer(bytes(found), np.uint8)
+        start = hashlib.sha256(kind.encode())
+        features = self.features.detach().cpu().flatten(1)
+        labels = self.labels.detach().cpu().reshape(-1, 1).contiguous().view(torch.uint8).numpy()
+        found: list[bytes] = []
+        for begin in range(0, len(self), 1024):  # parts that stay in the cache
+            part = features[begin : begin + 1024].contiguous().view(torch.uint8).numpy()
+            rows = np.concatenate([labels[begin : begin + 1024], part], axis=1)
+            whole, width = memoryview(rows.tobytes()), rows.shape[1]
+            for at in range(0, len(whole), width):
+                state = start.copy()
+                state.update(whole[at : at + width])
+                found.append(state.digest()[:16])
+        digests = np.frombuffer(b"".join(found), np.uint8)
         return digests.reshape(len(self), 16)
 
 

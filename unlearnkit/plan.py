@@ -23,7 +23,7 @@ from unlearnkit.partition import Partition, make_partition
 from unlearnkit.seeding import digest
 from unlearnkit.spec import TrainSpec
 
-LOOP_KERNEL, STACKED_KERNEL = "loop-2", "stacked-1"
+LOOP_KERNEL, STACKED_KERNEL = "loop-2", "stacked-2"
 
 
 class HasKeys(Protocol):

@@ -114,20 +114,25 @@ def make_job(plan: Plan, stages: Sequence[Stage], start: State, first_epoch: int
 
 def _stage_steps(plan: Plan, stage: Stage, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows, numbers of slots and keys of a stage's steps from epoch number ``first`` on."""
-    spec, epochs = plan.spec, stage.epochs
-    rows = plan.partition.shard_rows(stage.shard)
-    members = rows[plan.partition.slice_[rows] <= stage.index].astype(np.int64)
+    spec, epochs = plan.spec, stage.epochs - first
+    members = plan.pool(stage.shard, stage.index).astype(np.int32)
     count, size = len(members), spec.batch_size
     generator = numpy_generator(spec.seed, "order", stage.shard, stage.index)
     # All epochs are drawn, whatever the first, so that an epoch's order is a function of its key.
-    order = generator.permuted(np.broadcast_to(members, (epochs, count)), axis=1)[first:]
+    order = generator.permuted(np.broadcast_to(members, (stage.epochs, count)), axis=1)[first:]
     steps = -(-count // size)
-    padded = np.full((epochs - first, steps * size), -1, np.int64)
-    padded[:, :count] = np.where(plan.retained[order], order, -1)
-    table = padded.reshape(-1, size)
+    table = np.full((epochs, steps * size), -1, np.int32)
+    table[:, :count] = order
+    table.shape = (epochs * steps, size)
+    slots = np.full((epochs, steps), size, np.int32)
+    slots[:, -1] = count - size * (steps - 1)
+    keys = np.empty((epochs, steps, 3), np.int32)
+    keys[..., 0] = stage.index
+    keys[..., 1] = np.arange(first, stage.epochs)[:, None]
+    keys[..., 2] = np.arange(steps)
+    slots.shape, keys.shape = (-1,), (-1, 3)
+    if plan.retained[members].all():
+        return table, slots, keys
+    table[(table >= 0) & ~plan.retained[table]] = -1
     kept = (table >= 0).any(1)
-    slots = np.minimum(size, count - size * np.arange(steps))
-    place = np.tile(np.arange(steps), epochs - first)
-    epoch = np.repeat(np.arange(first, epochs), steps)
-    keys = np.stack([np.full_like(place, stage.index), epoch, place], axis=1)
-    return table[kept], np.tile(slots, epochs - first)[kept], keys[kept]
+    return table[kept], slots[kept], keys[kept]

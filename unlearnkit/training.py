@@ -13,7 +13,7 @@ import pandas as pd
 
 from unlearnkit.clock import Work
 from unlearnkit.kernels.loop import compute_threads, run_loop
-from unlearnkit.kernels.stacked import run_stacked
+from unlearnkit.kernels.stacked import lanes_together, run_stacked
 from unlearnkit.models import State
 from unlearnkit.plan import Plan, Stage, environment
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
@@ -127,12 +127,13 @@ def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
     lanes: dict[int, int] = {}
     for stage in chosen:
         lanes[stage.shard] = lanes.get(stage.shard, 0) + stage.steps
-    steps = sum(lanes.values())
+    lengths = sorted(lanes.values(), reverse=True)
+    together = lanes_together(plan, list(lanes)) if plan.stacked else 1
     return Work(
         len(chosen),
         sum(stage.epochs for stage in chosen),
-        max(lanes.values(), default=0) if plan.stacked else steps,
-        steps,
+        sum(lengths[::together]),  # the longest lane of every group
+        sum(lengths),
         sum(stage.visits for stage in chosen),
     )
 
@@ -230,21 +231,11 @@ class _Recorder:
         self.plan, self.on_progress, self.phase = plan, on_progress, phase
         self.losses = on_progress is not silent
         self.counts: dict[str, tuple[Stage, int, int]] = {}
-        self.epochs: dict[tuple[int, int], list[int]] = {}
         for job in jobs:
-            survivors = (job.rows >= 0).sum(1)
-            stage_of, begin = job.keys[:, 0], 0
-            for mark in (m for m in job.marks if m.kind == EPOCH):
-                visits = int(survivors[begin : mark.step].sum())
-                self.epochs.setdefault((job.shard, mark.stage.index), []).append(visits)
-                begin = mark.step
+            begin = 0
             for mark in (m for m in job.marks if m.kind == END):
-                own = stage_of == mark.stage.index
-                self.counts[mark.stage.key] = (
-                    mark.stage,
-                    int(survivors[own].sum()),
-                    int(own.sum()),
-                )
+                self.counts[mark.stage.key] = (mark.stage, mark.stage.visits, mark.step - begin)
+                begin = mark.step
         self.total = sum(visits for _, visits, _ in self.counts.values())
         self.done = 0
         self.last_loss: dict[tuple[int, int], float] = {}
@@ -252,7 +243,7 @@ class _Recorder:
 
     def epoch(self, job: Job, mark: Mark, loss: float | None) -> None:
         place = (job.shard, mark.stage.index)
-        self.done += self.epochs[place].pop(0)
+        self.done += mark.stage.visits // mark.stage.epochs  # every survivor once
         if loss is not None:
             self.last_loss[place] = loss
         if not self.losses:
