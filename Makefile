@@ -2,6 +2,7 @@
 # make test    everything: lint, types, doctests, unit tests, notebooks, browser tests
 # make quick   lint, types and the quick tests
 # make bench   measure speed beside a plain SISA loop (QUICK=1: within three minutes)
+# make peer    the same beside the published SISA code (PEER=folder: a checkout of it)
 # make gap     what the approximate branch leaves of the gap to training from scratch
 # make format  let ruff rewrite what it can
 # make clean   remove the virtual environment and caches
@@ -14,11 +15,12 @@ PORT ?= 8888
 NOTEBOOK ?= 01-quickstart.ipynb
 PYTEST_ARGS ?=
 QUICK ?=
+PEER ?=
 
 BIN := .venv/bin
 export TORCH
 
-.PHONY: help lab test quick lint bench gap format clean again
+.PHONY: help lab test quick lint bench peer gap format clean again
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -43,6 +45,9 @@ lint: .venv/installed-test
 
 bench: .venv/installed-test
 	$(BIN)/python tests/benchmarks/bench.py $(if $(QUICK),--quick)
+
+peer: .venv/installed-test
+	$(BIN)/python tests/benchmarks/peer.py $(PEER)
 
 gap: .venv/installed-test
 	$(BIN)/python tests/benchmarks/gap.py
