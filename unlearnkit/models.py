@@ -154,7 +154,7 @@ class KeyedDropout(nn.Module):
             )
         inner = x.shape[1 : x.ndim - self.shared_dims] + (1,) * self.shared_dims
         noise = torch.rand((self.context.num_slots, *inner), generator=self.context.generator)
-        kept = (noise >= self.rate).to(x.dtype)[slots]
+        kept = (noise >= self.rate).to(x.dtype)[slots].to(x.device)
         return x * kept / (1 - self.rate)
 
 

@@ -10,6 +10,7 @@ different stores and retain sets.
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -72,9 +73,32 @@ def environment(spec: TrainSpec, architecture: Architecture) -> Environment:
     settings = f"{torch.get_default_dtype()}, matmul {torch.get_float32_matmul_precision()}"
     # numpy keeps the streams of its permutations within a release series only.
     series = ".".join(np.__version__.split(".")[:2])
+    device = resolve_device(spec.device)
+    name = "cpu"
+    if device.type == "cuda":
+        name = f"{device} {torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
     return Environment(
-        str(torch.__version__), series, cpu, spec.num_threads, "cpu", kernel, settings
+        str(torch.__version__), series, cpu, spec.num_threads, name, kernel, settings
     )
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device of this name; for ``"auto"`` a CUDA device where there is one.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = torch.device(device)
+    if found.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        found = torch.device("cuda", found.index or 0)
+        if (found.index or 0) >= count:
+            raise ValueError(
+                f"device={device!r}, but torch sees {count} CUDA devices here; use 'cpu' or 'auto'"
+            )
+    return found
 
 
 @dataclass(frozen=True)
@@ -147,6 +171,11 @@ class Plan:
     def stacked(self) -> bool:
         """Whether shards are trained in lockstep."""
         return self.environment.kernel == STACKED_KERNEL
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where it is trained."""
+        return resolve_device(self.spec.device)
 
     @property
     def keys(self) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """The training specification: every number that shapes the bits of a run, in one frozen value."""
 
 import math
+import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from unlearnkit.seeding import digest
 EPOCH_RULES = ("sisa", "full", "equal_work")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 KERNELS = ("auto", "loop")
+DEVICES = r"auto|cpu|cuda(:[0-9]+)?"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class TrainSpec:
             for small models.
         kernel: ``"auto"``: stacked lanes for multi-layer perceptrons and logistic regression, the
             per-lane loop for other models; ``"loop"``: always the loop.
+        device: to train on: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` and so on, or ``"auto"``: a CUDA
+            device where there is one. Bits depend on it. Small models are faster on a CPU.
     """
 
     num_shards: int = 5
@@ -50,6 +54,7 @@ class TrainSpec:
     seed: int = 0
     num_threads: int = 1
     kernel: str = "auto"
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         """Check every field at the door."""
@@ -67,6 +72,11 @@ class TrainSpec:
         _check_choice("epoch_rule", self.epoch_rule, EPOCH_RULES)
         _check_choice("kernel", self.kernel, KERNELS)
         _check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        if not isinstance(self.device, str) or not re.fullmatch(DEVICES, self.device):
+            raise ValueError(
+                f"device={self.device!r} is not known; use 'cpu', 'cuda', 'cuda:0' and so on, or "
+                "'auto'"
+            )
         _check_range("learning_rate", self.learning_rate, 0, math.inf, "above 0", open_low=True)
         _check_range("momentum", self.momentum, 0, 1, "from 0 up to, not including, 1")
         _check_range("weight_decay", self.weight_decay, 0, math.inf, "0 or more")

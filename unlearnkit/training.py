@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from unlearnkit.clock import Work
-from unlearnkit.kernels.loop import compute_threads, run_loop
+from unlearnkit.kernels.loop import compute_threads, repeatable, run_loop
 from unlearnkit.kernels.stacked import lanes_together, run_stacked
 from unlearnkit.models import State
 from unlearnkit.plan import Plan, Stage, environment
@@ -174,7 +174,7 @@ def run_jobs(
             kept(Checkpoint(stage.key, job.shard, stage.index, state, tails.pop(stage.key, {})))
 
     run = run_stacked if plan.stacked else run_loop
-    with compute_threads(plan.spec.num_threads):
+    with compute_threads(plan.spec.num_threads), repeatable(plan.device):
         run(plan, jobs, on_mark, losses=losses, cancel=cancel)
     return done
 

@@ -3,6 +3,7 @@
 Only survivors reach the module, so that layers with batch statistics see examples and nothing else.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -54,7 +55,8 @@ def run_loop(
             elif mark.kind == EPOCH:
                 on_mark(job, mark, None, lane.take_loss() if measure else None)
             elif mark.kind in (TAIL, END):
-                on_mark(job, mark, get_state(lane.module), None)
+                state = get_state(lane.module)
+                on_mark(job, mark, {name: value.cpu() for name, value in state.items()}, None)
 
 
 class _Lane:
@@ -66,23 +68,29 @@ class _Lane:
         self.spec: TrainSpec = plan.spec
         self.job = job
         self.key = (plan.spec.seed, "mask", job.shard)
-        inputs, self.targets = plan.examples[plan.partition.ids[kept]]
-        self.module = plan.architecture.module(job.start).train()
-        if plan.architecture.is_convolutional and inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        inputs, targets = plan.examples[plan.partition.ids[kept]]
+        self.device = plan.device
+        self.targets = targets.to(self.device)
+        self.module = plan.architecture.module(job.start).train().to(self.device)
+        self.last = plan.architecture.is_convolutional and inputs.ndim == 4  # channels last
+        if self.last:
+            inputs = inputs.permute(0, 2, 3, 1)
             self.module = self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.inputs = inputs
+        # Examples are gathered as plain rows: faster than by an index into four dimensions.
+        self.shape, self.table = inputs.shape[1:], inputs.flatten(1).contiguous().to(self.device)
         # Where a row of the partition is in the lane's data; empty slots (-1) are never looked up.
         self.local = np.searchsorted(kept, job.rows)
         self.context = step_context(self.module)
         self.normalising = batch_statistics_layers(self.module)
         self.parameters = [p for p in self.module.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(self.parameters, self.spec)
+        self.reset()
         self.total, self.count = 0.0, 0
 
     def reset(self) -> None:
         """Forget the optimizer's state: momentum and counters."""
-        self.optimizer = make_optimizer(self.parameters, self.spec)
+        sgd = self.spec.optimizer == "sgd"
+        self.optimizer = None if sgd else make_optimizer(self.parameters, self.spec)
+        self.momentum: dict[int, Tensor] = {}
 
     def take_loss(self) -> float:
         """Mean loss since the last call."""
@@ -94,7 +102,7 @@ class _Lane:
         for step in range(begin, end):
             check_cancelled(cancel)
             slots = np.flatnonzero(self.job.rows[step] >= 0)
-            rows = torch.from_numpy(self.local[step][slots])
+            rows = torch.from_numpy(self.local[step][slots]).to(self.device)
             if self.context is not None:
                 key = (*self.key, *self.job.keys[step].tolist())
                 self.context.begin_step(
@@ -111,15 +119,46 @@ class _Lane:
             for layer in self.normalising:
                 layer.eval()
         targets = self.targets[rows]
-        outputs = self.module(self.inputs[rows])
+        inputs = self.table.index_select(0, rows).view(len(rows), *self.shape)
+        outputs = self.module(inputs.permute(0, 3, 1, 2) if self.last else inputs)
         fixed = outputs.detach()
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         outputs.backward(self.spec.loss.output_gradient(fixed, targets) / len(rows))
-        self.optimizer.step()
+        self._update()
         if alone:
             for layer in self.normalising:
                 layer.train()
         return fixed, targets
+
+    @torch.no_grad()
+    def _update(self) -> None:
+        """A step of the optimizer.
+
+        SGD is written out, in the operations of ``torch.optim.SGD`` and to its bits: the step of a
+        small network spent a tenth of its time in the optimizer's bookkeeping.
+        """
+        if self.optimizer is not None:
+            self.optimizer.step()
+            return
+        spec = self.spec
+        used = {i: p for i, p in enumerate(self.parameters) if p.grad is not None}
+        parameters: list[Tensor] = list(used.values())
+        steps = [p.grad for p in used.values() if p.grad is not None]
+        if spec.weight_decay:
+            steps = list(torch._foreach_add(steps, parameters, alpha=spec.weight_decay))
+        if spec.momentum:
+            known = [i for i in used if i in self.momentum]
+            if known:
+                buffers = [self.momentum[i] for i in known]
+                torch._foreach_mul_(buffers, spec.momentum)
+                fresh = [step for i, step in zip(used, steps, strict=True) if i in self.momentum]
+                torch._foreach_add_(buffers, fresh)
+            for i, step in zip(used, steps, strict=True):
+                if i not in self.momentum:
+                    self.momentum[i] = step.clone()
+            steps = [self.momentum[i] for i in used]
+        torch._foreach_add_(parameters, steps, alpha=-spec.learning_rate)
 
 
 def make_optimizer(parameters: list[nn.Parameter], spec: TrainSpec) -> torch.optim.Optimizer:
@@ -146,3 +185,30 @@ def compute_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On a CUDA device, only operators that give the same bits each time, and no TF32, inside.
+
+    These settings belong to the process and are put back. An operator without a deterministic form
+    raises torch's own error, which names it. Nothing to do on a CPU.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+    cudnn = torch.backends.cudnn
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        cudnn.benchmark,
+        cudnn.allow_tf32,
+    )
+    torch.use_deterministic_algorithms(True)
+    cudnn.benchmark = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        cudnn.benchmark, cudnn.allow_tf32 = before[2:]

@@ -98,8 +98,8 @@ class Layout:
 def lanes_together(plan: Plan, shards: Sequence[int]) -> int:
     """How many lanes to run in lockstep: what fits the cache, and examples that fit in memory."""
     stack = plan.architecture.stack
-    if stack is None:
-        return 1
+    if stack is None or plan.device.type != "cpu":
+        return 1  # other devices choose their algorithm by the number of lanes, which changes bits
     state = 4 * NUM_BUFFERS[plan.spec.optimizer] * Layout(stack).size
     largest = max((len(plan.partition.shard_rows(shard)) for shard in shards), default=1)
     data = 4 * stack.widths[0] * largest
@@ -140,18 +140,20 @@ class _Group:
     def __init__(self, plan: Plan, stack: Stack, jobs: Sequence[Job]) -> None:
         self.plan, self.stack, self.jobs = plan, stack, jobs
         self.spec: TrainSpec = plan.spec
-        self.layout = Layout(stack)
+        self.layout, self.device = Layout(stack), plan.device
         self.slots = _padded(self.spec.batch_size)
         lanes = len(jobs)
         shape = (NUM_BUFFERS[self.spec.optimizer], lanes * self.layout.size)
-        self._use(list(torch.zeros(shape)), lanes)
+        self._use(list(torch.zeros(shape, device=self.device)), lanes)
         for lane, job in enumerate(jobs):
             self.layout.write(job.start, self.parameters, lane)
-        self.counts = torch.zeros(lanes, 1, 1)  # steps since the last reset, for Adam
-        self.inputs, self.targets, self.position = _table(plan, jobs, self.layout.widths[0])
+        # Steps since the last reset, for Adam.
+        self.counts = torch.zeros(lanes, 1, 1, device=self.device)
+        inputs, targets, self.position = _table(plan, jobs, self.layout.widths[0])
+        self.inputs, self.targets = inputs.to(self.device), targets.to(self.device)
         self.totals = np.zeros(lanes)
         self.seen = np.zeros(lanes, np.int64)
-        self.generator, self.minus_one = torch.Generator(), torch.tensor(-1.0)
+        self.generator, self.minus_one = torch.Generator(), torch.tensor(-1.0, device=self.device)
 
     def run(self, on_mark: OnMark, losses: bool, cancel: threading.Event | None) -> None:
         calendar: dict[int, list[tuple[int, Mark]]] = {}
@@ -192,7 +194,8 @@ class _Group:
     def _reach(
         self, step: int, marks: list[tuple[int, Mark]], on_mark: OnMark, losses: bool
     ) -> None:
-        self._settle(step)
+        if any(mark.kind == EPOCH for _, mark in marks):
+            self._settle(step)
         resets = [lane for lane, mark in marks if mark.kind == RESET]
         for lane, mark in marks:
             job = self.jobs[lane]
@@ -203,7 +206,8 @@ class _Group:
                 self.totals[lane], self.seen[lane] = 0, 0
                 on_mark(job, mark, None, mean)
             elif mark.kind in (TAIL, END):
-                on_mark(job, mark, self.layout.read(self.parameters, lane), None)
+                state = self.layout.read(self.parameters, lane)
+                on_mark(job, mark, {name: value.cpu() for name, value in state.items()}, None)
         if len(resets) == self.lanes:
             for flat in self.flat[1:]:
                 flat.zero_()
@@ -230,8 +234,8 @@ class _Group:
             *((b, a) if flip else (a, b) for a, b, flip in choose), strict=True
         )
         widths, slots = self.layout.widths, self.slots
-        self.batch = torch.empty(lanes * slots, widths[0])
-        self.outputs = [torch.empty(lanes, slots, width) for width in widths[1:]]
+        self.batch = self._empty(lanes * slots, widths[0])
+        self.outputs = [self._empty(lanes, slots, width) for width in widths[1:]]
         self.hidden = [self.batch.view(lanes, slots, widths[0])]
         self.slopes: list[Tensor] = []
         for i, kind in enumerate(self.stack.activations):
@@ -239,8 +243,8 @@ class _Group:
             self.slopes.append(z)
             h = torch.empty_like(z) if kind == "gelu" or self.stack.dropouts[i] else z
             self.hidden.append(h)
-        self.deltas = [torch.empty(lanes, slots, width) for width in widths[1:-1]]
-        self.slope = torch.zeros(lanes, slots, widths[-1])  # of padding: stays 0
+        self.deltas = [self._empty(lanes, slots, width) for width in widths[1:-1]]
+        self.slope = self._empty(lanes, slots, widths[-1]).zero_()  # of padding: stays 0
         # The factors of each weight's gradient: inputs^T slope, or slope^T inputs.
         self.factors = [
             (delta.transpose(1, 2), h) if flip else (h.transpose(1, 2), delta)
@@ -248,12 +252,15 @@ class _Group:
         ]
         classes = self.stack.widths[-1]
         self.logits, self.padding = self.outputs[-1].split([classes, widths[-1] - classes], 2)
-        self.values = torch.zeros(BLOCK, lanes, slots)
+        self.values = self._empty(BLOCK, lanes, slots).zero_()
         self.value = self.values.unsqueeze(3).unbind(0)
+
+    def _empty(self, *shape: int) -> Tensor:
+        return torch.empty(shape, device=self.device)
 
     def _shrink(self, lanes: int) -> None:
         """Go on with the first lanes."""
-        flat = list(torch.empty(len(self.flat), lanes * self.layout.size))
+        flat = list(self._empty(len(self.flat), lanes * self.layout.size))
         for old, new in zip(self.pieces, flat, strict=True):
             for source, target in zip(old, self.layout.pieces(new, lanes), strict=True):
                 target.copy_(source[:lanes])
@@ -273,9 +280,9 @@ class _Group:
         np.divide(alive, counts, out=weights[..., :size])
         self.begin = self.settled = begin
         self.alive = weights > 0
-        flat = torch.from_numpy(index).view(steps, -1)
+        flat = torch.from_numpy(index).view(steps, -1).to(self.device)
         self.index = flat.unbind(0)
-        self.weights = torch.from_numpy(weights).unsqueeze(3).unbind(0)
+        self.weights = torch.from_numpy(weights).to(self.device).unsqueeze(3).unbind(0)
         targets = self.targets.index_select(0, flat.view(-1))
         targets = targets.view(steps, lanes, slots, *self.targets.shape[1:])
         self.labels = targets.unbind(0)
@@ -343,7 +350,7 @@ class _Group:
         if self.settled == end:
             return
         some = slice(self.settled - self.begin, end - self.begin)
-        values, alive = self.values[some].numpy(), self.alive[some]
+        values, alive = self.values[some].cpu().numpy(), self.alive[some]
         if isinstance(self.spec.loss, CrossEntropy):
             values = -np.log(np.maximum(values, np.finfo(np.float32).tiny))
         self.totals[: self.lanes] += np.where(alive, values, 0).sum((0, 2), np.float64)
@@ -383,6 +390,7 @@ class _Group:
             self.generator.manual_seed(derive(*key))
             noise = torch.rand((slots, width), generator=self.generator)
             mask[lane, :slots, :width] = (noise >= rate).float() / (1 - rate)
+        mask = mask.to(self.device)
         self.hidden[layer + 1].mul_(mask)
         return mask
 
