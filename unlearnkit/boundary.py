@@ -6,11 +6,12 @@ is public to us, and the rules here are our own.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
-
-import pandas as pd
+from typing import TYPE_CHECKING, Protocol
 
 from unlearnkit.workload import ShardWork, Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXACT, APPROXIMATE, LEAVE = "exact", "approximate", "leave"
 UNITS = ("visits", "seconds")
@@ -115,12 +116,16 @@ class Decision:
             f"by {self.boundary})"
         )
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a route."""
+        import pandas as pd
+
         columns = list(Route.__annotations__)
         return pd.DataFrame([vars(route) for route in self.routes], columns=columns)
 
     def _repr_html_(self) -> str:
+        import pandas as pd
+
         formatters = {"share": "{:.1%}".format}
         with pd.option_context("display.max_colwidth", None):
             table = self.to_frame().to_html(index=False, formatters=formatters, na_rep="-")

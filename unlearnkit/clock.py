@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import nnls
 
 MEMORY = 300  # most recent measurements kept
 
@@ -98,11 +97,45 @@ class Clock:
         return None if timed is None else timed[1] / max(1, timed[0]) * visits
 
 
+def nonnegative_least_squares(
+    a: Float[np.ndarray, "row column"], b: Float[np.ndarray, " row"]
+) -> Float[np.ndarray, " column"]:
+    """The x >= 0 that makes |A x - b| least.
+
+    The active-set method of Lawson and Hanson (1974, chapter 23). For a handful of columns this is
+    fast enough, and scipy's costs more time to import than all of this package.
+
+    >>> nonnegative_least_squares(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([2.0, -1.0]))
+    array([2., 0.])
+    """
+    count = a.shape[1]
+    x, free = np.zeros(count), np.zeros(count, bool)
+    small = 1e-12 * max(1.0, float(np.abs(a).max()) * float(np.abs(b).max()))
+    for _ in range(10 * count):
+        gain = np.where(free, -np.inf, a.T @ (b - a @ x))
+        if free.all() or gain.max() <= small:
+            break
+        free[gain.argmax()] = True
+        while True:
+            best = np.zeros(count)
+            best[free] = np.linalg.lstsq(a[:, free], b, rcond=None)[0]
+            low = free & (best <= 0)
+            if not low.any():
+                break
+            # Go towards the best point until the first variable meets 0, and hold it there.
+            step = (x[low] / np.maximum(x[low] - best[low], 1e-300)).min()
+            x = np.maximum(x + step * (best - x), 0.0)
+            free &= x > 1e-14
+            x[~free] = 0.0
+        x = best
+    return x
+
+
 def _fit(table: Float[np.ndarray, "measurement column"]) -> list[float]:
     """Non-negative rates of all columns but the last, seconds, by relative least squares."""
     weighted = table / np.maximum(table[:, -1:], 1e-9)
     causes = weighted[:, :-1]
     scale = np.maximum(np.abs(causes).max(0), 1e-300)  # columns of like size
-    solution, _ = nnls(causes / scale, weighted[:, -1])
+    solution = nonnegative_least_squares(causes / scale, weighted[:, -1])
     rates: list[float] = (solution / scale).tolist()
     return rates

@@ -10,10 +10,9 @@ different stores and retain sets.
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Int
 
@@ -22,6 +21,9 @@ from unlearnkit.models import Architecture
 from unlearnkit.partition import Partition, make_partition
 from unlearnkit.seeding import digest
 from unlearnkit.spec import TrainSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOOP_KERNEL, STACKED_KERNEL = "loop-2", "stacked-1"
 
@@ -194,8 +196,10 @@ class Plan:
         """Shards that hold any of these ids."""
         return tuple(np.unique(self.partition.shard[self.partition.rows(ids)]).tolist())
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a stage."""
+        import pandas as pd
+
         columns = ("shard", "index", "epochs", "visits", "steps", "key")
         return pd.DataFrame(
             [[getattr(stage, column) for column in columns] for stage in self.stages],

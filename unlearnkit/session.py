@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
@@ -43,6 +42,8 @@ from unlearnkit.unlearning import (
 from unlearnkit.workload import Workload
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from unlearnkit.widgets import Dashboard
 
 SMALL = 5000  # training examples below which the defaults are those measured on digits
@@ -460,7 +461,7 @@ class Session:
         """Let go of the models from before the last unlearning, which are kept in memory only."""
         self._original = None
 
-    def ledger(self) -> pd.DataFrame:
+    def ledger(self) -> "pd.DataFrame":
         """Completed requests, oldest first."""
         return ledger_frame(self._entries)
 

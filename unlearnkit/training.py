@@ -8,8 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from unlearnkit.clock import Work
 from unlearnkit.kernels.loop import compute_threads, run_loop
@@ -19,6 +18,9 @@ from unlearnkit.plan import Plan, Stage, environment
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.schedule import END, EPOCH, TAIL, Job, Mark, make_job
 from unlearnkit.store import Checkpoint, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,10 @@ class TrainReport:
     def __repr__(self) -> str:
         return f"TrainReport({len(self.runs)} stages, {self.visits:,} visits, {self.seconds:.2f} s)"
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a stage."""
+        import pandas as pd
+
         return pd.DataFrame(
             [vars(run) for run in self.runs], columns=list(StageRun.__annotations__)
         )

@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Int
 
@@ -29,6 +29,9 @@ from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Checkpoint, Store
 from unlearnkit.training import train, work_of
 from unlearnkit.workload import Workload, estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Debts = dict[int, Int[np.ndarray, " debt"]]
 
@@ -73,7 +76,7 @@ class Unlearned:
             f"{len(self.decision.approximate)} approximate, {self.seconds:.2f} s)"
         )
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a shard: the decision."""
         return self.decision.to_frame()
 

@@ -6,14 +6,17 @@ The estimate cannot drift from what is done, because both are ``plan.missing(sto
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import lgamma
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int
 
 from unlearnkit.clock import Clock
 from unlearnkit.plan import HasKeys, Plan, Stage
 from unlearnkit.training import work_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMATS = {"share": "{:.1%}".format, "seconds": "{:.2g}".format}
 KEPT, RETRAIN, OUTSTANDING, EMPTY = "kept", "retrain", "outstanding", "empty"
@@ -112,8 +115,10 @@ class Workload:
             text += f"; {self.outstanding_visits:,} visits outstanding elsewhere"
         return text + ")"
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a shard that is hit, cheapest first."""
+        import pandas as pd
+
         rows = [
             {
                 "shard": work.shard,
