@@ -17,7 +17,7 @@ ORDER = (
     *("progress", "seeding", "losses", "spec"),
     *("sources", "intake", "datasets", "models", "partition", "revocation"),
     *("plan", "store", "schedule"),
-    *("kernels", "clock", "training", "ensemble"),
+    *("kernels", "clock", "stopwatch", "training", "ensemble"),
     *("workload", "boundary", "curvature", "approximate", "unlearning", "ledger"),
     *("metrics", "attacks", "comparison"),
     *("session", "study"),

@@ -280,9 +280,9 @@ def measure_prediction(work: Workload, requests: int) -> list[Row]:
         what = f"error of predicted seconds, {name} (reference: noise)"
         more = {"errors": errors[name], "noise": noise[name]}
         rows.append(row("clock", work.name, what, error, floor, error, 0.1, False, **more))
-    probe = whole / report.seconds - 1
+    alone = report.seconds - report.probe_seconds
     what = "probe timings over training"
-    rows.append(row("clock", work.name, what, whole, report.seconds, probe, 0.01, False))
+    rows.append(row("clock", work.name, what, whole, alone, whole / alone - 1, 0.01, False))
     return rows
 
 

@@ -11,6 +11,7 @@ always has the same number of rows, whatever is revoked: empty slots read a zero
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
@@ -30,6 +31,8 @@ from unlearnkit.spec import TrainSpec
 
 UNIT = 16  # floats in 64 bytes
 GROUP_BYTES = 512 << 20  # data of the lanes that run together, at most (but for one lane)
+# Gets steps of one lane run alone, their seconds, and the seconds of the whole measurement.
+OnProbe = Callable[[int, float, float], None]
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as in torch.optim
 
 
@@ -86,6 +89,7 @@ def run_stacked(
     losses: bool = True,
     cancel: threading.Event | None = None,
     group: int | None = None,
+    on_probe: OnProbe | None = None,
 ) -> None:
     """Train jobs in lockstep. Arguments as for the per-lane kernel.
 
@@ -96,13 +100,18 @@ def run_stacked(
         losses: measure the training loss of every epoch; else of the last of each stage only.
         cancel: stops the run when set.
         group: lanes that run together, at most; the result does not depend on it.
+        on_probe: gets what a few steps of one lane took, which are run for it and then undone.
     """
     stack = plan.architecture.stack
     if stack is None:
         raise TypeError(f"{plan.architecture} is no stack of linear layers; use the loop kernel")
     ordered = sorted(jobs, key=lambda job: (-len(job), job.shard))
     for some in _groups(plan, ordered, group):
-        _Group(plan, stack, some).run(on_mark, losses, cancel)
+        lanes = _Group(plan, stack, some)
+        if on_probe is not None and len(some) > 1:
+            lanes.time_one(on_probe)
+            on_probe = None
+        lanes.run(on_mark, losses, cancel)
 
 
 class _Group:
@@ -142,6 +151,22 @@ class _Group:
             check_cancelled(cancel)
             self._step(step, active, bool(measured[step]))
 
+    def time_one(self, on_probe: OnProbe, steps: int = 5, warm: int = 2) -> None:
+        """Time a few steps of the first lane alone, and put it back where it was."""
+        begun = time.perf_counter()
+        last = min(warm + steps, len(self.jobs[0]))
+        measured = self._measured(False).mean()  # as often as in the run itself
+        at = []
+        for step in range(last):
+            at.append(time.perf_counter())
+            self._step(step, 1, step < warm + measured * steps)
+        at.append(time.perf_counter())
+        self.rows[:, 0].zero_()
+        self.layout.write(self.jobs[0].start, self.rows[0, 0])
+        self.counts[0], self.totals[0], self.seen[0] = 0, 0, 0
+        taken = np.diff(at)[min(warm, last - 1) :]
+        on_probe(len(taken), float(np.median(taken)) * len(taken), time.perf_counter() - begun)
+
     def _measured(self, losses: bool) -> Bool[np.ndarray, " step"]:
         """The steps at which the loss is measured."""
         wanted = np.full(len(self.jobs[0]), losses)
@@ -158,6 +183,7 @@ class _Group:
         if mark.kind == RESET:
             self.rows[1:, lane].zero_()
             self.counts[lane] = 0
+            on_mark(job, mark, None, None)
         elif mark.kind == EPOCH:
             mean = None
             if losses or mark.is_last_epoch:
