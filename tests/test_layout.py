@@ -17,7 +17,7 @@ ORDER = (
     *("progress", "seeding", "losses", "spec"),
     *("sources", "intake", "datasets", "models", "partition", "revocation"),
     *("plan", "store", "schedule"),
-    *("kernels", "clock", "training", "ensemble"),
+    *("kernels", "clock", "stopwatch", "training", "ensemble"),
     *("workload", "boundary", "curvature", "approximate", "unlearning", "ledger"),
     *("metrics", "attacks", "comparison"),
     *("session", "study"),
@@ -100,12 +100,13 @@ def test_a_module_imports_only_from_earlier_ones(file):
     assert not wrong, f"{file.name} may import only from {allowed}"
 
 
-def test_importing_the_package_needs_neither_widgets_nor_plotly():
+def test_importing_the_package_needs_neither_widgets_nor_plotly_nor_tables():
     code = "import sys, unlearnkit; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert not {"ipywidgets", "plotly", "anywidget", "matplotlib"} & set(result.stdout.split())
+    slow = {"ipywidgets", "plotly", "anywidget", "matplotlib", "pandas", "scipy", "sklearn"}
+    assert not slow & set(result.stdout.split())
 
 
 def test_the_top_level_holds_the_agreed_entries_only():

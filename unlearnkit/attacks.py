@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Integer
-from scipy.special import stdtrit
 from torch import Tensor
 
 from unlearnkit.metrics import SMALLEST_PROBABILITY, Z95, Measure, format_value, placements
@@ -122,6 +121,8 @@ def membership_gap(unlearned: Attack, scratch: Attack) -> Measure:
             freedom = 1 / sum(
                 s**2 / (len(x) - 1) for s, (x, _) in zip(shares, (gain, loss), strict=True)
             )
+            from scipy.special import stdtrit  # slow to import, and needed here only
+
             half = float(stdtrit(freedom, 0.975)) * math.sqrt(sum(parts))
         interval = (max(value - half, -1.0), min(value + half, 1.0))
     return Measure("membership-gap", value, "zero", f"{SOURCE}, less scratch", interval, note)

@@ -6,11 +6,13 @@ is public to us, and the rules here are our own.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import pandas as pd
-
+from unlearnkit.clock import FEW_MULTIPLE, Interval
 from unlearnkit.workload import ShardWork, Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXACT, APPROXIMATE, LEAVE = "exact", "approximate", "leave"
 UNITS = ("visits", "seconds")
@@ -42,17 +44,26 @@ class Costs:
             shards together.
         scratch_seconds: predicted for training everything.
         exact_seconds: predicted for retraining some shards together.
+        multiple: by how much a measurement may differ from its prediction, either way; of a request
+            with an approximate part, or without.
     """
 
     shards: tuple[Cost, ...]
     scratch_seconds: float | None
     exact_seconds: Callable[[Iterable[int]], float | None]
+    multiple: Callable[[bool], float] = lambda approximate: FEW_MULTIPLE
 
     def seconds(self, exact: Iterable[int], approximate: Iterable[int]) -> float | None:
         """Predicted for a decision; None before anything was timed."""
         parts = [self.exact_seconds(exact)]
         parts += [self.of(shard).approximate_seconds for shard in approximate]
         return None if None in parts else float(sum(part for part in parts if part is not None))
+
+    def interval(self, exact: Iterable[int], approximate: Iterable[int]) -> Interval | None:
+        """Where the seconds of a decision are expected; None before anything was timed."""
+        exact, approximate = tuple(exact), tuple(approximate)
+        seconds, multiple = self.seconds(exact, approximate), self.multiple(bool(approximate))
+        return None if seconds is None else Interval(seconds / multiple, seconds * multiple)
 
     def of(self, shard: int) -> Cost:
         """The cost of one shard."""
@@ -88,11 +99,13 @@ class Decision:
         routes: by shard.
         boundary: that decided.
         seconds: predicted for all routes together; None before anything was timed.
+        interval: where the seconds are expected to lie.
     """
 
     routes: tuple[Route, ...]
     boundary: str
     seconds: float | None
+    interval: Interval | None = None
 
     @property
     def exact(self) -> tuple[int, ...]:
@@ -110,17 +123,22 @@ class Decision:
         return sum(route.visits for route in self.routes if route.kind == EXACT)
 
     def __repr__(self) -> str:
+        seconds = "" if self.interval is None else f"{self.interval}, "
         return (
             f"Decision({len(self.exact)} shards exact, {len(self.approximate)} approximate, "
-            f"by {self.boundary})"
+            f"{seconds}by {self.boundary})"
         )
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a route."""
+        import pandas as pd
+
         columns = list(Route.__annotations__)
         return pd.DataFrame([vars(route) for route in self.routes], columns=columns)
 
     def _repr_html_(self) -> str:
+        import pandas as pd
+
         formatters = {"share": "{:.1%}".format}
         with pd.option_context("display.max_colwidth", None):
             table = self.to_frame().to_html(index=False, formatters=formatters, na_rep="-")
@@ -207,7 +225,8 @@ class FixedBoundary:
         exact, approximate = (
             [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
         )
-        return Decision(tuple(routes), repr(self), costs.seconds(exact, approximate))
+        together, interval = costs.seconds(exact, approximate), costs.interval(exact, approximate)
+        return Decision(tuple(routes), repr(self), together, interval)
 
     def _share(self, work: ShardWork, workload: Workload, costs: Costs) -> float:
         if self.unit == "visits":

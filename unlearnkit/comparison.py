@@ -7,9 +7,9 @@ trains everything.
 
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -25,6 +25,9 @@ from unlearnkit.seeding import state_bytes
 from unlearnkit.store import Checkpoint, MemoryStore, Store
 from unlearnkit.training import train
 from unlearnkit.unlearning import Unlearned
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODELS = ("original", "unlearned", "scratch")
 PARTS = ("forget", "retain", "test")
@@ -64,9 +67,9 @@ class Comparison:
         original: the ensemble before unlearning.
     """
 
-    constituents: pd.DataFrame
-    layers: pd.DataFrame
-    accuracies: pd.DataFrame
+    constituents: "pd.DataFrame"
+    layers: "pd.DataFrame"
+    accuracies: "pd.DataFrame"
     output_kl: dict[str, float]
     churn: dict[str, float]
     tug_of_war: float
@@ -93,8 +96,10 @@ class Comparison:
             f"doing nothing {self.output_kl['original']:.2g})"
         )
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a model: accuracies, outputs against scratch, membership inference."""
+        import pandas as pd
+
         frame = self.accuracies.rename(columns=lambda part: f"{part} accuracy")
         frame["output KL to scratch"] = pd.Series({**self.output_kl, "scratch": 0.0})
         frame["churn against scratch"] = pd.Series({**self.churn, "scratch": 0.0})
@@ -130,6 +135,8 @@ def compare(
         on_progress: gets events of training from scratch.
         cancel: stops when set.
     """
+    import pandas as pd
+
     plan, forget = result.plan, result.ids
     unlearned = assemble(plan, store, original.aggregation)
     chosen = shards if shards is not None else affected_shards(plan, unlearned, forget)
@@ -218,7 +225,9 @@ def _constituent_rows(
     scratch_store: MemoryStore,
     ensembles: dict[str, Ensemble],
     shards: tuple[int, ...],
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
+    import pandas as pd
+
     names = trainable_names(plan.architecture.module())
     rows = []
     for s in shards:
@@ -257,7 +266,9 @@ def _constituent_rows(
 
 def _layer_rows(
     plan: Plan, ensembles: dict[str, Ensemble], shards: tuple[int, ...]
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
+    import pandas as pd
+
     rows = []
     for s in shards:
         scratch = ensembles["scratch"].by_shard[s].state

@@ -13,10 +13,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, SupportsIndex
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeAlias
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
 from torch import Tensor
@@ -34,7 +33,10 @@ from unlearnkit.intake import (
 )
 from unlearnkit.sources import fashion_mnist_arrays
 
-Ids = Sequence[SupportsIndex] | np.ndarray | pd.Series | pd.Index | Tensor
+if TYPE_CHECKING:
+    import pandas as pd
+
+Ids: TypeAlias = "Sequence[SupportsIndex] | np.ndarray | pd.Series | pd.Index | Tensor"
 
 PARTS = ("train", "probe", "test")
 
@@ -264,8 +266,10 @@ class Dataset:
             raise _unknown_ids(wanted[missing], self.parts)
         return inputs, labels
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row per example: id, part, label and class name, without features."""
+        import pandas as pd
+
         names = dict(enumerate(self.class_names))
         frames = [
             pd.DataFrame({"id": examples.ids, "part": part, "label": examples.labels.numpy()})
@@ -488,12 +492,12 @@ def from_arrays(
 
 
 def from_frame(
-    frame: pd.DataFrame,
+    frame: "pd.DataFrame",
     target: Hashable,
     *,
     features: Sequence[Hashable] | None = None,
-    test: pd.DataFrame | None = None,
-    probe: pd.DataFrame | None = None,
+    test: "pd.DataFrame | None" = None,
+    probe: "pd.DataFrame | None" = None,
     num_classes: int | None = None,
     class_names: Sequence[Hashable] | None = None,
     test_share: float = 0.2,
@@ -531,12 +535,15 @@ def from_frame(
         ValueError: a missing target value or one that no class name matches; and all that
             :func:`from_arrays` raises.
 
+    >>> import pandas as pd
     >>> frame = pd.DataFrame({"size": range(20), "kind": ["cat", "dog"] * 10})
     >>> data = from_frame(frame, "kind", class_names=["cat", "dog"])
     >>> data.examples([5, 6])
     (tensor([[5.],
             [6.]]), tensor([1, 0]))
     """
+    import pandas as pd
+
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"frame is a {type(frame).__name__}; give a pandas DataFrame")
     columns: list[Hashable] = list(frame.columns if features is None else features)
@@ -591,8 +598,11 @@ def as_dataset(data: object, **options: Any) -> Dataset:
         return load(data, **options)
     if isinstance(data, tuple | list) and len(data) == 2:
         first, second = data
-        if isinstance(first, pd.DataFrame) and isinstance(second, str | int):
-            return from_frame(first, second, **options)
+        if isinstance(second, str | int):
+            import pandas as pd
+
+            if isinstance(first, pd.DataFrame):
+                return from_frame(first, second, **options)
         return from_arrays(first, second, **options)
     raise TypeError(
         f"a {type(data).__name__} is no dataset; give a name ({', '.join(DATASETS)}), a Dataset, "

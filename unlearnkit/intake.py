@@ -5,15 +5,17 @@ Each check says what was met, what was expected and the way out. `datasets` call
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
-Array = Tensor | np.ndarray | pd.DataFrame | pd.Series | Sequence[Any]
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array: TypeAlias = "Tensor | np.ndarray | pd.DataFrame | pd.Series | Sequence[Any]"
 
 
 def as_pair(
@@ -150,9 +152,11 @@ def check_contents(
 
 
 def check_columns(
-    what: str, frame: pd.DataFrame, target: Hashable, columns: list[Hashable]
+    what: str, frame: "pd.DataFrame", target: Hashable, columns: list[Hashable]
 ) -> None:
     """Refuse columns that are absent, ambiguous, or hold neither numbers nor booleans."""
+    import pandas as pd
+
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()].tolist()
         raise ValueError(f"{what}: columns {twice} occur twice; rename them")
@@ -179,7 +183,7 @@ def check_columns(
         )
 
 
-def feature_array(frame: pd.DataFrame) -> np.ndarray:
+def feature_array(frame: "pd.DataFrame") -> np.ndarray:
     """Feature columns as bytes where all are, else float32, missing values as NaN."""
     if all(kind == np.uint8 for kind in frame.dtypes):
         return frame.to_numpy()
@@ -188,9 +192,11 @@ def feature_array(frame: pd.DataFrame) -> np.ndarray:
 
 
 def vocabulary_of(
-    targets: Mapping[str, pd.Series], class_names: Sequence[Hashable] | None
+    targets: Mapping[str, "pd.Series"], class_names: Sequence[Hashable] | None
 ) -> tuple[Hashable, ...] | None:
     """The target values in order of their class number; None where they are numbers already."""
+    import pandas as pd
+
     for what, column in targets.items():
         if column.isna().any():
             rows = places(column.isna().to_numpy())
@@ -218,9 +224,11 @@ def vocabulary_of(
 
 
 def class_numbers(
-    what: str, column: pd.Series, vocabulary: tuple[Hashable, ...] | None
+    what: str, column: "pd.Series", vocabulary: tuple[Hashable, ...] | None
 ) -> np.ndarray:
     """Target values as places in the vocabulary, or as they stand without one."""
+    import pandas as pd
+
     if vocabulary is None:  # pandas' own integer kinds would come as objects
         whole = pd.api.types.is_integer_dtype(column.dtype)
         return column.to_numpy(dtype=np.int64 if whole else np.float64)

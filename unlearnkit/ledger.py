@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from unlearnkit.unlearning import Unlearned
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def entry_of(result: Unlearned, kind: str = "unlearn") -> Entry:
     )
 
 
-def ledger_frame(entries: Iterable[Entry]) -> pd.DataFrame:
+def ledger_frame(entries: Iterable[Entry]) -> "pd.DataFrame":
     """One row an entry, oldest first."""
+    import pandas as pd
+
     columns = list(Entry.__annotations__)
     return pd.DataFrame([asdict(entry) for entry in entries], columns=columns)

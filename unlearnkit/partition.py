@@ -7,14 +7,17 @@ retraining coupled to the original run, and what lets a plan change only where i
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Int, UInt8
 
 from unlearnkit.datasets import Examples
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.spec import TrainSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -103,8 +106,10 @@ class Partition:
         counts = np.bincount(flat[alive], minlength=self.num_shards * self.num_slices)
         return counts.reshape(self.num_shards, self.num_slices)
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row an example: id, shard, slice."""
+        import pandas as pd
+
         return pd.DataFrame({"id": self.ids, "shard": self.shard, "slice": self.slice_})
 
 

@@ -11,10 +11,9 @@ import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Int
 
@@ -23,6 +22,9 @@ from unlearnkit.models import Architecture
 from unlearnkit.partition import Partition, make_partition
 from unlearnkit.seeding import digest
 from unlearnkit.spec import TrainSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOOP_KERNEL, STACKED_KERNEL = "loop-2", "stacked-2"
 
@@ -223,8 +225,10 @@ class Plan:
         """Shards that hold any of these ids."""
         return tuple(np.unique(self.partition.shard[self.partition.rows(ids)]).tolist())
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a stage."""
+        import pandas as pd
+
         columns = ("shard", "index", "epochs", "visits", "steps", "key")
         return pd.DataFrame(
             [[getattr(stage, column) for column in columns] for stage in self.stages],

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
@@ -30,7 +29,7 @@ from unlearnkit.progress import OnProgress, silent
 from unlearnkit.revocation import Request, Revocations, check_request, select
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError
-from unlearnkit.training import TrainReport, time_lanes, train
+from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import (
     Unlearned,
     assess,
@@ -43,8 +42,11 @@ from unlearnkit.unlearning import (
 from unlearnkit.workload import Workload
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from unlearnkit.widgets import Dashboard
 
+PROBE_SHARE = 0.01  # of the time of a training that measurements for the clock may take
 SMALL = 5000  # training examples below which the defaults are those measured on digits
 
 
@@ -141,7 +143,7 @@ class Session:
         if isinstance(self.store, DiskStore):
             settle(self._plan, self.store)  # what an interrupted run left over
         self._pending: Int[np.ndarray, " request"] = np.empty(0, np.int64)
-        self._clock = Clock()
+        self._clock = _resume_clock(self.store)
         self._original: Ensemble | None = None
         self._last: Unlearned | None = None
 
@@ -252,13 +254,20 @@ class Session:
             shards = [s for s in range(self._plan.num_shards) if s not in debts]
             self._save()
             report = train(
-                self._plan, self.store, shards=shards, on_progress=on_progress, cancel=cancel
+                self._plan,
+                self.store,
+                shards=shards,
+                on_progress=on_progress,
+                cancel=cancel,
+                probe=not self._clock.calibrated,
             )
-            self._clock = self._clock.observe(report.timed)
-            if report.runs and self._clock.probe is None:
-                self._clock = self._clock.observe(time_lanes(self._plan))
-                timed = time_large_batches(self._plan, self.store)
-                self._clock = self._clock.observe_probe(*timed)
+            self._clock = self._clock.observe(report.timed, report.tick)
+            if report.runs:
+                if not self._clock.modify:
+                    budget = PROBE_SHARE * report.seconds - report.probe_seconds
+                    for timed in time_large_batches(self._plan, self.store, budget):
+                        self._clock = self._clock.observe_modify(*timed)
+                self._save()
             return report
 
     def revoke(
@@ -460,7 +469,7 @@ class Session:
         """Let go of the models from before the last unlearning, which are kept in memory only."""
         self._original = None
 
-    def ledger(self) -> pd.DataFrame:
+    def ledger(self) -> "pd.DataFrame":
         """Completed requests, oldest first."""
         return ledger_frame(self._entries)
 
@@ -502,6 +511,7 @@ class Session:
                     **_provenance(self.dataset, self._plan),
                     "requests": [ids.tolist() for ids in chosen.requests],
                     "entries": [asdict(entry) for entry in self._entries],
+                    "clock": self._clock.to_dict(),
                 }
             )
 
@@ -549,6 +559,12 @@ def _provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
         "partition": plan.partition.digest,
         "environment": asdict(plan.environment),
     }
+
+
+def _resume_clock(store: MemoryStore) -> Clock:
+    """The rates kept with a store; an empty clock, with a note, if they are of another machine."""
+    manifest = store.manifest if isinstance(store, DiskStore) else None
+    return Clock.from_dict((manifest or {}).get("clock"))
 
 
 def _resume(

@@ -8,17 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from unlearnkit.clock import Work
+from unlearnkit.clock import Work, time_tick
 from unlearnkit.kernels.loop import compute_threads, repeatable, run_loop
-from unlearnkit.kernels.stacked import lanes_together, run_stacked
+from unlearnkit.kernels.stacked import OnProbe, lanes_together, run_stacked
 from unlearnkit.models import State
 from unlearnkit.plan import Plan, Stage, environment
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.schedule import END, EPOCH, TAIL, Job, Mark, make_job
+from unlearnkit.stopwatch import Stopwatch
 from unlearnkit.store import Checkpoint, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,17 @@ class TrainReport:
     Attributes:
         runs: what was run, by shard and stage.
         seconds: wall time of the whole call.
-        timed: for the clock, work that ran by itself and the seconds it took: stage by stage, or
-            all of it where shards ran in lockstep.
+        timed: for the clock, work and the seconds it took: stage by stage, or cause by cause where
+            shards ran in lockstep.
+        tick: seconds of a small operation, for the clock; None if nothing was run.
+        probe_seconds: of ``seconds``, what a measurement for the clock alone took.
     """
 
     runs: tuple[StageRun, ...]
     seconds: float
     timed: tuple[tuple[Work, float], ...] = ()
+    tick: float | None = None
+    probe_seconds: float = 0.0
 
     @property
     def visits(self) -> int:
@@ -67,8 +74,10 @@ class TrainReport:
     def __repr__(self) -> str:
         return f"TrainReport({len(self.runs)} stages, {self.visits:,} visits, {self.seconds:.2f} s)"
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a stage."""
+        import pandas as pd
+
         return pd.DataFrame(
             [vars(run) for run in self.runs], columns=list(StageRun.__annotations__)
         )
@@ -82,6 +91,7 @@ def train(
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
     phase: str = "train",
+    probe: bool = False,
 ) -> TrainReport:
     """Run the stages that the store lacks, and put their checkpoints there.
 
@@ -92,6 +102,8 @@ def train(
         on_progress: gets an event after every epoch of a shard.
         cancel: stops the run when set.
         phase: named in the events.
+        probe: also time a few steps of one lane alone, for the clock: what a step of few lanes
+            costs cannot be told from steps of all.
 
     Returns:
         What was run. Its visits equal those of ``plan.missing(store, shards)`` before the call.
@@ -109,16 +121,36 @@ def train(
         )
     check_cancelled(cancel)
     pieces = _consecutive(plan.missing(store, shards))
-    jobs = [make_job(plan, piece, starting_state(plan, piece[0], store)) for piece in pieces]
+    watch = Stopwatch()
+    states = [starting_state(plan, piece[0], store) for piece in pieces]
+    watch.started(sum(piece[0].index == 1 for piece in pieces))
+    jobs = []
+    for piece, state in zip(pieces, states, strict=True):
+        jobs.append(make_job(plan, piece, state))
+        watch.laid_out()
     runs = _Recorder(plan, jobs, on_progress, phase)
 
     def keep(checkpoint: Checkpoint) -> None:
         store.put(checkpoint)
         runs.finish(checkpoint)
+        watch.stored()
 
-    run_jobs(plan, jobs, keep=keep, on_epoch=runs.epoch, losses=runs.losses, cancel=cancel)
+    run_jobs(
+        plan,
+        jobs,
+        keep=keep,
+        on_epoch=runs.epoch,
+        losses=runs.losses,
+        cancel=cancel,
+        on_each=watch.mark,
+        on_probe=watch.probe if probe else None,
+    )
     seconds = time.perf_counter() - begun
-    return TrainReport(runs.result(seconds), seconds, runs.timed(begun, seconds))
+    if not jobs:
+        return TrainReport((), seconds)
+    timed = watch.timed() if plan.stacked else runs.timed(begun)
+    result = runs.result(seconds)
+    return TrainReport(result, seconds, timed, time_tick(), watch.probing)
 
 
 def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
@@ -135,6 +167,7 @@ def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
         sum(lengths[::together]),  # the longest lane of every group
         sum(lengths),
         sum(stage.visits for stage in chosen),
+        sum(stage.index == 1 for stage in chosen),
     )
 
 
@@ -146,6 +179,8 @@ def run_jobs(
     on_epoch: Callable[[Job, Mark, float | None], None] = lambda job, mark, loss: None,
     losses: bool = False,
     cancel: threading.Event | None = None,
+    on_each: Callable[[Job, Mark], None] | None = None,
+    on_probe: OnProbe | None = None,
 ) -> list[Checkpoint]:
     """Train jobs by the plan's kernel.
 
@@ -156,6 +191,8 @@ def run_jobs(
         on_epoch: called after every epoch of a job.
         losses: measure the training loss of every epoch; else of the last of each stage only.
         cancel: stops the run when set.
+        on_each: called at every mark, before anything else is.
+        on_probe: see the stacked kernel; the per-lane kernel has no such thing to tell.
 
     Returns:
         The checkpoints, if ``keep`` was not given.
@@ -165,6 +202,8 @@ def run_jobs(
     tails: dict[str, dict[int, State]] = {}
 
     def on_mark(job: Job, mark: Mark, state: State | None, loss: float | None) -> None:
+        if on_each is not None:
+            on_each(job, mark)
         if mark.kind == EPOCH:
             on_epoch(job, mark, loss)
         elif mark.kind == TAIL and state is not None:
@@ -173,35 +212,12 @@ def run_jobs(
             stage = mark.stage
             kept(Checkpoint(stage.key, job.shard, stage.index, state, tails.pop(stage.key, {})))
 
-    run = run_stacked if plan.stacked else run_loop
     with compute_threads(plan.spec.num_threads), repeatable(plan.device):
-        run(plan, jobs, on_mark, losses=losses, cancel=cancel)
+        if plan.stacked:
+            run_stacked(plan, jobs, on_mark, losses=losses, cancel=cancel, on_probe=on_probe)
+        else:
+            run_loop(plan, jobs, on_mark, losses=losses, cancel=cancel)
     return done
-
-
-def time_lanes(plan: Plan, steps: int = 12) -> tuple[tuple[Work, float], ...]:
-    """Time a few steps of one lane and of all, which tells the cost of a step from a lane's.
-
-    Nothing is kept. Without lockstep there is nothing to tell apart.
-    """
-    if not plan.stacked:
-        return ()
-    jobs = []
-    for shard in (s for s in range(plan.num_shards) if plan.alive(s)):
-        stage = next(stage for stage in plan.chains[shard] if stage.visits)
-        job = make_job(plan, [stage], plan.architecture.initial(plan.spec.seed, shard))
-        marks = (Mark(min(steps, len(job)), END, stage),)
-        short = (job.rows[:steps], job.num_slots[:steps], job.keys[:steps])
-        jobs.append(Job(shard, job.start, *short, marks))
-    timed = []
-    for some in (jobs[:1], jobs[:1], jobs):  # the first is a warm-up
-        begun = time.perf_counter()
-        run_jobs(plan, some)
-        lengths = [len(job) for job in some]
-        visits = sum(int((job.rows >= 0).sum()) for job in some)
-        work = Work(0, 0, max(lengths), sum(lengths), visits)
-        timed.append((work, time.perf_counter() - begun))
-    return tuple(timed[1:])
 
 
 def starting_state(plan: Plan, stage: Stage, store: Store) -> State:
@@ -265,10 +281,8 @@ class _Recorder:
     def finish(self, checkpoint: Checkpoint) -> None:
         self.finished.append((self.counts[checkpoint.key][0], time.perf_counter()))
 
-    def timed(self, begun: float, seconds: float) -> tuple[tuple[Work, float], ...]:
-        """Work and seconds: by stage where stages ran one by one, else of all together."""
-        if self.plan.stacked:
-            return ((work_of(self.plan, [stage for stage, _ in self.finished]), seconds),)
+    def timed(self, begun: float) -> tuple[tuple[Work, float], ...]:
+        """Work and seconds of stages that ran one by one."""
         bounds = [begun, *(at for _, at in self.finished)]
         return tuple(
             (work_of(self.plan, [stage]), at - before)

@@ -12,16 +12,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import torch
 from jaxtyping import Int
 
 from unlearnkit.approximate import METHODS, Amend, Members, Method, OnStep, Replay, ShardState
 from unlearnkit.boundary import EXACT, Boundary, Cost, Costs, Decision, Route
-from unlearnkit.clock import Clock, Work
-from unlearnkit.curvature import gauss_newton, trainable_names
+from unlearnkit.clock import Batches, Clock, Interval, Work
+from unlearnkit.curvature import (
+    conjugate_gradients,
+    gauss_newton,
+    head_names,
+    mean_gradient,
+    trainable_names,
+)
 from unlearnkit.kernels.loop import compute_threads
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
@@ -29,6 +34,11 @@ from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Checkpoint, Store
 from unlearnkit.training import train, work_of
 from unlearnkit.workload import Workload, estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_PROBE = 0.03  # seconds below which large batches are not timed beforehand
 
 Debts = dict[int, Int[np.ndarray, " debt"]]
 
@@ -65,15 +75,22 @@ class Unlearned:
     destroyed: int
     clock: Clock
 
+    @property
+    def predicted_interval(self) -> Interval | None:
+        """Where the seconds were expected to lie; None if nothing had been timed."""
+        return self.decision.interval
+
     def __repr__(self) -> str:
         if not self.decision.routes:
             return f"Unlearned({len(self.ids)} examples; no shard is hit, nothing was retrained)"
+        interval = self.predicted_interval
+        predicted = "" if interval is None else f", predicted {interval}"
         return (
             f"Unlearned({len(self.ids)} examples, {len(self.decision.exact)} shards exact, "
-            f"{len(self.decision.approximate)} approximate, {self.seconds:.2f} s)"
+            f"{len(self.decision.approximate)} approximate, {self.seconds:.2f} s{predicted})"
         )
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a shard: the decision."""
         return self.decision.to_frame()
 
@@ -98,28 +115,42 @@ def default_method(plan: Plan) -> Method:
     return METHODS["last-layer-influence" if convolutional else "staged-influence"]
 
 
-def time_large_batches(plan: Plan, store: Store) -> tuple[int, float]:
-    """Time a few large-batch visits, so that the clock can predict a first modification.
+def time_large_batches(
+    plan: Plan, store: Store, budget: float
+) -> tuple[tuple[Batches, float], ...]:
+    """Time a few large batches, so that the clock can predict a first modification.
+
+    Args:
+        plan: whose first shard is looked at; nothing is changed.
+        store: with its checkpoints.
+        budget: seconds that this may take, about.
 
     Returns:
-        The visits, and the seconds they took. Nothing is changed.
+        Work and its seconds; nothing where the budget is too small to tell anything.
     """
+    if budget < LEAST_PROBE:
+        return ()
+    begun = time.perf_counter()
     shard = next(s for s in range(plan.num_shards) if plan.final_key(s) in store)
     rows = plan.partition.shard_rows(shard)
-    ids = plan.partition.ids[rows[plan.retained[rows]]][:256]
+    ids = plan.partition.ids[rows[plan.retained[rows]]]
     state, module = store.get(plan.final_key(shard)).state, plan.architecture.module()
-    names = trainable_names(module)
-    seconds = 0.0
+    # What the method chosen by default moves.
+    names = (head_names if plan.architecture.is_convolutional else trainable_names)(module)
+    loss = plan.spec.loss
+    timed: list[tuple[Batches, float]] = []
     with compute_threads(plan.spec.num_threads):
-        for size in (8, len(ids)):  # the first is a warm-up
-            inputs, _ = plan.examples[ids[:size]]
-            begun = time.perf_counter()
-            product = gauss_newton(module, state, names, inputs, plan.spec.loss)
-            vector = torch.ones(sum(state[name].numel() for name in names))
-            for _ in range(2):
-                product(vector)
-            seconds = time.perf_counter() - begun
-    return 3 * len(ids), seconds
+        for size in (8, 8, 64):  # the first is a warm-up
+            at = time.perf_counter()
+            if timed and at - begun + (1 if size == 8 else 2) * timed[-1][1] > budget:
+                break
+            inputs, targets = plan.examples[ids[:size]]
+            gradient = mean_gradient(module, state, names, inputs, targets, loss)
+            product = gauss_newton(module, state, names, inputs, loss)
+            done = conjugate_gradients(product, gradient, iterations=2, tolerance=0.0).iterations
+            work = Batches(0, 2 + done, (2 + done) * len(inputs))
+            timed.append((work, time.perf_counter() - at))
+    return tuple(timed[1:])
 
 
 def assess(
@@ -145,21 +176,31 @@ def assess(
         if work.retained:
             forced = method.unsuitable(plan) or _incomplete(before, store, work.shard)
             forget, _ = _members(before, plan, work.shard)
-            planned = method.visits(plan, work.shard, forget)
-            stage = plan.chains[work.shard][-1]
-            epochs = amend.epochs(plan)
-            steps, visits = (n // stage.epochs * epochs for n in (stage.steps, stage.visits))
-            replay = clock.exact_seconds(Work(1, epochs, steps, steps, visits))
-            modify = clock.modify_seconds(planned)
-            if replay is not None and modify is not None:
-                approximate = replay + modify
+            replay = clock.exact_seconds(_replayed(plan, work.shard, amend))
+            modify = clock.modify_seconds(method.batches(plan, work.shard, forget))
+            beside = clock.request_seconds(0, len(workload.shards))
+            if replay is not None and modify is not None and beside is not None:
+                approximate = replay + modify + beside / len(workload.shards)
         costs.append(Cost(work.shard, work.seconds, approximate, forced))
     stages = {work.shard: work.stages for work in workload.shards}
 
     def exact_seconds(shards: Iterable[int]) -> float | None:
-        return clock.exact_seconds(work_of(plan, [st for s in shards for st in stages[s]]))
+        chosen = tuple(shards)
+        training = clock.exact_seconds(work_of(plan, [st for s in chosen for st in stages[s]]))
+        beside = clock.request_seconds(len(stages))
+        if training is None or beside is None:
+            return None
+        return training + beside * len(chosen) / max(1, len(stages))
 
-    return plan, workload, Costs(tuple(costs), workload.total_seconds, exact_seconds)
+    scratch = workload.total_seconds
+    return plan, workload, Costs(tuple(costs), scratch, exact_seconds, clock.multiple)
+
+
+def _replayed(plan: Plan, shard: int, amend: Amend) -> Work:
+    """What an amend runs of the last stage."""
+    stage, epochs = plan.chains[shard][-1], amend.epochs(plan)
+    steps, visits = (n // stage.epochs * epochs for n in (stage.steps, stage.visits))
+    return Work(int(epochs > 0), epochs, steps, steps, visits)
 
 
 def unlearn(
@@ -197,17 +238,19 @@ def unlearn(
     plan, workload, costs = assess(before, store, ids, clock, method=method, amend=amend)
     debts = debts_of(before, store)
     decision = boundary.decide(workload, costs, {s: len(debt) for s, debt in debts.items()})
-    visits, rounds = 0, []
+    visits, rounds, rates = 0, list[_Round](), clock
     try:
         report = train(plan, store, shards=decision.exact, on_progress=on_progress, cancel=cancel)
-        clock, visits = clock.observe(report.timed), report.visits
+        clock, visits = clock.observe(report.timed, report.tick), report.visits
         for number, shard in enumerate(decision.approximate):
             check_cancelled(cancel)
             on_progress(ProgressEvent("modify", shard, None, number, len(decision.approximate)))
             rounds.append(_approximate(before, plan, store, shard, debts, method, amend, cancel))
-            clock = clock.observe_modify(
-                method.visits(plan, shard, _members(before, plan, shard)[0]), rounds[-1].seconds
-            )
+            planned = method.batches(plan, shard, _members(before, plan, shard)[0])
+            replay = rates.exact_seconds(_replayed(plan, shard, amend)) or 0.0
+            # What the amend took beyond its steps counts as modifying: there is one for each.
+            least = rounds[-1].seconds
+            clock = clock.observe_modify(planned, max(least, rounds[-1].whole - replay))
         for done in rounds:
             store.put_approximation(done.approximation)
         check_cancelled(cancel)
@@ -216,6 +259,12 @@ def unlearn(
         settle(before, store)  # what was added for the new plan goes again
         raise
     destroyed = settle(plan, store)
+    debt_after = _total(debts_of(plan, store))
+    seconds = time.perf_counter() - begun
+    if decision.routes:
+        beside = seconds - report.seconds - sum(done.whole for done in rounds)
+        shards = (len(decision.exact), len(decision.approximate))
+        clock = clock.observe_request(*shards, beside, seconds, decision.seconds)
     return Unlearned(
         ids,
         plan,
@@ -224,9 +273,9 @@ def unlearn(
         visits,
         sum(done.visits for done in rounds),
         decision.seconds,
-        time.perf_counter() - begun,
+        seconds,
         _total(debts),
-        _total(debts_of(plan, store)),
+        debt_after,
         destroyed,
         clock,
     )
@@ -263,7 +312,7 @@ def repay(
         )
         for work in workload.shards
     )
-    decision = Decision(routes, "repay", workload.seconds)
+    decision = Decision(routes, "repay", workload.seconds, workload.interval)
     report = train(plan, store, shards=chosen, on_progress=on_progress, cancel=cancel)
     destroyed = settle(plan, store)
     return Unlearned(
@@ -278,7 +327,7 @@ def repay(
         _total(debts),
         _total(debts_of(plan, store)),
         destroyed,
-        clock.observe(report.timed),
+        clock.observe(report.timed, report.tick),
     )
 
 
@@ -301,6 +350,7 @@ class _Round:
     approximation: Approximation
     visits: int
     seconds: float  # of the modification alone
+    whole: float
 
 
 def _approximate(
@@ -336,7 +386,8 @@ def _approximate(
         checkpoints,
         f"{method!r}, then {amend!r}",
     )
-    return _Round(approximation, modified.visits + amended.visits, seconds)
+    whole = time.perf_counter() - begun
+    return _Round(approximation, modified.visits + amended.visits, seconds, whole)
 
 
 def _checkpoints(plan: Plan, store: Store, shard: int) -> dict[int, Checkpoint]:

@@ -6,14 +6,17 @@ The estimate cannot drift from what is done, because both are ``plan.missing(sto
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import lgamma
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int
 
-from unlearnkit.clock import Clock
+from unlearnkit.clock import FEW_MULTIPLE, Clock, Interval
 from unlearnkit.plan import HasKeys, Plan, Stage
 from unlearnkit.training import work_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMATS = {"share": "{:.1%}".format, "seconds": "{:.2g}".format}
 KEPT, RETRAIN, OUTSTANDING, EMPTY = "kept", "retrain", "outstanding", "empty"
@@ -66,6 +69,7 @@ class Workload:
         stage_visits: visits of every stage.
         stage_seconds: predicted for every stage; NaN before anything was timed.
         stage_status: ``"kept"``, ``"retrain"``, ``"outstanding"`` or ``"empty"`` for each.
+        multiple: by how much measured seconds may differ from predicted ones, either way.
     """
 
     shards: tuple[ShardWork, ...]
@@ -75,6 +79,7 @@ class Workload:
     stage_visits: Int[np.ndarray, "shard stage"]
     stage_seconds: Float[np.ndarray, "shard stage"]
     stage_status: tuple[tuple[str, ...], ...]
+    multiple: float = FEW_MULTIPLE
 
     @property
     def visits(self) -> int:
@@ -83,9 +88,20 @@ class Workload:
 
     @property
     def seconds(self) -> float | None:
-        """Predicted for retraining the hit shards; None before anything was timed."""
+        """Predicted for a request that retrains the hit shards, planning and storing included.
+
+        None before anything was timed.
+        """
         seconds = [work.seconds for work in self.shards]
         return None if None in seconds else float(sum(s for s in seconds if s is not None))
+
+    @property
+    def interval(self) -> Interval | None:
+        """Where the seconds are expected to lie; None before anything was timed."""
+        seconds = self.seconds
+        return (
+            None if seconds is None else Interval(seconds / self.multiple, seconds * self.multiple)
+        )
 
     @property
     def share(self) -> float:
@@ -103,7 +119,7 @@ class Workload:
 
     def __repr__(self) -> str:
         hit = len(self.shards)
-        seconds = "" if self.seconds is None else f", about {self.seconds:.2g} s"
+        seconds = "" if self.interval is None else f", {self.interval}"
         text = (
             f"Workload({self.visits:,} visits, {self.share:.1%} of from scratch{seconds}, "
             f"{hit} shards hit"
@@ -112,8 +128,10 @@ class Workload:
             text += f"; {self.outstanding_visits:,} visits outstanding elsewhere"
         return text + ")"
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """One row a shard that is hit, cheapest first."""
+        import pandas as pd
+
         rows = [
             {
                 "shard": work.shard,
@@ -173,6 +191,7 @@ def estimate(
     retrained = [stage for s in sorted(hit) for stage in missing.get(s, ())]
     # Shards that run together cost less than one by one; each is charged its part by visits.
     joint, together = clock.exact_seconds(work_of(plan, retrained)), _visits(retrained)
+    beside = (clock.request_seconds(len(hit)) or 0.0) / max(1, len(hit))
     works = tuple(
         ShardWork(
             s,
@@ -181,7 +200,9 @@ def estimate(
             int(counts[s]),
             (debts or {}).get(s, 0),
             int(sizes[s]),
-            None if joint is None else joint * _visits(missing.get(s, ())) / max(1, together),
+            None
+            if joint is None
+            else joint * _visits(missing.get(s, ())) / max(1, together) + beside,
         )
         for s in sorted(hit)
     )
@@ -196,7 +217,16 @@ def estimate(
         [[clock.exact_seconds(work_of(plan, [st])) for st in chain] for chain in plan.chains], float
     )
     total = clock.exact_seconds(work_of(plan, plan.stages))
-    return Workload(works, outstanding, plan.total_visits, total, visits, seconds, status)
+    return Workload(
+        works,
+        outstanding,
+        plan.total_visits,
+        total,
+        visits,
+        seconds,
+        status,
+        clock.multiple(approximate=False),
+    )
 
 
 def _visits(stages: Iterable[Stage]) -> int:

@@ -106,7 +106,7 @@ class Ours:
         self.plan = uk.make_plan(examples, self.work.architecture, self.work.spec)
         self.store = uk.MemoryStore()
         report = uk.train(self.plan, self.store)
-        self.clock = Clock().observe(report.timed)
+        self.clock = Clock().observe(report.timed, report.tick)
         return report.visits
 
     def prepare(self) -> None:

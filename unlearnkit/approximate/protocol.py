@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from unlearnkit.clock import Batches
 from unlearnkit.plan import Plan, Stage
 from unlearnkit.store import Checkpoint
 
@@ -123,7 +124,11 @@ class Method(Protocol):
         ...
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
-        """Large-batch visits that a call will take at most; the clock's unit."""
+        """Large-batch visits that a call will take at most."""
+        ...
+
+    def batches(self, plan: Plan, shard: int, forget: Members) -> Batches:
+        """The work that a call is expected to be, for the clock."""
         ...
 
     def unsuitable(self, plan: Plan) -> str:

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardState
+from unlearnkit.clock import Batches
 from unlearnkit.curvature import (
     Product,
     conjugate_gradients,
@@ -40,6 +41,9 @@ from unlearnkit.plan import Plan
 from unlearnkit.store import Checkpoint
 
 SCOPES = ("all", "head")
+# Part of the iterations that is expected to be run. Measured: .5 to .6 of 8 for logistic regression
+# on generated data, .8 to 1 for a multi-layer perceptron on Fashion-MNIST.
+EXPECTED_ITERATIONS = 0.75
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,31 @@ class StagedInfluence:
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
         """Gradients of the forget and centre sets, and all curvature products."""
+        return self._planned(plan, shard, forget, self.iterations)[1]
+
+    def batches(self, plan: Plan, shard: int, forget: Members) -> Batches:
+        """Two gradients, a linearisation and three quarters of the products for each stretch.
+
+        Of the head alone, products cost little beside the forward passes through the body, which
+        are a third of a training step each.
+        """
+        expected = EXPECTED_ITERATIONS * self.iterations
+        batches, visits = self._planned(plan, shard, forget, expected)
+        if self.scope == "head":
+            visits = self._planned(plan, shard, forget, 0)[1] // 3
+        return Batches(1, batches, visits)
+
+    def _planned(
+        self, plan: Plan, shard: int, forget: Members, iterations: float
+    ) -> tuple[int, int]:
+        """Batches and visits with so many iterations of conjugate gradients a stretch."""
         rows = plan.partition.shard_rows(shard)
         retained = int(plan.retained[rows].sum())
         curvature = min(self._curvature_size(len(rows)), retained)
         centre = min(self.centre_max, retained)
         stages = plan.spec.num_slices - int(forget.slices.min()) + len(plan.spec.tail_epochs())
-        return stages * (len(forget) + centre + curvature * (1 + self.iterations))
+        visits = len(forget) + centre + curvature * (1 + iterations)
+        return round(stages * (3 + iterations)), round(stages * visits)
 
     def __call__(
         self,

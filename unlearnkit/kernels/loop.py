@@ -18,7 +18,7 @@ from unlearnkit.progress import check_cancelled
 from unlearnkit.schedule import END, EPOCH, RESET, TAIL, Job, Mark
 from unlearnkit.spec import TrainSpec
 
-# Called at every mark of a job but resets: with the state at a tail or an end, and with the mean
+# Called at every mark of a job: with the state at a tail or an end, and with the mean
 # loss of the epoch at an epoch's end where it was measured.
 OnMark = Callable[[Job, Mark, State | None, float | None], None]
 
@@ -52,6 +52,7 @@ def run_loop(
             at = mark.step
             if mark.kind == RESET:
                 lane.reset()
+                on_mark(job, mark, None, None)
             elif mark.kind == EPOCH:
                 on_mark(job, mark, None, lane.take_loss() if measure else None)
             elif mark.kind in (TAIL, END):

@@ -13,6 +13,7 @@ processor's cache together.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
@@ -37,6 +38,8 @@ NARROW = 4  # outputs of at most so many classes are padded to it
 # MLP 784-256-10 1.43 / 1.45 / 1.63 / 1.85; MLP 600-128-100 1.35 / 1.10 / .96 / 1.15.
 GROUP_STATE_BYTES = 3 << 20
 GROUP_DATA_BYTES = 512 << 20  # their examples, at most (but for one lane)
+# Gets steps of one lane run alone, their seconds, and the seconds of the whole measurement.
+OnProbe = Callable[[int, float, float], None]
 BLOCK = 64  # steps laid out at a time
 PART = 1024  # examples gathered at a time: what is converted stays in the cache
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as in torch.optim
@@ -114,6 +117,7 @@ def run_stacked(
     losses: bool = True,
     cancel: threading.Event | None = None,
     group: int | None = None,
+    on_probe: OnProbe | None = None,
 ) -> None:
     """Train jobs in lockstep. Arguments as for the per-lane kernel.
 
@@ -124,14 +128,33 @@ def run_stacked(
         losses: measure the training loss of every epoch; else of the last of each stage only.
         cancel: stops the run when set.
         group: lanes that run together, at most; the result does not depend on it.
+        on_probe: gets what a few steps of one lane alone took, which are run for it and thrown
+            away; not called where lanes run one by one anyway.
     """
     stack = plan.architecture.stack
     if stack is None:
         raise TypeError(f"{plan.architecture} is no stack of linear layers; use the loop kernel")
     ordered = sorted(jobs, key=lambda job: (-len(job), job.shard))
     size = group or lanes_together(plan, [job.shard for job in jobs])
+    if on_probe is not None and min(size, len(ordered)) > 1:
+        _time_one(_Group(plan, stack, ordered[:1]), on_probe)
     for start in range(0, len(ordered), size):
         _Group(plan, stack, ordered[start : start + size]).run(on_mark, losses, cancel)
+
+
+def _time_one(lane: "_Group", on_probe: OnProbe, steps: int = 5, warm: int = 2) -> None:
+    """Time a few steps of a lane."""
+    begun = time.perf_counter()
+    last = min(warm + steps, len(lane.jobs[0]), BLOCK)
+    measured = lane.measured(False).mean()  # as often as in the run itself
+    lane.lay_out(0, last)
+    at = []
+    for step in range(last):
+        at.append(time.perf_counter())
+        lane.step(step, step < warm + measured * steps)
+    at.append(time.perf_counter())
+    taken = np.diff(at)[min(warm, last - 1) :]
+    on_probe(len(taken), float(np.median(taken)) * len(taken), time.perf_counter() - begun)
 
 
 class _Group:
@@ -161,18 +184,18 @@ class _Group:
             for mark in job.marks:
                 calendar.setdefault(mark.step, []).append((lane, mark))
         lengths = np.array([len(job) for job in self.jobs])
-        measured = self._measured(losses)
+        measured = self.measured(losses)
         begin = 0
         while active := int((lengths > begin).sum()):
             end = min(begin + BLOCK, int(lengths[active - 1]))
             if active < self.lanes:
                 self._shrink(active)
-            self._lay_out(begin, end)
+            self.lay_out(begin, end)
             for step in range(begin, end):
                 if step in calendar:
                     self._reach(step, calendar[step], on_mark, losses)
                 check_cancelled(cancel)
-                self._step(step - begin, bool(measured[step]))
+                self.step(step - begin, bool(measured[step]))
             self._settle(end)
             begin = end
             # Lanes that end here are read before the others move.
@@ -180,7 +203,7 @@ class _Group:
             self._reach(end, ends, on_mark, losses)
             calendar[end] = [item for item in calendar.get(end, ()) if item not in ends]
 
-    def _measured(self, losses: bool) -> Bool[np.ndarray, " step"]:
+    def measured(self, losses: bool) -> Bool[np.ndarray, " step"]:
         """The steps at which the loss is measured."""
         wanted = np.full(len(self.jobs[0]), losses)
         for job in self.jobs:
@@ -199,7 +222,9 @@ class _Group:
         resets = [lane for lane, mark in marks if mark.kind == RESET]
         for lane, mark in marks:
             job = self.jobs[lane]
-            if mark.kind == EPOCH:
+            if mark.kind == RESET:
+                on_mark(job, mark, None, None)
+            elif mark.kind == EPOCH:
                 mean = None
                 if losses or mark.is_last_epoch:
                     mean = float(self.totals[lane]) / max(1, int(self.seen[lane]))
@@ -267,7 +292,7 @@ class _Group:
         self.counts = self.counts[:lanes].clone()
         self._use(flat, lanes)
 
-    def _lay_out(self, begin: int, end: int) -> None:
+    def lay_out(self, begin: int, end: int) -> None:
         """Lay out the steps of a block: where each slot reads, its weight and its target."""
         steps, lanes, slots, empty = end - begin, self.lanes, self.slots, len(self.inputs) - 1
         rows = np.stack([job.rows[begin:end] for job in self.jobs[:lanes]], 1)
@@ -290,7 +315,7 @@ class _Group:
 
     # Steps
 
-    def _step(self, step: int, measured: bool) -> None:
+    def step(self, step: int, measured: bool) -> None:
         torch.index_select(self.inputs, 0, self.index[step], out=self.batch)
         last = len(self.stack.linears) - 1
         masks: list[Tensor | None] = []

@@ -1,0 +1,165 @@
+"""The clock: rates found again from work whose cost is known, and what it says of its own error."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.optimize import nnls
+
+from cases import CASES
+from unlearnkit import MemoryStore, train
+from unlearnkit.clock import Batches, Clock, Work, nonnegative_least_squares
+from unlearnkit.training import work_of
+from worker import content
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_nonnegative_least_squares_is_as_close_as_scipys(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, columns = rng.integers(1, 30), rng.integers(1, 8)
+    a = rng.random((rows, columns)) * (rng.random((rows, columns)) < 0.8)
+    b = rng.normal(size=rows) + (seed % 2) * a @ rng.random(columns)
+    ours, theirs = nonnegative_least_squares(a, b), nnls(a, b)[0]
+    assert (ours >= 0).all()
+    # Two methods meet at one minimum, up to rounding of sums of at most thirty squares.
+    assert np.linalg.norm(a @ ours - b) <= np.linalg.norm(a @ theirs - b) + 1e-12
+
+
+RATES = np.array([2e-4, 5e-5, 1e-3, 3e-4, 1e-7, 4e-4])  # seconds of the six causes of training
+
+
+def ran(*works: Work) -> Clock:
+    """A clock of a machine that has just these rates."""
+    return Clock().observe([(work, float(RATES @ work.row())) for work in works])
+
+
+def test_rates_are_found_again() -> None:
+    rng = np.random.default_rng(0)
+    works = []
+    for _ in range(12):
+        lockstep = int(rng.integers(50, 500))
+        steps = lockstep * int(rng.integers(1, 12))
+        works.append(
+            Work(
+                int(rng.integers(1, 20)),
+                int(rng.integers(1, 90)),
+                lockstep,
+                steps,
+                32 * steps,
+                int(rng.integers(0, 5)),
+            )
+        )
+    clock = ran(*works)
+    for work in works:
+        # The assumed rates enter with a millionth of the weight of a measurement.
+        assert clock.exact_seconds(work) == pytest.approx(RATES @ work.row(), rel=1e-3)
+
+
+def test_a_step_may_cost_less_than_lanes_make_it_seem() -> None:
+    # One lane fits a cache and ten do not: a line through both meets no lane below 0 seconds.
+    clock = Clock().observe([(Work(0, 0, 10, 10, 0), 0.5), (Work(0, 0, 10, 100, 0), 9.5)])
+    assert clock.exact_seconds(Work(0, 0, 10, 10, 0)) == pytest.approx(0.5, rel=1e-3)
+    assert clock.exact_seconds(Work(0, 0, 10, 50, 0)) == pytest.approx(4.5, rel=1e-3)
+
+
+def test_recent_runs_weigh_more() -> None:
+    work = Work(1, 1, 10, 10, 100)
+    slow_then_fast = Clock().observe([(work, 2.0)] * 150 + [(work, 1.0)] * 150)
+    fast_then_slow = Clock().observe([(work, 1.0)] * 150 + [(work, 2.0)] * 150)
+    assert slow_then_fast.exact_seconds(work) < fast_then_slow.exact_seconds(work)
+
+
+def test_nothing_is_predicted_before_anything_was_timed() -> None:
+    clock = Clock()
+    assert clock.exact_seconds(Work(1, 1, 1, 1, 1)) is None
+    assert clock.modify_seconds(Batches(1, 1, 1)) is None
+    with pytest.raises(LookupError, match="no training has been timed yet"):
+        _ = clock.rates
+
+
+def test_an_interval_covers_nine_in_ten_of_like_errors() -> None:
+    rng = np.random.default_rng(0)
+    inside = []
+    for _ in range(200):
+        clock, errors = ran(Work(1, 1, 10, 10, 100)), rng.normal(0, 0.2, 40)
+        for error in errors[:-1]:
+            clock = clock.observe_request(1, 0, 0.1, float(np.exp(error)), 1.0)
+        inside.append(abs(errors[-1]) <= np.log(clock.multiple(approximate=False)))
+    # Conformal intervals cover at least .9 and, of 39 errors, .925 on average; this is four
+    # standard errors of a mean of 200 below .9.
+    assert np.mean(inside) > 0.9 - 4 * (0.09 / 200) ** 0.5
+
+
+def test_few_errors_give_a_wide_interval() -> None:
+    clock = ran(Work(1, 1, 10, 10, 100))
+    assert clock.multiple(approximate=False) == clock.multiple(approximate=True) == 1.5
+    clock = clock.observe_request(1, 0, 0.1, 3.0, 1.0)  # three times as long as predicted
+    assert clock.multiple(approximate=False) == pytest.approx(3.0)
+    assert clock.multiple(approximate=True) == 1.5
+
+
+def test_a_training_is_cut_into_work_that_adds_up() -> None:
+    session = CASES["logistic"].session()
+    report = session.train()
+    timed = [work for work, _ in report.timed]
+    assert sum(seconds for _, seconds in report.timed) > 0
+    whole = work_of(session.plan, session.plan.stages)
+    for cause in ("stages", "epochs", "visits", "starts"):
+        assert sum(getattr(work, cause) for work in timed) == getattr(whole, cause)
+    lockstep = [work for work in timed if work.steps > work.lockstep]
+    assert 0 < sum(work.lockstep for work in lockstep) <= whole.lockstep
+    assert 0 < sum(work.steps for work in lockstep) <= whole.steps
+
+
+@pytest.mark.parametrize("name", ["logistic", "mlp-dropout", "adam"])
+def test_timing_one_lane_leaves_no_trace(name: str) -> None:
+    case = CASES[name]
+    plan = case.session().plan
+    stores = MemoryStore(), MemoryStore()
+    reports = [train(plan, store, probe=p) for store, p in zip(stores, (False, True), strict=True)]
+    assert reports[1].probe_seconds > 0 == reports[0].probe_seconds
+    assert [run.loss for run in reports[0].runs] == [run.loss for run in reports[1].runs]
+    for key in plan.keys:
+        assert content(stores[0].get(key)) == content(stores[1].get(key))
+
+
+def test_predictions_come_with_an_interval() -> None:
+    session = CASES["logistic"].session()
+    session.train()
+    for share in (1.0, 0.0):
+        session.revoke(count=3, seed=int(share))
+        workload, decision = session.workload(), session.preview(share)
+        assert workload.interval.low < workload.seconds < workload.interval.high
+        assert decision.interval.low < decision.seconds < decision.interval.high
+        assert repr(decision.interval) in repr(decision)
+        assert repr(workload.interval) in repr(workload)
+        result = session.unlearn(share)
+        assert result.predicted_interval == decision.interval
+        assert f"predicted {decision.interval}" in repr(result)
+    assert [len(errors) for errors in session.clock.errors] == [1, 1]
+
+
+def test_the_clock_is_kept_with_the_store(tmp_path: Path) -> None:
+    case = CASES["logistic"]
+    session = case.session(store=tmp_path)
+    session.train()
+    session.revoke(count=3)
+    session.unlearn(0)
+    assert case.session(store=tmp_path).clock == session.clock
+
+
+def test_rates_of_another_machine_are_not_taken(tmp_path: Path) -> None:
+    case = CASES["logistic"]
+    case.session(store=tmp_path).train()
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["clock"]["machine"]["cpu"] = "abacus"
+    path.write_text(json.dumps(manifest))
+    session = case.session(store=tmp_path)
+    assert not session.clock.calibrated and session.trained
+    assert "another machine (cpu was abacus and is " in repr(session.clock)
+    session.revoke(count=3)
+    assert session.preview(1).seconds is None
+    session.unlearn(1)
+    assert session.clock.calibrated
