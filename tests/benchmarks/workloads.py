@@ -1,4 +1,4 @@
-"""The six workloads of the benchmark, and how each side does them."""
+"""The workloads of the benchmark, and how each side does them."""
 
 import tempfile
 from collections.abc import Callable
@@ -202,6 +202,20 @@ def small_cnn() -> nn.Module:
     )
 
 
+def pooled_cnn() -> nn.Module:
+    """A larger CNN, as tutorials have it: 16 and 32 channels, each pooled."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32 * 7 * 7, 10),
+    )
+
+
 def _spec(shards: int, slices: int, batch: int, per_stage: int, rate: float) -> uk.TrainSpec:
     """A spec with so many epochs in every stage."""
     epochs = per_stage * (slices + 1) // 2
@@ -215,7 +229,7 @@ def _spec(shards: int, slices: int, batch: int, per_stage: int, rate: float) -> 
 
 
 def workloads() -> dict[str, Workload]:
-    """The six, by short name."""
+    """All of them, by short name."""
     lr, mlp, image = uk.Logistic(), uk.MLP, (1, 28, 28)
     return {
         "digits": Workload(
@@ -281,6 +295,17 @@ def workloads() -> dict[str, Workload]:
             20_000,
             uk.CNN(),
             small_cnn,
+            _spec(5, 2, 128, 2, 0.01),
+            (1.5, 1.5, 1.5),
+        ),
+        "pooled": Workload(
+            "pooled CNN 28x28 Fashion-MNIST 5k, S=5 R=2 B128",
+            "fashion",
+            image,
+            10,
+            5_000,
+            pooled_cnn,
+            pooled_cnn,
             _spec(5, 2, 128, 2, 0.01),
             (1.5, 1.5, 1.5),
         ),
