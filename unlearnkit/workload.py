@@ -184,7 +184,7 @@ def estimate(
     rows = plan.partition.rows(ids)
     counts = np.bincount(plan.partition.shard[rows], minlength=plan.num_shards)
     hit = {*np.flatnonzero(counts).tolist(), *also}
-    sizes = plan.partition.sizes(plan.retained).sum(1)
+    sizes = [chain[-1].visits // chain[-1].epochs for chain in plan.chains]
     missing: dict[int, list[Stage]] = {}
     for stage in plan.missing(store):
         missing.setdefault(stage.shard, []).append(stage)
@@ -213,9 +213,10 @@ def estimate(
         for chain in plan.chains
     )
     visits = np.array([[stage.visits for stage in chain] for chain in plan.chains], np.int64)
-    seconds = np.array(
-        [[clock.exact_seconds(work_of(plan, [st])) for st in chain] for chain in plan.chains], float
-    )
+    seconds = np.full(visits.shape, np.nan)
+    if clock.calibrated:
+        causes = [[work_of(plan, [stage]).row() for stage in chain] for chain in plan.chains]
+        seconds = np.array(causes) @ clock.rates
     total = clock.exact_seconds(work_of(plan, plan.stages))
     return Workload(
         works,

@@ -32,6 +32,7 @@ import torch
 from workloads import Ours, Plain, Workload, generate, workloads
 
 import unlearnkit as uk
+from unlearnkit.unlearning import assess
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE.parents[1] / ".bench"
@@ -256,12 +257,19 @@ def measure_planning(examples: int, repeats: int) -> list[Row]:
 def measure_prediction(work: Workload, requests: int) -> list[Row]:
     """Predicted against measured wall seconds of random requests after one training.
 
-    Every request is done twice; the difference of the two is the noise floor.
+    Every request is done twice; the difference of the two is the noise floor. Each is predicted
+    by the clock after training alone, and by one that has seen one more request of its kind.
     """
     session = uk.Session(work.dataset, model=work.model, spec=work.spec)
     report, _, whole = timed(session.train)
     generator = np.random.default_rng(0)
     errors: dict[str, list[float]] = {"exact": [], "approximate": []}
+    later: dict[str, list[float]] = {"exact": [], "approximate": []}
+    clocks = {}
+    for name, share in (("exact", 1.0), ("approximate", 0.0)):
+        fork = session.fork()
+        fork.revoke(count=20, seed=requests)
+        clocks[name] = fork.unlearn(share).clock
     noise: dict[str, list[float]] = {"exact": [], "approximate": []}
     for number in range(requests):
         count = int(np.exp(generator.uniform(0, np.log(200))))
@@ -273,12 +281,18 @@ def measure_prediction(work: Workload, requests: int) -> list[Row]:
                 runs.append(fork.unlearn(share))
             a, b = (run.seconds for run in runs)
             errors[name].append(runs[0].predicted_seconds / a - 1)
+            _, load, costs = assess(session.plan, session.store, runs[0].ids, clocks[name])
+            then = uk.FixedBoundary(share).decide(load, costs, {}).seconds
+            later[name].append(then / a - 1)
             noise[name].append(2 * abs(a - b) / (a + b))
     rows = []
     for name in errors:
         error, floor = median(map(abs, errors[name])), median(noise[name])
         what = f"error of predicted seconds, {name} (reference: noise)"
         more = {"errors": errors[name], "noise": noise[name]}
+        rows.append(row("clock", work.name, what, error, floor, error, 0.1, False, **more))
+        error, what = median(map(abs, later[name])), f"the same after one {name} request"
+        more = {"errors": later[name]}
         rows.append(row("clock", work.name, what, error, floor, error, 0.1, False, **more))
     alone = report.seconds - report.probe_seconds
     what = "probe timings over training"
