@@ -106,6 +106,8 @@ def cnn_batchnorm(w: State, x: Tensor, masks: Masks, alone: bool) -> Tensor:
     for layer in (0, 3):
         x = F.conv2d(x, w[f"{layer}.weight"], w[f"{layer}.bias"], stride=2, padding=1)
         x = normalise(w, f"{layer + 1}", x, alone).relu()
+    if x.requires_grad:  # and their gradients
+        x.register_hook(lambda slope: slope.contiguous(memory_format=torch.channels_last))
     return F.linear(x.flatten(1), w["7.weight"], w["7.bias"])
 
 

@@ -26,7 +26,7 @@ from unlearnkit.spec import TrainSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-LOOP_KERNEL, STACKED_KERNEL = "loop-2", "stacked-2"
+LOOP_KERNEL, STACKED_KERNEL = "loop-3", "stacked-2"
 
 
 class HasKeys(Protocol):
