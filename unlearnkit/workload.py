@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from unlearnkit.clock import FEW_MULTIPLE, Clock, Interval
+from unlearnkit.clock import FEW_MULTIPLE, Clock, Interval, Work
 from unlearnkit.plan import HasKeys, Plan, Stage
 from unlearnkit.training import work_of
 
@@ -215,7 +215,7 @@ def estimate(
     visits = np.array([[stage.visits for stage in chain] for chain in plan.chains], np.int64)
     seconds = np.full(visits.shape, np.nan)
     if clock.calibrated:
-        causes = [[work_of(plan, [stage]).row() for stage in chain] for chain in plan.chains]
+        causes = [[_alone(stage).row() for stage in chain] for chain in plan.chains]
         seconds = np.array(causes) @ clock.rates
     total = clock.exact_seconds(work_of(plan, plan.stages))
     return Workload(
@@ -228,6 +228,13 @@ def estimate(
         status,
         clock.multiple(approximate=False),
     )
+
+
+def _alone(stage: Stage) -> Work:
+    """The work of one stage, run by itself."""
+    if not stage.visits:
+        return Work(0, 0, 0, 0, 0)
+    return Work(1, stage.epochs, stage.steps, stage.steps, stage.visits, int(stage.index == 1))
 
 
 def _visits(stages: Iterable[Stage]) -> int:

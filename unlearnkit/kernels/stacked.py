@@ -184,7 +184,7 @@ class _Group:
             for mark in job.marks:
                 calendar.setdefault(mark.step, []).append((lane, mark))
         lengths = np.array([len(job) for job in self.jobs])
-        measured = self.measured(losses)
+        self.wanted = measured = self.measured(losses)
         begin = 0
         while active := int((lengths > begin).sum()):
             end = min(begin + BLOCK, int(lengths[active - 1]))
@@ -372,7 +372,8 @@ class _Group:
 
     def _settle(self, end: int) -> None:
         """Add up the losses of the block's steps before ``end`` that were not added up yet."""
-        if self.settled == end:
+        if not self.wanted[self.settled : end].any():
+            self.settled = end
             return
         some = slice(self.settled - self.begin, end - self.begin)
         values, alive = self.values[some].cpu().numpy(), self.alive[some]
