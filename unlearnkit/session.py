@@ -75,7 +75,7 @@ class Session:
         learning_rate: float | None = None,
         seed: int = 0,
         spec: TrainSpec | None = None,
-        store: str | os.PathLike[str] | MemoryStore | None = None,
+        store: str | os.PathLike[str] | MemoryStore | DiskStore | None = None,
         aggregation: str = "mean-probability",
         partition: Partition | None = None,
         version: str | None = None,
@@ -131,14 +131,14 @@ class Session:
         Ensemble(architecture, spec.loss, (), aggregation)  # checks the name of the aggregation
         self.aggregation = aggregation
         self.boundary: Boundary = FixedBoundary()
-        self.store = store if isinstance(store, MemoryStore) else _open_store(store)
+        self.store = _open_store(store)
         self._work = threading.Lock()
         self._revocations = Revocations()
         self._entries: tuple[Entry, ...] = ()
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         self._revocations, self._entries = _resume(self.store, self.dataset, plan)
         self._plan = plan.without(self._revocations.ids)
-        if isinstance(self.store, DiskStore):
+        if isinstance(self.store, DiskStore) and not self.store.read_only:
             settle(self._plan, self.store)  # what an interrupted run left over
         self._pending: Int[np.ndarray, " request"] = np.empty(0, np.int64)
         self._clock = Clock()
@@ -254,6 +254,7 @@ class Session:
             report = train(
                 self._plan, self.store, shards=shards, on_progress=on_progress, cancel=cancel
             )
+            self._save()
             self._clock = self._clock.observe(report.timed)
             if report.runs and self._clock.probe is None:
                 self._clock = self._clock.observe(time_lanes(self._plan))
@@ -449,7 +450,7 @@ class Session:
 
     def fork(self) -> "Session":
         """A cheap branch in memory, to try another threshold on the same request."""
-        with self._working():
+        with self._working(writes=False):
             other = object.__new__(Session)
             other.__dict__.update(self.__dict__)
             other._work = threading.Lock()
@@ -473,7 +474,9 @@ class Session:
     # Inside
 
     @contextmanager
-    def _working(self) -> Iterator[None]:
+    def _working(self, writes: bool = True) -> Iterator[None]:
+        if writes and isinstance(self.store, DiskStore):
+            self.store.need_writable()
         if not self._work.acquire(blocking=False):
             raise RuntimeError(
                 "this session is at work in another thread; wait for it, or cancel it there"
@@ -497,7 +500,7 @@ class Session:
     def _save(self, revocations: Revocations | None = None) -> None:
         if isinstance(self.store, DiskStore):
             chosen = self._revocations if revocations is None else revocations
-            self.store.write_manifest(
+            self.store.commit(
                 {
                     **_provenance(self.dataset, self._plan),
                     "requests": [ids.tolist() for ids in chosen.requests],
@@ -537,7 +540,11 @@ def _named(choice: Any, known: dict[str, Any], what: str) -> Any:
     return known[choice]
 
 
-def _open_store(store: str | os.PathLike[str] | None) -> MemoryStore:
+def _open_store(
+    store: str | os.PathLike[str] | MemoryStore | DiskStore | None,
+) -> MemoryStore | DiskStore:
+    if isinstance(store, MemoryStore | DiskStore):
+        return store
     return MemoryStore() if store is None else DiskStore(store)
 
 
@@ -552,7 +559,7 @@ def _provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
 
 
 def _resume(
-    store: MemoryStore, dataset: Dataset, plan: Plan
+    store: MemoryStore | DiskStore, dataset: Dataset, plan: Plan
 ) -> tuple[Revocations, tuple[Entry, ...]]:
     """Completed requests and entries of a store, if it is of this run.
 

@@ -117,6 +117,7 @@ def train(
         runs.finish(checkpoint)
 
     run_jobs(plan, jobs, keep=keep, on_epoch=runs.epoch, losses=runs.losses, cancel=cancel)
+    store.flush()
     seconds = time.perf_counter() - begun
     return TrainReport(runs.result(seconds), seconds, runs.timed(begun, seconds))
 
@@ -169,8 +170,9 @@ def run_jobs(
         elif mark.kind == TAIL and state is not None:
             tails.setdefault(mark.stage.key, {})[mark.number] = state
         elif mark.kind == END and state is not None:
-            stage = mark.stage
-            kept(Checkpoint(stage.key, job.shard, stage.index, state, tails.pop(stage.key, {})))
+            stage, end_tails = mark.stage, tails.pop(mark.stage.key, {})
+            lineage = plan.lineage(job.shard, stage.index)
+            kept(Checkpoint(stage.key, job.shard, stage.index, state, end_tails, lineage))
 
     run = run_stacked if plan.stacked else run_loop
     with compute_threads(plan.spec.num_threads):

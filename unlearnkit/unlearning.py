@@ -11,7 +11,7 @@ commit(); settle(plan, store)                               # swap, then destroy
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -328,12 +328,13 @@ def _approximate(
     old = store.approximation(before.final_key(shard)) if shard in debts else None
     checkpoints = {**(old.checkpoints if old else {}), **modified.checkpoints}
     checkpoints[last] = amended.checkpoint
-    new_ids = plan.partition.ids[forget.rows]
+    debt = np.union1d(earlier, plan.partition.ids[forget.rows])
     approximation = Approximation(
         shard,
         plan.final_key(shard),
-        np.union1d(earlier, new_ids),
-        checkpoints,
+        debt,
+        # They were trained with the examples of the debt, and are not free of them.
+        {r: replace(c, lineage=plan.lineage(shard, r, debt)) for r, c in checkpoints.items()},
         f"{method!r}, then {amend!r}",
     )
     return _Round(approximation, modified.visits + amended.visits, seconds)
