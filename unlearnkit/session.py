@@ -372,9 +372,15 @@ class Session:
         self._need_training()
         with self._working():
             original, request = self.ensemble, self._pending
-            revocations = (
-                self._revocations.with_request(request) if len(request) else self._revocations
-            )
+
+            def commit(plan: Plan) -> None:
+                if len(request):
+                    revocations = self._revocations.with_request(request)
+                    self._save(revocations)
+                    # From here on it stands, whatever happens to the destroying that comes next.
+                    self._plan, self._revocations = plan, revocations
+                    self._pending = np.setdiff1d(self._pending, request)
+
             result = unlearn(
                 self._plan,
                 self.store,
@@ -385,11 +391,9 @@ class Session:
                 amend=chosen_amend,
                 on_progress=on_progress,
                 cancel=cancel,
-                commit=lambda: self._save(revocations),
+                commit=commit,
             )
             if len(request):
-                self._plan, self._revocations = result.plan, revocations
-                self._pending = np.setdiff1d(self._pending, request)
                 self._original, self._last = original, result
                 self._entries = (*self._entries, entry_of(result))
             self._clock = result.clock

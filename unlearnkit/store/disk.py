@@ -95,13 +95,14 @@ class DiskStore:
         self._approximate: dict[str, str] = {}  # names by base
         self._listed: dict[str, _File] = {}  # what the manifest on disk may list
         self._fresh: dict[str, bool] = {}  # since the last commit; whether on the device
+        self._doomed: set[str] = set()  # to be unlinked
         self._run: dict[str, Any] | None = None
         self._holds: Hold | None = None
         if read_only:
             self._look()
             return
         with self._writing("opened"):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            os.makedirs(self.folder, exist_ok=True)
             earlier = _OPEN.get(os.path.realpath(self.folder))
             if earlier is not None:
                 earlier.close()
@@ -198,13 +199,8 @@ class DiskStore:
         self.need_writable()
         self.flush()
         with self._writing("written"):
-            fresh = self._fresh.keys() & self._files.keys()
-            for name in sorted(name for name in fresh if not self._fresh[name]):
-                sync_path(self.folder / name)
-            for folder in sorted({os.path.dirname(name) for name in fresh}):
-                sync_path(self.folder / folder)
-            self._write_manifest(self._run if run is None else run, self._files, ())
-            self._fresh.clear()
+            self._write_manifest(self._run if run is None else run, self._files)
+            self._unlink_doomed()
 
     def verify(self) -> int:
         """Read every file and check its digest; the number of files.
@@ -271,7 +267,8 @@ class DiskStore:
         try:
             path = self.folder / name
             pieces, digest = encode(kept)
-            path.parent.mkdir(exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path.parent)
             # A large file goes to the device now, while training goes on; small ones at the commit.
             size = sum(len(piece) for piece in pieces)
             synced = size >= SYNC_BYTES
@@ -282,6 +279,7 @@ class DiskStore:
         with self._lock:
             self._files[name] = _File(size, kept.nbytes, digest)
             self._fresh[name] = synced
+            self._doomed.discard(name)
             self._queued.pop(name, None)
 
     def _index(self, kept: Checkpoint | Approximation, name: str) -> None:
@@ -293,7 +291,7 @@ class DiskStore:
     def _drop(self, name: str) -> None:
         """Forget that a file is, or was to be, there."""
         with self._lock:
-            for known in (self._queued, self._cache, self._files):
+            for known in (self._queued, self._cache, self._files, self._fresh):
                 known.pop(name, None)
             for index in (self._clean, self._approximate):
                 for key in [key for key, other in index.items() if other == name]:
@@ -312,7 +310,7 @@ class DiskStore:
 
     @property
     def _cached(self) -> int:
-        return sum(kept.nbytes for kept in self._cache.values())
+        return sum(self._files[name].nbytes for name in self._cache)
 
     def _read(self, name: str, file: _File) -> Checkpoint | Approximation:
         try:
@@ -329,26 +327,55 @@ class DiskStore:
         return kept
 
     def _destroy(self, names: set[str]) -> None:
-        """Unlink files; those that the manifest lists leave it first, so that none is missed."""
+        """Unlink files; those that the manifest lists leave it first, so that none is missed.
+
+        What cannot be unlinked stays on a list in the manifest, for the next try or the next open.
+        """
         self.need_writable()
         with contextlib.suppress(StoreWriteError):
             self.flush()  # what failed to be written is not there to be destroyed
         with self._writing("destroyed"):
+            doomed, self._doomed = self._doomed, self._doomed | names
             if names & self._listed.keys():
-                kept = {n: f for n, f in self._listed.items() if n not in names}
-                self._write_manifest(self._run, kept, names & self._listed.keys())
-            for name in sorted(names):
+                # What takes their place is committed by the same stroke.
+                kept = {n: f for n, f in self._files.items() if n not in names}
+                try:
+                    self._write_manifest(self._run, kept)
+                except BaseException:
+                    self._doomed = doomed
+                    raise
+            for name in names:
                 self._drop(name)
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self.folder / name)
+            self._unlink_doomed()
 
-    def _write_manifest(
-        self, run: dict[str, Any] | None, files: dict[str, _File], destroy: Iterable[str]
-    ) -> None:
+    def _unlink_doomed(self) -> None:
+        first: OSError | None = None
+        for name in sorted(self._doomed):
+            try:
+                os.unlink(self.folder / name)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                first = first or error
+                continue
+            self._doomed.discard(name)
+        if first is not None:
+            raise first
+
+    def _write_manifest(self, run: dict[str, Any] | None, files: dict[str, _File]) -> None:
+        """Have these files on the device, then list them."""
+        fresh = sorted(self._fresh.keys() & files.keys())
+        for name in fresh:
+            if not self._fresh[name]:
+                sync_path(self.folder / name)
+        for folder in sorted({os.path.dirname(name) for name in fresh}):
+            sync_path(self.folder / folder)
+        if fresh:
+            sync_path(self.folder)  # for folders of shards that are new
         content = {
             "run": run,
             "files": {n: [f.size, f.nbytes, f.digest] for n, f in sorted(files.items())},
-            "destroy": sorted(destroy),
+            "destroy": sorted(self._doomed - files.keys()),
         }
         text = json.dumps(
             {"format": FORMAT, "digest": _digest_of(content), "content": content}, indent=1
@@ -357,10 +384,12 @@ class DiskStore:
         self._listed = {**self._listed, **listed}  # until it is known which of the two is there
         replace_file(self.folder / MANIFEST, [text.encode()], sync=True)
         self._listed, self._run = listed, run
+        for name in fresh:
+            del self._fresh[name]
 
     def _open(self, repair: bool) -> None:
         for path in list(unfinished(self.folder)):
-            path.unlink()
+            os.unlink(path)
         destroy = self._read_manifest()
         found = dict(scan(self.folder))
         for name in destroy & found.keys():  # of a completed request that was interrupted here

@@ -154,7 +154,10 @@ def _restore(
     """The checkpoint of an index entry; its tensors are taken out."""
 
     def take(label: str) -> State:
-        return {str(name): tensors.pop(f"{prefix}{label}/{name}") for name in entry["names"]}
+        # Cloned to where torch would have put them: bits can depend on the alignment.
+        return {
+            str(name): tensors.pop(f"{prefix}{label}/{name}").clone() for name in entry["names"]
+        }
 
     state, tails = take("end"), {_whole(q): take(str(q)) for q in entry["tails"]}
     lineage = bytes.fromhex(entry["lineage"])
