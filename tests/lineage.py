@@ -7,6 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+OTHERS = (
+    *("manifest.json", "ledger.jsonl", "partition.safetensors", "secret.key"),
+    *("holder.json", "store.lock"),
+)
+
 
 @dataclass(frozen=True)
 class Artefact:
@@ -47,7 +52,7 @@ def artefacts(folder: Path) -> list[Artefact]:
     """All artefacts of a folder; a file that has no business there is an AssertionError."""
     found: list[Artefact] = []
     for path in sorted(p for p in folder.rglob("*") if not p.is_dir()):
-        if path.name in ("manifest.json", "holder.json", "store.lock"):
+        if path.name in OTHERS:
             continue
         assert path.suffix == ".safetensors", f"what is {path}?"
         found += parse(path)

@@ -23,6 +23,7 @@ import pytest
 from cases import CASES
 from lineage import artefacts, parse, shaped_by
 from unlearnkit import DiskStore, MemoryStore, Session, StoreError, StoreWriteError
+from unlearnkit.audit import audit
 from victim import finish
 from worker import ROOT, content
 
@@ -43,6 +44,7 @@ def assert_finished(session: Session, name: str) -> None:
     assert not session.debt and session.store.keys == expected.store.keys
     for key in expected.store.keys:
         assert content(session.store.get(key)) == content(expected.store.get(key))
+    assert len(list(audit(session.store.folder, session.store.head))) == 6
 
 
 def assert_closed(session: Session, folder: Path) -> None:

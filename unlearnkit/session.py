@@ -5,8 +5,9 @@ the current ones, checks what comes in, and replaces them one by one.
 """
 
 import os
+import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,19 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.boundary import Boundary, Decision, FixedBoundary
+from unlearnkit.certificate import Certificate, certify
 from unlearnkit.clock import Clock
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.datasets import Dataset, as_dataset
 from unlearnkit.ensemble import Ensemble, assemble
-from unlearnkit.ledger import Entry, entry_of, ledger_frame
+from unlearnkit.ledger import (
+    Entry,
+    entry_of,
+    ledger_frame,
+    outcome_line,
+    read_lines,
+    request_line,
+)
 from unlearnkit.metrics import accuracy
 from unlearnkit.models import MLP, as_architecture
 from unlearnkit.partition import Partition
@@ -372,11 +381,12 @@ class Session:
         self._need_training()
         with self._working():
             original, request = self.ensemble, self._pending
+            owed = sum(len(debt) for debt in self.debt.values())
 
-            def commit(plan: Plan) -> None:
+            def commit(plan: Plan, decision: Decision) -> None:
                 if len(request):
                     revocations = self._revocations.with_request(request)
-                    self._save(revocations)
+                    self._save(lambda key: request_line(request, plan, decision, owed, key))
                     # From here on it stands, whatever happens to the destroying that comes next.
                     self._plan, self._revocations = plan, revocations
                     self._pending = np.setdiff1d(self._pending, request)
@@ -395,9 +405,8 @@ class Session:
             )
             if len(request):
                 self._original, self._last = original, result
-                self._entries = (*self._entries, entry_of(result))
+                self._record(entry_of(result))
             self._clock = result.clock
-            self._save()
             return result
 
     def repay(
@@ -419,8 +428,7 @@ class Session:
             )
             self._clock = result.clock
             if result.decision.routes:
-                self._entries = (*self._entries, entry_of(result, "repay"))
-            self._save()
+                self._record(entry_of(result, "repay"))
             return result
 
     def compare(
@@ -469,6 +477,25 @@ class Session:
         """Completed requests, oldest first."""
         return ledger_frame(self._entries)
 
+    def certificate(self, *, name_ids: bool = False) -> Certificate:
+        """What is forgotten, how, and what of it can be checked, as of now.
+
+        Args:
+            name_ids: list revoked ids by themselves, not by keyed digests.
+        """
+        store = self.store
+        secret = store.secret() if isinstance(store, DiskStore) else secrets.token_bytes(32)
+        return certify(
+            self._plan,
+            store,
+            self._revocations.requests,
+            self._entries,
+            _provenance(self.dataset, self._plan),
+            head=store.head if isinstance(store, DiskStore) else None,
+            secret=None if name_ids else secret,
+            original_in_memory=self._original is not None,
+        )
+
     def dashboard(self) -> "Dashboard":
         """The same with the mouse: widgets for every step."""
         from unlearnkit.widgets import Dashboard
@@ -501,16 +528,20 @@ class Session:
             return FixedBoundary(max_share)
         return self.boundary if boundary is None else boundary
 
-    def _save(self, revocations: Revocations | None = None) -> None:
-        if isinstance(self.store, DiskStore):
-            chosen = self._revocations if revocations is None else revocations
-            self.store.commit(
-                {
-                    **_provenance(self.dataset, self._plan),
-                    "requests": [ids.tolist() for ids in chosen.requests],
-                    "entries": [asdict(entry) for entry in self._entries],
-                }
-            )
+    def _record(self, entry: Entry) -> None:
+        self._entries = (*self._entries, entry)
+        self._save(lambda key: outcome_line(entry))
+
+    def _save(self, line: Callable[[bytes], dict[str, Any]] | None = None) -> None:
+        """Commit what is in the folder, and a line of the ledger, made with the store's key."""
+        store, partition = self.store, self._plan.partition
+        if not isinstance(store, DiskStore):
+            return
+        if store.manifest is None:
+            whole = {"ids": partition.ids, "shard": partition.shard, "slice": partition.slice_}
+            store.keep_arrays(whole)
+        lines = [] if line is None else [line(store.secret())]
+        store.commit(_provenance(self.dataset, self._plan), lines)
 
 
 def default_spec(dataset: Dataset, model: str = "mlp") -> TrainSpec:
@@ -584,7 +615,11 @@ def _resume(
                 f"{store.folder} belongs to another run. Its {part}: {theirs}. This session's "
                 f"{part}: {mine}. Use another folder, or start the session as it was."
             )
-    revocations = Revocations()
-    for request in manifest["requests"]:
-        revocations = revocations.with_request(np.asarray(request, np.int64))
-    return revocations, tuple(Entry(**entry) for entry in manifest["entries"])
+    try:
+        requests, entries = read_lines(line for line, _ in store.ledger())
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"the ledger in {store.folder} has a line that is none of ours "
+            f"({type(error).__name__}: {error}); restore it from a copy, or use another folder"
+        ) from error
+    return Revocations(tuple(requests)), tuple(entries)

@@ -173,7 +173,7 @@ def unlearn(
     amend: Amend | None = None,
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
-    commit: Callable[[Plan], None] = lambda plan: None,
+    commit: Callable[[Plan, Decision], None] = lambda plan, decision: None,
 ) -> Unlearned:
     """Unlearn a request: estimate, decide, run, swap, destroy.
 
@@ -187,8 +187,8 @@ def unlearn(
         amend: after it; replay of the last epoch otherwise.
         on_progress: gets events.
         cancel: stops the run when set; the old ensemble then stands.
-        commit: called with the new plan when everything is in the store and before anything is
-            destroyed; once it has returned, the request is completed.
+        commit: called with the new plan and the decision when everything is in the store and
+            before anything is destroyed; once it has returned, the request is completed.
 
     Raises:
         Cancelled: stopped; the store holds what it held.
@@ -212,7 +212,7 @@ def unlearn(
         for done in rounds:
             store.put_approximation(done.approximation)
         check_cancelled(cancel)
-        commit(plan)
+        commit(plan, decision)
     except BaseException:
         settle(before, store)  # what was added for the new plan goes again
         raise

@@ -1,6 +1,9 @@
 """The store in a folder.
 
-    manifest.json                          the run, completed requests, and the files committed
+    manifest.json                          the run, the ledger's head, and the files committed
+    ledger.jsonl                           a line for all that was done, chained by digests
+    partition.safetensors                  who is in which shard and slice, for an audit
+    secret.key                             for keyed digests of ids; kept from others
     shard-0003/<key>.safetensors           a clean checkpoint
     shard-0003/approximate-<key>.safetensors   an approximation
 
@@ -15,15 +18,20 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+import numpy as np
+from safetensors.numpy import load, save
+
+from unlearnkit.store.chain import Chain, extend, unchain
 from unlearnkit.store.files import (
     FORMAT,
     NAME,
@@ -44,7 +52,8 @@ from unlearnkit.store.writer import Writer
 
 CACHE_BYTES = 256 << 20  # tensors read and kept at hand; more are read again
 SYNC_BYTES = 128 << 10
-MANIFEST = "manifest.json"
+MANIFEST, LEDGER = "manifest.json", "ledger.jsonl"
+ARRAYS, SECRET = "partition.safetensors", "secret.key"
 
 # By real path: a folder has one writer, and a second one in this process takes its place.
 _OPEN: "WeakValueDictionary[str, DiskStore]" = WeakValueDictionary()
@@ -96,6 +105,8 @@ class DiskStore:
         self._listed: dict[str, _File] = {}  # what the manifest on disk may list
         self._fresh: dict[str, bool] = {}  # since the last commit; whether on the device
         self._doomed: set[str] = set()  # to be unlinked
+        self._chain = Chain()
+        self._unsure = False  # whether the manifest on disk may be newer than what is known here
         self._run: dict[str, Any] | None = None
         self._holds: Hold | None = None
         if read_only:
@@ -127,6 +138,11 @@ class DiskStore:
     def keys(self) -> frozenset[str]:
         """Keys of all clean checkpoints."""
         return frozenset(self._clean)
+
+    @property
+    def bases(self) -> frozenset[str]:
+        """Base keys of all approximations."""
+        return frozenset(self._approximate)
 
     @property
     def nbytes(self) -> int:
@@ -187,11 +203,14 @@ class DiskStore:
         with self._writing("written"):
             self._writer.wait()
 
-    def commit(self, run: dict[str, Any] | None = None) -> None:
+    def commit(
+        self, run: dict[str, Any] | None = None, lines: Iterable[dict[str, Any]] = ()
+    ) -> None:
         """Have everything on the device, then replace the manifest, all at once.
 
         Args:
             run: what the manifest is to say of the run; what it says by default.
+            lines: to be added to the ledger, by the same stroke.
 
         Raises:
             StoreWriteError: something could not be written.
@@ -199,8 +218,68 @@ class DiskStore:
         self.need_writable()
         self.flush()
         with self._writing("written"):
-            self._write_manifest(self._run if run is None else run, self._files)
+            if self._unsure:  # the manifest may name lines that are about to be cut off
+                self._write_manifest(self._run, self._files, self._chain)
+            chain = extend(self.folder / LEDGER, self._chain, lines)
+            self._write_manifest(self._run if run is None else run, self._files, chain)
             self._unlink_doomed()
+
+    @property
+    def head(self) -> str:
+        """Digest of the last line of the ledger, which fixes all lines before it."""
+        return self._chain.head
+
+    def ledger(self) -> Iterator[tuple[dict[str, Any], str]]:
+        """Lines of the ledger, oldest first, each with the digest that the head had with it.
+
+        Raises:
+            StoreError: the ledger is not the one whose head the manifest names.
+        """
+        return unchain(self.folder / LEDGER, self._chain)
+
+    def keep_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Keep arrays that belong to the run and never change: its partition."""
+        self.need_writable()
+        data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        with self._writing("written"):
+            replace_file(self.folder / ARRAYS, [data], sync=True)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What :meth:`keep_arrays` kept.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        path = self.folder / ARRAYS
+        try:
+            return dict(load(read(path)))
+        except Exception as error:  # any of the reader's errors means one thing to the user
+            raise _broken(path, error) from error
+
+    def secret(self) -> bytes:
+        """The key of keyed digests: small ids could be guessed from plain ones.
+
+        Raises:
+            StoreError: it is damaged, or there is none yet and this store may only be read.
+        """
+        path = self.folder / SECRET
+        try:
+            if not os.path.lexists(path) and not self.read_only:
+                self.need_writable()
+                with self._writing("written"):
+                    replace_file(path, [secrets.token_hex(32).encode()], sync=True, mode=0o600)
+            secret = read(path)
+            if len(secret) != 64:
+                raise ValueError(f"it has {len(secret)} bytes, not 64")
+        except ValueError as error:
+            raise _broken(path, error) from error
+        except FileNotFoundError as error:
+            raise _broken(path, error) from error
+        return secret
+
+    def unlisted(self) -> list[str]:
+        """Files in the folder that are not committed: of a run that is going on, or was stopped."""
+        return [name for name, _ in scan(self.folder) if name not in self._listed]
 
     def verify(self) -> int:
         """Read every file and check its digest; the number of files.
@@ -340,7 +419,7 @@ class DiskStore:
                 # What takes their place is committed by the same stroke.
                 kept = {n: f for n, f in self._files.items() if n not in names}
                 try:
-                    self._write_manifest(self._run, kept)
+                    self._write_manifest(self._run, kept, self._chain)
                 except BaseException:
                     self._doomed = doomed
                     raise
@@ -362,7 +441,9 @@ class DiskStore:
         if first is not None:
             raise first
 
-    def _write_manifest(self, run: dict[str, Any] | None, files: dict[str, _File]) -> None:
+    def _write_manifest(
+        self, run: dict[str, Any] | None, files: dict[str, _File], chain: Chain
+    ) -> None:
         """Have these files on the device, then list them."""
         fresh = sorted(self._fresh.keys() & files.keys())
         for name in fresh:
@@ -376,14 +457,17 @@ class DiskStore:
             "run": run,
             "files": {n: [f.size, f.nbytes, f.digest] for n, f in sorted(files.items())},
             "destroy": sorted(self._doomed - files.keys()),
+            "ledger": asdict(chain),
         }
         text = json.dumps(
             {"format": FORMAT, "digest": _digest_of(content), "content": content}, indent=1
         )
         listed = dict(files)
         self._listed = {**self._listed, **listed}  # until it is known which of the two is there
+        self._unsure = True
         replace_file(self.folder / MANIFEST, [text.encode()], sync=True)
-        self._listed, self._run = listed, run
+        self._unsure = False
+        self._listed, self._run, self._chain = listed, run, chain
         for name in fresh:
             del self._fresh[name]
 
@@ -472,16 +556,14 @@ class DiskStore:
                 _checked(name): _File(int(size), int(nbytes), str(digest))
                 for name, (size, nbytes, digest) in content["files"].items()
             }
+            self._chain = Chain(**content["ledger"])
             self._run = content["run"]
             if not isinstance(self._run, dict | None):
                 raise ValueError("its run is not an object")
         except StoreError:
             raise
         except Exception as error:  # any of the reader's errors means one thing to the user
-            raise StoreError(
-                f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or "
-                "use another folder"
-            ) from error
+            raise _broken(path, error) from error
         return destroy
 
     @contextlib.contextmanager
@@ -507,6 +589,13 @@ def _checked(name: object) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no file of a store")
     return name
+
+
+def _broken(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or use "
+        "another folder"
+    )
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:

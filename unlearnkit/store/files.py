@@ -223,7 +223,12 @@ def read(path: Path, expected: int | None = None) -> bytes:
 
 
 def replace_file(
-    path: Path, pieces: Sequence[memoryview | bytes], *, sync: bool, data: bool = False
+    path: Path,
+    pieces: Sequence[memoryview | bytes],
+    *,
+    sync: bool,
+    data: bool = False,
+    mode: int = 0o666,
 ) -> None:
     """Write a file so that a reader sees the old content or the new, whatever happens.
 
@@ -233,10 +238,10 @@ def replace_file(
     temporary = path.with_name(WRITING + path.name)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-        handle = os.open(temporary, flags, 0o666)
+        handle = os.open(temporary, flags, mode)
         try:
             for piece in _joined(pieces):
-                _write(handle, piece)
+                write(handle, piece)
             if sync or data:
                 os.fsync(handle)
         finally:
@@ -264,7 +269,8 @@ def _joined(pieces: Sequence[memoryview | bytes]) -> Sequence[memoryview | bytes
     return [b"".join(pieces)] if sum(len(piece) for piece in pieces) < 1 << 16 else pieces
 
 
-def _write(handle: int, data: memoryview | bytes) -> None:
+def write(handle: int, data: memoryview | bytes) -> None:
+    """All of it."""
     view = memoryview(data)
     while len(view):
         view = view[os.write(handle, view) :]
