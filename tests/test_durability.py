@@ -311,6 +311,38 @@ def test_a_store_opened_again_in_a_process_passes_to_the_newer_object(tmp_path: 
     second.unlearn(1)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_a_forked_child_neither_writes_nor_frees_its_parents_lock(tmp_path: Path) -> None:
+    code = f"""
+import os, sys
+sys.path[:0] = [{str(ROOT)!r}]
+from unlearnkit import DiskStore, StoreError
+store, refused = DiskStore({str(tmp_path)!r}), 0
+child = os.fork()
+if not child:
+    for call in (store.commit, lambda: DiskStore(store.folder)):
+        try:
+            call()
+        except StoreError as error:
+            refused += "is held by process" in str(error) or "in use by process" in str(error)
+    os._exit(refused)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status))
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "2\n", result.stderr
+
+
+def test_tensors_beyond_the_cache_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unlearnkit.store.disk.CACHE_BYTES", 400)
+    session = CASES["logistic"].session(store=tmp_path)
+    finish(session)
+    assert_finished(session, "logistic")
+    assert sum(kept.nbytes for kept in session.store._cache.values()) <= 400
+
+
 def test_a_reader_is_told_when_what_it_wants_was_destroyed(tmp_path: Path) -> None:
     session = CASES["logistic"].session(store=tmp_path)
     session.train()

@@ -305,8 +305,9 @@ class DiskStore:
     def close(self) -> None:
         """Write what was put, and let others write; from then on this one can only be read."""
         try:
-            with contextlib.suppress(StoreWriteError):
-                self.flush()
+            if self._holds is not None and self._holds.pid == os.getpid():
+                with contextlib.suppress(StoreWriteError):
+                    self.flush()
         finally:
             if self._holds is not None:
                 self._holds.release()
@@ -324,6 +325,11 @@ class DiskStore:
             raise StoreError(
                 f"the store in {self.folder} was closed, or opened again in this process; use the "
                 "newer one, or open it again"
+            )
+        if self._holds.pid != os.getpid():
+            raise StoreError(
+                f"the store in {self.folder} is held by process {self._holds.pid}, from which this "
+                "one was forked; write to it there"
             )
 
     # Inside

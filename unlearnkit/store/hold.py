@@ -33,6 +33,7 @@ class Hold:
                 f"{folder} is in use by {_holder(folder)}; close it there, wait for it "
                 "(wait_seconds=...), or only read: DiskStore(..., read_only=True)"
             ) from None
+        self.pid = os.getpid()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": now}
         try:
@@ -42,8 +43,9 @@ class Hold:
             raise
 
     def release(self) -> None:
-        """Let others write."""
-        self._lock.release(force=True)
+        """Let others write. In a forked child this does nothing: the lock is its parent's."""
+        if self.pid == os.getpid():
+            self._lock.release(force=True)
 
 
 def _holder(folder: Path) -> str:
