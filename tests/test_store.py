@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from cases import CASES
 from unlearnkit import DiskStore, MemoryStore, Session, StoreError
@@ -231,6 +232,7 @@ def test_a_folder_of_another_run_is_refused_and_not_touched(
     with pytest.raises(StoreError, match=both):
         Session(data, **{**options, **change})
     assert before == files(tmp_path)
+    FileLock(tmp_path / "store.lock", timeout=0).acquire()  # nobody holds it
 
 
 def test_a_damaged_file_is_refused_by_name_and_trained_again_on_request(tmp_path: Path) -> None:

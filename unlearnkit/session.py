@@ -105,7 +105,8 @@ class Session:
             learning_rate: see there.
             seed: see there.
             spec: all of it at once, instead of the six arguments above.
-            store: a folder that keeps everything and is resumed from; memory by default.
+            store: a folder that keeps everything and is resumed from, or a store of either kind;
+                memory by default.
             aggregation: how constituents vote, a name in ``AGGREGATIONS``.
             partition: shards and slices of your own.
             version: identifies a model given as a callable.
@@ -145,10 +146,15 @@ class Session:
         self._revocations = Revocations()
         self._entries: tuple[Entry, ...] = ()
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
-        self._revocations, self._entries = _resume(self.store, self.dataset, plan)
-        self._plan = plan.without(self._revocations.ids)
-        if isinstance(self.store, DiskStore) and not self.store.read_only:
-            settle(self._plan, self.store)  # what an interrupted run left over
+        try:
+            self._revocations, self._entries = _resume(self.store, self.dataset, plan)
+            self._plan = plan.without(self._revocations.ids)
+            if isinstance(self.store, DiskStore) and not self.store.read_only:
+                settle(self._plan, self.store)  # what an interrupted run left over
+        except BaseException:
+            if isinstance(self.store, DiskStore) and self.store is not store:
+                self.store.close()  # a traceback that is kept somewhere would hold its lock
+            raise
         self._pending: Int[np.ndarray, " request"] = np.empty(0, np.int64)
         self._clock = Clock()
         self._original: Ensemble | None = None
