@@ -255,6 +255,56 @@ def test_what_cannot_be_destroyed_now_is_destroyed_at_the_next_open(
     assert_closed(again, tmp_path)
 
 
+def test_a_commit_stands_though_something_older_cannot_be_destroyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = CASES["logistic"].session(store=tmp_path)
+    session.train()
+
+    def refuse(path: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unlearnkit.store.disk.os.unlink", refuse)
+        for ids in (slice(0, 4), slice(6, 9)):
+            session.revoke(session.plan.partition.ids[ids])
+            with pytest.raises(StoreWriteError, match="could not be destroyed"):
+                session.unlearn(1)
+    assert len(session.revoked) == 7 and session.trained
+    assert len(CASES["logistic"].session(store=tmp_path).revoked) == 7
+    list(audit(tmp_path))
+
+
+def test_repair_keeps_what_is_whole_committed(tmp_path: Path) -> None:
+    CASES["logistic"].session(store=tmp_path).train()
+    path = sorted(tmp_path.glob("shard-*/*"))[2]
+    path.write_bytes(b"x" * path.stat().st_size)
+    store = DiskStore(tmp_path, repair=True)
+    assert path.stem not in store.keys and len(store.keys) == 5
+    store.close()
+    reader = DiskStore(tmp_path, read_only=True)
+    assert reader.keys == store.keys and not reader.unlisted()
+
+
+def test_a_file_that_cannot_be_read_now_is_not_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = CASES["logistic"].session()
+    session.train()
+    store = DiskStore(tmp_path)
+    store.put(session.store.get(session.plan.final_key(0)))
+    store.close()
+
+    def refuse(*args: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("unlearnkit.store.disk.read", refuse)
+        with pytest.raises(StoreWriteError, match="could not be opened"):
+            DiskStore(tmp_path)
+    assert DiskStore(tmp_path).keys == {session.plan.final_key(0)}
+
+
 # Several who want to write
 
 

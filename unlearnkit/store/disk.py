@@ -222,6 +222,7 @@ class DiskStore:
                 self._write_manifest(self._run, self._files, self._chain)
             chain = extend(self.folder / LEDGER, self._chain, lines)
             self._write_manifest(self._run if run is None else run, self._files, chain)
+        with contextlib.suppress(OSError):  # it is committed; they stay on the list
             self._unlink_doomed()
 
     @property
@@ -497,14 +498,13 @@ class DiskStore:
                 if not repair:
                     raise _damaged(self.folder / name, error) from error
                 broken.add(name)
-        if broken:
-            self._destroy(broken)
-            found = {name: size for name, size in found.items() if name not in broken}
-        for name in found.keys() - destroy:
+        for name in found.keys() - destroy - broken:
             if name in self._listed:
                 self._take(name, self._listed[name])
             else:
                 self._adopt(name)
+        if broken:
+            self._destroy(broken)
 
     def _look(self) -> None:
         """Open to read: what is committed, as of one moment."""
@@ -538,6 +538,8 @@ class DiskStore:
         try:
             data = read(path)
             kept, digest = decode(name, data)
+        except OSError:
+            raise  # it may be whole
         except Exception:  # whatever is wrong with it, nobody was promised that it is there
             os.unlink(path)
             return

@@ -34,11 +34,11 @@ class Writer:
                 lambda: not self._bytes or self._bytes + nbytes <= PENDING_BYTES or self._error
             )
             self._raise()
+            if not self._running:  # the thread then waits for the condition, which is held here
+                threading.Thread(target=self._run, name="unlearnkit store").start()
+                self._running = True
             self._jobs.append((job, nbytes))
             self._bytes += nbytes
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="unlearnkit store").start()
             self._changed.notify_all()
 
     def wait(self) -> None:
