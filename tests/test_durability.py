@@ -22,7 +22,7 @@ import pytest
 
 from cases import CASES
 from lineage import artefacts, parse, shaped_by
-from unlearnkit import DiskStore, MemoryStore, Session, StoreError, StoreWriteError
+from unlearnkit import DiskStore, MemoryStore, Session, StoreError, StoreIOError
 from unlearnkit.audit import audit
 from victim import finish
 from worker import ROOT, content
@@ -165,7 +165,7 @@ def under_fault(
         try:
             session = CASES[name].session(store=folder)
             finish(session)
-        except (StoreWriteError, StoreError) as caught:
+        except (StoreIOError, StoreError) as caught:
             error = caught
             if session is not None:
                 session.store._writer._changed.acquire()  # nothing may write on behind our back
@@ -199,7 +199,7 @@ def test_an_operation_fails(
         folder = tmp_path / str(at)
         faulty = Faulty(at, code, None if lasting else at)
         session, error = under_fault(folder, name, faulty, monkeypatch)
-        assert error is None or isinstance(error, StoreWriteError), f"at {at}: {error!r}"
+        assert error is None or isinstance(error, StoreIOError), f"at {at}: {error!r}"
         assert not lasting or error is not None
         if at % 2 and session is not None:  # go on in the same session, or in a new one
             finish(session)
@@ -225,7 +225,7 @@ def test_a_write_that_failed_comes_up_at_the_next_put_and_at_the_barrier(
             store.put(first)
             while store._writer._bytes:
                 time.sleep(0.001)
-        with pytest.raises(StoreWriteError, match=r"could not be written .*No space left.*again"):
+        with pytest.raises(StoreIOError, match=r"could not be written .*No space left.*again"):
             call(store)
         assert first.key not in store and second.key not in store
         store.put(third)  # it has come up once, and the store goes on
@@ -246,7 +246,7 @@ def test_what_cannot_be_destroyed_now_is_destroyed_at_the_next_open(
 
     with monkeypatch.context() as patch:
         patch.setattr("unlearnkit.store.disk.os.unlink", refuse)
-        with pytest.raises(StoreWriteError, match="could not be destroyed"):
+        with pytest.raises(StoreIOError, match="could not be destroyed"):
             session.unlearn(1)
     assert len(session.revoked) == 4 and session.trained  # completed all the same
     session.store.close()
@@ -268,7 +268,7 @@ def test_a_commit_stands_though_something_older_cannot_be_destroyed(
         patch.setattr("unlearnkit.store.disk.os.unlink", refuse)
         for ids in (slice(0, 4), slice(6, 9)):
             session.revoke(session.plan.partition.ids[ids])
-            with pytest.raises(StoreWriteError, match="could not be destroyed"):
+            with pytest.raises(StoreIOError, match="could not be destroyed"):
                 session.unlearn(1)
     assert len(session.revoked) == 7 and session.trained
     assert len(CASES["logistic"].session(store=tmp_path).revoked) == 7
@@ -300,7 +300,7 @@ def test_a_file_that_cannot_be_read_now_is_not_dropped(
 
     with monkeypatch.context() as patch:
         patch.setattr("unlearnkit.store.disk.read", refuse)
-        with pytest.raises(StoreWriteError, match="could not be opened"):
+        with pytest.raises(StoreIOError, match="could not be opened"):
             DiskStore(tmp_path)
     assert DiskStore(tmp_path).keys == {session.plan.final_key(0)}
 

@@ -1,7 +1,7 @@
 """Stores: where checkpoints live, in memory or in a folder. The only package that touches disk."""
 
 from unlearnkit.store.disk import DiskStore
-from unlearnkit.store.files import StoreError, StoreWriteError
+from unlearnkit.store.files import StoreError, StoreIOError
 from unlearnkit.store.memory import Approximation, Checkpoint, MemoryStore, State, Store
 
 __all__ = [
@@ -12,5 +12,5 @@ __all__ = [
     "State",
     "Store",
     "StoreError",
-    "StoreWriteError",
+    "StoreIOError",
 ]

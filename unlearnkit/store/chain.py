@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnkit.store.files import StoreError, read, write
+from unlearnkit.store.files import StoreError, write
 
 START = "0" * 64
 
@@ -53,17 +53,20 @@ def extend(path: Path, chain: Chain, bodies: Iterable[dict[str, Any]]) -> Chain:
     return Chain(chain.size + len(text), lines, head)
 
 
-def unchain(path: Path, chain: Chain) -> Iterator[tuple[dict[str, Any], str]]:
+def unchain(path: Path, data: bytes, chain: Chain) -> Iterator[tuple[dict[str, Any], str]]:
     """The lines of a chain and their digests, checked.
+
+    Args:
+        path: named in errors.
+        data: what the file holds.
+        chain: how far it goes.
 
     Raises:
         StoreError: a line was removed, edited or added.
     """
-    if not chain.lines:
-        return
     previous, number = START, 0
     try:
-        for line in read(path)[: chain.size].splitlines():
+        for line in data[: chain.size].splitlines():
             body = json.loads(line)
             if body.pop("previous") != previous:
                 raise ValueError(f"line {number + 1} does not follow on the line before it")

@@ -15,6 +15,7 @@ to a committed one is an error.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -36,7 +37,7 @@ from unlearnkit.store.files import (
     FORMAT,
     NAME,
     StoreError,
-    StoreWriteError,
+    StoreIOError,
     decode,
     encode,
     name_of,
@@ -162,6 +163,7 @@ class DiskStore:
         Raises:
             KeyError: it is not there.
             StoreError: its file is damaged.
+            StoreIOError: its file cannot be read now.
         """
         kept = self._load(self._clean[key])
         assert isinstance(kept, Checkpoint)  # by its name
@@ -171,7 +173,7 @@ class DiskStore:
         """Keep a clean checkpoint; its tensors must not change any more.
 
         Raises:
-            StoreWriteError: this or an earlier one could not be written.
+            StoreIOError: this or an earlier one could not be written.
         """
         if checkpoint.key not in self._clean:  # the same key is the same bits
             self._put(checkpoint)
@@ -213,7 +215,7 @@ class DiskStore:
             lines: to be added to the ledger, by the same stroke.
 
         Raises:
-            StoreWriteError: something could not be written.
+            StoreIOError: something could not be written.
         """
         self.need_writable()
         self.flush()
@@ -236,7 +238,8 @@ class DiskStore:
         Raises:
             StoreError: the ledger is not the one whose head the manifest names.
         """
-        return unchain(self.folder / LEDGER, self._chain)
+        path = self.folder / LEDGER
+        return unchain(path, self._bytes(path) if self._chain.lines else b"", self._chain)
 
     def keep_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Keep arrays that belong to the run and never change: its partition."""
@@ -253,7 +256,9 @@ class DiskStore:
         """
         path = self.folder / ARRAYS
         try:
-            return dict(load(read(path)))
+            return dict(load(self._bytes(path)))
+        except (StoreError, StoreIOError):
+            raise
         except Exception as error:  # any of the reader's errors means one thing to the user
             raise _broken(path, error) from error
 
@@ -264,18 +269,13 @@ class DiskStore:
             StoreError: it is damaged, or there is none yet and this store may only be read.
         """
         path = self.folder / SECRET
-        try:
-            if not os.path.lexists(path) and not self.read_only:
-                self.need_writable()
-                with self._writing("written"):
-                    replace_file(path, [secrets.token_hex(32).encode()], sync=True, mode=0o600)
-            secret = read(path)
-            if len(secret) != 64:
-                raise ValueError(f"it has {len(secret)} bytes, not 64")
-        except ValueError as error:
-            raise _broken(path, error) from error
-        except FileNotFoundError as error:
-            raise _broken(path, error) from error
+        if not os.path.lexists(path) and not self.read_only:
+            self.need_writable()
+            with self._writing("written"):
+                replace_file(path, [secrets.token_hex(32).encode()], sync=True, mode=0o600)
+        secret = self._bytes(path)
+        if len(secret) != 64:
+            raise _broken(path, ValueError(f"it has {len(secret)} bytes, not 64"))
         return secret
 
     def unlisted(self) -> list[str]:
@@ -307,7 +307,7 @@ class DiskStore:
         """Write what was put, and let others write; from then on this one can only be read."""
         try:
             if self._holds is not None and self._holds.pid == os.getpid():
-                with contextlib.suppress(StoreWriteError):
+                with contextlib.suppress(StoreIOError):
                     self.flush()
         finally:
             if self._holds is not None:
@@ -404,6 +404,9 @@ class DiskStore:
             if digest != file.digest:
                 raise ValueError("it is not the file that was written")
         except Exception as error:  # any of the reader's errors means one thing to the user
+            if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.ELOOP):
+                with self._writing("read"):  # it may be whole
+                    raise
             if self._holds is None and isinstance(error, FileNotFoundError):
                 raise StoreError(
                     f"{self.folder / name} was destroyed since this store was opened to be read; "
@@ -418,7 +421,7 @@ class DiskStore:
         What cannot be unlinked stays on a list in the manifest, for the next try or the next open.
         """
         self.need_writable()
-        with contextlib.suppress(StoreWriteError):
+        with contextlib.suppress(StoreIOError):
             self.flush()  # what failed to be written is not there to be destroyed
         with self._writing("destroyed"):
             doomed, self._doomed = self._doomed, self._doomed | names
@@ -495,6 +498,8 @@ class DiskStore:
                 elif found[name] != file.size:
                     raise ValueError(f"it has {found[name]} bytes, and {file.size} were written")
             except Exception as error:  # any of the reader's errors means one thing to the user
+                if isinstance(error, StoreIOError):
+                    raise  # it may be whole
                 if not repair:
                     raise _damaged(self.folder / name, error) from error
                 broken.add(name)
@@ -571,17 +576,32 @@ class DiskStore:
         except StoreError:
             raise
         except Exception as error:  # any of the reader's errors means one thing to the user
+            if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.ELOOP):
+                with self._writing("read"):
+                    raise
             raise _broken(path, error) from error
         return destroy
+
+    def _bytes(self, path: Path) -> bytes:
+        """A file that belongs to the store as a whole."""
+        try:
+            return read(path)
+        except ValueError as error:
+            raise _broken(path, error) from error
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP):
+                raise _broken(path, error) from error
+            with self._writing("read"):
+                raise
 
     @contextlib.contextmanager
     def _writing(self, what: str) -> Iterator[None]:
         try:
             yield
-        except StoreWriteError:
+        except StoreIOError:
             raise
         except OSError as error:
-            raise StoreWriteError(
+            raise StoreIOError(
                 error.errno,
                 f"the store in {self.folder} could not be {what} ({error}); what it held stands. "
                 "Free some space or mend the permissions, and do it again",

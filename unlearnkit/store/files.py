@@ -50,8 +50,8 @@ class StoreError(ValueError):
     """A store that is damaged, in use, or of another run."""
 
 
-class StoreWriteError(OSError):
-    """A store that cannot be written: the disk is full, or permission is lacking."""
+class StoreIOError(OSError):
+    """A store that cannot be read or written now: the disk is full, or permission is lacking."""
 
 
 def name_of(kept: Checkpoint | Approximation) -> str:
