@@ -20,6 +20,7 @@ from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.session import Session
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreIOError
+from unlearnkit.study import study
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import Unlearned, repay, unlearn
 from unlearnkit.workload import Workload, estimate, expected_visits
@@ -73,6 +74,7 @@ __all__ = [
     "make_partition",
     "make_plan",
     "repay",
+    "study",
     "train",
     "unlearn",
 ]

@@ -1,0 +1,109 @@
+"""Studies: every policy on the same requests, exact as the reference, resumed without loss."""
+
+import numpy as np
+import pytest
+
+import unlearnkit as uk
+from unlearnkit.seeding import numpy_generator
+from unlearnkit.study import KINDS, Revoked
+
+SETTINGS = {"models": ("logistic",), "num_shards": (4,), "num_slices": (2,), "epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def plan():
+    data = uk.load("digits")
+    spec = uk.TrainSpec(num_shards=4, num_slices=3)
+    return uk.make_plan(data.train, uk.as_architecture(uk.Logistic(), data.feature_shape, 10), spec)
+
+
+def test_every_policy_meets_the_same_request_beside_exact():
+    frame = uk.study("digits", **SETTINGS, revoked=(5, 0.1), seeds=(0, 1))
+    assert len(frame) == 2 * 2 * 3
+    assert set(frame.policy) == {"exact", "hybrid", "approximate"}
+    exact = frame[frame.policy == "exact"]
+    assert (exact.output_kl == 0).all() and (exact.speed == 1).all()
+    assert (exact.gap_removed == 1).all() and (exact.approximate_shards == 0).all()
+    approximate = frame[frame.policy == "approximate"]
+    assert (approximate.exact_shards == 0).all() and (approximate.output_kl > 0).all()
+    assert (approximate.debt == approximate.revoked).all()
+    for _, rows in frame.groupby(["seed", "amount"]):
+        same = [
+            "revoked",
+            "workload_share",
+            "output_kl_of_nothing",
+            "forget_accuracy_gap_of_nothing",
+        ]
+        assert (rows[same].nunique() == 1).all()
+
+
+def test_the_gaps_are_those_that_a_comparison_shows():
+    frame = uk.study("digits", **SETTINGS, revoked=(0.1,))
+    row = frame[frame.policy == "approximate"].iloc[0]
+    session = uk.Session("digits", model="logistic", num_shards=4, num_slices=2, epochs=3)
+    session.train()
+    ids = KINDS["uniform"](
+        session.plan, 0.1, numpy_generator(0, "study", repr(Revoked("uniform", 0.1)))
+    )
+    session.revoke(ids)
+    session.unlearn(0.0)
+    comparison = session.compare()
+    # Training from scratch and exact unlearning are the same bits, so these are the same numbers.
+    assert row.output_kl == pytest.approx(comparison.output_kl["unlearned"], rel=1e-6)
+    assert row.output_kl_of_nothing == pytest.approx(comparison.output_kl["original"], rel=1e-6)
+    assert row.membership_gap == pytest.approx(comparison.membership_gap.value, abs=1e-9)
+
+
+def test_what_is_measured_is_not_measured_again(tmp_path):
+    path = tmp_path / "deep" / "study.jsonl"
+    first = uk.study("digits", **SETTINGS, revoked=(3,), path=path)
+    with path.open("a") as file:
+        file.write('{"key": "torn, as by a kill')
+    again = uk.study("digits", **SETTINGS, revoked=(3, 4), path=path)
+    # Seconds are measured, so equal ones were not taken anew.
+    assert again[:3].equals(first[again.columns])
+    assert len(again) == 6
+    assert len(path.read_text().splitlines()) == 6
+
+
+def test_a_file_of_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary\n")
+    with pytest.raises(ValueError, match="no row of a study"):
+        uk.study("digits", path=path)
+    assert path.read_text() == "dear diary\n"
+
+
+def test_costly_requests_hit_as_many_first_slices_as_they_can(plan):
+    partition = plan.partition
+    ids = KINDS["costly"](plan, 6, np.random.default_rng(0))
+    rows = partition.rows(ids)
+    assert (partition.slice_[rows] == 1).all()
+    assert sorted(np.bincount(partition.shard[rows], minlength=4)) == [1, 1, 2, 2]
+
+    # Nothing of its size costs more.
+    def cost(chosen):
+        return uk.estimate(plan.without(chosen), plan.keys, chosen).visits
+
+    others = [KINDS["uniform"](plan, 6, np.random.default_rng(seed)) for seed in range(20)]
+    assert cost(ids) >= max(cost(other) for other in others)
+
+
+def test_a_class_and_half_of_it(plan):
+    labels = plan.examples.labels.numpy()
+    for what, share in (("class", 1.0), ("half-class", 0.5)):
+        request = Revoked.of(what)
+        ids = KINDS[request.kind](plan, request.amount, np.random.default_rng(1))
+        [label] = np.unique(labels[plan.partition.rows(ids)])
+        assert len(ids) == round(share * (labels == label).sum())
+
+
+@pytest.mark.parametrize("amount", [0, -1, 0.0, 1.5, -0.1])
+def test_amounts_out_of_range_are_refused_before_any_work(amount):
+    with pytest.raises(ValueError, match="is out of range"):
+        uk.study("digits", revoked=(amount,))
+
+
+def test_unknown_kinds_are_refused_before_any_work():
+    with pytest.raises(KeyError, match="no kind of request is named 'clss'; known are uniform"):
+        uk.study("digits", revoked=("clss",))

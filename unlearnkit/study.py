@@ -1,0 +1,368 @@
+"""Studies: the same requests under many settings and policies, as one tidy table.
+
+A study trains an ensemble for every combination of model, shards, slices, learning rate and seed.
+Each request is unlearned exactly first: by construction that is training from scratch, bit for bit,
+so it serves as the reference of every gap and as the baseline of every speed. Then each policy
+unlearns the same request from the same trained ensemble. Doing nothing stands beside all of them:
+on large shards it already looks close to from scratch, so gaps are given as the part of it that is
+removed.
+"""
+
+import json
+import math
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Int
+from torch import Tensor
+
+from unlearnkit.attacks import membership_auc
+from unlearnkit.boundary import Boundary, FixedBoundary
+from unlearnkit.datasets import Dataset, as_dataset
+from unlearnkit.metrics import accuracy, churn, output_kl
+from unlearnkit.plan import Plan
+from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
+from unlearnkit.seeding import digest, numpy_generator
+from unlearnkit.session import Session
+from unlearnkit.unlearning import Unlearned
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Ids = Int[np.ndarray, " request"]
+Amount = int | float
+POLICIES: dict[str, Boundary] = {
+    "hybrid": FixedBoundary(),
+    "approximate": FixedBoundary(0.0),
+}
+
+
+def uniform(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
+    """Any examples alike."""
+    return _draw(plan.partition.ids, amount, generator)
+
+
+def of_class(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
+    """Examples of one class, drawn at random; a share is one of that class."""
+    labels = plan.examples.labels.numpy()
+    label = generator.choice(np.unique(labels))
+    return _draw(plan.partition.ids[labels == label], amount, generator)
+
+
+def costly(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
+    """What costs exact retraining most: first slices, and as many shards as can be hit."""
+    partition = plan.partition
+    # Within each slice of each shard at random; then the first of each shard, the second, ...
+    order = np.lexsort((generator.random(len(partition.ids)), partition.shard, partition.slice_))
+    place = (partition.slice_ * partition.num_shards + partition.shard)[order]
+    turn = np.empty(len(order), np.int64)
+    turn[order] = np.arange(len(order)) - np.searchsorted(place, place)
+    ranked = np.lexsort((partition.shard, turn, partition.slice_))
+    return np.sort(partition.ids[ranked[: _count(amount, len(ranked))]])
+
+
+KINDS: dict[str, Callable[[Plan, Amount, np.random.Generator], Ids]] = {
+    "uniform": uniform,
+    "class": of_class,
+    "costly": costly,
+}
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """A kind of request and its size.
+
+    Attributes:
+        kind: a name in ``KINDS``.
+        amount: a number of examples, or a share above 0 and at most 1, written as a float.
+    """
+
+    kind: str
+    amount: Amount
+
+    @classmethod
+    def of(cls, what: "Amount | str | tuple[str, Amount] | Revoked") -> "Revoked":
+        """From a number (uniform), ``"class"``, ``"half-class"``, or a pair (kind, amount).
+
+        >>> Revoked.of(0.1), Revoked.of("half-class")
+        (Revoked(kind='uniform', amount=0.1), Revoked(kind='class', amount=0.5))
+
+        Raises:
+            KeyError: no kind has this name.
+            ValueError: an amount out of range.
+        """
+        if isinstance(what, Revoked):
+            return what
+        if isinstance(what, str):
+            what = {"class": ("class", 1.0), "half-class": ("class", 0.5)}.get(what, (what, 0))
+        kind, amount = what if isinstance(what, tuple) else ("uniform", what)
+        if kind not in KINDS:
+            raise KeyError(f"no kind of request is named {kind!r}; known are {', '.join(KINDS)}")
+        if not (amount >= 1 if isinstance(amount, int) else 0 < amount <= 1):
+            raise ValueError(
+                f"amount={amount!r} is out of range; give a whole number of examples from 1 on, or "
+                "a share above 0 and at most 1 as a float"
+            )
+        return cls(kind, amount)
+
+
+def study(
+    data: Any = "digits",
+    *,
+    models: Sequence[Any] = ("mlp",),
+    num_shards: Sequence[int | None] = (None,),
+    num_slices: Sequence[int | None] = (None,),
+    learning_rates: Sequence[float | None] = (None,),
+    epochs: int | None = None,
+    seeds: Iterable[int] = (0,),
+    revoked: Sequence[Amount | str | tuple[str, Amount] | Revoked] = (1, 0.01, 0.1),
+    policies: dict[str, Boundary] | None = None,
+    methods: Sequence[str | None] = (None,),
+    amends: Sequence[str | None] = (None,),
+    path: str | os.PathLike[str] | None = None,
+    on_progress: OnProgress = silent,
+    cancel: threading.Event | None = None,
+) -> "pd.DataFrame":
+    """Sweep settings and policies over the same requests.
+
+    Args:
+        data: as for :class:`~unlearnkit.session.Session`.
+        models: names or callables; None among the next three stands for the default of the data.
+        num_shards: S.
+        num_slices: R.
+        learning_rates: constant over a run.
+        epochs: per example over the whole run; the default of the data otherwise.
+        seeds: each gives another partition, training and choice of examples.
+        revoked: what is forgotten: a count, a share as a float, ``"class"``, ``"half-class"``, or a
+            pair (kind, amount) with a kind of ``KINDS``.
+        policies: boundaries by name; by default the fixed boundary with its default threshold,
+            and everything approximate. Everything exact is always there as ``"exact"``.
+        methods: of modification, by name; None for the default of the model.
+        amends: after it, by name; None for replay.
+        path: a file that rows are added to as soon as they are measured. Rows that it already has
+            for the same settings are not measured again.
+        on_progress: gets an event after every request.
+        cancel: stops between two requests when set; rows so far are in the file.
+
+    Returns:
+        A row for each policy and request. ``speed`` is exact retraining's seconds over the
+        policy's, ``speed_over_scratch`` those of training everything over the policy's;
+        ``output_kl`` is the mean divergence of test outputs from training from scratch, in nats,
+        and ``gap_removed`` the part of doing nothing's that is removed. Seconds are taken once,
+        in turn, after a warm-up.
+
+    Raises:
+        KeyError, ValueError: settings that cannot be, before any work.
+        Cancelled: stopped by ``cancel``.
+    """
+    import pandas as pd
+
+    requests = [Revoked.of(what) for what in revoked]
+    chosen = POLICIES if policies is None else policies
+    ways = [
+        (name, boundary, method, amend)
+        for name, boundary in chosen.items()
+        for method, amend in product(methods, amends)
+    ]
+    dataset, log = as_dataset(data), _Log(path)
+    settings = list(product(models, num_shards, num_slices, learning_rates, seeds))
+    total, done = len(settings) * len(requests), 0
+    rows: list[dict[str, Any]] = []
+    for model, shards, slices, rate, seed in settings:
+        session = Session(
+            dataset,
+            model=model,
+            num_shards=shards,
+            num_slices=slices,
+            epochs=epochs,
+            learning_rate=rate,
+            seed=seed,
+        )
+        bench = _Bench(dataset, session, log, ways)
+        for request in requests:
+            check_cancelled(cancel)
+            rows += bench.measure(request)
+            done += 1
+            on_progress(ProgressEvent("study", None, None, done, total))
+    return pd.DataFrame(rows)
+
+
+class _Bench:
+    """One trained ensemble and the ways to unlearn from it."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        session: Session,
+        log: "_Log",
+        ways: Sequence[tuple[str, Boundary, str | None, str | None]],
+    ) -> None:
+        self.dataset, self.session, self.log, self.ways = dataset, session, log, ways
+        plan = session.plan
+        self.settings = {
+            "data": dataset.name,
+            "examples": len(dataset.train),
+            "model": plan.architecture.name,
+            "num_shards": plan.spec.num_shards,
+            "num_slices": plan.spec.num_slices,
+            "learning_rate": plan.spec.learning_rate,
+            "seed": plan.spec.seed,
+        }
+        self.key = digest(
+            dataset.fingerprint, plan.architecture.digest, plan.spec.digest, plan.environment.digest
+        )
+        self.scratch_seconds = math.nan
+        self.test = dataset.examples(dataset.test.ids)
+
+    def measure(self, request: Revoked) -> list[dict[str, Any]]:
+        """Rows of one request, from the log where it has them all."""
+        keys = [digest(self.key, repr(request), repr(way)) for way in [("exact",), *self.ways]]
+        if all(key in self.log.rows for key in keys):
+            return [self.log.rows[key] for key in keys]
+        self._train()
+        plan = self.session.plan
+        generator = numpy_generator(plan.spec.seed, "study", repr(request))
+        ids = KINDS[request.kind](plan, request.amount, generator)
+        forget = self.dataset.examples(ids)
+        before = self._outputs(self.session, forget)
+        exact, result = self._unlearn(ids, FixedBoundary(1.0), None, None)
+        reference = self._outputs(exact, forget)
+        nothing = self._gaps(reference, before, forget)
+        baseline = result.seconds
+        rows = []
+        for key, (name, boundary, method, amend) in zip(
+            keys, [("exact", None, None, None), *self.ways], strict=True
+        ):
+            outputs = reference
+            if boundary is not None:
+                fork, result = self._unlearn(ids, boundary, method, amend)
+                outputs = self._outputs(fork, forget)
+            gaps = self._gaps(reference, outputs, forget)
+            kl = nothing["output_kl"]
+            row = {
+                **self.settings,
+                "kind": request.kind,
+                "amount": request.amount,
+                "revoked": len(ids),
+                "policy": name,
+                "method": method or "default",
+                "amend": amend or "default",
+                "workload_share": result.workload.share,
+                "exact_shards": len(result.decision.exact),
+                "approximate_shards": len(result.decision.approximate),
+                "seconds": result.seconds,
+                "predicted_seconds": result.predicted_seconds,
+                "speed": baseline / result.seconds,
+                "speed_over_scratch": self.scratch_seconds / result.seconds,
+                **gaps,
+                "gap_removed": 1 - gaps["output_kl"] / kl if kl > 0 else math.nan,
+                **{f"{gap}_of_nothing": value for gap, value in nothing.items()},
+                "debt": result.debt_after,
+            }
+            rows.append(self.log.add(key, row))
+        return rows
+
+    def _train(self) -> None:
+        if self.session.trained:
+            return
+        self.scratch_seconds = self.session.train().seconds
+        # The first call of anything is slow, and no business of the policies.
+        one = self.session.plan.partition.ids[:1]
+        for _, _, method, amend in self.ways:
+            for boundary in (FixedBoundary(1.0), FixedBoundary(0.0)):
+                self._unlearn(one, boundary, method, amend)
+
+    def _unlearn(
+        self, ids: Ids, boundary: Boundary, method: str | None, amend: str | None
+    ) -> tuple[Session, Unlearned]:
+        fork = self.session.fork()
+        fork.revoke(ids)
+        return fork, fork.unlearn(boundary=boundary, method=method, amend=amend)
+
+    def _outputs(self, session: Session, forget: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Probabilities of test and of forgotten examples."""
+        ensemble = session.ensemble
+        return ensemble.probabilities(self.test[0]), ensemble.probabilities(forget[0])
+
+    def _gaps(
+        self,
+        reference: tuple[Tensor, Tensor],
+        outputs: tuple[Tensor, Tensor],
+        forget: tuple[Tensor, Tensor],
+    ) -> dict[str, float]:
+        """How far outputs are from the reference; best 0."""
+        labels = self.test[1]
+        accuracies, attacks = [], []
+        for test, gone in (outputs, reference):
+            accuracies.append((accuracy(test, labels), accuracy(gone, forget[1])))
+            attacks.append(membership_auc(gone, forget[1], test, labels).auc)
+        return {
+            "test_accuracy": accuracies[0][0],
+            "output_kl": output_kl(reference[0], outputs[0]),
+            "churn": churn(reference[0], outputs[0]),
+            "test_accuracy_gap": accuracies[0][0] - accuracies[1][0],
+            "forget_accuracy_gap": accuracies[0][1] - accuracies[1][1],
+            "membership_gap": attacks[0] - attacks[1],
+        }
+
+
+class _Log:
+    """Rows measured so far, by key; in a file of JSON lines where there is one."""
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self.path = None if path is None else Path(path)
+        self.rows: dict[str, dict[str, Any]] = {}
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        whole = 0
+        for line, end in _lines(self.path):
+            try:
+                entry = json.loads(line)
+                self.rows[entry["key"]] = entry["row"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{self.path} has a line that is no row of a study ({line[:60]!r}); give "
+                    "another path, or take the line out"
+                ) from error
+            whole = end
+        if self.path.exists() and self.path.stat().st_size > whole:
+            os.truncate(self.path, whole)  # a row that was being written when the run ended
+
+    def add(self, key: str, row: dict[str, Any]) -> dict[str, Any]:
+        self.rows[key] = row
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"key": key, "row": row}, default=float) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        return row
+
+
+def _lines(path: Path) -> Iterator[tuple[str, int]]:
+    """Complete lines of a file, and where each ends."""
+    if not path.exists():
+        return
+    end = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            end += len(line)
+            yield line.decode(errors="replace"), end
+
+
+def _count(amount: Amount, available: int) -> int:
+    wanted = amount if isinstance(amount, int) else round(amount * available)
+    return min(max(wanted, 1), available)
+
+
+def _draw(
+    ids: Int[np.ndarray, " candidate"], amount: Amount, generator: np.random.Generator
+) -> Ids:
+    chosen: np.ndarray = generator.choice(ids, _count(amount, len(ids)), replace=False)
+    return np.sort(chosen)
