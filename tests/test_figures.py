@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import unlearnkit as uk
 from cases import CASES
 from unlearnkit import TrainReport, figures
 from unlearnkit.boundary import APPROXIMATE, EXACT
@@ -213,3 +214,19 @@ def test_a_long_table_is_cut_and_says_so():
     table = figure._repr_mimebundle_()["text/html"]
     assert len(re.findall("<tr>", table)) == 41
     assert "and 59 more" in table and html.escape("<i>") in table
+
+
+def test_a_study_is_drawn_with_every_policy_and_the_band_of_the_paper():
+    settings = {"models": ("logistic",), "num_shards": (3,), "num_slices": (2,), "epochs": 2}
+    frame = uk.study("digits", **settings, revoked=(2, 9), seeds=(0, 1))
+    speed, gap = figures.study_speed(frame), figures.study_gap(frame)
+    for figure, column in ((speed, "speed"), (gap, "gap_removed")):
+        assert [trace.name for trace in figure.data] == ["exact", "hybrid", "approximate"]
+        for trace in figure.data:
+            assert list(trace.x) == [2, 9]
+            rows = frame[frame.policy == trace.name]
+            assert list(trace.y) == rows.groupby("revoked")[column].median().tolist()
+    [band] = [shape for shape in speed.layout.shapes if shape.type == "rect"]
+    assert (band.y0, band.y1) == (1.5, 8)
+    frontier = figures.study_frontier(frame)
+    assert sum(len(trace.x) for trace in frontier.data) == len(frame)

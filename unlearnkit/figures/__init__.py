@@ -11,6 +11,7 @@ from unlearnkit.figures.judge import (
     output_divergence,
 )
 from unlearnkit.figures.route import boundary_bars, cost_curve, workload_map
+from unlearnkit.figures.study import study_frontier, study_gap, study_speed
 from unlearnkit.figures.training import training_curves
 
 __all__ = [
@@ -22,6 +23,9 @@ __all__ = [
     "layer_distances",
     "membership_gaps",
     "output_divergence",
+    "study_frontier",
+    "study_gap",
+    "study_speed",
     "training_curves",
     "workload_map",
 ]
