@@ -18,7 +18,7 @@ ORDER = (
     *("sources", "intake", "datasets", "models", "partition", "revocation"),
     *("plan", "store", "schedule"),
     *("kernels", "clock", "stopwatch", "training", "ensemble"),
-    *("workload", "boundary", "curvature", "approximate", "unlearning", "ledger"),
+    *("workload", "boundary", "adaptive", "curvature", "approximate", "unlearning", "ledger"),
     *("certificate", "audit"),
     *("metrics", "attacks", "comparison"),
     *("session", "study"),

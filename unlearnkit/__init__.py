@@ -6,6 +6,7 @@ modify the parameters directly, and amend them, where it is heavy. Only the abst
 public to us; formulas, operators, boundary rule and defaults are our own.
 """
 
+from unlearnkit.adaptive import AdaptiveBoundary
 from unlearnkit.approximate import AMENDS, METHODS, Replay, StagedInfluence
 from unlearnkit.boundary import BOUNDARIES, Decision, FixedBoundary
 from unlearnkit.comparison import Comparison, compare
@@ -38,6 +39,7 @@ __all__ = [
     "METRICS",
     "MLP",
     "MODELS",
+    "AdaptiveBoundary",
     "Architecture",
     "Cancelled",
     "Comparison",

@@ -239,4 +239,4 @@ class FixedBoundary:
         return seconds / scratch
 
 
-BOUNDARIES: dict[str, type[FixedBoundary]] = {"fixed": FixedBoundary}
+BOUNDARIES: dict[str, type[Boundary]] = {"fixed": FixedBoundary}

@@ -1,0 +1,167 @@
+"""The adaptive boundary: exact wherever it is worth it, judged by predicted seconds and by debt.
+
+The abstract of Li, Yu, Wang et al. 2024 speaks of an adaptive boundary; what it adapts to is not
+public to us, and these rules are our own (DESIGN.md, section 5). This is the first look at a
+request, which is free: it knows how many examples each shard is to forget, and what each way is
+predicted to take. It does not yet look at the correction once that is known.
+"""
+
+from dataclasses import dataclass
+
+from unlearnkit.boundary import (
+    APPROXIMATE,
+    BOUNDARIES,
+    EXACT,
+    LEAVE,
+    Costs,
+    Decision,
+    Route,
+)
+from unlearnkit.workload import ShardWork, Workload
+
+
+@dataclass(frozen=True)
+class AdaptiveBoundary:
+    """Retrain exactly unless modifying is predicted to be much faster and harmless enough.
+
+    A shard is retrained exactly where it has to be: where no method fits it, where its debt is over
+    a cap, or where too large a part of it would be forgotten approximately. Of the others,
+
+    - without a deadline all are modified if that is ``min_gain`` times faster than retraining them
+      all, and else none;
+    - with one, all are retrained if that is in time; if not, as many as are, those first that clear
+      most forgotten share per second.
+
+    Attributes:
+        seconds: the deadline of a request; None for none.
+        min_gain: how many times faster modifying has to be for an approximation to be worth its
+            debt.
+        debt_cap: of a shard's examples, the part that may have been removed approximately before;
+            above it the shard is retrained, which clears all of its debt.
+        max_forgotten: of a shard's examples, the part that may be forgotten approximately, debt
+            included; corrections are first-order, so large parts are beyond them.
+    """
+
+    seconds: float | None = None
+    min_gain: float = 2.0
+    debt_cap: float = 0.02
+    max_forgotten: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if self.seconds is not None and not self.seconds > 0:
+            raise ValueError(f"seconds={self.seconds!r} is no deadline; give a number above 0")
+        if not self.min_gain >= 1:
+            raise ValueError(f"min_gain={self.min_gain!r} is below 1; give 1 or more")
+        for name in ("debt_cap", "max_forgotten"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name}={share!r} is out of range; give a share from 0 to 1")
+
+    def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
+        """Force what must be exact, then weigh the rest.
+
+        Raises:
+            LookupError: nothing has been timed yet, so no seconds are predicted.
+        """
+        reasons: dict[int, tuple[str, str]] = {}
+        free: list[ShardWork] = []
+        for work in workload.shards:
+            why = self._forced(work, costs, debts.get(work.shard, 0))
+            if not work.retained:
+                reasons[work.shard] = LEAVE, "all its examples are revoked, so it leaves the vote"
+            elif why:
+                reasons[work.shard] = EXACT, why
+            else:
+                free.append(work)
+        forced = [shard for shard, (kind, _) in reasons.items() if kind == EXACT]
+        reasons |= self._weigh(free, forced, costs)
+        order = sorted(workload.shards, key=lambda work: (work.visits, work.shard))
+        routes = tuple(self._route(work, workload, costs, *reasons[work.shard]) for work in order)
+        exact, approximate = (
+            [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
+        )
+        seconds = costs.seconds(exact, approximate)
+        return Decision(routes, repr(self), seconds, costs.interval(exact, approximate))
+
+    def _forced(self, work: ShardWork, costs: Costs, debt: int) -> str:
+        """Why a shard must be retrained, in a sentence; empty if it need not be."""
+        if forced := costs.of(work.shard).forced:
+            return forced
+        before = work.retained + work.forget
+        if debt > self.debt_cap * (before + debt):
+            share = debt / (before + debt)
+            return f"its debt of {debt} is {share:.1%} of it, over {self.debt_cap:.1%}"
+        share = _forgotten(work)
+        if share > self.max_forgotten:
+            return f"{share:.1%} of it would be forgotten, over {self.max_forgotten:.1%}"
+        return ""
+
+    def _weigh(
+        self, free: list[ShardWork], forced: list[int], costs: Costs
+    ) -> dict[int, tuple[str, str]]:
+        """A route and a reason for every shard that may go either way."""
+        shards = [work.shard for work in free]
+        if not shards:
+            return {}
+        retrained = costs.seconds([*forced, *shards], [])
+        modified, anyway = costs.seconds(forced, shards), costs.seconds(forced, [])
+        if retrained is None or modified is None or anyway is None:
+            raise LookupError(
+                "the adaptive boundary weighs predicted seconds, and no training was timed in this "
+                "session; train first, or use FixedBoundary()"
+            )
+        both = f"retraining is predicted to take {retrained:.2g} s, modifying {modified:.2g} s"
+        if self.seconds is not None and retrained <= self.seconds:
+            why = f"{both}: retraining is within {self.seconds:g} s"
+            return dict.fromkeys(shards, (EXACT, why))
+        if retrained - anyway < self.min_gain * (modified - anyway):
+            why = f"{both}: less than {self.min_gain:g} times faster"
+            late = self.seconds is not None and min(retrained, modified) > self.seconds
+            return dict.fromkeys(shards, (EXACT, why + (_late(self.seconds) if late else "")))
+        if self.seconds is None:
+            gain = (retrained - anyway) / max(modified - anyway, 1e-9)
+            rest = " (for the shards that may)" if forced else ""
+            why = f"{both}: {gain:.2g} times faster{rest}"
+            return dict.fromkeys(shards, (APPROXIMATE, why))
+        return self._in_time(free, forced, costs, both, modified)
+
+    def _in_time(
+        self, free: list[ShardWork], forced: list[int], costs: Costs, both: str, modified: float
+    ) -> dict[int, tuple[str, str]]:
+        """Retrain what fits into the deadline, most forgotten share per second first."""
+        assert self.seconds is not None
+        late = _late(self.seconds) if modified > self.seconds else ""
+        chosen: list[int] = []
+        for work in sorted(free, key=lambda work: -_forgotten(work) / max(1, work.visits)):
+            rest = [w.shard for w in free if w.shard not in (*chosen, work.shard)]
+            seconds = costs.seconds([*forced, *chosen, work.shard], rest)
+            if seconds is not None and seconds <= self.seconds:
+                chosen.append(work.shard)
+        fits = f"{both}; retraining it still fits into {self.seconds:g} s"
+        over = f"{both}; retraining it too would take longer than {self.seconds:g} s{late}"
+        return {
+            work.shard: (EXACT, fits) if work.shard in chosen else (APPROXIMATE, over)
+            for work in free
+        }
+
+    def _route(
+        self, work: ShardWork, workload: Workload, costs: Costs, kind: str, reason: str
+    ) -> Route:
+        cost = costs.of(work.shard)
+        seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
+        share = workload.share_of(work.visits)
+        return Route(work.shard, kind, work.visits, share, seconds[kind], reason)
+
+
+def _forgotten(work: ShardWork) -> float:
+    """The part of a shard, as it was trained, that would have been forgotten approximately."""
+    gone = work.forget + work.debt
+    return gone / max(1, gone + work.retained)
+
+
+def _late(seconds: float | None) -> str:
+    return f" (nothing is predicted to be done in {seconds:g} s)"
+
+
+BOUNDARIES["adaptive"] = AdaptiveBoundary
