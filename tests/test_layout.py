@@ -21,7 +21,7 @@ ORDER = (
     *("workload", "boundary", "adaptive", "curvature", "approximate", "unlearning", "ledger"),
     *("certificate", "audit"),
     *("metrics", "attacks", "comparison"),
-    *("session", "study"),
+    *("session", "study", "population"),
     *("figures",),
     *("widgets",),
 )

@@ -17,6 +17,7 @@ from unlearnkit.metrics import METRICS
 from unlearnkit.models import CNN, MLP, MODELS, Architecture, Logistic, as_architecture
 from unlearnkit.partition import Partition, make_partition
 from unlearnkit.plan import Plan, make_plan
+from unlearnkit.population import Population, klom, populate, ulira
 from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.session import Session
 from unlearnkit.spec import TrainSpec
@@ -54,6 +55,7 @@ __all__ = [
     "MemoryStore",
     "Partition",
     "Plan",
+    "Population",
     "ProgressEvent",
     "Replay",
     "Session",
@@ -72,11 +74,14 @@ __all__ = [
     "expected_visits",
     "from_arrays",
     "from_frame",
+    "klom",
     "load",
     "make_partition",
     "make_plan",
+    "populate",
     "repay",
     "study",
     "train",
+    "ulira",
     "unlearn",
 ]

@@ -1,0 +1,90 @@
+"""Populations: divergences and attacks against distributions whose answers are known."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+import unlearnkit as uk
+from unlearnkit.population import Population
+
+IDS = [3, 141, 592]
+OPTIONS = {"model": "logistic", "num_shards": 2, "num_slices": 2, "epochs": 3}
+
+
+def drawn(shift, models=600, examples=30, seed=0):
+    """Margins from unit Gaussians, those of unlearned models shifted."""
+    generator = np.random.default_rng(seed)
+    scratch, unlearned, original = generator.normal(size=(3, models, 2 * examples))
+    ids = np.arange(examples)
+    margins = {"scratch": scratch, "unlearned": unlearned + shift, "original": original + 2 * shift}
+    return Population(ids, ids, margins)
+
+
+@pytest.mark.parametrize("shift", [0.5, 1.0, 2.0])
+def test_the_attack_is_as_good_as_the_best_one_between_two_gaussians(shift):
+    # The area under the curve of two unit Gaussians a shift apart.
+    best = norm.cdf(shift / np.sqrt(2)) - 0.5
+    measure = uk.ulira(drawn(shift))
+    assert abs(measure.value - best) < 0.02
+    assert measure.direction == "zero"
+
+
+def test_equal_populations_are_told_apart_by_nobody():
+    measure = uk.ulira(drawn(0.0))
+    assert measure.interval[0] < 0.0 < measure.interval[1]
+
+
+def test_the_divergence_is_that_of_the_gaussians():
+    # KL of unit Gaussians a shift apart is shift^2 / 2; bins and smoothing take a little.
+    for shift in (0.5, 1.0):
+        found = uk.klom(drawn(shift, models=4000, examples=10)).value
+        assert found == pytest.approx(shift**2 / 2, rel=0.15)
+    assert uk.klom(drawn(1.0), "original").value > uk.klom(drawn(1.0)).value
+
+
+def test_equal_populations_diverge_as_halves_of_one_do():
+    measure = uk.klom(drawn(0.0, models=200))
+    null = float(measure.note.split()[1].rstrip(","))
+    # The null compares halves, so it is about twice as noisy.
+    assert measure.value < 1.2 * null
+
+
+def test_too_small_a_population_is_refused():
+    with pytest.raises(ValueError, match=r"Population\(3 models, 30 examples forgotten\) is too"):
+        uk.klom(drawn(0.0, models=3))
+    with pytest.raises(ValueError, match="at least 8 seeds"):
+        uk.ulira(drawn(0.0, models=7))
+
+
+def test_exact_unlearning_cannot_be_told_from_retraining(tmp_path):
+    path = tmp_path / "population.jsonl"
+    exact = uk.FixedBoundary(1.0)
+    found = uk.populate("digits", IDS, seeds=range(8), boundary=exact, path=path, **OPTIONS)
+    assert np.array_equal(found.of("unlearned"), found.of("scratch"))
+    assert not np.array_equal(found.of("original"), found.of("scratch"))
+    assert uk.klom(found).value == 0
+    assert uk.ulira(found).value == 0
+    assert found.of("scratch", "test").shape == (8, 200)
+
+
+def test_a_population_grows_in_its_file(tmp_path):
+    path = tmp_path / "deep" / "population.jsonl"
+    first = uk.populate("digits", IDS, seeds=range(2), path=path, **OPTIONS)
+    with path.open("a") as file:
+        file.write('{"key": "torn')
+    cancel = type("Cancel", (), {"is_set": lambda self: len(path.read_text().splitlines()) > 2})()
+    with pytest.raises(uk.Cancelled):
+        uk.populate("digits", IDS, seeds=range(4), path=path, cancel=cancel, **OPTIONS)
+    whole = uk.populate("digits", IDS, seeds=range(4), path=path, **OPTIONS)
+    assert len(whole) == 4 and len(path.read_text().splitlines()) == 4
+    assert np.array_equal(whole.of("unlearned")[:2], first.of("unlearned"))
+    other = uk.populate("digits", IDS[:2], seeds=range(1), path=path, **OPTIONS)
+    assert len(other.forget) == 2 and len(path.read_text().splitlines()) == 5
+
+
+def test_a_file_of_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary\n")
+    with pytest.raises(ValueError, match="no model of a population"):
+        uk.populate("digits", IDS, seeds=range(1), path=path, **OPTIONS)
+    assert path.read_text() == "dear diary\n"
