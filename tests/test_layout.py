@@ -20,7 +20,7 @@ ORDER = (
     *("kernels", "clock", "stopwatch", "training", "ensemble"),
     *("workload", "boundary", "adaptive", "curvature", "approximate", "unlearning", "ledger"),
     *("certificate", "audit"),
-    *("metrics", "attacks", "comparison"),
+    *("metrics", "attacks", "comparison", "relearn"),
     *("session", "study", "population"),
     *("figures",),
     *("widgets",),

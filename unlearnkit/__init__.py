@@ -19,6 +19,7 @@ from unlearnkit.partition import Partition, make_partition
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.population import Population, klom, populate, ulira
 from unlearnkit.progress import Cancelled, ProgressEvent
+from unlearnkit.relearn import relearn_time
 from unlearnkit.session import Session
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreIOError
@@ -79,6 +80,7 @@ __all__ = [
     "make_partition",
     "make_plan",
     "populate",
+    "relearn_time",
     "repay",
     "study",
     "train",

@@ -28,8 +28,8 @@ from unlearnkit.session import Session
 
 Margins = Float[np.ndarray, "model example"]
 KINDS = ("original", "unlearned", "scratch")
-KLOM_SOURCE = "Georgiev et al. 2024 (Attribute-to-Delete), section 3"
-ULIRA_SOURCE = "Hayes et al. 2024 (Inexact Unlearning Needs More Careful Evaluations), section 4"
+KLOM_SOURCE = "Georgiev et al. 2024 (Attribute-to-Delete)"
+ULIRA_SOURCE = "Hayes et al. 2024 (Inexact Unlearning Needs More Careful Evaluations)"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -148,9 +148,10 @@ def klom(
     """KLoM: the divergence of margins from those of retrained models, mean over examples.
 
     For each example, KL(retrained || unlearned) of the histograms of its margins over models, with
-    equal bins over the range of both and 1e-5 added to each; at most 12 nats. Best 0, but so few
-    models as are affordable never reach it: the note gives the null, the mean between two halves
-    of the retrained models. The interval is of the mean over examples (normal, 95 %).
+    equal bins over the range of both and 1e-5 added to each; at most 12 nats (bins, smoothing and
+    cap are our choice). Best 0, but so few models as are affordable never reach it: the note gives
+    the null, the mean between two halves of the retrained models. The interval is of the mean over
+    examples (normal, 95 %).
 
     Raises:
         ValueError: fewer than four models, which have no halves to speak of.
