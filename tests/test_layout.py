@@ -19,6 +19,7 @@ ORDER = (
     *("plan", "store", "schedule"),
     *("kernels", "clock", "stopwatch", "training", "ensemble"),
     *("workload", "boundary", "curvature", "approximate", "unlearning", "ledger"),
+    *("certificate", "audit"),
     *("metrics", "attacks", "comparison"),
     *("session", "study"),
     *("figures",),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from cases import CASES
 from unlearnkit import DiskStore, MemoryStore, Session, StoreError
@@ -15,6 +16,9 @@ from unlearnkit.store import Approximation, Checkpoint
 from worker import content
 
 CASE = CASES["logistic"]
+
+
+Store = MemoryStore | DiskStore
 
 
 def checkpoint(key: str, shard: int = 0, stage: int = 1, value: float = 0.0) -> Checkpoint:
@@ -29,21 +33,21 @@ def approximation(base: str, *checkpoints: Checkpoint, shard: int = 0) -> Approx
 
 
 @pytest.fixture(params=["memory", "disk"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> MemoryStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return MemoryStore() if request.param == "memory" else DiskStore(tmp_path)
 
 
-def reopened(store: MemoryStore) -> MemoryStore:
+def reopened(store: Store) -> Store:
     return DiskStore(store.folder) if isinstance(store, DiskStore) else store
 
 
-def assert_same(a: MemoryStore, b: MemoryStore) -> None:
+def assert_same(a: Store, b: Store) -> None:
     assert a.keys == b.keys
     for key in a.keys:
         assert content(a.get(key)) == content(b.get(key))
 
 
-def test_what_is_put_is_there(store: MemoryStore) -> None:
+def test_what_is_put_is_there(store: Store) -> None:
     store.put(checkpoint("a", value=0.1))
     store.put(checkpoint("b", shard=1, stage=2))
     again = reopened(store)
@@ -55,7 +59,7 @@ def test_what_is_put_is_there(store: MemoryStore) -> None:
         again.get("c")
 
 
-def test_an_approximation_never_counts_as_clean(store: MemoryStore) -> None:
+def test_an_approximation_never_counts_as_clean(store: Store) -> None:
     store.put_approximation(approximation("a", checkpoint("a", stage=2, value=0.5)))
     again = reopened(store)
     assert "a" not in again and not again.keys
@@ -65,7 +69,7 @@ def test_an_approximation_never_counts_as_clean(store: MemoryStore) -> None:
     assert again.approximation("b") is None
 
 
-def test_prune_destroys_all_that_is_not_listed(store: MemoryStore) -> None:
+def test_prune_destroys_all_that_is_not_listed(store: Store) -> None:
     for key in "abc":
         store.put(checkpoint(key, shard="abc".index(key)))
         store.put_approximation(approximation(key, checkpoint(key, shard="abc".index(key))))
@@ -75,7 +79,7 @@ def test_prune_destroys_all_that_is_not_listed(store: MemoryStore) -> None:
         assert [now.approximation(key) is not None for key in "abc"] == [False, True, False]
 
 
-def test_two_approximations_may_share_a_checkpoint(store: MemoryStore) -> None:
+def test_two_approximations_may_share_a_checkpoint(store: Store) -> None:
     # As when a second round corrects later stages only, before the first round is destroyed.
     shared = checkpoint("a", stage=1)
     store.put_approximation(approximation("one", shared))
@@ -84,7 +88,7 @@ def test_two_approximations_may_share_a_checkpoint(store: MemoryStore) -> None:
     assert content(again.approximation("two").checkpoints[1]) == content(shared)
 
 
-def test_a_fork_is_independent(store: MemoryStore) -> None:
+def test_a_fork_is_independent(store: Store) -> None:
     store.put(checkpoint("a"))
     other = store.fork()
     other.prune([], [])
@@ -94,6 +98,15 @@ def test_a_fork_is_independent(store: MemoryStore) -> None:
 
 
 # A session's folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All that a folder holds, but for who opened it last."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("holder.json", "store.lock")
+    }
 
 
 def unlearned_on_disk(folder: Path) -> Session:
@@ -168,7 +181,7 @@ def test_after_a_crash_the_folder_opens_and_the_next_run_ends_in_the_same_bits(
     # No clean-up may run either, so we cut off the functions that would do it.
     monkeypatch.setattr("unlearnkit.unlearning.settle", crash)
     if moment == "commit":
-        monkeypatch.setattr(DiskStore, "write_manifest", crash)
+        monkeypatch.setattr(DiskStore, "commit", crash)
     with pytest.raises(Crash):
         session.unlearn(
             0.6,
@@ -210,7 +223,7 @@ def test_a_folder_of_another_run_is_refused_and_not_touched(
 ) -> None:
     session = CASE.session(store=tmp_path)
     session.train()
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = files(tmp_path)
     options: dict[str, object] = {"spec": CASE.spec, "model": CASE.model, "store": tmp_path}
     data = CASES[str(change.pop("data", "logistic"))].dataset()
     if change.pop("partition", False):
@@ -218,30 +231,38 @@ def test_a_folder_of_another_run_is_refused_and_not_touched(
         change["partition"] = replace(partition, shard=(partition.shard + 1) % 3)
     with pytest.raises(StoreError, match=both):
         Session(data, **{**options, **change})
-    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert before == files(tmp_path)
+    FileLock(tmp_path / "store.lock", timeout=0).acquire()  # nobody holds it
 
 
-def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
-    unlearned_on_disk(tmp_path)
-    path = tmp_path / "shard-0001.safetensors"
+def test_a_damaged_file_is_refused_by_name_and_trained_again_on_request(tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    undisturbed = session.store.fork()
+    path = sorted(tmp_path.glob("shard-0001/*"))[0]
     whole = path.read_bytes()
     damages = {cut: whole[:cut] for cut in (0, 5, len(whole) // 2, len(whole) - 1)}
     for at in (3, 40, len(whole) // 4, len(whole) // 2, len(whole) - 1):
         damages[-at] = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
     for damaged in damages.values():
         path.write_bytes(damaged)
-        with pytest.raises(StoreError, match=r"shard-0001.safetensors is damaged .*delete this"):
-            CASE.session(store=tmp_path)
-    path.unlink()  # as the message advises
+        with pytest.raises(StoreError, match=rf"{path.name} is damaged .*repair=True"):
+            DiskStore(tmp_path).verify()
+        assert path.read_bytes() == damaged
+    path.unlink()
+    with pytest.raises(StoreError, match=rf"{path.name} is damaged .*missing.*repair=True"):
+        CASE.session(store=tmp_path)
+    DiskStore(tmp_path, repair=True)  # as the message advises
     session = CASE.session(store=tmp_path)
     assert {run.shard for run in session.train().runs} == {1}
+    assert_same(session.store, undisturbed)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"format": 99})])
 def test_a_damaged_manifest_is_refused(text: str, tmp_path: Path) -> None:
     CASE.session(store=tmp_path).train()
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(StoreError, match=r"manifest.json is (damaged|not of format 1)"):
+    with pytest.raises(StoreError, match=r"manifest.json is (damaged|not of format 2)"):
         CASE.session(store=tmp_path)
 
 
@@ -253,9 +274,11 @@ def test_checkpoints_without_a_manifest_are_refused(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_interrupted_writing_are_removed(tmp_path: Path) -> None:
-    (tmp_path / ".writing-x").write_bytes(b"half")
+    (tmp_path / "shard-0000").mkdir()
+    for folder in (tmp_path, tmp_path / "shard-0000"):
+        (folder / ".writing-x").write_bytes(b"half")
     DiskStore(tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not files(tmp_path)
 
 
 def test_no_file_holds_the_bytes_of_a_destroyed_checkpoint(tmp_path: Path) -> None:
@@ -265,7 +288,7 @@ def test_no_file_holds_the_bytes_of_a_destroyed_checkpoint(tmp_path: Path) -> No
     stale = {stage.key: session.store.get(stage.key) for stage in before.stages}
     session.revoke(before.partition.ids[::6])
     session.unlearn(0.2)
-    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    written = b"".join(files(tmp_path).values())
     for key in before.keys - session.plan.keys:
         assert stale[key].state["1.weight"].numpy().tobytes() not in written
     for key in session.store.keys:

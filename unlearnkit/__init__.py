@@ -19,7 +19,7 @@ from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.session import Session
 from unlearnkit.spec import TrainSpec
-from unlearnkit.store import DiskStore, MemoryStore, StoreError
+from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreWriteError
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import Unlearned, repay, unlearn
 from unlearnkit.workload import Workload, estimate, expected_visits
@@ -57,6 +57,7 @@ __all__ = [
     "SquaredError",
     "StagedInfluence",
     "StoreError",
+    "StoreWriteError",
     "TrainReport",
     "TrainSpec",
     "Unlearned",

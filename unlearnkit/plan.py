@@ -209,6 +209,14 @@ class Plan:
         pool: np.ndarray = rows[self.partition.slice_[rows] <= stage]
         return pool
 
+    def lineage(self, shard: int, stage: int, debt: np.ndarray | None = None) -> bytes:
+        """Which slots of the pool are retained, or are of the debt, packed into bits."""
+        pool = self.pool(shard, stage)
+        shaped = self.retained[pool]
+        if debt is not None:
+            shaped = shaped | np.isin(self.partition.ids[pool], debt)
+        return np.packbits(shaped).tobytes()
+
     def without(self, ids: Iterable[int] | np.ndarray) -> "Plan":
         """The plan once these ids are revoked; only the chains of their shards are made anew."""
         rows = self.partition.rows(np.asarray(list(ids), np.int64))

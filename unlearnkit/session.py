@@ -5,8 +5,9 @@ the current ones, checks what comes in, and replaces them one by one.
 """
 
 import os
+import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,19 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.boundary import Boundary, Decision, FixedBoundary
+from unlearnkit.certificate import Certificate, certify
 from unlearnkit.clock import Clock
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.datasets import Dataset, as_dataset
 from unlearnkit.ensemble import Ensemble, assemble
-from unlearnkit.ledger import Entry, entry_of, ledger_frame
+from unlearnkit.ledger import (
+    Entry,
+    entry_of,
+    ledger_frame,
+    outcome_line,
+    read_lines,
+    request_line,
+)
 from unlearnkit.metrics import accuracy
 from unlearnkit.models import MLP, as_architecture
 from unlearnkit.partition import Partition
@@ -77,7 +86,7 @@ class Session:
         learning_rate: float | None = None,
         seed: int = 0,
         spec: TrainSpec | None = None,
-        store: str | os.PathLike[str] | MemoryStore | None = None,
+        store: str | os.PathLike[str] | MemoryStore | DiskStore | None = None,
         aggregation: str = "mean-probability",
         partition: Partition | None = None,
         version: str | None = None,
@@ -98,7 +107,8 @@ class Session:
             learning_rate: see there.
             seed: see there.
             spec: all of it at once, instead of the six arguments above.
-            store: a folder that keeps everything and is resumed from; memory by default.
+            store: a folder that keeps everything and is resumed from, or a store of either kind;
+                memory by default.
             aggregation: how constituents vote, a name in ``AGGREGATIONS``.
             partition: shards and slices of your own.
             version: identifies a model given as a callable.
@@ -133,17 +143,22 @@ class Session:
         Ensemble(architecture, spec.loss, (), aggregation)  # checks the name of the aggregation
         self.aggregation = aggregation
         self.boundary: Boundary = FixedBoundary()
-        self.store = store if isinstance(store, MemoryStore) else _open_store(store)
+        self.store = _open_store(store)
         self._work = threading.Lock()
         self._revocations = Revocations()
         self._entries: tuple[Entry, ...] = ()
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
-        self._revocations, self._entries = _resume(self.store, self.dataset, plan)
-        self._plan = plan.without(self._revocations.ids)
-        if isinstance(self.store, DiskStore):
-            settle(self._plan, self.store)  # what an interrupted run left over
+        try:
+            self._revocations, self._entries = _resume(self.store, self.dataset, plan)
+            self._plan = plan.without(self._revocations.ids)
+            self._clock = _resume_clock(self.store)
+            if isinstance(self.store, DiskStore) and not self.store.read_only:
+                settle(self._plan, self.store)  # what an interrupted run left over
+        except BaseException:
+            if isinstance(self.store, DiskStore) and self.store is not store:
+                self.store.close()  # a traceback that is kept somewhere would hold its lock
+            raise
         self._pending: Int[np.ndarray, " request"] = np.empty(0, np.int64)
-        self._clock = _resume_clock(self.store)
         self._original: Ensemble | None = None
         self._last: Unlearned | None = None
 
@@ -380,9 +395,16 @@ class Session:
         self._need_training()
         with self._working():
             original, request = self.ensemble, self._pending
-            revocations = (
-                self._revocations.with_request(request) if len(request) else self._revocations
-            )
+            owed = sum(len(debt) for debt in self.debt.values())
+
+            def commit(plan: Plan, decision: Decision) -> None:
+                if len(request):
+                    revocations = self._revocations.with_request(request)
+                    self._save(lambda key: request_line(request, plan, decision, owed, key))
+                    # From here on it stands, whatever happens to the destroying that comes next.
+                    self._plan, self._revocations = plan, revocations
+                    self._pending = np.setdiff1d(self._pending, request)
+
             result = unlearn(
                 self._plan,
                 self.store,
@@ -393,15 +415,12 @@ class Session:
                 amend=chosen_amend,
                 on_progress=on_progress,
                 cancel=cancel,
-                commit=lambda: self._save(revocations),
+                commit=commit,
             )
-            if len(request):
-                self._plan, self._revocations = result.plan, revocations
-                self._pending = np.setdiff1d(self._pending, request)
-                self._original, self._last = original, result
-                self._entries = (*self._entries, entry_of(result))
             self._clock = result.clock
-            self._save()
+            if len(request):
+                self._original, self._last = original, result
+                self._record(entry_of(result))
             return result
 
     def repay(
@@ -423,8 +442,7 @@ class Session:
             )
             self._clock = result.clock
             if result.decision.routes:
-                self._entries = (*self._entries, entry_of(result, "repay"))
-            self._save()
+                self._record(entry_of(result, "repay"))
             return result
 
     def compare(
@@ -458,7 +476,7 @@ class Session:
 
     def fork(self) -> "Session":
         """A cheap branch in memory, to try another threshold on the same request."""
-        with self._working():
+        with self._working(writes=False):
             other = object.__new__(Session)
             other.__dict__.update(self.__dict__)
             other._work = threading.Lock()
@@ -473,6 +491,25 @@ class Session:
         """Completed requests, oldest first."""
         return ledger_frame(self._entries)
 
+    def certificate(self, *, name_ids: bool = False) -> Certificate:
+        """What is forgotten, how, and what of it can be checked, as of now.
+
+        Args:
+            name_ids: list revoked ids by themselves, not by keyed digests.
+        """
+        store = self.store
+        secret = store.secret() if isinstance(store, DiskStore) else secrets.token_bytes(32)
+        return certify(
+            self._plan,
+            store,
+            self._revocations.requests,
+            self._entries,
+            _provenance(self.dataset, self._plan),
+            head=store.head if isinstance(store, DiskStore) else None,
+            secret=None if name_ids else secret,
+            original_in_memory=self._original is not None,
+        )
+
     def dashboard(self) -> "Dashboard":
         """The same with the mouse: widgets for every step."""
         from unlearnkit.widgets import Dashboard
@@ -482,7 +519,9 @@ class Session:
     # Inside
 
     @contextmanager
-    def _working(self) -> Iterator[None]:
+    def _working(self, writes: bool = True) -> Iterator[None]:
+        if writes and isinstance(self.store, DiskStore):
+            self.store.need_writable()
         if not self._work.acquire(blocking=False):
             raise RuntimeError(
                 "this session is at work in another thread; wait for it, or cancel it there"
@@ -503,17 +542,21 @@ class Session:
             return FixedBoundary(max_share)
         return self.boundary if boundary is None else boundary
 
-    def _save(self, revocations: Revocations | None = None) -> None:
-        if isinstance(self.store, DiskStore):
-            chosen = self._revocations if revocations is None else revocations
-            self.store.write_manifest(
-                {
-                    **_provenance(self.dataset, self._plan),
-                    "requests": [ids.tolist() for ids in chosen.requests],
-                    "entries": [asdict(entry) for entry in self._entries],
-                    "clock": self._clock.to_dict(),
-                }
-            )
+    def _record(self, entry: Entry) -> None:
+        self._entries = (*self._entries, entry)
+        self._save(lambda key: outcome_line(entry))
+
+    def _save(self, line: Callable[[bytes], dict[str, Any]] | None = None) -> None:
+        """Commit what is in the folder, and a line of the ledger, made with the store's key."""
+        store, partition = self.store, self._plan.partition
+        if not isinstance(store, DiskStore):
+            return
+        if store.manifest is None:
+            whole = {"ids": partition.ids, "shard": partition.shard, "slice": partition.slice_}
+            store.keep_arrays(whole)
+        lines = [] if line is None else [line(store.secret())]
+        run = {**_provenance(self.dataset, self._plan), "clock": self._clock.to_dict()}
+        store.commit(run, lines)
 
 
 def default_spec(dataset: Dataset, model: str = "mlp") -> TrainSpec:
@@ -547,7 +590,11 @@ def _named(choice: Any, known: dict[str, Any], what: str) -> Any:
     return known[choice]
 
 
-def _open_store(store: str | os.PathLike[str] | None) -> MemoryStore:
+def _open_store(
+    store: str | os.PathLike[str] | MemoryStore | DiskStore | None,
+) -> MemoryStore | DiskStore:
+    if isinstance(store, MemoryStore | DiskStore):
+        return store
     return MemoryStore() if store is None else DiskStore(store)
 
 
@@ -561,14 +608,29 @@ def _provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _resume_clock(store: MemoryStore) -> Clock:
-    """The rates kept with a store; an empty clock, with a note, if they are of another machine."""
-    manifest = store.manifest if isinstance(store, DiskStore) else None
-    return Clock.from_dict((manifest or {}).get("clock"))
+def _resume_clock(store: MemoryStore | DiskStore) -> Clock:
+    """The rates kept with a store; an empty clock, with a note, if they are of another machine.
+
+    Raises:
+        StoreError: they are none of ours.
+    """
+    if not isinstance(store, DiskStore) or store.manifest is None:
+        return Clock()
+    try:
+        return Clock.from_dict(store.manifest.get("clock"))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_ours(store, "rates", error) from error
+
+
+def _not_ours(store: DiskStore, what: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"the {what} kept in {store.folder} are none of ours ({type(error).__name__}: {error}); "
+        "restore it from a copy, or use another folder"
+    )
 
 
 def _resume(
-    store: MemoryStore, dataset: Dataset, plan: Plan
+    store: MemoryStore | DiskStore, dataset: Dataset, plan: Plan
 ) -> tuple[Revocations, tuple[Entry, ...]]:
     """Completed requests and entries of a store, if it is of this run.
 
@@ -589,7 +651,11 @@ def _resume(
                 f"{store.folder} belongs to another run. Its {part}: {theirs}. This session's "
                 f"{part}: {mine}. Use another folder, or start the session as it was."
             )
-    revocations = Revocations()
-    for request in manifest["requests"]:
-        revocations = revocations.with_request(np.asarray(request, np.int64))
-    return revocations, tuple(Entry(**entry) for entry in manifest["entries"])
+    try:
+        requests, entries = read_lines(line for line, _ in store.ledger())
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"the ledger in {store.folder} has a line that is none of ours "
+            f"({type(error).__name__}: {error}); restore it from a copy, or use another folder"
+        ) from error
+    return Revocations(tuple(requests)), tuple(entries)

@@ -145,6 +145,7 @@ def train(
         on_each=watch.mark,
         on_probe=watch.probe if probe else None,
     )
+    store.flush()
     seconds = time.perf_counter() - begun
     if not jobs:
         return TrainReport((), seconds)
@@ -209,8 +210,9 @@ def run_jobs(
         elif mark.kind == TAIL and state is not None:
             tails.setdefault(mark.stage.key, {})[mark.number] = state
         elif mark.kind == END and state is not None:
-            stage = mark.stage
-            kept(Checkpoint(stage.key, job.shard, stage.index, state, tails.pop(stage.key, {})))
+            stage, end_tails = mark.stage, tails.pop(mark.stage.key, {})
+            lineage = plan.lineage(job.shard, stage.index)
+            kept(Checkpoint(stage.key, job.shard, stage.index, state, end_tails, lineage))
 
     with compute_threads(plan.spec.num_threads), repeatable(plan.device):
         if plan.stacked:

@@ -11,7 +11,7 @@ commit(); settle(plan, store)                               # swap, then destroy
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -214,7 +214,7 @@ def unlearn(
     amend: Amend | None = None,
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
-    commit: Callable[[], None] = lambda: None,
+    commit: Callable[[Plan, Decision], None] = lambda plan, decision: None,
 ) -> Unlearned:
     """Unlearn a request: estimate, decide, run, swap, destroy.
 
@@ -228,7 +228,8 @@ def unlearn(
         amend: after it; replay of the last epoch otherwise.
         on_progress: gets events.
         cancel: stops the run when set; the old ensemble then stands.
-        commit: called when everything is in the store and before anything is destroyed.
+        commit: called with the new plan and the decision when everything is in the store and
+            before anything is destroyed; once it has returned, the request is completed.
 
     Raises:
         Cancelled: stopped; the store holds what it held.
@@ -254,7 +255,7 @@ def unlearn(
         for done in rounds:
             store.put_approximation(done.approximation)
         check_cancelled(cancel)
-        commit()
+        commit(plan, decision)
     except BaseException:
         settle(before, store)  # what was added for the new plan goes again
         raise
@@ -378,12 +379,13 @@ def _approximate(
     old = store.approximation(before.final_key(shard)) if shard in debts else None
     checkpoints = {**(old.checkpoints if old else {}), **modified.checkpoints}
     checkpoints[last] = amended.checkpoint
-    new_ids = plan.partition.ids[forget.rows]
+    debt = np.union1d(earlier, plan.partition.ids[forget.rows])
     approximation = Approximation(
         shard,
         plan.final_key(shard),
-        np.union1d(earlier, new_ids),
-        checkpoints,
+        debt,
+        # They were trained with the examples of the debt, and are not free of them.
+        {r: replace(c, lineage=plan.lineage(shard, r, debt)) for r, c in checkpoints.items()},
         f"{method!r}, then {amend!r}",
     )
     whole = time.perf_counter() - begun

@@ -1,0 +1,174 @@
+"""The certificate and the audit: what they claim, and what is found when it does not hold."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cases import CASES
+from test_strangers import sealed, with_manifest
+from unlearnkit import DiskStore, Session, StoreError
+from unlearnkit.__main__ import main
+from unlearnkit.audit import AuditError, audit
+from unlearnkit.ledger import keyed_digest
+from unlearnkit.store.chain import Chain, extend, unchain
+
+CASE = CASES["logistic"]
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    """Trained, then one exact request, then one approximate one."""
+    session = CASE.session(store=tmp_path / "store")
+    session.train()
+    for max_share in (1, 0):
+        session.revoke(count=2, seed=4)
+        session.unlearn(max_share)
+    return session
+
+
+def test_a_certificate_names_state_requests_and_head(session: Session, tmp_path: Path) -> None:
+    certificate = session.certificate()
+    content = json.loads(certificate.to_json(tmp_path / "c.json"))
+    assert json.loads((tmp_path / "c.json").read_text()) == content
+    states = {one["shard"]: one["state"] for one in content["constituents"]}
+    assert {shard for shard, state in states.items() if state == "approximate"} == set(session.debt)
+    assert content["revoked"] == 4 and [r["examples"] for r in content["requests"]] == [2, 2]
+    assert content["head"] == session.store.head
+    assert "still in this session's memory" in content["says"][2]
+    session.discard_original()
+    session.repay()
+    content = session.certificate().content
+    assert {one["state"] for one in content["constituents"]} == {"exact"}
+    assert "was trained without them." in content["says"][0]
+    assert content["says"][2] == "No model from before the last request is kept."
+
+
+def test_ids_are_keyed_unless_asked_for(session: Session) -> None:
+    secret = session.store.secret()
+    content = session.certificate().content
+    assert content["ids"] == [keyed_digest(int(one), secret) for one in session.revoked]
+    assert str(secret) not in session.certificate().to_json()
+    assert session.certificate(name_ids=True).content["ids"] == session.revoked.tolist()
+    assert keyed_digest(3, secret) != keyed_digest(3, b"another")
+
+
+def test_the_page_loads_nothing_and_escapes_what_it_shows(session: Session) -> None:
+    certificate = session.certificate()
+    certificate.content["says"].append("<script>alert(1)</script>")
+    page = certificate.to_html()
+    assert "<script" not in page and not re.search(r"(src|href)=|https?://", page)
+
+
+def test_a_session_in_memory_has_a_certificate_without_a_head() -> None:
+    session = CASE.session()
+    session.train()
+    session.revoke(count=1)
+    session.unlearn(1)
+    content = session.certificate().content
+    assert content["head"] is None and len(content["artefacts"]) == len(session.plan.keys)
+
+
+def test_an_audit_passes_and_an_older_head_stays_valid(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, head = str(session.store.folder), session.certificate().content["head"]
+    session.revoke(count=1)
+    session.unlearn(0)
+    session.store.close()
+    assert main(["audit", folder, "--head", head]) == 0
+    assert capsys.readouterr().out.count("holds: ") == 6
+    assert main(["audit", folder, "--head", "0" * 64]) == 1
+    assert "BROKEN: no line of the ledger has the head" in capsys.readouterr().err
+    assert main(["audit", folder + "x"]) == 1
+
+
+def test_a_ledger_that_was_changed_is_found(session: Session) -> None:
+    folder, head = session.store.folder, session.store.head
+    session.store.close()
+    path = folder / "ledger.jsonl"
+    whole, manifest = path.read_bytes(), (folder / "manifest.json").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    changed = [
+        whole.replace(b'"examples":2', b'"examples":3', 1),
+        b"".join(lines[1:]),
+        b"".join(lines[:-1]),
+        b"".join([lines[1], lines[0], *lines[2:]]),
+        whole[:-3],
+        b"",
+    ]
+    for data in changed:
+        path.write_bytes(data)
+        with pytest.raises(StoreError, match=r"ledger.jsonl is damaged"):
+            list(audit(folder))
+        with pytest.raises(StoreError, match=r"ledger.jsonl is damaged"):
+            CASE.session(store=folder)
+    # Cut off together with the manifest, only the printed head tells.
+    (folder / "manifest.json").write_bytes(manifest)
+    path.unlink()
+    chain = extend(path, Chain(), [json.loads(line) for line in lines[:2]])
+    with_manifest(folder, lambda content: content.update(ledger=vars(chain)))
+    with pytest.raises(AuditError, match="no line of the ledger has the head"):
+        list(audit(folder, head))
+
+
+def test_a_checkpoint_shaped_by_a_revoked_example_is_found(session: Session) -> None:
+    folder = session.store.folder
+    session.store.close()
+    for path in sorted(p for p in folder.glob("shard-*/*") if "approximate" not in p.name):
+        data = path.read_bytes()
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        bits = json.loads(header["__metadata__"]["unlearnkit"])["stages"][0]["lineage"]
+        changed = sealed(data.replace(bits.encode(), b"f" * len(bits)))
+        if changed != data:  # it is free of someone
+            break
+    path.write_bytes(changed)
+    header = json.loads(changed[8 : 8 + int.from_bytes(changed[:8], "little")])
+    digest = header["__metadata__"]["digest"]
+    name = f"{path.parent.name}/{path.name}"
+    with_manifest(folder, lambda content: content["files"][name].__setitem__(2, digest))
+    with pytest.raises(AuditError, match=r"clean checkpoint of shard \d, stage \d is shaped by"):
+        list(audit(folder))
+
+
+def test_a_file_that_was_not_committed_is_found(session: Session) -> None:
+    folder = session.store.folder
+    session.store.close()
+    path = next(folder.glob("shard-*/*"))
+    path.with_name("abc.safetensors").write_bytes(path.read_bytes())
+    with pytest.raises(AuditError, match=r"abc.safetensors is in the folder and not committed"):
+        list(audit(folder))
+
+
+def test_a_request_without_its_outcome_is_in_the_ledger(session: Session) -> None:
+    last = session.ledger().iloc[-1]
+    lines = [line for line, _ in session.store.ledger()][:-1]
+    (session.store.folder / "ledger.jsonl").unlink()
+    session.store._chain = extend(session.store.folder / "ledger.jsonl", Chain(), lines)
+    session.store.commit()
+    again = CASE.session(store=session.store.folder)
+    assert again.revoked.tolist() == session.revoked.tolist()
+    entry = again.ledger().iloc[-1]
+    assert np.isnan(entry["seconds"]) and entry["examples"] == last["examples"]
+    assert entry["approximate_shards"] == last["approximate_shards"]
+    assert json.loads(again.certificate().to_json())["requests"][-1]["seconds"] is None
+
+
+def test_what_was_appended_and_not_committed_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    chain = extend(path, Chain(), [{"n": n} for n in range(3)])
+    extend(path, chain, [{"n": "never committed"}])
+    assert [line["n"] for line, _ in unchain(path, chain)] == [0, 1, 2]
+    chain = extend(path, chain, [{"n": 3}])
+    assert [line["n"] for line, _ in unchain(path, chain)] == [0, 1, 2, 3]
+    assert b"never" not in path.read_bytes()
+
+
+def test_opening_again_keeps_the_chain(session: Session) -> None:
+    head = session.store.head
+    again = CASE.session(store=session.store.folder)
+    assert again.store.head == head and isinstance(again.store, DiskStore)
+    again.repay()
+    assert head in [found for _, found in again.store.ledger()]

@@ -1,0 +1,379 @@
+"""Files made by somebody else: whatever they hold, one error, and nothing outside is touched.
+
+``UNLEARNKIT_FUZZ=20000`` tries that many inputs for each format.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from unlearnkit import DiskStore, StoreError
+from unlearnkit.store import Approximation, Checkpoint
+
+EXAMPLES = int(os.environ.get("UNLEARNKIT_FUZZ", "150"))
+FUZZ = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+SECRET = b"the contents of a file outside"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store with a clean checkpoint and an approximation, beside a file that is none of its."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret.safetensors").write_bytes(SECRET)
+    make(tmp_path / "store")
+    return tmp_path / "store"
+
+
+def clean_file(folder: Path) -> Path:
+    return folder / "shard-0000" / "aaaaaaaa.safetensors"
+
+
+def approximate_file(folder: Path) -> Path:
+    return folder / "shard-0001" / "approximate-bbbbbbbb.safetensors"
+
+
+def use(folder: Path) -> None:
+    """Open the store and read all there is."""
+    store = DiskStore(folder)
+    try:
+        store.verify()
+        for key in store.keys:
+            store.get(key)
+        store.fork()
+    finally:
+        store.close()
+
+
+def outside(folder: Path) -> dict[str, bytes]:
+    other = folder.parent / "outside"
+    return {path.name: path.read_bytes() for path in other.iterdir()}
+
+
+@contextmanager
+def at_most(megabytes: int) -> Iterator[None]:
+    """Refuse to allocate more than that beyond what is allocated now (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    old = resource.getrlimit(resource.RLIMIT_AS)
+    limit = pages * resource.getpagesize() + (megabytes << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, old)
+
+
+def refuses(folder: Path, match: str) -> None:
+    with pytest.raises(StoreError, match=match):
+        use(folder)
+    assert outside(folder) == {"secret.safetensors": SECRET}
+
+
+def sealed(data: bytes) -> bytes:
+    """A checkpoint file with its digest put right, so that what follows is looked at."""
+    begin = 8 + len(b'{"__metadata__":{"digest":"')
+    digest = hashlib.sha256(data[:begin] + data[begin + 64 :]).hexdigest().encode()
+    return data[:begin] + digest + data[begin + 64 :]
+
+
+def uncommitted(folder: Path) -> None:
+    """Without a manifest every file is looked at when the store is opened."""
+    (folder / "manifest.json").unlink()
+
+
+def with_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the manifest's content and put its digest right."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest["content"])
+    text = json.dumps(manifest["content"], sort_keys=True, separators=(",", ":"))
+    manifest["digest"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(manifest))
+
+
+def test_the_files_are_safetensors_that_others_can_read(folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    tensors = load_file(clean_file(folder))
+    assert set(tensors) == {"end/w", "end/n", "1/w", "1/n"}
+    assert torch.equal(tensors["end/w"], torch.arange(6.0).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../outside/secret.safetensors",
+        "/etc/passwd",
+        "shard-0000/../../outside/secret.safetensors",
+        "shard-0000/x/y.safetensors",
+        "shard-0000/aaaaaaaa.safetensors\n",
+        "",
+    ],
+)
+@pytest.mark.parametrize("part", ["files", "destroy"])
+def test_names_that_lead_outside_are_refused(name: str, part: str, folder: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        if part == "files":
+            content["files"][name] = [len(SECRET), 1, "0" * 64]
+        else:
+            content["destroy"] = [name]
+
+    with_manifest(folder, change)
+    refuses(folder, "manifest.json is damaged .*is no file of a store")
+
+
+def test_keys_that_lead_outside_are_refused(folder: Path) -> None:
+    store = DiskStore(folder)
+    for key in ("../../outside/x", "a/b", "", "a" * 65, "\0"):
+        with pytest.raises(ValueError, match="cannot name a file"):
+            store.put(Checkpoint(key, 0, 1, {}, {}))
+    assert outside(folder) == {"secret.safetensors": SECRET}
+
+
+def test_symbolic_links_are_refused(folder: Path) -> None:
+    other = folder.parent / "outside"
+    (other / "aaaaaaaa.safetensors").write_bytes(clean_file(folder).read_bytes())
+    manifest = (folder / "manifest.json").read_bytes()
+    (other / "manifest.json").write_bytes(manifest)
+    before = outside(folder)
+    links = {
+        "manifest.json": other / "manifest.json",
+        "shard-0000/aaaaaaaa.safetensors": other / "aaaaaaaa.safetensors",
+        "shard-0007": other,
+        "store.lock": other / "secret.safetensors",
+    }
+    for name, target in links.items():
+        path = folder / name
+        old = path.read_bytes() if path.exists() else None
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        with pytest.raises(StoreError, match=r"damaged|remove it"):
+            use(folder)
+        path.unlink()
+        if old is not None:
+            path.write_bytes(old)
+    # A link under a temporary name is removed; what it leads to stays.
+    (folder / ".writing-x").symlink_to(other / "secret.safetensors")
+    (folder / "holder.json").unlink()
+    (folder / "holder.json").symlink_to(other / "secret.safetensors")
+    use(folder)
+    assert outside(folder) == before
+
+
+def test_what_is_no_file_is_refused(folder: Path) -> None:
+    path = clean_file(folder)
+    path.unlink()
+    os.mkfifo(path)
+    refuses(folder, "not a regular file")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts blocks as Linux does")
+def test_a_file_that_claims_to_be_huge_allocates_nothing(folder: Path) -> None:
+    for path in (clean_file(folder), folder / "manifest.json"):
+        whole = path.read_bytes()
+        os.truncate(path, 1 << 40)
+        with at_most(512), pytest.raises(StoreError, match="damaged"):
+            use(folder)
+        path.write_bytes(whole)
+    os.truncate(clean_file(folder), 1 << 40)
+    listed = {"shard-0000/aaaaaaaa.safetensors": [1 << 40, 1, "0" * 64]}
+    with_manifest(folder, lambda content: content["files"].update(listed))
+    with at_most(512):
+        refuses(folder, "most of which are not on disk")
+
+
+HUGE = (1 << 40, 2**62, 10**30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+@pytest.mark.parametrize("size", HUGE)
+@pytest.mark.parametrize("where", ["shape", "offset", "header", "manifest"])
+def test_huge_declared_sizes_allocate_nothing(size: int, where: str, folder: Path) -> None:
+    path = clean_file(folder)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    if where == "manifest":
+        listed = {"shard-0000/aaaaaaaa.safetensors": [size, size, "0" * 64]}
+        with_manifest(folder, lambda content: content["files"].update(listed))
+        with at_most(512):
+            refuses(folder, "damaged")
+        return
+    if where == "header":
+        changed = min(size, 2**63).to_bytes(8, "little") + data[8:]
+    else:
+        old = b'"shape":[2,3]' if where == "shape" else b'"data_offsets":[0,24]'
+        new = f'"shape":[{size},3]' if where == "shape" else f'"data_offsets":[0,{size}]'
+        header = data[8 : 8 + length].replace(old, new.encode())
+        assert header != data[8 : 8 + length]
+        changed = len(header).to_bytes(8, "little") + header + data[8 + length :]
+    path.write_bytes(sealed(changed))
+    with at_most(512):
+        refuses(folder, "damaged")
+        uncommitted(folder)
+        use(folder)  # it was never promised to anybody
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", "3", "[" * 100_000, '{"a":' * 50_000, "1" * 10_000, "\xff", '{"format": 2}'],
+    ids=lambda text: text[:8] or "nothing",
+)
+def test_malformed_json_is_refused(text: str, folder: Path) -> None:
+    (folder / "manifest.json").write_text(text)
+    refuses(folder, "manifest.json is (damaged|not of format 2)")
+
+
+def test_other_peoples_files_are_let_be(folder: Path) -> None:
+    (folder / "notes.txt").write_text("mine")
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / "shard-0000" / "copy of aaaaaaaa.safetensors").write_bytes(b"mine")
+    use(folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "shard-0000" / "copy of aaaaaaaa.safetensors").read_bytes() == b"mine"
+
+
+# Fuzzing
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> Callable[[bytes], bytes]:
+    """A way to spoil bytes: flip, cut, insert, repeat, or make them anew."""
+    kind = draw(st.sampled_from(["flip", "cut", "insert", "drop", "new"]))
+    places = draw(st.lists(st.floats(0, 1), min_size=1, max_size=4))
+    junk = draw(st.binary(max_size=40))
+
+    def spoil(data: bytes) -> bytes:
+        for place in places:
+            at = int(place * len(data))
+            if kind == "flip":
+                data = data[:at] + bytes(b ^ 0x11 for b in data[at : at + 1]) + data[at + 1 :]
+            elif kind == "cut":
+                data = data[:at]
+            elif kind == "insert":
+                data = data[:at] + junk + data[at:]
+            elif kind == "drop":
+                data = data[:at] + data[at + len(junk) :]
+            else:
+                data = junk
+        return data
+
+    return spoil
+
+
+@FUZZ
+@given(spoil=edits(), seal=st.booleans(), approximate=st.booleans(), listed=st.booleans())
+def test_any_bytes_as_a_checkpoint_file(
+    spoil: Callable[[bytes], bytes], seal: bool, approximate: bool, listed: bool, tmp_path: Path
+) -> None:
+    folder = afresh(tmp_path)
+    path = (approximate_file if approximate else clean_file)(folder)
+    data = spoil(path.read_bytes())
+    path.write_bytes(sealed(data) if seal and len(data) > 100 else data)
+    if not listed:
+        uncommitted(folder)
+    try:
+        use(folder)
+    except StoreError as error:
+        assert listed and "damaged" in str(error)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+
+
+@FUZZ
+@given(value=VALUES, at=st.integers(0, 40), spoil=st.none() | edits())
+def test_any_value_in_a_manifest(
+    value: object, at: int, spoil: Callable[[bytes], bytes] | None, tmp_path: Path
+) -> None:
+    folder = afresh(tmp_path)
+    path = folder / "manifest.json"
+    if spoil is not None:
+        path.write_bytes(spoil(path.read_bytes()))
+    else:
+        with_manifest(folder, lambda content: graft(content, value, at))
+    try:
+        use(folder)
+    except StoreError as error:
+        assert "damaged" in str(error) or "not of format" in str(error)
+
+
+@FUZZ
+@given(value=VALUES, at=st.integers(0, 60), approximate=st.booleans(), inner=st.booleans())
+def test_any_value_in_a_header(
+    value: object, at: int, approximate: bool, inner: bool, tmp_path: Path
+) -> None:
+    folder = afresh(tmp_path)
+    uncommitted(folder)
+    path = (approximate_file if approximate else clean_file)(folder)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    if inner:
+        index = json.loads(header["__metadata__"]["unlearnkit"])
+        graft(index, value, at)
+        header["__metadata__"]["unlearnkit"] = json.dumps(index)
+    else:
+        graft(header, value, at)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    path.write_bytes(sealed(len(text).to_bytes(8, "little") + text + data[8 + length :]))
+    use(folder)
+
+
+def graft(tree: Any, value: object, at: int) -> None:
+    """Replace the part of a tree that is met ``at``-th, in whatever depth."""
+    places: list[tuple[Any, Any]] = []
+
+    def walk(node: Any) -> None:
+        keys = node.keys() if isinstance(node, dict) else range(len(node))
+        for key in keys:
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                walk(node[key])
+
+    walk(tree)
+    node, key = places[at % len(places)]
+    node[key] = value
+
+
+def make(folder: Path) -> None:
+    store = DiskStore(folder)
+    state = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(7)}
+    clean = Checkpoint("a" * 8, 0, 2, state, {1: state}, b"\xf0")
+    store.put(clean)
+    store.put_approximation(Approximation(1, "b" * 8, np.array([3, 9]), {2: clean}, "in words"))
+    store.commit({"requests": []})
+    store.close()
+
+
+def afresh(parent: Path) -> Path:
+    """The store as it was made."""
+    first, folder = parent / "first", parent / "store"
+    if not first.exists():
+        make(first)
+    for path in (p for p in folder.rglob("*") if p.is_file()):
+        path.unlink()
+    for path in (p for p in first.rglob("*") if p.is_file()):
+        target = folder / path.relative_to(first)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    return folder

@@ -1,0 +1,183 @@
+"""The certificate: what was forgotten and how, of every artefact, as of one moment."""
+
+import hashlib
+import html
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unlearnkit.ledger import Entry, keyed_digest
+from unlearnkit.plan import Plan
+from unlearnkit.store import Checkpoint, Store
+from unlearnkit.unlearning import debts_of
+
+EXACT, APPROXIMATE, LEFT = "exact", "approximate", "left the vote"
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What :meth:`unlearnkit.Session.certificate` shows and exports.
+
+    Attributes:
+        content: all of it, ready for JSON.
+    """
+
+    content: dict[str, Any]
+
+    def __repr__(self) -> str:
+        states = [one["state"] for one in self.content["constituents"]]
+        return (
+            f"Certificate({self.content['revoked']} revoked examples, {states.count(EXACT)} "
+            f"constituents exact, {states.count(APPROXIMATE)} with debt)"
+        )
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """As JSON; written to a file if one is given."""
+        text = json.dumps(self.content, indent=1)
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """As one page that loads nothing from anywhere; written to a file if one is given."""
+        text = (
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Certificate</title>'
+            "<style>body{font:14px sans-serif;max-width:60em;margin:2em auto}"
+            "td,th{padding:.2em .8em;text-align:left}code{word-break:break-all}</style>"
+            f"<h1>Certificate of unlearning</h1>{self._repr_html_()}</html>"
+        )
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def _repr_html_(self) -> str:
+        content = self.content
+        requests = [
+            [n, r["time"], r["kind"], r["examples"], r["predicted_seconds"], r["seconds"]]
+            for n, r in enumerate(content["requests"], start=1)
+        ]
+        artefacts = [
+            [a["shard"], a["stage"], a["state"], a["shaped_by"], a["lineage"][:16]]
+            for a in content["artefacts"]
+        ]
+        states = [[c["shard"], c["state"], c["debt"]] for c in content["constituents"]]
+        head = content["head"] or "none: this session keeps its store in memory"
+        return (
+            "<ul>"
+            + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in content["says"])
+            + f"</ul><p>Head of the ledger: <code>{html.escape(head)}</code></p>"
+            + _table("Constituents", ["shard", "state", "debt"], states)
+            + _table(
+                "Requests",
+                ["", "when (UTC)", "kind", "examples", "predicted s", "measured s"],
+                requests,
+            )
+            + _table(
+                "Artefacts", ["shard", "stage", "state", "shaped by", "lineage SHA-256"], artefacts
+            )
+        )
+
+
+def certify(
+    plan: Plan,
+    store: Store,
+    requests: Sequence[np.ndarray],
+    entries: Iterable[Entry],
+    run: dict[str, Any],
+    *,
+    head: str | None,
+    secret: bytes | None,
+    original_in_memory: bool,
+) -> Certificate:
+    """Certify what a store holds.
+
+    Args:
+        plan: of the retain set.
+        store: only read.
+        requests: ids of all completed requests.
+        entries: of the ledger.
+        run: whose it is: dataset, model, spec, partition, environment.
+        head: of the ledger's chain; None in memory.
+        secret: for keyed digests of ids; None lists ids as they are.
+        original_in_memory: whether the session still has the models from before.
+    """
+    debts = debts_of(plan, store)
+    revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests]))
+    constituents, artefacts = [], []
+    for shard in range(plan.num_shards):
+        debt = len(debts.get(shard, ()))
+        state = LEFT if not plan.alive(shard) else APPROXIMATE if debt else EXACT
+        constituents.append({"shard": shard, "state": state, "debt": debt})
+        clean = [stage.key for stage in plan.chains[shard] if stage.key in store]
+        artefacts += [_artefact(store.get(key), EXACT) for key in clean]
+        approximation = store.approximation(plan.final_key(shard)) if debt else None
+        if approximation is not None:
+            kept = sorted(approximation.checkpoints.items())
+            artefacts += [_artefact(checkpoint, APPROXIMATE) for _, checkpoint in kept]
+    owed = sum(len(debt) for debt in debts.values())
+    says = [
+        f"{len(revoked)} examples are revoked. The ensemble of now and everything that its store "
+        "holds was trained without them"
+        + (
+            f", but for {owed} examples that were removed approximately only: their shards are "
+            "marked, and carry the debt until they are retrained exactly."
+            if owed
+            else "."
+        ),
+        "Exact means: the bytes that training from scratch without these examples gives in the "
+        "same environment. That an id existed, and its place, still shapes the order of training.",
+        "The models from before the last request are still in this session's memory, for "
+        "comparison; session.discard_original() lets go of them."
+        if original_in_memory
+        else "No model from before the last request is kept.",
+        "The ledger's head fixes every line before it; it proves that nothing was changed since "
+        "this certificate was made, and no more.",
+    ]
+    content = {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "says": says,
+        "run": run,
+        "head": head,
+        "revoked": len(revoked),
+        "ids": revoked.tolist()
+        if secret is None
+        else [keyed_digest(one, secret) for one in revoked.tolist()],
+        "ids are": "as they are" if secret is None else "HMAC-SHA-256, by the store's secret.key",
+        "requests": [{**asdict(entry), "seconds": _number(entry.seconds)} for entry in entries],
+        "constituents": constituents,
+        "artefacts": artefacts,
+    }
+    return Certificate(content)
+
+
+def _artefact(checkpoint: Checkpoint, state: str) -> dict[str, Any]:
+    bits = np.unpackbits(np.frombuffer(checkpoint.lineage, np.uint8))
+    return {
+        "shard": checkpoint.shard,
+        "stage": checkpoint.stage,
+        "key": checkpoint.key,
+        "state": state,
+        "shaped_by": int(bits.sum()),
+        "lineage": hashlib.sha256(checkpoint.lineage).hexdigest(),
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _table(caption: str, heads: list[str], rows: list[list[Any]]) -> str:
+    def cell(value: object) -> str:
+        if value is None:
+            return "-"
+        return html.escape(f"{value:.3g}" if isinstance(value, float) else str(value))
+
+    body = "".join(f"<tr>{''.join(f'<td>{cell(v)}</td>' for v in row)}</tr>" for row in rows)
+    top = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
+    return f"<table><caption>{caption}</caption><tr>{top}</tr>{body}</table>"

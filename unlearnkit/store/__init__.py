@@ -1,0 +1,16 @@
+"""Stores: where checkpoints live, in memory or in a folder. The only package that touches disk."""
+
+from unlearnkit.store.disk import DiskStore
+from unlearnkit.store.files import StoreError, StoreWriteError
+from unlearnkit.store.memory import Approximation, Checkpoint, MemoryStore, State, Store
+
+__all__ = [
+    "Approximation",
+    "Checkpoint",
+    "DiskStore",
+    "MemoryStore",
+    "State",
+    "Store",
+    "StoreError",
+    "StoreWriteError",
+]
