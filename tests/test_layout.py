@@ -17,7 +17,7 @@ ORDER = (
     *("progress", "seeding", "losses", "spec"),
     *("sources", "intake", "datasets", "models", "partition", "revocation"),
     *("plan", "store", "schedule"),
-    *("kernels", "clock", "stopwatch", "training", "ensemble"),
+    *("kernels", "clock", "stopwatch", "workers", "training", "ensemble"),
     *("workload", "boundary", "curvature", "approximate", "unlearning", "ledger"),
     *("certificate", "audit"),
     *("metrics", "attacks", "comparison"),

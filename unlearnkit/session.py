@@ -48,6 +48,7 @@ from unlearnkit.unlearning import (
     time_large_batches,
     unlearn,
 )
+from unlearnkit.workers import check_parallel
 from unlearnkit.workload import Workload
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Session:
         aggregation: str = "mean-probability",
         partition: Partition | None = None,
         version: str | None = None,
+        parallel: int | None = None,
     ) -> None:
         """Start a session; nothing is trained yet.
 
@@ -112,6 +114,9 @@ class Session:
             aggregation: how constituents vote, a name in ``AGGREGATIONS``.
             partition: shards and slices of your own.
             version: identifies a model given as a callable.
+            parallel: a number of workers that train shards beside each other, to the same bits; -1
+                for all there are (:func:`~unlearnkit.training.train`). This process by default; it
+                can be changed at any time: ``session.parallel = 2``.
 
         Raises:
             ValueError, TypeError, KeyError: bad input, in one sentence each.
@@ -143,6 +148,8 @@ class Session:
         Ensemble(architecture, spec.loss, (), aggregation)  # checks the name of the aggregation
         self.aggregation = aggregation
         self.boundary: Boundary = FixedBoundary()
+        check_parallel(parallel)
+        self.parallel = parallel
         self.store = _open_store(store)
         self._work = threading.Lock()
         self._revocations = Revocations()
@@ -275,6 +282,7 @@ class Session:
                 on_progress=on_progress,
                 cancel=cancel,
                 probe=not self._clock.calibrated,
+                parallel=self.parallel,
             )
             self._clock = self._clock.observe(report.timed, report.tick)
             if report.runs:
@@ -415,6 +423,7 @@ class Session:
                 amend=chosen_amend,
                 on_progress=on_progress,
                 cancel=cancel,
+                parallel=self.parallel,
                 commit=commit,
             )
             self._clock = result.clock
@@ -439,6 +448,7 @@ class Session:
                 clock=self._clock,
                 on_progress=on_progress,
                 cancel=cancel,
+                parallel=self.parallel,
             )
             self._clock = result.clock
             if result.decision.routes:
@@ -472,6 +482,7 @@ class Session:
             self.dataset,
             on_progress=on_progress,
             cancel=cancel,
+            parallel=self.parallel,
         )
 
     def fork(self) -> "Session":

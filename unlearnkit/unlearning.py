@@ -214,6 +214,7 @@ def unlearn(
     amend: Amend | None = None,
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
+    parallel: int | None = None,
     commit: Callable[[Plan, Decision], None] = lambda plan, decision: None,
 ) -> Unlearned:
     """Unlearn a request: estimate, decide, run, swap, destroy.
@@ -228,6 +229,8 @@ def unlearn(
         amend: after it; replay of the last epoch otherwise.
         on_progress: gets events.
         cancel: stops the run when set; the old ensemble then stands.
+        parallel: workers of the exact part, as in :func:`~unlearnkit.training.train`. The clock
+            predicts one process, so it neither speaks of such a run nor learns from it.
         commit: called with the new plan and the decision when everything is in the store and
             before anything is destroyed; once it has returned, the request is completed.
 
@@ -239,9 +242,18 @@ def unlearn(
     plan, workload, costs = assess(before, store, ids, clock, method=method, amend=amend)
     debts = debts_of(before, store)
     decision = boundary.decide(workload, costs, {s: len(debt) for s, debt in debts.items()})
+    if parallel is not None:
+        decision = replace(decision, seconds=None, interval=None)
     visits, rounds, rates = 0, list[_Round](), clock
     try:
-        report = train(plan, store, shards=decision.exact, on_progress=on_progress, cancel=cancel)
+        report = train(
+            plan,
+            store,
+            shards=decision.exact,
+            on_progress=on_progress,
+            cancel=cancel,
+            parallel=parallel,
+        )
         clock, visits = clock.observe(report.timed, report.tick), report.visits
         for number, shard in enumerate(decision.approximate):
             check_cancelled(cancel)
@@ -262,7 +274,7 @@ def unlearn(
     destroyed = settle(plan, store)
     debt_after = _total(debts_of(plan, store))
     seconds = time.perf_counter() - begun
-    if decision.routes:
+    if decision.routes and parallel is None:
         beside = seconds - report.seconds - sum(done.whole for done in rounds)
         shards = (len(decision.exact), len(decision.approximate))
         clock = clock.observe_request(*shards, beside, seconds, decision.seconds)
@@ -290,6 +302,7 @@ def repay(
     clock: Clock = Clock(),
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
+    parallel: int | None = None,
 ) -> Unlearned:
     """Clear debt by retraining exactly: of these shards, or of all that carry any.
 
@@ -314,7 +327,11 @@ def repay(
         for work in workload.shards
     )
     decision = Decision(routes, "repay", workload.seconds, workload.interval)
-    report = train(plan, store, shards=chosen, on_progress=on_progress, cancel=cancel)
+    if parallel is not None:
+        decision = replace(decision, seconds=None, interval=None)
+    report = train(
+        plan, store, shards=chosen, on_progress=on_progress, cancel=cancel, parallel=parallel
+    )
     destroyed = settle(plan, store)
     return Unlearned(
         nothing,
