@@ -15,7 +15,7 @@ PACKAGE = ROOT / "unlearnkit"
 # From dataset to notebook; a module imports only from modules before it.
 ORDER = (
     *("progress", "seeding", "losses", "spec"),
-    *("sources", "intake", "datasets", "models", "partition", "revocation"),
+    *("sources", "intake", "datasets", "models", "partition", "revocation", "deadlines"),
     *("plan", "store", "schedule"),
     *("kernels", "clock", "stopwatch", "workers", "training", "ensemble"),
     *("workload", "boundary", "curvature", "approximate", "unlearning", "ledger"),

@@ -299,6 +299,7 @@ def repay(
     store: Store,
     shards: Iterable[int] | None = None,
     *,
+    seconds: float | None = None,
     clock: Clock = Clock(),
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
@@ -306,13 +307,26 @@ def repay(
 ) -> Unlearned:
     """Clear debt by retraining exactly: of these shards, or of all that carry any.
 
+    Args:
+        plan: whose shards carry debt.
+        store: with their approximations.
+        shards: only these.
+        seconds: no more than is predicted to fit into this time, the cheapest first.
+        clock: for predictions.
+        on_progress: gets events.
+        cancel: stops the run when set.
+        parallel: workers, as in :func:`~unlearnkit.training.train`.
+
     Raises:
+        LookupError: a time is given, and nothing has been timed yet.
         Cancelled: stopped; shards that were not finished keep their debt.
     """
     begun = time.perf_counter()
     debts = debts_of(plan, store)
     chosen = sorted(debts if shards is None else set(shards) & set(debts))
     sizes = {shard: len(debt) for shard, debt in debts.items()}
+    if seconds is not None:
+        chosen = _affordable(plan, store, chosen, sizes, seconds, clock)
     nothing = np.empty(0, np.int64)
     workload = estimate(plan, store, nothing, sizes, also=chosen, clock=clock)
     routes = tuple(
@@ -347,6 +361,32 @@ def repay(
         destroyed,
         clock.observe(report.timed, report.tick),
     )
+
+
+def _affordable(
+    plan: Plan,
+    store: Store,
+    shards: Iterable[int],
+    sizes: dict[int, int],
+    seconds: float,
+    clock: Clock,
+) -> list[int]:
+    """Shards that can be repaid within a time, chosen by fewest visits for each id of the debt."""
+    if not clock.calibrated:
+        raise LookupError(
+            f"nothing has been timed yet, so nobody can say what fits into seconds={seconds}; "
+            "repay without seconds=, in this process, and the next time it is known"
+        )
+    stages = {s: plan.missing(store, [s]) for s in shards}
+    prices = {s: sum(stage.visits for stage in stages[s]) / sizes[s] for s in stages}
+    chosen: list[int] = []
+    for shard in sorted(stages, key=lambda s: (prices[s], s)):
+        trial = [*chosen, shard]
+        training = clock.exact_seconds(work_of(plan, [st for s in trial for st in stages[s]]))
+        beside = clock.request_seconds(len(trial))
+        if training is not None and beside is not None and training + beside <= seconds:
+            chosen = trial
+    return sorted(chosen)
 
 
 def settle(plan: Plan, store: Store) -> int:
