@@ -113,6 +113,18 @@ def test_a_store_in_a_folder_is_resumed_by_workers(tmp_path: Path) -> None:
     assert contents(again.plan, case.session(store=tmp_path).store) == one_process(again.plan)
 
 
+@pytest.mark.parametrize("name", ["mlp-dropout", "uneven"])
+def test_a_first_training_by_workers_times_two_stages_here(name: str) -> None:
+    session = CASES[name].session(parallel=2)
+    report = session.train()
+    assert report.visits == session.plan.total_visits
+    assert contents(session.plan, session.store) == one_process(session.plan)
+    first = sum(chain[0].visits for chain in session.plan.chains[:2])
+    assert sum(work.visits for work, _ in report.timed) == first
+    session.revoke(count=2)
+    assert session.workload().seconds is not None
+
+
 def test_the_clock_learns_nothing_from_workers() -> None:
     session = CASES["logistic"].session()
     session.train()

@@ -109,7 +109,8 @@ def train(
         parallel: a number of workers that train shards beside each other, to the same bits; -1 for
             all there are. They are processes of this machine, or what the active
             ``joblib.parallel_config`` names, such as ``"dask"``. Checkpoints come in shard by
-            shard, and nothing is timed for the clock, which predicts a single process.
+            shard. Nothing is timed for the clock, which predicts a single process, but for two
+            stages that are trained here first if there is a ``probe``.
 
     Returns:
         What was run. Its visits equal those of ``plan.missing(store, shards)`` before the call.
@@ -126,18 +127,18 @@ def train(
     check_cancelled(cancel)
     pieces = _consecutive(plan.missing(store, shards))
     runs = _Recorder(plan, pieces, on_progress, phase)
-    if parallel is None:
-        watch = _train_here(plan, pieces, store, runs, cancel, probe)
-    else:
-        watch = None
-        _train_elsewhere(plan, pieces, store, runs, cancel, parallel)
+    here = pieces
+    if parallel is not None:  # the clock predicts one process, so something is timed in this one
+        here = [piece[:1] for piece in pieces[:2]] if probe else []
+    watch = _train_here(plan, here, store, runs, cancel, probe)
+    timed = watch.timed() if plan.stacked and here else runs.timed(begun)
+    if parallel is not None:
+        rest = _consecutive(plan.missing(store, shards))
+        _train_elsewhere(plan, rest, store, runs, cancel, parallel)
     store.flush()
     seconds = time.perf_counter() - begun
-    result = runs.result(seconds)
-    if watch is None or not pieces:
-        return TrainReport(result, seconds)
-    timed = watch.timed() if plan.stacked else runs.timed(begun)
-    return TrainReport(result, seconds, timed, time_tick(), watch.probing)
+    tick = time_tick() if here else None
+    return TrainReport(runs.result(seconds), seconds, timed, tick, watch.probing)
 
 
 def _train_here(
