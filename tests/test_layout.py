@@ -15,9 +15,9 @@ PACKAGE = ROOT / "unlearnkit"
 # From dataset to notebook; a module imports only from modules before it.
 ORDER = (
     *("progress", "seeding", "losses", "spec"),
-    *("sources", "intake", "datasets", "models", "partition", "revocation"),
+    *("sources", "intake", "datasets", "models", "partition", "revocation", "deadlines"),
     *("plan", "store", "schedule"),
-    *("kernels", "clock", "stopwatch", "training", "ensemble"),
+    *("kernels", "clock", "stopwatch", "workers", "training", "ensemble"),
     *("workload", "boundary", "adaptive", "curvature", "approximate", "unlearning", "ledger"),
     *("certificate", "audit"),
     *("metrics", "attacks", "comparison", "relearn"),

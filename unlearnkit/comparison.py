@@ -122,6 +122,7 @@ def compare(
     shards: tuple[int, ...] | None = None,
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
+    parallel: int | None = None,
 ) -> Comparison:
     """Compare the unlearned ensemble in the store with training from scratch.
 
@@ -134,6 +135,7 @@ def compare(
             default. The other constituents are the same in all three models.
         on_progress: gets events of training from scratch.
         cancel: stops when set.
+        parallel: workers that train from scratch, as in :func:`~unlearnkit.training.train`.
     """
     import pandas as pd
 
@@ -142,7 +144,13 @@ def compare(
     chosen = shards if shards is not None else affected_shards(plan, unlearned, forget)
     scratch_store = MemoryStore()
     report = train(
-        plan, scratch_store, shards=chosen, on_progress=on_progress, cancel=cancel, phase="scratch"
+        plan,
+        scratch_store,
+        shards=chosen,
+        on_progress=on_progress,
+        cancel=cancel,
+        phase="scratch",
+        parallel=parallel,
     )
     fresh = {s: scratch_store.get(plan.final_key(s)) for s in chosen if plan.alive(s)}
     scratch = Ensemble(

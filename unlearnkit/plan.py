@@ -230,6 +230,45 @@ class Plan:
         )
         return replace(changed, chains=chains)
 
+    def only(self, shards: Iterable[int]) -> "Plan":
+        """The plan cut down to what it takes to train some shards elsewhere.
+
+        Of other shards no example is in it, and of revoked ones only that they have a slot. Stages
+        and their keys are those of the whole plan.
+        """
+        rows = np.flatnonzero(np.isin(self.partition.shard, sorted(set(shards))))
+        retained, whole = self.retained[rows], self.partition
+        kept = torch.from_numpy(rows[retained])  # the partition is of these examples, in this order
+        return replace(
+            self,
+            examples=replace(
+                self.examples,
+                ids=self.examples.ids[kept.numpy()],
+                features=self.examples.features[kept],
+                labels=self.examples.labels[kept],
+            ),
+            partition=Partition(
+                whole.ids[rows],
+                whole.shard[rows],
+                whole.slice_[rows],
+                np.zeros((len(rows), 16), np.uint8),  # digests are of contents; nothing reads them
+            ),
+            retained=retained,
+        )
+
+    def check_environment(self) -> None:
+        """Check that bits here are those that the plan speaks of.
+
+        Raises:
+            ValueError: a setting that bits depend on differs.
+        """
+        now = environment(self.spec, self.architecture)
+        if now != self.environment:
+            raise ValueError(
+                f"the plan was made in {self.environment}, and this is {now}; bits would differ. "
+                "Put the setting back, or make the plan (or session) again."
+            )
+
     def shards_of(self, ids: np.ndarray) -> tuple[int, ...]:
         """Shards that hold any of these ids."""
         return tuple(np.unique(self.partition.shard[self.partition.rows(ids)]).tolist())

@@ -65,6 +65,15 @@ class Job:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def stage_steps(self) -> dict[str, int]:
+        """Optimizer steps of every stage, by its key."""
+        steps, begin = {}, 0
+        for mark in self.marks:
+            if mark.kind == END:
+                steps[mark.stage.key], begin = mark.step - begin, mark.step
+        return steps
+
 
 def make_job(plan: Plan, stages: Sequence[Stage], start: State, first_epoch: int = 0) -> Job:
     """Lay out the steps of consecutive stages.

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from unlearnkit.certificate import Certificate, certify
 from unlearnkit.clock import Clock
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.datasets import Dataset, as_dataset
+from unlearnkit.deadlines import Queue, as_deadline
 from unlearnkit.ensemble import Ensemble, assemble
 from unlearnkit.ledger import (
     Entry,
@@ -48,6 +50,7 @@ from unlearnkit.unlearning import (
     time_large_batches,
     unlearn,
 )
+from unlearnkit.workers import check_parallel
 from unlearnkit.workload import Workload
 
 if TYPE_CHECKING:
@@ -90,6 +93,7 @@ class Session:
         aggregation: str = "mean-probability",
         partition: Partition | None = None,
         version: str | None = None,
+        parallel: int | None = None,
     ) -> None:
         """Start a session; nothing is trained yet.
 
@@ -112,6 +116,9 @@ class Session:
             aggregation: how constituents vote, a name in ``AGGREGATIONS``.
             partition: shards and slices of your own.
             version: identifies a model given as a callable.
+            parallel: a number of workers that train shards beside each other, to the same bits; -1
+                for all there are (:func:`~unlearnkit.training.train`). This process by default; it
+                can be changed at any time: ``session.parallel = 2``.
 
         Raises:
             ValueError, TypeError, KeyError: bad input, in one sentence each.
@@ -143,6 +150,8 @@ class Session:
         Ensemble(architecture, spec.loss, (), aggregation)  # checks the name of the aggregation
         self.aggregation = aggregation
         self.boundary: Boundary = FixedBoundary()
+        check_parallel(parallel)
+        self.parallel = parallel
         self.store = _open_store(store)
         self._work = threading.Lock()
         self._revocations = Revocations()
@@ -151,14 +160,15 @@ class Session:
         try:
             self._revocations, self._entries = _resume(self.store, self.dataset, plan)
             self._plan = plan.without(self._revocations.ids)
+            self._clock = _resume_clock(self.store)
+            self._queue = _resume_queue(self.store, self.dataset, self._revocations)
             if isinstance(self.store, DiskStore) and not self.store.read_only:
                 settle(self._plan, self.store)  # what an interrupted run left over
         except BaseException:
             if isinstance(self.store, DiskStore) and self.store is not store:
                 self.store.close()  # a traceback that is kept somewhere would hold its lock
             raise
-        self._pending: Int[np.ndarray, " request"] = np.empty(0, np.int64)
-        self._clock = _resume_clock(self.store)
+        self._pending: Int[np.ndarray, " request"] = self._queue.ids
         self._original: Ensemble | None = None
         self._last: Unlearned | None = None
 
@@ -170,6 +180,8 @@ class Session:
             extra += f", {len(self._revocations.ids)} revoked"
         if len(self._pending):
             extra += f", {len(self._pending)} pending"
+        if self._queue.first is not None:
+            extra += f", due by {self._queue.first:%Y-%m-%d %H:%M} UTC"
         if self.debt:
             extra += f", debt in {len(self.debt)} shards"
         return (
@@ -203,6 +215,22 @@ class Session:
     def pending(self) -> Int[np.ndarray, " id"]:
         """Ids to be forgotten by the next :meth:`unlearn`, ascending."""
         return self._pending
+
+    @property
+    def queue(self) -> Queue:
+        """Those of the pending ids that have a deadline; kept with a store in a folder."""
+        return self._queue
+
+    def due(self, ahead: timedelta = timedelta(0)) -> Int[np.ndarray, " due"]:
+        """Pending ids whose deadline has come, or comes within the time ``ahead``, ascending.
+
+        Requests that wait for each other cost far less than one by one, so it pays to call
+        :meth:`unlearn`, which takes all that is pending, only when this is not empty::
+
+            if len(session.due(timedelta(hours=1))):
+                session.unlearn()
+        """
+        return self._queue.due(datetime.now(UTC) + ahead)
 
     @property
     def debt(self) -> dict[int, Int[np.ndarray, " debt"]]:
@@ -275,6 +303,7 @@ class Session:
                 on_progress=on_progress,
                 cancel=cancel,
                 probe=not self._clock.calibrated,
+                parallel=self.parallel,
             )
             self._clock = self._clock.observe(report.timed, report.tick)
             if report.runs:
@@ -293,6 +322,7 @@ class Session:
         count: int | None = None,
         share: float | None = None,
         seed: int = 0,
+        deadline: datetime | timedelta | None = None,
     ) -> Request:
         """Put examples on the list of what is to be forgotten; nothing is forgotten yet.
 
@@ -302,10 +332,14 @@ class Session:
             count: so many at random (of the class).
             share: this part at random (of the class), from 0 to 1.
             seed: of the random choice.
+            deadline: by when they have to be forgotten, a moment or a time from now. The request is
+                then kept with a store in a folder, and :meth:`due` tells when it has to be
+                executed; without, the list is a draft that ends with the session.
 
         Raises:
             KeyError: unknown ids or class.
             ValueError: nothing would be left, or the arguments do not fit together.
+            RuntimeError: there is a deadline, and the session is at work in another thread.
         """
         chooses = label is not None or count is not None or share is not None
         if ids is not None and chooses:
@@ -319,16 +353,22 @@ class Session:
         request = check_request(ids, self.dataset, gone)
         merged = np.union1d(self._pending, request.ids)
         check_request(merged, self.dataset, gone)  # together they must leave something
+        if deadline is not None:
+            self._enqueue(self._queue.with_request(request.ids, as_deadline(deadline)))
         self._pending = merged
         return request
 
     def withdraw(self, ids: int | Iterable[int] | None = None) -> None:
         """Take ids off the pending list again; all of them by default."""
         if ids is None:
-            self._pending = np.empty(0, np.int64)
+            gone = self._pending
         else:
             items = [ids] if isinstance(ids, int | np.integer) else list(ids)
-            self._pending = np.setdiff1d(self._pending, np.asarray(items, np.int64))
+            gone = np.asarray(items, np.int64)
+        queue = self._queue.without(gone.tolist())
+        if len(queue) < len(self._queue):
+            self._enqueue(queue)
+        self._pending = np.setdiff1d(self._pending, gone)
 
     def workload(self) -> Workload:
         """What retraining exactly for the pending request would cost. No side effects."""
@@ -400,10 +440,11 @@ class Session:
             def commit(plan: Plan, decision: Decision) -> None:
                 if len(request):
                     revocations = self._revocations.with_request(request)
-                    self._save(lambda key: request_line(request, plan, decision, owed, key))
+                    queue = self._queue.without(request.tolist())
+                    self._save(lambda key: request_line(request, plan, decision, owed, key), queue)
                     # From here on it stands, whatever happens to the destroying that comes next.
                     self._plan, self._revocations = plan, revocations
-                    self._pending = np.setdiff1d(self._pending, request)
+                    self._pending, self._queue = np.setdiff1d(self._pending, request), queue
 
             result = unlearn(
                 self._plan,
@@ -415,6 +456,7 @@ class Session:
                 amend=chosen_amend,
                 on_progress=on_progress,
                 cancel=cancel,
+                parallel=self.parallel,
                 commit=commit,
             )
             self._clock = result.clock
@@ -427,18 +469,33 @@ class Session:
         self,
         shards: Iterable[int] | None = None,
         *,
+        seconds: float | None = None,
         on_progress: OnProgress = silent,
         cancel: threading.Event | None = None,
     ) -> Unlearned:
-        """Clear debt by retraining exactly: of these shards, or of all that carry any."""
+        """Clear debt by retraining exactly: of these shards, or of all that carry any.
+
+        Args:
+            shards: only these.
+            seconds: as much as is predicted to fit into this time, first where an id is cleared by
+                the fewest visits; for when the machine is idle.
+            on_progress: gets events.
+            cancel: stops when set; shards that are not finished keep their debt.
+
+        Raises:
+            LookupError: there is a time, and nothing has been timed yet.
+            Cancelled: stopped by ``cancel``.
+        """
         with self._working():
             result = repay(
                 self._plan,
                 self.store,
                 shards,
+                seconds=seconds,
                 clock=self._clock,
                 on_progress=on_progress,
                 cancel=cancel,
+                parallel=self.parallel,
             )
             self._clock = result.clock
             if result.decision.routes:
@@ -472,6 +529,7 @@ class Session:
             self.dataset,
             on_progress=on_progress,
             cancel=cancel,
+            parallel=self.parallel,
         )
 
     def fork(self) -> "Session":
@@ -546,7 +604,14 @@ class Session:
         self._entries = (*self._entries, entry)
         self._save(lambda key: outcome_line(entry))
 
-    def _save(self, line: Callable[[bytes], dict[str, Any]] | None = None) -> None:
+    def _enqueue(self, queue: Queue) -> None:
+        with self._working():
+            self._save(queue=queue)
+            self._queue = queue
+
+    def _save(
+        self, line: Callable[[bytes], dict[str, Any]] | None = None, queue: Queue | None = None
+    ) -> None:
         """Commit what is in the folder, and a line of the ledger, made with the store's key."""
         store, partition = self.store, self._plan.partition
         if not isinstance(store, DiskStore):
@@ -555,7 +620,11 @@ class Session:
             whole = {"ids": partition.ids, "shard": partition.shard, "slice": partition.slice_}
             store.keep_arrays(whole)
         lines = [] if line is None else [line(store.secret())]
-        run = {**_provenance(self.dataset, self._plan), "clock": self._clock.to_dict()}
+        run = {
+            **_provenance(self.dataset, self._plan),
+            "clock": self._clock.to_dict(),
+            "queue": (self._queue if queue is None else queue).to_dict(),
+        }
         store.commit(run, lines)
 
 
@@ -609,9 +678,42 @@ def _provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
 
 
 def _resume_clock(store: MemoryStore | DiskStore) -> Clock:
-    """The rates kept with a store; an empty clock, with a note, if they are of another machine."""
-    run = (store.manifest or {}) if isinstance(store, DiskStore) else {}
-    return Clock.from_dict(run.get("clock"))
+    """The rates kept with a store; an empty clock, with a note, if they are of another machine.
+
+    Raises:
+        StoreError: they are none of ours.
+    """
+    if not isinstance(store, DiskStore) or store.manifest is None:
+        return Clock()
+    try:
+        return Clock.from_dict(store.manifest.get("clock"))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_ours(store, "rates", error) from error
+
+
+def _resume_queue(
+    store: MemoryStore | DiskStore, dataset: Dataset, revocations: Revocations
+) -> Queue:
+    """Requests that wait in a store.
+
+    Raises:
+        StoreError: they are none of ours.
+    """
+    if not isinstance(store, DiskStore) or store.manifest is None:
+        return Queue()
+    try:
+        queue = Queue.from_dict(store.manifest.get("queue"))
+        check_request(queue.ids, dataset, revocations)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_ours(store, "requests", error) from error
+    return queue.without(revocations.ids.tolist())
+
+
+def _not_ours(store: DiskStore, what: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"the {what} kept in {store.folder} are none of ours ({type(error).__name__}: {error}); "
+        "restore it from a copy, or use another folder"
+    )
 
 
 def _resume(

@@ -6,19 +6,20 @@ the store of an earlier run and a smaller retain set it unlearns exactly.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unlearnkit.clock import Work, time_tick
-from unlearnkit.kernels.loop import compute_threads, repeatable, run_loop
-from unlearnkit.kernels.stacked import OnProbe, lanes_together, run_stacked
+from unlearnkit.kernels import run_jobs
+from unlearnkit.kernels.stacked import lanes_together
 from unlearnkit.models import State
-from unlearnkit.plan import Plan, Stage, environment
+from unlearnkit.plan import Plan, Stage
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
-from unlearnkit.schedule import END, EPOCH, TAIL, Job, Mark, make_job
+from unlearnkit.schedule import Mark, make_job
 from unlearnkit.stopwatch import Stopwatch
 from unlearnkit.store import Checkpoint, Store
+from unlearnkit.workers import Done, check_parallel, train_in_workers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +93,7 @@ def train(
     cancel: threading.Event | None = None,
     phase: str = "train",
     probe: bool = False,
+    parallel: int | None = None,
 ) -> TrainReport:
     """Run the stages that the store lacks, and put their checkpoints there.
 
@@ -104,31 +106,58 @@ def train(
         phase: named in the events.
         probe: also time a few steps of one lane alone, for the clock: what a step of few lanes
             costs cannot be told from steps of all.
+        parallel: a number of workers that train shards beside each other, to the same bits; -1 for
+            all there are. They are processes of this machine, or what the active
+            ``joblib.parallel_config`` names, such as ``"dask"``. Checkpoints come in shard by
+            shard. Nothing is timed for the clock, which predicts a single process, but for two
+            stages that are trained here first if there is a ``probe``.
 
     Returns:
         What was run. Its visits equal those of ``plan.missing(store, shards)`` before the call.
 
     Raises:
-        ValueError: a setting that bits depend on has changed since the plan was made.
+        ValueError: a setting that bits depend on has changed since the plan was made, or is another
+            one at a worker.
         Cancelled: stopped by ``cancel``; finished stages are in the store.
+        Exception: what a worker raised, with a note that names the shard.
     """
     begun = time.perf_counter()
-    now = environment(plan.spec, plan.architecture)
-    if now != plan.environment:
-        raise ValueError(
-            f"the plan was made in {plan.environment}, and this is {now}; bits would differ. Put "
-            "the setting back, or make the plan (or session) again."
-        )
+    check_parallel(parallel)
+    plan.check_environment()
     check_cancelled(cancel)
     pieces = _consecutive(plan.missing(store, shards))
+    runs = _Recorder(plan, pieces, on_progress, phase)
+    here = pieces
+    if parallel is not None:  # the clock predicts one process, so something is timed in this one
+        here = [piece[:1] for piece in pieces[:2]] if probe else []
+    watch = _train_here(plan, here, store, runs, cancel, probe)
+    timed = watch.timed() if plan.stacked and here else runs.timed(begun)
+    if parallel is not None:
+        rest = _consecutive(plan.missing(store, shards))
+        _train_elsewhere(plan, rest, store, runs, cancel, parallel)
+    store.flush()
+    seconds = time.perf_counter() - begun
+    tick = time_tick() if here else None
+    return TrainReport(runs.result(seconds), seconds, timed, tick, watch.probing)
+
+
+def _train_here(
+    plan: Plan,
+    pieces: Sequence[Sequence[Stage]],
+    store: Store,
+    runs: "_Recorder",
+    cancel: threading.Event | None,
+    probe: bool,
+) -> Stopwatch:
+    """Train in this process, and take the time."""
     watch = Stopwatch()
     states = [starting_state(plan, piece[0], store) for piece in pieces]
     watch.started(sum(piece[0].index == 1 for piece in pieces))
     jobs = []
     for piece, state in zip(pieces, states, strict=True):
         jobs.append(make_job(plan, piece, state))
+        runs.steps.update(jobs[-1].stage_steps)
         watch.laid_out()
-    runs = _Recorder(plan, jobs, on_progress, phase)
 
     def keep(checkpoint: Checkpoint) -> None:
         store.put(checkpoint)
@@ -139,19 +168,44 @@ def train(
         plan,
         jobs,
         keep=keep,
-        on_epoch=runs.epoch,
+        on_epoch=lambda job, mark, loss: runs.epoch(mark, loss),
         losses=runs.losses,
         cancel=cancel,
         on_each=watch.mark,
         on_probe=watch.probe if probe else None,
     )
-    store.flush()
-    seconds = time.perf_counter() - begun
-    if not jobs:
-        return TrainReport((), seconds)
-    timed = watch.timed() if plan.stacked else runs.timed(begun)
-    result = runs.result(seconds)
-    return TrainReport(result, seconds, timed, time_tick(), watch.probing)
+    return watch
+
+
+def _train_elsewhere(
+    plan: Plan,
+    pieces: Sequence[Sequence[Stage]],
+    store: Store,
+    runs: "_Recorder",
+    cancel: threading.Event | None,
+    parallel: int,
+) -> None:
+    """Train by workers; this process alone writes to the store."""
+
+    def take(done: Done) -> None:
+        runs.steps.update(done.steps)
+        for checkpoint in done.checkpoints:
+            store.put(checkpoint)
+            runs.finish(checkpoint)
+        for mark, loss in done.epochs:
+            runs.epoch(mark, loss)
+
+    starts = [
+        None if piece[0].index == 1 else starting_state(plan, piece[0], store) for piece in pieces
+    ]
+    train_in_workers(plan, pieces, starts, parallel, take, losses=runs.losses, cancel=cancel)
+
+
+def starting_state(plan: Plan, stage: Stage, store: Store) -> State:
+    """The state that a stage starts from: the stage before it, or the initial weights."""
+    if stage.index == 1:
+        return plan.architecture.initial(plan.spec.seed, stage.shard)
+    return store.get(stage.parent).state
 
 
 def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
@@ -172,63 +226,6 @@ def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
     )
 
 
-def run_jobs(
-    plan: Plan,
-    jobs: Sequence[Job],
-    *,
-    keep: Callable[[Checkpoint], None] | None = None,
-    on_epoch: Callable[[Job, Mark, float | None], None] = lambda job, mark, loss: None,
-    losses: bool = False,
-    cancel: threading.Event | None = None,
-    on_each: Callable[[Job, Mark], None] | None = None,
-    on_probe: OnProbe | None = None,
-) -> list[Checkpoint]:
-    """Train jobs by the plan's kernel.
-
-    Args:
-        plan: of the retain set.
-        jobs: what to train.
-        keep: gets the checkpoint of every stage as soon as it is done.
-        on_epoch: called after every epoch of a job.
-        losses: measure the training loss of every epoch; else of the last of each stage only.
-        cancel: stops the run when set.
-        on_each: called at every mark, before anything else is.
-        on_probe: see the stacked kernel; the per-lane kernel has no such thing to tell.
-
-    Returns:
-        The checkpoints, if ``keep`` was not given.
-    """
-    done: list[Checkpoint] = []
-    kept = keep or done.append
-    tails: dict[str, dict[int, State]] = {}
-
-    def on_mark(job: Job, mark: Mark, state: State | None, loss: float | None) -> None:
-        if on_each is not None:
-            on_each(job, mark)
-        if mark.kind == EPOCH:
-            on_epoch(job, mark, loss)
-        elif mark.kind == TAIL and state is not None:
-            tails.setdefault(mark.stage.key, {})[mark.number] = state
-        elif mark.kind == END and state is not None:
-            stage, end_tails = mark.stage, tails.pop(mark.stage.key, {})
-            lineage = plan.lineage(job.shard, stage.index)
-            kept(Checkpoint(stage.key, job.shard, stage.index, state, end_tails, lineage))
-
-    with compute_threads(plan.spec.num_threads), repeatable(plan.device):
-        if plan.stacked:
-            run_stacked(plan, jobs, on_mark, losses=losses, cancel=cancel, on_probe=on_probe)
-        else:
-            run_loop(plan, jobs, on_mark, losses=losses, cancel=cancel)
-    return done
-
-
-def starting_state(plan: Plan, stage: Stage, store: Store) -> State:
-    """The state that a stage starts from: the stage before it, or the initial weights."""
-    if stage.index == 1:
-        return plan.architecture.initial(plan.spec.seed, stage.shard)
-    return store.get(stage.parent).state
-
-
 def _consecutive(stages: Iterable[Stage]) -> list[list[Stage]]:
     """Cut stages into runs that follow on each other."""
     pieces: list[list[Stage]] = []
@@ -244,33 +241,28 @@ class _Recorder:
     """Counts what is done, and tells about it."""
 
     def __init__(
-        self, plan: Plan, jobs: Sequence[Job], on_progress: OnProgress, phase: str
+        self, plan: Plan, pieces: Sequence[Sequence[Stage]], on_progress: OnProgress, phase: str
     ) -> None:
         self.plan, self.on_progress, self.phase = plan, on_progress, phase
         self.losses = on_progress is not silent
-        self.counts: dict[str, tuple[Stage, int, int]] = {}
-        for job in jobs:
-            begin = 0
-            for mark in (m for m in job.marks if m.kind == END):
-                self.counts[mark.stage.key] = (mark.stage, mark.stage.visits, mark.step - begin)
-                begin = mark.step
-        self.total = sum(visits for _, visits, _ in self.counts.values())
+        self.stages = {stage.key: stage for piece in pieces for stage in piece}
+        self.steps: dict[str, int] = {}  # done in a stage, by its key
+        self.total = sum(stage.visits for stage in self.stages.values())
         self.done = 0
         self.last_loss: dict[tuple[int, int], float] = {}
         self.finished: list[tuple[Stage, float]] = []
 
-    def epoch(self, job: Job, mark: Mark, loss: float | None) -> None:
-        place = (job.shard, mark.stage.index)
-        self.done += mark.stage.visits // mark.stage.epochs  # every survivor once
+    def epoch(self, mark: Mark, loss: float | None) -> None:
+        stage = mark.stage
+        self.done += stage.visits // stage.epochs  # every survivor once
         if loss is not None:
-            self.last_loss[place] = loss
+            self.last_loss[stage.shard, stage.index] = loss
         if not self.losses:
             return
-        stage = mark.stage
         self.on_progress(
             ProgressEvent(
                 self.phase,
-                job.shard,
+                stage.shard,
                 stage.index,
                 self.done,
                 self.total,
@@ -281,7 +273,7 @@ class _Recorder:
         )
 
     def finish(self, checkpoint: Checkpoint) -> None:
-        self.finished.append((self.counts[checkpoint.key][0], time.perf_counter()))
+        self.finished.append((self.stages[checkpoint.key], time.perf_counter()))
 
     def timed(self, begun: float) -> tuple[tuple[Work, float], ...]:
         """Work and seconds of stages that ran one by one."""
@@ -295,12 +287,16 @@ class _Recorder:
         """The stages that were run; the seconds are dealt out by visits."""
         runs = []
         for stage, _ in self.finished:
-            _, visits, steps = self.counts[stage.key]
-            share = visits / self.total if self.total else 0.0
-            loss = self.last_loss[stage.shard, stage.index]
+            share = stage.visits / self.total if self.total else 0.0
             runs.append(
                 StageRun(
-                    stage.shard, stage.index, stage.epochs, visits, steps, share * seconds, loss
+                    stage.shard,
+                    stage.index,
+                    stage.epochs,
+                    stage.visits,
+                    self.steps[stage.key],
+                    share * seconds,
+                    self.last_loss[stage.shard, stage.index],
                 )
             )
         return tuple(sorted(runs, key=lambda run: (run.shard, run.stage)))

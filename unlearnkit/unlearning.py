@@ -214,6 +214,7 @@ def unlearn(
     amend: Amend | None = None,
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
+    parallel: int | None = None,
     commit: Callable[[Plan, Decision], None] = lambda plan, decision: None,
 ) -> Unlearned:
     """Unlearn a request: estimate, decide, run, swap, destroy.
@@ -228,6 +229,8 @@ def unlearn(
         amend: after it; replay of the last epoch otherwise.
         on_progress: gets events.
         cancel: stops the run when set; the old ensemble then stands.
+        parallel: workers of the exact part, as in :func:`~unlearnkit.training.train`. The clock
+            predicts one process, so it neither speaks of such a run nor learns from it.
         commit: called with the new plan and the decision when everything is in the store and
             before anything is destroyed; once it has returned, the request is completed.
 
@@ -239,9 +242,18 @@ def unlearn(
     plan, workload, costs = assess(before, store, ids, clock, method=method, amend=amend)
     debts = debts_of(before, store)
     decision = boundary.decide(workload, costs, {s: len(debt) for s, debt in debts.items()})
+    if parallel is not None:
+        decision = replace(decision, seconds=None, interval=None)
     visits, rounds, rates = 0, list[_Round](), clock
     try:
-        report = train(plan, store, shards=decision.exact, on_progress=on_progress, cancel=cancel)
+        report = train(
+            plan,
+            store,
+            shards=decision.exact,
+            on_progress=on_progress,
+            cancel=cancel,
+            parallel=parallel,
+        )
         clock, visits = clock.observe(report.timed, report.tick), report.visits
         for number, shard in enumerate(decision.approximate):
             check_cancelled(cancel)
@@ -262,7 +274,7 @@ def unlearn(
     destroyed = settle(plan, store)
     debt_after = _total(debts_of(plan, store))
     seconds = time.perf_counter() - begun
-    if decision.routes:
+    if decision.routes and parallel is None:
         beside = seconds - report.seconds - sum(done.whole for done in rounds)
         shards = (len(decision.exact), len(decision.approximate))
         clock = clock.observe_request(*shards, beside, seconds, decision.seconds)
@@ -287,19 +299,34 @@ def repay(
     store: Store,
     shards: Iterable[int] | None = None,
     *,
+    seconds: float | None = None,
     clock: Clock = Clock(),
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
+    parallel: int | None = None,
 ) -> Unlearned:
     """Clear debt by retraining exactly: of these shards, or of all that carry any.
 
+    Args:
+        plan: whose shards carry debt.
+        store: with their approximations.
+        shards: only these.
+        seconds: no more than is predicted to fit into this time, the cheapest first.
+        clock: for predictions.
+        on_progress: gets events.
+        cancel: stops the run when set.
+        parallel: workers, as in :func:`~unlearnkit.training.train`.
+
     Raises:
+        LookupError: a time is given, and nothing has been timed yet.
         Cancelled: stopped; shards that were not finished keep their debt.
     """
     begun = time.perf_counter()
     debts = debts_of(plan, store)
     chosen = sorted(debts if shards is None else set(shards) & set(debts))
     sizes = {shard: len(debt) for shard, debt in debts.items()}
+    if seconds is not None:
+        chosen = _affordable(plan, store, chosen, sizes, seconds, clock)
     nothing = np.empty(0, np.int64)
     workload = estimate(plan, store, nothing, sizes, also=chosen, clock=clock)
     routes = tuple(
@@ -314,7 +341,11 @@ def repay(
         for work in workload.shards
     )
     decision = Decision(routes, "repay", workload.seconds, workload.interval)
-    report = train(plan, store, shards=chosen, on_progress=on_progress, cancel=cancel)
+    if parallel is not None:
+        decision = replace(decision, seconds=None, interval=None)
+    report = train(
+        plan, store, shards=chosen, on_progress=on_progress, cancel=cancel, parallel=parallel
+    )
     destroyed = settle(plan, store)
     return Unlearned(
         nothing,
@@ -330,6 +361,32 @@ def repay(
         destroyed,
         clock.observe(report.timed, report.tick),
     )
+
+
+def _affordable(
+    plan: Plan,
+    store: Store,
+    shards: Iterable[int],
+    sizes: dict[int, int],
+    seconds: float,
+    clock: Clock,
+) -> list[int]:
+    """Shards that can be repaid within a time, chosen by fewest visits for each id of the debt."""
+    if not clock.calibrated:
+        raise LookupError(
+            f"nothing has been timed yet, so nobody can say what fits into seconds={seconds}; "
+            "repay without seconds=, in this process, and the next time it is known"
+        )
+    stages = {s: plan.missing(store, [s]) for s in shards}
+    prices = {s: sum(stage.visits for stage in stages[s]) / sizes[s] for s in stages}
+    chosen: list[int] = []
+    for shard in sorted(stages, key=lambda s: (prices[s], s)):
+        trial = [*chosen, shard]
+        training = clock.exact_seconds(work_of(plan, [st for s in trial for st in stages[s]]))
+        beside = clock.request_seconds(len(trial))
+        if training is not None and beside is not None and training + beside <= seconds:
+            chosen = trial
+    return sorted(chosen)
 
 
 def settle(plan: Plan, store: Store) -> int:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from unlearnkit.approximate.protocol import Amended, Members, Modified, OnStep, ShardState
+from unlearnkit.kernels import run_jobs
 from unlearnkit.plan import Plan
 from unlearnkit.schedule import make_job
 from unlearnkit.store import Checkpoint
-from unlearnkit.training import run_jobs
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,61 @@
-"""Training kernels: the inner loop over batches, one file per way of running it."""
+"""Kernels: what trains a lane, one by one or stacked. Which one is the plan's business."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from unlearnkit.kernels.loop import compute_threads, repeatable, run_loop
+from unlearnkit.kernels.stacked import OnProbe, run_stacked
+from unlearnkit.models import State
+from unlearnkit.plan import Plan
+from unlearnkit.schedule import END, EPOCH, TAIL, Job, Mark
+from unlearnkit.store import Checkpoint
+
+
+def run_jobs(
+    plan: Plan,
+    jobs: Sequence[Job],
+    *,
+    keep: Callable[[Checkpoint], None] | None = None,
+    on_epoch: Callable[[Job, Mark, float | None], None] = lambda job, mark, loss: None,
+    losses: bool = False,
+    cancel: threading.Event | None = None,
+    on_each: Callable[[Job, Mark], None] | None = None,
+    on_probe: OnProbe | None = None,
+) -> list[Checkpoint]:
+    """Train jobs by the plan's kernel.
+
+    Args:
+        plan: of the retain set.
+        jobs: what to train.
+        keep: gets the checkpoint of every stage as soon as it is done.
+        on_epoch: called after every epoch of a job.
+        losses: measure the training loss of every epoch; else of the last of each stage only.
+        cancel: stops the run when set.
+        on_each: called at every mark, before anything else is.
+        on_probe: see the stacked kernel; the per-lane kernel has no such thing to tell.
+
+    Returns:
+        The checkpoints, if ``keep`` was not given.
+    """
+    done: list[Checkpoint] = []
+    kept = keep or done.append
+    tails: dict[str, dict[int, State]] = {}
+
+    def on_mark(job: Job, mark: Mark, state: State | None, loss: float | None) -> None:
+        if on_each is not None:
+            on_each(job, mark)
+        if mark.kind == EPOCH:
+            on_epoch(job, mark, loss)
+        elif mark.kind == TAIL and state is not None:
+            tails.setdefault(mark.stage.key, {})[mark.number] = state
+        elif mark.kind == END and state is not None:
+            stage, end_tails = mark.stage, tails.pop(mark.stage.key, {})
+            lineage = plan.lineage(job.shard, stage.index)
+            kept(Checkpoint(stage.key, job.shard, stage.index, state, end_tails, lineage))
+
+    with compute_threads(plan.spec.num_threads), repeatable(plan.device):
+        if plan.stacked:
+            run_stacked(plan, jobs, on_mark, losses=losses, cancel=cancel, on_probe=on_probe)
+        else:
+            run_loop(plan, jobs, on_mark, losses=losses, cancel=cancel)
+    return done

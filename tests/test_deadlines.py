@@ -1,0 +1,178 @@
+"""Deadlines: requests that wait are kept, told of in time, and executed together."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cases import CASES, stop_after
+from test_strangers import with_manifest
+from unlearnkit import Cancelled, Session, StoreError
+from unlearnkit.clock import Clock, Work
+from unlearnkit.training import work_of
+from unlearnkit.unlearning import repay
+from worker import content
+
+DAY = timedelta(days=1)
+CASE = CASES["logistic"]
+
+
+def shard_ids(session: Session, shard: int) -> list[int]:
+    partition = session.plan.partition
+    return partition.ids[partition.shard == shard].tolist()
+
+
+def test_executed_together_requests_cost_less_and_end_in_the_same_bits() -> None:
+    together, apart = CASE.session(), CASE.session()
+    visits = 0
+    together.train()
+    apart.train()
+    for wait, id_ in enumerate(shard_ids(together, 0)[:4]):
+        together.revoke(id_, deadline=(wait + 1) * DAY)
+        assert not len(together.due())
+        apart.revoke(id_)
+        visits += apart.unlearn(1).visits
+    assert len(together.due(2 * DAY)) == 2 < len(together.due(9 * DAY))
+    assert together.unlearn(1).visits < visits / 2
+    assert not len(together.queue) and not len(together.due(9 * DAY))
+    for key in apart.plan.keys | together.plan.keys:
+        assert content(together.store.get(key)) == content(apart.store.get(key))
+
+
+def test_the_earlier_of_two_deadlines_counts_and_withdrawing_takes_both_back() -> None:
+    session = CASE.session()
+    a, b, c = shard_ids(session, 1)[:3]
+    soon, late = datetime(2031, 1, 1, tzinfo=UTC), datetime(2031, 2, 1, tzinfo=UTC)
+    session.revoke([a, b], deadline=late)
+    session.revoke([b], deadline=soon)
+    session.revoke(c)
+    assert session.queue.first == soon and session.pending.tolist() == [a, b, c]
+    assert session.queue.to_frame()["id"].tolist() == [b, a]
+    assert "3 pending, due by 2031-01-01 00:00 UTC" in repr(session)
+    session.withdraw(b)
+    assert session.queue.first == late and session.pending.tolist() == [a, c]
+    session.withdraw()
+    assert not len(session.queue) and not len(session.pending)
+
+
+def test_a_deadline_is_a_moment_or_a_time_from_now() -> None:
+    session = CASE.session()
+    a, b = shard_ids(session, 0)[:2]
+    session.revoke(a, deadline=-DAY)
+    assert session.due().tolist() == [a]
+    local = datetime(2031, 1, 1)  # local time, as datetime has it
+    session.revoke(b, deadline=local)
+    assert session.queue.deadlines[b].timestamp() == local.timestamp()
+    with pytest.raises(TypeError, match="deadline='tomorrow' is a str; give a datetime"):
+        session.revoke(a, deadline="tomorrow")  # type: ignore[arg-type]
+
+
+def test_a_request_is_kept_until_it_is_completed(tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    a, b, draft = shard_ids(session, 0)[:3]
+    session.revoke([a, b], deadline=DAY)  # also before there is a model
+    session.revoke(draft)
+    session.withdraw(b)
+    session = CASE.session(store=tmp_path)
+    assert session.pending.tolist() == session.queue.ids.tolist() == [a]
+    session.train()
+    with pytest.raises(Cancelled):
+        session.unlearn(1, **stop_after(2))
+    session = CASE.session(store=tmp_path)
+    assert session.queue.ids.tolist() == [a]
+    session.unlearn(1)
+    session = CASE.session(store=tmp_path)
+    assert not len(session.queue) and not len(session.pending)
+    assert session.revoked.tolist() == [a]
+
+
+KILLED = """
+import os, signal, sys
+from datetime import timedelta
+sys.path.insert(0, sys.argv[1])
+from cases import CASES
+session = CASES["logistic"].session(store=sys.argv[2])
+session.revoke(session.plan.partition.ids[:2], deadline=timedelta(days=1))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_request_outlives_its_process(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path)])
+    session = CASE.session(store=tmp_path)
+    assert session.queue.ids.tolist() == session.plan.partition.ids[:2].tolist()
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        {"tomorrow": [7]},
+        {"2031-01-01T00:00:00+00:00": ["7"]},
+        {"2031-01-01T00:00:00+00:00": [8]},
+        {"2031-01-01T00:00:00+00:00": 7},
+        [7],
+    ],
+    ids=["no moment", "no number", "unknown id", "no list", "no object"],
+)
+def test_requests_that_are_none_of_ours_are_refused(tmp_path: Path, queue: Any) -> None:
+    CASE.session(store=tmp_path).train()
+    with_manifest(tmp_path, lambda content: content["run"].update(queue=queue))
+    with pytest.raises(StoreError, match=r"the requests kept in .* are none of ours"):
+        CASE.session(store=tmp_path)
+
+
+def test_a_deadline_is_not_promised_while_the_store_is_being_written(tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    id_ = shard_ids(session, 0)[0]
+    with pytest.raises(RuntimeError, match="at work"):
+        session.train(on_progress=lambda event: session.revoke(id_, deadline=DAY) and None)
+    assert not len(session.pending) and not len(session.queue)
+
+
+def indebted() -> Session:
+    """One id of debt in shard 0, three in shard 1, after which an id is cleared for less."""
+    session = CASE.session()
+    session.train()
+    session.revoke([*shard_ids(session, 0)[:1], *shard_ids(session, 1)[:3]])
+    session.unlearn(0)
+    assert sorted(session.debt) == [0, 1]
+    return session
+
+
+def test_idle_time_is_spent_where_it_clears_most() -> None:
+    session = indebted()
+    # Lanes in lockstep cost as much as one by one; otherwise a second shard might come for nothing.
+    clock = Clock().observe([(Work(0, 0, 1, 1, 0), 0.001), (Work(0, 0, 1, 2, 0), 0.002)])
+    stages = {s: session.plan.missing(session.store, [s]) for s in (0, 1)}
+    visits = {s: sum(stage.visits for stage in stages[s]) for s in (0, 1)}
+    assert visits[1] / 3 < visits[0]
+
+    def price(*shards: int) -> float:
+        work = work_of(session.plan, [stage for s in shards for stage in stages[s]])
+        seconds = (clock.exact_seconds(work), clock.request_seconds(len(shards)))
+        return sum(seconds) * 1.0001
+
+    def repaid(seconds: float, **options: Any) -> tuple[int, ...]:
+        fork = session.fork()
+        result = repay(fork.plan, fork.store, seconds=seconds, clock=clock, **options)
+        assert result.visits == sum(visits[s] for s in result.decision.exact)
+        assert sorted(fork.debt) == [s for s in (0, 1) if s not in result.decision.exact]
+        return tuple(result.decision.exact)
+
+    assert repaid(max(price(0), price(1))) == (1,)
+    assert repaid(price(0, 1)) == (0, 1)
+    assert repaid(min(price(0), price(1)) * 0.999) == ()
+    assert repaid(price(0), shards=[0]) == (0,)
+
+
+def test_what_fits_into_a_time_is_not_known_before_anything_was_timed() -> None:
+    session = indebted()
+    with pytest.raises(LookupError, match="nothing has been timed yet"):
+        repay(session.plan, session.store, seconds=1)
+    assert session.repay(seconds=0).visits == 0 and len(session.ledger()) == 1
+    assert session.repay(seconds=np.inf).debt_after == 0 and not session.debt

@@ -1,0 +1,110 @@
+"""Deadlines: requests that wait for each other, and by when they have to be executed.
+
+Executed together, requests cost far less than one by one: a shard that several of them hit is
+retrained once.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Int
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class Queue:
+    """Examples that are to be forgotten by a deadline.
+
+    Attributes:
+        deadlines: by id, in UTC.
+
+    >>> day = datetime(2030, 5, 17, tzinfo=UTC)
+    >>> queue = Queue().with_request([3, 141], day).with_request([3], day + timedelta(days=1))
+    >>> queue
+    Queue(2 examples, the first due by 2030-05-17 00:00 UTC)
+    >>> queue.due(day), queue.without([3]).ids, queue.due(day - timedelta(seconds=1))
+    (array([  3, 141]), array([141]), array([], dtype=int64))
+    """
+
+    deadlines: Mapping[int, datetime] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.deadlines)
+
+    def __repr__(self) -> str:
+        if self.first is None:
+            return "Queue(empty)"
+        return f"Queue({len(self)} examples, the first due by {self.first:%Y-%m-%d %H:%M} UTC)"
+
+    @property
+    def first(self) -> datetime | None:
+        """The earliest deadline."""
+        return min(self.deadlines.values(), default=None)
+
+    @property
+    def ids(self) -> Int[np.ndarray, " queued"]:
+        """All ids, ascending."""
+        return np.array(sorted(self.deadlines), np.int64)
+
+    def due(self, at: datetime) -> Int[np.ndarray, " due"]:
+        """Ids whose deadline has come at this moment, ascending."""
+        return np.array(sorted(i for i, when in self.deadlines.items() if when <= at), np.int64)
+
+    def with_request(self, ids: Iterable[int], deadline: datetime) -> "Queue":
+        """The queue with one more request; of two deadlines of an id the earlier one counts."""
+        fresh = {int(i): min(deadline, self.deadlines.get(int(i), deadline)) for i in ids}
+        return Queue({**self.deadlines, **fresh})
+
+    def without(self, ids: Iterable[int]) -> "Queue":
+        """The queue without these ids."""
+        gone = {int(i) for i in ids}
+        return Queue({i: when for i, when in self.deadlines.items() if i not in gone})
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row an example, the most urgent first."""
+        import pandas as pd
+
+        rows = sorted((when, i) for i, when in self.deadlines.items())
+        return pd.DataFrame([(i, when) for when, i in rows], columns=["id", "deadline"])
+
+    def to_dict(self) -> dict[str, list[int]]:
+        """For the manifest of a store: ids by deadline."""
+        result: dict[str, list[int]] = {}
+        for i, when in sorted(self.deadlines.items()):
+            result.setdefault(when.isoformat(), []).append(i)
+        return result
+
+    @classmethod
+    def from_dict(cls, kept: dict[str, Any] | None) -> "Queue":
+        """The queue of a manifest.
+
+        Raises:
+            ValueError, TypeError, AttributeError: it is none of ours.
+        """
+        queue = cls()
+        for when, ids in (kept or {}).items():
+            if not all(type(i) is int for i in ids):
+                raise TypeError("an id is not a whole number")
+            queue = queue.with_request(ids, as_deadline(datetime.fromisoformat(when)))
+        return queue
+
+
+def as_deadline(deadline: datetime | timedelta) -> datetime:
+    """A moment, or a time from now, as a moment in UTC; a moment without a zone is local time.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(deadline, timedelta):
+        return datetime.now(UTC) + deadline
+    if not isinstance(deadline, datetime):
+        raise TypeError(
+            f"deadline={deadline!r} is a {type(deadline).__name__}; give a datetime, or a "
+            "timedelta from now such as timedelta(days=30)"
+        )
+    return deadline.astimezone(UTC)
