@@ -555,7 +555,11 @@ class Session:
             whole = {"ids": partition.ids, "shard": partition.shard, "slice": partition.slice_}
             store.keep_arrays(whole)
         lines = [] if line is None else [line(store.secret())]
-        run = {**_provenance(self.dataset, self._plan), "clock": self._clock.to_dict()}
+        run = {
+            **_provenance(self.dataset, self._plan),
+            "rebuild": _rebuild(self._plan),
+            "clock": self._clock.to_dict(),
+        }
         store.commit(run, lines)
 
 
@@ -606,6 +610,13 @@ def _provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
         "partition": plan.partition.digest,
         "environment": asdict(plan.environment),
     }
+
+
+def _rebuild(plan: Plan) -> dict[str, Any]:
+    """What an audit makes spec and model of, where that can be said in plain values."""
+    architecture = plan.architecture
+    model = {"built-in": architecture.described, "version": architecture.version}
+    return {"spec": plan.spec.to_dict(), "model": model}
 
 
 def _resume_clock(store: MemoryStore | DiskStore) -> Clock:
