@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from unlearnkit.datasets import Dataset, Examples, as_dataset
-from unlearnkit.ledger import keyed_digest, read_lines
+from unlearnkit.ledger import keyed_digest, owing_shards, read_lines
 from unlearnkit.models import Architecture, as_architecture, built_in
 from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
@@ -77,18 +77,19 @@ def audit(
                 if keyed_digest(np.asarray(line["ids"], np.int64), secret) != line["digest"]:
                     raise AuditError(f"line {number} of the ledger: ids and digest differ")
         requests, _ = read_lines(line for line, _ in lines)
+        owing = owing_shards(line for line, _ in lines)
     except (KeyError, TypeError, OverflowError, AttributeError) as error:
         raise AuditError(
             f"the ledger has a line that is none of ours ({type(error).__name__}: {error})"
         ) from error
     yield f"the ledger's {len(lines)} lines follow on each other up to its head {store.head}"
     revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests]))
-    yield from _lineage(store, revoked)
+    yield from _lineage(store, revoked, owing)
     if data is not None:
         yield from _retrain(store, revoked, data, model, spec)
 
 
-def _lineage(store: DiskStore, revoked: np.ndarray) -> Iterator[str]:
+def _lineage(store: DiskStore, revoked: np.ndarray, owing: frozenset[int] | None) -> Iterator[str]:
     arrays, run = store.arrays(), store.manifest or {}
     ids, shard, slices = (arrays.get(name) for name in ("ids", "shard", "slice"))
     if ids is None or shard is None or slices is None:
@@ -113,7 +114,7 @@ def _lineage(store: DiskStore, revoked: np.ndarray) -> Iterator[str]:
     for key in sorted(store.keys):
         check(store.get(key), np.empty(0, np.int64), "the clean checkpoint")
     yield f"{len(store.keys)} clean checkpoints are shaped by no revoked example"
-    owed: dict[str, Any] = {}
+    owed: dict[int, int] = {}
     for base in sorted(store.bases):
         approximation = store.approximation(base)
         assert isinstance(approximation, Approximation)  # by its base
@@ -121,11 +122,19 @@ def _lineage(store: DiskStore, revoked: np.ndarray) -> Iterator[str]:
             raise AuditError(f"shard {approximation.shard} owes examples that nobody revoked")
         for checkpoint in approximation.checkpoints.values():
             check(checkpoint, approximation.debt, "an approximate checkpoint")
-        owed[base] = len(approximation.debt)
+        owed[approximation.shard] = len(approximation.debt)
     yield (
         f"{len(owed)} approximate shards are shaped by no revoked example but the "
         f"{sum(owed.values())} of their debt"
     )
+    if owing is None:
+        return  # the ledger of an earlier version
+    if owed.keys() != owing:
+        raise AuditError(
+            f"by the ledger the shards that owe are {sorted(owing)}, and the folder holds "
+            f"approximations of {sorted(owed)}"
+        )
+    yield "by the ledger, too, these are the shards that owe"
 
 
 # Retraining

@@ -7,7 +7,7 @@ the current ones, checks what comes in, and replaces them one by one.
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,12 @@ from unlearnkit.ledger import (
     entry_of,
     ledger_frame,
     outcome_line,
+    owing_after,
+    owing_shards,
     read_lines,
+    repay_line,
     request_line,
+    unmeasured,
 )
 from unlearnkit.metrics import accuracy
 from unlearnkit.models import MLP, as_architecture
@@ -45,6 +49,7 @@ from unlearnkit.unlearning import (
     debts_of,
     repay,
     settle,
+    settle_repaid,
     time_large_batches,
     unlearn,
 )
@@ -147,18 +152,21 @@ class Session:
         self._work = threading.Lock()
         self._revocations = Revocations()
         self._entries: tuple[Entry, ...] = ()
+        self._owing: frozenset[int] = frozenset()  # shards, as committed
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         try:
-            self._revocations, self._entries = _resume(self.store, self.dataset, plan)
+            self._clock = _resume_clock(self.store)
+            self._revocations, self._entries, self._owing = _resume(self.store, self.dataset, plan)
             self._plan = plan.without(self._revocations.ids)
             if isinstance(self.store, DiskStore) and not self.store.read_only:
-                settle(self._plan, self.store)  # what an interrupted run left over
+                # What an interrupted run left over.
+                self._settle_repaid()
+                settle(self._plan, self.store)
         except BaseException:
             if isinstance(self.store, DiskStore) and self.store is not store:
                 self.store.close()  # a traceback that is kept somewhere would hold its lock
             raise
         self._pending: Int[np.ndarray, " request"] = np.empty(0, np.int64)
-        self._clock = _resume_clock(self.store)
         self._original: Ensemble | None = None
         self._last: Unlearned | None = None
 
@@ -400,8 +408,10 @@ class Session:
             def commit(plan: Plan, decision: Decision) -> None:
                 if len(request):
                     revocations = self._revocations.with_request(request)
-                    self._save(lambda key: request_line(request, plan, decision, owed, key))
+                    line = request_line(request, plan, decision, owed, self._secret())
+                    self._save(line)
                     # From here on it stands, whatever happens to the destroying that comes next.
+                    self._committed(line)
                     self._plan, self._revocations = plan, revocations
                     self._pending = np.setdiff1d(self._pending, request)
 
@@ -420,7 +430,7 @@ class Session:
             self._clock = result.clock
             if len(request):
                 self._original, self._last = original, result
-                self._record(entry_of(result))
+                self._measured(entry_of(result))
             return result
 
     def repay(
@@ -430,7 +440,11 @@ class Session:
         on_progress: OnProgress = silent,
         cancel: threading.Event | None = None,
     ) -> Unlearned:
-        """Clear debt by retraining exactly: of these shards, or of all that carry any."""
+        """Clear debt by retraining exactly: of these shards, or of all that carry any.
+
+        Raises:
+            Cancelled: stopped by ``cancel``; shards that were finished are repaid.
+        """
         with self._working():
             result = repay(
                 self._plan,
@@ -439,10 +453,11 @@ class Session:
                 clock=self._clock,
                 on_progress=on_progress,
                 cancel=cancel,
+                commit=self._commit_repayment,
             )
             self._clock = result.clock
             if result.decision.routes:
-                self._record(entry_of(result, "repay"))
+                self._measured(entry_of(result, "repay"))
             return result
 
     def compare(
@@ -498,7 +513,6 @@ class Session:
             name_ids: list revoked ids by themselves, not by keyed digests.
         """
         store = self.store
-        secret = store.secret() if isinstance(store, DiskStore) else secrets.token_bytes(32)
         return certify(
             self._plan,
             store,
@@ -506,7 +520,7 @@ class Session:
             self._entries,
             _provenance(self.dataset, self._plan),
             head=store.head if isinstance(store, DiskStore) else None,
-            secret=None if name_ids else secret,
+            secret=None if name_ids else self._secret(),
             original_in_memory=self._original is not None,
         )
 
@@ -527,6 +541,8 @@ class Session:
                 "this session is at work in another thread; wait for it, or cancel it there"
             )
         try:
+            if writes:
+                self._settle_repaid()
             yield
         finally:
             self._work.release()
@@ -542,25 +558,48 @@ class Session:
             return FixedBoundary(max_share)
         return self.boundary if boundary is None else boundary
 
-    def _record(self, entry: Entry) -> None:
-        self._entries = (*self._entries, entry)
-        self._save(lambda key: outcome_line(entry))
+    def _commit_repayment(self, decision: Decision, debt_before: int) -> None:
+        left = debt_before - sum(len(self._standing(route.shard)) for route in decision.routes)
+        line = repay_line(self._plan, decision, debt_before, left)
+        self._save(line)
+        self._committed(line)
 
-    def _save(self, line: Callable[[bytes], dict[str, Any]] | None = None) -> None:
-        """Commit what is in the folder, and a line of the ledger, made with the store's key."""
+    def _committed(self, line: dict[str, Any]) -> None:
+        self._entries = (*self._entries, unmeasured(line))
+        self._owing = owing_after(self._owing, line)
+
+    def _settle_repaid(self) -> None:
+        """Record repayments that were finished and could not be committed."""
+        settle_repaid(self._plan, self.store, self._owing, self._commit_repayment)
+
+    def _standing(self, shard: int) -> Int[np.ndarray, " debt"]:
+        """What a shard owes as long as its approximation has not been destroyed."""
+        approximation = self.store.approximation(self._plan.final_key(shard))
+        return np.empty(0, np.int64) if approximation is None else approximation.debt
+
+    def _measured(self, entry: Entry) -> None:
+        """Say what the last completion took."""
+        self._entries = (*self._entries[:-1], entry)
+        self._save(outcome_line(entry))
+
+    def _secret(self) -> bytes:
+        store = self.store
+        return store.secret() if isinstance(store, DiskStore) else secrets.token_bytes(32)
+
+    def _save(self, line: dict[str, Any] | None = None) -> None:
+        """Commit what is in the folder, and a line of the ledger."""
         store, partition = self.store, self._plan.partition
         if not isinstance(store, DiskStore):
             return
         if store.manifest is None:
             whole = {"ids": partition.ids, "shard": partition.shard, "slice": partition.slice_}
             store.keep_arrays(whole)
-        lines = [] if line is None else [line(store.secret())]
         run = {
             **_provenance(self.dataset, self._plan),
             "rebuild": _rebuild(self._plan),
             "clock": self._clock.to_dict(),
         }
-        store.commit(run, lines)
+        store.commit(run, [] if line is None else [line])
 
 
 def default_spec(dataset: Dataset, model: str = "mlp") -> TrainSpec:
@@ -627,19 +666,19 @@ def _resume_clock(store: MemoryStore | DiskStore) -> Clock:
 
 def _resume(
     store: MemoryStore | DiskStore, dataset: Dataset, plan: Plan
-) -> tuple[Revocations, tuple[Entry, ...]]:
-    """Completed requests and entries of a store, if it is of this run.
+) -> tuple[Revocations, tuple[Entry, ...], frozenset[int]]:
+    """Completed requests, entries, and shards that owe, if the store is of this run.
 
     Raises:
         StoreError: it is not; both provenances are named.
     """
     if not isinstance(store, DiskStore):
-        return Revocations(), ()
+        return Revocations(), (), frozenset()
     manifest, ours = store.manifest, _provenance(dataset, plan)
     if manifest is None:
         if store.keys:
             raise StoreError(f"{store.folder} has checkpoints but no manifest; use another folder")
-        return Revocations(), ()
+        return Revocations(), (), frozenset()
     for part, mine in ours.items():
         theirs = manifest.get(part)
         if theirs != mine:
@@ -648,10 +687,14 @@ def _resume(
                 f"{part}: {mine}. Use another folder, or start the session as it was."
             )
     try:
-        requests, entries = read_lines(line for line, _ in store.ledger())
+        lines = [line for line, _ in store.ledger()]
+        requests, entries = read_lines(lines)
+        owed = owing_shards(lines)
     except (KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"the ledger in {store.folder} has a line that is none of ours "
             f"({type(error).__name__}: {error}); restore it from a copy, or use another folder"
         ) from error
-    return Revocations(tuple(requests)), tuple(entries)
+    if owed is None:
+        owed = frozenset(range(plan.num_shards))
+    return Revocations(tuple(requests)), tuple(entries), owed
