@@ -156,7 +156,7 @@ def test_a_request_without_its_outcome_is_in_the_ledger(session: Session) -> Non
     last = session.ledger().iloc[-1]
     lines = [line for line, _ in session.store.ledger()][:-1]
     (session.store.folder / "ledger.jsonl").unlink()
-    session.store._chain = extend(session.store.folder / "ledger.jsonl", Chain(), lines)
+    session.store._manifest.chain = extend(session.store.folder / "ledger.jsonl", Chain(), lines)
     session.store.commit()
     again = CASE.session(store=session.store.folder)
     assert again.revoked.tolist() == session.revoked.tolist()

@@ -144,7 +144,10 @@ def test_killed_at_any_moment(name: str, victim: Victim, tmp_path: Path) -> None
 class Faulty:
     """The ``os`` module, in which one operation fails, or all from some operation on."""
 
-    FALLIBLE = ("open", "write", "fsync", "replace", "unlink", "mkdir", "makedirs", "scandir")
+    FALLIBLE = (
+        *("open", "write", "fsync", "replace", "unlink", "mkdir", "makedirs", "scandir"),
+        "ftruncate",
+    )
 
     def __init__(self, at: int, code: int, last: int | None = None) -> None:
         self.count, self.at, self.code, self.last = 0, at, code, last
@@ -169,7 +172,7 @@ def under_fault(
     """Run to the end with the fault in place: the session, and what came up."""
     session, error = None, None
     with monkeypatch.context() as patch:
-        for module in ("files", "disk"):
+        for module in ("files", "disk", "manifest", "chain"):
             patch.setattr(f"unlearnkit.store.{module}.os", faulty)
         try:
             session = CASES[name].session(store=folder)

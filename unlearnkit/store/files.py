@@ -6,6 +6,7 @@ that digest has been checked, and nothing is read through a symbolic link.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -52,6 +53,38 @@ class StoreError(ValueError):
 
 class StoreIOError(OSError):
     """A store that cannot be read or written now: the disk is full, or permission is lacking."""
+
+
+def broken(path: Path, error: Exception) -> StoreError:
+    """The error of a damaged file that belongs to the store as a whole."""
+    return StoreError(
+        f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or use "
+        "another folder"
+    )
+
+
+def is_missing(error: OSError) -> bool:
+    """Whether a file is not there, or is a symbolic link; else it may be whole."""
+    return error.errno in (errno.ENOENT, errno.ELOOP)
+
+
+@contextlib.contextmanager
+def telling(folder: Path, what: str) -> Iterator[None]:
+    """Say what could not be done to a store, where an operation fails.
+
+    Raises:
+        StoreIOError: one failed.
+    """
+    try:
+        yield
+    except StoreIOError:
+        raise
+    except OSError as error:
+        raise StoreIOError(
+            error.errno,
+            f"the store in {folder} could not be {what} ({error}); what it held stands. "
+            "Free some space or mend the permissions, and do it again",
+        ) from error
 
 
 def name_of(kept: Checkpoint | Approximation) -> str:
