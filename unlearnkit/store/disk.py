@@ -332,12 +332,15 @@ class DiskStore:
         try:
             path = self.folder / name
             pieces, digest = encode(kept)
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path.parent)
             # A large file goes to the device now, while training goes on; small ones at the commit.
             size = sum(len(piece) for piece in pieces)
             synced = size >= SYNC_BYTES
-            replace_file(path, pieces, sync=False, data=synced)
+            try:
+                replace_file(path, pieces, sync=False, data=synced)
+            except FileNotFoundError:  # the first of its shard
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(path.parent)
+                replace_file(path, pieces, sync=False, data=synced)
         except BaseException:
             self._drop(name)
             raise

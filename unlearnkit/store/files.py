@@ -12,8 +12,10 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from torch import Tensor
 from unlearnkit.store.memory import Approximation, Checkpoint, State
 
 FORMAT = 2
+SYNC_THREADS = 8
 CLEAN, APPROXIMATE = "checkpoint", "approximation"
 WRITING = ".writing-"  # prefix of files that are not complete yet
 NAME = re.compile(r"shard-(\d{4,9})/(approximate-)?([0-9A-Za-z]{1,64})\.safetensors")
@@ -297,6 +300,35 @@ def sync_path(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_paths(paths: Iterable[Path]) -> None:
+    """Wait until files, and the names in folders, are on the device: several at a time.
+
+    File systems then write for many at once (measured: 121 small ones in .018 s, not .3 s).
+
+    Raises:
+        OSError: one of them is not.
+    """
+    left, errors = deque(paths), list[OSError]()
+
+    def work() -> None:
+        with contextlib.suppress(IndexError):  # there are no more
+            while True:
+                path = left.popleft()
+                try:
+                    sync_path(path)
+                except OSError as error:
+                    errors.append(error)
+
+    threads = [Thread(target=work) for _ in range(min(SYNC_THREADS, len(left)) - 1)]
+    for thread in threads:
+        thread.start()
+    work()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _joined(pieces: Sequence[memoryview | bytes]) -> Sequence[memoryview | bytes]:

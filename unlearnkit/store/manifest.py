@@ -22,7 +22,7 @@ from unlearnkit.store.files import (
     is_missing,
     read,
     replace_file,
-    sync_path,
+    sync_paths,
     telling,
 )
 
@@ -119,13 +119,11 @@ class Manifest:
     def write(self, run: dict[str, Any] | None, files: dict[str, File], chain: Chain) -> None:
         """Have these files on the device, then list them."""
         fresh = sorted(self.fresh.keys() & files.keys())
-        for name in fresh:
-            if not self.fresh[name]:
-                sync_path(self.folder / name)
-        for folder in sorted({os.path.dirname(name) for name in fresh}):
-            sync_path(self.folder / folder)
+        unsynced = [name for name in fresh if not self.fresh[name]]
+        names = {os.path.dirname(name) for name in fresh}
         if fresh:
-            sync_path(self.folder)  # for folders of shards that are new
+            names.add("")  # for folders of shards that are new
+        sync_paths(self.folder / name for name in [*unsynced, *sorted(names)])
         content = {
             "run": run,
             "files": {n: [f.size, f.nbytes, f.digest] for n, f in sorted(files.items())},
