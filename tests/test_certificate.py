@@ -90,9 +90,18 @@ def test_an_audit_passes_and_an_older_head_stays_valid(
     session.store.close()
     assert main(["audit", folder, "--head", head]) == 0
     assert capsys.readouterr().out.count("holds: ") == 7
-    assert main(["audit", folder, "--head", "0" * 64]) == 1
+    assert main(["audit", folder, "--head", "1" * 64]) == 1
     assert "BROKEN: no line of the ledger has the head" in capsys.readouterr().err
     assert main(["audit", folder + "x"]) == 1
+
+
+def test_the_head_of_an_empty_ledger_is_good(tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    head = session.certificate().content["head"]
+    session.revoke(count=1)
+    session.unlearn(1)
+    assert "the head given is line 0 of 2 of the ledger" in list(audit(tmp_path, head))
 
 
 def test_a_ledger_that_was_changed_is_found(session: Session) -> None:

@@ -21,6 +21,7 @@ from unlearnkit.schedule import make_job
 from unlearnkit.seeding import digest
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, State, StoreError
+from unlearnkit.store.chain import START
 from unlearnkit.training import run_jobs
 
 
@@ -66,10 +67,10 @@ def audit(
     yield f"all {store.verify()} files are those that were committed"
     lines = list(store.ledger())
     if head is not None:
-        heads = [found for _, found in lines]
+        heads = [START, *(found for _, found in lines)]  # a certificate may be older than any line
         if head not in heads:
             raise AuditError(f"no line of the ledger has the head {head}; it was changed since")
-        yield f"the head given is line {heads.index(head) + 1} of {len(heads)} of the ledger"
+        yield f"the head given is line {heads.index(head)} of {len(lines)} of the ledger"
     secret = store.secret() if lines else b""
     try:
         for number, (line, _) in enumerate(lines, start=1):
@@ -78,7 +79,9 @@ def audit(
                     raise AuditError(f"line {number} of the ledger: ids and digest differ")
         requests, _ = read_lines(line for line, _ in lines)
         owing = owing_shards(line for line, _ in lines)
-    except (KeyError, TypeError, OverflowError, AttributeError) as error:
+    except StoreError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise AuditError(
             f"the ledger has a line that is none of ours ({type(error).__name__}: {error})"
         ) from error
@@ -92,8 +95,10 @@ def audit(
 def _lineage(store: DiskStore, revoked: np.ndarray, owing: frozenset[int] | None) -> Iterator[str]:
     arrays, run = store.arrays(), store.manifest or {}
     ids, shard, slices = (arrays.get(name) for name in ("ids", "shard", "slice"))
-    if ids is None or shard is None or slices is None:
+    if ids is None or shard is None or slices is None or not ids.ndim:
         raise AuditError("the partition lacks ids, shards or slices")
+    if any(a.shape != (len(ids),) or a.dtype.kind != "i" for a in (ids, shard, slices)):
+        raise AuditError("the partition is not three rows of whole numbers of one length")
     found = digest(*(array.astype("<i8").tobytes() for array in (ids, shard, slices)))
     if found != run.get("partition"):
         raise AuditError(f"the partition's digest is {found}, and the run's {run.get('partition')}")

@@ -690,7 +690,9 @@ def _resume(
         lines = [line for line, _ in store.ledger()]
         requests, entries = read_lines(lines)
         owed = owing_shards(lines)
-    except (KeyError, TypeError, AttributeError) as error:
+    except StoreError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise StoreError(
             f"the ledger in {store.folder} has a line that is none of ours "
             f"({type(error).__name__}: {error}); restore it from a copy, or use another folder"
