@@ -65,3 +65,21 @@ def shaped_by(artefact: Artefact, ids: np.ndarray, shard: np.ndarray, slices: np
     assert len(artefact.bits) == -(-len(pool) // 8) * 8, "a bit for each example of the pool"
     assert not artefact.bits[len(pool) :].any()
     return set(pool[artefact.bits[: len(pool)]].tolist())
+
+
+def declared(folder: Path, ids: np.ndarray, shard: np.ndarray) -> dict[int, set[int]]:
+    """Debts by shard as the committed lines of the ledger tell them, taken up and repaid."""
+    debts: dict[int, set[int]] = {}
+    if not (folder / "manifest.json").exists():
+        return debts
+    ledger = json.loads((folder / "manifest.json").read_text())["content"]["ledger"]
+    text = (folder / "ledger.jsonl").read_bytes()[: ledger["size"]] if ledger["size"] else b""
+    for line in map(json.loads, text.splitlines()):
+        for route in line.get("routes", ()):
+            at = route["shard"]
+            if route["kind"] == "approximate":
+                members = set(ids[shard == at].tolist())
+                debts[at] = debts.get(at, set()) | members & set(line["ids"])
+            else:
+                debts.pop(at, None)
+    return debts

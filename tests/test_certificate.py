@@ -29,6 +29,10 @@ def session(tmp_path: Path) -> Session:
     return session
 
 
+def ids_of(session: Session) -> list[list[int]]:
+    return [one.tolist() for one in session._revocations.requests]
+
+
 def test_a_certificate_names_state_requests_and_head(session: Session, tmp_path: Path) -> None:
     certificate = session.certificate()
     content = json.loads(certificate.to_json(tmp_path / "c.json"))
@@ -38,6 +42,12 @@ def test_a_certificate_names_state_requests_and_head(session: Session, tmp_path:
     assert content["revoked"] == 4 and [r["examples"] for r in content["requests"]] == [2, 2]
     assert content["head"] == session.store.head
     assert "still in this session's memory" in content["says"][2]
+    assert "ledger holds the revoked ids as they are" in content["says"][3]
+    assert "keyed digests of them only" in content["says"][3]
+    assert "as was asked for" in session.certificate(name_ids=True).content["says"][3]
+    requests = [line for line, _ in session.store.ledger() if line["kind"] == "unlearn"]
+    assert all("until session.discard_original()" in line["original"] for line in requests)
+    assert [set(line["ids"]) for line in requests] == [set(one) for one in ids_of(session)]
     session.discard_original()
     session.repay()
     content = session.certificate().content
@@ -79,10 +89,19 @@ def test_an_audit_passes_and_an_older_head_stays_valid(
     session.unlearn(0)
     session.store.close()
     assert main(["audit", folder, "--head", head]) == 0
-    assert capsys.readouterr().out.count("holds: ") == 6
-    assert main(["audit", folder, "--head", "0" * 64]) == 1
+    assert capsys.readouterr().out.count("holds: ") == 7
+    assert main(["audit", folder, "--head", "1" * 64]) == 1
     assert "BROKEN: no line of the ledger has the head" in capsys.readouterr().err
     assert main(["audit", folder + "x"]) == 1
+
+
+def test_the_head_of_an_empty_ledger_is_good(tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    head = session.certificate().content["head"]
+    session.revoke(count=1)
+    session.unlearn(1)
+    assert "the head given is line 0 of 2 of the ledger" in list(audit(tmp_path, head))
 
 
 def test_a_ledger_that_was_changed_is_found(session: Session) -> None:
@@ -146,7 +165,7 @@ def test_a_request_without_its_outcome_is_in_the_ledger(session: Session) -> Non
     last = session.ledger().iloc[-1]
     lines = [line for line, _ in session.store.ledger()][:-1]
     (session.store.folder / "ledger.jsonl").unlink()
-    session.store._chain = extend(session.store.folder / "ledger.jsonl", Chain(), lines)
+    session.store._manifest.chain = extend(session.store.folder / "ledger.jsonl", Chain(), lines)
     session.store.commit()
     again = CASE.session(store=session.store.folder)
     assert again.revoked.tolist() == session.revoked.tolist()

@@ -20,9 +20,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import CASES
-from lineage import artefacts, parse, shaped_by
-from unlearnkit import DiskStore, MemoryStore, Session, StoreError, StoreIOError
+from cases import CASES, stop_after
+from lineage import artefacts, declared, parse, shaped_by
+from unlearnkit import (
+    Cancelled,
+    DiskStore,
+    MemoryStore,
+    Session,
+    StoreError,
+    StoreIOError,
+    train,
+)
 from unlearnkit.audit import audit
 from victim import finish
 from worker import ROOT, content
@@ -44,13 +52,14 @@ def assert_finished(session: Session, name: str) -> None:
     assert not session.debt and session.store.keys == expected.store.keys
     for key in expected.store.keys:
         assert content(session.store.get(key)) == content(expected.store.get(key))
-    assert len(list(audit(session.store.folder, session.store.head))) == 6
+    assert len(list(audit(session.store.folder, session.store.head))) == 7
 
 
 def assert_closed(session: Session, folder: Path) -> None:
     """No revoked id in any lineage, but for the debt that is declared; no file too many."""
     partition, revoked = session.plan.partition, set(session.revoked.tolist())
     debts = {s: set(debt.tolist()) for s, debt in session.debt.items()}
+    assert declared(folder, partition.ids, partition.shard) == debts  # no repayment is unrecorded
     for artefact in artefacts(folder):
         shaped = shaped_by(artefact, partition.ids, partition.shard, partition.slice_)
         assert shaped & revoked <= (set() if artefact.clean else debts[artefact.shard])
@@ -135,7 +144,10 @@ def test_killed_at_any_moment(name: str, victim: Victim, tmp_path: Path) -> None
 class Faulty:
     """The ``os`` module, in which one operation fails, or all from some operation on."""
 
-    FALLIBLE = ("open", "write", "fsync", "replace", "unlink", "mkdir", "makedirs", "scandir")
+    FALLIBLE = (
+        *("open", "write", "fsync", "replace", "unlink", "mkdir", "makedirs", "scandir"),
+        "ftruncate",
+    )
 
     def __init__(self, at: int, code: int, last: int | None = None) -> None:
         self.count, self.at, self.code, self.last = 0, at, code, last
@@ -160,7 +172,7 @@ def under_fault(
     """Run to the end with the fault in place: the session, and what came up."""
     session, error = None, None
     with monkeypatch.context() as patch:
-        for module in ("files", "disk"):
+        for module in ("files", "disk", "manifest", "chain"):
             patch.setattr(f"unlearnkit.store.{module}.os", faulty)
         try:
             session = CASES[name].session(store=folder)
@@ -273,6 +285,72 @@ def test_a_commit_stands_though_something_older_cannot_be_destroyed(
     assert len(session.revoked) == 7 and session.trained
     assert len(CASES["logistic"].session(store=tmp_path).revoked) == 7
     list(audit(tmp_path))
+
+
+def test_a_repayment_is_recorded_by_the_stroke_that_completes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = CASES["logistic"].session(store=tmp_path)
+    session.train()
+    session.revoke(session.plan.partition.ids[:9])
+    session.unlearn(0)
+    owed = {shard: len(debt) for shard, debt in session.debt.items()}
+    assert len(owed) == 3
+    # One shard is repaid, and the process ends before that is committed.
+    train(session.plan, session.store, shards=[min(owed)])
+    session.store.close()
+    session = CASES["logistic"].session(store=tmp_path)
+    assert_closed(session, tmp_path)
+    entry = session.ledger().iloc[-1]
+    assert (entry["kind"], entry["exact_shards"]) == ("repay", 1) and np.isnan(entry["seconds"])
+    assert entry["debt_before"] - entry["debt_after"] == owed[min(owed)]
+    # The next is committed, and the process ends before anything is destroyed.
+    with monkeypatch.context() as patch:
+        patch.setattr("unlearnkit.unlearning.settle", lambda plan, store: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session.repay([sorted(owed)[1]])
+    count = len(session.ledger())
+    session.store.close()
+    session = CASES["logistic"].session(store=tmp_path)
+    assert_closed(session, tmp_path)
+    assert len(session.ledger()) == count  # recorded once
+    # The last is cancelled when it is as good as done, and one without any shard done.
+    with pytest.raises(Cancelled):
+        session.repay(**stop_after(1))
+    assert len(session.debt) == 1 and len(session.ledger()) == count
+    session.repay()
+    assert_closed(session, tmp_path)
+    entries = session.ledger()
+    assert entries["debt_after"].iloc[-1] == 0 and entries["kind"].tolist()[1:] == ["repay"] * 3
+    assert len(list(audit(tmp_path, session.store.head))) == 7
+
+
+def test_a_cancelled_repayment_records_the_shards_that_are_done(tmp_path: Path) -> None:
+    case = CASES["cnn-batchnorm"]  # shard by shard
+    session = case.session(store=tmp_path)
+    session.train()
+    session.revoke(session.plan.partition.ids[:9])
+    session.unlearn(0)
+    owed = {shard: len(debt) for shard, debt in session.debt.items()}
+    assert len(owed) == 2
+    for events in range(1, 99):
+        with pytest.raises(Cancelled):
+            session.repay(**stop_after(events))
+        assert_closed(session, tmp_path)
+        if len(session.debt) < 2:
+            break
+    assert len(session.debt) == 1
+    again = case.session(store=tmp_path)
+    assert again.ledger().drop(columns="seconds").equals(session.ledger().drop(columns="seconds"))
+    entry = again.ledger().iloc[-1]
+    assert entry["kind"] == "repay" and entry["debt_before"] == sum(owed.values())
+    visits = entry["visits"]
+    again.repay()
+    whole = case.session()
+    whole.train()
+    whole.revoke(session.revoked)
+    whole.unlearn(0)
+    assert visits + again.ledger()["visits"].iloc[-1] == whole.repay().visits
 
 
 def test_repair_keeps_what_is_whole_committed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Stores: what is kept, what is destroyed, and what a folder survives."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -293,3 +294,18 @@ def test_no_file_holds_the_bytes_of_a_destroyed_checkpoint(tmp_path: Path) -> No
         assert stale[key].state["1.weight"].numpy().tobytes() not in written
     for key in session.store.keys:
         assert session.store.get(key).state["1.weight"].numpy().tobytes() in written
+
+
+def test_small_files_are_written_soon_though_nobody_waits_for_them(tmp_path: Path) -> None:
+    session = CASES["logistic"].session()
+    session.train()
+    store, written = DiskStore(tmp_path), set()
+    for key in sorted(session.store.keys):
+        store.put(session.store.get(key))
+        assert store.get(key) is session.store.get(key)
+    for _ in range(2000):
+        written = {path.stem for path in tmp_path.glob("shard-*/*.safetensors")}
+        if written == store.keys:
+            break
+        time.sleep(0.005)
+    assert written == store.keys == session.store.keys

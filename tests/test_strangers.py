@@ -3,6 +3,7 @@
 ``UNLEARNKIT_FUZZ=20000`` tries that many inputs for each format.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,8 +20,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cases import CASES
 from unlearnkit import DiskStore, StoreError
+from unlearnkit.audit import audit
 from unlearnkit.store import Approximation, Checkpoint
+from unlearnkit.store.chain import Chain, extend
 
 EXAMPLES = int(os.environ.get("UNLEARNKIT_FUZZ", "150"))
 FUZZ = settings(
@@ -62,7 +66,7 @@ def use(folder: Path) -> None:
 
 def outside(folder: Path) -> dict[str, bytes]:
     other = folder.parent / "outside"
-    return {path.name: path.read_bytes() for path in other.iterdir()}
+    return {path.name: path.read_bytes() for path in other.glob("*")}
 
 
 @contextmanager
@@ -339,6 +343,62 @@ def test_any_value_in_a_header(
     use(folder)
 
 
+OTHERS = ("ledger.jsonl", "partition.safetensors", "secret.key", "holder.json")
+
+
+@pytest.fixture(scope="module")
+def of_a_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a session that forgot someone exactly and someone else approximately."""
+    folder = tmp_path_factory.mktemp("session") / "store"
+    session = CASES["logistic"].session(store=folder)
+    session.train()
+    for max_share in (1, 0):
+        session.revoke(count=2, seed=4)
+        session.unlearn(max_share)
+    session.store.secret()
+    session.store.close()
+    return folder
+
+
+@FUZZ
+@given(
+    name=st.sampled_from(OTHERS),
+    spoil=edits(),
+    value=st.none() | VALUES,
+    at=st.integers(0, 120),
+)
+def test_any_bytes_and_any_line_beside_the_checkpoints(
+    name: str,
+    spoil: Callable[[bytes], bytes],
+    value: object,
+    at: int,
+    of_a_session: Path,
+    tmp_path: Path,
+) -> None:
+    folder = afresh(tmp_path, of_a_session)
+    path = folder / name
+    if name == "ledger.jsonl" and value is not None:  # a line that follows on the others
+        lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+        graft(lines, value, at)
+        for line in lines:
+            if isinstance(line, dict):
+                line.pop("previous", None)
+        if not all(isinstance(line, dict) for line in lines):
+            return
+        path.unlink()
+        chain = extend(path, Chain(), lines)
+        with_manifest(folder, lambda content: content.update(ledger=vars(chain)))
+    else:
+        path.write_bytes(spoil(path.read_bytes()))
+    with contextlib.suppress(StoreError):
+        list(audit(folder))
+    try:
+        CASES["logistic"].session(store=folder).store.close()
+    except StoreError as error:
+        assert "damaged" in str(error) or "none of ours" in str(error)
+    assert not outside(folder)
+
+
 def graft(tree: Any, value: object, at: int) -> None:
     """Replace the part of a tree that is met ``at``-th, in whatever depth."""
     places: list[tuple[Any, Any]] = []
@@ -365,11 +425,13 @@ def make(folder: Path) -> None:
     store.close()
 
 
-def afresh(parent: Path) -> Path:
-    """The store as it was made."""
-    first, folder = parent / "first", parent / "store"
-    if not first.exists():
-        make(first)
+def afresh(parent: Path, first: Path | None = None) -> Path:
+    """The store as it was made, or a copy of this one."""
+    folder = parent / "store"
+    if first is None:
+        first = parent / "first"
+        if not first.exists():
+            make(first)
     for path in (p for p in folder.rglob("*") if p.is_file()):
         path.unlink()
     for path in (p for p in first.rglob("*") if p.is_file()):

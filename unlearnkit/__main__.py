@@ -1,27 +1,75 @@
 """``python -m unlearnkit audit STORE``: check a store's claims from its folder alone."""
 
 import argparse
+import importlib
 import sys
+from typing import Any
 
 from unlearnkit.audit import audit
+from unlearnkit.datasets import DATASETS, load
 from unlearnkit.store import StoreError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print each claim that holds; 1 with the first that does not."""
+    """Print each claim that holds; 1 with the first that does not, 2 where it cannot be checked."""
     parser = argparse.ArgumentParser(prog="python -m unlearnkit", description=__doc__)
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("audit", help="derive every claim of a store again")
     one.add_argument("store", help="its folder; nothing in it is changed")
     one.add_argument("--head", help="of the ledger, as a certificate printed it")
+    one.add_argument(
+        "--retrain",
+        action="store_true",
+        help="also train from scratch, and compare every clean checkpoint bit for bit",
+    )
+    one.add_argument(
+        "--data",
+        help=f"of the run, for --retrain: {', '.join(DATASETS)}, or module:name for data of your "
+        "own, what a session takes or a function that returns it",
+    )
+    one.add_argument("--num-examples", type=int, help="size of its training part")
+    one.add_argument("--model", help="module:name of a model that is no built-in one")
     options = parser.parse_args(arguments)
+    if options.retrain and options.data is None:
+        one.error("--retrain takes the data: --data digits, --data module:name")
+    if not options.retrain and (options.data or options.model or options.num_examples):
+        one.error("--data, --num-examples and --model are for --retrain")
     try:
-        for claim in audit(options.store, options.head):
-            print(f"holds: {claim}")
+        data = _data(options.data, options.num_examples) if options.retrain else None
+        model = None if options.model is None else _named(options.model)
+        for claim in audit(options.store, options.head, dataset=data, model=model):
+            print(f"holds: {claim}", flush=True)
     except StoreError as error:
         print(f"BROKEN: {error}", file=sys.stderr)
         return 1
+    except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
+        told = error.args[0] if isinstance(error, KeyError) else error
+        print(f"CANNOT BE CHECKED: {told}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _data(name: str, num_examples: int | None) -> Any:
+    if ":" not in name:
+        return load(name, num_examples=num_examples)
+    if num_examples is not None:
+        raise ValueError("--num-examples is for a named dataset; let your own have the right size")
+    found = _named(name)
+    return found() if callable(found) else found
+
+
+def _named(name: str) -> Any:
+    """What ``module:name`` names; a plain name stays one."""
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        return name
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"{name} was not found ({error}); give module:name of something that Python can "
+            "import from here"
+        ) from error
 
 
 if __name__ == "__main__":

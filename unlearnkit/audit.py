@@ -1,26 +1,51 @@
-"""The audit: every claim of a store derived again, from its folder alone."""
+"""The audit: every claim of a store derived again, from its folder alone.
+
+Given the data as well, the claim of being exact too: all is trained from scratch and compared.
+"""
 
 import os
+import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import torch
 
-from unlearnkit.ledger import keyed_digest, read_lines
+from unlearnkit.datasets import Dataset, Examples, as_dataset
+from unlearnkit.kernels import run_jobs
+from unlearnkit.ledger import keyed_digest, owing_shards, read_lines
+from unlearnkit.models import Architecture, as_architecture, built_in
+from unlearnkit.partition import Partition
+from unlearnkit.plan import Plan, make_plan
+from unlearnkit.schedule import make_job
 from unlearnkit.seeding import digest
-from unlearnkit.store import Approximation, Checkpoint, DiskStore, StoreError
+from unlearnkit.spec import TrainSpec
+from unlearnkit.store import Approximation, Checkpoint, DiskStore, State, StoreError
+from unlearnkit.store.chain import START
 
 
 class AuditError(StoreError):
     """A claim of a store that does not hold."""
 
 
-def audit(folder: str | os.PathLike[str], head: str | None = None) -> Iterator[str]:
+def audit(
+    store: str | os.PathLike[str] | DiskStore,
+    head: str | None = None,
+    *,
+    dataset: Any = None,
+    model: Any = None,
+    spec: TrainSpec | None = None,
+) -> Iterator[str]:
     """Check a store claim by claim; each one that holds is a sentence.
 
     Args:
-        folder: of the store; nothing in it is changed.
+        store: its folder; nothing in it is changed.
         head: of the ledger, as a certificate printed it.
+        dataset: the data of the run, as a session takes it: all is then trained from scratch and
+            compared bit for bit with every clean checkpoint.
+        model: of the run, where it was no built-in one.
+        spec: of the run, where its loss was no built-in one.
 
     Yields:
         What holds, as soon as it has been checked.
@@ -28,8 +53,11 @@ def audit(folder: str | os.PathLike[str], head: str | None = None) -> Iterator[s
     Raises:
         AuditError: the first claim that does not hold.
         StoreError: a file is damaged.
+        ValueError: data, model, spec or environment are not those of the run.
     """
+    folder = store.folder if isinstance(store, DiskStore) else store
     store = DiskStore(folder, read_only=True)
+    data = None if dataset is None else _data_of(store, as_dataset(dataset))
     extra = store.unlisted()
     if extra:
         raise AuditError(
@@ -39,10 +67,10 @@ def audit(folder: str | os.PathLike[str], head: str | None = None) -> Iterator[s
     yield f"all {store.verify()} files are those that were committed"
     lines = list(store.ledger())
     if head is not None:
-        heads = [found for _, found in lines]
+        heads = [START, *(found for _, found in lines)]  # a certificate may be older than any line
         if head not in heads:
             raise AuditError(f"no line of the ledger has the head {head}; it was changed since")
-        yield f"the head given is line {heads.index(head) + 1} of {len(heads)} of the ledger"
+        yield f"the head given is line {heads.index(head)} of {len(lines)} of the ledger"
     secret = store.secret() if lines else b""
     try:
         for number, (line, _) in enumerate(lines, start=1):
@@ -50,20 +78,27 @@ def audit(folder: str | os.PathLike[str], head: str | None = None) -> Iterator[s
                 if keyed_digest(np.asarray(line["ids"], np.int64), secret) != line["digest"]:
                     raise AuditError(f"line {number} of the ledger: ids and digest differ")
         requests, _ = read_lines(line for line, _ in lines)
-    except (KeyError, TypeError, OverflowError, AttributeError) as error:
+        owing = owing_shards(line for line, _ in lines)
+    except StoreError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise AuditError(
             f"the ledger has a line that is none of ours ({type(error).__name__}: {error})"
         ) from error
     yield f"the ledger's {len(lines)} lines follow on each other up to its head {store.head}"
     revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests]))
-    yield from _lineage(store, revoked)
+    yield from _lineage(store, revoked, owing)
+    if data is not None:
+        yield from _retrain(store, revoked, data, model, spec)
 
 
-def _lineage(store: DiskStore, revoked: np.ndarray) -> Iterator[str]:
+def _lineage(store: DiskStore, revoked: np.ndarray, owing: frozenset[int] | None) -> Iterator[str]:
     arrays, run = store.arrays(), store.manifest or {}
     ids, shard, slices = (arrays.get(name) for name in ("ids", "shard", "slice"))
-    if ids is None or shard is None or slices is None:
+    if ids is None or shard is None or slices is None or not ids.ndim:
         raise AuditError("the partition lacks ids, shards or slices")
+    if any(a.shape != (len(ids),) or a.dtype.kind != "i" for a in (ids, shard, slices)):
+        raise AuditError("the partition is not three rows of whole numbers of one length")
     found = digest(*(array.astype("<i8").tobytes() for array in (ids, shard, slices)))
     if found != run.get("partition"):
         raise AuditError(f"the partition's digest is {found}, and the run's {run.get('partition')}")
@@ -84,7 +119,7 @@ def _lineage(store: DiskStore, revoked: np.ndarray) -> Iterator[str]:
     for key in sorted(store.keys):
         check(store.get(key), np.empty(0, np.int64), "the clean checkpoint")
     yield f"{len(store.keys)} clean checkpoints are shaped by no revoked example"
-    owed: dict[str, Any] = {}
+    owed: dict[int, int] = {}
     for base in sorted(store.bases):
         approximation = store.approximation(base)
         assert isinstance(approximation, Approximation)  # by its base
@@ -92,8 +127,200 @@ def _lineage(store: DiskStore, revoked: np.ndarray) -> Iterator[str]:
             raise AuditError(f"shard {approximation.shard} owes examples that nobody revoked")
         for checkpoint in approximation.checkpoints.values():
             check(checkpoint, approximation.debt, "an approximate checkpoint")
-        owed[base] = len(approximation.debt)
+        owed[approximation.shard] = len(approximation.debt)
     yield (
         f"{len(owed)} approximate shards are shaped by no revoked example but the "
         f"{sum(owed.values())} of their debt"
     )
+    if owing is None:
+        return  # the ledger of an earlier version
+    if owed.keys() != owing:
+        raise AuditError(
+            f"by the ledger the shards that owe are {sorted(owing)}, and the folder holds "
+            f"approximations of {sorted(owed)}"
+        )
+    yield "by the ledger, too, these are the shards that owe"
+
+
+# Retraining
+
+
+def _retrain(
+    store: DiskStore, revoked: np.ndarray, dataset: Dataset, model: Any, spec: TrainSpec | None
+) -> Iterator[str]:
+    """Train every clean checkpoint from scratch, and compare."""
+    plan = _plan_of(store, revoked, dataset, model, spec)
+    strange = sorted(store.keys - plan.keys)
+    if strange:
+        kept = store.get(strange[0])
+        raise AuditError(
+            f"{len(strange)} clean checkpoints are of no stage that the run's data, spec, model "
+            f"and requests lead to; the first is of shard {kept.shard}, stage {kept.stage}"
+        )
+    # What the run may not have read, this one cannot: a leak in both would not show otherwise.
+    plan = replace(plan, examples=_overwritten(plan.examples, revoked))
+    begun, count, visits, jobs = time.perf_counter(), 0, 0, []
+    for shard, chain in enumerate(plan.chains):
+        last = max((stage.index for stage in chain if stage.key in store), default=0)
+        if last:
+            start = plan.architecture.initial(plan.spec.seed, shard)
+            jobs.append(make_job(plan, chain[:last], start))
+            visits += sum(stage.visits for stage in chain[:last])
+
+    def compare(fresh: Checkpoint) -> None:
+        nonlocal count
+        if fresh.key in store:
+            _same(store.get(fresh.key), fresh)
+            count += 1
+
+    run_jobs(plan, jobs, keep=compare)
+    yield (
+        f"{count} clean checkpoints have the bits that training from scratch without the "
+        f"{len(revoked)} revoked examples gives ({visits:,} visits, "
+        f"{time.perf_counter() - begun:.1f} s)"
+    )
+    shards = [s for s in range(plan.num_shards) if plan.alive(s)]
+    missing = [s for s in shards if plan.final_key(s) not in store]
+    owing = [s for s in missing if plan.final_key(s) in store.bases]
+    if owing:
+        yield (
+            f"{len(owing)} of {len(shards)} constituents are approximate, as their debt says; there"
+            " is nothing to compare them with bit for bit before session.repay()"
+        )
+    if len(missing) > len(owing):
+        yield f"{len(missing) - len(owing)} of {len(shards)} constituents are not trained yet"
+
+
+def _same(kept: Checkpoint, fresh: Checkpoint) -> None:
+    ours, theirs = _tensors(kept), _tensors(fresh)
+    if ours.keys() != theirs.keys():
+        different = f"it has {sorted(ours)}, and should have {sorted(theirs)}"
+    else:
+        different = next(filter(None, (_differs(n, ours[n], theirs[n]) for n in ours)), "")
+    if different:
+        raise AuditError(
+            f"the clean checkpoint of shard {kept.shard}, stage {kept.stage} (key {kept.key}) is "
+            f"not what training from scratch gives: {different}"
+        )
+
+
+def _tensors(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    states = {"end": checkpoint.state, **{f"tail {q}": s for q, s in checkpoint.tails.items()}}
+    return {f"{name} at its {at}": t for at, state in states.items() for name, t in state.items()}
+
+
+def _differs(name: str, kept: torch.Tensor, fresh: torch.Tensor) -> str:
+    """In what, in words; empty if not at all."""
+    fresh = fresh.detach().cpu()
+    if (kept.dtype, kept.shape) != (fresh.dtype, fresh.shape):
+        return (
+            f"{name} is {kept.dtype} of shape {tuple(kept.shape)}, and should be {fresh.dtype} of "
+            f"shape {tuple(fresh.shape)}"
+        )
+    ours, theirs = (t.contiguous().reshape(-1).view(torch.uint8) for t in (kept, fresh))
+    if torch.equal(ours, theirs):
+        return ""
+    count = int((ours != theirs).reshape(kept.numel(), -1).any(1).sum())
+    return f"{count} of {kept.numel()} numbers of {name} differ"
+
+
+def _overwritten(examples: Examples, revoked: np.ndarray) -> Examples:
+    """The examples, with nothing left of those that are revoked."""
+    gone = torch.from_numpy(np.isin(examples.ids, revoked))
+    features, labels = examples.features.clone(), examples.labels.clone()
+    features[gone] = torch.nan if features.is_floating_point() else ~features[gone]
+    labels[gone] = -1
+    return Examples(examples.ids, features, labels, examples.offset, examples.scale)
+
+
+# What the run was
+
+
+def _data_of(store: DiskStore, dataset: Dataset) -> Dataset:
+    """The data, if it is that of the run."""
+    theirs = (store.manifest or {}).get("dataset")
+    theirs = theirs if isinstance(theirs, dict) else {}
+    if theirs.get("fingerprint") != dataset.fingerprint:
+        raise ValueError(
+            f"the run in {store.folder} is of {theirs.get('name')!r} with fingerprint "
+            f"{theirs.get('fingerprint')}, and the data given is {dataset.name!r} with fingerprint "
+            f"{dataset.fingerprint}; give the data as the run had it, of the same size and split"
+        )
+    return dataset
+
+
+def _plan_of(
+    store: DiskStore, revoked: np.ndarray, dataset: Dataset, model: Any, spec: TrainSpec | None
+) -> Plan:
+    """The plan of the run, made anew from what it says of itself.
+
+    Raises:
+        AuditError: what it says cannot be.
+        ValueError: what is given is not what it says.
+    """
+    run = store.manifest or {}
+    said = run.get("rebuild")
+    if said is None and (model is None or spec is None):
+        raise ValueError(
+            f"the run in {store.folder} does not say how to build its model and spec: an earlier "
+            "version wrote it. Open it in a session as it was and train(), which adds that, or "
+            "call audit(..., model=..., spec=...)"
+        )
+    try:
+        said = {"spec": {}, "model": {"built-in": None, "version": None}} if said is None else said
+        built, version = said["model"]["built-in"], said["model"]["version"]
+        if spec is None and "loss" in said["spec"]:
+            spec = TrainSpec(**said["spec"])
+        if model is None and built is not None:
+            model = built_in(built)
+            _small_enough(model, dataset, store)
+        if not isinstance(version, str | None):
+            raise TypeError(f"version {version!r} is no text")
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise AuditError(
+            f"the run's spec or model cannot be built ({type(error).__name__}: {error})"
+        ) from error
+    if spec is None:
+        raise ValueError(f"the run's loss is of its own ({run.get('spec')}); call audit(spec=...)")
+    if model is None:
+        name = (run.get("model") or {}).get("name")
+        raise ValueError(
+            f"the run's model {name!r} is no built-in one; give it: --model module:name, or "
+            "audit(..., model=...)"
+        )
+    architecture = as_architecture(
+        model, dataset.feature_shape, dataset.num_classes, version=version
+    )
+    arrays, train = store.arrays(), dataset.train
+    partition = Partition(train.ids, arrays["shard"], arrays["slice"], train.digests)
+    if not np.array_equal(arrays["ids"], train.ids):
+        raise AuditError("the partition is of other ids than the run's data")
+    plan = make_plan(train, architecture, spec, partition=partition, revoked=revoked)
+    _agree(run, plan)
+    return plan
+
+
+def _small_enough(model: Any, dataset: Dataset, store: DiskStore) -> None:
+    """Check that a model fits the checkpoints, before it takes up any memory."""
+    with torch.device("meta"):
+        module = model(dataset.feature_shape, dataset.num_classes)
+    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    for key in sorted(store.keys)[:1]:
+        state: State = store.get(key).state
+        if {name: tensor.shape for name, tensor in state.items()} != shapes:
+            raise ValueError("its parameters are not those of the checkpoints")
+
+
+def _agree(run: dict[str, Any], plan: Plan) -> None:
+    architecture: Architecture = plan.architecture
+    ours = {
+        "spec": repr(plan.spec),
+        "model": {"name": architecture.name, "digest": architecture.digest},
+        "environment": asdict(plan.environment),
+    }
+    for part, mine in ours.items():
+        if run.get(part) != mine:
+            raise ValueError(
+                f"the run's {part} was {run.get(part)}, and here it is {mine}; bits can be "
+                "compared only where they are the same"
+            )

@@ -136,6 +136,15 @@ def certify(
         "comparison; session.discard_original() lets go of them."
         if original_in_memory
         else "No model from before the last request is kept.",
+        ("The store's ledger" if head else "The session, in memory,")
+        + " holds the revoked ids as they are, for as long as it is kept: without them a request "
+        "could be neither resumed nor audited. "
+        + (
+            "This certificate lists them as they are, as was asked for."
+            if secret is None
+            else "This certificate carries keyed digests of them only; the key does not leave the "
+            + ("store (secret.key)." if head else "session.")
+        ),
         "The ledger's head fixes every line before it; it proves that nothing was changed since "
         "this certificate was made, and no more.",
     ]

@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.boundary import Decision
+from unlearnkit.boundary import APPROXIMATE, Decision
 from unlearnkit.plan import Plan
 from unlearnkit.unlearning import Unlearned
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# Said with every request, since the folder cannot show it.
+ORIGINAL = (
+    "the models from before this request are in no file; the session that made it keeps them in "
+    "memory, for comparison, until session.discard_original(), the next request, or its end"
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,8 @@ def entry_of(result: Unlearned, kind: str = "unlearn") -> Entry:
     )
 
 
-# Lines of a store's ledger. A request has two: one by which it is completed, one with what it took.
+# Lines of a store's ledger. A request, or a repayment, has two: one by which it is completed, and
+# one with what it took.
 
 
 def request_line(
@@ -92,6 +100,23 @@ def request_line(
         "predicted_seconds": decision.seconds,
         "debt_before": debt_before,
         "environment": plan.environment.digest,
+        "original": ORIGINAL,
+    }
+
+
+def repay_line(plan: Plan, decision: Decision, debt_before: int, debt_after: int) -> dict[str, Any]:
+    """What a repayment is completed by."""
+    return {
+        "kind": "repay",
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ids": [],
+        "boundary": decision.boundary,
+        "routes": [asdict(route) for route in decision.routes],
+        "predicted_visits": decision.exact_visits,
+        "predicted_seconds": decision.seconds,
+        "debt_before": debt_before,
+        "debt_after": debt_after,
+        "environment": plan.environment.digest,
     }
 
 
@@ -105,28 +130,51 @@ def read_lines(
 ) -> tuple[list[Int[np.ndarray, " request"]], list[Entry]]:
     """Requests and entries, oldest first.
 
-    Where a run ended between a request's completion and its outcome, visits are those predicted and
-    the seconds are not a number.
+    Where a run ended between a completion and its outcome, visits are those predicted and the
+    seconds are not a number.
     """
     requests: list[np.ndarray] = []
     entries: list[Entry] = []
-    open_request: Entry | None = None
+    open_kind = ""  # of the last entry, if what it took is still to come
     for line in lines:
-        if line["kind"] == "unlearn":
-            if open_request is not None:
-                entries.append(open_request)
-            requests.append(np.asarray(line["ids"], np.int64))
-            open_request = _unmeasured(line)
+        if line["kind"] in ("unlearn", "repay"):
+            if line["kind"] == "unlearn":
+                requests.append(np.asarray(line["ids"], np.int64))
+            entries.append(unmeasured(line))
+            open_kind = line["kind"]
         else:
             entry = Entry(**line["entry"])
-            if open_request is not None and entry.kind != "unlearn":
-                entries.append(open_request)
+            if entry.kind == open_kind:
+                entries.pop()
             entries.append(entry)
-            open_request = None
-    return requests, entries if open_request is None else [*entries, open_request]
+            open_kind = ""
+    return requests, entries
 
 
-def _unmeasured(line: dict[str, Any]) -> Entry:
+def owing_after(owing: frozenset[int], line: dict[str, Any]) -> frozenset[int]:
+    """Shards that owe something after a line by which something was completed."""
+    kinds = {route["shard"]: route["kind"] for route in line["routes"]}
+    return (owing - kinds.keys()) | {s for s, kind in kinds.items() if kind == APPROXIMATE}
+
+
+def owing_shards(lines: Iterable[dict[str, Any]]) -> frozenset[int] | None:
+    """Shards that owe something, by the ledger alone; None where it cannot tell.
+
+    (Earlier versions wrote down that a debt was repaid, and not of which shards.)
+    """
+    owing: frozenset[int] | None = frozenset()
+    repaid = False
+    for line in lines:
+        if line["kind"] in ("unlearn", "repay"):
+            repaid = line["kind"] == "repay"
+            owing = None if owing is None else owing_after(owing, line)
+        elif line["entry"]["kind"] == "repay" and not repaid:
+            owing = None if line["entry"]["debt_after"] else frozenset()
+    return owing
+
+
+def unmeasured(line: dict[str, Any]) -> Entry:
+    """The entry of a line, as long as nobody has said what it took."""
     kinds = [route["kind"] for route in line["routes"]]
     return Entry(
         line["time"],
@@ -139,7 +187,7 @@ def _unmeasured(line: dict[str, Any]) -> Entry:
         line["predicted_seconds"],
         float("nan"),
         line["debt_before"],
-        line["debt_before"],
+        line.get("debt_after", line["debt_before"]),
         line["boundary"],
     )
 

@@ -8,7 +8,7 @@ import copy
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -111,6 +111,35 @@ MODELS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "cnn": CNN(),
 }
 
+BUILT_IN: dict[str, type[Any]] = {"logistic": Logistic, "mlp": MLP, "cnn": CNN}
+
+
+def describe(model: Any) -> dict[str, Any] | None:
+    """A built-in model in plain values, from which :func:`built_in` makes it; None for another.
+
+    >>> built_in(describe(MLP((7, 5)))) == MLP((7, 5))
+    True
+    """
+    builder: Any = MODELS.get(model) if isinstance(model, str) else model
+    for name, kind in BUILT_IN.items():
+        if type(builder) is kind:
+            return {"kind": name, **asdict(builder)}
+    return None
+
+
+def built_in(description: dict[str, Any]) -> Callable[[tuple[int, ...], int], nn.Module]:
+    """The model of a description.
+
+    Raises:
+        KeyError, TypeError, ValueError: it describes none.
+    """
+    values: dict[str, Any] = {
+        field: tuple(value) if isinstance(value, list) else value
+        for field, value in description.items()
+    }
+    model: Callable[[tuple[int, ...], int], nn.Module] = BUILT_IN[values.pop("kind")](**values)
+    return model
+
 
 @dataclass
 class StepContext:
@@ -176,6 +205,8 @@ class Architecture:
         feature_shape: of one example.
         num_outputs: width of the output.
         digest: identity by structure, shapes and initial state (or by the version given).
+        described: a built-in model in plain values; None for any other.
+        version: as given.
     """
 
     name: str
@@ -183,6 +214,8 @@ class Architecture:
     feature_shape: tuple[int, ...]
     num_outputs: int
     digest: str
+    described: dict[str, Any] | None = None
+    version: str | None = None
 
     def __repr__(self) -> str:
         return f"Architecture({self.name}, {self.num_parameters:,} parameters)"
@@ -361,7 +394,13 @@ def as_architecture(
     structure = re.sub(r"0x[0-9a-f]+", "", repr(module))
     identity = initial if version is None else f"version {version}"
     return Architecture(
-        name, factory, tuple(feature_shape), num_outputs, digest(structure, identity)
+        name,
+        factory,
+        tuple(feature_shape),
+        num_outputs,
+        digest(structure, identity),
+        describe(model),
+        version,
     )
 
 

@@ -7,7 +7,7 @@ the current ones, checks what comes in, and replaces them one by one.
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -29,8 +29,12 @@ from unlearnkit.ledger import (
     entry_of,
     ledger_frame,
     outcome_line,
+    owing_after,
+    owing_shards,
     read_lines,
+    repay_line,
     request_line,
+    unmeasured,
 )
 from unlearnkit.metrics import accuracy
 from unlearnkit.models import MLP, as_architecture
@@ -47,6 +51,7 @@ from unlearnkit.unlearning import (
     debts_of,
     repay,
     settle,
+    settle_repaid,
     time_large_batches,
     unlearn,
 )
@@ -156,14 +161,17 @@ class Session:
         self._work = threading.Lock()
         self._revocations = Revocations()
         self._entries: tuple[Entry, ...] = ()
+        self._owing: frozenset[int] = frozenset()  # shards, as committed
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         try:
-            self._revocations, self._entries = _resume(self.store, self.dataset, plan)
+            self._revocations, self._entries, self._owing = _resume(self.store, self.dataset, plan)
             self._plan = plan.without(self._revocations.ids)
             self._clock = _resume_clock(self.store)
             self._queue = _resume_queue(self.store, self.dataset, self._revocations)
             if isinstance(self.store, DiskStore) and not self.store.read_only:
-                settle(self._plan, self.store)  # what an interrupted run left over
+                # What an interrupted run left over.
+                self._settle_repaid()
+                settle(self._plan, self.store)
         except BaseException:
             if isinstance(self.store, DiskStore) and self.store is not store:
                 self.store.close()  # a traceback that is kept somewhere would hold its lock
@@ -440,9 +448,11 @@ class Session:
             def commit(plan: Plan, decision: Decision) -> None:
                 if len(request):
                     revocations = self._revocations.with_request(request)
+                    line = request_line(request, plan, decision, owed, self._secret())
                     queue = self._queue.without(request.tolist())
-                    self._save(lambda key: request_line(request, plan, decision, owed, key), queue)
+                    self._save(line, queue)
                     # From here on it stands, whatever happens to the destroying that comes next.
+                    self._committed(line)
                     self._plan, self._revocations = plan, revocations
                     self._pending, self._queue = np.setdiff1d(self._pending, request), queue
 
@@ -462,7 +472,7 @@ class Session:
             self._clock = result.clock
             if len(request):
                 self._original, self._last = original, result
-                self._record(entry_of(result))
+                self._measured(entry_of(result))
             return result
 
     def repay(
@@ -480,7 +490,7 @@ class Session:
             seconds: as much as is predicted to fit into this time, first where an id is cleared by
                 the fewest visits; for when the machine is idle.
             on_progress: gets events.
-            cancel: stops when set; shards that are not finished keep their debt.
+            cancel: stops when set; shards that were finished are repaid.
 
         Raises:
             LookupError: there is a time, and nothing has been timed yet.
@@ -496,10 +506,11 @@ class Session:
                 on_progress=on_progress,
                 cancel=cancel,
                 parallel=self.parallel,
+                commit=self._commit_repayment,
             )
             self._clock = result.clock
             if result.decision.routes:
-                self._record(entry_of(result, "repay"))
+                self._measured(entry_of(result, "repay"))
             return result
 
     def compare(
@@ -556,7 +567,6 @@ class Session:
             name_ids: list revoked ids by themselves, not by keyed digests.
         """
         store = self.store
-        secret = store.secret() if isinstance(store, DiskStore) else secrets.token_bytes(32)
         return certify(
             self._plan,
             store,
@@ -564,7 +574,7 @@ class Session:
             self._entries,
             _provenance(self.dataset, self._plan),
             head=store.head if isinstance(store, DiskStore) else None,
-            secret=None if name_ids else secret,
+            secret=None if name_ids else self._secret(),
             original_in_memory=self._original is not None,
         )
 
@@ -585,6 +595,8 @@ class Session:
                 "this session is at work in another thread; wait for it, or cancel it there"
             )
         try:
+            if writes:
+                self._settle_repaid()
             yield
         finally:
             self._work.release()
@@ -600,32 +612,54 @@ class Session:
             return FixedBoundary(max_share)
         return self.boundary if boundary is None else boundary
 
-    def _record(self, entry: Entry) -> None:
-        self._entries = (*self._entries, entry)
-        self._save(lambda key: outcome_line(entry))
+    def _commit_repayment(self, decision: Decision, debt_before: int) -> None:
+        left = debt_before - sum(len(self._standing(route.shard)) for route in decision.routes)
+        line = repay_line(self._plan, decision, debt_before, left)
+        self._save(line)
+        self._committed(line)
 
     def _enqueue(self, queue: Queue) -> None:
         with self._working():
             self._save(queue=queue)
             self._queue = queue
 
-    def _save(
-        self, line: Callable[[bytes], dict[str, Any]] | None = None, queue: Queue | None = None
-    ) -> None:
-        """Commit what is in the folder, and a line of the ledger, made with the store's key."""
+    def _committed(self, line: dict[str, Any]) -> None:
+        self._entries = (*self._entries, unmeasured(line))
+        self._owing = owing_after(self._owing, line)
+
+    def _settle_repaid(self) -> None:
+        """Record repayments that were finished and could not be committed."""
+        settle_repaid(self._plan, self.store, self._owing, self._commit_repayment)
+
+    def _standing(self, shard: int) -> Int[np.ndarray, " debt"]:
+        """What a shard owes as long as its approximation has not been destroyed."""
+        approximation = self.store.approximation(self._plan.final_key(shard))
+        return np.empty(0, np.int64) if approximation is None else approximation.debt
+
+    def _measured(self, entry: Entry) -> None:
+        """Say what the last completion took."""
+        self._entries = (*self._entries[:-1], entry)
+        self._save(outcome_line(entry))
+
+    def _secret(self) -> bytes:
+        store = self.store
+        return store.secret() if isinstance(store, DiskStore) else secrets.token_bytes(32)
+
+    def _save(self, line: dict[str, Any] | None = None, queue: Queue | None = None) -> None:
+        """Commit what is in the folder, and a line of the ledger."""
         store, partition = self.store, self._plan.partition
         if not isinstance(store, DiskStore):
             return
         if store.manifest is None:
             whole = {"ids": partition.ids, "shard": partition.shard, "slice": partition.slice_}
             store.keep_arrays(whole)
-        lines = [] if line is None else [line(store.secret())]
         run = {
             **_provenance(self.dataset, self._plan),
+            "rebuild": _rebuild(self._plan),
             "clock": self._clock.to_dict(),
             "queue": (self._queue if queue is None else queue).to_dict(),
         }
-        store.commit(run, lines)
+        store.commit(run, [] if line is None else [line])
 
 
 def default_spec(dataset: Dataset, model: str = "mlp") -> TrainSpec:
@@ -677,6 +711,13 @@ def _provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
     }
 
 
+def _rebuild(plan: Plan) -> dict[str, Any]:
+    """What an audit makes spec and model of, where that can be said in plain values."""
+    architecture = plan.architecture
+    model = {"built-in": architecture.described, "version": architecture.version}
+    return {"spec": plan.spec.to_dict(), "model": model}
+
+
 def _resume_clock(store: MemoryStore | DiskStore) -> Clock:
     """The rates kept with a store; an empty clock, with a note, if they are of another machine.
 
@@ -718,19 +759,19 @@ def _not_ours(store: DiskStore, what: str, error: Exception) -> StoreError:
 
 def _resume(
     store: MemoryStore | DiskStore, dataset: Dataset, plan: Plan
-) -> tuple[Revocations, tuple[Entry, ...]]:
-    """Completed requests and entries of a store, if it is of this run.
+) -> tuple[Revocations, tuple[Entry, ...], frozenset[int]]:
+    """Completed requests, entries, and shards that owe, if the store is of this run.
 
     Raises:
         StoreError: it is not; both provenances are named.
     """
     if not isinstance(store, DiskStore):
-        return Revocations(), ()
+        return Revocations(), (), frozenset()
     manifest, ours = store.manifest, _provenance(dataset, plan)
     if manifest is None:
         if store.keys:
             raise StoreError(f"{store.folder} has checkpoints but no manifest; use another folder")
-        return Revocations(), ()
+        return Revocations(), (), frozenset()
     for part, mine in ours.items():
         theirs = manifest.get(part)
         if theirs != mine:
@@ -739,10 +780,16 @@ def _resume(
                 f"{part}: {mine}. Use another folder, or start the session as it was."
             )
     try:
-        requests, entries = read_lines(line for line, _ in store.ledger())
-    except (KeyError, TypeError, AttributeError) as error:
+        lines = [line for line, _ in store.ledger()]
+        requests, entries = read_lines(lines)
+        owed = owing_shards(lines)
+    except StoreError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise StoreError(
             f"the ledger in {store.folder} has a line that is none of ours "
             f"({type(error).__name__}: {error}); restore it from a copy, or use another folder"
         ) from error
-    return Revocations(tuple(requests)), tuple(entries)
+    if owed is None:
+        owed = frozenset(range(plan.num_shards))
+    return Revocations(tuple(requests)), tuple(entries), owed

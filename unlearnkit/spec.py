@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from unlearnkit.losses import CrossEntropy, Loss, as_loss
+from unlearnkit.losses import LOSSES, CrossEntropy, Loss, as_loss
 from unlearnkit.seeding import digest
 
 EPOCH_RULES = ("sisa", "full", "equal_work")
@@ -125,6 +125,16 @@ class TrainSpec:
     def with_(self, **changes: Any) -> "TrainSpec":
         """A copy with some fields changed."""
         return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """In plain values, ``TrainSpec(**values)`` again; a loss of one's own is left out.
+
+        >>> TrainSpec(**TrainSpec(seed=3).to_dict()) == TrainSpec(seed=3)
+        True
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        loss = values.pop("loss")
+        return {**values, "loss": loss.name} if LOSSES.get(loss.name) == loss else values
 
     @property
     def digest(self) -> str:

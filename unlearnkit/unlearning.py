@@ -38,6 +38,7 @@ from unlearnkit.workload import Workload, estimate
 if TYPE_CHECKING:
     import pandas as pd
 
+REPAY = "repay"  # stands for the boundary where a debt is repaid
 LEAST_PROBE = 0.03  # seconds below which large batches are not timed beforehand
 
 Debts = dict[int, Int[np.ndarray, " debt"]]
@@ -304,22 +305,25 @@ def repay(
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
+    commit: Callable[[Decision, int], None] = lambda decision, debt_before: None,
 ) -> Unlearned:
     """Clear debt by retraining exactly: of these shards, or of all that carry any.
 
     Args:
-        plan: whose shards carry debt.
-        store: with their approximations.
-        shards: only these.
+        plan: whose debts are in the store.
+        store: changed only by additions until ``commit`` has returned.
+        shards: to repay; all that owe by default.
         seconds: no more than is predicted to fit into this time, the cheapest first.
         clock: for predictions.
         on_progress: gets events.
         cancel: stops the run when set.
         parallel: workers, as in :func:`~unlearnkit.training.train`.
+        commit: called with the shards whose debt is repaid and the debt before, when everything is
+            in the store and before anything is destroyed; once it has returned, they are repaid.
 
     Raises:
         LookupError: a time is given, and nothing has been timed yet.
-        Cancelled: stopped; shards that were not finished keep their debt.
+        Cancelled: stopped; shards that were finished are repaid, the others keep their debt.
     """
     begun = time.perf_counter()
     debts = debts_of(plan, store)
@@ -340,12 +344,18 @@ def repay(
         )
         for work in workload.shards
     )
-    decision = Decision(routes, "repay", workload.seconds, workload.interval)
+    decision = Decision(routes, REPAY, workload.seconds, workload.interval)
     if parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
-    report = train(
-        plan, store, shards=chosen, on_progress=on_progress, cancel=cancel, parallel=parallel
-    )
+    try:
+        report = train(
+            plan, store, shards=chosen, on_progress=on_progress, cancel=cancel, parallel=parallel
+        )
+    except BaseException:
+        settle_repaid(plan, store, chosen, commit)
+        raise
+    if routes:
+        commit(decision, _total(debts))
     destroyed = settle(plan, store)
     return Unlearned(
         nothing,
@@ -387,6 +397,34 @@ def _affordable(
         if training is not None and beside is not None and training + beside <= seconds:
             chosen = trial
     return sorted(chosen)
+
+
+def settle_repaid(
+    plan: Plan, store: Store, shards: Iterable[int], commit: Callable[[Decision, int], None]
+) -> None:
+    """Complete what an interrupted repayment finished: commit it, then destroy what it replaces.
+
+    Args:
+        plan: whose debts are in the store.
+        store: where approximations may stand beside the clean models that replace them.
+        shards: that were not committed as repaid.
+        commit: as in :func:`repay`.
+    """
+    routes, before = [], _total(debts_of(plan, store))
+    for shard in sorted(shards):
+        key = plan.final_key(shard)
+        approximation = store.approximation(key) if key in store else None
+        if approximation is not None:
+            first = min(approximation.checkpoints)  # from there on it was trained again
+            visits = sum(stage.visits for stage in plan.chains[shard] if stage.index >= first)
+            count = len(approximation.debt)
+            before += count
+            reason = f"a debt of {count} examples is repaid, by a run that was then interrupted"
+            share = visits / plan.total_visits
+            routes.append(Route(shard, EXACT, visits, share, None, reason))
+    if routes:
+        commit(Decision(tuple(routes), REPAY, None), before)
+        settle(plan, store)
 
 
 def settle(plan: Plan, store: Store) -> int:

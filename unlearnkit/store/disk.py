@@ -15,15 +15,11 @@ to a committed one is an error.
 """
 
 import contextlib
-import errno
-import hashlib
-import json
 import os
 import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,41 +28,33 @@ from weakref import WeakValueDictionary
 import numpy as np
 from safetensors.numpy import load, save
 
-from unlearnkit.store.chain import Chain, extend, unchain
+from unlearnkit.store.chain import unchain
 from unlearnkit.store.files import (
-    FORMAT,
     NAME,
     StoreError,
     StoreIOError,
+    broken,
     decode,
     encode,
+    is_missing,
     name_of,
     read,
     replace_file,
     scan,
-    sync_path,
+    telling,
     unfinished,
 )
 from unlearnkit.store.hold import Hold
+from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
 from unlearnkit.store.memory import Approximation, Checkpoint, MemoryStore
 from unlearnkit.store.writer import Writer
 
 CACHE_BYTES = 256 << 20  # tensors read and kept at hand; more are read again
 SYNC_BYTES = 128 << 10
-MANIFEST, LEDGER = "manifest.json", "ledger.jsonl"
 ARRAYS, SECRET = "partition.safetensors", "secret.key"
 
 # By real path: a folder has one writer, and a second one in this process takes its place.
 _OPEN: "WeakValueDictionary[str, DiskStore]" = WeakValueDictionary()
-
-
-@dataclass(frozen=True)
-class _File:
-    """A file as written: bytes in all, bytes of tensors, digest."""
-
-    size: int
-    nbytes: int
-    digest: str
 
 
 class DiskStore:
@@ -100,20 +88,15 @@ class DiskStore:
         self._writer = Writer()
         self._queued: dict[str, Checkpoint | Approximation] = {}
         self._cache: OrderedDict[str, Checkpoint | Approximation] = OrderedDict()
-        self._files: dict[str, _File] = {}  # all that is written, by name
+        self._files: dict[str, File] = {}  # all that is written, by name
         self._clean: dict[str, str] = {}  # names by key
         self._approximate: dict[str, str] = {}  # names by base
-        self._listed: dict[str, _File] = {}  # what the manifest on disk may list
-        self._fresh: dict[str, bool] = {}  # since the last commit; whether on the device
-        self._doomed: set[str] = set()  # to be unlinked
-        self._chain = Chain()
-        self._unsure = False  # whether the manifest on disk may be newer than what is known here
-        self._run: dict[str, Any] | None = None
+        self._manifest = Manifest(self.folder)
         self._holds: Hold | None = None
         if read_only:
             self._look()
             return
-        with self._writing("opened"):
+        with telling(self.folder, "opened"):
             os.makedirs(self.folder, exist_ok=True)
             earlier = _OPEN.get(os.path.realpath(self.folder))
             if earlier is not None:
@@ -155,7 +138,7 @@ class DiskStore:
     @property
     def manifest(self) -> dict[str, Any] | None:
         """What the run says of itself; None in a new store."""
-        return self._run
+        return self._manifest.run
 
     def get(self, key: str) -> Checkpoint:
         """The clean checkpoint of this key; KeyError if it is not there.
@@ -202,7 +185,7 @@ class DiskStore:
 
     def flush(self) -> None:
         """Wait until all that was put is written, and raise what went wrong with it."""
-        with self._writing("written"):
+        with telling(self.folder, "written"):
             self._writer.wait()
 
     def commit(
@@ -219,18 +202,13 @@ class DiskStore:
         """
         self.need_writable()
         self.flush()
-        with self._writing("written"):
-            if self._unsure:  # the manifest may name lines that are about to be cut off
-                self._write_manifest(self._run, self._files, self._chain)
-            chain = extend(self.folder / LEDGER, self._chain, lines)
-            self._write_manifest(self._run if run is None else run, self._files, chain)
-        with contextlib.suppress(OSError):  # it is committed; they stay on the list
-            self._unlink_doomed()
+        with telling(self.folder, "written"):
+            self._manifest.commit(run, self._files, lines)
 
     @property
     def head(self) -> str:
         """Digest of the last line of the ledger, which fixes all lines before it."""
-        return self._chain.head
+        return self._manifest.chain.head
 
     def ledger(self) -> Iterator[tuple[dict[str, Any], str]]:
         """Lines of the ledger, oldest first, each with the digest that the head had with it.
@@ -239,13 +217,14 @@ class DiskStore:
             StoreError: the ledger is not the one whose head the manifest names.
         """
         path = self.folder / LEDGER
-        return unchain(path, self._bytes(path) if self._chain.lines else b"", self._chain)
+        chain = self._manifest.chain
+        return unchain(path, self._bytes(path) if chain.lines else b"", chain)
 
     def keep_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Keep arrays that belong to the run and never change: its partition."""
         self.need_writable()
         data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-        with self._writing("written"):
+        with telling(self.folder, "written"):
             replace_file(self.folder / ARRAYS, [data], sync=True)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -260,7 +239,7 @@ class DiskStore:
         except (StoreError, StoreIOError):
             raise
         except Exception as error:  # any of the reader's errors means one thing to the user
-            raise _broken(path, error) from error
+            raise broken(path, error) from error
 
     def secret(self) -> bytes:
         """The key of keyed digests: small ids could be guessed from plain ones.
@@ -271,16 +250,16 @@ class DiskStore:
         path = self.folder / SECRET
         if not os.path.lexists(path) and not self.read_only:
             self.need_writable()
-            with self._writing("written"):
+            with telling(self.folder, "written"):
                 replace_file(path, [secrets.token_hex(32).encode()], sync=True, mode=0o600)
         secret = self._bytes(path)
         if len(secret) != 64:
-            raise _broken(path, ValueError(f"it has {len(secret)} bytes, not 64"))
+            raise broken(path, ValueError(f"it has {len(secret)} bytes, not 64"))
         return secret
 
     def unlisted(self) -> list[str]:
         """Files in the folder that are not committed: of a run that is going on, or was stopped."""
-        return [name for name, _ in scan(self.folder) if name not in self._listed]
+        return [name for name, _ in scan(self.folder) if name not in self._manifest.listed]
 
     def verify(self) -> int:
         """Read every file and check its digest; the number of files.
@@ -342,7 +321,7 @@ class DiskStore:
             self._queued[name] = kept
             self._index(kept, name)
         try:
-            with self._writing("written"):
+            with telling(self.folder, "written"):
                 self._writer.submit(partial(self._write, name, kept), max(kept.nbytes, 1))
         except BaseException:
             self._drop(name)
@@ -353,19 +332,22 @@ class DiskStore:
         try:
             path = self.folder / name
             pieces, digest = encode(kept)
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(path.parent)
             # A large file goes to the device now, while training goes on; small ones at the commit.
             size = sum(len(piece) for piece in pieces)
             synced = size >= SYNC_BYTES
-            replace_file(path, pieces, sync=False, data=synced)
+            try:
+                replace_file(path, pieces, sync=False, data=synced)
+            except FileNotFoundError:  # the first of its shard
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(path.parent)
+                replace_file(path, pieces, sync=False, data=synced)
         except BaseException:
             self._drop(name)
             raise
         with self._lock:
-            self._files[name] = _File(size, kept.nbytes, digest)
-            self._fresh[name] = synced
-            self._doomed.discard(name)
+            self._files[name] = File(size, kept.nbytes, digest)
+            self._manifest.fresh[name] = synced
+            self._manifest.doomed.discard(name)
             self._queued.pop(name, None)
 
     def _index(self, kept: Checkpoint | Approximation, name: str) -> None:
@@ -377,7 +359,7 @@ class DiskStore:
     def _drop(self, name: str) -> None:
         """Forget that a file is, or was to be, there."""
         with self._lock:
-            for known in (self._queued, self._cache, self._files, self._fresh):
+            for known in (self._queued, self._cache, self._files, self._manifest.fresh):
                 known.pop(name, None)
             for index in (self._clean, self._approximate):
                 for key in [key for key, other in index.items() if other == name]:
@@ -398,14 +380,14 @@ class DiskStore:
     def _cached(self) -> int:
         return sum(self._files[name].nbytes for name in self._cache)
 
-    def _read(self, name: str, file: _File) -> Checkpoint | Approximation:
+    def _read(self, name: str, file: File) -> Checkpoint | Approximation:
         try:
             kept, digest = decode(name, read(self.folder / name, file.size))
             if digest != file.digest:
                 raise ValueError("it is not the file that was written")
         except Exception as error:  # any of the reader's errors means one thing to the user
-            if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.ELOOP):
-                with self._writing("read"):  # it may be whole
+            if isinstance(error, OSError) and not is_missing(error):
+                with telling(self.folder, "read"):  # it may be whole
                     raise
             if self._holds is None and isinstance(error, FileNotFoundError):
                 raise StoreError(
@@ -423,73 +405,30 @@ class DiskStore:
         self.need_writable()
         with contextlib.suppress(StoreIOError):
             self.flush()  # what failed to be written is not there to be destroyed
-        with self._writing("destroyed"):
-            doomed, self._doomed = self._doomed, self._doomed | names
-            if names & self._listed.keys():
+        with telling(self.folder, "destroyed"):
+            manifest, doomed = self._manifest, self._manifest.doomed
+            manifest.doomed = doomed | names
+            if names & manifest.listed.keys():
                 # What takes their place is committed by the same stroke.
                 kept = {n: f for n, f in self._files.items() if n not in names}
                 try:
-                    self._write_manifest(self._run, kept, self._chain)
+                    manifest.write(manifest.run, kept, manifest.chain)
                 except BaseException:
-                    self._doomed = doomed
+                    manifest.doomed = doomed
                     raise
             for name in names:
                 self._drop(name)
-            self._unlink_doomed()
-
-    def _unlink_doomed(self) -> None:
-        first: OSError | None = None
-        for name in sorted(self._doomed):
-            try:
-                os.unlink(self.folder / name)
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                first = first or error
-                continue
-            self._doomed.discard(name)
-        if first is not None:
-            raise first
-
-    def _write_manifest(
-        self, run: dict[str, Any] | None, files: dict[str, _File], chain: Chain
-    ) -> None:
-        """Have these files on the device, then list them."""
-        fresh = sorted(self._fresh.keys() & files.keys())
-        for name in fresh:
-            if not self._fresh[name]:
-                sync_path(self.folder / name)
-        for folder in sorted({os.path.dirname(name) for name in fresh}):
-            sync_path(self.folder / folder)
-        if fresh:
-            sync_path(self.folder)  # for folders of shards that are new
-        content = {
-            "run": run,
-            "files": {n: [f.size, f.nbytes, f.digest] for n, f in sorted(files.items())},
-            "destroy": sorted(self._doomed - files.keys()),
-            "ledger": asdict(chain),
-        }
-        text = json.dumps(
-            {"format": FORMAT, "digest": _digest_of(content), "content": content}, indent=1
-        )
-        listed = dict(files)
-        self._listed = {**self._listed, **listed}  # until it is known which of the two is there
-        self._unsure = True
-        replace_file(self.folder / MANIFEST, [text.encode()], sync=True)
-        self._unsure = False
-        self._listed, self._run, self._chain = listed, run, chain
-        for name in fresh:
-            del self._fresh[name]
+            manifest.unlink_doomed()
 
     def _open(self, repair: bool) -> None:
         for path in list(unfinished(self.folder)):
             os.unlink(path)
-        destroy = self._read_manifest()
+        destroy = self._manifest.read()
         found = dict(scan(self.folder))
         for name in destroy & found.keys():  # of a completed request that was interrupted here
             os.unlink(self.folder / name)
         broken: set[str] = set()
-        for name, file in self._listed.items():
+        for name, file in self._manifest.listed.items():
             try:
                 if name not in found:
                     raise FileNotFoundError("it is missing")
@@ -504,8 +443,8 @@ class DiskStore:
                     raise _damaged(self.folder / name, error) from error
                 broken.add(name)
         for name in found.keys() - destroy - broken:
-            if name in self._listed:
-                self._take(name, self._listed[name])
+            if name in self._manifest.listed:
+                self._take(name, self._manifest.listed[name])
             else:
                 self._adopt(name)
         if broken:
@@ -517,8 +456,8 @@ class DiskStore:
         for _ in range(10):
             try:
                 before = path.stat()
-                self._read_manifest()
-                missing = [n for n in self._listed if not os.path.lexists(self.folder / n)]
+                self._manifest.read()
+                missing = [n for n in self._manifest.listed if not os.path.lexists(self.folder / n)]
                 now = path.stat()
             except FileNotFoundError as error:
                 raise StoreError(
@@ -528,10 +467,10 @@ class DiskStore:
                 break  # else someone wrote meanwhile
         if missing:
             raise _damaged(self.folder / missing[0], FileNotFoundError("it is missing"))
-        for name, file in self._listed.items():
+        for name, file in self._manifest.listed.items():
             self._take(name, file)
 
-    def _take(self, name: str, file: _File) -> None:
+    def _take(self, name: str, file: File) -> None:
         """Take up a committed file."""
         _, approximate, key = NAME.fullmatch(name).groups()  # type: ignore[union-attr]
         self._files[name] = file
@@ -548,82 +487,21 @@ class DiskStore:
         except Exception:  # whatever is wrong with it, nobody was promised that it is there
             os.unlink(path)
             return
-        self._files[name] = _File(len(data), kept.nbytes, digest)
-        self._fresh[name] = False
+        self._files[name] = File(len(data), kept.nbytes, digest)
+        self._manifest.fresh[name] = False
         self._index(kept, name)
-
-    def _read_manifest(self) -> set[str]:
-        """Read what is committed; names of files whose destruction is under way."""
-        path = self.folder / MANIFEST
-        if not os.path.lexists(path):
-            return set()
-        try:
-            manifest = json.loads(read(path))
-            if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-                raise StoreError(f"{path} is not of format {FORMAT}; use another folder")
-            content = manifest["content"]
-            if manifest["digest"] != _digest_of(content):
-                raise ValueError("its content does not match its digest")
-            destroy = {_checked(name) for name in content["destroy"]}
-            self._listed = {
-                _checked(name): _File(int(size), int(nbytes), str(digest))
-                for name, (size, nbytes, digest) in content["files"].items()
-            }
-            self._chain = Chain(**content["ledger"])
-            self._run = content["run"]
-            if not isinstance(self._run, dict | None):
-                raise ValueError("its run is not an object")
-        except StoreError:
-            raise
-        except Exception as error:  # any of the reader's errors means one thing to the user
-            if isinstance(error, OSError) and error.errno not in (errno.ENOENT, errno.ELOOP):
-                with self._writing("read"):
-                    raise
-            raise _broken(path, error) from error
-        return destroy
 
     def _bytes(self, path: Path) -> bytes:
         """A file that belongs to the store as a whole."""
         try:
             return read(path)
         except ValueError as error:
-            raise _broken(path, error) from error
+            raise broken(path, error) from error
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP):
-                raise _broken(path, error) from error
-            with self._writing("read"):
+            if is_missing(error):
+                raise broken(path, error) from error
+            with telling(self.folder, "read"):
                 raise
-
-    @contextlib.contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except StoreIOError:
-            raise
-        except OSError as error:
-            raise StoreIOError(
-                error.errno,
-                f"the store in {self.folder} could not be {what} ({error}); what it held stands. "
-                "Free some space or mend the permissions, and do it again",
-            ) from error
-
-
-def _digest_of(content: object) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _checked(name: object) -> str:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no file of a store")
-    return name
-
-
-def _broken(path: Path, error: Exception) -> StoreError:
-    return StoreError(
-        f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or use "
-        "another folder"
-    )
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:
