@@ -6,10 +6,10 @@ are slow, since every worker imports torch.
 
 import importlib.util
 import os
+import re
 import signal
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import cloudpickle
 import joblib
 import pytest
 import torch
-from torch import nn
+from torch import Tensor
 
 from cases import CASES, Case, stop_after
 from unlearnkit import (
@@ -25,6 +25,7 @@ from unlearnkit import (
     MemoryStore,
     Plan,
     ProgressEvent,
+    SquaredError,
     make_plan,
     train,
 )
@@ -156,24 +157,25 @@ class TroubledError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Troubled:
-    """A model that cannot be built in a worker."""
+class Troubled(SquaredError):
+    """A loss that fails in a worker."""
 
-    home: int
+    home: int = 0
 
-    def __call__(self, feature_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    def output_gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if os.getpid() != self.home:
             raise TroubledError("not here")
-        return nn.Sequential(nn.Linear(feature_shape[0], num_outputs), nn.Sigmoid())
+        return super().output_gradient(outputs, targets)
 
 
 @pytest.mark.slow
 def test_an_error_of_a_worker_arrives_as_itself_and_names_the_shard() -> None:
-    case = replace(CASES["logistic"], model=Troubled(os.getpid()))
+    case = CASES["uneven"]
+    case = replace(case, spec=case.spec.with_(loss=Troubled(os.getpid())))
     with pytest.raises(TroubledError, match="not here") as caught:
         train(case.session().plan, MemoryStore(), parallel=2)
     [note] = caught.value.__notes__
-    assert "trained shard" in note
+    assert re.search(r"raised by a worker .* that trained shard \d$", note)
 
 
 @pytest.mark.slow
@@ -203,25 +205,23 @@ def test_a_number_of_workers_is_checked() -> None:
 
 
 @dataclass(frozen=True)
-class Held:
-    """A model that is built in a worker only once some worker has been killed.
+class Held(SquaredError):
+    """A loss that in a worker holds up training until some worker has been killed.
 
     Attributes:
-        model: in truth.
         folder: where workers say that they are at it.
-        home: the process that holds nobody up.
+        home: the process that is not held up.
     """
 
-    model: Callable[[tuple[int, ...], int], nn.Module]
-    folder: str
-    home: int
+    folder: str = ""
+    home: int = 0
 
-    def __call__(self, feature_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    def output_gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if os.getpid() != self.home:
             (Path(self.folder) / f"{os.getpid()}.pid").touch()
             while not (Path(self.folder) / "killed").exists():
                 time.sleep(0.01)
-        return self.model(feature_shape, num_outputs)
+        return super().output_gradient(outputs, targets)
 
 
 def kill_one(folder: Path) -> None:
@@ -240,17 +240,18 @@ def test_a_run_completes_with_the_same_bits_when_a_dask_worker_is_killed(
 ) -> None:
     from distributed import Client, LocalCluster
 
-    case = replace(CASES[name], model=Held(CASES[name].model, str(tmp_path), os.getpid()))
+    case = CASES[name]
+    case = replace(case, spec=case.spec.with_(loss=Held(str(tmp_path), os.getpid())))
     plan, store = case.session().plan, MemoryStore()
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster),
     ):
-        killer = threading.Thread(target=kill_one, args=(tmp_path,))
+        killer = threading.Thread(target=kill_one, args=(tmp_path,), daemon=True)
         killer.start()
         with joblib.parallel_config("dask"):
             report = train(plan, store, parallel=-1)
         killer.join()
     assert len(list(tmp_path.glob("*.pid"))) >= 2
     assert report.visits == plan.total_visits
-    assert contents(plan, store) == one_process(CASES[name].session().plan)
+    assert contents(plan, store) == one_process(plan)

@@ -195,9 +195,7 @@ def _train_elsewhere(
         for mark, loss in done.epochs:
             runs.epoch(mark, loss)
 
-    starts = [
-        None if piece[0].index == 1 else starting_state(plan, piece[0], store) for piece in pieces
-    ]
+    starts = [starting_state(plan, piece[0], store) for piece in pieces]
     train_in_workers(plan, pieces, starts, parallel, take, losses=runs.losses, cancel=cancel)
 
 

@@ -32,13 +32,14 @@ class Errand:
     Attributes:
         plan: cut down to the shards.
         pieces: consecutive stages of one shard each.
-        starts: the states that these start from; None for initial weights, which are made there.
+        starts: the states that these start from. Initial weights too: making them would cost a
+            worker a second at first, since torch then imports its compiler.
         losses: see :func:`~unlearnkit.kernels.run_jobs`.
     """
 
     plan: Plan
     pieces: tuple[tuple[Stage, ...], ...]
-    starts: tuple[State | None, ...]
+    starts: tuple[State, ...]
     losses: bool
 
 
@@ -82,7 +83,7 @@ def check_parallel(parallel: int | None) -> None:
 def train_in_workers(
     plan: Plan,
     pieces: Sequence[Sequence[Stage]],
-    starts: Sequence[State | None],
+    starts: Sequence[State],
     parallel: int,
     take: Callable[[Done], None],
     *,
@@ -94,7 +95,7 @@ def train_in_workers(
     Args:
         plan: of the retain set.
         pieces: consecutive stages of one shard each.
-        starts: the states that these start from; None for initial weights.
+        starts: the states that these start from.
         parallel: number of workers; -1 for all there are.
         take: gets results one by one as they come in, in this process.
         losses: see :func:`~unlearnkit.kernels.run_jobs`.
@@ -122,7 +123,7 @@ def train_in_workers(
 def _errands(
     plan: Plan,
     pieces: Sequence[Sequence[Stage]],
-    starts: Sequence[State | None],
+    starts: Sequence[State],
     workers: int,
     losses: bool,
 ) -> Iterator[Errand]:
@@ -148,11 +149,10 @@ def run_errand(errand: Errand) -> Done:
     epochs: list[tuple[Mark, float | None]] = []
     try:
         plan.check_environment()
-        jobs = []
-        for piece, start in zip(errand.pieces, errand.starts, strict=True):
-            if start is None:
-                start = plan.architecture.initial(plan.spec.seed, piece[0].shard)
-            jobs.append(make_job(plan, piece, start))
+        jobs = [
+            make_job(plan, piece, start)
+            for piece, start in zip(errand.pieces, errand.starts, strict=True)
+        ]
         run_jobs(
             plan,
             jobs,
