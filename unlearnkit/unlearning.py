@@ -11,13 +11,22 @@ commit(); settle(plan, store)                               # swap, then destroy
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.approximate import METHODS, Amend, Members, Method, OnStep, Replay, ShardState
+from unlearnkit.approximate import (
+    METHODS,
+    Amend,
+    Members,
+    Method,
+    OnStep,
+    Replay,
+    ShardRound,
+    ShardState,
+)
 from unlearnkit.boundary import EXACT, Boundary, Cost, Costs, Decision, Route
 from unlearnkit.clock import Batches, Clock, Interval, Work
 from unlearnkit.curvature import (
@@ -170,37 +179,65 @@ def assess(
     debts = {shard: len(debt) for shard, debt in debts_of(before, store).items()}
     workload = estimate(plan, store, ids, debts, clock=clock)
     method, amend = method or default_method(plan), amend or Replay()
-    costs = []
-    for work in workload.shards:
-        approximate, forced = None, ""
-        if work.retained:
-            forced = method.unsuitable(plan) or _incomplete(before, store, work.shard)
-            forget, _ = _members(before, plan, work.shard)
-            replay = clock.exact_seconds(_replayed(plan, work.shard, amend))
-            modify = clock.modify_seconds(method.batches(plan, work.shard, forget))
-            beside = clock.request_seconds(0, len(workload.shards))
-            if replay is not None and modify is not None and beside is not None:
-                approximate = replay + modify + beside / len(workload.shards)
-        costs.append(Cost(work.shard, work.seconds, approximate, forced))
+    hit = [work.shard for work in workload.shards]
+    forget = {s: _members(before, plan, s)[0] for s in hit if plan.alive(s)}
     stages = {work.shard: work.stages for work in workload.shards}
 
     def exact_seconds(shards: Iterable[int]) -> float | None:
         chosen = tuple(shards)
         training = clock.exact_seconds(work_of(plan, [st for s in chosen for st in stages[s]]))
-        beside = clock.request_seconds(len(stages))
+        beside = clock.request_seconds(len(hit))
         if training is None or beside is None:
             return None
-        return training + beside * len(chosen) / max(1, len(stages))
+        return training + beside * len(chosen) / max(1, len(hit))
 
+    def approximate_seconds(shards: Iterable[int]) -> float | None:
+        chosen = {shard: forget[shard] for shard in shards}
+        replay = clock.exact_seconds(_replayed(plan, chosen, amend))
+        modify = clock.modify_seconds(method.batches(plan, chosen))
+        beside = clock.request_seconds(0, len(hit))
+        if replay is None or modify is None or beside is None:
+            return None
+        return replay + modify + beside * len(chosen) / max(1, len(hit))
+
+    unsuitable = method.unsuitable(plan)
+    forced = {s: unsuitable or _incomplete(before, store, s) for s in forget}
+    parts = _parts([s for s in forget if not forced[s]], approximate_seconds)
+    costs = [
+        Cost(work.shard, work.seconds, parts.get(work.shard), forced.get(work.shard, ""))
+        for work in workload.shards
+    ]
     scratch = workload.total_seconds
-    return plan, workload, Costs(tuple(costs), scratch, exact_seconds, clock.multiple)
+    seconds = (exact_seconds, approximate_seconds)
+    return plan, workload, Costs(tuple(costs), scratch, *seconds, clock.multiple)
 
 
-def _replayed(plan: Plan, shard: int, amend: Amend) -> Work:
-    """What an amend runs of the last stage."""
-    stage, epochs = plan.chains[shard][-1], amend.epochs(plan)
-    steps, visits = (n // stage.epochs * epochs for n in (stage.steps, stage.visits))
-    return Work(int(epochs > 0), epochs, steps, steps, visits)
+def _parts(
+    shards: list[int], seconds: Callable[[Iterable[int]], float | None]
+) -> dict[int, float | None]:
+    """Each shard's part of the seconds of all together, in proportion to those of each alone."""
+    whole, alone = seconds(shards), {shard: seconds([shard]) for shard in shards}
+    total = sum(taken or 0.0 for taken in alone.values())
+    return {s: whole and (taken or 0.0) / total * whole for s, taken in alone.items()}
+
+
+def _replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
+    """What an amend runs of the last stages."""
+    epochs = amend.epochs(plan)
+    ends = [plan.chains[shard][-1] for shard in shards] if epochs else []
+    return work_of(
+        plan,
+        [
+            replace(
+                stage,
+                epochs=epochs,
+                steps=stage.steps // stage.epochs * epochs,
+                visits=stage.visits // stage.epochs * epochs,
+                index=0,  # a first stage would be charged for new weights
+            )
+            for stage in ends
+        ],
+    )
 
 
 def unlearn(
@@ -238,21 +275,18 @@ def unlearn(
     plan, workload, costs = assess(before, store, ids, clock, method=method, amend=amend)
     debts = debts_of(before, store)
     decision = boundary.decide(workload, costs, {s: len(debt) for s, debt in debts.items()})
-    visits, rounds, rates = 0, list[_Round](), clock
     try:
         report = train(plan, store, shards=decision.exact, on_progress=on_progress, cancel=cancel)
-        clock, visits = clock.observe(report.timed, report.tick), report.visits
-        for number, shard in enumerate(decision.approximate):
-            check_cancelled(cancel)
-            on_progress(ProgressEvent("modify", shard, None, number, len(decision.approximate)))
-            rounds.append(_approximate(before, plan, store, shard, debts, method, amend, cancel))
-            planned = method.batches(plan, shard, _members(before, plan, shard)[0])
-            replay = rates.exact_seconds(_replayed(plan, shard, amend)) or 0.0
+        rates, clock = clock, clock.observe(report.timed, report.tick)
+        check_cancelled(cancel)
+        modified = _modify(before, plan, store, decision, debts, method, amend, on_progress, cancel)
+        if decision.approximate:
             # What the amend took beyond its steps counts as modifying: there is one for each.
-            least = rounds[-1].seconds
-            clock = clock.observe_modify(planned, max(least, rounds[-1].whole - replay))
-        for done in rounds:
-            store.put_approximation(done.approximation)
+            replay = rates.exact_seconds(_replayed(plan, decision.approximate, amend)) or 0.0
+            took = max(modified.seconds, modified.whole - replay)
+            clock = clock.observe_modify(modified.planned, took)
+        for approximation in modified.approximations:
+            store.put_approximation(approximation)
         check_cancelled(cancel)
         commit()
     except BaseException:
@@ -262,7 +296,7 @@ def unlearn(
     debt_after = _total(debts_of(plan, store))
     seconds = time.perf_counter() - begun
     if decision.routes:
-        beside = seconds - report.seconds - sum(done.whole for done in rounds)
+        beside = seconds - report.seconds - modified.whole
         shards = (len(decision.exact), len(decision.approximate))
         clock = clock.observe_request(*shards, beside, seconds, decision.seconds)
     return Unlearned(
@@ -270,8 +304,8 @@ def unlearn(
         plan,
         workload,
         decision,
-        visits,
-        sum(done.visits for done in rounds),
+        report.visits,
+        modified.visits,
         decision.seconds,
         seconds,
         _total(debts),
@@ -346,48 +380,70 @@ def settle(plan: Plan, store: Store) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Round:
-    approximation: Approximation
+class _Modification:
+    approximations: list[Approximation]
+    planned: Batches
     visits: int
     seconds: float  # of the modification alone
     whole: float
 
 
-def _approximate(
+def _modify(
     before: Plan,
     plan: Plan,
     store: Store,
-    shard: int,
+    decision: Decision,
     debts: Debts,
     method: Method,
     amend: Amend,
+    on_progress: OnProgress,
     cancel: threading.Event | None,
-) -> _Round:
-    """One approximate round on one shard: modify, amend, and keep it with its debt."""
+) -> _Modification:
+    """One approximate round on some shards: modify and amend them together."""
     begun = time.perf_counter()
-    forget, retain = _members(before, plan, shard)
-    earlier = debts.get(shard, np.empty(0, np.int64))
-    state = ShardState(plan, shard, _checkpoints(before, store, shard))
-    generator = numpy_generator(plan.spec.seed, "approximate", shard, len(earlier))
-    on_step: OnStep = lambda sentence: check_cancelled(cancel)  # noqa: E731
+    rounds = [_round(before, plan, store, shard, debts) for shard in decision.approximate]
+    forget = {each.state.shard: each.forget for each in rounds}
+    planned = method.batches(plan, forget)
+    large, replay = planned.visits, _replayed(plan, forget, amend).visits
+
+    def step(begin: int, visits: int) -> OnStep:
+        def on_step(sentence: str, share: float) -> None:
+            check_cancelled(cancel)
+            done = begin + int(share * visits)
+            on_progress(ProgressEvent("modify", None, None, done, large + replay))
+
+        return on_step
+
     with compute_threads(plan.spec.num_threads):
-        modified = method(state, forget, retain, generator=generator, on_progress=on_step)
+        modified = method(rounds, on_progress=step(0, large))
         seconds = time.perf_counter() - begun
-        amended = amend(state, modified, retain, generator=generator, on_progress=on_step)
-    last = plan.spec.num_slices
-    old = store.approximation(before.final_key(shard)) if shard in debts else None
-    checkpoints = {**(old.checkpoints if old else {}), **modified.checkpoints}
-    checkpoints[last] = amended.checkpoint
-    new_ids = plan.partition.ids[forget.rows]
-    approximation = Approximation(
-        shard,
-        plan.final_key(shard),
-        np.union1d(earlier, new_ids),
-        checkpoints,
-        f"{method!r}, then {amend!r}",
-    )
-    whole = time.perf_counter() - begun
-    return _Round(approximation, modified.visits + amended.visits, seconds, whole)
+        amended = amend(rounds, modified, on_progress=step(large, replay))
+    approximations = []
+    for each, new, end in zip(rounds, modified, amended, strict=True):
+        shard, last = each.state.shard, plan.spec.num_slices
+        old = store.approximation(before.final_key(shard)) if shard in debts else None
+        checkpoints = {**(old.checkpoints if old else {}), **new.checkpoints, last: end.checkpoint}
+        debt = plan.partition.ids[each.forget.rows]
+        approximations.append(
+            Approximation(
+                shard,
+                plan.final_key(shard),
+                np.union1d(debts.get(shard, np.empty(0, np.int64)), debt),
+                checkpoints,
+                f"{method!r}, then {amend!r}",
+            )
+        )
+    visits = sum(done.visits for done in (*modified, *amended))
+    return _Modification(approximations, planned, visits, seconds, time.perf_counter() - begun)
+
+
+def _round(before: Plan, plan: Plan, store: Store, shard: int, debts: Debts) -> ShardRound:
+    """What a method gets for one shard."""
+    forget, retain = _members(before, plan, shard)
+    state = ShardState(plan, shard, _checkpoints(before, store, shard))
+    owed = len(debts.get(shard, ()))
+    generator = numpy_generator(plan.spec.seed, "approximate", shard, owed)
+    return ShardRound(state, forget, retain, generator)
 
 
 def _checkpoints(plan: Plan, store: Store, shard: int) -> dict[int, Checkpoint]:

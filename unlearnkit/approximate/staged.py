@@ -16,6 +16,7 @@ Stage R is cut at its tails, since training resets the optimizer there: the corr
 from the start of the stage to each tail in turn.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardState
+from unlearnkit.approximate.lanes import modify_lanes
+from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, ShardState
 from unlearnkit.clock import Batches
 from unlearnkit.curvature import (
     Product,
@@ -36,6 +38,7 @@ from unlearnkit.curvature import (
     trainable_names,
     unflatten,
 )
+from unlearnkit.kernels.stacked import lanes_together
 from unlearnkit.models import State, batch_statistics_layers, get_state
 from unlearnkit.plan import Plan
 from unlearnkit.store import Checkpoint
@@ -88,17 +91,26 @@ class StagedInfluence:
         """Gradients of the forget and centre sets, and all curvature products."""
         return self._planned(plan, shard, forget, self.iterations)[1]
 
-    def batches(self, plan: Plan, shard: int, forget: Members) -> Batches:
+    def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
         """Two gradients, a linearisation and three quarters of the products for each stretch.
 
         Of the head alone, products cost little beside the forward passes through the body, which
-        are a third of a training step each.
+        are a third of a training step each. In lanes, batches are shared by those that run
+        together, and all products cost together about as much as two passes over their examples.
         """
         expected = EXPECTED_ITERATIONS * self.iterations
-        batches, visits = self._planned(plan, shard, forget, expected)
-        if self.scope == "head":
-            visits = self._planned(plan, shard, forget, 0)[1] // 3
-        return Batches(1, batches, visits)
+        lanes = plan.architecture.stack is not None and self.scope == "all"
+        together = lanes_together(plan, list(forget)) if lanes else 1
+        counts, visits = list[int](), 0
+        for shard, members in forget.items():
+            count, each = self._planned(plan, shard, members, expected)
+            if lanes:
+                each = self._planned(plan, shard, members, 1)[1]
+            elif self.scope == "head":
+                each = self._planned(plan, shard, members, 0)[1] // 3
+            counts.append(count)
+            visits += each
+        return Batches(len(forget), sum(sorted(counts, reverse=True)[::together]), visits)
 
     def _planned(
         self, plan: Plan, shard: int, forget: Members, iterations: float
@@ -112,28 +124,37 @@ class StagedInfluence:
         visits = len(forget) + centre + curvature * (1 + iterations)
         return round(stages * (3 + iterations)), round(stages * visits)
 
-    def __call__(
-        self,
-        state: ShardState,
-        forget: Members,
-        retain: Members,
-        *,
-        generator: np.random.Generator,
-        on_progress: OnStep,
-    ) -> Modified:
+    def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
         """See :class:`~unlearnkit.approximate.protocol.Method`."""
+        if not rounds:
+            return []
+        stack = rounds[0].state.plan.architecture.stack
+        if stack is not None and self.scope == "all":
+            return modify_lanes(self, stack, rounds, on_progress)
+        modified = []
+        for number, each in enumerate(rounds):
+            begin = number / len(rounds)
+            step: OnStep = lambda sentence, done, begin=begin: on_progress(  # type: ignore[misc]
+                sentence, begin + done / len(rounds)
+            )
+            modified.append(self.modify(each, step))
+        return modified
+
+    def modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
+        """Correct one shard, of any module, by automatic differentiation."""
+        state, forget, retain = given.state, given.forget, given.retain
         plan, spec = state.plan, state.plan.spec
         module = plan.architecture.module()
         names = trainable_names(module) if self.scope == "all" else head_names(module)
         first, last = int(forget.slices.min()), spec.num_slices
-        run = _Round(self, state, module, names, forget, retain, generator)
+        run = _Round(self, state, module, names, forget, retain, given.generator)
         corrected: dict[int, Checkpoint] = {}
         for r in range(first, last):
-            on_progress(f"shard {state.shard}: correcting the checkpoint of stage {r}")
+            on_progress(f"shard {state.shard}: correcting the checkpoint of stage {r}", 0.0)
             stage, checkpoint = state.chain[r - 1], state.checkpoints[r]
             run.advance(r, checkpoint.state, stage.epochs)
             corrected[r] = Checkpoint(stage.key, state.shard, r, run.apply(checkpoint.state, r), {})
-        on_progress(f"shard {state.shard}: correcting the end of stage {last}")
+        on_progress(f"shard {state.shard}: correcting the end of stage {last}", 0.0)
         checkpoint, epochs = state.checkpoints[last], state.chain[-1].epochs
         tails: dict[int, State] = {}
         at = 0

@@ -59,21 +59,21 @@ class Layout:
         """Lay out a stack of linear layers."""
         self.stack = stack
         *inner, classes = stack.widths
-        self.widths = (*map(_padded, inner), NARROW if classes <= NARROW else _padded(classes))
+        self.widths = (*map(padded, inner), NARROW if classes <= NARROW else padded(classes))
         self.flipped = [outer == NARROW for outer in self.widths[1:]]
         self.shapes: list[tuple[int, int]] = []
         for (rows, columns), flip in zip(pairwise(self.widths), self.flipped, strict=True):
             self.shapes += [(columns, rows) if flip else (rows, columns), (1, columns)]
         self.sizes = [rows * columns for rows, columns in self.shapes]
-        self.size = sum(_padded(size) for size in self.sizes)
+        self.size = sum(padded(size) for size in self.sizes)
 
     def pieces(self, flat: Float[Tensor, " float"], lanes: int) -> list[Tensor]:
         """Views (lane, in, out), or (lane, out, in), and (lane, 1, out) of so many lanes."""
         pieces, start = [], 0
         for shape, size in zip(self.shapes, self.sizes, strict=True):
-            strides = (_padded(size), shape[1], 1)
+            strides = (padded(size), shape[1], 1)
             pieces.append(flat.as_strided((lanes, *shape), strides, flat.storage_offset() + start))
-            start += lanes * _padded(size)
+            start += lanes * padded(size)
         return pieces
 
     def _views(self, pieces: list[Tensor], lane: int) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -164,7 +164,7 @@ class _Group:
         self.plan, self.stack, self.jobs = plan, stack, jobs
         self.spec: TrainSpec = plan.spec
         self.layout, self.device = Layout(stack), plan.device
-        self.slots = _padded(self.spec.batch_size)
+        self.slots = padded(self.spec.batch_size)
         lanes = len(jobs)
         shape = (NUM_BUFFERS[self.spec.optimizer], lanes * self.layout.size)
         self._use(list(torch.zeros(shape, device=self.device)), lanes)
@@ -321,7 +321,7 @@ class _Group:
         masks: list[Tensor | None] = []
         for i in range(last):
             self._affine(i)
-            _FORWARD[self.stack.activations[i]](self.outputs[i], self.hidden[i + 1])
+            FORWARD[self.stack.activations[i]](self.outputs[i], self.hidden[i + 1])
             masks.append(self._mask(step, i))
         self._affine(last)
         if isinstance(self.spec.loss, CrossEntropy):
@@ -342,7 +342,7 @@ class _Group:
                 mask = masks[i - 1]
                 if mask is not None:
                     below.mul_(mask)
-                _BACKWARD[self.stack.activations[i - 1]](below, self.slopes[i - 1])
+                BACKWARD[self.stack.activations[i - 1]](below, self.slopes[i - 1])
             self.gradients[2 * i].baddbmm_(*self.factors[i], beta=keep)
             bias = self.gradients[2 * i + 1]
             torch.add(delta.sum(1, keepdim=True), bias, alpha=keep, out=bias)
@@ -441,7 +441,7 @@ def _table(plan: Plan, jobs: Sequence[Job], width: int) -> tuple[Tensor, Tensor,
     return inputs, targets, position
 
 
-def _padded(size: int) -> int:
+def padded(size: int) -> int:
     return -(-size // UNIT) * UNIT
 
 
@@ -474,12 +474,12 @@ def _gelu_back(delta: Tensor, z: Tensor) -> None:
 
 
 # From a layer's outputs to the next one's inputs; from the slope there to the slope here.
-_FORWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
+FORWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
     "relu": _relu,
     "tanh": _tanh,
     "gelu": _gelu,
 }
-_BACKWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
+BACKWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
     "relu": _relu_back,
     "tanh": _tanh_back,
     "gelu": _gelu_back,
