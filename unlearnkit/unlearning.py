@@ -433,7 +433,7 @@ def _modify(
                 f"{method!r}, then {amend!r}",
             )
         )
-    visits = sum(done.visits for done in (*modified, *amended))
+    visits = sum(m.visits for m in modified) + sum(a.visits for a in amended)
     return _Modification(approximations, planned, visits, seconds, time.perf_counter() - begun)
 
 

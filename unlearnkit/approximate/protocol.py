@@ -118,6 +118,15 @@ OnStep = Callable[[str, float], None]
 """Gets a short sentence on what comes next, and the share that is done; may raise to stop."""
 
 
+def part_of(on_progress: OnStep, number: int, count: int) -> OnStep:
+    """For one of several equal parts of the work.
+
+    >>> part_of(print, 1, 4)("half of the second of four", 0.5)
+    half of the second of four 0.375
+    """
+    return lambda sentence, share: on_progress(sentence, (number + share) / count)
+
+
 class Method(Protocol):
     """Modifies the parameters of shards directly, towards those without the forget set."""
 

@@ -25,12 +25,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unlearnkit.approximate.lanes import modify_lanes
-from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, ShardState
+from unlearnkit.approximate.protocol import (
+    Members,
+    Modified,
+    OnStep,
+    ShardRound,
+    ShardState,
+    part_of,
+)
+from unlearnkit.approximate.stretches import Stretch, corrected_checkpoints, stretches_of
 from unlearnkit.clock import Batches
 from unlearnkit.curvature import (
     Product,
     conjugate_gradients,
-    effective_time,
     flatten,
     gauss_newton,
     head_names,
@@ -41,7 +48,6 @@ from unlearnkit.curvature import (
 from unlearnkit.kernels.stacked import lanes_together
 from unlearnkit.models import State, batch_statistics_layers, get_state
 from unlearnkit.plan import Plan
-from unlearnkit.store import Checkpoint
 
 SCOPES = ("all", "head")
 # Part of the iterations that is expected to be run. Measured: .5 to .6 of 8 for logistic regression
@@ -62,7 +68,6 @@ class StagedInfluence:
             ``curvature_max`` of them.
         curvature_min: see there.
         curvature_max: see there.
-        centre_max: retained examples for the mean retain gradient, at most.
     """
 
     scope: str = "all"
@@ -71,7 +76,6 @@ class StagedInfluence:
     curvature_share: float = 0.125
     curvature_min: int = 128
     curvature_max: int = 512
-    centre_max: int = 1024
 
     def __post_init__(self) -> None:
         """Check the scope."""
@@ -118,10 +122,9 @@ class StagedInfluence:
         """Batches and visits with so many iterations of conjugate gradients a stretch."""
         rows = plan.partition.shard_rows(shard)
         retained = int(plan.retained[rows].sum())
-        curvature = min(self._curvature_size(len(rows)), retained)
-        centre = min(self.centre_max, retained)
+        curvature = min(self.curvature_size(len(rows)), retained)
         stages = plan.spec.num_slices - int(forget.slices.min()) + len(plan.spec.tail_epochs())
-        visits = len(forget) + centre + curvature * (1 + iterations)
+        visits = 2 * len(forget) + curvature * (1 + iterations)
         return round(stages * (3 + iterations)), round(stages * visits)
 
     def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
@@ -133,40 +136,31 @@ class StagedInfluence:
             return modify_lanes(self, stack, rounds, on_progress)
         modified = []
         for number, each in enumerate(rounds):
-            begin = number / len(rounds)
-            step: OnStep = lambda sentence, done, begin=begin: on_progress(  # type: ignore[misc]
-                sentence, begin + done / len(rounds)
-            )
-            modified.append(self.modify(each, step))
+            modified.append(self.modify(each, part_of(on_progress, number, len(rounds))))
         return modified
 
     def modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
         """Correct one shard, of any module, by automatic differentiation."""
         state, forget, retain = given.state, given.forget, given.retain
-        plan, spec = state.plan, state.plan.spec
+        plan = state.plan
         module = plan.architecture.module()
         names = trainable_names(module) if self.scope == "all" else head_names(module)
-        first, last = int(forget.slices.min()), spec.num_slices
         run = _Round(self, state, module, names, forget, retain, given.generator)
-        corrected: dict[int, Checkpoint] = {}
-        for r in range(first, last):
-            on_progress(f"shard {state.shard}: correcting the checkpoint of stage {r}", 0.0)
-            stage, checkpoint = state.chain[r - 1], state.checkpoints[r]
-            run.advance(r, checkpoint.state, stage.epochs)
-            corrected[r] = Checkpoint(stage.key, state.shard, r, run.apply(checkpoint.state, r), {})
-        on_progress(f"shard {state.shard}: correcting the end of stage {last}", 0.0)
-        checkpoint, epochs = state.checkpoints[last], state.chain[-1].epochs
-        tails: dict[int, State] = {}
-        at = 0
-        for q, tail in sorted(checkpoint.tails.items(), reverse=True):
-            run.advance(last, tail, epochs - q - at)
-            tails[q], at = run.apply(tail, last), epochs - q
+        states: dict[str, State] = {}
+        stretches = stretches_of(given)
+        for number, each in enumerate(stretches):
+            share = number / len(stretches)
+            on_progress(f"shard {state.shard}: correcting {each.name}", share)
+            run.advance(each)
+            states[each.name] = run.apply(each.end, each.stage)
         # The last tail's correction is carried to the end as it is; an amend replays from a tail.
-        end = run.apply(checkpoint.state, last)
-        corrected[last] = Checkpoint(state.chain[-1].key, state.shard, last, end, tails)
-        return Modified(corrected, float(run.correction.norm()), run.visits)
+        last = plan.spec.num_slices
+        end = run.apply(state.checkpoints[last].state, last)
+        checkpoints = corrected_checkpoints(given, states, end)
+        return Modified(checkpoints, float(run.correction.norm()), run.visits)
 
-    def _curvature_size(self, shard_size: int) -> int:
+    def curvature_size(self, shard_size: int) -> int:
+        """Examples for G, of a shard of this size."""
         wanted = int(self.curvature_share * shard_size)
         return min(max(wanted, self.curvature_min), self.curvature_max)
 
@@ -189,40 +183,35 @@ class _Round:
         self.correction = torch.zeros(sum(get_state(module)[n].numel() for n in names))
         self.visits = 0
 
-    def advance(self, stage: int, at: State, epochs: int) -> None:
-        """One implicit Euler segment over so many epochs of a stage, ending in the state ``at``."""
-        spec = self.state.plan.spec
-        steps_an_epoch = self.state.chain[stage - 1].steps // self.state.chain[stage - 1].epochs
-        h = effective_time(spec.learning_rate, spec.momentum, epochs * steps_an_epoch)
-        forget, retain = self.forget.until(stage), self.retain.until(stage)
-        if h == 0 or not len(retain):
+    def advance(self, stretch: Stretch) -> None:
+        """One implicit Euler segment."""
+        if not stretch.time:
             return
-        difference = self._gradient_difference(at, forget, retain)
-        size = self.method._curvature_size(len(self.forget) + len(self.retain))
-        inputs, _ = self.state.data(retain.sample(size, self.generator))
+        spec, end = self.state.plan.spec, stretch.end
+        forcing = self._forcing(stretch)
+        size = self.method.curvature_size(len(self.forget) + len(self.retain))
+        sample = self.retain.until(stretch.stage).sample(size, self.generator)
+        inputs, _ = self.state.data(sample)
         self.correction, products = implicit_euler(
-            gauss_newton(self.module, at, self.names, inputs, spec.loss),
-            difference,
+            gauss_newton(self.module, end, self.names, inputs, spec.loss),
+            forcing,
             self.correction,
-            h,
+            stretch.time,
             spec.weight_decay,
             iterations=self.method.iterations,
             tolerance=self.method.tolerance,
         )
         self.visits += len(inputs) * (1 + products)
 
-    def _gradient_difference(
-        self, at: State, forget: Members, retain: Members
-    ) -> Float[Tensor, " parameter"]:
-        """The forcing c = (k/n)(mean forget gradient - mean retain gradient), n = k + retained."""
-        loss = self.state.plan.spec.loss
-        centre = retain.sample(self.method.centre_max, self.generator)
-        g_forget, g_retain = (
-            mean_gradient(self.module, at, self.names, *self.state.data(members), loss)
-            for members in (forget, centre)
-        )
-        self.visits += len(forget) + len(centre)
-        return (len(forget) / (len(forget) + len(retain))) * (g_forget - g_retain)
+    def _forcing(self, stretch: Stretch) -> Float[Tensor, " parameter"]:
+        """The forcing c."""
+        spec, forget = self.state.plan.spec, self.forget.until(stretch.stage)
+        ends, data = (stretch.start(), stretch.end), self.state.data(forget)
+        gradients = [mean_gradient(self.module, at, self.names, *data, spec.loss) for at in ends]
+        self.visits += 2 * len(forget)
+        start, end = (flatten(at, self.names) for at in ends)
+        mean = (gradients[0] + gradients[1]) / 2
+        return stretch.forcing(start, end, mean, spec.weight_decay)
 
     def apply(self, at: State, stage: int) -> State:
         """The state with the correction added; batch statistics are measured anew."""

@@ -22,7 +22,6 @@ A lane's numbers do not depend on the other lanes, but for rounding.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import torch
 from jaxtyping import Float, Int
@@ -33,6 +32,8 @@ from unlearnkit.losses import CrossEntropy, Loss
 from unlearnkit.models import Stack, State
 
 NOWHERE = -1e30  # bias of a padded class, whose probability is then exactly 0
+
+PARTS = ("weight", "bias")
 
 Pieces = list[Tensor]
 """Parameters, or numbers like them: (lane, out, in) and (lane, 1, out) for each layer."""
@@ -50,8 +51,9 @@ def gather(stack: Stack, states: Sequence[State], loss: Loss) -> Pieces:
         extra = (NARROW if classes <= NARROW else padded(classes)) - classes
     pieces = []
     for name in stack.linears:
-        pieces.append(torch.stack([state[f"{name}.weight"] for state in states]))
-        pieces.append(torch.stack([state[f"{name}.bias"] for state in states]).unsqueeze(1))
+        weights, biases = ([state[f"{name}.{part}"] for state in states] for part in PARTS)
+        pieces.append(torch.stack(weights) if len(states) > 1 else weights[0].unsqueeze(0))
+        pieces.append(torch.stack(biases).unsqueeze(1))
     if extra:
         pieces[-2] = torch.nn.functional.pad(pieces[-2], (0, 0, 0, extra))
         pieces[-1] = torch.nn.functional.pad(pieces[-1], (0, extra), value=NOWHERE)
@@ -95,22 +97,12 @@ class Linearised:
             self.inputs.append(h)
         self.outputs = torch.baddbmm(parameters[-1], self.inputs[-1], self.weights[-1].mT)
 
-    def at(self, rows: Int[Tensor, "lane some"]) -> Self:
-        """Some rows of every lane."""
-        part = object.__new__(type(self))
-        lanes = torch.arange(len(rows)).unsqueeze(1)
-        part.stack, part.loss, part.weights = self.stack, self.loss, self.weights
-        part.inputs = [h[lanes, rows] for h in self.inputs]
-        part.slopes = [
-            h if kind != "gelu" else z[lanes, rows]
-            for h, z, kind in zip(part.inputs[1:], self.slopes, self.stack.activations, strict=True)
-        ]
-        part.outputs = self.outputs[lanes, rows]
-        return part
-
-    def gradient(self, targets: Tensor, weights: Float[Tensor, "lane row"]) -> Pieces:
-        """The weighted sum of the gradients of all examples."""
-        return self.pull(self.loss.output_gradient(self.outputs, targets) * weights.unsqueeze(2))
+    def gradient(
+        self, targets: Tensor, weights: Float[Tensor, "lane row"], into: Pieces | None = None
+    ) -> Pieces:
+        """The weighted sum of the gradients of all examples; added to what is given."""
+        slopes = self.loss.output_gradient(self.outputs, targets)
+        return self.pull(slopes * weights.unsqueeze(2), into)
 
     def curve(self, vectors: Float[Tensor, "lane row class"]) -> Float[Tensor, "lane row class"]:
         """The loss's Hessian at the outputs times one vector for each example."""

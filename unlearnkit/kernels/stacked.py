@@ -442,6 +442,7 @@ def _table(plan: Plan, jobs: Sequence[Job], width: int) -> tuple[Tensor, Tensor,
 
 
 def padded(size: int) -> int:
+    """A width as it is kept."""
     return -(-size // UNIT) * UNIT
 
 
