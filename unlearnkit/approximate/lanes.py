@@ -24,7 +24,7 @@ from unlearnkit.kernels.linearised import (
     solve,
     squared_norms,
 )
-from unlearnkit.kernels.stacked import PART, lanes_together
+from unlearnkit.kernels.stacked import lanes_together, read_rows
 from unlearnkit.models import Stack, State
 
 if TYPE_CHECKING:
@@ -81,12 +81,7 @@ class _Group:
         longest = max(self.lanes, key=lambda lane: len(lane.stretches))
         self.names = list(longest.stretches)
         self.rows = np.unique(np.concatenate([rows for lane in self.lanes for rows in lane.reads]))
-        parts = [
-            self.plan.examples[self.plan.partition.ids[self.rows[begin : begin + PART]]]
-            for begin in range(0, len(self.rows), PART)
-        ]
-        self.inputs = torch.cat([inputs.flatten(1) for inputs, _ in parts])
-        self.targets = torch.cat([targets for _, targets in parts])
+        self.inputs, self.targets = read_rows(self.plan, self.rows, stack.widths[0])
         shapes = zip(stack.widths[1:], stack.widths[:-1], strict=True)
         empty = {
             f"{name}.{part}": torch.zeros(shape)
@@ -184,7 +179,9 @@ class _Group:
         for i, (lane, norm) in enumerate(zip(self.lanes, norms, strict=True)):
             state = lane.round.state
             end = moved(self.stack, state.checkpoints[len(state.chain)].state, self.corrections, i)
-            checkpoints = corrected_checkpoints(lane.round, lane.states, end)
+            checkpoints = corrected_checkpoints(
+                lane.round, lane.stretches.values(), lane.states, end
+            )
             results.append(Modified(checkpoints, norm, lane.visits))
         return results
 

@@ -156,7 +156,7 @@ class StagedInfluence:
         # The last tail's correction is carried to the end as it is; an amend replays from a tail.
         last = plan.spec.num_slices
         end = run.apply(state.checkpoints[last].state, last)
-        checkpoints = corrected_checkpoints(given, states, end)
+        checkpoints = corrected_checkpoints(given, stretches, states, end)
         return Modified(checkpoints, float(run.correction.norm()), run.visits)
 
     def curvature_size(self, shard_size: int) -> int:

@@ -16,7 +16,7 @@ the way. (Ours. Measured beside a mean over 1,024 retained examples at the end o
 gap removed by all in all: SAMPLES)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -110,18 +110,19 @@ def stretches_of(given: ShardRound) -> list[Stretch]:
 
 
 def corrected_checkpoints(
-    given: ShardRound, states: dict[str, State], end: State
+    given: ShardRound, stretches: Iterable[Stretch], states: dict[str, State], end: State
 ) -> dict[int, Checkpoint]:
     """Checkpoints of the corrected states.
 
     Args:
         given: the round.
-        states: by name of stretch.
+        stretches: of it.
+        states: at their ends, by name.
         end: of the last stage.
     """
     chain, shard = given.state.chain, given.state.shard
     tails, corrected = dict[int, State](), dict[int, Checkpoint]()
-    for each in stretches_of(given):
+    for each in stretches:
         if each.tail is not None:
             tails[each.tail] = states[each.name]
         else:

@@ -200,41 +200,37 @@ def solve(
         iterations: at most.
         tolerance: relative residual.
     """
-    rows, d = weights.unsqueeze(2), damping
+    rows, d, wide_d = weights.unsqueeze(2), damping, _wide(damping)
     scale, seen = squared_norms(right), model.push(right)  # b.b and J b
-    a = {name: torch.zeros(len(d)) for name in "xrp"}  # coordinates (a, u), and J v for r and p
-    u = {name: torch.zeros_like(seen) for name in "xrp"}
-    j = {name: seen.clone() for name in "rp"}
-    a["r"] += 1
-    a["p"] += 1
-    squared, spent = scale.clone(), torch.zeros(len(d), dtype=torch.int64)
-    goal = tolerance**2 * scale
-
-    def norms(name: str) -> Tensor:
-        inner = torch.addcmul(j[name], _wide(a[name]), seen).mul_(u[name]).sum((1, 2))
-        return a[name].square() * scale + inner
-
-    active = squared > goal
+    # Coordinates (a, u) of the solution, the residual and the direction; for those two J v beside
+    # u, so that one operation serves both.
+    a_x, u_x = torch.zeros_like(d), torch.zeros_like(seen)
+    a_r, residual = torch.ones_like(d), torch.stack([u_x, seen])
+    a_p, direction, image = a_r.clone(), residual.clone(), torch.empty_like(residual)
+    squared, length, goal = scale, scale, tolerance**2 * scale
+    spent, active = torch.zeros_like(d, dtype=torch.int64), scale > goal
     for _ in range(iterations):
         if not bool(active.any()):
             break
         spent += active
-        curved = model.curve(j["p"]).mul_(rows)
-        curvature = d * norms("p") + (curved * j["p"]).sum((1, 2))
+        torch.mul(model.curve(direction[1]), rows, out=image[0])
+        curvature = torch.addcmul((image[0] * direction[1]).sum((1, 2)), d, length)
         active = active & (curvature > 0)  # false also where it is not a number
         step = torch.where(active, squared / curvature, 0)
-        a["x"] += step * a["p"]
-        u["x"] += _wide(step) * u["p"]
-        a["r"] -= step * d * a["p"]
-        u["r"] -= _wide(step) * torch.addcmul(curved, _wide(d), u["p"])
-        j["r"] -= _wide(step) * torch.addcmul(model.through(curved), _wide(d), j["p"])
-        before, squared = squared, torch.where(active, norms("r"), squared)
+        image[1] = model.through(image[0])
+        image.addcmul_(wide_d, direction)
+        a_x.addcmul_(step, a_p)
+        u_x.addcmul_(_wide(step), direction[0])
+        a_r.addcmul_(step * d, a_p, value=-1)
+        residual.addcmul_(_wide(step), image, value=-1)
+        inner = torch.addcmul(residual[1], _wide(a_r), seen).mul_(residual[0]).sum((1, 2))
+        before, squared = squared, torch.where(active, inner.addcmul_(a_r * a_r, scale), squared)
         ratio = torch.where(active, squared / before, 0)
-        a["p"] = torch.addcmul(a["r"], ratio, a["p"])
-        u["p"] = torch.addcmul(u["r"], _wide(ratio), u["p"])
-        j["p"] = torch.addcmul(j["r"], _wide(ratio), j["p"])
+        a_p = torch.addcmul(a_r, ratio, a_p)
+        direction.mul_(_wide(ratio)).add_(residual)
+        length = torch.addcmul(squared, ratio * ratio, length)  # residuals are orthogonal
         active = active & (squared > goal)
-    return Solutions(model.pull(u["x"], [piece.mul_(_wide(a["x"])) for piece in right]), spent)
+    return Solutions(model.pull(u_x, [piece.mul_(_wide(a_x)) for piece in right]), spent)
 
 
 def _wide(numbers: Float[Tensor, " lane"]) -> Float[Tensor, "lane 1 1"]:

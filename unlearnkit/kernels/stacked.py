@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unlearnkit.kernels.loop import OnMark
@@ -41,7 +41,7 @@ GROUP_DATA_BYTES = 512 << 20  # their examples, at most (but for one lane)
 # Gets steps of one lane run alone, their seconds, and the seconds of the whole measurement.
 OnProbe = Callable[[int, float, float], None]
 BLOCK = 64  # steps laid out at a time
-PART = 1024  # examples gathered at a time: what is converted stays in the cache
+PART = 512  # examples gathered at a time: what is converted stays in the cache
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as in torch.optim
 NUM_BUFFERS = {"sgd": 2, "adam": 4, "adamw": 4}  # weights, gradient or momentum, and Adam's moments
 
@@ -427,18 +427,25 @@ def _table(plan: Plan, jobs: Sequence[Job], width: int) -> tuple[Tensor, Tensor,
     kept = np.sort(rows[plan.retained[rows]])
     position = np.zeros(len(plan.partition.ids), np.int32)
     position[kept] = np.arange(len(kept))
+    return *read_rows(plan, kept, width), position
+
+
+def read_rows(
+    plan: Plan, rows: Int[np.ndarray, " row"], width: int
+) -> tuple[Float[Tensor, "row_and_zeros width"], Tensor]:
+    """Inputs, padded, and targets of some rows of the partition, with a row of zeros last."""
     inputs = targets = torch.empty(0)
-    for begin in range(0, len(kept), PART):
-        end = min(begin + PART, len(kept))
-        some, labels = plan.examples[plan.partition.ids[kept[begin:end]]]
+    for begin in range(0, len(rows), PART):
+        end = min(begin + PART, len(rows))
+        some, labels = plan.examples[plan.partition.ids[rows[begin:end]]]
         if not begin:
-            inputs = torch.empty(len(kept) + 1, width)
-            targets = labels.new_empty(len(kept) + 1, *labels.shape[1:])
+            inputs = torch.empty(len(rows) + 1, width)
+            targets = labels.new_empty(len(rows) + 1, *labels.shape[1:])
             inner = some[0].numel()
             inputs[:, inner:] = 0
         inputs[begin:end, :inner], targets[begin:end] = some.flatten(1), labels
     inputs[-1], targets[-1] = 0, 0
-    return inputs, targets, position
+    return inputs, targets
 
 
 def padded(size: int) -> int:
