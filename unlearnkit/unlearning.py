@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
 from unlearnkit.approximate import (
@@ -36,6 +37,7 @@ from unlearnkit.curvature import (
     mean_gradient,
     trainable_names,
 )
+from unlearnkit.kernels.linearised import Linearised, gather, solve
 from unlearnkit.kernels.loop import compute_threads
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
@@ -146,7 +148,7 @@ def time_large_batches(
     state, module = store.get(plan.final_key(shard)).state, plan.architecture.module()
     # What the method chosen by default moves.
     names = (head_names if plan.architecture.is_convolutional else trainable_names)(module)
-    loss = plan.spec.loss
+    loss, stack = plan.spec.loss, plan.architecture.stack
     timed: list[tuple[Batches, float]] = []
     with compute_threads(plan.spec.num_threads):
         for size in (8, 8, 64):  # the first is a warm-up
@@ -154,10 +156,18 @@ def time_large_batches(
             if timed and at - begun + (1 if size == 8 else 2) * timed[-1][1] > budget:
                 break
             inputs, targets = plan.examples[ids[:size]]
-            gradient = mean_gradient(module, state, names, inputs, targets, loss)
-            product = gauss_newton(module, state, names, inputs, loss)
-            done = conjugate_gradients(product, gradient, iterations=2, tolerance=0.0).iterations
-            work = Batches(0, 2 + done, (2 + done) * len(inputs))
+            if stack is not None:
+                parameters = gather(stack, [state], loss)
+                model = Linearised(stack, loss, parameters, inputs.flatten(1).unsqueeze(0))
+                weights = torch.full((1, len(inputs)), 1 / len(inputs))
+                right = model.gradient(targets.unsqueeze(0), weights)
+                solve(model, weights, torch.ones(1), right, iterations=2, tolerance=0.0)
+                work = Batches(0, 4, 3 * len(inputs))
+            else:
+                gradient = mean_gradient(module, state, names, inputs, targets, loss)
+                product = gauss_newton(module, state, names, inputs, loss)
+                done = conjugate_gradients(product, gradient, iterations=2, tolerance=0.0)
+                work = Batches(0, 2 + done.iterations, (2 + done.iterations) * len(inputs))
             timed.append((work, time.perf_counter() - at))
     return tuple(timed[1:])
 

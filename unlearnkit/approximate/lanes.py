@@ -4,6 +4,11 @@ The same equation, solved to the same tolerance, as in :mod:`unlearnkit.approxim
 says what it is. Shards are lanes that go from stretch to stretch together, each from its own first
 affected stage on. A shard's numbers do not depend on the shards it is modified with, but for
 rounding.
+
+The examples for the curvature are drawn anew for every stretch, since errors of independent samples
+average out. (Measured on 10,000 examples of Fashion-MNIST, 128 examples for each stretch: 96 % of
+doing nothing's output KL removed for logistic regression and 87 % for a perceptron; 93 % and 78 %
+with the same 128 throughout, 94 % and 84 % with 256.)
 """
 
 from collections.abc import Sequence
@@ -11,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from unlearnkit.approximate.protocol import Modified, OnStep, ShardRound
@@ -157,7 +162,7 @@ class _Group:
         return forget
 
     def _read(
-        self, rows: list[Int[np.ndarray, " member"]]
+        self, rows: list[np.ndarray]
     ) -> tuple[Float[Tensor, "lane row in"], Tensor, Float[Tensor, "lane row"]]:
         """Inputs, targets and weights of a mean over each lane's rows; padding weighs 0."""
         most = max(len(some) for some in rows)

@@ -7,13 +7,16 @@ implicit Euler segment over each stretch between two resets of the optimizer giv
     (I/h + G + lambda I) D = c + D_before / h,        D = 0 before the first affected stage,
 
 with h the effective time of the stretch, c = (k/n)(mean forget gradient - mean retain gradient)
-over the stage's pool, and G the Gauss-Newton matrix on m retained examples, all at the checkpoint
-that ends the stretch, as stored when the round begins. With one slice this is the influence step of
-Koh and Liang (2017) with damping 1/h, derived and not tuned. (Ours; compare the unrolled
-differentiation of Bae et al. 2024.)
+over the stage's pool along the stretch (see :mod:`unlearnkit.approximate.stretches`), and G the
+Gauss-Newton matrix on m retained examples at its end, all by the checkpoints as stored when the
+round begins. With one slice this is the influence step of Koh and Liang (2017) with damping 1/h,
+derived and not tuned. (Ours; compare the unrolled differentiation of Bae et al. 2024.)
 
 Stage R is cut at its tails, since training resets the optimizer there: the correction is carried
 from the start of the stage to each tail in turn.
+
+Stacks of linear layers go through :mod:`unlearnkit.approximate.lanes`, all shards together. What is
+here serves any other module, one shard at a time, and as the lanes' independent reference.
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,8 +12,10 @@ and the forcing of the difference equation is
     c = (k/n)(g_F - g_R) = k/(n - k) (g_F - g),
 
 where g_F is taken as the mean of its values at both ends, the trapezoidal rule for an average along
-the way. (Ours. Measured beside a mean over 1,024 retained examples at the end of each stretch, as
-gap removed by all in all: SAMPLES)
+the way. (Ours. Output KL removed, of doing nothing's, beside a mean over up to 1,024 retained
+examples at the end of each stretch: 96 % for 97 % on Fashion-MNIST and 91 % for 88 % on digits by
+logistic regression, 87 % for 86 % and 61 % for 65 % by perceptrons; medians of three requests. With
+g_F at the end alone, logistic regression keeps 73 %.)
 """
 
 from collections.abc import Callable, Iterable
