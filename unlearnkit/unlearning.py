@@ -162,7 +162,7 @@ def time_large_batches(
                 weights = torch.full((1, len(inputs)), 1 / len(inputs))
                 right = model.gradient(targets.unsqueeze(0), weights)
                 solve(model, weights, torch.ones(1), right, iterations=2, tolerance=0.0)
-                work = Batches(0, 4, 3 * len(inputs))
+                work = Batches(0, 4, 4 * len(inputs))
             else:
                 gradient = mean_gradient(module, state, names, inputs, targets, loss)
                 product = gauss_newton(module, state, names, inputs, loss)

@@ -61,18 +61,21 @@ class _Lane:
         self.round, self.shard = given, given.state.shard
         self.stretches = {each.name: each for each in stretches_of(given)}
         size = method.curvature_size(len(given.forget) + len(given.retain))
-        self.samples = {
-            name: given.retain.until(each.stage).sample(size, given.generator).rows
-            for name, each in self.stretches.items()
-            if each.time
-        }
+        self.centre = np.empty(0, np.int64)  # of the stretch from the initial weights
+        self.samples: dict[str, np.ndarray] = {}
+        for name, each in self.stretches.items():
+            kept = given.retain.until(each.stage)
+            if each.time and each.start is None:
+                self.centre = kept.sample(method.centre_max, given.generator).rows
+            if each.time:
+                self.samples[name] = kept.sample(size, given.generator).rows
         self.states: dict[str, State] = {}
         self.visits = 0
 
     @property
     def reads(self) -> list[np.ndarray]:
         """All examples that it reads."""
-        return [self.round.forget.rows, *self.samples.values()]
+        return [self.round.forget.rows, self.centre, *self.samples.values()]
 
 
 class _Group:
@@ -144,22 +147,38 @@ class _Group:
             lane.round.forget.until(each.stage).rows
             for lane, each in zip(lanes, stretches, strict=True)
         ]
+        starts = [each.start for each in stretches if each.start is not None]
+        if not starts:
+            return self._first_forcing(lanes, members, ends)
         inputs, targets, weights = self._read(members)
-        starts = gather(self.stack, [each.start() for each in stretches], spec.loss)
+        before = gather(self.stack, starts, spec.loss)
         forget: Pieces | None = None
-        for parameters in (starts, ends):
+        for parameters in (before, ends):
             model = Linearised(self.stack, spec.loss, parameters, inputs)
             forget = model.gradient(targets, weights / 2, forget)
         assert forget is not None
         odds = _wide([each.odds for each in stretches])
         speed = _wide([1 / each.path_time for each in stretches])
-        for piece, start, end in zip(forget, starts, ends, strict=True):
+        for piece, start, end in zip(forget, before, ends, strict=True):
             piece.addcmul_(end - start, speed).add_(start + end, alpha=spec.weight_decay / 2)
             piece.mul_(odds)
         self._clear_padding(forget)
         for lane, rows in zip(lanes, members, strict=True):
             lane.visits += 2 * len(rows)
         return forget
+
+    def _first_forcing(self, lanes: list[_Lane], members: list[np.ndarray], ends: Pieces) -> Pieces:
+        """The same from the initial weights on: (k/n)(g_F - g_R), as one weighted sum."""
+        inputs, targets, weights = self._read(
+            [np.concatenate([rows, lane.centre]) for lane, rows in zip(lanes, members, strict=True)]
+        )
+        for i, (lane, rows) in enumerate(zip(lanes, members, strict=True)):
+            k, centre = len(rows), len(lane.centre)
+            share = k / (k + next(iter(lane.stretches.values())).num_retain)
+            weights[i, :k], weights[i, k : k + centre] = share / k, -share / centre
+            lane.visits += k + centre
+        model = Linearised(self.stack, self.plan.spec.loss, ends, inputs)
+        return model.gradient(targets, weights)
 
     def _read(
         self, rows: list[np.ndarray]
