@@ -28,7 +28,12 @@ def prices(exact, approximate, forced=None):
         Cost(s, e, a, (forced or {}).get(s, ""))
         for s, (e, a) in enumerate(zip(exact, approximate, strict=True))
     ]
-    return Costs(tuple(shards), 10.0, lambda chosen: float(sum(exact[s] for s in chosen)))
+    return Costs(
+        tuple(shards),
+        10.0,
+        lambda chosen: float(sum(exact[s] for s in chosen)),
+        lambda chosen: float(sum(approximate[s] for s in chosen)),
+    )
 
 
 def test_approximate_only_where_it_makes_the_request_fast_enough():
@@ -87,7 +92,7 @@ def test_what_no_method_fits_is_exact_and_an_empty_shard_leaves():
 
 def test_without_a_clock_it_says_what_to_do():
     work = request((100, 1, 99))
-    untimed = Costs((Cost(0, None, None),), None, lambda chosen: None)
+    untimed = Costs((Cost(0, None, None),), None, lambda chosen: None, lambda chosen: None)
     with pytest.raises(LookupError, match=r"train first, or use FixedBoundary"):
         AdaptiveBoundary().decide(work, untimed, {})
 

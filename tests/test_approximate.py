@@ -1,19 +1,31 @@
 """The approximate branch against closed forms, dense solves, and doing nothing."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import unlearnkit as uk
-from unlearnkit.approximate import AMENDS, METHODS, Members, ShardState, StagedInfluence
+from unlearnkit.approximate import (
+    AMENDS,
+    METHODS,
+    Members,
+    Replay,
+    ShardRound,
+    ShardState,
+    StagedInfluence,
+)
 from unlearnkit.approximate.staged import implicit_euler, recompute_buffers
+from unlearnkit.approximate.stretches import stretches_of
 from unlearnkit.curvature import (
     effective_time,
     flatten,
     gauss_newton,
     mean_gradient,
     trainable_names,
+    unflatten,
 )
 from unlearnkit.losses import CrossEntropy, SquaredError
 from unlearnkit.models import get_state
@@ -104,6 +116,10 @@ def test_at_finite_time_the_step_solves_the_dense_system(h):
     assert (found - expected).norm() < 1e-9 * expected.norm()
 
 
+def quiet(sentence, share):
+    """Take progress and do nothing with it."""
+
+
 def tiny_session(model="logistic", **options):
     return uk.Session(
         uk.load("digits", num_examples=200),
@@ -116,7 +132,27 @@ def tiny_session(model="logistic", **options):
     )
 
 
-def test_stages_are_chained_as_the_definition_says():
+def rounds_of(session, gone):
+    """A round of each shard of these that forgets these rows."""
+    plan, rounds = session.plan, []
+    after = plan.without(plan.partition.ids[np.concatenate(list(gone.values()))])
+    for shard, forget in gone.items():
+        rows = plan.partition.shard_rows(shard)
+        kept = rows[after.retained[rows]]
+        members = [Members(some, plan.partition.slice_[some]) for some in (np.sort(forget), kept)]
+        checkpoints = {s.index: session.store.get(s.key) for s in plan.chains[shard]}
+        state = ShardState(after, shard, checkpoints)
+        rounds.append(ShardRound(state, *members, numpy_generator(0, shard)))
+    return rounds
+
+
+EXHAUSTIVE = StagedInfluence(
+    iterations=60, tolerance=1e-9, curvature_min=10**6, curvature_max=10**6, centre_max=10**6
+)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_stages_are_chained_as_the_definition_says(first):
     generator = torch.Generator().manual_seed(2)
     features = torch.randn(120, 4, generator=generator)
     data = (features, (features[:, 0] > 0).long() + (features[:, 1] > 0).long())
@@ -127,53 +163,191 @@ def test_stages_are_chained_as_the_definition_says():
     plan, spec = session.plan, session.spec
     rows = plan.partition.shard_rows(0)
     slices = plan.partition.slice_[rows]
-    gone = rows[slices == 2][:5]
-    after = plan.without(plan.partition.ids[gone])
-    kept = rows[after.retained[rows]]
-    forget = Members(gone, plan.partition.slice_[gone])
-    retain = Members(kept, plan.partition.slice_[kept])
-    checkpoints = {s.index: session.store.get(s.key) for s in plan.chains[0]}
-    exhaustive = StagedInfluence(
-        iterations=60, tolerance=1e-9, curvature_min=10**6, curvature_max=10**6, centre_max=10**6
-    )
-    found = exhaustive(
-        ShardState(after, 0, checkpoints),
-        forget,
-        retain,
-        generator=numpy_generator(0),
-        on_progress=lambda sentence: None,
-    )
-    # The same by hand: stage 2, then the two stretches of stage 3 up to its tails.
+    [given] = rounds_of(session, {0: rows[slices == first][:5]})
+    forget, retain, checkpoints = given.forget, given.retain, given.state.checkpoints
+    [found] = EXHAUSTIVE([given], on_progress=quiet)
+    # The same by hand: the stages before the last, then its two stretches up to its tails.
     module = session.plan.architecture.module()
     names, epochs = trainable_names(module), spec.stage_epochs()
-    last = checkpoints[3]
+    c = {r: checkpoint.state for r, checkpoint in checkpoints.items()}
+    tails = checkpoints[3].tails
     stretches = [
-        (2, checkpoints[2].state, epochs[1]),
-        (3, last.tails[4], epochs[2] - 4),
-        (3, last.tails[1], 3),
+        (1, c[1], c[1], epochs[0]),
+        (2, c[1], c[2], epochs[1]),
+        (3, c[2], tails[4], epochs[2] - 4),
+        (3, tails[4], tails[1], 3),
     ]
-    correction = torch.zeros(15)
+    correction = torch.zeros(15).double()
     corrections = []
-    for stage, at, count in stretches:
+    for stage, start, end, count in stretches[first - 1 :]:
         f, r = forget.until(stage), retain.until(stage)
         steps = count * -(-int((slices <= stage).sum()) // spec.batch_size)
         h = effective_time(spec.learning_rate, spec.momentum, steps)
         data = [plan.examples[plan.partition.ids[m.rows]] for m in (f, r)]
-        g_f, g_r = (mean_gradient(module, at, names, *d, spec.loss) for d in data)
-        c = len(f) / (len(f) + len(r)) * (g_f - g_r)
-        product = gauss_newton(module, at, names, data[1][0], spec.loss)
+        g_f = sum(mean_gradient(module, w, names, *data[0], spec.loss) for w in (start, end)) / 2
+        v, w = flatten(start, names).double(), flatten(end, names).double()
+        g = (v - w) / h - spec.weight_decay * (v + w) / 2
+        forced = len(f) / len(r) * (g_f - g)
+        if stage == 1:  # both at the end
+            g_f, g_r = (mean_gradient(module, end, names, *d, spec.loss) for d in data)
+            forced = len(f) / (len(f) + len(r)) * (g_f - g_r)
+        product = gauss_newton(module, end, names, data[1][0], spec.loss)
         dense = torch.stack([product(e) for e in torch.eye(15)])
         system = dense.double() + (1 / h + spec.weight_decay) * torch.eye(15).double()
-        correction = torch.linalg.solve(system, (c + correction / h).double()).float()
-        corrections.append((at, correction))
-    states = [found.checkpoints[2].state, found.checkpoints[3].tails[4]]
-    states.append(found.checkpoints[3].tails[1])
+        correction = torch.linalg.solve(system, forced + correction / h)
+        corrections.append((end, correction))
+    states = [found.checkpoints[r].state for r in range(first, 3)]
+    states += [found.checkpoints[3].tails[4], found.checkpoints[3].tails[1]]
     for state, (at, expected) in zip(states, corrections, strict=True):
         moved = flatten(state, names) - flatten(at, names)
         # float32 weights of size about 1 hold the small correction to about 1e-7 absolutely
         assert (moved - expected).abs().max() < 1e-6 + 1e-3 * expected.abs().max()
-    assert set(found.checkpoints) == {2, 3}
+    assert set(found.checkpoints) == set(range(first, 4))
     assert expected.abs().max() > 1e-4
+
+
+def test_the_mean_gradient_can_be_read_off_the_way():
+    """Full-batch training without momentum: exactly the mean of the gradients along the way."""
+    features = torch.randn(40, 4, generator=torch.Generator().manual_seed(3))
+    spec = uk.TrainSpec(num_shards=1, num_slices=1, epochs=6, batch_size=64, momentum=0.0)
+    session = uk.Session((features, (features[:, 0] > 0).long()), model="logistic", spec=spec)
+    session.train()
+    rows = session.plan.partition.shard_rows(0)
+    [given] = rounds_of(session, {0: rows[:3]})
+    module, plan = session.plan.architecture.module(), session.plan
+    names, (first, stretch) = trainable_names(module), stretches_of(given)
+    assert first.start is None
+    data = plan.examples[plan.partition.ids[rows]]
+    at, passed = flatten(stretch.start, names), []
+    for _ in range(3):  # from the tail of four epochs to that of one
+        state = unflatten(at, stretch.end, names)
+        passed.append((at, mean_gradient(module, state, names, *data, spec.loss)))
+        at = at - spec.learning_rate * (passed[-1][1] + spec.weight_decay * at)
+    assert (at - flatten(stretch.end, names)).abs().max() < 1e-6  # float32
+    mean = sum(g for _, g in passed) / 3
+    # With no forget gradient, the forcing is the mean gradient times -k/(n - k); weights change by
+    # so little on the way that their decay is that of their mean.
+    found = stretch.forcing(passed[0][0], at, torch.zeros_like(at), spec.weight_decay)
+    assert torch.allclose(found, -3 / (len(rows) - 3) * mean, rtol=1e-3, atol=1e-6)
+
+
+@cache
+def uneven_session(model, **options):
+    """Three shards of different sizes; generated data with odd widths."""
+    generator = torch.Generator().manual_seed(4)
+    features = torch.randn(151, 7, generator=generator)
+    labels = (features[:, :2] > 0).sum(1) + 3 * (features[:, 2] > 0.5)
+    spec = uk.TrainSpec(
+        num_shards=3, num_slices=3, epochs=12, batch_size=8, learning_rate=0.05, **options
+    )
+    session = uk.Session((features, labels), model=model, spec=spec)
+    session.train()
+    return session
+
+
+def uneven_rounds(session, whole=None):
+    """Rounds of all shards; each forgets some examples from a first slice on, or one whole."""
+    plan, gone = session.plan, {}
+    for shard, (first, count) in enumerate([(1, 5), (3, 2), (2, 9)]):
+        rows = plan.partition.shard_rows(shard)
+        slices = plan.partition.slice_[rows]
+        late = rows[slices >= first][1 - count :]
+        gone[shard] = np.union1d(rows[slices == first][:1], late)
+        if shard == whole:
+            gone[shard] = rows[slices == 1]
+    return rounds_of(session, gone)
+
+
+def corrections_of(session, found):
+    """What was added to every corrected checkpoint and tail of a shard, as one vector each."""
+    changes = {}
+    for r, new in found.checkpoints.items():
+        old = session.store.get(session.plan.chains[new.shard][r - 1].key)
+        names = tuple(old.state)
+        changes[r, None] = flatten(new.state, names) - flatten(old.state, names)
+        for q, tail in new.tails.items():
+            changes[r, q] = flatten(tail, names) - flatten(old.tails[q], names)
+    return changes
+
+
+STACKS = {
+    "logistic": ("logistic", {}),
+    "relu": (uk.MLP((9,)), {}),
+    "deep tanh": (uk.MLP((6, 5), activation="tanh"), {}),
+    "gelu, squared error": (uk.MLP((20,), activation="gelu"), {"loss": "squared-error"}),
+    "dropout": (uk.MLP((9,), dropout=0.2), {}),
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("size", [5, 40], ids=["in products", "in inputs"])
+def test_lanes_agree_with_automatic_differentiation(name, size):
+    model, options = STACKS[name]
+    session = uneven_session(model, **options)
+    method = StagedInfluence(iterations=5, curvature_min=size, curvature_max=size)
+    together = method(uneven_rounds(session), on_progress=quiet)
+    for lane, given in zip(together, uneven_rounds(session), strict=True):
+        alone = method.modify(given, quiet)
+        assert lane.visits == alone.visits
+        assert lane.correction_norm == pytest.approx(alone.correction_norm, rel=1e-4)
+        ours, theirs = corrections_of(session, lane), corrections_of(session, alone)
+        assert set(ours) == set(theirs)
+        for place, change in ours.items():
+            # The same iterates but for float32 rounding, also of the weights they are added to.
+            assert (change - theirs[place]).abs().max() < 1e-6 + 1e-3 * change.abs().max()
+    assert min(found.correction_norm for found in together) > 1e-3
+
+
+def test_a_lane_does_not_depend_on_the_others():
+    session = uneven_session(uk.MLP((9,)))
+    method = StagedInfluence(curvature_min=10, curvature_max=10)
+    together = method(uneven_rounds(session), on_progress=quiet)
+    for found, given in zip(together, uneven_rounds(session), strict=True):
+        [alone] = method([given], on_progress=quiet)
+        ours, theirs = corrections_of(session, found), corrections_of(session, alone)
+        for place, change in ours.items():
+            assert (change - theirs[place]).abs().max() < 1e-6  # rounding of weights of size 1
+
+
+def test_a_shard_may_lose_whole_slices():
+    session = uneven_session("logistic")
+    method = StagedInfluence()
+    [_, found, _] = method(uneven_rounds(session, whole=1), on_progress=quiet)
+    changes = corrections_of(session, found)
+    assert changes[1, None].abs().max() == 0  # nothing is left to train stage 1 on
+    assert changes[2, None].abs().max() > 0
+    [_, given, _] = uneven_rounds(session, whole=1)
+    alone = corrections_of(session, method.modify(given, quiet))
+    for place, change in changes.items():
+        assert (change - alone[place]).abs().max() < 1e-6 + 1e-3 * change.abs().max()
+
+
+def test_replaying_shards_together_is_replaying_each():
+    session = uneven_session(uk.MLP((9,)))
+    rounds = uneven_rounds(session)
+    modified = StagedInfluence()(rounds, on_progress=quiet)
+    together = Replay()(rounds, modified, on_progress=quiet)
+    for given, found, amended in zip(rounds, modified, together, strict=True):
+        [alone] = Replay()([given], [found], on_progress=quiet)
+        assert amended.checkpoint.shard == given.state.shard
+        assert state_bytes(amended.checkpoint.state) == state_bytes(alone.checkpoint.state)
+        assert set(amended.checkpoint.tails) == set(found.checkpoints[3].tails)
+        assert amended.visits == alone.visits == len(given.retain)
+
+
+def test_progress_is_told_between_stages_and_can_stop():
+    session = uneven_session("logistic")
+    told = []
+    method = StagedInfluence()
+    method(uneven_rounds(session), on_progress=lambda sentence, share: told.append(share))
+    assert len(told) == 4 and told == sorted(told) and told[0] == 0 and told[-1] < 1
+
+    def stop(sentence, share):
+        if share > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        method(uneven_rounds(session), on_progress=stop)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -37,7 +37,7 @@ def costs(*seconds: float | None, scratch: float | None = 10.0, forced: str = ""
         return None if None in chosen else sum(s for s in chosen if s is not None)
 
     shards = tuple(Cost(s, x, 0.5, forced) for s, x in enumerate(seconds))
-    return Costs(shards, scratch, together)
+    return Costs(shards, scratch, together, lambda chosen: 0.5 * len(tuple(chosen)))
 
 
 def exact(boundary: FixedBoundary, *visits: int) -> tuple[int, ...]:

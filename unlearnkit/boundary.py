@@ -40,10 +40,11 @@ class Costs:
     """Costs of every hit shard, and of training everything from scratch.
 
     Attributes:
-        shards: predicted for each; a shard's exact seconds are its part of retraining all hit
-            shards together.
+        shards: predicted for each; a shard's seconds are its part of retraining, or modifying, all
+            hit shards together.
         scratch_seconds: predicted for training everything.
         exact_seconds: predicted for retraining some shards together.
+        approximate_seconds: predicted for modifying and amending some shards together.
         multiple: by how much a measurement may differ from its prediction, either way; of a request
             with an approximate part, or without.
     """
@@ -51,12 +52,12 @@ class Costs:
     shards: tuple[Cost, ...]
     scratch_seconds: float | None
     exact_seconds: Callable[[Iterable[int]], float | None]
+    approximate_seconds: Callable[[Iterable[int]], float | None]
     multiple: Callable[[bool], float] = lambda approximate: FEW_MULTIPLE
 
     def seconds(self, exact: Iterable[int], approximate: Iterable[int]) -> float | None:
         """Predicted for a decision; None before anything was timed."""
-        parts = [self.exact_seconds(exact)]
-        parts += [self.of(shard).approximate_seconds for shard in approximate]
+        parts = [self.exact_seconds(exact), self.approximate_seconds(approximate)]
         return None if None in parts else float(sum(part for part in parts if part is not None))
 
     def interval(self, exact: Iterable[int], approximate: Iterable[int]) -> Interval | None:

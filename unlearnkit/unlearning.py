@@ -15,9 +15,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
-from unlearnkit.approximate import METHODS, Amend, Members, Method, OnStep, Replay, ShardState
+from unlearnkit.approximate import (
+    METHODS,
+    Amend,
+    Members,
+    Method,
+    OnStep,
+    Replay,
+    ShardRound,
+    ShardState,
+)
 from unlearnkit.boundary import EXACT, Boundary, Cost, Costs, Decision, Route
 from unlearnkit.clock import Batches, Clock, Interval, Work
 from unlearnkit.curvature import (
@@ -27,6 +37,7 @@ from unlearnkit.curvature import (
     mean_gradient,
     trainable_names,
 )
+from unlearnkit.kernels.linearised import Linearised, gather, solve
 from unlearnkit.kernels.loop import compute_threads
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
@@ -138,7 +149,7 @@ def time_large_batches(
     state, module = store.get(plan.final_key(shard)).state, plan.architecture.module()
     # What the method chosen by default moves.
     names = (head_names if plan.architecture.is_convolutional else trainable_names)(module)
-    loss = plan.spec.loss
+    loss, stack = plan.spec.loss, plan.architecture.stack
     timed: list[tuple[Batches, float]] = []
     with compute_threads(plan.spec.num_threads):
         for size in (8, 8, 64):  # the first is a warm-up
@@ -146,10 +157,18 @@ def time_large_batches(
             if timed and at - begun + (1 if size == 8 else 2) * timed[-1][1] > budget:
                 break
             inputs, targets = plan.examples[ids[:size]]
-            gradient = mean_gradient(module, state, names, inputs, targets, loss)
-            product = gauss_newton(module, state, names, inputs, loss)
-            done = conjugate_gradients(product, gradient, iterations=2, tolerance=0.0).iterations
-            work = Batches(0, 2 + done, (2 + done) * len(inputs))
+            if stack is not None:
+                parameters = gather(stack, [state], loss)
+                model = Linearised(stack, loss, parameters, inputs.flatten(1).unsqueeze(0))
+                weights = torch.full((1, len(inputs)), 1 / len(inputs))
+                right = model.gradient(targets.unsqueeze(0), weights)
+                solve(model, weights, torch.ones(1), right, iterations=2, tolerance=0.0)
+                work = Batches(0, 4, 4 * len(inputs))
+            else:
+                gradient = mean_gradient(module, state, names, inputs, targets, loss)
+                product = gauss_newton(module, state, names, inputs, loss)
+                done = conjugate_gradients(product, gradient, iterations=2, tolerance=0.0)
+                work = Batches(0, 2 + done.iterations, (2 + done.iterations) * len(inputs))
             timed.append((work, time.perf_counter() - at))
     return tuple(timed[1:])
 
@@ -171,37 +190,65 @@ def assess(
     debts = {shard: len(debt) for shard, debt in debts_of(before, store).items()}
     workload = estimate(plan, store, ids, debts, clock=clock)
     method, amend = method or default_method(plan), amend or Replay()
-    costs = []
-    for work in workload.shards:
-        approximate, forced = None, ""
-        if work.retained:
-            forced = method.unsuitable(plan) or _incomplete(before, store, work.shard)
-            forget, _ = _members(before, plan, work.shard)
-            replay = clock.exact_seconds(_replayed(plan, work.shard, amend))
-            modify = clock.modify_seconds(method.batches(plan, work.shard, forget))
-            beside = clock.request_seconds(0, len(workload.shards))
-            if replay is not None and modify is not None and beside is not None:
-                approximate = replay + modify + beside / len(workload.shards)
-        costs.append(Cost(work.shard, work.seconds, approximate, forced))
+    hit = [work.shard for work in workload.shards]
+    forget = {s: _members(before, plan, s)[0] for s in hit if plan.alive(s)}
     stages = {work.shard: work.stages for work in workload.shards}
 
     def exact_seconds(shards: Iterable[int]) -> float | None:
         chosen = tuple(shards)
         training = clock.exact_seconds(work_of(plan, [st for s in chosen for st in stages[s]]))
-        beside = clock.request_seconds(len(stages))
+        beside = clock.request_seconds(len(hit))
         if training is None or beside is None:
             return None
-        return training + beside * len(chosen) / max(1, len(stages))
+        return training + beside * len(chosen) / max(1, len(hit))
 
+    def approximate_seconds(shards: Iterable[int]) -> float | None:
+        chosen = {shard: forget[shard] for shard in shards}
+        replay = clock.exact_seconds(_replayed(plan, chosen, amend))
+        modify = clock.modify_seconds(method.batches(plan, chosen))
+        beside = clock.request_seconds(0, len(hit))
+        if replay is None or modify is None or beside is None:
+            return None
+        return replay + modify + beside * len(chosen) / max(1, len(hit))
+
+    unsuitable = method.unsuitable(plan)
+    forced = {s: unsuitable or _incomplete(before, store, s) for s in forget}
+    parts = _parts([s for s in forget if not forced[s]], approximate_seconds)
+    costs = [
+        Cost(work.shard, work.seconds, parts.get(work.shard), forced.get(work.shard, ""))
+        for work in workload.shards
+    ]
     scratch = workload.total_seconds
-    return plan, workload, Costs(tuple(costs), scratch, exact_seconds, clock.multiple)
+    seconds = (exact_seconds, approximate_seconds)
+    return plan, workload, Costs(tuple(costs), scratch, *seconds, clock.multiple)
 
 
-def _replayed(plan: Plan, shard: int, amend: Amend) -> Work:
-    """What an amend runs of the last stage."""
-    stage, epochs = plan.chains[shard][-1], amend.epochs(plan)
-    steps, visits = (n // stage.epochs * epochs for n in (stage.steps, stage.visits))
-    return Work(int(epochs > 0), epochs, steps, steps, visits)
+def _parts(
+    shards: list[int], seconds: Callable[[Iterable[int]], float | None]
+) -> dict[int, float | None]:
+    """Each shard's part of the seconds of all together, in proportion to those of each alone."""
+    whole, alone = seconds(shards), {shard: seconds([shard]) for shard in shards}
+    total = sum(taken or 0.0 for taken in alone.values())
+    return {s: whole and (taken or 0.0) / total * whole for s, taken in alone.items()}
+
+
+def _replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
+    """What an amend runs of the last stages."""
+    epochs = amend.epochs(plan)
+    ends = [plan.chains[shard][-1] for shard in shards] if epochs else []
+    return work_of(
+        plan,
+        [
+            replace(
+                stage,
+                epochs=epochs,
+                steps=stage.steps // stage.epochs * epochs,
+                visits=stage.visits // stage.epochs * epochs,
+                index=0,  # a first stage would be charged for new weights
+            )
+            for stage in ends
+        ],
+    )
 
 
 def unlearn(
@@ -245,7 +292,6 @@ def unlearn(
     decision = boundary.decide(workload, costs, {s: len(debt) for s, debt in debts.items()})
     if parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
-    visits, rounds, rates = 0, list[_Round](), clock
     try:
         report = train(
             plan,
@@ -255,18 +301,16 @@ def unlearn(
             cancel=cancel,
             parallel=parallel,
         )
-        clock, visits = clock.observe(report.timed, report.tick), report.visits
-        for number, shard in enumerate(decision.approximate):
-            check_cancelled(cancel)
-            on_progress(ProgressEvent("modify", shard, None, number, len(decision.approximate)))
-            rounds.append(_approximate(before, plan, store, shard, debts, method, amend, cancel))
-            planned = method.batches(plan, shard, _members(before, plan, shard)[0])
-            replay = rates.exact_seconds(_replayed(plan, shard, amend)) or 0.0
+        rates, clock = clock, clock.observe(report.timed, report.tick)
+        check_cancelled(cancel)
+        modified = _modify(before, plan, store, decision, debts, method, amend, on_progress, cancel)
+        if decision.approximate:
             # What the amend took beyond its steps counts as modifying: there is one for each.
-            least = rounds[-1].seconds
-            clock = clock.observe_modify(planned, max(least, rounds[-1].whole - replay))
-        for done in rounds:
-            store.put_approximation(done.approximation)
+            replay = rates.exact_seconds(_replayed(plan, decision.approximate, amend)) or 0.0
+            took = max(modified.seconds, modified.whole - replay)
+            clock = clock.observe_modify(modified.planned, took)
+        for approximation in modified.approximations:
+            store.put_approximation(approximation)
         check_cancelled(cancel)
         commit(plan, decision)
     except BaseException:
@@ -276,7 +320,7 @@ def unlearn(
     debt_after = _total(debts_of(plan, store))
     seconds = time.perf_counter() - begun
     if decision.routes and parallel is None:
-        beside = seconds - report.seconds - sum(done.whole for done in rounds)
+        beside = seconds - report.seconds - modified.whole
         shards = (len(decision.exact), len(decision.approximate))
         clock = clock.observe_request(*shards, beside, seconds, decision.seconds)
     return Unlearned(
@@ -284,8 +328,8 @@ def unlearn(
         plan,
         workload,
         decision,
-        visits,
-        sum(done.visits for done in rounds),
+        report.visits,
+        modified.visits,
         decision.seconds,
         seconds,
         _total(debts),
@@ -442,49 +486,76 @@ def settle(plan: Plan, store: Store) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Round:
-    approximation: Approximation
+class _Modification:
+    approximations: list[Approximation]
+    planned: Batches
     visits: int
     seconds: float  # of the modification alone
     whole: float
 
 
-def _approximate(
+def _modify(
     before: Plan,
     plan: Plan,
     store: Store,
-    shard: int,
+    decision: Decision,
     debts: Debts,
     method: Method,
     amend: Amend,
+    on_progress: OnProgress,
     cancel: threading.Event | None,
-) -> _Round:
-    """One approximate round on one shard: modify, amend, and keep it with its debt."""
+) -> _Modification:
+    """One approximate round on some shards: modify and amend them together."""
     begun = time.perf_counter()
-    forget, retain = _members(before, plan, shard)
-    earlier = debts.get(shard, np.empty(0, np.int64))
-    state = ShardState(plan, shard, _checkpoints(before, store, shard))
-    generator = numpy_generator(plan.spec.seed, "approximate", shard, len(earlier))
-    on_step: OnStep = lambda sentence: check_cancelled(cancel)  # noqa: E731
+    rounds = [_round(before, plan, store, shard, debts) for shard in decision.approximate]
+    forget = {each.state.shard: each.forget for each in rounds}
+    planned = method.batches(plan, forget)
+    large, replay = planned.visits, _replayed(plan, forget, amend).visits
+
+    def step(begin: int, visits: int) -> OnStep:
+        def on_step(sentence: str, share: float) -> None:
+            check_cancelled(cancel)
+            done = begin + int(share * visits)
+            on_progress(ProgressEvent("modify", None, None, done, large + replay))
+
+        return on_step
+
     with compute_threads(plan.spec.num_threads):
-        modified = method(state, forget, retain, generator=generator, on_progress=on_step)
+        modified = method(rounds, on_progress=step(0, large))
         seconds = time.perf_counter() - begun
-        amended = amend(state, modified, retain, generator=generator, on_progress=on_step)
-    last = plan.spec.num_slices
-    old = store.approximation(before.final_key(shard)) if shard in debts else None
-    checkpoints = {**(old.checkpoints if old else {}), **modified.checkpoints}
-    checkpoints[last] = amended.checkpoint
-    debt = np.union1d(earlier, plan.partition.ids[forget.rows])
-    approximation = Approximation(
-        shard,
-        plan.final_key(shard),
-        debt,
-        # They were trained with the examples of the debt, and are not free of them.
-        {r: replace(c, lineage=plan.lineage(shard, r, debt)) for r, c in checkpoints.items()},
-        f"{method!r}, then {amend!r}",
-    )
-    whole = time.perf_counter() - begun
-    return _Round(approximation, modified.visits + amended.visits, seconds, whole)
+        amended = amend(rounds, modified, on_progress=step(large, replay))
+    approximations = []
+    for each, new, end in zip(rounds, modified, amended, strict=True):
+        shard, last = each.state.shard, plan.spec.num_slices
+        old = store.approximation(before.final_key(shard)) if shard in debts else None
+        checkpoints = {**(old.checkpoints if old else {}), **new.checkpoints, last: end.checkpoint}
+        owed = debts.get(shard, np.empty(0, np.int64))
+        debt = np.union1d(owed, plan.partition.ids[each.forget.rows])
+        kept = {
+            # They were trained with the examples of the debt, and are not free of them.
+            r: replace(checkpoint, lineage=plan.lineage(shard, r, debt))
+            for r, checkpoint in checkpoints.items()
+        }
+        approximations.append(
+            Approximation(
+                shard,
+                plan.final_key(shard),
+                debt,
+                kept,
+                f"{method!r}, then {amend!r}",
+            )
+        )
+    visits = sum(m.visits for m in modified) + sum(a.visits for a in amended)
+    return _Modification(approximations, planned, visits, seconds, time.perf_counter() - begun)
+
+
+def _round(before: Plan, plan: Plan, store: Store, shard: int, debts: Debts) -> ShardRound:
+    """What a method gets for one shard."""
+    forget, retain = _members(before, plan, shard)
+    state = ShardState(plan, shard, _checkpoints(before, store, shard))
+    owed = len(debts.get(shard, ()))
+    generator = numpy_generator(plan.spec.seed, "approximate", shard, owed)
+    return ShardRound(state, forget, retain, generator)
 
 
 def _checkpoints(plan: Plan, store: Store, shard: int) -> dict[int, Checkpoint]:

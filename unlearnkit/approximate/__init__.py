@@ -11,6 +11,7 @@ from unlearnkit.approximate.protocol import (
     Method,
     Modified,
     OnStep,
+    ShardRound,
     ShardState,
 )
 from unlearnkit.approximate.replay import NoAmend, Replay
@@ -36,6 +37,7 @@ __all__ = [
     "NoAmend",
     "OnStep",
     "Replay",
+    "ShardRound",
     "ShardState",
     "StagedInfluence",
 ]

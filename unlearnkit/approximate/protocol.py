@@ -1,6 +1,6 @@
 """What a method and an amend get and give."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,6 +66,23 @@ class ShardState:
 
 
 @dataclass(frozen=True, eq=False)
+class ShardRound:
+    """One approximate round on one shard.
+
+    Attributes:
+        state: the shard when the round begins; not changed.
+        forget: what this round forgets.
+        retain: what the shard keeps.
+        generator: for subsampling.
+    """
+
+    state: ShardState
+    forget: Members
+    retain: Members
+    generator: np.random.Generator
+
+
+@dataclass(frozen=True, eq=False)
 class Modified:
     """A shard after its parameters were modified.
 
@@ -97,29 +114,31 @@ class Amended:
     steps: int = 0
 
 
-OnStep = Callable[[str], None]
+OnStep = Callable[[str, float], None]
+"""Gets a short sentence on what comes next, and the share that is done; may raise to stop."""
+
+
+def part_of(on_progress: OnStep, number: int, count: int) -> OnStep:
+    """For one of several equal parts of the work.
+
+    >>> part_of(print, 1, 4)("half of the second of four", 0.5)
+    half of the second of four 0.375
+    """
+    return lambda sentence, share: on_progress(sentence, (number + share) / count)
 
 
 class Method(Protocol):
-    """Modifies the parameters of a shard directly, towards those without the forget set."""
+    """Modifies the parameters of shards directly, towards those without the forget set."""
 
-    def __call__(
-        self,
-        state: ShardState,
-        forget: Members,
-        retain: Members,
-        *,
-        generator: np.random.Generator,
-        on_progress: OnStep,
-    ) -> Modified:
-        """Correct every stored checkpoint that the forget set shaped.
+    def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
+        """Correct every stored checkpoint that the forget sets shaped.
+
+        Several shards are given so that they can share work; the result for one must not depend on
+        the others, but for rounding.
 
         Args:
-            state: the shard when the round begins; not changed.
-            forget: what this round forgets.
-            retain: what the shard keeps.
-            generator: for subsampling.
-            on_progress: gets a short sentence before each stage; may raise to stop.
+            rounds: of different shards of one plan; not changed.
+            on_progress: called before each stage.
         """
         ...
 
@@ -127,8 +146,8 @@ class Method(Protocol):
         """Large-batch visits that a call will take at most."""
         ...
 
-    def batches(self, plan: Plan, shard: int, forget: Members) -> Batches:
-        """The work that a call is expected to be, for the clock."""
+    def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
+        """The work that a call for these shards is expected to be, for the clock."""
         ...
 
     def unsuitable(self, plan: Plan) -> str:
@@ -137,18 +156,12 @@ class Method(Protocol):
 
 
 class Amend(Protocol):
-    """Brings a modified shard closer to training from scratch, cheaply."""
+    """Brings modified shards closer to training from scratch, cheaply."""
 
     def __call__(
-        self,
-        state: ShardState,
-        modified: Modified,
-        retain: Members,
-        *,
-        generator: np.random.Generator,
-        on_progress: OnStep,
-    ) -> Amended:
-        """The checkpoint of stage R after the amend."""
+        self, rounds: Sequence[ShardRound], modified: Sequence[Modified], *, on_progress: OnStep
+    ) -> list[Amended]:
+        """The checkpoints of stage R after the amend; arguments as for a method."""
         ...
 
     def epochs(self, plan: Plan) -> int:

@@ -1,14 +1,12 @@
 """Amends: what follows the modification of the parameters."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from unlearnkit.approximate.protocol import Amended, Members, Modified, OnStep, ShardState
+from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
 from unlearnkit.kernels import run_jobs
 from unlearnkit.plan import Plan
 from unlearnkit.schedule import make_job
-from unlearnkit.store import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -30,24 +28,27 @@ class Replay:
         return max((q for q in kept if q <= self.tail), default=min(kept))
 
     def __call__(
-        self,
-        state: ShardState,
-        modified: Modified,
-        retain: Members,
-        *,
-        generator: np.random.Generator,
-        on_progress: OnStep,
-    ) -> Amended:
+        self, rounds: Sequence[ShardRound], modified: Sequence[Modified], *, on_progress: OnStep
+    ) -> list[Amended]:
         """See :class:`~unlearnkit.approximate.protocol.Amend`."""
-        stage = state.chain[-1]
-        corrected = modified.checkpoints[stage.index]
-        q = self.epochs(state.plan)
-        on_progress(f"shard {state.shard}: replaying the last {q} epochs")
-        job = make_job(state.plan, [stage], corrected.tails[q], stage.epochs - q)
-        [replayed] = run_jobs(state.plan, [job])
-        tails = {**corrected.tails, **replayed.tails}
-        checkpoint = Checkpoint(stage.key, state.shard, stage.index, replayed.state, tails)
-        return Amended(checkpoint, q, int((job.rows >= 0).sum()), len(job))
+        if not rounds:
+            return []
+        plan = rounds[0].state.plan
+        q = self.epochs(plan)
+        tails, jobs = [], []
+        for each, found in zip(rounds, modified, strict=True):
+            stage = each.state.chain[-1]
+            tails.append(found.checkpoints[stage.index].tails)
+            jobs.append(make_job(plan, [stage], tails[-1][q], stage.epochs - q))
+        shards = ", ".join(str(job.shard) for job in jobs)
+        on_progress(f"shards {shards}: replaying the last {q} epochs", 0.0)
+        replayed = {done.shard: done for done in run_jobs(plan, jobs)}
+        amended = []
+        for job, kept in zip(jobs, tails, strict=True):
+            done = replayed[job.shard]
+            checkpoint = replace(done, tails={**kept, **done.tails})
+            amended.append(Amended(checkpoint, q, int((job.rows >= 0).sum()), len(job)))
+        return amended
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,8 @@ class NoAmend:
         return 0
 
     def __call__(
-        self,
-        state: ShardState,
-        modified: Modified,
-        retain: Members,
-        *,
-        generator: np.random.Generator,
-        on_progress: OnStep,
-    ) -> Amended:
+        self, rounds: Sequence[ShardRound], modified: Sequence[Modified], *, on_progress: OnStep
+    ) -> list[Amended]:
         """See :class:`~unlearnkit.approximate.protocol.Amend`."""
-        return Amended(modified.checkpoints[state.chain[-1].index])
+        last = [each.state.chain[-1].index for each in rounds]
+        return [Amended(m.checkpoints[r]) for m, r in zip(modified, last, strict=True)]

@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unlearnkit.kernels.loop import OnMark
@@ -41,7 +41,7 @@ GROUP_DATA_BYTES = 512 << 20  # their examples, at most (but for one lane)
 # Gets steps of one lane run alone, their seconds, and the seconds of the whole measurement.
 OnProbe = Callable[[int, float, float], None]
 BLOCK = 64  # steps laid out at a time
-PART = 1024  # examples gathered at a time: what is converted stays in the cache
+PART = 512  # examples gathered at a time: what is converted stays in the cache
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as in torch.optim
 NUM_BUFFERS = {"sgd": 2, "adam": 4, "adamw": 4}  # weights, gradient or momentum, and Adam's moments
 
@@ -59,21 +59,21 @@ class Layout:
         """Lay out a stack of linear layers."""
         self.stack = stack
         *inner, classes = stack.widths
-        self.widths = (*map(_padded, inner), NARROW if classes <= NARROW else _padded(classes))
+        self.widths = (*map(padded, inner), NARROW if classes <= NARROW else padded(classes))
         self.flipped = [outer == NARROW for outer in self.widths[1:]]
         self.shapes: list[tuple[int, int]] = []
         for (rows, columns), flip in zip(pairwise(self.widths), self.flipped, strict=True):
             self.shapes += [(columns, rows) if flip else (rows, columns), (1, columns)]
         self.sizes = [rows * columns for rows, columns in self.shapes]
-        self.size = sum(_padded(size) for size in self.sizes)
+        self.size = sum(padded(size) for size in self.sizes)
 
     def pieces(self, flat: Float[Tensor, " float"], lanes: int) -> list[Tensor]:
         """Views (lane, in, out), or (lane, out, in), and (lane, 1, out) of so many lanes."""
         pieces, start = [], 0
         for shape, size in zip(self.shapes, self.sizes, strict=True):
-            strides = (_padded(size), shape[1], 1)
+            strides = (padded(size), shape[1], 1)
             pieces.append(flat.as_strided((lanes, *shape), strides, flat.storage_offset() + start))
-            start += lanes * _padded(size)
+            start += lanes * padded(size)
         return pieces
 
     def _views(self, pieces: list[Tensor], lane: int) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -164,7 +164,7 @@ class _Group:
         self.plan, self.stack, self.jobs = plan, stack, jobs
         self.spec: TrainSpec = plan.spec
         self.layout, self.device = Layout(stack), plan.device
-        self.slots = _padded(self.spec.batch_size)
+        self.slots = padded(self.spec.batch_size)
         lanes = len(jobs)
         shape = (NUM_BUFFERS[self.spec.optimizer], lanes * self.layout.size)
         self._use(list(torch.zeros(shape, device=self.device)), lanes)
@@ -321,7 +321,7 @@ class _Group:
         masks: list[Tensor | None] = []
         for i in range(last):
             self._affine(i)
-            _FORWARD[self.stack.activations[i]](self.outputs[i], self.hidden[i + 1])
+            FORWARD[self.stack.activations[i]](self.outputs[i], self.hidden[i + 1])
             masks.append(self._mask(step, i))
         self._affine(last)
         if isinstance(self.spec.loss, CrossEntropy):
@@ -342,7 +342,7 @@ class _Group:
                 mask = masks[i - 1]
                 if mask is not None:
                     below.mul_(mask)
-                _BACKWARD[self.stack.activations[i - 1]](below, self.slopes[i - 1])
+                BACKWARD[self.stack.activations[i - 1]](below, self.slopes[i - 1])
             self.gradients[2 * i].baddbmm_(*self.factors[i], beta=keep)
             bias = self.gradients[2 * i + 1]
             torch.add(delta.sum(1, keepdim=True), bias, alpha=keep, out=bias)
@@ -428,21 +428,29 @@ def _table(plan: Plan, jobs: Sequence[Job], width: int) -> tuple[Tensor, Tensor,
     kept = np.sort(rows[plan.retained[rows]])
     position = np.zeros(len(plan.partition.ids), np.int32)
     position[kept] = np.arange(len(kept))
+    return *read_rows(plan, kept, width), position
+
+
+def read_rows(
+    plan: Plan, rows: Int[np.ndarray, " row"], width: int
+) -> tuple[Float[Tensor, "row_and_zeros width"], Tensor]:
+    """Inputs, padded, and targets of some rows of the partition, with a row of zeros last."""
     inputs = targets = torch.empty(0)
-    for begin in range(0, len(kept), PART):
-        end = min(begin + PART, len(kept))
-        some, labels = plan.examples[plan.partition.ids[kept[begin:end]]]
+    for begin in range(0, len(rows), PART):
+        end = min(begin + PART, len(rows))
+        some, labels = plan.examples[plan.partition.ids[rows[begin:end]]]
         if not begin:
-            inputs = torch.empty(len(kept) + 1, width)
-            targets = labels.new_empty(len(kept) + 1, *labels.shape[1:])
+            inputs = torch.empty(len(rows) + 1, width)
+            targets = labels.new_empty(len(rows) + 1, *labels.shape[1:])
             inner = some[0].numel()
             inputs[:, inner:] = 0
         inputs[begin:end, :inner], targets[begin:end] = some.flatten(1), labels
     inputs[-1], targets[-1] = 0, 0
-    return inputs, targets, position
+    return inputs, targets
 
 
-def _padded(size: int) -> int:
+def padded(size: int) -> int:
+    """A width as it is kept."""
     return -(-size // UNIT) * UNIT
 
 
@@ -475,12 +483,12 @@ def _gelu_back(delta: Tensor, z: Tensor) -> None:
 
 
 # From a layer's outputs to the next one's inputs; from the slope there to the slope here.
-_FORWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
+FORWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
     "relu": _relu,
     "tanh": _tanh,
     "gelu": _gelu,
 }
-_BACKWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
+BACKWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
     "relu": _relu_back,
     "tanh": _tanh_back,
     "gelu": _gelu_back,

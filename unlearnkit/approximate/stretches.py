@@ -1,0 +1,138 @@
+"""The stretches of a shard's training between two resets of the optimizer, as influence sees them.
+
+A stretch is a stage, or a part of stage R up to one of its tails. Let training follow the mean
+gradient g over the pool of n examples for the effective time h. It then moves by
+
+    w_end - w_start = -h (g + lambda w),
+
+with g and w averaged along the way. So the mean gradient over the pool can be read off the two
+checkpoints: no example is visited for it. With k examples to forget, g = (k g_F + (n - k) g_R)/n,
+and the forcing of the difference equation is
+
+    c = (k/n)(g_F - g_R) = k/(n - k) (g_F - g),
+
+where g_F is taken as the mean of its values at both ends, the trapezoidal rule for an average along
+the way. (Ours. Output KL removed, of doing nothing's, beside a mean over up to 1,024 retained
+examples at the end of each stretch: 96 % for 97 % on Fashion-MNIST and 91 % for 88 % on digits by
+logistic regression, 87 % for 86 % and 61 % for 65 % by perceptrons; medians of three requests. With
+g_F at the end alone, logistic regression keeps 73 %.)
+
+From the initial weights gradients fall so steeply that two ends do not tell their average, and the
+result would be far worse than doing nothing. There both means are those at the end of the stretch,
+g_R over a sample.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.curvature import effective_time
+from unlearnkit.models import State
+from unlearnkit.store import Checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """A stretch of training that the forget set took part in.
+
+    Attributes:
+        name: of the checkpoint at its end.
+        stage: 1-based.
+        tail: q of the tail that ends it; None for the end of a stage.
+        start: state at its start; None for the initial weights.
+        end: state at its end.
+        time: effective time h without the forget set; 0 where nothing is left to train on.
+        path_time: effective time of the training that led from start to end.
+        num_forget: k.
+        num_retain: n - k.
+    """
+
+    name: str
+    stage: int
+    tail: int | None
+    start: State | None
+    end: State
+    time: float
+    path_time: float
+    num_forget: int
+    num_retain: int
+
+    @property
+    def odds(self) -> float:
+        """k/(n - k)."""
+        return self.num_forget / max(1, self.num_retain)
+
+    def forcing(
+        self,
+        start: Float[Tensor, " parameter"],
+        end: Float[Tensor, " parameter"],
+        forget: Float[Tensor, " parameter"],
+        weight_decay: float,
+    ) -> Float[Tensor, " parameter"]:
+        """The c of the difference equation, from both ends.
+
+        Args:
+            start: parameters.
+            end: parameters.
+            forget: mean gradient over the forget set, averaged over both.
+            weight_decay: lambda.
+        """
+        pool = (start - end) / self.path_time - weight_decay * (start + end) / 2
+        return self.odds * (forget - pool)
+
+
+def stretches_of(given: ShardRound) -> list[Stretch]:
+    """The stretches from the first affected stage on, in order."""
+    plan, shard, chain = given.state.plan, given.state.shard, given.state.chain
+    spec, last, first = plan.spec, len(chain), int(given.forget.slices.min())
+    found: list[Stretch] = []
+
+    def add(stage: int, tail: int | None, epochs: int, start: State | None) -> None:
+        forget, retain = (len(m.until(stage)) for m in (given.forget, given.retain))
+        checkpoint, planned = given.state.checkpoints[stage], chain[stage - 1]
+        batches = (
+            planned.steps // planned.epochs,
+            -(-len(plan.pool(shard, stage)) // spec.batch_size),
+        )
+        times = [effective_time(spec.learning_rate, spec.momentum, epochs * b) for b in batches]
+        name = f"stage {stage}" if tail is None else f"stage {stage}, {tail} epochs before its end"
+        end = checkpoint.state if tail is None else checkpoint.tails[tail]
+        time = times[0] if retain and times[1] > 0 else 0.0
+        found.append(Stretch(name, stage, tail, start, end, time, times[1], forget, retain))
+
+    start = given.state.checkpoints[first - 1].state if first > 1 else None
+    for stage in range(first, last):
+        add(stage, None, chain[stage - 1].epochs, start)
+        start = found[-1].end
+    done, epochs = 0, chain[-1].epochs
+    for tail in sorted(given.state.checkpoints[last].tails, reverse=True):
+        add(last, tail, epochs - tail - done, start)
+        start, done = found[-1].end, epochs - tail
+    return found
+
+
+def corrected_checkpoints(
+    given: ShardRound, stretches: Iterable[Stretch], states: dict[str, State], end: State
+) -> dict[int, Checkpoint]:
+    """Checkpoints of the corrected states.
+
+    Args:
+        given: the round.
+        stretches: of it.
+        states: at their ends, by name.
+        end: of the last stage.
+    """
+    chain, shard = given.state.chain, given.state.shard
+    tails, corrected = dict[int, State](), dict[int, Checkpoint]()
+    for each in stretches:
+        if each.tail is not None:
+            tails[each.tail] = states[each.name]
+        else:
+            key = chain[each.stage - 1].key
+            corrected[each.stage] = Checkpoint(key, shard, each.stage, states[each.name], {})
+    last = len(chain)
+    corrected[last] = Checkpoint(chain[-1].key, shard, last, end, tails)
+    return corrected
