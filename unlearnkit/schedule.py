@@ -128,7 +128,7 @@ def _stage_steps(plan: Plan, stage: Stage, first: int) -> tuple[np.ndarray, np.n
     count, size = len(members), spec.batch_size
     generator = numpy_generator(spec.seed, "order", stage.shard, stage.index)
     # All epochs are drawn, whatever the first, so that an epoch's order is a function of its key.
-    order = generator.permuted(np.broadcast_to(members, (stage.epochs, count)), axis=1)[first:]
+    order = generator.permuted(members[None].repeat(stage.epochs, 0), axis=1)[first:]
     steps = -(-count // size)
     table = np.full((epochs, steps * size), -1, np.int32)
     table[:, :count] = order

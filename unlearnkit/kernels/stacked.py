@@ -76,7 +76,7 @@ class Layout:
             start += lanes * padded(size)
         return pieces
 
-    def _views(self, pieces: list[Tensor], lane: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+    def views(self, pieces: list[Tensor], lane: int) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Name, weight as torch has it and bias of every layer of a lane, without padding."""
         for i, name in enumerate(self.stack.linears):
             inner, outer = self.stack.widths[i : i + 2]
@@ -85,17 +85,9 @@ class Layout:
 
     def write(self, state: State, pieces: list[Tensor], lane: int) -> None:
         """Put a state into a lane that holds zeros."""
-        for name, weight, bias in self._views(pieces, lane):
+        for name, weight, bias in self.views(pieces, lane):
             weight.copy_(state[f"{name}.weight"])
             bias.copy_(state[f"{name}.bias"])
-
-    def read(self, pieces: list[Tensor], lane: int) -> State:
-        """A copy of a lane's state, without padding."""
-        state = {}
-        for name, weight, bias in self._views(pieces, lane):
-            state[f"{name}.weight"] = weight.clone(memory_format=torch.contiguous_format)
-            state[f"{name}.bias"] = bias.clone()
-        return state
 
 
 def lanes_together(plan: Plan, shards: Sequence[int]) -> int:
@@ -231,8 +223,7 @@ class _Group:
                 self.totals[lane], self.seen[lane] = 0, 0
                 on_mark(job, mark, None, mean)
             elif mark.kind in (TAIL, END):
-                state = self.layout.read(self.parameters, lane)
-                on_mark(job, mark, {name: value.cpu() for name, value in state.items()}, None)
+                on_mark(job, mark, self._read(lane), None)
         if len(resets) == self.lanes:
             for flat in self.flat[1:]:
                 flat.zero_()
@@ -244,6 +235,16 @@ class _Group:
                         piece[lane].zero_()
                 self.counts[lane] = 0
 
+    def _read(self, lane: int) -> State:
+        """A copy of a lane's state, without padding."""
+        if lane not in self.views:
+            self.views[lane] = list(self.layout.views(self.parameters, lane))
+        state = {}
+        for name, weight, bias in self.views[lane]:
+            state[f"{name}.weight"] = weight.cpu().clone(memory_format=torch.contiguous_format)
+            state[f"{name}.bias"] = bias.cpu().clone()
+        return state
+
     # Memory. What a step writes is kept: fresh memory costs more than the arithmetic. Views are
     # made once, since making one costs as much as adding a thousand numbers.
 
@@ -252,6 +253,7 @@ class _Group:
         self.lanes, self.flat = lanes, flat
         self.pieces = [self.layout.pieces(buffer, lanes) for buffer in flat]
         self.parameters, self.gradients = self.pieces[:2]
+        self.views: dict[int, list[tuple[str, Tensor, Tensor]]] = {}  # of a lane, once it is read
         weights, flipped = self.parameters[::2], self.layout.flipped
         turned = [piece.transpose(1, 2) for piece in weights]
         choose = zip(weights, turned, flipped, strict=True)
