@@ -15,6 +15,7 @@ PYTHON ?= python3
 PORT ?= 8888
 NOTEBOOK ?= 01-quickstart.ipynb
 PYTEST_ARGS ?=
+JOBS ?= 2
 QUICK ?=
 WHOLE ?=
 PEER ?=
@@ -35,7 +36,9 @@ lab: .venv/installed-lab
 	    $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(filter none,$(BROWSER)),--no-browser)
 
 test: system lint .venv/installed-test
-	$(BIN)/python -m pytest -m "" --nbmake unlearnkit tests notebooks $(PYTEST_ARGS)
+	UNLEARNKIT_REQUIRE_BROWSER= $(BIN)/python -m pytest -m "not browser" -n $(JOBS) --dist worksteal --nbmake \
+	    unlearnkit tests notebooks $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
 
 quick: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
