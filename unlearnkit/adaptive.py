@@ -25,7 +25,8 @@ class AdaptiveBoundary:
     """Retrain exactly unless modifying is predicted to be much faster and harmless enough.
 
     A shard is retrained exactly where it has to be: where no method fits it, where its debt is over
-    a cap, or where too large a part of it would be forgotten approximately. Of the others,
+    a cap, or where too large a part of it, or of one of its classes, would be forgotten
+    approximately. Of the others,
 
     - without a deadline all are modified if that is ``min_gain`` times faster than retraining them
       all, and else none;
@@ -40,12 +41,15 @@ class AdaptiveBoundary:
             above it the shard is retrained, which clears all of its debt.
         max_forgotten: of a shard's examples, the part that may be forgotten approximately, debt
             included; corrections are first-order, so large parts are beyond them.
+        max_class: of a shard's examples of any one class, the same; only for networks, whose
+            corrections leave much behind where a class goes.
     """
 
     seconds: float | None = None
     min_gain: float = 2.0
     debt_cap: float = 0.02
     max_forgotten: float = 0.3
+    max_class: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -53,7 +57,7 @@ class AdaptiveBoundary:
             raise ValueError(f"seconds={self.seconds!r} is no deadline; give a number above 0")
         if not self.min_gain >= 1:
             raise ValueError(f"min_gain={self.min_gain!r} is below 1; give 1 or more")
-        for name in ("debt_cap", "max_forgotten"):
+        for name in ("debt_cap", "max_forgotten", "max_class"):
             share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}={share!r} is out of range; give a share from 0 to 1")
@@ -95,6 +99,13 @@ class AdaptiveBoundary:
         share = _forgotten(work)
         if share > self.max_forgotten:
             return f"{share:.1%} of it would be forgotten, over {self.max_forgotten:.1%}"
+        lost = costs.of(work.shard).coverage
+        if lost is not None and lost.share > self.max_class:
+            return (
+                f"{lost.gone} of its {lost.members} examples of class {lost.label} would be "
+                f"forgotten, {lost.share:.1%} and over {self.max_class:.1%}, and the model is not "
+                "convex"
+            )
         return ""
 
     def _weigh(

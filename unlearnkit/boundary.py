@@ -19,6 +19,26 @@ UNITS = ("visits", "seconds")
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """The class of a shard of which the largest part would have been forgotten approximately.
+
+    Attributes:
+        label: of the class.
+        gone: its examples in the request or in the shard's debt.
+        members: its examples that shaped the shard's model.
+    """
+
+    label: int
+    gone: int
+    members: int
+
+    @property
+    def share(self) -> float:
+        """The part of the class."""
+        return self.gone / max(1, self.members)
+
+
+@dataclass(frozen=True)
 class Cost:
     """What each way would cost for one shard.
 
@@ -27,12 +47,15 @@ class Cost:
         exact_seconds: predicted; None before anything was timed.
         approximate_seconds: predicted; None before anything was timed.
         forced: why approximation is not on offer, in a sentence; empty if it is.
+        coverage: the class that loses most; None where the loss is convex in the parameters, so
+            that corrections do not run away.
     """
 
     shard: int
     exact_seconds: float | None
     approximate_seconds: float | None
     forced: str = ""
+    coverage: Coverage | None = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from unlearnkit.approximate import (
     ShardRound,
     ShardState,
 )
-from unlearnkit.boundary import EXACT, Boundary, Cost, Costs, Decision, Route
+from unlearnkit.boundary import EXACT, Boundary, Cost, Costs, Coverage, Decision, Route
 from unlearnkit.clock import Batches, Clock, Interval, Work
 from unlearnkit.curvature import (
     conjugate_gradients,
@@ -186,9 +186,9 @@ def assess(
 
     Nothing is changed anywhere.
     """
-    plan = before.without(ids)
-    debts = {shard: len(debt) for shard, debt in debts_of(before, store).items()}
-    workload = estimate(plan, store, ids, debts, clock=clock)
+    plan, debts = before.without(ids), debts_of(before, store)
+    sizes = {shard: len(debt) for shard, debt in debts.items()}
+    workload = estimate(plan, store, ids, sizes, clock=clock)
     method, amend = method or default_method(plan), amend or Replay()
     hit = [work.shard for work in workload.shards]
     forget = {s: _members(before, plan, s)[0] for s in hit if plan.alive(s)}
@@ -215,12 +215,42 @@ def assess(
     forced = {s: unsuitable or _incomplete(before, store, s) for s in forget}
     parts = _parts([s for s in forget if not forced[s]], approximate_seconds)
     costs = [
-        Cost(work.shard, work.seconds, parts.get(work.shard), forced.get(work.shard, ""))
+        Cost(
+            work.shard,
+            work.seconds,
+            parts.get(work.shard),
+            forced.get(work.shard, ""),
+            None
+            if plan.architecture.is_linear
+            else coverage(before, plan, work.shard, debts.get(work.shard)),
+        )
         for work in workload.shards
     ]
     scratch = workload.total_seconds
     seconds = (exact_seconds, approximate_seconds)
     return plan, workload, Costs(tuple(costs), scratch, *seconds, clock.multiple)
+
+
+def coverage(
+    before: Plan, plan: Plan, shard: int, debt: Int[np.ndarray, " debt"] | None = None
+) -> Coverage:
+    """The class of which the largest part of a shard's examples would have been forgotten.
+
+    Args:
+        before: the plan before the request.
+        plan: the plan after it.
+        shard: that the request hits.
+        debt: ids that the shard removed approximately so far.
+    """
+    rows = plan.partition.shard_rows(shard)
+    shaped = before.retained[rows]
+    if debt is not None:
+        shaped = shaped | np.isin(plan.partition.ids[rows], debt)
+    labels, gone = plan.examples.labels.numpy()[rows], shaped & ~plan.retained[rows]
+    members = np.bincount(labels[shaped])
+    counts = np.bincount(labels[gone], minlength=len(members))
+    label = int((counts / np.maximum(members, 1)).argmax())
+    return Coverage(label, int(counts[label]), int(members[label]))
 
 
 def _parts(
