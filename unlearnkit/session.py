@@ -38,6 +38,7 @@ from unlearnkit.ledger import (
 )
 from unlearnkit.metrics import accuracy
 from unlearnkit.models import MLP, as_architecture
+from unlearnkit.modification import debts_of
 from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
@@ -48,7 +49,6 @@ from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import (
     Unlearned,
     assess,
-    debts_of,
     repay,
     settle,
     settle_repaid,

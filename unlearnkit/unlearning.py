@@ -18,18 +18,9 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from unlearnkit.approximate import (
-    METHODS,
-    Amend,
-    Members,
-    Method,
-    OnStep,
-    Replay,
-    ShardRound,
-    ShardState,
-)
+from unlearnkit.approximate import METHODS, Amend, Method, Replay
 from unlearnkit.boundary import EXACT, Boundary, Cost, Costs, Coverage, Decision, Route
-from unlearnkit.clock import Batches, Clock, Interval, Work
+from unlearnkit.clock import Batches, Clock, Interval
 from unlearnkit.curvature import (
     conjugate_gradients,
     gauss_newton,
@@ -39,10 +30,17 @@ from unlearnkit.curvature import (
 )
 from unlearnkit.kernels.linearised import Linearised, gather, solve
 from unlearnkit.kernels.loop import compute_threads
+from unlearnkit.modification import (
+    Debts,
+    debts_of,
+    incomplete,
+    members_of,
+    modify_shards,
+    replayed,
+)
 from unlearnkit.plan import Plan
-from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
-from unlearnkit.seeding import numpy_generator
-from unlearnkit.store import Approximation, Checkpoint, Store
+from unlearnkit.progress import OnProgress, check_cancelled, silent
+from unlearnkit.store import Store
 from unlearnkit.training import train, work_of
 from unlearnkit.workload import Workload, estimate
 
@@ -51,8 +49,6 @@ if TYPE_CHECKING:
 
 REPAY = "repay"  # stands for the boundary where a debt is repaid
 LEAST_PROBE = 0.03  # seconds below which large batches are not timed beforehand
-
-Debts = dict[int, Int[np.ndarray, " debt"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,17 +104,6 @@ class Unlearned:
 
     def _repr_html_(self) -> str:
         return f"<p>{self!r}</p>{self.decision._repr_html_()}"
-
-
-def debts_of(plan: Plan, store: Store) -> Debts:
-    """For each shard with debt, the ids that were removed approximately only."""
-    debts = {}
-    for shard in range(plan.num_shards):
-        key = plan.final_key(shard)
-        approximation = store.approximation(key)
-        if approximation is not None and key not in store and plan.alive(shard):
-            debts[shard] = approximation.debt
-    return debts
 
 
 def default_method(plan: Plan) -> Method:
@@ -191,7 +176,7 @@ def assess(
     workload = estimate(plan, store, ids, sizes, clock=clock)
     method, amend = method or default_method(plan), amend or Replay()
     hit = [work.shard for work in workload.shards]
-    forget = {s: _members(before, plan, s)[0] for s in hit if plan.alive(s)}
+    forget = {s: members_of(before, plan, s)[0] for s in hit if plan.alive(s)}
     stages = {work.shard: work.stages for work in workload.shards}
 
     def exact_seconds(shards: Iterable[int]) -> float | None:
@@ -204,7 +189,7 @@ def assess(
 
     def approximate_seconds(shards: Iterable[int]) -> float | None:
         chosen = {shard: forget[shard] for shard in shards}
-        replay = clock.exact_seconds(_replayed(plan, chosen, amend))
+        replay = clock.exact_seconds(replayed(plan, chosen, amend))
         modify = clock.modify_seconds(method.batches(plan, chosen))
         beside = clock.request_seconds(0, len(hit))
         if replay is None or modify is None or beside is None:
@@ -212,7 +197,7 @@ def assess(
         return replay + modify + beside * len(chosen) / max(1, len(hit))
 
     unsuitable = method.unsuitable(plan)
-    forced = {s: unsuitable or _incomplete(before, store, s) for s in forget}
+    forced = {s: unsuitable or incomplete(before, store, s) for s in forget}
     parts = _parts([s for s in forget if not forced[s]], approximate_seconds)
     costs = [
         Cost(
@@ -260,25 +245,6 @@ def _parts(
     whole, alone = seconds(shards), {shard: seconds([shard]) for shard in shards}
     total = sum(taken or 0.0 for taken in alone.values())
     return {s: whole and (taken or 0.0) / total * whole for s, taken in alone.items()}
-
-
-def _replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
-    """What an amend runs of the last stages."""
-    epochs = amend.epochs(plan)
-    ends = [plan.chains[shard][-1] for shard in shards] if epochs else []
-    return work_of(
-        plan,
-        [
-            replace(
-                stage,
-                epochs=epochs,
-                steps=stage.steps // stage.epochs * epochs,
-                visits=stage.visits // stage.epochs * epochs,
-                index=0,  # a first stage would be charged for new weights
-            )
-            for stage in ends
-        ],
-    )
 
 
 def unlearn(
@@ -333,10 +299,12 @@ def unlearn(
         )
         rates, clock = clock, clock.observe(report.timed, report.tick)
         check_cancelled(cancel)
-        modified = _modify(before, plan, store, decision, debts, method, amend, on_progress, cancel)
+        modified = modify_shards(
+            before, plan, store, decision, debts, method, amend, on_progress, cancel
+        )
         if decision.approximate:
             # What the amend took beyond its steps counts as modifying: there is one for each.
-            replay = rates.exact_seconds(_replayed(plan, decision.approximate, amend)) or 0.0
+            replay = rates.exact_seconds(replayed(plan, decision.approximate, amend)) or 0.0
             took = max(modified.seconds, modified.whole - replay)
             clock = clock.observe_modify(modified.planned, took)
         for approximation in modified.approximations:
@@ -513,108 +481,6 @@ def settle(plan: Plan, store: Store) -> int:
         if plan.alive(s) and plan.final_key(s) not in store
     ]
     return store.prune(plan.keys, standing)
-
-
-@dataclass(frozen=True, eq=False)
-class _Modification:
-    approximations: list[Approximation]
-    planned: Batches
-    visits: int
-    seconds: float  # of the modification alone
-    whole: float
-
-
-def _modify(
-    before: Plan,
-    plan: Plan,
-    store: Store,
-    decision: Decision,
-    debts: Debts,
-    method: Method,
-    amend: Amend,
-    on_progress: OnProgress,
-    cancel: threading.Event | None,
-) -> _Modification:
-    """One approximate round on some shards: modify and amend them together."""
-    begun = time.perf_counter()
-    rounds = [_round(before, plan, store, shard, debts) for shard in decision.approximate]
-    forget = {each.state.shard: each.forget for each in rounds}
-    planned = method.batches(plan, forget)
-    large, replay = planned.visits, _replayed(plan, forget, amend).visits
-
-    def step(begin: int, visits: int) -> OnStep:
-        def on_step(sentence: str, share: float) -> None:
-            check_cancelled(cancel)
-            done = begin + int(share * visits)
-            on_progress(ProgressEvent("modify", None, None, done, large + replay))
-
-        return on_step
-
-    with compute_threads(plan.spec.num_threads):
-        modified = method(rounds, on_progress=step(0, large))
-        seconds = time.perf_counter() - begun
-        amended = amend(rounds, modified, on_progress=step(large, replay))
-    approximations = []
-    for each, new, end in zip(rounds, modified, amended, strict=True):
-        shard, last = each.state.shard, plan.spec.num_slices
-        old = store.approximation(before.final_key(shard)) if shard in debts else None
-        checkpoints = {**(old.checkpoints if old else {}), **new.checkpoints, last: end.checkpoint}
-        owed = debts.get(shard, np.empty(0, np.int64))
-        debt = np.union1d(owed, plan.partition.ids[each.forget.rows])
-        kept = {
-            # They were trained with the examples of the debt, and are not free of them.
-            r: replace(checkpoint, lineage=plan.lineage(shard, r, debt))
-            for r, checkpoint in checkpoints.items()
-        }
-        approximations.append(
-            Approximation(
-                shard,
-                plan.final_key(shard),
-                debt,
-                kept,
-                f"{method!r}, then {amend!r}",
-            )
-        )
-    visits = sum(m.visits for m in modified) + sum(a.visits for a in amended)
-    return _Modification(approximations, planned, visits, seconds, time.perf_counter() - begun)
-
-
-def _round(before: Plan, plan: Plan, store: Store, shard: int, debts: Debts) -> ShardRound:
-    """What a method gets for one shard."""
-    forget, retain = _members(before, plan, shard)
-    state = ShardState(plan, shard, _checkpoints(before, store, shard))
-    owed = len(debts.get(shard, ()))
-    generator = numpy_generator(plan.spec.seed, "approximate", shard, owed)
-    return ShardRound(state, forget, retain, generator)
-
-
-def _checkpoints(plan: Plan, store: Store, shard: int) -> dict[int, Checkpoint]:
-    """Checkpoints of a shard as stored: clean where present, else those of its approximation."""
-    approximation = store.approximation(plan.final_key(shard))
-    corrected = approximation.checkpoints if approximation else {}
-    return {
-        stage.index: store.get(stage.key) if stage.key in store else corrected[stage.index]
-        for stage in plan.chains[shard]
-    }
-
-
-def _incomplete(plan: Plan, store: Store, shard: int) -> str:
-    """Why a shard cannot be modified as it is stored, in a sentence; empty if it can."""
-    approximation = store.approximation(plan.final_key(shard))
-    corrected = approximation.checkpoints if approximation else {}
-    stages = plan.chains[shard]
-    if all(stage.key in store or stage.index in corrected for stage in stages):
-        return ""
-    return "a checkpoint of this shard is missing from the store, so it is retrained exactly"
-
-
-def _members(before: Plan, plan: Plan, shard: int) -> tuple[Members, Members]:
-    """What a shard forgets in going from one plan to the next, and what it keeps."""
-    rows = plan.partition.shard_rows(shard)
-    slices = plan.partition.slice_[rows]
-    kept = plan.retained[rows]
-    gone = before.retained[rows] & ~kept
-    return Members(rows[gone], slices[gone]), Members(rows[kept], slices[kept])
 
 
 def _total(debts: Debts) -> int:
