@@ -1,6 +1,8 @@
 """The approximate part of a request: modify the parameters of some shards, then amend them.
 
-Nothing is stored here; what comes out is for :func:`~unlearnkit.unlearning.unlearn` to store.
+The boundary looks at each shard twice: when its correction is known, and when it has been amended.
+What it refuses is left for exact retraining. Nothing is stored here; what comes out is for
+:func:`~unlearnkit.unlearning.unlearn` to store.
 """
 
 import threading
@@ -11,10 +13,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.approximate import Amend, Members, Method, OnStep, ShardRound, ShardState
-from unlearnkit.boundary import Decision
+from unlearnkit.approximate import (
+    Amend,
+    Amended,
+    Members,
+    Method,
+    Modified,
+    OnStep,
+    ShardRound,
+    ShardState,
+)
+from unlearnkit.boundary import Boundary, Decision
+from unlearnkit.calibration import Calibration
 from unlearnkit.clock import Batches, Work
 from unlearnkit.kernels.loop import compute_threads
+from unlearnkit.looks import Look, Probe
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled
 from unlearnkit.seeding import numpy_generator
@@ -59,18 +72,26 @@ class Modification:
     """What a round gave, and what it took.
 
     Attributes:
-        approximations: to be stored.
+        approximations: that were accepted.
+        looks: at each shard, accepted or not.
+        refused: shards that are to be retrained exactly instead, and why.
         planned: the work in large batches, as the clock counts it.
+        replayed: the work of the first amend.
         visits: large-batch and replayed.
         seconds: of the modification alone.
-        whole: of the amend too.
+        whole: of the first amend too, but of no look.
+        as_planned: whether no look asked for more than was planned.
     """
 
-    approximations: list[Approximation]
+    approximations: tuple[Approximation, ...]
+    looks: tuple[Look, ...]
+    refused: dict[int, str]
     planned: Batches
+    replayed: Work
     visits: int
     seconds: float
     whole: float
+    as_planned: bool
 
 
 def modify_shards(
@@ -81,13 +102,15 @@ def modify_shards(
     debts: Debts,
     method: Method,
     amend: Amend,
+    boundary: Boundary,
+    probe: Probe,
+    calibration: Calibration,
     on_progress: OnProgress,
     cancel: threading.Event | None,
 ) -> Modification:
-    """One approximate round on some shards: modify and amend them together."""
-    begun = time.perf_counter()
-    rounds = [_round(before, plan, store, shard, debts) for shard in decision.approximate]
-    forget = {each.state.shard: each.forget for each in rounds}
+    """One approximate round on some shards: modify and amend them together, and look at them."""
+    rounds = {shard: _round(before, plan, store, shard, debts) for shard in decision.approximate}
+    forget = {shard: each.forget for shard, each in rounds.items()}
     planned = method.batches(plan, forget)
     large, replay = planned.visits, replayed(plan, forget, amend).visits
 
@@ -100,32 +123,125 @@ def modify_shards(
         return on_step
 
     with compute_threads(plan.spec.num_threads):
-        modified = method(rounds, on_progress=step(0, large))
+        begun = time.perf_counter()
+        found = method(list(rounds.values()), on_progress=step(0, large))
         seconds = time.perf_counter() - begun
-        amended = amend(rounds, modified, on_progress=step(large, replay))
-    approximations = []
-    for each, new, end in zip(rounds, modified, amended, strict=True):
-        shard, last = each.state.shard, plan.spec.num_slices
-        old = store.approximation(before.final_key(shard)) if shard in debts else None
-        checkpoints = {**(old.checkpoints if old else {}), **new.checkpoints, last: end.checkpoint}
-        owed = debts.get(shard, np.empty(0, np.int64))
-        debt = np.union1d(owed, plan.partition.ids[each.forget.rows])
-        kept = {
-            # They were trained with the examples of the debt, and are not free of them.
-            r: replace(checkpoint, lineage=plan.lineage(shard, r, debt))
-            for r, checkpoint in checkpoints.items()
-        }
-        approximations.append(
-            Approximation(
-                shard,
-                plan.final_key(shard),
-                debt,
-                kept,
-                f"{method!r}, then {amend!r}",
+        guard = _Guard(rounds, dict(zip(rounds, found, strict=True)), boundary, probe)
+        guard.look(calibration)
+        begun = time.perf_counter()
+        guard.amend(rounds.keys() - guard.refused, amend, step(large, replay))
+        amended = replayed(plan, guard.amends, amend)
+        whole = seconds + time.perf_counter() - begun
+        guard.check(amend.longer(plan), step(large + replay, 0))
+    return Modification(
+        tuple(
+            _approximation(
+                before, plan, store, debts, rounds[s], guard, f"{method!r}, then {how!r}"
             )
+            for s, how in guard.amends.items()
+            if s not in guard.refused
+        ),
+        tuple(guard.looks.values()),
+        guard.refused,
+        planned,
+        amended,
+        guard.visits,
+        seconds,
+        whole,
+        not guard.refused and set(guard.amends.values()) <= {amend},
+    )
+
+
+class _Guard:
+    """Shards on their way, with what was seen of them."""
+
+    def __init__(
+        self,
+        rounds: dict[int, ShardRound],
+        modified: dict[int, Modified],
+        boundary: Boundary,
+        probe: Probe,
+    ) -> None:
+        self.rounds, self.modified = rounds, modified
+        self.boundary, self.probe = boundary, probe
+        self.before = {s: _last(each).state for s, each in rounds.items()}
+        self.looks: dict[int, Look] = {}
+        self.refused: dict[int, str] = {}
+        self.amends: dict[int, Amend] = {}
+        self.amended: dict[int, Amended] = {}
+        self.visits = sum(each.visits for each in modified.values())
+
+    def look(self, calibration: Calibration) -> None:
+        """The second look: the corrections are known, and nothing has been replayed yet."""
+        for s, each in self.modified.items():
+            correction = self.probe.correction(self.before[s], each.correction_norm)
+            self.looks[s] = Look(s, correction, calibration.bound(s, correction))
+        self.refused |= self._objections(self.looks)
+
+    def amend(self, shards: Iterable[int], amend: Amend, on_step: OnStep) -> None:
+        """Amend some shards, from their corrections on."""
+        chosen = sorted(shards)
+        if not chosen:
+            return
+        done = amend(
+            [self.rounds[s] for s in chosen],
+            [self.modified[s] for s in chosen],
+            on_progress=on_step,
         )
-    visits = sum(m.visits for m in modified) + sum(a.visits for a in amended)
-    return Modification(approximations, planned, visits, seconds, time.perf_counter() - begun)
+        self.amended |= dict(zip(chosen, done, strict=True))
+        self.amends |= dict.fromkeys(chosen, amend)
+        self.visits += sum(each.visits for each in done)
+
+    def check(self, longer: Amend | None, on_step: OnStep) -> None:
+        """The guard: what the probe shows may ask for a longer amend, or refuse."""
+        failed = self._checked(self.amended)
+        if failed and longer is not None:
+            self.amend(failed, longer, on_step)
+            failed = self._checked(failed)
+        self.refused |= failed
+
+    def _checked(self, shards: Iterable[int]) -> dict[int, str]:
+        chosen = list(shards)
+        seen = self.probe.after(
+            [replace(self.looks[s], replayed=self.amended[s].epochs) for s in chosen],
+            [self.before[s] for s in chosen],
+            [self.amended[s].checkpoint.state for s in chosen],
+        )
+        self.looks |= dict(zip(chosen, seen, strict=True))
+        return self._objections(chosen)
+
+    def _objections(self, shards: Iterable[int]) -> dict[int, str]:
+        asked = {s: self.boundary.objection(self.looks[s]) for s in shards}
+        return {s: f"{why}, so it is retrained exactly" for s, why in asked.items() if why}
+
+
+def _last(each: ShardRound) -> Checkpoint:
+    """The checkpoint of the last stage when the round begins."""
+    return each.state.checkpoints[len(each.state.chain)]
+
+
+def _approximation(
+    before: Plan,
+    plan: Plan,
+    store: Store,
+    debts: Debts,
+    given: ShardRound,
+    guard: _Guard,
+    method: str,
+) -> Approximation:
+    """What is stored of a shard that was accepted."""
+    shard, last = given.state.shard, plan.spec.num_slices
+    old = store.approximation(before.final_key(shard)) if shard in debts else None
+    corrected, end = guard.modified[shard].checkpoints, guard.amended[shard].checkpoint
+    checkpoints = {**(old.checkpoints if old else {}), **corrected, last: end}
+    owed = debts.get(shard, np.empty(0, np.int64))
+    debt = np.union1d(owed, plan.partition.ids[given.forget.rows])
+    kept = {
+        # They were trained with the examples of the debt, and are not free of them.
+        r: replace(checkpoint, lineage=plan.lineage(shard, r, debt))
+        for r, checkpoint in checkpoints.items()
+    }
+    return Approximation(shard, plan.final_key(shard), debt, kept, method)
 
 
 def _round(before: Plan, plan: Plan, store: Store, shard: int, debts: Debts) -> ShardRound:

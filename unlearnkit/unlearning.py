@@ -3,8 +3,10 @@
 plan = before.without(ids)                                  # the retain set shrinks
 workload = estimate(plan, store, ids, debts)                # what exact retraining would cost
 decision = boundary.decide(workload, costs, debts)          # a route per shard
+modified = modify_shards(plan, store, decision, boundary)   # modify, look, amend, look again
+decision = decision.after(modified.looks, modified.refused) # what was refused goes exact
 train(plan, store, shards=decision.exact)                   # the same function as training
-store.put_approximation(...)  for s in decision.approximate # modify, then amend
+store.put_approximation(...)                                # what was accepted
 commit(); settle(plan, store)                               # swap, then destroy what is stale
 """
 
@@ -20,6 +22,7 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import METHODS, Amend, Method, Replay
 from unlearnkit.boundary import EXACT, Boundary, Cost, Costs, Coverage, Decision, Route
+from unlearnkit.calibration import Calibration
 from unlearnkit.clock import Batches, Clock, Interval
 from unlearnkit.curvature import (
     conjugate_gradients,
@@ -30,6 +33,7 @@ from unlearnkit.curvature import (
 )
 from unlearnkit.kernels.linearised import Linearised, gather, solve
 from unlearnkit.kernels.loop import compute_threads
+from unlearnkit.looks import Look, Probe
 from unlearnkit.modification import (
     Debts,
     debts_of,
@@ -166,6 +170,7 @@ def assess(
     *,
     method: Method | None = None,
     amend: Amend | None = None,
+    calibration: Calibration = Calibration(),
 ) -> tuple[Plan, Workload, Costs]:
     """Estimate a request: the plan after it, its workload, and what each way would cost.
 
@@ -213,7 +218,7 @@ def assess(
     ]
     scratch = workload.total_seconds
     seconds = (exact_seconds, approximate_seconds)
-    return plan, workload, Costs(tuple(costs), scratch, *seconds, clock.multiple)
+    return plan, workload, Costs(tuple(costs), scratch, *seconds, clock.multiple, calibration)
 
 
 def coverage(
@@ -259,6 +264,8 @@ def unlearn(
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
+    probe: Probe | None = None,
+    calibration: Calibration = Calibration(),
     commit: Callable[[Plan, Decision], None] = lambda plan, decision: None,
 ) -> Unlearned:
     """Unlearn a request: estimate, decide, run, swap, destroy.
@@ -275,6 +282,8 @@ def unlearn(
         cancel: stops the run when set; the old ensemble then stands.
         parallel: workers of the exact part, as in :func:`~unlearnkit.training.train`. The clock
             predicts one process, so it neither speaks of such a run nor learns from it.
+        probe: for looking at approximations; without it they are judged by their corrections alone.
+        calibration: what past repayments say of errors.
         commit: called with the new plan and the decision when everything is in the store and
             before anything is destroyed; once it has returned, the request is completed.
 
@@ -283,12 +292,32 @@ def unlearn(
     """
     begun = time.perf_counter()
     method, amend = method or default_method(before), amend or Replay()
-    plan, workload, costs = assess(before, store, ids, clock, method=method, amend=amend)
+    plan, workload, costs = assess(
+        before, store, ids, clock, method=method, amend=amend, calibration=calibration
+    )
     debts = debts_of(before, store)
     decision = boundary.decide(workload, costs, {s: len(debt) for s, debt in debts.items()})
     if parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
+    if probe is None:
+        nothing = plan.examples[plan.partition.ids[:0]]
+        probe = Probe(plan.architecture, plan.spec.loss, *nothing)
     try:
+        modified = modify_shards(
+            before,
+            plan,
+            store,
+            decision,
+            debts,
+            method,
+            amend,
+            boundary,
+            probe,
+            calibration,
+            on_progress,
+            cancel,
+        )
+        decision = decision.after(modified.looks, modified.refused, costs)
         report = train(
             plan,
             store,
@@ -298,13 +327,9 @@ def unlearn(
             parallel=parallel,
         )
         rates, clock = clock, clock.observe(report.timed, report.tick)
-        check_cancelled(cancel)
-        modified = modify_shards(
-            before, plan, store, decision, debts, method, amend, on_progress, cancel
-        )
-        if decision.approximate:
+        if modified.looks:
             # What the amend took beyond its steps counts as modifying: there is one for each.
-            replay = rates.exact_seconds(replayed(plan, decision.approximate, amend)) or 0.0
+            replay = rates.exact_seconds(modified.replayed) or 0.0
             took = max(modified.seconds, modified.whole - replay)
             clock = clock.observe_modify(modified.planned, took)
         for approximation in modified.approximations:
@@ -317,7 +342,7 @@ def unlearn(
     destroyed = settle(plan, store)
     debt_after = _total(debts_of(plan, store))
     seconds = time.perf_counter() - begun
-    if decision.routes and parallel is None:
+    if decision.routes and parallel is None and modified.as_planned:
         beside = seconds - report.seconds - modified.whole
         shards = (len(decision.exact), len(decision.approximate))
         clock = clock.observe_request(*shards, beside, seconds, decision.seconds)
@@ -347,6 +372,7 @@ def repay(
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
+    probe: Probe | None = None,
     commit: Callable[[Decision, int], None] = lambda decision, debt_before: None,
 ) -> Unlearned:
     """Clear debt by retraining exactly: of these shards, or of all that carry any.
@@ -360,6 +386,7 @@ def repay(
         on_progress: gets events.
         cancel: stops the run when set.
         parallel: workers, as in :func:`~unlearnkit.training.train`.
+        probe: for comparing what is repaid with what replaces it.
         commit: called with the shards whose debt is repaid and the debt before, when everything is
             in the store and before anything is destroyed; once it has returned, they are repaid.
 
@@ -397,6 +424,8 @@ def repay(
         settle_repaid(plan, store, chosen, commit)
         raise
     if routes:
+        if probe is not None:
+            decision = replace(decision, looks=_errors(plan, store, chosen, probe))
         commit(decision, _total(debts))
     destroyed = settle(plan, store)
     return Unlearned(
@@ -413,6 +442,18 @@ def repay(
         destroyed,
         clock.observe(report.timed, report.tick),
     )
+
+
+def _errors(plan: Plan, store: Store, shards: Iterable[int], probe: Probe) -> tuple[Look, ...]:
+    """How far approximations are from the clean models that stand beside them."""
+    last, pairs = plan.spec.num_slices, {}
+    for shard in shards:
+        key = plan.final_key(shard)
+        approximation = store.approximation(key)
+        if approximation is not None:
+            pairs[shard] = store.get(key).state, approximation.checkpoints[last].state
+    exact, approximate = ([pair[i] for pair in pairs.values()] for i in (0, 1))
+    return probe.errors(list(pairs), exact, approximate)
 
 
 def _affordable(
