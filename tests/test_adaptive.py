@@ -5,8 +5,9 @@ import pytest
 
 import unlearnkit as uk
 from unlearnkit.adaptive import AdaptiveBoundary
-from unlearnkit.boundary import Cost, Costs
+from unlearnkit.boundary import Cost, Costs, Coverage
 from unlearnkit.plan import Stage
+from unlearnkit.revocation import select
 from unlearnkit.workload import ShardWork, Workload
 
 
@@ -22,10 +23,10 @@ def request(*shards, debt=None):
     return Workload(works, (), 1000, None, empty, empty.astype(float), ())
 
 
-def prices(exact, approximate, forced=None):
+def prices(exact, approximate, forced=None, coverage=None):
     """Seconds that add up."""
     shards = [
-        Cost(s, e, a, (forced or {}).get(s, ""))
+        Cost(s, e, a, (forced or {}).get(s, ""), (coverage or {}).get(s))
         for s, (e, a) in enumerate(zip(exact, approximate, strict=True))
     ]
     return Costs(
@@ -82,6 +83,42 @@ def test_debt_over_the_cap_and_large_parts_are_retrained():
     assert reasons[2] == "40.0% of it would be forgotten, over 30.0%"
 
 
+def test_most_of_a_class_is_retrained():
+    work = request((100, 10, 90), (100, 10, 90), (100, 10, 90))
+    coverage = {0: Coverage(3, 9, 10), 1: Coverage(0, 5, 10)}
+    costs = prices([9.0] * 3, [1.0] * 3, coverage=coverage)
+    decision = AdaptiveBoundary().decide(work, costs, {})
+    assert decision.exact == (0,) and decision.approximate == (1, 2)
+    assert decision.routes[0].reason == (
+        "9 of its 10 examples of class 3 would be forgotten, 90.0% and over 50.0%, and the model "
+        "is not convex"
+    )
+    assert AdaptiveBoundary(max_class=1.0).decide(work, costs, {}).exact == ()
+
+
+@pytest.mark.parametrize(("model", "kind"), [("mlp", "exact"), ("logistic", "approximate")])
+def test_a_whole_class_goes_exactly_from_a_network(model, kind):
+    session = uk.Session("digits", model=model, num_shards=2, num_slices=2, epochs=8)
+    session.train()
+    ids = select(session.dataset, label=4)
+    part, rest = ids[: len(ids) // 4], ids[len(ids) // 4 :]
+    any_gain = AdaptiveBoundary(min_gain=1, debt_cap=1)
+    session.revoke(part)
+    session.unlearn(0.0)
+    owed = session.debt
+    session.revoke(rest)
+    # Counted by hand, the debt included.
+    plan, labels = session.plan, session.dataset.train.labels.numpy()
+    for route in session.preview(boundary=any_gain).routes:
+        of_shard = plan.partition.shard == route.shard
+        members = int((of_shard & (labels == 4)).sum())
+        assert len(owed[route.shard]) < members
+        if kind == "exact":
+            assert f"{members} of its {members} examples of class 4" in route.reason
+        else:
+            assert "class" not in route.reason
+
+
 def test_what_no_method_fits_is_exact_and_an_empty_shard_leaves():
     work = request((100, 1, 99), (0, 10, 0))
     costs = prices([9.0, 0.0], [1.0, 0.0], forced={0: "Adam"})
@@ -103,6 +140,7 @@ def test_without_a_clock_it_says_what_to_do():
         ({"seconds": 0}, "seconds=0 is no deadline"),
         ({"min_gain": 0.5}, "min_gain=0.5 is below 1"),
         ({"debt_cap": 2}, "debt_cap=2 is out of range"),
+        ({"max_class": 1.5}, "max_class=1.5 is out of range"),
         ({"max_forgotten": -1}, "max_forgotten=-1 is out of range"),
     ],
 )

@@ -1,9 +1,9 @@
 """The adaptive boundary: exact wherever it is worth it, judged by predicted seconds and by debt.
 
 The abstract of Li, Yu, Wang et al. 2024 speaks of an adaptive boundary; what it adapts to is not
-public to us, and these rules are our own (DESIGN.md, section 5). This is the first look at a
-request, which is free: it knows how many examples each shard is to forget, and what each way is
-predicted to take. It does not yet look at the correction once that is known.
+public to us, and these rules are our own. The first look at a request is free: how many examples
+each shard is to forget, and what each way is predicted to take. The second is at the correction,
+before anything is replayed; the third, the guard, at what the probe shows after the amend.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,23 @@ from unlearnkit.boundary import (
     BOUNDARIES,
     EXACT,
     LEAVE,
+    Boundary,
     Costs,
     Decision,
     Route,
 )
+from unlearnkit.calibration import LEAST
+from unlearnkit.looks import Look
 from unlearnkit.workload import ShardWork, Workload
 
 
 @dataclass(frozen=True)
-class AdaptiveBoundary:
+class AdaptiveBoundary(Boundary):
     """Retrain exactly unless modifying is predicted to be much faster and harmless enough.
 
     A shard is retrained exactly where it has to be: where no method fits it, where its debt is over
-    a cap, or where too large a part of it would be forgotten approximately. Of the others,
+    a cap, or where too large a part of it, or of one of its classes, would be forgotten
+    approximately. Of the others,
 
     - without a deadline all are modified if that is ``min_gain`` times faster than retraining them
       all, and else none;
@@ -40,12 +44,25 @@ class AdaptiveBoundary:
             above it the shard is retrained, which clears all of its debt.
         max_forgotten: of a shard's examples, the part that may be forgotten approximately, debt
             included; corrections are first-order, so large parts are beyond them.
+        max_class: of a shard's examples of any one class, the same; only for networks, whose
+            corrections leave much behind where a class goes.
+        error: a budget: the most that an approximation may leave, as the mean KL in nats of the
+            probe's outputs from those of exact retraining, by the 95 % bound of the calibration.
+            None for none. Without calibration nothing is approximated under a budget.
+        max_correction: of the norm of a model's parameters, the part that a correction may have.
+        max_kl: how far, in nats, the outputs on the probe may move.
+        max_rise: how much the loss on the probe may rise, as a part of what it was.
     """
 
     seconds: float | None = None
     min_gain: float = 2.0
     debt_cap: float = 0.02
     max_forgotten: float = 0.3
+    max_class: float = 0.5
+    error: float | None = None
+    max_correction: float = 0.3
+    max_kl: float = 0.3
+    max_rise: float = 0.6
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -53,10 +70,16 @@ class AdaptiveBoundary:
             raise ValueError(f"seconds={self.seconds!r} is no deadline; give a number above 0")
         if not self.min_gain >= 1:
             raise ValueError(f"min_gain={self.min_gain!r} is below 1; give 1 or more")
-        for name in ("debt_cap", "max_forgotten"):
+        for name in ("debt_cap", "max_forgotten", "max_class"):
             share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}={share!r} is out of range; give a share from 0 to 1")
+        if self.error is not None and not self.error > 0:
+            raise ValueError(f"error={self.error!r} is no budget; give one above 0")
+        for name in ("max_correction", "max_kl", "max_rise"):
+            cap = getattr(self, name)
+            if not cap > 0:
+                raise ValueError(f"{name}={cap!r} lets nothing pass; give a cap above 0")
 
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
         """Force what must be exact, then weigh the rest.
@@ -84,6 +107,32 @@ class AdaptiveBoundary:
         seconds = costs.seconds(exact, approximate)
         return Decision(routes, repr(self), seconds, costs.interval(exact, approximate))
 
+    def objection(self, look: Look) -> str:
+        """Hold what was seen against the budget and the caps."""
+        if self.error is not None and look.replayed is None:
+            if look.bound is None:
+                return "its error is not bounded, as nothing is calibrated"
+            if not look.bound <= self.error:
+                return (
+                    f"its error may be {look.bound:.2g} nats by calibration, over {self.error:.2g}"
+                )
+        if look.correction is not None and not look.correction <= self.max_correction:
+            return (
+                f"its correction is {look.correction:.1%} of its parameters, over "
+                f"{self.max_correction:.1%}"
+            )
+        if look.kl is not None and not look.kl <= self.max_kl:
+            return (
+                f"its outputs on the probe moved by {look.kl:.2g} nats, over {self.max_kl:.2g}, "
+                f"with {look.replayed} epochs replayed"
+            )
+        if look.rise is not None and not look.rise <= self.max_rise:
+            return (
+                f"its loss on the probe rose by {look.rise:.1%}, over {self.max_rise:.1%}, "
+                f"with {look.replayed} epochs replayed"
+            )
+        return ""
+
     def _forced(self, work: ShardWork, costs: Costs, debt: int) -> str:
         """Why a shard must be retrained, in a sentence; empty if it need not be."""
         if forced := costs.of(work.shard).forced:
@@ -95,6 +144,19 @@ class AdaptiveBoundary:
         share = _forgotten(work)
         if share > self.max_forgotten:
             return f"{share:.1%} of it would be forgotten, over {self.max_forgotten:.1%}"
+        lost = costs.of(work.shard).coverage
+        if lost is not None and lost.share > self.max_class:
+            return (
+                f"{lost.gone} of its {lost.members} examples of class {lost.label} would be "
+                f"forgotten, {lost.share:.1%} and over {self.max_class:.1%}, and the model is not "
+                "convex"
+            )
+        if self.error is not None and not costs.calibration.ready:
+            return (
+                f"an error within {self.error:.2g} nats cannot be promised yet: "
+                f"{len(costs.calibration.pairs)} of {LEAST} approximations were repaid and so "
+                "compared with exact retraining"
+            )
         return ""
 
     def _weigh(

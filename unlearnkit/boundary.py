@@ -5,10 +5,12 @@ is public to us, and the rules here are our own.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from unlearnkit.calibration import Calibration
 from unlearnkit.clock import FEW_MULTIPLE, Interval
+from unlearnkit.looks import Look
 from unlearnkit.workload import ShardWork, Workload
 
 if TYPE_CHECKING:
@@ -16,6 +18,26 @@ if TYPE_CHECKING:
 
 EXACT, APPROXIMATE, LEAVE = "exact", "approximate", "leave"
 UNITS = ("visits", "seconds")
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The class of a shard of which the largest part would have been forgotten approximately.
+
+    Attributes:
+        label: of the class.
+        gone: its examples in the request or in the shard's debt.
+        members: its examples that shaped the shard's model.
+    """
+
+    label: int
+    gone: int
+    members: int
+
+    @property
+    def share(self) -> float:
+        """The part of the class."""
+        return self.gone / max(1, self.members)
 
 
 @dataclass(frozen=True)
@@ -27,12 +49,15 @@ class Cost:
         exact_seconds: predicted; None before anything was timed.
         approximate_seconds: predicted; None before anything was timed.
         forced: why approximation is not on offer, in a sentence; empty if it is.
+        coverage: the class that loses most; None where the loss is convex in the parameters, so
+            that corrections do not run away.
     """
 
     shard: int
     exact_seconds: float | None
     approximate_seconds: float | None
     forced: str = ""
+    coverage: Coverage | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +72,7 @@ class Costs:
         approximate_seconds: predicted for modifying and amending some shards together.
         multiple: by how much a measurement may differ from its prediction, either way; of a request
             with an approximate part, or without.
+        calibration: what past repayments say of errors.
     """
 
     shards: tuple[Cost, ...]
@@ -54,6 +80,7 @@ class Costs:
     exact_seconds: Callable[[Iterable[int]], float | None]
     approximate_seconds: Callable[[Iterable[int]], float | None]
     multiple: Callable[[bool], float] = lambda approximate: FEW_MULTIPLE
+    calibration: Calibration = Calibration()
 
     def seconds(self, exact: Iterable[int], approximate: Iterable[int]) -> float | None:
         """Predicted for a decision; None before anything was timed."""
@@ -99,14 +126,18 @@ class Decision:
     Attributes:
         routes: by shard.
         boundary: that decided.
-        seconds: predicted for all routes together; None before anything was timed.
+        seconds: predicted for all routes together, as first decided; None before anything was
+            timed.
         interval: where the seconds are expected to lie.
+        looks: what was known of each approximation when it was accepted or refused; of a
+            repayment, how far off those were that it replaced.
     """
 
     routes: tuple[Route, ...]
     boundary: str
     seconds: float | None
     interval: Interval | None = None
+    looks: tuple[Look, ...] = ()
 
     @property
     def exact(self) -> tuple[int, ...]:
@@ -122,6 +153,25 @@ class Decision:
     def exact_visits(self) -> int:
         """Example gradients of the exact part."""
         return sum(route.visits for route in self.routes if route.kind == EXACT)
+
+    def after(self, looks: Iterable[Look], refused: dict[int, str], costs: Costs) -> "Decision":
+        """The decision once its approximations were looked at.
+
+        Args:
+            looks: at each of them.
+            refused: shards that are retrained exactly instead, and why.
+            costs: of the request.
+        """
+        seen = {look.shard: look for look in looks}
+        routes = []
+        for route in self.routes:
+            if route.shard in refused:
+                seconds = costs.of(route.shard).exact_seconds
+                route = replace(route, kind=EXACT, seconds=seconds, reason=refused[route.shard])
+            elif route.shard in seen:
+                route = replace(route, reason=f"{route.reason}; {seen[route.shard].sentence}")
+            routes.append(route)
+        return replace(self, routes=tuple(routes), looks=tuple(seen.values()))
 
     def __repr__(self) -> str:
         seconds = "" if self.interval is None else f"{self.interval}, "
@@ -159,9 +209,17 @@ class Boundary(Protocol):
         """
         ...
 
+    def objection(self, look: Look) -> str:
+        """Why an approximation that was looked at is not good enough; empty if it is.
+
+        Asked once the correction is known, and again after the amend. A shard that is refused then
+        gets a longer amend where there is one, and is retrained exactly if that is refused too.
+        """
+        return ""
+
 
 @dataclass(frozen=True)
-class FixedBoundary:
+class FixedBoundary(Boundary):
     """Retrain the cheapest shards exactly while their sum stays within a share of from scratch.
 
     The hit shards are ordered by ascending workload W_s; they go exact while the running sum is at

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from unlearnkit.ledger import Entry, keyed_digest
+from unlearnkit.modification import debts_of
 from unlearnkit.plan import Plan
 from unlearnkit.store import Checkpoint, Store
-from unlearnkit.unlearning import debts_of
 
 EXACT, APPROXIMATE, LEFT = "exact", "approximate", "left the vote"
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.boundary import APPROXIMATE, Decision
+from unlearnkit.calibration import Calibration
 from unlearnkit.plan import Plan
 from unlearnkit.unlearning import Unlearned
 
@@ -96,6 +97,7 @@ def request_line(
         "digest": keyed_digest(ids, secret),
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
+        "looks": [asdict(look) for look in decision.looks],
         "predicted_visits": decision.exact_visits,
         "predicted_seconds": decision.seconds,
         "debt_before": debt_before,
@@ -112,6 +114,7 @@ def repay_line(plan: Plan, decision: Decision, debt_before: int, debt_after: int
         "ids": [],
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
+        "looks": [asdict(look) for look in decision.looks],
         "predicted_visits": decision.exact_visits,
         "predicted_seconds": decision.seconds,
         "debt_before": debt_before,
@@ -171,6 +174,19 @@ def owing_shards(lines: Iterable[dict[str, Any]]) -> frozenset[int] | None:
         elif line["entry"]["kind"] == "repay" and not repaid:
             owing = None if line["entry"]["debt_after"] else frozenset()
     return owing
+
+
+def calibration_after(calibration: Calibration, line: dict[str, Any]) -> Calibration:
+    """What is known of errors after a line by which something was completed."""
+    looks = {look["shard"]: look for look in line.get("looks", ())}  # earlier versions had none
+    for route in line["routes"]:
+        look = looks.get(route["shard"], {})
+        if route["kind"] == APPROXIMATE:
+            if look.get("correction") is not None:
+                calibration = calibration.corrected(route["shard"], look["correction"])
+        else:
+            calibration = calibration.retrained(route["shard"], look.get("error"))
+    return calibration
 
 
 def unmeasured(line: dict[str, Any]) -> Entry:

@@ -253,6 +253,11 @@ class Architecture:
         return as_stack(self._skeleton)
 
     @cached_property
+    def is_linear(self) -> bool:
+        """Whether its outputs are linear in its parameters, so that every loss here is convex."""
+        return self.stack is not None and len(self.stack.linears) == 1
+
+    @cached_property
     def is_convolutional(self) -> bool:
         """Whether there is a convolution in it."""
         kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -18,6 +18,7 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.boundary import Boundary, Decision, FixedBoundary
+from unlearnkit.calibration import Calibration
 from unlearnkit.certificate import Certificate, certify
 from unlearnkit.clock import Clock
 from unlearnkit.comparison import Comparison, compare
@@ -26,6 +27,7 @@ from unlearnkit.deadlines import Queue, as_deadline
 from unlearnkit.ensemble import Ensemble, assemble
 from unlearnkit.ledger import (
     Entry,
+    calibration_after,
     entry_of,
     ledger_frame,
     outcome_line,
@@ -36,8 +38,10 @@ from unlearnkit.ledger import (
     request_line,
     unmeasured,
 )
+from unlearnkit.looks import PROBE_MAX, Probe
 from unlearnkit.metrics import accuracy
 from unlearnkit.models import MLP, as_architecture
+from unlearnkit.modification import debts_of
 from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
@@ -48,7 +52,6 @@ from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import (
     Unlearned,
     assess,
-    debts_of,
     repay,
     settle,
     settle_repaid,
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from unlearnkit.widgets import Dashboard
 
 PROBE_SHARE = 0.01  # of the time of a training that measurements for the clock may take
+NOTHING = np.empty(0, np.int64)
 SMALL = 5000  # training examples below which the defaults are those measured on digits
 
 
@@ -162,9 +166,12 @@ class Session:
         self._revocations = Revocations()
         self._entries: tuple[Entry, ...] = ()
         self._owing: frozenset[int] = frozenset()  # shards, as committed
+        self._calibration = Calibration()
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         try:
-            self._revocations, self._entries, self._owing = _resume(self.store, self.dataset, plan)
+            self._revocations, self._entries, self._owing, self._calibration = _resume(
+                self.store, self.dataset, plan
+            )
             self._plan = plan.without(self._revocations.ids)
             self._clock = _resume_clock(self.store)
             self._queue = _resume_queue(self.store, self.dataset, self._revocations)
@@ -213,6 +220,11 @@ class Session:
     def clock(self) -> Clock:
         """Measured rates, refitted after every run."""
         return self._clock
+
+    @property
+    def calibration(self) -> Calibration:
+        """What past repayments say of the errors of approximations."""
+        return self._calibration
 
     @property
     def revoked(self) -> Int[np.ndarray, " id"]:
@@ -408,6 +420,7 @@ class Session:
             self._clock,
             method=_named(method, METHODS, "method"),
             amend=_named(amend, AMENDS, "amend"),
+            calibration=self._calibration,
         )
         return chosen.decide(workload, costs, {s: len(d) for s, d in self.debt.items()})
 
@@ -467,6 +480,8 @@ class Session:
                 on_progress=on_progress,
                 cancel=cancel,
                 parallel=self.parallel,
+                probe=self._probe(request),
+                calibration=self._calibration,
                 commit=commit,
             )
             self._clock = result.clock
@@ -506,6 +521,7 @@ class Session:
                 on_progress=on_progress,
                 cancel=cancel,
                 parallel=self.parallel,
+                probe=self._probe(),
                 commit=self._commit_repayment,
             )
             self._clock = result.clock
@@ -612,6 +628,13 @@ class Session:
             return FixedBoundary(max_share)
         return self.boundary if boundary is None else boundary
 
+    def _probe(self, leaving: Int[np.ndarray, " request"] = NOTHING) -> Probe:
+        """What approximations are looked at on; nothing of it is revoked, or about to be."""
+        ids = self.dataset.probe.ids
+        ids = ids[~np.isin(ids, np.union1d(self._revocations.ids, leaving))][:PROBE_MAX]
+        plan = self._plan
+        return Probe(plan.architecture, plan.spec.loss, *self.dataset.examples(ids))
+
     def _commit_repayment(self, decision: Decision, debt_before: int) -> None:
         left = debt_before - sum(len(self._standing(route.shard)) for route in decision.routes)
         line = repay_line(self._plan, decision, debt_before, left)
@@ -626,6 +649,7 @@ class Session:
     def _committed(self, line: dict[str, Any]) -> None:
         self._entries = (*self._entries, unmeasured(line))
         self._owing = owing_after(self._owing, line)
+        self._calibration = calibration_after(self._calibration, line)
 
     def _settle_repaid(self) -> None:
         """Record repayments that were finished and could not be committed."""
@@ -759,19 +783,19 @@ def _not_ours(store: DiskStore, what: str, error: Exception) -> StoreError:
 
 def _resume(
     store: MemoryStore | DiskStore, dataset: Dataset, plan: Plan
-) -> tuple[Revocations, tuple[Entry, ...], frozenset[int]]:
-    """Completed requests, entries, and shards that owe, if the store is of this run.
+) -> tuple[Revocations, tuple[Entry, ...], frozenset[int], Calibration]:
+    """Completed requests, entries, shards that owe, and errors, if the store is of this run.
 
     Raises:
         StoreError: it is not; both provenances are named.
     """
     if not isinstance(store, DiskStore):
-        return Revocations(), (), frozenset()
+        return Revocations(), (), frozenset(), Calibration()
     manifest, ours = store.manifest, _provenance(dataset, plan)
     if manifest is None:
         if store.keys:
             raise StoreError(f"{store.folder} has checkpoints but no manifest; use another folder")
-        return Revocations(), (), frozenset()
+        return Revocations(), (), frozenset(), Calibration()
     for part, mine in ours.items():
         theirs = manifest.get(part)
         if theirs != mine:
@@ -783,6 +807,10 @@ def _resume(
         lines = [line for line, _ in store.ledger()]
         requests, entries = read_lines(lines)
         owed = owing_shards(lines)
+        calibration = Calibration()
+        for line in lines:
+            if line["kind"] in ("unlearn", "repay"):
+                calibration = calibration_after(calibration, line)
     except StoreError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -792,4 +820,4 @@ def _resume(
         ) from error
     if owed is None:
         owed = frozenset(range(plan.num_shards))
-    return Revocations(tuple(requests)), tuple(entries), owed
+    return Revocations(tuple(requests)), tuple(entries), owed, calibration

@@ -3,8 +3,10 @@
 plan = before.without(ids)                                  # the retain set shrinks
 workload = estimate(plan, store, ids, debts)                # what exact retraining would cost
 decision = boundary.decide(workload, costs, debts)          # a route per shard
+modified = modify_shards(plan, store, decision, boundary)   # modify, look, amend, look again
+decision = decision.after(modified.looks, modified.refused) # what was refused goes exact
 train(plan, store, shards=decision.exact)                   # the same function as training
-store.put_approximation(...)  for s in decision.approximate # modify, then amend
+store.put_approximation(...)                                # what was accepted
 commit(); settle(plan, store)                               # swap, then destroy what is stale
 """
 
@@ -18,18 +20,10 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from unlearnkit.approximate import (
-    METHODS,
-    Amend,
-    Members,
-    Method,
-    OnStep,
-    Replay,
-    ShardRound,
-    ShardState,
-)
-from unlearnkit.boundary import EXACT, Boundary, Cost, Costs, Decision, Route
-from unlearnkit.clock import Batches, Clock, Interval, Work
+from unlearnkit.approximate import METHODS, Amend, Method, Replay
+from unlearnkit.boundary import EXACT, Boundary, Cost, Costs, Coverage, Decision, Route
+from unlearnkit.calibration import Calibration
+from unlearnkit.clock import Batches, Clock, Interval
 from unlearnkit.curvature import (
     conjugate_gradients,
     gauss_newton,
@@ -39,10 +33,18 @@ from unlearnkit.curvature import (
 )
 from unlearnkit.kernels.linearised import Linearised, gather, solve
 from unlearnkit.kernels.loop import compute_threads
+from unlearnkit.looks import Look, Probe
+from unlearnkit.modification import (
+    Debts,
+    debts_of,
+    incomplete,
+    members_of,
+    modify_shards,
+    replayed,
+)
 from unlearnkit.plan import Plan
-from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
-from unlearnkit.seeding import numpy_generator
-from unlearnkit.store import Approximation, Checkpoint, Store
+from unlearnkit.progress import OnProgress, check_cancelled, silent
+from unlearnkit.store import Store
 from unlearnkit.training import train, work_of
 from unlearnkit.workload import Workload, estimate
 
@@ -51,8 +53,6 @@ if TYPE_CHECKING:
 
 REPAY = "repay"  # stands for the boundary where a debt is repaid
 LEAST_PROBE = 0.03  # seconds below which large batches are not timed beforehand
-
-Debts = dict[int, Int[np.ndarray, " debt"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,17 +108,6 @@ class Unlearned:
 
     def _repr_html_(self) -> str:
         return f"<p>{self!r}</p>{self.decision._repr_html_()}"
-
-
-def debts_of(plan: Plan, store: Store) -> Debts:
-    """For each shard with debt, the ids that were removed approximately only."""
-    debts = {}
-    for shard in range(plan.num_shards):
-        key = plan.final_key(shard)
-        approximation = store.approximation(key)
-        if approximation is not None and key not in store and plan.alive(shard):
-            debts[shard] = approximation.debt
-    return debts
 
 
 def default_method(plan: Plan) -> Method:
@@ -181,17 +170,18 @@ def assess(
     *,
     method: Method | None = None,
     amend: Amend | None = None,
+    calibration: Calibration = Calibration(),
 ) -> tuple[Plan, Workload, Costs]:
     """Estimate a request: the plan after it, its workload, and what each way would cost.
 
     Nothing is changed anywhere.
     """
-    plan = before.without(ids)
-    debts = {shard: len(debt) for shard, debt in debts_of(before, store).items()}
-    workload = estimate(plan, store, ids, debts, clock=clock)
+    plan, debts = before.without(ids), debts_of(before, store)
+    sizes = {shard: len(debt) for shard, debt in debts.items()}
+    workload = estimate(plan, store, ids, sizes, clock=clock)
     method, amend = method or default_method(plan), amend or Replay()
     hit = [work.shard for work in workload.shards]
-    forget = {s: _members(before, plan, s)[0] for s in hit if plan.alive(s)}
+    forget = {s: members_of(before, plan, s)[0] for s in hit if plan.alive(s)}
     stages = {work.shard: work.stages for work in workload.shards}
 
     def exact_seconds(shards: Iterable[int]) -> float | None:
@@ -204,7 +194,7 @@ def assess(
 
     def approximate_seconds(shards: Iterable[int]) -> float | None:
         chosen = {shard: forget[shard] for shard in shards}
-        replay = clock.exact_seconds(_replayed(plan, chosen, amend))
+        replay = clock.exact_seconds(replayed(plan, chosen, amend))
         modify = clock.modify_seconds(method.batches(plan, chosen))
         beside = clock.request_seconds(0, len(hit))
         if replay is None or modify is None or beside is None:
@@ -212,15 +202,45 @@ def assess(
         return replay + modify + beside * len(chosen) / max(1, len(hit))
 
     unsuitable = method.unsuitable(plan)
-    forced = {s: unsuitable or _incomplete(before, store, s) for s in forget}
+    forced = {s: unsuitable or incomplete(before, store, s) for s in forget}
     parts = _parts([s for s in forget if not forced[s]], approximate_seconds)
     costs = [
-        Cost(work.shard, work.seconds, parts.get(work.shard), forced.get(work.shard, ""))
+        Cost(
+            work.shard,
+            work.seconds,
+            parts.get(work.shard),
+            forced.get(work.shard, ""),
+            None
+            if plan.architecture.is_linear
+            else coverage(before, plan, work.shard, debts.get(work.shard)),
+        )
         for work in workload.shards
     ]
     scratch = workload.total_seconds
     seconds = (exact_seconds, approximate_seconds)
-    return plan, workload, Costs(tuple(costs), scratch, *seconds, clock.multiple)
+    return plan, workload, Costs(tuple(costs), scratch, *seconds, clock.multiple, calibration)
+
+
+def coverage(
+    before: Plan, plan: Plan, shard: int, debt: Int[np.ndarray, " debt"] | None = None
+) -> Coverage:
+    """The class of which the largest part of a shard's examples would have been forgotten.
+
+    Args:
+        before: the plan before the request.
+        plan: the plan after it.
+        shard: that the request hits.
+        debt: ids that the shard removed approximately so far.
+    """
+    rows = plan.partition.shard_rows(shard)
+    shaped = before.retained[rows]
+    if debt is not None:
+        shaped = shaped | np.isin(plan.partition.ids[rows], debt)
+    labels, gone = plan.examples.labels.numpy()[rows], shaped & ~plan.retained[rows]
+    members = np.bincount(labels[shaped])
+    counts = np.bincount(labels[gone], minlength=len(members))
+    label = int((counts / np.maximum(members, 1)).argmax())
+    return Coverage(label, int(counts[label]), int(members[label]))
 
 
 def _parts(
@@ -230,25 +250,6 @@ def _parts(
     whole, alone = seconds(shards), {shard: seconds([shard]) for shard in shards}
     total = sum(taken or 0.0 for taken in alone.values())
     return {s: whole and (taken or 0.0) / total * whole for s, taken in alone.items()}
-
-
-def _replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
-    """What an amend runs of the last stages."""
-    epochs = amend.epochs(plan)
-    ends = [plan.chains[shard][-1] for shard in shards] if epochs else []
-    return work_of(
-        plan,
-        [
-            replace(
-                stage,
-                epochs=epochs,
-                steps=stage.steps // stage.epochs * epochs,
-                visits=stage.visits // stage.epochs * epochs,
-                index=0,  # a first stage would be charged for new weights
-            )
-            for stage in ends
-        ],
-    )
 
 
 def unlearn(
@@ -263,6 +264,8 @@ def unlearn(
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
+    probe: Probe | None = None,
+    calibration: Calibration = Calibration(),
     commit: Callable[[Plan, Decision], None] = lambda plan, decision: None,
 ) -> Unlearned:
     """Unlearn a request: estimate, decide, run, swap, destroy.
@@ -279,6 +282,8 @@ def unlearn(
         cancel: stops the run when set; the old ensemble then stands.
         parallel: workers of the exact part, as in :func:`~unlearnkit.training.train`. The clock
             predicts one process, so it neither speaks of such a run nor learns from it.
+        probe: for looking at approximations; without it they are judged by their corrections alone.
+        calibration: what past repayments say of errors.
         commit: called with the new plan and the decision when everything is in the store and
             before anything is destroyed; once it has returned, the request is completed.
 
@@ -287,12 +292,32 @@ def unlearn(
     """
     begun = time.perf_counter()
     method, amend = method or default_method(before), amend or Replay()
-    plan, workload, costs = assess(before, store, ids, clock, method=method, amend=amend)
+    plan, workload, costs = assess(
+        before, store, ids, clock, method=method, amend=amend, calibration=calibration
+    )
     debts = debts_of(before, store)
     decision = boundary.decide(workload, costs, {s: len(debt) for s, debt in debts.items()})
     if parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
+    if probe is None:
+        nothing = plan.examples[plan.partition.ids[:0]]
+        probe = Probe(plan.architecture, plan.spec.loss, *nothing)
     try:
+        modified = modify_shards(
+            before,
+            plan,
+            store,
+            decision,
+            debts,
+            method,
+            amend,
+            boundary,
+            probe,
+            calibration,
+            on_progress,
+            cancel,
+        )
+        decision = decision.after(modified.looks, modified.refused, costs)
         report = train(
             plan,
             store,
@@ -302,11 +327,9 @@ def unlearn(
             parallel=parallel,
         )
         rates, clock = clock, clock.observe(report.timed, report.tick)
-        check_cancelled(cancel)
-        modified = _modify(before, plan, store, decision, debts, method, amend, on_progress, cancel)
-        if decision.approximate:
+        if modified.looks:
             # What the amend took beyond its steps counts as modifying: there is one for each.
-            replay = rates.exact_seconds(_replayed(plan, decision.approximate, amend)) or 0.0
+            replay = rates.exact_seconds(modified.replayed) or 0.0
             took = max(modified.seconds, modified.whole - replay)
             clock = clock.observe_modify(modified.planned, took)
         for approximation in modified.approximations:
@@ -319,7 +342,7 @@ def unlearn(
     destroyed = settle(plan, store)
     debt_after = _total(debts_of(plan, store))
     seconds = time.perf_counter() - begun
-    if decision.routes and parallel is None:
+    if decision.routes and parallel is None and modified.as_planned:
         beside = seconds - report.seconds - modified.whole
         shards = (len(decision.exact), len(decision.approximate))
         clock = clock.observe_request(*shards, beside, seconds, decision.seconds)
@@ -349,6 +372,7 @@ def repay(
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
+    probe: Probe | None = None,
     commit: Callable[[Decision, int], None] = lambda decision, debt_before: None,
 ) -> Unlearned:
     """Clear debt by retraining exactly: of these shards, or of all that carry any.
@@ -362,6 +386,7 @@ def repay(
         on_progress: gets events.
         cancel: stops the run when set.
         parallel: workers, as in :func:`~unlearnkit.training.train`.
+        probe: for comparing what is repaid with what replaces it.
         commit: called with the shards whose debt is repaid and the debt before, when everything is
             in the store and before anything is destroyed; once it has returned, they are repaid.
 
@@ -399,6 +424,8 @@ def repay(
         settle_repaid(plan, store, chosen, commit)
         raise
     if routes:
+        if probe is not None:
+            decision = replace(decision, looks=_errors(plan, store, chosen, probe))
         commit(decision, _total(debts))
     destroyed = settle(plan, store)
     return Unlearned(
@@ -415,6 +442,18 @@ def repay(
         destroyed,
         clock.observe(report.timed, report.tick),
     )
+
+
+def _errors(plan: Plan, store: Store, shards: Iterable[int], probe: Probe) -> tuple[Look, ...]:
+    """How far approximations are from the clean models that stand beside them."""
+    last, pairs = plan.spec.num_slices, {}
+    for shard in shards:
+        key = plan.final_key(shard)
+        approximation = store.approximation(key)
+        if approximation is not None:
+            pairs[shard] = store.get(key).state, approximation.checkpoints[last].state
+    exact, approximate = ([pair[i] for pair in pairs.values()] for i in (0, 1))
+    return probe.errors(list(pairs), exact, approximate)
 
 
 def _affordable(
@@ -483,108 +522,6 @@ def settle(plan: Plan, store: Store) -> int:
         if plan.alive(s) and plan.final_key(s) not in store
     ]
     return store.prune(plan.keys, standing)
-
-
-@dataclass(frozen=True, eq=False)
-class _Modification:
-    approximations: list[Approximation]
-    planned: Batches
-    visits: int
-    seconds: float  # of the modification alone
-    whole: float
-
-
-def _modify(
-    before: Plan,
-    plan: Plan,
-    store: Store,
-    decision: Decision,
-    debts: Debts,
-    method: Method,
-    amend: Amend,
-    on_progress: OnProgress,
-    cancel: threading.Event | None,
-) -> _Modification:
-    """One approximate round on some shards: modify and amend them together."""
-    begun = time.perf_counter()
-    rounds = [_round(before, plan, store, shard, debts) for shard in decision.approximate]
-    forget = {each.state.shard: each.forget for each in rounds}
-    planned = method.batches(plan, forget)
-    large, replay = planned.visits, _replayed(plan, forget, amend).visits
-
-    def step(begin: int, visits: int) -> OnStep:
-        def on_step(sentence: str, share: float) -> None:
-            check_cancelled(cancel)
-            done = begin + int(share * visits)
-            on_progress(ProgressEvent("modify", None, None, done, large + replay))
-
-        return on_step
-
-    with compute_threads(plan.spec.num_threads):
-        modified = method(rounds, on_progress=step(0, large))
-        seconds = time.perf_counter() - begun
-        amended = amend(rounds, modified, on_progress=step(large, replay))
-    approximations = []
-    for each, new, end in zip(rounds, modified, amended, strict=True):
-        shard, last = each.state.shard, plan.spec.num_slices
-        old = store.approximation(before.final_key(shard)) if shard in debts else None
-        checkpoints = {**(old.checkpoints if old else {}), **new.checkpoints, last: end.checkpoint}
-        owed = debts.get(shard, np.empty(0, np.int64))
-        debt = np.union1d(owed, plan.partition.ids[each.forget.rows])
-        kept = {
-            # They were trained with the examples of the debt, and are not free of them.
-            r: replace(checkpoint, lineage=plan.lineage(shard, r, debt))
-            for r, checkpoint in checkpoints.items()
-        }
-        approximations.append(
-            Approximation(
-                shard,
-                plan.final_key(shard),
-                debt,
-                kept,
-                f"{method!r}, then {amend!r}",
-            )
-        )
-    visits = sum(m.visits for m in modified) + sum(a.visits for a in amended)
-    return _Modification(approximations, planned, visits, seconds, time.perf_counter() - begun)
-
-
-def _round(before: Plan, plan: Plan, store: Store, shard: int, debts: Debts) -> ShardRound:
-    """What a method gets for one shard."""
-    forget, retain = _members(before, plan, shard)
-    state = ShardState(plan, shard, _checkpoints(before, store, shard))
-    owed = len(debts.get(shard, ()))
-    generator = numpy_generator(plan.spec.seed, "approximate", shard, owed)
-    return ShardRound(state, forget, retain, generator)
-
-
-def _checkpoints(plan: Plan, store: Store, shard: int) -> dict[int, Checkpoint]:
-    """Checkpoints of a shard as stored: clean where present, else those of its approximation."""
-    approximation = store.approximation(plan.final_key(shard))
-    corrected = approximation.checkpoints if approximation else {}
-    return {
-        stage.index: store.get(stage.key) if stage.key in store else corrected[stage.index]
-        for stage in plan.chains[shard]
-    }
-
-
-def _incomplete(plan: Plan, store: Store, shard: int) -> str:
-    """Why a shard cannot be modified as it is stored, in a sentence; empty if it can."""
-    approximation = store.approximation(plan.final_key(shard))
-    corrected = approximation.checkpoints if approximation else {}
-    stages = plan.chains[shard]
-    if all(stage.key in store or stage.index in corrected for stage in stages):
-        return ""
-    return "a checkpoint of this shard is missing from the store, so it is retrained exactly"
-
-
-def _members(before: Plan, plan: Plan, shard: int) -> tuple[Members, Members]:
-    """What a shard forgets in going from one plan to the next, and what it keeps."""
-    rows = plan.partition.shard_rows(shard)
-    slices = plan.partition.slice_[rows]
-    kept = plan.retained[rows]
-    gone = before.retained[rows] & ~kept
-    return Members(rows[gone], slices[gone]), Members(rows[kept], slices[kept])
 
 
 def _total(debts: Debts) -> int:

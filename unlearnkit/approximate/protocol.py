@@ -167,3 +167,7 @@ class Amend(Protocol):
     def epochs(self, plan: Plan) -> int:
         """Epochs of the last stage that a call will run."""
         ...
+
+    def longer(self, plan: Plan) -> "Amend | None":
+        """What is tried where this was not enough; None if there is nothing."""
+        ...

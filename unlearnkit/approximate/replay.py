@@ -27,6 +27,11 @@ class Replay:
         kept = plan.spec.tail_epochs()
         return max((q for q in kept if q <= self.tail), default=min(kept))
 
+    def longer(self, plan: Plan) -> "Replay | None":
+        """From the earliest tail there is, if it is not from there already."""
+        most = max(plan.spec.tail_epochs())
+        return Replay(most) if self.epochs(plan) < most else None
+
     def __call__(
         self, rounds: Sequence[ShardRound], modified: Sequence[Modified], *, on_progress: OnStep
     ) -> list[Amended]:
@@ -58,6 +63,10 @@ class NoAmend:
     def epochs(self, plan: Plan) -> int:
         """None."""
         return 0
+
+    def longer(self, plan: Plan) -> None:
+        """Nothing: no amend was asked for."""
+        return None
 
     def __call__(
         self, rounds: Sequence[ShardRound], modified: Sequence[Modified], *, on_progress: OnStep

@@ -1,0 +1,98 @@
+"""The error model: bounds that hold on new cases, and a budget that is kept."""
+
+import numpy as np
+import pytest
+
+import unlearnkit as uk
+from unlearnkit.calibration import LEAST, Calibration
+
+
+def log_linear(generator, count, a=-1.0, b=2.0, noise=0.5):
+    """Pairs (x, e) with log e = a + b log x and normal noise."""
+    x = np.exp(generator.uniform(-6, -1, count))
+    e = np.exp(a + b * np.log(x) + noise * generator.normal(size=count))
+    return tuple(zip(x.tolist(), e.tolist(), strict=True))
+
+
+def test_the_line_is_found_where_there_is_no_noise():
+    known = Calibration(log_linear(np.random.default_rng(0), 60, noise=0.0))
+    assert known.fit == pytest.approx((-1.0, 2.0, 0.0), abs=1e-9)
+    assert known.bound(0, 0.1) == pytest.approx(np.exp(-1.0 + 2.0 * np.log(0.1)))
+
+
+@pytest.mark.parametrize("count", [LEAST, 100, 300])
+def test_the_bound_covers_held_out_cases(count):
+    covered = []
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        known = Calibration(log_linear(generator, count))
+        held_out = log_linear(generator, 200)
+        covered.append(np.mean([e <= known.bound(0, x) for x, e in held_out]))
+    # 95 % on average over calibrations, as split-conformal prediction promises; the mean of 40
+    # has a standard error of half a percent.
+    assert 0.93 <= np.mean(covered) <= 0.995
+    assert np.mean(np.array(covered) >= 0.9) > 0.75
+
+
+def test_the_bound_is_no_wider_than_it_has_to_be():
+    generator = np.random.default_rng(1)
+    known = Calibration(log_linear(generator, 400))
+    # The normal 95 % quantile is 1.645 standard deviations.
+    assert known.fit[2] == pytest.approx(1.645 * 0.5, rel=0.25)
+
+
+def test_there_is_no_bound_before_there_are_enough_pairs():
+    few = Calibration(log_linear(np.random.default_rng(0), LEAST - 1))
+    assert not few.ready and few.bound(0, 0.1) is None
+    assert repr(few) == f"Calibration({LEAST - 1} of {LEAST} pairs, no bound yet)"
+    with pytest.raises(LookupError, match=f"{LEAST - 1} pairs are too few for a bound"):
+        few.fit  # noqa: B018
+
+
+def test_earlier_corrections_count():
+    known = Calibration(log_linear(np.random.default_rng(0), 50))
+    assert known.corrected(2, 0.03).bound(2, 0.01) == known.bound(0, 0.04)
+    assert known.corrected(2, 0.03).bound(1, 0.04) == known.bound(0, 0.04)
+    assert known.corrected(2, 0.03).retrained(2).owed == {}
+
+
+def calibrated(model, **options):
+    """A digits session whose shards were repaid fourteen times over."""
+    session = uk.Session("digits", model=model, num_shards=4, num_slices=2, **options)
+    session.train()
+    for seed in range(14):
+        session.revoke(count=1 + 2 * seed, seed=seed)
+        session.unlearn(0.0)
+        session.repay()
+    return session
+
+
+def test_a_budget_is_kept_and_before_calibration_nothing_is_approximated():
+    session = calibrated("mlp", epochs=10)
+    known = session.calibration
+    assert known.ready
+    boundary = uk.AdaptiveBoundary(min_gain=1.0, debt_cap=1.0, error=1.0)
+    tight = uk.AdaptiveBoundary(min_gain=1.0, debt_cap=1.0, error=1e-12)
+
+    # Errors that were not calibrated on: 8 requests of about the same sizes, on forks.
+    pairs = []
+    for seed in range(100, 108):
+        fork = session.fork()
+        fork.revoke(count=10, seed=seed)
+        bounds = {look.shard: look.bound for look in fork.unlearn(0.0).decision.looks}
+        pairs += [(look.error, bounds[look.shard]) for look in fork.repay().decision.looks]
+    assert len(pairs) >= 20
+    assert np.mean([error <= bound for error, bound in pairs]) >= 0.9
+
+    session.revoke(count=10, seed=200)
+    loose, strict = session.fork(), session.fork()
+    assert not [r for r in strict.unlearn(boundary=tight).decision.routes if r.kind != "exact"]
+    for look in loose.unlearn(boundary=boundary).decision.looks:
+        assert look.bound <= 1.0
+
+    fresh = uk.Session("digits", model="mlp", num_shards=4, num_slices=2, epochs=10)
+    fresh.train()
+    fresh.revoke(count=10)
+    for route in fresh.unlearn(boundary=boundary).decision.routes:
+        assert route.kind == "exact"
+        assert f"cannot be promised yet: 0 of {LEAST} approximations were repaid" in route.reason

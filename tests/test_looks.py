@@ -1,0 +1,233 @@
+"""The second look and the guard: what is refused is retrained exactly, what is accepted is told."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+import unlearnkit as uk
+from cases import CASES
+from unlearnkit.adaptive import AdaptiveBoundary
+from unlearnkit.approximate import Replay
+from unlearnkit.looks import Look, Probe
+from unlearnkit.seeding import state_bytes
+from unlearnkit.store import DiskStore
+from unlearnkit.unlearning import unlearn
+from worker import content
+
+
+@dataclass(frozen=True)
+class Spoil:
+    """An amend that ruins what it gets, and may know a better one."""
+
+    better: Replay | None
+
+    def epochs(self, plan):
+        """None."""
+        return 0
+
+    def longer(self, plan):
+        """The better one."""
+        return self.better
+
+    def __call__(self, rounds, modified, *, on_progress):
+        """Three times the parameters, with the other sign."""
+        done = Replay(1)(rounds, modified, on_progress=on_progress)
+        return [
+            replace(
+                each,
+                checkpoint=replace(
+                    each.checkpoint,
+                    state={name: -3 * value for name, value in each.checkpoint.state.items()},
+                ),
+            )
+            for each in done
+        ]
+
+
+class Approximating(AdaptiveBoundary):
+    """Sends everything that may be approximate there, and judges by its caps."""
+
+    def decide(self, workload, costs, debts):
+        """As the fixed boundary at 0."""
+        return uk.FixedBoundary(0.0).decide(workload, costs, debts)
+
+
+CAPPED = Approximating(max_kl=0.5, max_rise=0.6, max_correction=9)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    session = uk.Session(
+        "digits", model="mlp", num_shards=3, num_slices=2, epochs=15, learning_rate=0.01
+    )
+    session.train()
+    return session
+
+
+def fork(trained, count=30):
+    session = trained.fork()
+    session.revoke(count=count)
+    return session
+
+
+def everything(session):
+    return {key: content(session.store.get(key)) for key in session.store.keys}
+
+
+def test_a_ruined_amend_is_refused_and_the_shard_retrained(trained):
+    refused, exact = fork(trained), fork(trained)
+    result = refused.unlearn(boundary=CAPPED, amend=Spoil(None))
+    assert result.decision.exact == (0, 1, 2) and not refused.debt
+    for route in result.decision.routes:
+        assert "on the probe" in route.reason and route.reason.endswith("retrained exactly")
+        assert route.seconds is not None
+    exact.unlearn(1.0)
+    assert everything(refused) == everything(exact)
+    assert refused.compare().bit_identical
+    assert result.visits == exact.last.visits > 0
+
+
+def test_a_longer_amend_is_tried_first(trained):
+    spoiled, longer = fork(trained), fork(trained)
+    result = spoiled.unlearn(boundary=CAPPED, amend=Spoil(Replay(4)))
+    assert result.decision.approximate == (0, 1, 2)
+    assert {look.replayed for look in result.decision.looks} == {4}
+    longer.unlearn(0.0, amend=Replay(4))
+    for a, b in zip(spoiled.ensemble.constituents, longer.ensemble.constituents, strict=True):
+        assert state_bytes(a.state) == state_bytes(b.state)
+
+
+def test_a_correction_over_the_cap_is_refused_before_any_replay(trained):
+    session = fork(trained)
+    result = session.unlearn(boundary=replace(CAPPED, max_correction=1e-6))
+    assert result.decision.exact == (0, 1, 2)
+    assert all(look.replayed is None and look.kl is None for look in result.decision.looks)
+    assert "its correction is" in result.decision.routes[0].reason
+
+
+def test_some_shards_may_be_refused_and_others_accepted(trained):
+    found = fork(trained).unlearn(0.0).decision.looks
+    norms = sorted(look.correction for look in found)
+    session = fork(trained)
+    cap = (norms[1] + norms[2]) / 2
+    decision = session.unlearn(boundary=replace(CAPPED, max_correction=cap)).decision
+    assert len(decision.approximate) == 2 and len(decision.exact) == 1
+    assert set(session.debt) == set(decision.approximate)
+    routes = {c.shard: c.exact for c in session.ensemble.constituents}
+    assert [s for s, exact in routes.items() if exact] == list(decision.exact)
+
+
+def test_what_was_seen_is_what_the_models_show(trained):
+    session = fork(trained)
+    looks = {look.shard: look for look in session.unlearn(0.0).decision.looks}
+    probe = session.dataset.probe
+    inputs, labels = session.dataset.examples(probe.ids)
+    before, after = session.original.by_shard, session.ensemble.by_shard
+    for shard, look in looks.items():
+        module = session.plan.architecture.module(before[shard].state)
+        old = module(inputs).detach()
+        new = session.plan.architecture.module(after[shard].state)(inputs).detach()
+        kl = torch.nn.functional.kl_div(
+            new.log_softmax(1), old.log_softmax(1), reduction="batchmean", log_target=True
+        )
+        assert look.kl == pytest.approx(float(kl), rel=1e-3)
+        loss = torch.nn.functional.cross_entropy
+        expected = float(loss(new, labels) / loss(old, labels)) - 1
+        assert look.rise == pytest.approx(expected, rel=1e-3, abs=1e-6)
+        assert look.replayed == 1
+
+
+@pytest.mark.parametrize("name", ["cnn-batchnorm", "mlp-dropout", "squared-error"])
+def test_outputs_are_those_of_each_model(name):
+    session = CASES[name].session()
+    session.train()
+    states = [c.state for c in session.ensemble.constituents]
+    plan, inputs = session.plan, session.dataset.examples(session.dataset.test.ids)[0]
+    found = Probe(plan.architecture, plan.spec.loss, inputs, torch.zeros(0)).outputs(states)
+    for state, outputs in zip(states, found, strict=True):
+        expected = plan.architecture.module(state)(inputs)
+        assert torch.allclose(outputs, expected, atol=1e-5)
+
+
+def test_what_is_revoked_is_not_looked_at(trained):
+    session = trained.fork()
+    probe = session.dataset.probe.ids
+    session.revoke([*probe[:5], *session.dataset.train.ids[:3]])
+    seen = session.dataset.examples(probe[5:])[0]
+    assert torch.equal(session._probe(session.pending).inputs, seen)
+    session.unlearn(0.0)
+    assert torch.equal(session._probe().inputs, seen)
+
+
+def test_the_ledger_keeps_what_was_seen(tmp_path):
+    session = uk.Session("digits", model="logistic", epochs=4, store=tmp_path / "store")
+    session.train()
+    session.revoke(count=20)
+    looks = session.unlearn(0.0).decision.looks
+    session.repay()
+    known = session.calibration
+    assert len(known.pairs) == len(looks) and not known.owed
+    session.store.close()
+    store = DiskStore(tmp_path / "store")
+    kept = next(line for line, _ in store.ledger() if line["kind"] == "unlearn")["looks"]
+    store.close()
+    assert [Look(**look) for look in kept] == list(looks)
+    again = uk.Session("digits", model="logistic", epochs=4, store=tmp_path / "store")
+    assert again.calibration == known
+
+
+def test_a_repayment_reveals_the_error(trained):
+    session = fork(trained)
+    session.unlearn(0.0)
+    approximate = session.ensemble.by_shard
+    inputs = session._probe().inputs
+    result = session.repay()
+    for look in result.decision.looks:
+        p, q = (
+            session.plan.architecture.module(state)(inputs).detach().softmax(1)
+            for state in (
+                session.ensemble.by_shard[look.shard].state,
+                approximate[look.shard].state,
+            )
+        )
+        assert look.error == pytest.approx(float((p * (p / q).log()).sum(1).mean()), rel=1e-3)
+
+
+def test_corrections_of_several_rounds_add_up(trained):
+    session = trained.fork()
+    norms = dict.fromkeys(range(3), 0.0)
+    for seed in range(3):
+        session.revoke(count=10, seed=seed)
+        for look in session.unlearn(0.0).decision.looks:
+            norms[look.shard] += look.correction
+    assert session.calibration.owed == pytest.approx(norms)
+    session.repay([1])
+    assert sorted(session.calibration.owed) == [0, 2]
+    [(x, e)] = session.calibration.pairs
+    assert x == pytest.approx(norms[1]) and e > 0
+    # An exact request clears a debt too, but its exact model also lacks the new ids.
+    session.revoke(session.plan.partition.ids[session.plan.partition.shard == 0][:1])
+    session.unlearn(1.0)
+    assert 0 not in session.calibration.owed and len(session.calibration.pairs) == 1
+
+
+def test_nan_never_passes():
+    boundary = AdaptiveBoundary()
+    for look in (
+        Look(0, float("nan")),
+        Look(0, 0.01, None, 1, float("nan"), 0.0),
+        Look(0, 0.01, None, 1, 0.0, float("nan")),
+    ):
+        assert boundary.objection(look)
+    assert not boundary.objection(Look(0, 0.01, None, 1, 0.01, 0.01))
+    assert not uk.FixedBoundary().objection(Look(0, float("nan")))
+
+
+def test_without_a_probe_only_the_correction_is_judged(trained):
+    plan = trained.plan
+    after = plan.without(plan.partition.ids[:9])
+    result = unlearn(plan, trained.fork().store, plan.partition.ids[:9], uk.FixedBoundary(0.0))
+    assert result.plan.retained.tolist() == after.retained.tolist()
+    for look in result.decision.looks:
+        assert look.correction > 0 and look.kl is None and look.rise is None

@@ -1,0 +1,133 @@
+"""Looks at an approximation before it is accepted: its correction, and its outputs on the probe.
+
+The probe is a labelled held-out part that is neither trained on nor tested on. An approximation
+that is off shows there as a rise of the loss over that of the model as it stood, or as outputs that
+went further than the request explains. (Ours.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unlearnkit.curvature import trainable_names
+from unlearnkit.kernels.linearised import Linearised, gather
+from unlearnkit.losses import CrossEntropy, Loss
+from unlearnkit.metrics import output_kl
+from unlearnkit.models import Architecture, State
+
+PROBE_MAX = 256  # examples of the probe part that are looked at, at most; the first by id
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of one shard's approximation; None where it was not looked at.
+
+    Attributes:
+        shard: 0-based.
+        correction: L2 norm of the correction of the last stage's parameters, as a part of the norm
+            of these parameters.
+        bound: on the error that the correction leaves, by past repayments.
+        replayed: epochs of the amend.
+        kl: mean KL in nats from the outputs on the probe before the request to those after it.
+        rise: of the mean loss on the probe, as a part of that before the request.
+        error: of an approximation that exact retraining has replaced: mean KL in nats from the
+            exact outputs on the probe to those of the approximation.
+    """
+
+    shard: int
+    correction: float | None = None
+    bound: float | None = None
+    replayed: int | None = None
+    kl: float | None = None
+    rise: float | None = None
+    error: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What was seen before it was accepted, in words.
+
+        >>> Look(0, kl=2e-4, rise=-0.001).sentence
+        'its outputs on the probe moved by 0.0002 nats, loss there by -0.1%'
+        """
+        parts = []
+        if self.correction is not None:
+            parts.append(f"corrected by {self.correction:.2%} of its parameters")
+        if self.bound is not None:
+            parts.append(f"error at most {self.bound:.2g} nats by calibration")
+        if self.kl is not None:
+            parts.append(f"its outputs on the probe moved by {self.kl:.2g} nats")
+        if self.rise is not None:
+            parts.append(f"loss there by {self.rise:+.1%}")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Labelled examples on which models are looked at.
+
+    Attributes:
+        architecture: of the models.
+        loss: that they were trained with.
+        inputs: of the examples; there may be none.
+        targets: of them.
+    """
+
+    architecture: Architecture
+    loss: Loss
+    inputs: Float[Tensor, "batch ..."]
+    targets: Tensor
+
+    def outputs(self, states: Sequence[State]) -> Float[Tensor, "model batch class"]:
+        """What models give for the examples, in evaluation mode."""
+        stack = self.architecture.stack
+        with torch.no_grad():
+            if stack is None:
+                return torch.stack(
+                    [self.architecture.module(state)(self.inputs) for state in states]
+                )
+            inputs = self.inputs.flatten(1).expand(len(states), -1, -1)
+            parameters = gather(stack, states, self.loss)
+            return Linearised(stack, self.loss, parameters, inputs).outputs[..., : stack.widths[-1]]
+
+    def correction(self, state: State, norm: float) -> float:
+        """A correction's norm as a part of that of the parameters that it is added to."""
+        names = trainable_names(self.architecture.module())
+        whole = sum(float(state[name].square().sum()) for name in names) ** 0.5
+        return float(norm / max(whole, 1e-30))
+
+    def after(
+        self, looks: Sequence[Look], before: Sequence[State], after: Sequence[State]
+    ) -> list[Look]:
+        """Looks with what the probe says of the models after an amend."""
+        if not looks or not len(self.inputs):
+            return list(looks)
+        old, new = self.outputs(before), self.outputs(after)
+        losses = [self.loss.value(each, self._targets(each)).mean(1) for each in (old, new)]
+        rises = (losses[1] / losses[0] - 1).tolist()
+        divergences = map(self._divergence, old, new)
+        return [
+            replace(look, kl=kl, rise=rise)
+            for look, kl, rise in zip(looks, divergences, rises, strict=True)
+        ]
+
+    def errors(
+        self, shards: Sequence[int], exact: Sequence[State], approximate: Sequence[State]
+    ) -> tuple[Look, ...]:
+        """How far approximations were from the exact models that replace them."""
+        if not shards or not len(self.inputs):
+            return ()
+        divergences = map(self._divergence, self.outputs(exact), self.outputs(approximate))
+        return tuple(Look(s, error=e) for s, e in zip(shards, divergences, strict=True))
+
+    def _targets(self, outputs: Float[Tensor, "model batch class"]) -> Tensor:
+        return self.targets.expand(len(outputs), *self.targets.shape)
+
+    def _divergence(
+        self, reference: Float[Tensor, "batch class"], outputs: Float[Tensor, "batch class"]
+    ) -> float | None:
+        if not isinstance(self.loss, CrossEntropy):
+            return None  # the outputs are no probabilities
+        return output_kl(self.loss.probabilities(reference), self.loss.probabilities(outputs))

@@ -1,0 +1,282 @@
+"""The approximate part of a request: modify the parameters of some shards, then amend them.
+
+The boundary looks at each shard twice: when its correction is known, and when it has been amended.
+What it refuses is left for exact retraining. Nothing is stored here; what comes out is for
+:func:`~unlearnkit.unlearning.unlearn` to store.
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Int
+
+from unlearnkit.approximate import (
+    Amend,
+    Amended,
+    Members,
+    Method,
+    Modified,
+    OnStep,
+    ShardRound,
+    ShardState,
+)
+from unlearnkit.boundary import Boundary, Decision
+from unlearnkit.calibration import Calibration
+from unlearnkit.clock import Batches, Work
+from unlearnkit.kernels.loop import compute_threads
+from unlearnkit.looks import Look, Probe
+from unlearnkit.plan import Plan
+from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled
+from unlearnkit.seeding import numpy_generator
+from unlearnkit.store import Approximation, Checkpoint, Store
+from unlearnkit.training import work_of
+
+Debts = dict[int, Int[np.ndarray, " debt"]]
+
+
+def debts_of(plan: Plan, store: Store) -> Debts:
+    """For each shard with debt, the ids that were removed approximately only."""
+    debts = {}
+    for shard in range(plan.num_shards):
+        key = plan.final_key(shard)
+        approximation = store.approximation(key)
+        if approximation is not None and key not in store and plan.alive(shard):
+            debts[shard] = approximation.debt
+    return debts
+
+
+def replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
+    """What an amend runs of the last stages."""
+    epochs = amend.epochs(plan)
+    ends = [plan.chains[shard][-1] for shard in shards] if epochs else []
+    return work_of(
+        plan,
+        [
+            replace(
+                stage,
+                epochs=epochs,
+                steps=stage.steps // stage.epochs * epochs,
+                visits=stage.visits // stage.epochs * epochs,
+                index=0,  # a first stage would be charged for new weights
+            )
+            for stage in ends
+        ],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Modification:
+    """What a round gave, and what it took.
+
+    Attributes:
+        approximations: that were accepted.
+        looks: at each shard, accepted or not.
+        refused: shards that are to be retrained exactly instead, and why.
+        planned: the work in large batches, as the clock counts it.
+        replayed: the work of the first amend.
+        visits: large-batch and replayed.
+        seconds: of the modification alone.
+        whole: of the first amend too, but of no look.
+        as_planned: whether no look asked for more than was planned.
+    """
+
+    approximations: tuple[Approximation, ...]
+    looks: tuple[Look, ...]
+    refused: dict[int, str]
+    planned: Batches
+    replayed: Work
+    visits: int
+    seconds: float
+    whole: float
+    as_planned: bool
+
+
+def modify_shards(
+    before: Plan,
+    plan: Plan,
+    store: Store,
+    decision: Decision,
+    debts: Debts,
+    method: Method,
+    amend: Amend,
+    boundary: Boundary,
+    probe: Probe,
+    calibration: Calibration,
+    on_progress: OnProgress,
+    cancel: threading.Event | None,
+) -> Modification:
+    """One approximate round on some shards: modify and amend them together, and look at them."""
+    rounds = {shard: _round(before, plan, store, shard, debts) for shard in decision.approximate}
+    forget = {shard: each.forget for shard, each in rounds.items()}
+    planned = method.batches(plan, forget)
+    large, replay = planned.visits, replayed(plan, forget, amend).visits
+
+    def step(begin: int, visits: int) -> OnStep:
+        def on_step(sentence: str, share: float) -> None:
+            check_cancelled(cancel)
+            done = begin + int(share * visits)
+            on_progress(ProgressEvent("modify", None, None, done, large + replay))
+
+        return on_step
+
+    with compute_threads(plan.spec.num_threads):
+        begun = time.perf_counter()
+        found = method(list(rounds.values()), on_progress=step(0, large))
+        seconds = time.perf_counter() - begun
+        guard = _Guard(rounds, dict(zip(rounds, found, strict=True)), boundary, probe)
+        guard.look(calibration)
+        begun = time.perf_counter()
+        guard.amend(rounds.keys() - guard.refused, amend, step(large, replay))
+        amended = replayed(plan, guard.amends, amend)
+        whole = seconds + time.perf_counter() - begun
+        guard.check(amend.longer(plan), step(large + replay, 0))
+    return Modification(
+        tuple(
+            _approximation(
+                before, plan, store, debts, rounds[s], guard, f"{method!r}, then {how!r}"
+            )
+            for s, how in guard.amends.items()
+            if s not in guard.refused
+        ),
+        tuple(guard.looks.values()),
+        guard.refused,
+        planned,
+        amended,
+        guard.visits,
+        seconds,
+        whole,
+        not guard.refused and set(guard.amends.values()) <= {amend},
+    )
+
+
+class _Guard:
+    """Shards on their way, with what was seen of them."""
+
+    def __init__(
+        self,
+        rounds: dict[int, ShardRound],
+        modified: dict[int, Modified],
+        boundary: Boundary,
+        probe: Probe,
+    ) -> None:
+        self.rounds, self.modified = rounds, modified
+        self.boundary, self.probe = boundary, probe
+        self.before = {s: _last(each).state for s, each in rounds.items()}
+        self.looks: dict[int, Look] = {}
+        self.refused: dict[int, str] = {}
+        self.amends: dict[int, Amend] = {}
+        self.amended: dict[int, Amended] = {}
+        self.visits = sum(each.visits for each in modified.values())
+
+    def look(self, calibration: Calibration) -> None:
+        """The second look: the corrections are known, and nothing has been replayed yet."""
+        for s, each in self.modified.items():
+            correction = self.probe.correction(self.before[s], each.correction_norm)
+            self.looks[s] = Look(s, correction, calibration.bound(s, correction))
+        self.refused |= self._objections(self.looks)
+
+    def amend(self, shards: Iterable[int], amend: Amend, on_step: OnStep) -> None:
+        """Amend some shards, from their corrections on."""
+        chosen = sorted(shards)
+        if not chosen:
+            return
+        done = amend(
+            [self.rounds[s] for s in chosen],
+            [self.modified[s] for s in chosen],
+            on_progress=on_step,
+        )
+        self.amended |= dict(zip(chosen, done, strict=True))
+        self.amends |= dict.fromkeys(chosen, amend)
+        self.visits += sum(each.visits for each in done)
+
+    def check(self, longer: Amend | None, on_step: OnStep) -> None:
+        """The guard: what the probe shows may ask for a longer amend, or refuse."""
+        failed = self._checked(self.amended)
+        if failed and longer is not None:
+            self.amend(failed, longer, on_step)
+            failed = self._checked(failed)
+        self.refused |= failed
+
+    def _checked(self, shards: Iterable[int]) -> dict[int, str]:
+        chosen = list(shards)
+        seen = self.probe.after(
+            [replace(self.looks[s], replayed=self.amended[s].epochs) for s in chosen],
+            [self.before[s] for s in chosen],
+            [self.amended[s].checkpoint.state for s in chosen],
+        )
+        self.looks |= dict(zip(chosen, seen, strict=True))
+        return self._objections(chosen)
+
+    def _objections(self, shards: Iterable[int]) -> dict[int, str]:
+        asked = {s: self.boundary.objection(self.looks[s]) for s in shards}
+        return {s: f"{why}, so it is retrained exactly" for s, why in asked.items() if why}
+
+
+def _last(each: ShardRound) -> Checkpoint:
+    """The checkpoint of the last stage when the round begins."""
+    return each.state.checkpoints[len(each.state.chain)]
+
+
+def _approximation(
+    before: Plan,
+    plan: Plan,
+    store: Store,
+    debts: Debts,
+    given: ShardRound,
+    guard: _Guard,
+    method: str,
+) -> Approximation:
+    """What is stored of a shard that was accepted."""
+    shard, last = given.state.shard, plan.spec.num_slices
+    old = store.approximation(before.final_key(shard)) if shard in debts else None
+    corrected, end = guard.modified[shard].checkpoints, guard.amended[shard].checkpoint
+    checkpoints = {**(old.checkpoints if old else {}), **corrected, last: end}
+    owed = debts.get(shard, np.empty(0, np.int64))
+    debt = np.union1d(owed, plan.partition.ids[given.forget.rows])
+    kept = {
+        # They were trained with the examples of the debt, and are not free of them.
+        r: replace(checkpoint, lineage=plan.lineage(shard, r, debt))
+        for r, checkpoint in checkpoints.items()
+    }
+    return Approximation(shard, plan.final_key(shard), debt, kept, method)
+
+
+def _round(before: Plan, plan: Plan, store: Store, shard: int, debts: Debts) -> ShardRound:
+    """What a method gets for one shard."""
+    forget, retain = members_of(before, plan, shard)
+    state = ShardState(plan, shard, _checkpoints(before, store, shard))
+    owed = len(debts.get(shard, ()))
+    generator = numpy_generator(plan.spec.seed, "approximate", shard, owed)
+    return ShardRound(state, forget, retain, generator)
+
+
+def _checkpoints(plan: Plan, store: Store, shard: int) -> dict[int, Checkpoint]:
+    """Checkpoints of a shard as stored: clean where present, else those of its approximation."""
+    approximation = store.approximation(plan.final_key(shard))
+    corrected = approximation.checkpoints if approximation else {}
+    return {
+        stage.index: store.get(stage.key) if stage.key in store else corrected[stage.index]
+        for stage in plan.chains[shard]
+    }
+
+
+def incomplete(plan: Plan, store: Store, shard: int) -> str:
+    """Why a shard cannot be modified as it is stored, in a sentence; empty if it can."""
+    approximation = store.approximation(plan.final_key(shard))
+    corrected = approximation.checkpoints if approximation else {}
+    stages = plan.chains[shard]
+    if all(stage.key in store or stage.index in corrected for stage in stages):
+        return ""
+    return "a checkpoint of this shard is missing from the store, so it is retrained exactly"
+
+
+def members_of(before: Plan, plan: Plan, shard: int) -> tuple[Members, Members]:
+    """What a shard forgets in going from one plan to the next, and what it keeps."""
+    rows = plan.partition.shard_rows(shard)
+    slices = plan.partition.slice_[rows]
+    kept = plan.retained[rows]
+    gone = before.retained[rows] & ~kept
+    return Members(rows[gone], slices[gone]), Members(rows[kept], slices[kept])
