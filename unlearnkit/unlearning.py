@@ -11,7 +11,7 @@ commit(); settle(plan, store)                               # swap, then destroy
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +72,9 @@ class Unlearned:
         debt_after: the same, afterwards.
         destroyed: stale artefacts that left the store.
         clock: refitted.
+        bounds: for each shard, where the method proves one and the amend left its parameters as
+            they were: their L2 distance from the minimiser of the objective on the retained
+            examples is at most this.
     """
 
     ids: Int[np.ndarray, " request"]
@@ -86,6 +89,7 @@ class Unlearned:
     debt_after: int
     destroyed: int
     clock: Clock
+    bounds: dict[int, float] = field(default_factory=dict)
 
     @property
     def predicted_interval(self) -> Interval | None:
@@ -97,6 +101,8 @@ class Unlearned:
             return f"Unlearned({len(self.ids)} examples; no shard is hit, nothing was retrained)"
         interval = self.predicted_interval
         predicted = "" if interval is None else f", predicted {interval}"
+        if self.bounds:
+            predicted += f"; proven to lie within {max(self.bounds.values()):.1e} of the optimum"
         return (
             f"Unlearned({len(self.ids)} examples, {len(self.decision.exact)} shards exact, "
             f"{len(self.decision.approximate)} approximate, {self.seconds:.2f} s{predicted})"
@@ -336,6 +342,7 @@ def unlearn(
         debt_after,
         destroyed,
         clock,
+        modified.bounds,
     )
 
 
@@ -492,6 +499,7 @@ class _Modification:
     visits: int
     seconds: float  # of the modification alone
     whole: float
+    bounds: dict[int, float]
 
 
 def _modify(
@@ -524,9 +532,11 @@ def _modify(
         modified = method(rounds, on_progress=step(0, large))
         seconds = time.perf_counter() - begun
         amended = amend(rounds, modified, on_progress=step(large, replay))
-    approximations = []
+    approximations, bounds = [], {}
     for each, new, end in zip(rounds, modified, amended, strict=True):
         shard, last = each.state.shard, plan.spec.num_slices
+        if new.bound is not None and end.checkpoint is new.checkpoints[last]:
+            bounds[shard] = new.bound
         old = store.approximation(before.final_key(shard)) if shard in debts else None
         checkpoints = {**(old.checkpoints if old else {}), **new.checkpoints, last: end.checkpoint}
         owed = debts.get(shard, np.empty(0, np.int64))
@@ -546,7 +556,8 @@ def _modify(
             )
         )
     visits = sum(m.visits for m in modified) + sum(a.visits for a in amended)
-    return _Modification(approximations, planned, visits, seconds, time.perf_counter() - begun)
+    whole = time.perf_counter() - begun
+    return _Modification(approximations, planned, visits, seconds, whole, bounds)
 
 
 def _round(before: Plan, plan: Plan, store: Store, shard: int, debts: Debts) -> ShardRound:

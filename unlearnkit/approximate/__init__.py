@@ -4,6 +4,7 @@ A method and an amend are frozen callables behind the Protocols of
 :mod:`unlearnkit.approximate.protocol`; dropdowns and contract tests read the two dicts here.
 """
 
+from unlearnkit.approximate.newton import Newton
 from unlearnkit.approximate.protocol import (
     Amend,
     Amended,
@@ -20,6 +21,7 @@ from unlearnkit.approximate.staged import StagedInfluence
 METHODS: dict[str, Method] = {
     "staged-influence": StagedInfluence(),
     "last-layer-influence": StagedInfluence(scope="head"),
+    "newton": Newton(),
 }
 AMENDS: dict[str, Amend] = {
     "replay": Replay(),
@@ -34,6 +36,7 @@ __all__ = [
     "Members",
     "Method",
     "Modified",
+    "Newton",
     "NoAmend",
     "OnStep",
     "Replay",
