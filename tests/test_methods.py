@@ -10,11 +10,21 @@ from sklearn.linear_model import LogisticRegression
 import unlearnkit as uk
 from cases import CASES
 from test_approximate import quiet, tiny_session, uneven_rounds, uneven_session
-from unlearnkit.approximate import METHODS
+from unlearnkit.approximate import (
+    METHODS,
+    EachState,
+    FineTuning,
+    FixedDamping,
+    GradientAscent,
+    NegGradPlus,
+)
 from unlearnkit.approximate.newton import Newton, Objective, newton
+from unlearnkit.approximate.sites import sites_of
 from unlearnkit.audit import audit
+from unlearnkit.curvature import flatten, mean_gradient, trainable_names, unflatten
 from unlearnkit.kernels import compute_threads
 from unlearnkit.losses import CrossEntropy, SquaredError
+from unlearnkit.schedule import make_job
 from unlearnkit.seeding import state_bytes
 
 
@@ -171,3 +181,111 @@ def test_newton_is_refused_where_nothing_is_proven():
         (uk.TrainSpec(), "mlp", "convex"),
     ):
         assert word in Newton().unsuitable(uk.Session(data, model=model, spec=spec).plan)
+
+
+# Influence with fixed damping
+
+
+def one_site(session, shard=0):
+    """A round, and its final state as a site."""
+    given = uneven_rounds(session)[shard]
+    return given, sites_of(given)[-1]
+
+
+def test_fixed_damping_is_the_dense_solve():
+    session = uneven_session(uk.MLP((5,), activation="tanh"))
+    given, site = one_site(session)
+    rule = FixedDamping(damping=0.3, examples=10**6, iterations=400, tolerance=1e-9)
+    found, _ = rule(given, site)
+    module, loss = session.plan.architecture.module(site.state), CrossEntropy()
+    names = trainable_names(module)
+    inputs, _ = given.state.data(site.retain)
+
+    def outputs(vector):
+        return torch.func.functional_call(module, unflatten(vector, site.state, names), inputs)
+
+    w = flatten(site.state, names)
+    jacobian, p = torch.func.jacrev(outputs)(w), outputs(w).softmax(1).detach()
+    hessian = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    dense = torch.einsum("ncp,ncd,ndq->pq", jacobian, hessian, jacobian) / len(inputs)
+    system = dense + (0.3 + session.spec.weight_decay) * torch.eye(len(w))
+    # The sum over the forget set, over all n, is what Koh and Liang write.
+    total = mean_gradient(module, site.state, names, *given.state.data(site.forget), loss)
+    total *= len(site.forget)
+    n = len(site.forget) + len(site.retain)
+    expected = torch.linalg.solve(system, total) / n
+    step = flatten(found, names) - w
+    assert (step - expected).norm() < 1e-4 * expected.norm() + 1e-6
+
+
+# Rules that walk
+
+
+def forget_loss(given, site, state):
+    module = given.state.plan.architecture.module(state)
+    inputs, labels = given.state.data(site.forget)
+    return float(CrossEntropy().value(module(inputs).detach(), labels).mean())
+
+
+def test_ascent_raises_the_loss_of_the_forget_set_and_no_step_does_nothing():
+    session = uneven_session(uk.MLP((9,)))
+    given, site = one_site(session)
+    losses = [
+        forget_loss(given, site, EachState(GradientAscent(steps))([given], on_progress=quiet)[0]
+                    .checkpoints[3].state)
+        for steps in (0, 2, 6)
+    ]  # fmt: skip
+    assert losses[0] == forget_loss(given, site, site.state)
+    assert losses[0] < losses[1] < losses[2]
+
+
+def test_a_step_of_ascent_is_the_gradient():
+    """One step from no momentum: lr times the gradient of the first batch, less the decay."""
+    session = uneven_session(uk.MLP((9,)))
+    given, site = one_site(session)
+    assert len(site.forget) <= session.spec.batch_size
+    found, visits = GradientAscent(1, rate=0.5)(given, site)
+    module = session.plan.architecture.module()
+    names, spec = trainable_names(module), session.spec
+    g = mean_gradient(module, site.state, names, *given.state.data(site.forget), spec.loss)
+    w = flatten(site.state, names)
+    expected = w + 0.5 * spec.learning_rate * (g - spec.weight_decay * w)
+    assert visits == len(site.forget)
+    assert (flatten(found, names) - expected).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("model", ["logistic", uk.MLP((9,))], ids=["logistic", "mlp"])
+def test_neggrad_plus_without_weight_on_the_forget_set_is_fine_tuning(model):
+    session = uneven_session(model)
+    tuned = FineTuning(passes=1, rate=0.5)(uneven_rounds(session), on_progress=quiet)
+    plain = EachState(NegGradPlus(forget_weight=0.0, passes=1, rate=0.5))
+    weighted = EachState(NegGradPlus(forget_weight=0.3, passes=1, rate=0.5))
+    walked = plain(uneven_rounds(session), on_progress=quiet)
+    pushed = weighted(uneven_rounds(session), on_progress=quiet)
+    for a, b, c in zip(tuned, walked, pushed, strict=True):
+        theirs, others = states_of(b), states_of(c)
+        assert set(states_of(a)) == set(theirs)
+        for place, state in states_of(a).items():
+            for part, tensor in state.items():  # two kernels differ by rounding
+                assert (tensor - theirs[place][part]).abs().max() < 1e-5
+                assert (tensor - others[place][part]).abs().max() > 1e-4
+        assert a.correction_norm > 1e-3
+
+
+def test_fine_tuning_is_the_end_of_the_stage_once_more():
+    """By hand, in double precision, from the batches that the schedule gives."""
+    session = uneven_session("logistic")
+    [given, *_] = uneven_rounds(session)
+    [found] = FineTuning(passes=2)([given], on_progress=quiet)
+    plan, spec = given.state.plan, session.spec
+    stage = plan.chains[0][1]
+    state = {k: v.double() for k, v in given.state.checkpoints[2].state.items()}
+    w, v = torch.cat([state["1.weight"], state["1.bias"][:, None]], 1), 0.0
+    for rows in make_job(plan, [stage], {}, stage.epochs - 2).rows:
+        inputs, labels = plan.examples[plan.partition.ids[rows[rows >= 0]]]
+        x = torch.cat([inputs, torch.ones(len(inputs), 1)], 1).double()
+        slope = (x @ w.T).softmax(1) - torch.nn.functional.one_hot(labels, w.shape[0])
+        v = spec.momentum * v + slope.T @ x / len(x) + spec.weight_decay * w
+        w = w - spec.learning_rate * v
+    ours = found.checkpoints[2].state
+    assert (torch.cat([ours["1.weight"], ours["1.bias"][:, None]], 1) - w).abs().max() < 1e-5

@@ -4,6 +4,9 @@ A method and an amend are frozen callables behind the Protocols of
 :mod:`unlearnkit.approximate.protocol`; dropdowns and contract tests read the two dicts here.
 """
 
+from unlearnkit.approximate.ascent import GradientAscent, NegGradPlus
+from unlearnkit.approximate.fine_tuning import FineTune, FineTuning
+from unlearnkit.approximate.influence import FixedDamping
 from unlearnkit.approximate.newton import Newton
 from unlearnkit.approximate.protocol import (
     Amend,
@@ -16,15 +19,21 @@ from unlearnkit.approximate.protocol import (
     ShardState,
 )
 from unlearnkit.approximate.replay import NoAmend, Replay
+from unlearnkit.approximate.sites import EachState, Rule
 from unlearnkit.approximate.staged import StagedInfluence
 
 METHODS: dict[str, Method] = {
     "staged-influence": StagedInfluence(),
     "last-layer-influence": StagedInfluence(scope="head"),
     "newton": Newton(),
+    "fixed-damping": EachState(FixedDamping()),
+    "fine-tuning": FineTuning(),
+    "gradient-ascent": EachState(GradientAscent()),
+    "neggrad-plus": EachState(NegGradPlus()),
 }
 AMENDS: dict[str, Amend] = {
     "replay": Replay(),
+    "fine-tuning": FineTune(),
     "none": NoAmend(),
 }
 
@@ -33,13 +42,20 @@ __all__ = [
     "METHODS",
     "Amend",
     "Amended",
+    "EachState",
+    "FineTune",
+    "FineTuning",
+    "FixedDamping",
+    "GradientAscent",
     "Members",
     "Method",
     "Modified",
+    "NegGradPlus",
     "Newton",
     "NoAmend",
     "OnStep",
     "Replay",
+    "Rule",
     "ShardRound",
     "ShardState",
     "StagedInfluence",

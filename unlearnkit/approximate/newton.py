@@ -76,14 +76,14 @@ class Newton:
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
         """All products, and a gradient for each step."""
-        sizes = {r: n for r, _, n in sizes_of(plan, shard, forget)}
+        sizes = {size.stage: size.retain for size in sizes_of(plan, shard, forget)}
         return sum(sizes.values()) * self.steps * (1 + self.products)
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
         """What was measured for a start at the trained parameters."""
         counts = visits = 0
         for shard, members in forget.items():
-            sizes = {r: n for r, _, n in sizes_of(plan, shard, members)}
+            sizes = {size.stage: size.retain for size in sizes_of(plan, shard, members)}
             counts, visits = counts + len(sizes), visits + sum(sizes.values())
         return Batches(len(forget), EXPECTED_PASSES * counts, EXPECTED_PASSES * visits)
 

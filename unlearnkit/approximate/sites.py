@@ -48,6 +48,23 @@ class Site:
     retain: Members
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much there is to a stored state.
+
+    Attributes:
+        stage: 1-based.
+        forget: examples that took part until this stage.
+        retain: the same.
+        steps: batches of an epoch, those that lost all their examples included.
+    """
+
+    stage: int
+    forget: int
+    retain: int
+    steps: int
+
+
 class Rule(Protocol):
     """What to do to one trained model; a frozen value whose fields are its hyperparameters."""
 
@@ -58,8 +75,8 @@ class Rule(Protocol):
         """
         ...
 
-    def cost(self, spec: TrainSpec, num_forget: int, num_retain: int) -> tuple[int, int]:
-        """Batches and example gradients that a call is expected to take."""
+    def cost(self, spec: TrainSpec, size: Size) -> tuple[int, int]:
+        """Batches and example gradients that a call takes at most."""
         ...
 
     def unsuitable(self, plan: Plan) -> str:
@@ -105,7 +122,7 @@ class EachState:
         return Batches(len(planned), sum(b for b, _ in planned), sum(v for _, v in planned))
 
     def _planned(self, plan: Plan, shard: int, forget: Members) -> tuple[int, int]:
-        costs = [self.rule.cost(plan.spec, k, n) for _, k, n in sizes_of(plan, shard, forget)]
+        costs = [self.rule.cost(plan.spec, size) for size in sizes_of(plan, shard, forget)]
         return sum(b for b, _ in costs), sum(v for _, v in costs)
 
     def unsuitable(self, plan: Plan) -> str:
@@ -124,14 +141,22 @@ def sites_of(given: ShardRound) -> list[Site]:
     ]
 
 
-def sizes_of(plan: Plan, shard: int, forget: Members) -> list[tuple[int, int, int]]:
-    """For each stored state its stage, and the examples forgotten and retained until there."""
+def sizes_of(plan: Plan, shard: int, forget: Members) -> list[Size]:
+    """Of the stored states from the first affected stage on that have examples left."""
     rows = plan.partition.shard_rows(shard)
-    slices = plan.partition.slice_[rows[plan.retained[rows]]]
+    kept = plan.partition.slice_[rows[plan.retained[rows]]]
     stages = [*range(int(forget.slices.min()), plan.spec.num_slices)]
     stages += [plan.spec.num_slices] * (1 + len(plan.spec.tail_epochs()))
-    sizes = [(r, len(forget.until(r)), int((slices <= r).sum())) for r in stages]
-    return [size for size in sizes if size[2]]
+    sizes = [
+        Size(
+            r,
+            len(forget.until(r)),
+            int((kept <= r).sum()),
+            -(-len(plan.pool(shard, r)) // plan.spec.batch_size),
+        )
+        for r in stages
+    ]
+    return [size for size in sizes if size.retain]
 
 
 def modified(
