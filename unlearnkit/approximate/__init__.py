@@ -5,6 +5,7 @@ A method and an amend are frozen callables behind the Protocols of
 """
 
 from unlearnkit.approximate.ascent import GradientAscent, NegGradPlus
+from unlearnkit.approximate.dampening import Dampening
 from unlearnkit.approximate.fine_tuning import FineTune, FineTuning
 from unlearnkit.approximate.influence import FixedDamping
 from unlearnkit.approximate.newton import Newton
@@ -18,7 +19,9 @@ from unlearnkit.approximate.protocol import (
     ShardRound,
     ShardState,
 )
+from unlearnkit.approximate.relabelling import Relabelling
 from unlearnkit.approximate.replay import NoAmend, Replay
+from unlearnkit.approximate.scrub import Scrub
 from unlearnkit.approximate.sites import EachState, Rule
 from unlearnkit.approximate.staged import StagedInfluence
 
@@ -30,6 +33,9 @@ METHODS: dict[str, Method] = {
     "fine-tuning": FineTuning(),
     "gradient-ascent": EachState(GradientAscent()),
     "neggrad-plus": EachState(NegGradPlus()),
+    "scrub": EachState(Scrub()),
+    "ssd": EachState(Dampening()),
+    "amnesiac-relabelling": EachState(Relabelling()),
 }
 AMENDS: dict[str, Amend] = {
     "replay": Replay(),
@@ -42,6 +48,7 @@ __all__ = [
     "METHODS",
     "Amend",
     "Amended",
+    "Dampening",
     "EachState",
     "FineTune",
     "FineTuning",
@@ -54,8 +61,10 @@ __all__ = [
     "Newton",
     "NoAmend",
     "OnStep",
+    "Relabelling",
     "Replay",
     "Rule",
+    "Scrub",
     "ShardRound",
     "ShardState",
     "StagedInfluence",

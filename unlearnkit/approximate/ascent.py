@@ -6,7 +6,7 @@ they deviate from their sources.
 """
 
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ class NegGradPlus:
         walk = Walk(given, site, self.rate)
         forget = batches_of(site.forget, size, given.generator)
         retained = retained_batches(plan, given.state.shard, site.stage, self.passes)
-        for keep, drop in zip(retained, cycle(forget), strict=False):
+        for keep, drop in zip(chain(*retained), cycle(forget), strict=False):
             weights = torch.cat(
                 [
                     torch.full((len(keep),), (1 - self.forget_weight) / len(keep)),

@@ -69,11 +69,13 @@ class Walk:
         return get_state(self.module)
 
 
-def retained_batches(plan: Plan, shard: int, stage: int, passes: int) -> Iterator[Rows]:
+def retained_batches(plan: Plan, shard: int, stage: int, passes: int) -> list[list[Rows]]:
     """Rows of the keyed batches of a stage's last epochs: so many passes, or all there are."""
     planned = plan.chains[shard][stage - 1]
     job = make_job(plan, [planned], {}, max(0, planned.epochs - passes))
-    return (rows[rows >= 0].astype(np.int64) for rows in job.rows)
+    batches = [rows[rows >= 0].astype(np.int64) for rows in job.rows]
+    epochs = job.keys[:, 1]
+    return [[batches[i] for i in np.flatnonzero(epochs == epoch)] for epoch in np.unique(epochs)]
 
 
 def batches_of(members: Members, size: int, generator: np.random.Generator) -> list[Rows]:
