@@ -350,10 +350,15 @@ def test_progress_is_told_between_stages_and_can_stop():
         method(uneven_rounds(session), on_progress=stop)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("amend", AMENDS)
+EACH = [("staged-influence", amend) for amend in AMENDS] + [
+    (method, "replay") for method in METHODS
+]
+
+
+@pytest.mark.parametrize(("method", "amend"), EACH)
 def test_every_method_and_amend_keeps_the_contract(method, amend):
-    session = tiny_session("mlp", hidden=(8,))
+    model = {"newton": "logistic"}.get(method, uk.MLP((8,)))
+    session = tiny_session(model)
     session.train()
     before = {key: state_bytes(session.store.get(key).state) for key in session.store.keys}
     session.revoke(count=6, seed=3)

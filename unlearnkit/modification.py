@@ -81,6 +81,7 @@ class Modification:
         seconds: of the modification alone.
         whole: of the first amend too, but of no look.
         as_planned: whether no look asked for more than was planned.
+        bounds: what the method proves of accepted shards that the amend left as they were.
     """
 
     approximations: tuple[Approximation, ...]
@@ -92,6 +93,7 @@ class Modification:
     seconds: float
     whole: float
     as_planned: bool
+    bounds: dict[int, float]
 
 
 def modify_shards(
@@ -149,6 +151,7 @@ def modify_shards(
         seconds,
         whole,
         not guard.refused and set(guard.amends.values()) <= {amend},
+        guard.bounds(),
     )
 
 
@@ -199,6 +202,15 @@ class _Guard:
             self.amend(failed, longer, on_step)
             failed = self._checked(failed)
         self.refused |= failed
+
+    def bounds(self) -> dict[int, float]:
+        """Of each accepted shard for which there is one, and which the amend left as it was."""
+        found = {}
+        for s in self.amended.keys() - self.refused.keys():
+            modified, end = self.modified[s], self.amended[s].checkpoint
+            if modified.bound is not None and end is modified.checkpoints[end.stage]:
+                found[s] = modified.bound
+        return found
 
     def _checked(self, shards: Iterable[int]) -> dict[int, str]:
         chosen = list(shards)

@@ -13,7 +13,7 @@ commit(); settle(plan, store)                               # swap, then destroy
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +72,9 @@ class Unlearned:
         debt_after: the same, afterwards.
         destroyed: stale artefacts that left the store.
         clock: refitted.
+        bounds: for each shard, where the method proves one and the amend left its parameters as
+            they were: their L2 distance from the minimiser of the objective on the retained
+            examples is at most this.
     """
 
     ids: Int[np.ndarray, " request"]
@@ -86,6 +89,7 @@ class Unlearned:
     debt_after: int
     destroyed: int
     clock: Clock
+    bounds: dict[int, float] = field(default_factory=dict)
 
     @property
     def predicted_interval(self) -> Interval | None:
@@ -97,6 +101,8 @@ class Unlearned:
             return f"Unlearned({len(self.ids)} examples; no shard is hit, nothing was retrained)"
         interval = self.predicted_interval
         predicted = "" if interval is None else f", predicted {interval}"
+        if self.bounds:
+            predicted += f"; proven to lie within {max(self.bounds.values()):.1e} of the optimum"
         return (
             f"Unlearned({len(self.ids)} examples, {len(self.decision.exact)} shards exact, "
             f"{len(self.decision.approximate)} approximate, {self.seconds:.2f} s{predicted})"
@@ -359,6 +365,7 @@ def unlearn(
         debt_after,
         destroyed,
         clock,
+        modified.bounds,
     )
 
 

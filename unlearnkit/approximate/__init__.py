@@ -4,6 +4,11 @@ A method and an amend are frozen callables behind the Protocols of
 :mod:`unlearnkit.approximate.protocol`; dropdowns and contract tests read the two dicts here.
 """
 
+from unlearnkit.approximate.ascent import GradientAscent, NegGradPlus
+from unlearnkit.approximate.dampening import Dampening
+from unlearnkit.approximate.fine_tuning import FineTune, FineTuning
+from unlearnkit.approximate.influence import FixedDamping
+from unlearnkit.approximate.newton import Newton
 from unlearnkit.approximate.protocol import (
     Amend,
     Amended,
@@ -14,15 +19,27 @@ from unlearnkit.approximate.protocol import (
     ShardRound,
     ShardState,
 )
+from unlearnkit.approximate.relabelling import Relabelling
 from unlearnkit.approximate.replay import NoAmend, Replay
+from unlearnkit.approximate.scrub import Scrub
+from unlearnkit.approximate.sites import EachState, Rule
 from unlearnkit.approximate.staged import StagedInfluence
 
 METHODS: dict[str, Method] = {
     "staged-influence": StagedInfluence(),
     "last-layer-influence": StagedInfluence(scope="head"),
+    "newton": Newton(),
+    "fixed-damping": EachState(FixedDamping()),
+    "fine-tuning": FineTuning(),
+    "gradient-ascent": EachState(GradientAscent()),
+    "neggrad-plus": EachState(NegGradPlus()),
+    "scrub": EachState(Scrub()),
+    "ssd": EachState(Dampening()),
+    "amnesiac-relabelling": EachState(Relabelling()),
 }
 AMENDS: dict[str, Amend] = {
     "replay": Replay(),
+    "fine-tuning": FineTune(),
     "none": NoAmend(),
 }
 
@@ -31,12 +48,23 @@ __all__ = [
     "METHODS",
     "Amend",
     "Amended",
+    "Dampening",
+    "EachState",
+    "FineTune",
+    "FineTuning",
+    "FixedDamping",
+    "GradientAscent",
     "Members",
     "Method",
     "Modified",
+    "NegGradPlus",
+    "Newton",
     "NoAmend",
     "OnStep",
+    "Relabelling",
     "Replay",
+    "Rule",
+    "Scrub",
     "ShardRound",
     "ShardState",
     "StagedInfluence",

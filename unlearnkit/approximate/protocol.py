@@ -90,11 +90,14 @@ class Modified:
         checkpoints: corrected, from the first affected stage to R, tails included.
         correction_norm: L2 norm of the correction of the last stage's parameters.
         visits: large-batch example gradients computed; a curvature product counts as one each.
+        bound: proven L2 distance, at most, of the last stage's parameters from the minimiser of
+            their objective on the retained examples; None where nothing is proven.
     """
 
     checkpoints: dict[int, Checkpoint]
     correction_norm: float
     visits: int
+    bound: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

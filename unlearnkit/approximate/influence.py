@@ -1,0 +1,78 @@
+"""Influence with a fixed damping: one Newton-like step from every stored state.
+
+To remove k of n examples from a model that minimises their mean loss plus (lambda/2) |w|^2, Koh and
+Liang 2017 (Understanding Black-box Predictions via Influence Functions, section 2.1) upweight each
+by -1/n, to first order:
+
+    D = (1/n) H^-1 sum_forget grad loss = (k/n) H^-1 g_F,        H = G + (lambda + damping) I,
+
+with g_F the mean forget gradient, and a damping where the model is no minimiser or the Hessian not
+positive definite (section 4.2). H is in the units of loss per squared parameter, and so is the
+damping. Solved by conjugate gradients, as there (section 3).
+
+How it deviates: G is the Gauss-Newton matrix, not the Hessian, on a sample of the retained
+examples, not on all; each stored state gets its own step, from the slices until its stage. The
+damping is one number for all stages, where staged influence has 1/h, derived from the time that
+training had.
+"""
+
+from dataclasses import dataclass
+
+from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.sites import Site, Size
+from unlearnkit.curvature import (
+    conjugate_gradients,
+    flatten,
+    gauss_newton,
+    mean_gradient,
+    trainable_names,
+    unflatten,
+)
+from unlearnkit.models import State
+from unlearnkit.plan import Plan
+from unlearnkit.spec import TrainSpec
+
+
+@dataclass(frozen=True)
+class FixedDamping:
+    """The influence step with the same damping everywhere.
+
+    Attributes:
+        damping: added to the curvature, beside weight decay; 0 or more.
+        examples: retained ones for G, at most.
+        iterations: of conjugate gradients, at most.
+        tolerance: relative residual at which they stop.
+    """
+
+    damping: float = 0.03
+    examples: int = 512
+    iterations: int = 30
+    tolerance: float = 0.01
+
+    def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
+        """See :class:`~unlearnkit.approximate.sites.Rule`."""
+        plan, module = given.state.plan, given.state.plan.architecture.module()
+        names, loss = trainable_names(module), plan.spec.loss
+        k, n = len(site.forget), len(site.forget) + len(site.retain)
+        gradient = mean_gradient(module, site.state, names, *given.state.data(site.forget), loss)
+        sample, _ = given.state.data(site.retain.sample(self.examples, given.generator))
+        curved = gauss_newton(module, site.state, names, sample, loss)
+        damping = plan.spec.weight_decay + self.damping
+        solved = conjugate_gradients(
+            lambda v: curved(v) + damping * v,
+            k / n * gradient,
+            iterations=self.iterations,
+            tolerance=self.tolerance,
+        )
+        moved = flatten(site.state, names) + solved.x
+        state = {**site.state, **unflatten(moved, site.state, names)}
+        return state, k + len(sample) * (1 + solved.iterations)
+
+    def cost(self, spec: TrainSpec, size: Size) -> tuple[int, int]:
+        """A gradient, a linearisation and all products."""
+        products = 1 + self.iterations
+        return 1 + products, size.forget + min(self.examples, size.retain) * products
+
+    def unsuitable(self, plan: Plan) -> str:
+        """Nothing is: the step does not ask how the model was trained."""
+        return ""

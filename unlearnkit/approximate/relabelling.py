@@ -1,0 +1,76 @@
+"""Relabelling: train on with wrong labels on the forget set.
+
+Graves, Nagisetty and Ganesh 2021, Amnesiac Machine Learning, section "Unlearning": the labels of
+the forget set are replaced by others drawn at random, and the model is trained for some more
+iterations on the modified data. Their other method, "Amnesiac Unlearning", subtracts the updates of
+all batches that held a forgotten example. It needs every batch's update to be kept, which nobody
+does here: for a chain of checkpoints that is a hundred times their size, and the updates hold what
+is to be forgotten. So this is the first of the two, and the name says so.
+
+How it deviates: each stored state is trained on by itself, on the slices until its stage, with the
+optimizer of training; a step takes a keyed batch of the retained examples and one of the relabelled
+ones, each in proportion to its set.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.sites import Site, Size
+from unlearnkit.approximate.walk import Walk, retained_batches
+from unlearnkit.models import State
+from unlearnkit.plan import Plan
+from unlearnkit.spec import TrainSpec
+
+
+@dataclass(frozen=True)
+class Relabelling:
+    """Train on, the forget set with random labels that are not its own.
+
+    Attributes:
+        passes: over both sets, at most the epochs of the stage.
+        rate: learning rate, in units of training's.
+    """
+
+    passes: int = 1
+    rate: float = 0.1
+
+    def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
+        """See :class:`~unlearnkit.approximate.sites.Rule`."""
+        plan, generator = given.state.plan, given.generator
+        loss, walk = plan.spec.loss, Walk(given, site, self.rate)
+        gone = np.searchsorted(walk.rows, site.forget.rows)
+        classes = plan.architecture.num_outputs
+        walk.targets[gone] = wrong_labels(walk.targets[gone], classes, generator)
+
+        def slope(outputs: Tensor, targets: Tensor, places: Tensor) -> Tensor:
+            return loss.output_gradient(outputs, targets) / len(places)
+
+        for batches in retained_batches(plan, given.state.shard, site.stage, self.passes):
+            order = generator.permutation(site.forget.rows)
+            for keep, drop in zip(batches, np.array_split(order, len(batches)), strict=True):
+                walk.step(np.concatenate([keep, drop]), slope)
+        return walk.state, walk.visits
+
+    def cost(self, spec: TrainSpec, size: Size) -> tuple[int, int]:
+        """Batches of both sets."""
+        return self.passes * size.steps, self.passes * (size.retain + size.forget)
+
+    def unsuitable(self, plan: Plan) -> str:
+        """Refuse data without a second label."""
+        if plan.architecture.num_outputs > 1:
+            return ""
+        return "with one output there is no other label to give, so it is retrained"
+
+
+def wrong_labels(labels: Tensor, num_classes: int, generator: np.random.Generator) -> Tensor:
+    """For each label another one, all others alike.
+
+    >>> wrong_labels(torch.tensor([0, 1, 1]), 2, np.random.default_rng(0))
+    tensor([1, 0, 0])
+    """
+    shift = torch.from_numpy(generator.integers(1, num_classes, len(labels)))
+    return (labels + shift) % num_classes

@@ -1,0 +1,204 @@
+"""Rules of the literature, which alter one trained model, applied to every stored state of a shard.
+
+A shard is more than its final model: there are its checkpoints from the first affected stage on and
+the tails of the last one. Later rounds and amends start from them, and none may stay as the forget
+set left it. So a rule is applied to each by itself, as to a model trained on the slices until its
+stage: with the members of the forget and the retain set that took part until there. That is how all
+methods built so deviate from their sources. (Ours.)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from unlearnkit.approximate.protocol import (
+    Members,
+    Modified,
+    OnStep,
+    ShardRound,
+    part_of,
+)
+from unlearnkit.approximate.staged import recompute_buffers
+from unlearnkit.approximate.stretches import corrected_checkpoints, stretches_of
+from unlearnkit.clock import Batches
+from unlearnkit.curvature import flatten, trainable_names
+from unlearnkit.models import State
+from unlearnkit.plan import Plan
+from unlearnkit.spec import TrainSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A stored state that the forget set shaped.
+
+    Attributes:
+        name: for people.
+        stage: 1-based.
+        state: as stored; not changed.
+        forget: that took part until this stage.
+        retain: the same.
+    """
+
+    name: str
+    stage: int
+    state: State
+    forget: Members
+    retain: Members
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is to a stored state.
+
+    Attributes:
+        stage: 1-based.
+        forget: examples that took part until this stage.
+        retain: the same.
+        steps: batches of an epoch, those that lost all their examples included.
+    """
+
+    stage: int
+    forget: int
+    retain: int
+    steps: int
+
+
+class Rule(Protocol):
+    """What to do to one trained model; a frozen value whose fields are its hyperparameters."""
+
+    def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
+        """The state without the forget set, buffers aside, and the example gradients computed.
+
+        There is at least one retained and one forgotten example.
+        """
+        ...
+
+    def cost(self, spec: TrainSpec, size: Size) -> tuple[int, int]:
+        """Batches and example gradients that a call takes at most."""
+        ...
+
+    def unsuitable(self, plan: Plan) -> str:
+        """As for a method."""
+        ...
+
+
+@dataclass(frozen=True)
+class EachState:
+    """A method: one rule for every stored state.
+
+    Attributes:
+        rule: see :class:`Rule`.
+    """
+
+    rule: Rule
+
+    def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
+        """See :class:`~unlearnkit.approximate.protocol.Method`."""
+        return [
+            self._modify(each, part_of(on_progress, number, len(rounds)))
+            for number, each in enumerate(rounds)
+        ]
+
+    def _modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
+        sites, states, visits = sites_of(given), dict[str, State](), 0
+        for number, site in enumerate(sites):
+            on_progress(f"shard {given.state.shard}: {site.name}", number / len(sites))
+            if len(site.retain):
+                state, spent = self.rule(given, site)
+                states[site.name], visits = with_buffers(given, site, state), visits + spent
+            else:
+                states[site.name] = untrained(given)
+        return modified(given, sites, states, visits)
+
+    def visits(self, plan: Plan, shard: int, forget: Members) -> int:
+        """Of all stored states."""
+        return self._planned(plan, shard, forget)[1]
+
+    def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
+        """Of all stored states, one after the other."""
+        planned = [self._planned(plan, shard, members) for shard, members in forget.items()]
+        return Batches(len(planned), sum(b for b, _ in planned), sum(v for _, v in planned))
+
+    def _planned(self, plan: Plan, shard: int, forget: Members) -> tuple[int, int]:
+        costs = [self.rule.cost(plan.spec, size) for size in sizes_of(plan, shard, forget)]
+        return sum(b for b, _ in costs), sum(v for _, v in costs)
+
+    def unsuitable(self, plan: Plan) -> str:
+        """As the rule says."""
+        return self.rule.unsuitable(plan)
+
+
+def sites_of(given: ShardRound) -> list[Site]:
+    """The stored states from the first affected stage on, the final one last."""
+    last = len(given.state.chain)
+    ends = [(each.name, each.stage, each.end) for each in stretches_of(given)]
+    ends.append((f"stage {last}", last, given.state.checkpoints[last].state))
+    return [
+        Site(name, stage, state, given.forget.until(stage), given.retain.until(stage))
+        for name, stage, state in ends
+    ]
+
+
+def sizes_of(plan: Plan, shard: int, forget: Members) -> list[Size]:
+    """Of the stored states from the first affected stage on that have examples left."""
+    rows = plan.partition.shard_rows(shard)
+    kept = plan.partition.slice_[rows[plan.retained[rows]]]
+    stages = [*range(int(forget.slices.min()), plan.spec.num_slices)]
+    stages += [plan.spec.num_slices] * (1 + len(plan.spec.tail_epochs()))
+    sizes = [
+        Size(
+            r,
+            len(forget.until(r)),
+            int((kept <= r).sum()),
+            -(-len(plan.pool(shard, r)) // plan.spec.batch_size),
+        )
+        for r in stages
+    ]
+    return [size for size in sizes if size.retain]
+
+
+def modified(
+    given: ShardRound,
+    sites: Sequence[Site],
+    states: dict[str, State],
+    visits: int,
+    bound: float | None = None,
+) -> Modified:
+    """The result.
+
+    Args:
+        given: the round.
+        sites: of it, the final one last.
+        states: corrected, by the names of the sites.
+        visits: see :class:`~unlearnkit.approximate.protocol.Modified`.
+        bound: see there.
+    """
+    end = states[sites[-1].name]
+    names = trainable_names(given.state.plan.architecture.module())
+    norm = float((flatten(end, names) - flatten(sites[-1].state, names)).norm())
+    checkpoints = corrected_checkpoints(given, stretches_of(given), states, end)
+    return Modified(checkpoints, norm, visits, bound)
+
+
+def with_buffers(given: ShardRound, site: Site, state: State) -> State:
+    """The state with its batch statistics measured anew on retained examples."""
+    architecture = given.state.plan.architecture
+    if not architecture.has_batch_statistics:
+        return state
+    return recompute_buffers(architecture.module(), state, given.state.data(site.retain)[0])
+
+
+def untrained(given: ShardRound) -> State:
+    """What a stage that has lost all its examples ends with: the initial weights."""
+    plan = given.state.plan
+    return plan.architecture.initial(plan.spec.seed, given.state.shard)
+
+
+def pool_of(site: Site) -> Members:
+    """Forgotten and retained examples together."""
+    rows = np.concatenate([site.forget.rows, site.retain.rows])
+    slices = np.concatenate([site.forget.slices, site.retain.slices])
+    order = np.argsort(rows)
+    return Members(rows[order], slices[order])

@@ -1,0 +1,110 @@
+"""Short trainings on gradients of one's own, for rules that optimise.
+
+They use the optimizer of training, from no state, at a multiple of its learning rate. The module is
+in eval mode: dropout is off and batch statistics are those of the state.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unlearnkit.approximate.protocol import Members, ShardRound
+from unlearnkit.approximate.sites import Site, pool_of
+from unlearnkit.kernels.loop import make_optimizer
+from unlearnkit.losses import CrossEntropy, Loss, SquaredError
+from unlearnkit.models import State, get_state
+from unlearnkit.plan import Plan
+from unlearnkit.schedule import make_job
+
+Rows = Int[np.ndarray, " row"]
+Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From outputs, targets and places in the walk's table: the objective's gradient at the outputs."""
+
+
+class Walk:
+    """A model on its way, and the examples of its shard.
+
+    Attributes:
+        visits: example gradients so far.
+    """
+
+    def __init__(self, given: ShardRound, site: Site, rate: float) -> None:
+        """Begin at a site.
+
+        Args:
+            given: the round.
+            site: not changed.
+            rate: learning rate, in units of training's.
+        """
+        plan = given.state.plan
+        pool = pool_of(site)
+        self.rows = pool.rows
+        self.inputs, self.targets = given.state.data(pool)
+        self.module = plan.architecture.module(site.state)
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        spec = plan.spec.with_(learning_rate=rate * plan.spec.learning_rate)
+        self.optimizer = make_optimizer(parameters, spec)
+        self.visits = 0
+
+    def step(self, rows: Rows, slope: Slope) -> None:
+        """One step of the optimizer, on these rows of the partition."""
+        places = torch.from_numpy(np.searchsorted(self.rows, rows))
+        outputs = self.module(self.inputs[places])
+        self.optimizer.zero_grad()
+        outputs.backward(slope(outputs.detach(), self.targets[places], places))
+        self.optimizer.step()
+        self.visits += len(rows)
+
+    @torch.no_grad()
+    def outputs(self) -> Float[Tensor, "row class"]:
+        """Outputs of all examples where the walk stands."""
+        return torch.cat([self.module(part) for part in self.inputs.split(4096)])
+
+    @property
+    def state(self) -> State:
+        """A copy of where it stands."""
+        return get_state(self.module)
+
+
+def retained_batches(plan: Plan, shard: int, stage: int, passes: int) -> list[list[Rows]]:
+    """Rows of the keyed batches of a stage's last epochs: so many passes, or all there are."""
+    planned = plan.chains[shard][stage - 1]
+    job = make_job(plan, [planned], {}, max(0, planned.epochs - passes))
+    batches = [rows[rows >= 0].astype(np.int64) for rows in job.rows]
+    epochs = job.keys[:, 1]
+    return [[batches[i] for i in np.flatnonzero(epochs == epoch)] for epoch in np.unique(epochs)]
+
+
+def batches_of(members: Members, size: int, generator: np.random.Generator) -> list[Rows]:
+    """The members once, in random order, so many at a time."""
+    order = generator.permutation(members.rows)
+    return [order[begin : begin + size] for begin in range(0, len(order), size)]
+
+
+def endless(members: Members, size: int, generator: np.random.Generator) -> Iterator[Rows]:
+    """The same again and again, in another order each time."""
+    while True:
+        yield from batches_of(members, size, generator)
+
+
+def divergence_slope(
+    loss: Loss, outputs: Float[Tensor, "row class"], teacher: Float[Tensor, "row class"]
+) -> Float[Tensor, "row class"]:
+    """The gradient at the outputs of each example's divergence from a teacher's outputs.
+
+    For cross-entropy that of the Kullback-Leibler divergence KL(teacher || outputs), softmax
+    minus softmax; for squared error that of half the squared distance.
+
+    >>> a, b = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 200.0]])
+    >>> divergence_slope(CrossEntropy(), a, b)
+    tensor([[ 0.5000, -0.5000]])
+    """
+    return loss.probabilities(outputs) - loss.probabilities(teacher)
+
+
+def has_divergence(plan: Plan) -> bool:
+    """Whether :func:`divergence_slope` holds for the loss."""
+    return isinstance(plan.spec.loss, CrossEntropy | SquaredError)
