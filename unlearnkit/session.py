@@ -7,6 +7,7 @@ the current ones, checks what comes in, and replaces them one by one.
 import os
 import secrets
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -43,7 +44,7 @@ from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.revocation import Request, Revocations, check_request, select
 from unlearnkit.spec import TrainSpec
-from unlearnkit.store import DiskStore, MemoryStore, StoreError
+from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import (
     Unlearned,
@@ -117,7 +118,8 @@ class Session:
             seed: see there.
             spec: all of it at once, instead of the six arguments above.
             store: a folder that keeps everything and is resumed from, or a store of either kind;
-                memory by default.
+                memory by default. A folder that another process holds is only read, with a warning
+                that says who does; ``DiskStore(folder, wait_seconds=60)`` waits for it.
             aggregation: how constituents vote, a name in ``AGGREGATIONS``.
             partition: shards and slices of your own.
             version: identifies a model given as a callable.
@@ -698,7 +700,20 @@ def _open_store(
 ) -> MemoryStore | DiskStore:
     if isinstance(store, MemoryStore | DiskStore):
         return store
-    return MemoryStore() if store is None else DiskStore(store)
+    if store is None:
+        return MemoryStore()
+    try:
+        return DiskStore(store)
+    except StoreInUseError as held:
+        try:
+            reader = DiskStore(store, read_only=True)
+        except StoreError:  # nothing is committed yet
+            raise held from None
+        warnings.warn(
+            f"{held}. This session reads what is committed there, and changes nothing",
+            stacklevel=3,
+        )
+        return reader
 
 
 def _provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
