@@ -77,6 +77,10 @@ def entry_of(result: Unlearned, kind: str = "unlearn") -> Entry:
     )
 
 
+# The line by which something was completed, and its entry. (Earlier versions wrote no such line of
+# a repayment; there it is empty.)
+Record = tuple[dict[str, Any], Entry]
+
 # Lines of a store's ledger. A request, or a repayment, has two: one by which it is completed, and
 # one with what it took.
 
@@ -94,6 +98,7 @@ def request_line(
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "ids": ids.tolist(),
         "digest": keyed_digest(ids, secret),
+        "plan": plan.digest,
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
         "predicted_visits": decision.exact_visits,
@@ -110,6 +115,7 @@ def repay_line(plan: Plan, decision: Decision, debt_before: int, debt_after: int
         "kind": "repay",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "ids": [],
+        "plan": plan.digest,
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
         "predicted_visits": decision.exact_visits,
@@ -125,30 +131,30 @@ def outcome_line(entry: Entry) -> dict[str, Any]:
     return {"kind": "outcome", "entry": asdict(entry)}
 
 
-def read_lines(
-    lines: Iterable[dict[str, Any]],
-) -> tuple[list[Int[np.ndarray, " request"]], list[Entry]]:
-    """Requests and entries, oldest first.
+def read_lines(lines: Iterable[dict[str, Any]]) -> list[Record]:
+    """What was completed, oldest first.
 
     Where a run ended between a completion and its outcome, visits are those predicted and the
     seconds are not a number.
     """
-    requests: list[np.ndarray] = []
-    entries: list[Entry] = []
-    open_kind = ""  # of the last entry, if what it took is still to come
+    records: list[Record] = []
+    open_kind = ""  # of the last record, if what it took is still to come
     for line in lines:
         if line["kind"] in ("unlearn", "repay"):
-            if line["kind"] == "unlearn":
-                requests.append(np.asarray(line["ids"], np.int64))
-            entries.append(unmeasured(line))
+            records.append((line, unmeasured(line)))
             open_kind = line["kind"]
         else:
             entry = Entry(**line["entry"])
-            if entry.kind == open_kind:
-                entries.pop()
-            entries.append(entry)
+            completed = records.pop()[0] if entry.kind == open_kind else {}
+            records.append((completed, entry))
             open_kind = ""
-    return requests, entries
+    return records
+
+
+def requests_of(records: Iterable[Record]) -> list[Int[np.ndarray, " request"]]:
+    """Ids of all completed requests, oldest first."""
+    lines = (line for line, _ in records if line.get("kind") == "unlearn")
+    return [np.asarray(line["ids"], np.int64) for line in lines]
 
 
 def owing_after(owing: frozenset[int], line: dict[str, Any]) -> frozenset[int]:
@@ -171,6 +177,25 @@ def owing_shards(lines: Iterable[dict[str, Any]]) -> frozenset[int] | None:
         elif line["entry"]["kind"] == "repay" and not repaid:
             owing = None if line["entry"]["debt_after"] else frozenset()
     return owing
+
+
+def debts_after(
+    debts: dict[int, frozenset[int]], line: dict[str, Any], shards: dict[int, int]
+) -> dict[int, frozenset[int]]:
+    """Ids that each shard owes after a line by which something was completed.
+
+    Args:
+        debts: before it, of shards that owe something.
+        line: of the ledger.
+        shards: of all ids.
+    """
+    after = dict(debts)
+    for route in line["routes"]:
+        shard = route["shard"]
+        owed = after.pop(shard, frozenset())
+        if route["kind"] == APPROXIMATE:
+            after[shard] = owed.union(i for i in line["ids"] if shards[i] == shard)
+    return after
 
 
 def unmeasured(line: dict[str, Any]) -> Entry:

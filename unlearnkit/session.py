@@ -27,6 +27,7 @@ from unlearnkit.deadlines import Queue, as_deadline
 from unlearnkit.ensemble import Ensemble, assemble
 from unlearnkit.ledger import (
     Entry,
+    Record,
     entry_of,
     ledger_frame,
     outcome_line,
@@ -35,6 +36,7 @@ from unlearnkit.ledger import (
     read_lines,
     repay_line,
     request_line,
+    requests_of,
     unmeasured,
 )
 from unlearnkit.metrics import accuracy
@@ -162,11 +164,11 @@ class Session:
         self.store = _open_store(store)
         self._work = threading.Lock()
         self._revocations = Revocations()
-        self._entries: tuple[Entry, ...] = ()
+        self._records: tuple[Record, ...] = ()
         self._owing: frozenset[int] = frozenset()  # shards, as committed
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         try:
-            self._revocations, self._entries, self._owing = _resume(self.store, self.dataset, plan)
+            self._revocations, self._records, self._owing = _resume(self.store, self.dataset, plan)
             self._plan = plan.without(self._revocations.ids)
             self._clock = _resume_clock(self.store)
             self._queue = _resume_queue(self.store, self.dataset, self._revocations)
@@ -560,7 +562,7 @@ class Session:
 
     def ledger(self) -> "pd.DataFrame":
         """Completed requests, oldest first."""
-        return ledger_frame(self._entries)
+        return ledger_frame(entry for _, entry in self._records)
 
     def certificate(self, *, name_ids: bool = False) -> Certificate:
         """What is forgotten, how, and what of it can be checked, as of now.
@@ -572,8 +574,7 @@ class Session:
         return certify(
             self._plan,
             store,
-            self._revocations.requests,
-            self._entries,
+            self._records,
             _provenance(self.dataset, self._plan),
             head=store.head if isinstance(store, DiskStore) else None,
             secret=None if name_ids else self._secret(),
@@ -626,7 +627,7 @@ class Session:
             self._queue = queue
 
     def _committed(self, line: dict[str, Any]) -> None:
-        self._entries = (*self._entries, unmeasured(line))
+        self._records = (*self._records, (line, unmeasured(line)))
         self._owing = owing_after(self._owing, line)
 
     def _settle_repaid(self) -> None:
@@ -640,7 +641,7 @@ class Session:
 
     def _measured(self, entry: Entry) -> None:
         """Say what the last completion took."""
-        self._entries = (*self._entries[:-1], entry)
+        self._records = (*self._records[:-1], (self._records[-1][0], entry))
         self._save(outcome_line(entry))
 
     def _secret(self) -> bytes:
@@ -774,8 +775,8 @@ def _not_ours(store: DiskStore, what: str, error: Exception) -> StoreError:
 
 def _resume(
     store: MemoryStore | DiskStore, dataset: Dataset, plan: Plan
-) -> tuple[Revocations, tuple[Entry, ...], frozenset[int]]:
-    """Completed requests, entries, and shards that owe, if the store is of this run.
+) -> tuple[Revocations, tuple[Record, ...], frozenset[int]]:
+    """Completed requests, records, and shards that owe, if the store is of this run.
 
     Raises:
         StoreError: it is not; both provenances are named.
@@ -796,7 +797,8 @@ def _resume(
             )
     try:
         lines = [line for line, _ in store.ledger()]
-        requests, entries = read_lines(lines)
+        records = read_lines(lines)
+        requests = requests_of(records)
         owed = owing_shards(lines)
     except StoreError:
         raise
@@ -807,4 +809,4 @@ def _resume(
         ) from error
     if owed is None:
         owed = frozenset(range(plan.num_shards))
-    return Revocations(tuple(requests)), tuple(entries), owed
+    return Revocations(tuple(requests)), tuple(records), owed
