@@ -51,7 +51,7 @@ class Certificate:
             "<style>body{font:14px sans-serif;max-width:80em;margin:2em auto}"
             "td,th{padding:.2em .6em;text-align:left;vertical-align:top}"
             "caption{font-weight:bold;text-align:left;margin-top:1.5em}"
-            "td,code{overflow-wrap:anywhere}</style>"
+            "code{overflow-wrap:anywhere}</style>"
             f"<h1>Certificate of unlearning</h1>{self._repr_html_()}</html>"
         )
         if path is not None:
@@ -215,7 +215,7 @@ def _artefact(checkpoint: Checkpoint, state: str) -> dict[str, Any]:
 
 
 def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value
+    return value if value == value else None  # NaN alone is not itself
 
 
 def _table(caption: str, heads: list[str], rows: list[list[Any]]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.boundary import APPROXIMATE, Decision
+from unlearnkit.boundary import APPROXIMATE, Decision, Route
 from unlearnkit.plan import Plan
 from unlearnkit.unlearning import Unlearned
 
@@ -136,11 +136,15 @@ def read_lines(lines: Iterable[dict[str, Any]]) -> list[Record]:
 
     Where a run ended between a completion and its outcome, visits are those predicted and the
     seconds are not a number.
+
+    Raises:
+        KeyError, TypeError, AttributeError: a line is none of ours.
     """
     records: list[Record] = []
     open_kind = ""  # of the last record, if what it took is still to come
     for line in lines:
         if line["kind"] in ("unlearn", "repay"):
+            _check(line)
             records.append((line, unmeasured(line)))
             open_kind = line["kind"]
         else:
@@ -149,6 +153,13 @@ def read_lines(lines: Iterable[dict[str, Any]]) -> list[Record]:
             records.append((completed, entry))
             open_kind = ""
     return records
+
+
+def _check(line: dict[str, Any]) -> None:
+    shards = [Route(**route).shard for route in line["routes"]]
+    for whole in (*shards, *line["ids"]):
+        if type(whole) is not int:
+            raise TypeError(f"{whole!r} is no whole number")
 
 
 def requests_of(records: Iterable[Record]) -> list[Int[np.ndarray, " request"]]:

@@ -800,6 +800,8 @@ def _resume(
         records = read_lines(lines)
         requests = requests_of(records)
         owed = owing_shards(lines)
+        if owed is not None and not owed <= set(range(plan.num_shards)):
+            raise ValueError(f"shards {sorted(owed)} owe something, of {plan.num_shards}")
     except StoreError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
