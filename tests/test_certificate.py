@@ -277,3 +277,47 @@ def test_a_plan_that_the_data_do_not_lead_to_is_found_by_retraining(session: Ses
     list(audit(session.store.folder))  # the folder alone does not tell
     with pytest.raises(AuditError, match=r"number 1 .* had the plan 0{32}, and .* lead to"):
         list(audit(session.store.folder, dataset=CASE.dataset()))
+
+
+def test_examples_of_the_probe_owe_nothing(tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    session.revoke([*session.plan.partition.ids[:3], *session.dataset.probe.ids[:2]])
+    session.unlearn(0)
+    assert session.ledger()["debt_after"].tolist() == [3]
+    said = list(audit(tmp_path, session.store.head, dataset=CASE.dataset()))
+    assert "3 of their debt" in said[5] and "without the 5 revoked examples" in said[-2]
+
+
+def test_a_ledger_names_ids_by_their_digests_if_asked_to(tmp_path: Path) -> None:
+    def anonymous() -> Session:
+        return CASE.session(store=DiskStore(tmp_path / "digests", name_ids=False))
+
+    sessions = [anonymous(), CASE.session(store=tmp_path / "ids")]
+    for session in sessions:
+        session.train()
+        for at, max_share in ((0, 1), (4, 0)):
+            ids = [*session.plan.partition.ids[at : at + 3], session.dataset.probe.ids[at]]
+            session.revoke(ids)
+            session.unlearn(max_share)
+    secret = sessions[0].store.secret()
+    lines = [line for line, _ in sessions[0].store.ledger() if line["kind"] == "unlearn"]
+    expected = [{keyed_digest(int(i), secret) for i in one} for one in ids_of(sessions[0])]
+    assert [set(line["ids"]) for line in lines] == expected
+    assert sessions[0].revoked.tolist() == sessions[1].revoked.tolist()
+    again = anonymous()
+    assert ids_of(again) == ids_of(sessions[0]) == ids_of(sessions[1])
+    assert again.plan.digest == sessions[1].plan.digest
+    for one in (sessions[0], again):
+        content = one.certificate(name_ids=True).content
+        assert "names revoked ids by keyed digests" in content["says"][3]
+        assert [r["ids"] for r in content["requests"]] == ids_of(one)
+    said = [list(audit(s.store.folder, dataset=CASE.dataset())) for s in (again, sessions[1])]
+    assert [re.sub("up to its head.*|[0-9.]+ s", "", a) for a in said[0]] == [
+        re.sub("up to its head.*|[0-9.]+ s", "", a) for a in said[1]
+    ]
+    again.store.close()
+    committed_anew(tmp_path / "digests", lambda lines: lines[0]["ids"].append("0" * 64))
+    for use in (anonymous, lambda: list(audit(tmp_path / "digests"))):
+        with pytest.raises(StoreError, match="none of ours"):
+            use()

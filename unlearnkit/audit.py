@@ -14,7 +14,14 @@ import torch
 
 from unlearnkit.datasets import Dataset, Examples, as_dataset
 from unlearnkit.kernels import run_jobs
-from unlearnkit.ledger import debts_after, keyed_digest, owing_shards, read_lines, requests_of
+from unlearnkit.ledger import (
+    debts_after,
+    keyed_digest,
+    owing_shards,
+    read_lines,
+    requests_of,
+    with_ids,
+)
 from unlearnkit.models import Architecture, as_architecture, built_in
 from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
@@ -73,13 +80,16 @@ def audit(
         yield f"the head given is line {heads.index(head)} of {len(lines)} of the ledger"
     secret = store.secret() if lines else b""
     try:
-        for number, (line, _) in enumerate(lines, start=1):
+        arrays = store.arrays() if lines else {}
+        ids = [i for part in ("ids", "probe") for i in arrays.get(part, np.empty(0)).tolist()]
+        told = list(with_ids((line for line, _ in lines), store, ids))
+        for number, line in enumerate(told, start=1):
             if line["kind"] == "unlearn":
                 if keyed_digest(np.asarray(line["ids"], np.int64), secret) != line["digest"]:
                     raise AuditError(f"line {number} of the ledger: ids and digest differ")
-        records = read_lines(line for line, _ in lines)
+        records = read_lines(told)
         requests = requests_of(records)
-        known = owing_shards(line for line, _ in lines) is not None  # not of an earlier version
+        known = owing_shards(told) is not None  # not of an earlier version
     except StoreError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -91,7 +101,7 @@ def audit(
     completed = [line for line, _ in records if line]
     yield from _lineage(store, revoked, completed if known else None)
     if data is not None:
-        yield from _retrain(store, completed, data, model, spec)
+        yield from _retrain(store, completed, revoked, data, model, spec)
 
 
 def _lineage(
@@ -183,6 +193,7 @@ def _total(debts: dict[int, frozenset[int]]) -> int:
 def _retrain(
     store: DiskStore,
     completed: list[dict[str, Any]],
+    revoked: np.ndarray,
     dataset: Dataset,
     model: Any,
     spec: TrainSpec | None,
@@ -197,7 +208,6 @@ def _retrain(
                 f"{line['plan']}, and the data, spec and model lead to {plan.digest}"
             )
     yield f"{len(completed)} requests and repayments had the plans that the data lead to"
-    revoked = plan.partition.ids[~plan.retained]
     strange = sorted(store.keys - plan.keys)
     if strange:
         kept = store.get(strange[0])

@@ -131,6 +131,7 @@ def certify(
     """
     debts = debts_of(plan, store)
     revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests_of(records)]))
+    requests = [line for line, _ in records if line.get("kind") == "unlearn"]
     constituents, artefacts = [], []
     for shard in range(plan.num_shards):
         debt = len(debts.get(shard, ()))
@@ -158,9 +159,15 @@ def certify(
         "comparison; session.discard_original() lets go of them."
         if original_in_memory
         else "No model from before the last request is kept.",
-        ("The store's ledger" if head else "The session, in memory,")
-        + " holds the revoked ids as they are, for as long as it is kept: without them a request "
-        "could be neither resumed nor audited. "
+        (
+            "The store's ledger names revoked ids by keyed digests; its folder as a whole still "
+            "tells which they are"
+            if all(line.get("named") is False for line in requests)
+            else ("The store's ledger" if head else "The session, in memory,")
+            + " holds the revoked ids as they are"
+        )
+        + ", for as long as it is kept: without them a request could be neither resumed nor "
+        "audited. "
         + (
             "This certificate lists them as they are, as was asked for."
             if secret is None

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from unlearnkit.boundary import APPROXIMATE, Decision, Route
 from unlearnkit.plan import Plan
+from unlearnkit.store import DiskStore
 from unlearnkit.unlearning import Unlearned
 
 if TYPE_CHECKING:
@@ -91,12 +92,14 @@ def request_line(
     decision: Decision,
     debt_before: int,
     secret: bytes,
+    name_ids: bool = True,
 ) -> dict[str, Any]:
     """What a request is completed by: its ids, and what was decided and predicted."""
     return {
         "kind": "unlearn",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "ids": ids.tolist(),
+        "ids": ids.tolist() if name_ids else [keyed_digest(i, secret) for i in ids.tolist()],
+        "named": name_ids,
         "digest": keyed_digest(ids, secret),
         "plan": plan.digest,
         "boundary": decision.boundary,
@@ -129,6 +132,29 @@ def repay_line(plan: Plan, decision: Decision, debt_before: int, debt_after: int
 def outcome_line(entry: Entry) -> dict[str, Any]:
     """What a request or a repayment took."""
     return {"kind": "outcome", "entry": asdict(entry)}
+
+
+def with_ids(
+    lines: Iterable[dict[str, Any]], store: DiskStore, ids: Iterable[int]
+) -> Iterator[dict[str, Any]]:
+    """Lines with the ids themselves where a store's ledger has digests of them.
+
+    Args:
+        lines: of its ledger.
+        store: for its secret.
+        ids: among which they are.
+
+    Raises:
+        KeyError: a digest of no such id.
+        TypeError: a line is none of ours.
+    """
+    known: dict[object, int] = {}
+    for line in lines:
+        digests = [i for i in line.get("ids", ()) if isinstance(i, str)]
+        if digests and not known:
+            secret = store.secret()
+            known = {keyed_digest(i, secret): i for i in ids}
+        yield {**line, "ids": [known[i] for i in digests]} if digests else line
 
 
 def read_lines(lines: Iterable[dict[str, Any]]) -> list[Record]:
@@ -198,14 +224,14 @@ def debts_after(
     Args:
         debts: before it, of shards that owe something.
         line: of the ledger.
-        shards: of all ids.
+        shards: of all training ids.
     """
     after = dict(debts)
     for route in line["routes"]:
         shard = route["shard"]
         owed = after.pop(shard, frozenset())
         if route["kind"] == APPROXIMATE:
-            after[shard] = owed.union(i for i in line["ids"] if shards[i] == shard)
+            after[shard] = owed.union(i for i in line["ids"] if shards.get(i) == shard)
     return after
 
 

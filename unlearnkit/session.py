@@ -38,6 +38,7 @@ from unlearnkit.ledger import (
     request_line,
     requests_of,
     unmeasured,
+    with_ids,
 )
 from unlearnkit.metrics import accuracy
 from unlearnkit.models import MLP, as_architecture
@@ -452,11 +453,12 @@ class Session:
             def commit(plan: Plan, decision: Decision) -> None:
                 if len(request):
                     revocations = self._revocations.with_request(request)
-                    line = request_line(request, plan, decision, owed, self._secret())
+                    named = not isinstance(self.store, DiskStore) or self.store.name_ids
+                    line = request_line(request, plan, decision, owed, self._secret(), named)
                     queue = self._queue.without(request.tolist())
                     self._save(line, queue)
                     # From here on it stands, whatever happens to the destroying that comes next.
-                    self._committed(line)
+                    self._committed({**line, "ids": request.tolist()})
                     self._plan, self._revocations = plan, revocations
                     self._pending, self._queue = np.setdiff1d(self._pending, request), queue
 
@@ -655,7 +657,7 @@ class Session:
             return
         if store.manifest is None:
             whole = {"ids": partition.ids, "shard": partition.shard, "slice": partition.slice_}
-            store.keep_arrays(whole)
+            store.keep_arrays({**whole, "probe": self.dataset.probe.ids})
         run = {
             **_provenance(self.dataset, self._plan),
             "rebuild": _rebuild(self._plan),
@@ -796,7 +798,8 @@ def _resume(
                 f"{part}: {mine}. Use another folder, or start the session as it was."
             )
     try:
-        lines = [line for line, _ in store.ledger()]
+        ids = [*dataset.train.ids.tolist(), *dataset.probe.ids.tolist()]
+        lines = list(with_ids((line for line, _ in store.ledger()), store, ids))
         records = read_lines(lines)
         requests = requests_of(records)
         owed = owing_shards(lines)

@@ -64,6 +64,7 @@ class DiskStore:
         read_only: bool = False,
         repair: bool = False,
         wait_seconds: float = 0,
+        name_ids: bool = True,
     ) -> None:
         """Open a folder, or make it.
 
@@ -75,6 +76,8 @@ class DiskStore:
             read_only: open what is committed, whoever else writes; refuse to change anything.
             repair: let go of files that are damaged or missing; their stages are trained again.
             wait_seconds: how long to wait for another process that holds the store.
+            name_ids: whether new lines of the ledger name revoked ids as they are, or by keyed
+                digests: such a ledger can be handed on without the rest of the folder.
 
         Raises:
             StoreInUseError: another process holds it.
@@ -82,6 +85,7 @@ class DiskStore:
         """
         self.folder = Path(folder)
         self.read_only = read_only
+        self.name_ids = name_ids
         self._lock = threading.RLock()
         self._cache: OrderedDict[str, Checkpoint | Approximation] = OrderedDict()
         self._files: dict[str, File] = {}  # all that is written, by name
