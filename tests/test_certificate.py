@@ -2,7 +2,11 @@
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import asdict
+from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,3 +195,129 @@ def test_opening_again_keeps_the_chain(session: Session) -> None:
     assert again.store.head == head and isinstance(again.store, DiskStore)
     again.repay()
     assert head in [found for _, found in again.store.ledger()]
+
+
+def test_a_certificate_carries_all_that_the_ledger_says_of_a_request(session: Session) -> None:
+    session.repay()
+    lines = [line for line, _ in session.store.ledger()]
+    completed = [line for line in lines if "routes" in line]
+    outcomes = [line["entry"] for line in lines if line["kind"] == "outcome"]
+    secret = session.store.secret()
+    for name_ids in (False, True):
+        requests = session.certificate(name_ids=name_ids).content["requests"]
+        assert [r["kind"] for r in requests] == ["unlearn", "unlearn", "repay"]
+        for request, line, outcome in zip(requests, completed, outcomes, strict=True):
+            assert {name: request[name] for name in outcome} == outcome
+            for name in ("plan", "routes", "environment"):
+                assert request[name] == line[name] and line[name]
+            assert all(route["reason"] for route in request["routes"])
+            keyed = [keyed_digest(i, secret) for i in line["ids"]]
+            assert request["ids"] == (line["ids"] if name_ids else keyed)
+    assert requests[-1]["plan"] == requests[-2]["plan"] == session.plan.digest
+    assert requests[0]["plan"] != requests[1]["plan"]
+    page = session.certificate().to_html()
+    for request in requests:
+        assert all(escape(route["reason"]) in page for route in request["routes"])
+    again = CASE.session(store=session.store.folder)
+    assert again.certificate(name_ids=True).content["requests"] == requests
+
+
+def committed_anew(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change the lines of a ledger, and put every digest right again."""
+    with_lines: list[dict[str, Any]] = []
+    for line in (folder / "ledger.jsonl").read_bytes().splitlines():
+        body = json.loads(line)
+        del body["previous"]
+        with_lines.append(body)
+    change(with_lines)
+    (folder / "ledger.jsonl").unlink()
+    chain = extend(folder / "ledger.jsonl", Chain(), with_lines)
+    with_manifest(folder, lambda content: content.__setitem__("ledger", asdict(chain)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda lines: lines[2].update(debt_before=1), r"number 2 .* 1 before .* are 0 and 2"),
+        (lambda lines: lines[4].update(debt_after=1), r"number 3 .* 1 after.* are 2 and 0"),
+        (lambda lines: lines.pop(4), r"by the ledger the shards that owe are \[.+\], .* of \[\]"),
+        (lambda lines: lines[2]["routes"].append({"shard": []}), "none of ours"),
+    ],
+)
+def test_sums_of_debt_that_do_not_follow_from_what_was_done_are_found(
+    change: Callable[[list[dict[str, Any]]], object], said: str, session: Session
+) -> None:
+    session.repay()
+    session.store.close()
+    list(audit(session.store.folder))
+    committed_anew(session.store.folder, change)
+    with pytest.raises(AuditError, match=said):
+        list(audit(session.store.folder))
+
+
+def test_a_debt_of_other_examples_than_the_ledgers_is_found(session: Session) -> None:
+    # One id more was revoked in a shard that owes; the ledger now says that it was, too.
+    (at, owed), *_ = session.debt.items()
+    session.store.close()
+
+    def swap(lines: list[dict[str, Any]]) -> None:
+        line = next(line for line in lines if set(owed.tolist()) & set(line.get("ids", ())))
+        line["routes"] = [route for route in line["routes"] if route["shard"] != at]
+
+    committed_anew(session.store.folder, swap)
+    with pytest.raises(AuditError, match="the ledger the shards that owe are"):
+        list(audit(session.store.folder))
+
+
+def test_a_plan_that_the_data_do_not_lead_to_is_found_by_retraining(session: Session) -> None:
+    session.store.close()
+    said = list(audit(session.store.folder, dataset=CASE.dataset()))
+    assert "2 requests and repayments had the plans that the data lead to" in said
+    committed_anew(session.store.folder, lambda lines: lines[0].update(plan="0" * 32))
+    list(audit(session.store.folder))  # the folder alone does not tell
+    with pytest.raises(AuditError, match=r"number 1 .* had the plan 0{32}, and .* lead to"):
+        list(audit(session.store.folder, dataset=CASE.dataset()))
+
+
+def test_examples_of_the_probe_owe_nothing(tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    session.revoke([*session.plan.partition.ids[:3], *session.dataset.probe.ids[:2]])
+    session.unlearn(0)
+    assert session.ledger()["debt_after"].tolist() == [3]
+    said = list(audit(tmp_path, session.store.head, dataset=CASE.dataset()))
+    assert "3 of their debt" in said[5] and "without the 5 revoked examples" in said[-2]
+
+
+def test_a_ledger_names_ids_by_their_digests_if_asked_to(tmp_path: Path) -> None:
+    def anonymous() -> Session:
+        return CASE.session(store=DiskStore(tmp_path / "digests", name_ids=False))
+
+    sessions = [anonymous(), CASE.session(store=tmp_path / "ids")]
+    for session in sessions:
+        session.train()
+        for at, max_share in ((0, 1), (4, 0)):
+            ids = [*session.plan.partition.ids[at : at + 3], session.dataset.probe.ids[at]]
+            session.revoke(ids)
+            session.unlearn(max_share)
+    secret = sessions[0].store.secret()
+    lines = [line for line, _ in sessions[0].store.ledger() if line["kind"] == "unlearn"]
+    expected = [{keyed_digest(int(i), secret) for i in one} for one in ids_of(sessions[0])]
+    assert [set(line["ids"]) for line in lines] == expected
+    assert sessions[0].revoked.tolist() == sessions[1].revoked.tolist()
+    again = anonymous()
+    assert ids_of(again) == ids_of(sessions[0]) == ids_of(sessions[1])
+    assert again.plan.digest == sessions[1].plan.digest
+    for one in (sessions[0], again):
+        content = one.certificate(name_ids=True).content
+        assert "names revoked ids by keyed digests" in content["says"][3]
+        assert [r["ids"] for r in content["requests"]] == ids_of(one)
+    said = [list(audit(s.store.folder, dataset=CASE.dataset())) for s in (again, sessions[1])]
+    assert [re.sub("up to its head.*|[0-9.]+ s", "", a) for a in said[0]] == [
+        re.sub("up to its head.*|[0-9.]+ s", "", a) for a in said[1]
+    ]
+    again.store.close()
+    committed_anew(tmp_path / "digests", lambda lines: lines[0]["ids"].append("0" * 64))
+    for use in (anonymous, lambda: list(audit(tmp_path / "digests"))):
+        with pytest.raises(StoreError, match="none of ours"):
+            use()

@@ -393,10 +393,30 @@ def test_any_bytes_and_any_line_beside_the_checkpoints(
     with contextlib.suppress(StoreError):
         list(audit(folder))
     try:
-        CASES["logistic"].session(store=folder).store.close()
+        session = CASES["logistic"].session(store=folder)
+        session.certificate().to_html()
+        session.store.close()
     except StoreError as error:
         assert "damaged" in str(error) or "none of ours" in str(error)
     assert not outside(folder)
+
+
+@pytest.mark.parametrize("shard", ["", 0.0, -1, 99, True, None, [], {}])
+def test_a_shard_that_is_none_of_ours_in_a_line_of_the_ledger_is_refused(
+    shard: object, of_a_session: Path, tmp_path: Path
+) -> None:
+    folder = afresh(tmp_path, of_a_session)
+    lines = [json.loads(line) for line in (folder / "ledger.jsonl").read_bytes().splitlines()]
+    for line in lines:
+        del line["previous"]
+    next(r for r in lines[2]["routes"] if r["kind"] == "approximate")["shard"] = shard
+    (folder / "ledger.jsonl").unlink()
+    chain = extend(folder / "ledger.jsonl", Chain(), lines)
+    with_manifest(folder, lambda content: content.update(ledger=vars(chain)))
+    with pytest.raises(StoreError):
+        list(audit(folder))
+    with pytest.raises(StoreError, match="none of ours"):
+        CASES["logistic"].session(store=folder)
 
 
 def graft(tree: Any, value: object, at: int) -> None:

@@ -22,7 +22,7 @@ from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.relearn import relearn_time
 from unlearnkit.session import Session
 from unlearnkit.spec import TrainSpec
-from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreIOError
+from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError, StoreIOError
 from unlearnkit.study import study
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import Unlearned, repay, unlearn
@@ -64,6 +64,7 @@ __all__ = [
     "StagedInfluence",
     "StoreError",
     "StoreIOError",
+    "StoreInUseError",
     "TrainReport",
     "TrainSpec",
     "Unlearned",

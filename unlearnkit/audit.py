@@ -14,7 +14,14 @@ import torch
 
 from unlearnkit.datasets import Dataset, Examples, as_dataset
 from unlearnkit.kernels import run_jobs
-from unlearnkit.ledger import keyed_digest, owing_shards, read_lines
+from unlearnkit.ledger import (
+    debts_after,
+    keyed_digest,
+    owing_shards,
+    read_lines,
+    requests_of,
+    with_ids,
+)
 from unlearnkit.models import Architecture, as_architecture, built_in
 from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
@@ -73,12 +80,16 @@ def audit(
         yield f"the head given is line {heads.index(head)} of {len(lines)} of the ledger"
     secret = store.secret() if lines else b""
     try:
-        for number, (line, _) in enumerate(lines, start=1):
+        arrays = store.arrays() if lines else {}
+        ids = [i for part in ("ids", "probe") for i in arrays.get(part, np.empty(0)).tolist()]
+        told = list(with_ids((line for line, _ in lines), store, ids))
+        for number, line in enumerate(told, start=1):
             if line["kind"] == "unlearn":
                 if keyed_digest(np.asarray(line["ids"], np.int64), secret) != line["digest"]:
                     raise AuditError(f"line {number} of the ledger: ids and digest differ")
-        requests, _ = read_lines(line for line, _ in lines)
-        owing = owing_shards(line for line, _ in lines)
+        records = read_lines(told)
+        requests = requests_of(records)
+        known = owing_shards(told) is not None  # not of an earlier version
     except StoreError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -87,12 +98,15 @@ def audit(
         ) from error
     yield f"the ledger's {len(lines)} lines follow on each other up to its head {store.head}"
     revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests]))
-    yield from _lineage(store, revoked, owing)
+    completed = [line for line, _ in records if line]
+    yield from _lineage(store, revoked, completed if known else None)
     if data is not None:
-        yield from _retrain(store, revoked, data, model, spec)
+        yield from _retrain(store, completed, revoked, data, model, spec)
 
 
-def _lineage(store: DiskStore, revoked: np.ndarray, owing: frozenset[int] | None) -> Iterator[str]:
+def _lineage(
+    store: DiskStore, revoked: np.ndarray, completed: list[dict[str, Any]] | None
+) -> Iterator[str]:
     arrays, run = store.arrays(), store.manifest or {}
     ids, shard, slices = (arrays.get(name) for name in ("ids", "shard", "slice"))
     if ids is None or shard is None or slices is None or not ids.ndim:
@@ -119,7 +133,7 @@ def _lineage(store: DiskStore, revoked: np.ndarray, owing: frozenset[int] | None
     for key in sorted(store.keys):
         check(store.get(key), np.empty(0, np.int64), "the clean checkpoint")
     yield f"{len(store.keys)} clean checkpoints are shaped by no revoked example"
-    owed: dict[int, int] = {}
+    owed: dict[int, frozenset[int]] = {}
     for base in sorted(store.bases):
         approximation = store.approximation(base)
         assert isinstance(approximation, Approximation)  # by its base
@@ -127,29 +141,73 @@ def _lineage(store: DiskStore, revoked: np.ndarray, owing: frozenset[int] | None
             raise AuditError(f"shard {approximation.shard} owes examples that nobody revoked")
         for checkpoint in approximation.checkpoints.values():
             check(checkpoint, approximation.debt, "an approximate checkpoint")
-        owed[approximation.shard] = len(approximation.debt)
+        owed[approximation.shard] = frozenset(approximation.debt.tolist())
     yield (
         f"{len(owed)} approximate shards are shaped by no revoked example but the "
-        f"{sum(owed.values())} of their debt"
+        f"{_total(owed)} of their debt"
     )
-    if owing is None:
+    if completed is None:
         return  # the ledger of an earlier version
-    if owed.keys() != owing:
+    debts = _debts(completed, dict(zip(ids.tolist(), shard.tolist(), strict=True)))
+    if debts.keys() != owed.keys():
         raise AuditError(
-            f"by the ledger the shards that owe are {sorted(owing)}, and the folder holds "
+            f"by the ledger the shards that owe are {sorted(debts)}, and the folder holds "
             f"approximations of {sorted(owed)}"
         )
-    yield "by the ledger, too, these are the shards that owe"
+    for at in sorted(owed):
+        if debts[at] != owed[at]:
+            raise AuditError(
+                f"by the ledger shard {at} owes {len(debts[at])} examples, and its approximation "
+                f"declares {len(owed[at])}, or others"
+            )
+    yield "by the ledger, too, these are the shards that owe, and what they owe"
+
+
+def _debts(completed: list[dict[str, Any]], shards: dict[int, int]) -> dict[int, frozenset[int]]:
+    """Debts by shard as the ledger tells them, which its own sums must agree with."""
+    debts: dict[int, frozenset[int]] = {}
+    try:
+        for number, line in enumerate(completed, start=1):
+            before, debts = _total(debts), debts_after(debts, line, shards)
+            said = line["debt_before"], line.get("debt_after", _total(debts))
+            if said != (before, _total(debts)):
+                raise AuditError(
+                    f"number {number} of what the ledger says was completed has a debt of {said[0]}"
+                    f" before and {said[1]} after, and by what was done they are {before} and "
+                    f"{_total(debts)}"
+                )
+    except (KeyError, TypeError) as error:
+        raise AuditError(
+            f"the ledger has a line that is none of ours ({type(error).__name__}: {error})"
+        ) from error
+    return debts
+
+
+def _total(debts: dict[int, frozenset[int]]) -> int:
+    return sum(map(len, debts.values()))
 
 
 # Retraining
 
 
 def _retrain(
-    store: DiskStore, revoked: np.ndarray, dataset: Dataset, model: Any, spec: TrainSpec | None
+    store: DiskStore,
+    completed: list[dict[str, Any]],
+    revoked: np.ndarray,
+    dataset: Dataset,
+    model: Any,
+    spec: TrainSpec | None,
 ) -> Iterator[str]:
     """Train every clean checkpoint from scratch, and compare."""
-    plan = _plan_of(store, revoked, dataset, model, spec)
+    plan = _plan_of(store, dataset, model, spec)
+    for number, line in enumerate(completed, start=1):
+        plan = plan.without(line["ids"])
+        if line.get("plan", plan.digest) != plan.digest:
+            raise AuditError(
+                f"number {number} of what the ledger says was completed had the plan "
+                f"{line['plan']}, and the data, spec and model lead to {plan.digest}"
+            )
+    yield f"{len(completed)} requests and repayments had the plans that the data lead to"
     strange = sorted(store.keys - plan.keys)
     if strange:
         kept = store.get(strange[0])
@@ -249,10 +307,8 @@ def _data_of(store: DiskStore, dataset: Dataset) -> Dataset:
     return dataset
 
 
-def _plan_of(
-    store: DiskStore, revoked: np.ndarray, dataset: Dataset, model: Any, spec: TrainSpec | None
-) -> Plan:
-    """The plan of the run, made anew from what it says of itself.
+def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | None) -> Plan:
+    """The plan of the run's beginning, made anew from what it says of itself.
 
     Raises:
         AuditError: what it says cannot be.
@@ -295,7 +351,7 @@ def _plan_of(
     partition = Partition(train.ids, arrays["shard"], arrays["slice"], train.digests)
     if not np.array_equal(arrays["ids"], train.ids):
         raise AuditError("the partition is of other ids than the run's data")
-    plan = make_plan(train, architecture, spec, partition=partition, revoked=revoked)
+    plan = make_plan(train, architecture, spec, partition=partition)
     _agree(run, plan)
     return plan
 

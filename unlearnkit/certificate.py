@@ -4,7 +4,7 @@ import hashlib
 import html
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearnkit.ledger import Entry, keyed_digest
+from unlearnkit.ledger import Record, keyed_digest, requests_of
 from unlearnkit.modification import debts_of
 from unlearnkit.plan import Plan
 from unlearnkit.store import Checkpoint, Store
@@ -48,8 +48,10 @@ class Certificate:
         """As one page that loads nothing from anywhere; written to a file if one is given."""
         text = (
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>Certificate</title>'
-            "<style>body{font:14px sans-serif;max-width:60em;margin:2em auto}"
-            "td,th{padding:.2em .8em;text-align:left}code{word-break:break-all}</style>"
+            "<style>body{font:14px sans-serif;max-width:80em;margin:2em auto}"
+            "td,th{padding:.2em .6em;text-align:left;vertical-align:top}"
+            "caption{font-weight:bold;text-align:left;margin-top:1.5em}"
+            "code{overflow-wrap:anywhere}</style>"
             f"<h1>Certificate of unlearning</h1>{self._repr_html_()}</html>"
         )
         if path is not None:
@@ -58,10 +60,21 @@ class Certificate:
 
     def _repr_html_(self) -> str:
         content = self.content
+        numbered = list(enumerate(content["requests"], start=1))
         requests = [
-            [n, r["time"], r["kind"], r["examples"], r["predicted_seconds"], r["seconds"]]
-            for n, r in enumerate(content["requests"], start=1)
+            [
+                *(n, r["time"], r["kind"], r["examples"], r["predicted_visits"], r["visits"]),
+                *(r["predicted_seconds"], r["seconds"], r["debt_before"], r["debt_after"]),
+                *(r["boundary"], str(r["plan"])[:12], str(r["environment"])[:12]),
+            ]
+            for n, r in numbered
         ]
+        routes = [
+            [n, route["shard"], route["kind"], route["visits"], route["seconds"], route["reason"]]
+            for n, r in numbered
+            for route in r["routes"]
+        ]
+        ids = [[n, ", ".join(str(i)[:16] for i in r["ids"])] for n, r in numbered if r["ids"]]
         artefacts = [
             [a["shard"], a["stage"], a["state"], a["shaped_by"], a["lineage"][:16]]
             for a in content["artefacts"]
@@ -72,12 +85,23 @@ class Certificate:
             "<ul>"
             + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in content["says"])
             + f"</ul><p>Head of the ledger: <code>{html.escape(head)}</code></p>"
+            + _table("Run", ["", ""], [[part, said] for part, said in content["run"].items()])
             + _table("Constituents", ["shard", "state", "debt"], states)
             + _table(
                 "Requests",
-                ["", "when (UTC)", "kind", "examples", "predicted s", "measured s"],
+                [
+                    *("", "when (UTC)", "kind", "examples", "predicted visits", "visits"),
+                    *("predicted s", "measured s", "debt before", "after", "boundary", "plan"),
+                    "environment",
+                ],
                 requests,
             )
+            + _table(
+                "Decisions",
+                ["request", "shard", "route", "visits if exact", "predicted s", "why"],
+                routes,
+            )
+            + _table(f"Examples, {content['ids are']}", ["request", "ids"], ids)
             + _table(
                 "Artefacts", ["shard", "stage", "state", "shaped by", "lineage SHA-256"], artefacts
             )
@@ -87,8 +111,7 @@ class Certificate:
 def certify(
     plan: Plan,
     store: Store,
-    requests: Sequence[np.ndarray],
-    entries: Iterable[Entry],
+    records: Sequence[Record],
     run: dict[str, Any],
     *,
     head: str | None,
@@ -100,15 +123,15 @@ def certify(
     Args:
         plan: of the retain set.
         store: only read.
-        requests: ids of all completed requests.
-        entries: of the ledger.
+        records: of the ledger.
         run: whose it is: dataset, model, spec, partition, environment.
         head: of the ledger's chain; None in memory.
         secret: for keyed digests of ids; None lists ids as they are.
         original_in_memory: whether the session still has the models from before.
     """
     debts = debts_of(plan, store)
-    revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests]))
+    revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests_of(records)]))
+    requests = [line for line, _ in records if line.get("kind") == "unlearn"]
     constituents, artefacts = [], []
     for shard in range(plan.num_shards):
         debt = len(debts.get(shard, ()))
@@ -136,9 +159,15 @@ def certify(
         "comparison; session.discard_original() lets go of them."
         if original_in_memory
         else "No model from before the last request is kept.",
-        ("The store's ledger" if head else "The session, in memory,")
-        + " holds the revoked ids as they are, for as long as it is kept: without them a request "
-        "could be neither resumed nor audited. "
+        (
+            "The store's ledger names revoked ids by keyed digests; its folder as a whole still "
+            "tells which they are"
+            if all(line.get("named") is False for line in requests)
+            else ("The store's ledger" if head else "The session, in memory,")
+            + " holds the revoked ids as they are"
+        )
+        + ", for as long as it is kept: without them a request could be neither resumed nor "
+        "audited. "
         + (
             "This certificate lists them as they are, as was asked for."
             if secret is None
@@ -154,15 +183,30 @@ def certify(
         "run": run,
         "head": head,
         "revoked": len(revoked),
-        "ids": revoked.tolist()
-        if secret is None
-        else [keyed_digest(one, secret) for one in revoked.tolist()],
+        "ids": _named(revoked.tolist(), secret),
         "ids are": "as they are" if secret is None else "HMAC-SHA-256, by the store's secret.key",
-        "requests": [{**asdict(entry), "seconds": _number(entry.seconds)} for entry in entries],
+        "requests": [_request(record, secret) for record in records],
         "constituents": constituents,
         "artefacts": artefacts,
     }
     return Certificate(content)
+
+
+def _request(record: Record, secret: bytes | None) -> dict[str, Any]:
+    """All that the ledger says of one request or repayment."""
+    line, entry = record
+    return {
+        **asdict(entry),
+        "seconds": _number(entry.seconds),
+        "ids": _named(line.get("ids", []), secret),
+        "plan": line.get("plan"),
+        "routes": line.get("routes", []),
+        "environment": line.get("environment"),
+    }
+
+
+def _named(ids: list[int], secret: bytes | None) -> list[int] | list[str]:
+    return ids if secret is None else [keyed_digest(one, secret) for one in ids]
 
 
 def _artefact(checkpoint: Checkpoint, state: str) -> dict[str, Any]:
@@ -178,7 +222,7 @@ def _artefact(checkpoint: Checkpoint, state: str) -> dict[str, Any]:
 
 
 def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value
+    return value if value == value else None  # NaN alone is not itself
 
 
 def _table(caption: str, heads: list[str], rows: list[list[Any]]) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.boundary import APPROXIMATE, Decision
+from unlearnkit.boundary import APPROXIMATE, Decision, Route
 from unlearnkit.calibration import Calibration
 from unlearnkit.plan import Plan
+from unlearnkit.store import DiskStore
 from unlearnkit.unlearning import Unlearned
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ def entry_of(result: Unlearned, kind: str = "unlearn") -> Entry:
     )
 
 
+# The line by which something was completed, and its entry. (Earlier versions wrote no such line of
+# a repayment; there it is empty.)
+Record = tuple[dict[str, Any], Entry]
+
 # Lines of a store's ledger. A request, or a repayment, has two: one by which it is completed, and
 # one with what it took.
 
@@ -88,13 +93,16 @@ def request_line(
     decision: Decision,
     debt_before: int,
     secret: bytes,
+    name_ids: bool = True,
 ) -> dict[str, Any]:
     """What a request is completed by: its ids, and what was decided and predicted."""
     return {
         "kind": "unlearn",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "ids": ids.tolist(),
+        "ids": ids.tolist() if name_ids else [keyed_digest(i, secret) for i in ids.tolist()],
+        "named": name_ids,
         "digest": keyed_digest(ids, secret),
+        "plan": plan.digest,
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
         "looks": [asdict(look) for look in decision.looks],
@@ -112,6 +120,7 @@ def repay_line(plan: Plan, decision: Decision, debt_before: int, debt_after: int
         "kind": "repay",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "ids": [],
+        "plan": plan.digest,
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
         "looks": [asdict(look) for look in decision.looks],
@@ -128,30 +137,64 @@ def outcome_line(entry: Entry) -> dict[str, Any]:
     return {"kind": "outcome", "entry": asdict(entry)}
 
 
-def read_lines(
-    lines: Iterable[dict[str, Any]],
-) -> tuple[list[Int[np.ndarray, " request"]], list[Entry]]:
-    """Requests and entries, oldest first.
+def with_ids(
+    lines: Iterable[dict[str, Any]], store: DiskStore, ids: Iterable[int]
+) -> Iterator[dict[str, Any]]:
+    """Lines with the ids themselves where a store's ledger has digests of them.
+
+    Args:
+        lines: of its ledger.
+        store: for its secret.
+        ids: among which they are.
+
+    Raises:
+        KeyError: a digest of no such id.
+        TypeError: a line is none of ours.
+    """
+    known: dict[object, int] = {}
+    for line in lines:
+        digests = [i for i in line.get("ids", ()) if isinstance(i, str)]
+        if digests and not known:
+            secret = store.secret()
+            known = {keyed_digest(i, secret): i for i in ids}
+        yield {**line, "ids": [known[i] for i in digests]} if digests else line
+
+
+def read_lines(lines: Iterable[dict[str, Any]]) -> list[Record]:
+    """What was completed, oldest first.
 
     Where a run ended between a completion and its outcome, visits are those predicted and the
     seconds are not a number.
+
+    Raises:
+        KeyError, TypeError, AttributeError: a line is none of ours.
     """
-    requests: list[np.ndarray] = []
-    entries: list[Entry] = []
-    open_kind = ""  # of the last entry, if what it took is still to come
+    records: list[Record] = []
+    open_kind = ""  # of the last record, if what it took is still to come
     for line in lines:
         if line["kind"] in ("unlearn", "repay"):
-            if line["kind"] == "unlearn":
-                requests.append(np.asarray(line["ids"], np.int64))
-            entries.append(unmeasured(line))
+            _check(line)
+            records.append((line, unmeasured(line)))
             open_kind = line["kind"]
         else:
             entry = Entry(**line["entry"])
-            if entry.kind == open_kind:
-                entries.pop()
-            entries.append(entry)
+            completed = records.pop()[0] if entry.kind == open_kind else {}
+            records.append((completed, entry))
             open_kind = ""
-    return requests, entries
+    return records
+
+
+def _check(line: dict[str, Any]) -> None:
+    shards = [Route(**route).shard for route in line["routes"]]
+    for whole in (*shards, *line["ids"]):
+        if type(whole) is not int:
+            raise TypeError(f"{whole!r} is no whole number")
+
+
+def requests_of(records: Iterable[Record]) -> list[Int[np.ndarray, " request"]]:
+    """Ids of all completed requests, oldest first."""
+    lines = (line for line, _ in records if line.get("kind") == "unlearn")
+    return [np.asarray(line["ids"], np.int64) for line in lines]
 
 
 def owing_after(owing: frozenset[int], line: dict[str, Any]) -> frozenset[int]:
@@ -187,6 +230,25 @@ def calibration_after(calibration: Calibration, line: dict[str, Any]) -> Calibra
         else:
             calibration = calibration.retrained(route["shard"], look.get("error"))
     return calibration
+
+
+def debts_after(
+    debts: dict[int, frozenset[int]], line: dict[str, Any], shards: dict[int, int]
+) -> dict[int, frozenset[int]]:
+    """Ids that each shard owes after a line by which something was completed.
+
+    Args:
+        debts: before it, of shards that owe something.
+        line: of the ledger.
+        shards: of all training ids.
+    """
+    after = dict(debts)
+    for route in line["routes"]:
+        shard = route["shard"]
+        owed = after.pop(shard, frozenset())
+        if route["kind"] == APPROXIMATE:
+            after[shard] = owed.union(i for i in line["ids"] if shards.get(i) == shard)
+    return after
 
 
 def unmeasured(line: dict[str, Any]) -> Entry:

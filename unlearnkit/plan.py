@@ -189,6 +189,11 @@ class Plan:
         """Whether the shard has an example left; if not, its constituent leaves the vote."""
         return self.chains[shard][-1].visits > 0
 
+    @property
+    def digest(self) -> str:
+        """A digest of every shard's final key: it fixes all that shapes the parameters."""
+        return digest(*(chain[-1].key for chain in self.chains))
+
     def final_key(self, shard: int) -> str:
         """Key of the shard's last stage."""
         return self.chains[shard][-1].key

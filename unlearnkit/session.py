@@ -7,6 +7,7 @@ the current ones, checks what comes in, and replaces them one by one.
 import os
 import secrets
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,6 +28,7 @@ from unlearnkit.deadlines import Queue, as_deadline
 from unlearnkit.ensemble import Ensemble, assemble
 from unlearnkit.ledger import (
     Entry,
+    Record,
     calibration_after,
     entry_of,
     ledger_frame,
@@ -36,7 +38,9 @@ from unlearnkit.ledger import (
     read_lines,
     repay_line,
     request_line,
+    requests_of,
     unmeasured,
+    with_ids,
 )
 from unlearnkit.looks import PROBE_MAX, Probe
 from unlearnkit.metrics import accuracy
@@ -47,7 +51,7 @@ from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.revocation import Request, Revocations, check_request, select
 from unlearnkit.spec import TrainSpec
-from unlearnkit.store import DiskStore, MemoryStore, StoreError
+from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import (
     Unlearned,
@@ -121,7 +125,8 @@ class Session:
             seed: see there.
             spec: all of it at once, instead of the six arguments above.
             store: a folder that keeps everything and is resumed from, or a store of either kind;
-                memory by default.
+                memory by default. A folder that another process holds is only read, with a warning
+                that says who does; ``DiskStore(folder, wait_seconds=60)`` waits for it.
             aggregation: how constituents vote, a name in ``AGGREGATIONS``.
             partition: shards and slices of your own.
             version: identifies a model given as a callable.
@@ -164,12 +169,12 @@ class Session:
         self.store = _open_store(store)
         self._work = threading.Lock()
         self._revocations = Revocations()
-        self._entries: tuple[Entry, ...] = ()
+        self._records: tuple[Record, ...] = ()
         self._owing: frozenset[int] = frozenset()  # shards, as committed
         self._calibration = Calibration()
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         try:
-            self._revocations, self._entries, self._owing, self._calibration = _resume(
+            self._revocations, self._records, self._owing, self._calibration = _resume(
                 self.store, self.dataset, plan
             )
             self._plan = plan.without(self._revocations.ids)
@@ -461,11 +466,12 @@ class Session:
             def commit(plan: Plan, decision: Decision) -> None:
                 if len(request):
                     revocations = self._revocations.with_request(request)
-                    line = request_line(request, plan, decision, owed, self._secret())
+                    named = not isinstance(self.store, DiskStore) or self.store.name_ids
+                    line = request_line(request, plan, decision, owed, self._secret(), named)
                     queue = self._queue.without(request.tolist())
                     self._save(line, queue)
                     # From here on it stands, whatever happens to the destroying that comes next.
-                    self._committed(line)
+                    self._committed({**line, "ids": request.tolist()})
                     self._plan, self._revocations = plan, revocations
                     self._pending, self._queue = np.setdiff1d(self._pending, request), queue
 
@@ -574,7 +580,7 @@ class Session:
 
     def ledger(self) -> "pd.DataFrame":
         """Completed requests, oldest first."""
-        return ledger_frame(self._entries)
+        return ledger_frame(entry for _, entry in self._records)
 
     def certificate(self, *, name_ids: bool = False) -> Certificate:
         """What is forgotten, how, and what of it can be checked, as of now.
@@ -586,8 +592,7 @@ class Session:
         return certify(
             self._plan,
             store,
-            self._revocations.requests,
-            self._entries,
+            self._records,
             _provenance(self.dataset, self._plan),
             head=store.head if isinstance(store, DiskStore) else None,
             secret=None if name_ids else self._secret(),
@@ -647,7 +652,7 @@ class Session:
             self._queue = queue
 
     def _committed(self, line: dict[str, Any]) -> None:
-        self._entries = (*self._entries, unmeasured(line))
+        self._records = (*self._records, (line, unmeasured(line)))
         self._owing = owing_after(self._owing, line)
         self._calibration = calibration_after(self._calibration, line)
 
@@ -662,7 +667,7 @@ class Session:
 
     def _measured(self, entry: Entry) -> None:
         """Say what the last completion took."""
-        self._entries = (*self._entries[:-1], entry)
+        self._records = (*self._records[:-1], (self._records[-1][0], entry))
         self._save(outcome_line(entry))
 
     def _secret(self) -> bytes:
@@ -676,7 +681,7 @@ class Session:
             return
         if store.manifest is None:
             whole = {"ids": partition.ids, "shard": partition.shard, "slice": partition.slice_}
-            store.keep_arrays(whole)
+            store.keep_arrays({**whole, "probe": self.dataset.probe.ids})
         run = {
             **_provenance(self.dataset, self._plan),
             "rebuild": _rebuild(self._plan),
@@ -722,7 +727,20 @@ def _open_store(
 ) -> MemoryStore | DiskStore:
     if isinstance(store, MemoryStore | DiskStore):
         return store
-    return MemoryStore() if store is None else DiskStore(store)
+    if store is None:
+        return MemoryStore()
+    try:
+        return DiskStore(store)
+    except StoreInUseError as held:
+        try:
+            reader = DiskStore(store, read_only=True)
+        except StoreError:  # nothing is committed yet
+            raise held from None
+        warnings.warn(
+            f"{held}. This session reads what is committed there, and changes nothing",
+            stacklevel=3,
+        )
+        return reader
 
 
 def _provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
@@ -783,8 +801,8 @@ def _not_ours(store: DiskStore, what: str, error: Exception) -> StoreError:
 
 def _resume(
     store: MemoryStore | DiskStore, dataset: Dataset, plan: Plan
-) -> tuple[Revocations, tuple[Entry, ...], frozenset[int], Calibration]:
-    """Completed requests, entries, shards that owe, and errors, if the store is of this run.
+) -> tuple[Revocations, tuple[Record, ...], frozenset[int], Calibration]:
+    """Completed requests, records, shards that owe, and errors, if the store is of this run.
 
     Raises:
         StoreError: it is not; both provenances are named.
@@ -804,9 +822,13 @@ def _resume(
                 f"{part}: {mine}. Use another folder, or start the session as it was."
             )
     try:
-        lines = [line for line, _ in store.ledger()]
-        requests, entries = read_lines(lines)
+        ids = [*dataset.train.ids.tolist(), *dataset.probe.ids.tolist()]
+        lines = list(with_ids((line for line, _ in store.ledger()), store, ids))
+        records = read_lines(lines)
+        requests = requests_of(records)
         owed = owing_shards(lines)
+        if owed is not None and not owed <= set(range(plan.num_shards)):
+            raise ValueError(f"shards {sorted(owed)} owe something, of {plan.num_shards}")
         calibration = Calibration()
         for line in lines:
             if line["kind"] in ("unlearn", "repay"):
@@ -820,4 +842,4 @@ def _resume(
         ) from error
     if owed is None:
         owed = frozenset(range(plan.num_shards))
-    return Revocations(tuple(requests)), tuple(entries), owed, calibration
+    return Revocations(tuple(requests)), tuple(records), owed, calibration

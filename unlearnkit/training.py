@@ -135,7 +135,6 @@ def train(
     if parallel is not None:
         rest = _consecutive(plan.missing(store, shards))
         _train_elsewhere(plan, rest, store, runs, cancel, parallel)
-    store.flush()
     seconds = time.perf_counter() - begun
     tick = time_tick() if here else None
     return TrainReport(runs.result(seconds), seconds, timed, tick, watch.probing)

@@ -1,7 +1,7 @@
 """Stores: where checkpoints live, in memory or in a folder. The only package that touches disk."""
 
 from unlearnkit.store.disk import DiskStore
-from unlearnkit.store.files import StoreError, StoreIOError
+from unlearnkit.store.files import StoreError, StoreInUseError, StoreIOError
 from unlearnkit.store.memory import Approximation, Checkpoint, MemoryStore, State, Store
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreIOError",
+    "StoreInUseError",
 ]

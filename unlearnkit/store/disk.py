@@ -8,7 +8,7 @@
     shard-0003/approximate-<key>.safetensors   an approximation
 
 Each file is written once, under a temporary name, and never again; destroying is unlinking. What is
-put is written by a thread. :meth:`DiskStore.commit` waits for it, has everything on the device, and
+put outlives the process from then on. :meth:`DiskStore.commit` has everything on the device, and
 then replaces the manifest: the moment at which a training or an unlearning takes effect. A
 file that was never committed and is torn (a power cut) is dropped when the store is opened; damage
 to a committed one is an error.
@@ -20,7 +20,6 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -47,10 +46,8 @@ from unlearnkit.store.files import (
 from unlearnkit.store.hold import Hold
 from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
 from unlearnkit.store.memory import Approximation, Checkpoint, MemoryStore
-from unlearnkit.store.writer import Writer
 
 CACHE_BYTES = 256 << 20  # tensors read and kept at hand; more are read again
-SYNC_BYTES = 128 << 10
 ARRAYS, SECRET = "partition.safetensors", "secret.key"
 
 # By real path: a folder has one writer, and a second one in this process takes its place.
@@ -67,6 +64,7 @@ class DiskStore:
         read_only: bool = False,
         repair: bool = False,
         wait_seconds: float = 0,
+        name_ids: bool = True,
     ) -> None:
         """Open a folder, or make it.
 
@@ -78,15 +76,17 @@ class DiskStore:
             read_only: open what is committed, whoever else writes; refuse to change anything.
             repair: let go of files that are damaged or missing; their stages are trained again.
             wait_seconds: how long to wait for another process that holds the store.
+            name_ids: whether new lines of the ledger name revoked ids as they are, or by keyed
+                digests: such a ledger can be handed on without the rest of the folder.
 
         Raises:
-            StoreError: it is damaged, or another process holds it.
+            StoreInUseError: another process holds it.
+            StoreError: it is damaged.
         """
         self.folder = Path(folder)
         self.read_only = read_only
+        self.name_ids = name_ids
         self._lock = threading.RLock()
-        self._writer = Writer()
-        self._queued: dict[str, Checkpoint | Approximation] = {}
         self._cache: OrderedDict[str, Checkpoint | Approximation] = OrderedDict()
         self._files: dict[str, File] = {}  # all that is written, by name
         self._clean: dict[str, str] = {}  # names by key
@@ -132,8 +132,7 @@ class DiskStore:
     def nbytes(self) -> int:
         """Bytes of all tensors kept."""
         with self._lock:
-            queued = sum(kept.nbytes for kept in self._queued.values())
-            return queued + sum(file.nbytes for file in self._files.values())
+            return sum(file.nbytes for file in self._files.values())
 
     @property
     def manifest(self) -> dict[str, Any] | None:
@@ -153,10 +152,10 @@ class DiskStore:
         return kept
 
     def put(self, checkpoint: Checkpoint) -> None:
-        """Keep a clean checkpoint; its tensors must not change any more.
+        """Keep a clean checkpoint.
 
         Raises:
-            StoreIOError: this or an earlier one could not be written.
+            StoreIOError: it could not be written.
         """
         if checkpoint.key not in self._clean:  # the same key is the same bits
             self._put(checkpoint)
@@ -183,11 +182,6 @@ class DiskStore:
             self._destroy(doomed)
         return len(doomed)
 
-    def flush(self) -> None:
-        """Wait until all that was put is written, and raise what went wrong with it."""
-        with telling(self.folder, "written"):
-            self._writer.wait()
-
     def commit(
         self, run: dict[str, Any] | None = None, lines: Iterable[dict[str, Any]] = ()
     ) -> None:
@@ -201,7 +195,6 @@ class DiskStore:
             StoreIOError: something could not be written.
         """
         self.need_writable()
-        self.flush()
         with telling(self.folder, "written"):
             self._manifest.commit(run, self._files, lines)
 
@@ -267,7 +260,6 @@ class DiskStore:
         Raises:
             StoreError: one is damaged.
         """
-        self.flush()
         for name in sorted(self._files):
             self._read(name, self._files[name])
         return len(self._files)
@@ -283,15 +275,10 @@ class DiskStore:
         return other
 
     def close(self) -> None:
-        """Write what was put, and let others write; from then on this one can only be read."""
-        try:
-            if self._holds is not None and self._holds.pid == os.getpid():
-                with contextlib.suppress(StoreIOError):
-                    self.flush()
-        finally:
-            if self._holds is not None:
-                self._holds.release()
-                self._holds = None
+        """Let others write; from then on this one can only be read."""
+        if self._holds is not None:
+            self._holds.release()
+            self._holds = None
 
     def need_writable(self) -> None:
         """Check that this object may write.
@@ -315,40 +302,26 @@ class DiskStore:
     # Inside
 
     def _put(self, kept: Checkpoint | Approximation) -> None:
+        """Write it here and now.
+
+        A thread that writes beside training was no faster: it slowed training down by what it took
+        over, and a finished stage was lost where the process was killed before its turn came.
+        """
         name = name_of(kept)
         self.need_writable()
-        with self._lock:
-            self._queued[name] = kept
-            self._index(kept, name)
-        try:
-            with telling(self.folder, "written"):
-                self._writer.submit(partial(self._write, name, kept), max(kept.nbytes, 1))
-        except BaseException:
-            self._drop(name)
-            raise
-
-    def _write(self, name: str, kept: Checkpoint | Approximation) -> None:
-        """In the writer's thread: one file."""
-        try:
-            path = self.folder / name
-            pieces, digest = encode(kept)
-            # A large file goes to the device now, while training goes on; small ones at the commit.
-            size = sum(len(piece) for piece in pieces)
-            synced = size >= SYNC_BYTES
+        path, (pieces, digest) = self.folder / name, encode(kept)
+        with telling(self.folder, "written"):
             try:
-                replace_file(path, pieces, sync=False, data=synced)
+                replace_file(path, pieces, sync=False)
             except FileNotFoundError:  # the first of its shard
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(path.parent)
-                replace_file(path, pieces, sync=False, data=synced)
-        except BaseException:
-            self._drop(name)
-            raise
+                replace_file(path, pieces, sync=False)
         with self._lock:
-            self._files[name] = File(size, kept.nbytes, digest)
-            self._manifest.fresh[name] = synced
+            self._files[name] = File(sum(map(len, pieces)), kept.nbytes, digest)
+            self._manifest.fresh.add(name)
             self._manifest.doomed.discard(name)
-            self._queued.pop(name, None)
+            self._index(kept, name)
 
     def _index(self, kept: Checkpoint | Approximation, name: str) -> None:
         if isinstance(kept, Approximation):
@@ -359,21 +332,21 @@ class DiskStore:
     def _drop(self, name: str) -> None:
         """Forget that a file is, or was to be, there."""
         with self._lock:
-            for known in (self._queued, self._cache, self._files, self._manifest.fresh):
-                known.pop(name, None)
+            self._cache.pop(name, None)
+            self._files.pop(name, None)
+            self._manifest.fresh.discard(name)
             for index in (self._clean, self._approximate):
                 for key in [key for key, other in index.items() if other == name]:
                     del index[key]
 
     def _load(self, name: str) -> Checkpoint | Approximation:
         with self._lock:
-            kept = self._queued.get(name) or self._cache.get(name)
+            kept = self._cache.get(name)
             if kept is None:
                 kept = self._cache[name] = self._read(name, self._files[name])
                 while len(self._cache) > 1 and self._cached > CACHE_BYTES:
                     self._cache.popitem(last=False)
-            elif name in self._cache:
-                self._cache.move_to_end(name)
+            self._cache.move_to_end(name)
             return kept
 
     @property
@@ -403,8 +376,6 @@ class DiskStore:
         What cannot be unlinked stays on a list in the manifest, for the next try or the next open.
         """
         self.need_writable()
-        with contextlib.suppress(StoreIOError):
-            self.flush()  # what failed to be written is not there to be destroyed
         with telling(self.folder, "destroyed"):
             manifest, doomed = self._manifest, self._manifest.doomed
             manifest.doomed = doomed | names
@@ -488,7 +459,7 @@ class DiskStore:
             os.unlink(path)
             return
         self._files[name] = File(len(data), kept.nbytes, digest)
-        self._manifest.fresh[name] = False
+        self._manifest.fresh.add(name)
         self._index(kept, name)
 
     def _bytes(self, path: Path) -> bytes:

@@ -6,7 +6,7 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
-from unlearnkit.store.files import StoreError, read, replace_file
+from unlearnkit.store.files import StoreError, StoreInUseError, read, replace_file
 
 LOCK, HOLDER = "store.lock", "holder.json"
 
@@ -18,7 +18,8 @@ class Hold:
         """Take the lock.
 
         Raises:
-            StoreError: another process holds it.
+            StoreInUseError: another process holds it.
+            StoreError: it is a link to elsewhere.
         """
         from filelock import FileLock, Timeout  # not needed, and slow to import, without a folder
 
@@ -29,7 +30,7 @@ class Hold:
         try:
             self._lock.acquire()
         except Timeout:
-            raise StoreError(
+            raise StoreInUseError(
                 f"{folder} is in use by {_holder(folder)}; close it there, wait for it "
                 "(wait_seconds=...), or only read: DiskStore(..., read_only=True)"
             ) from None

@@ -45,7 +45,7 @@ class Manifest:
         run: what the run says of itself; None in a new store.
         chain: how far the ledger goes.
         listed: what the manifest on disk may list.
-        fresh: files written since the last commit; whether each is on the device.
+        fresh: files written since the last commit, which may not be on the device yet.
         doomed: files to be unlinked.
     """
 
@@ -55,7 +55,7 @@ class Manifest:
         self.run: dict[str, Any] | None = None
         self.chain = Chain()
         self.listed: dict[str, File] = {}
-        self.fresh: dict[str, bool] = {}
+        self.fresh: set[str] = set()
         self.doomed: set[str] = set()
         self._unsure = False  # whether the manifest on disk may be newer than what is known here
 
@@ -118,12 +118,11 @@ class Manifest:
 
     def write(self, run: dict[str, Any] | None, files: dict[str, File], chain: Chain) -> None:
         """Have these files on the device, then list them."""
-        fresh = sorted(self.fresh.keys() & files.keys())
-        unsynced = [name for name in fresh if not self.fresh[name]]
+        fresh = sorted(self.fresh & files.keys())
         names = {os.path.dirname(name) for name in fresh}
         if fresh:
             names.add("")  # for folders of shards that are new
-        sync_paths(self.folder / name for name in [*unsynced, *sorted(names)])
+        sync_paths(self.folder / name for name in [*fresh, *sorted(names)])
         content = {
             "run": run,
             "files": {n: [f.size, f.nbytes, f.digest] for n, f in sorted(files.items())},
@@ -139,8 +138,7 @@ class Manifest:
         replace_file(self.path, [text.encode()], sync=True)
         self._unsure = False
         self.listed, self.run, self.chain = listed, run, chain
-        for name in fresh:
-            del self.fresh[name]
+        self.fresh -= set(fresh)
 
     def unlink_doomed(self) -> None:
         """Unlink what is to be destroyed; what cannot be stays on the list."""

@@ -95,10 +95,6 @@ class Store(Protocol):
         """Destroy every clean key and every approximation's base key not listed; count them."""
         ...
 
-    def flush(self) -> None:
-        """Wait until all that was put is written, and raise what went wrong with it."""
-        ...
-
 
 class MemoryStore:
     """A store in memory."""
@@ -153,9 +149,6 @@ class MemoryStore:
         for base in old_approximate:
             del self._approximate[base]
         return len(old_clean) + len(old_approximate)
-
-    def flush(self) -> None:
-        """Nothing is under way in memory."""
 
     def fork(self) -> "MemoryStore":
         """A copy in memory that shares the tensors, which nobody writes to."""
