@@ -32,7 +32,7 @@ ORDER = (
     *("workload", "boundary", "adaptive", "curvature", "approximate", "unlearning", "ledger"),
     *("certificate", "audit"),
     *("metrics", "attacks", "comparison", "relearn"),
-    *("session", "study", "population"),
+    *("session", "study", "population", "estimator"),
     *("figures",),
     *("widgets",),
 )
