@@ -15,18 +15,8 @@ PACKAGE = ROOT / "unlearnkit"
 # From dataset to notebook; a module imports only from modules before it.
 ORDER = (
     *("progress", "seeding", "losses", "spec"),
-    *(
-        "sources",
-        "intake",
-        "examples",
-        "arrays",
-        "frames",
-        "datasets",
-        "models",
-        "partition",
-        "revocation",
-        "deadlines",
-    ),
+    *("sources", "intake", "examples", "arrays", "encoding", "frames", "datasets"),
+    *("models", "partition", "revocation", "deadlines"),
     *("plan", "store", "schedule"),
     *("kernels", "clock", "stopwatch", "workers", "training", "ensemble"),
     *("workload", "boundary", "adaptive", "curvature", "approximate", "unlearning", "ledger"),

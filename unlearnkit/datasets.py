@@ -9,10 +9,19 @@ from jaxtyping import Int64
 
 from unlearnkit.arrays import from_arrays, keyed_permutation, split
 from unlearnkit.examples import Dataset, Examples
-from unlearnkit.frames import from_frame
+from unlearnkit.frames import from_file, from_frame
 from unlearnkit.sources import fashion_mnist_arrays
 
-__all__ = ["DATASETS", "Dataset", "Examples", "as_dataset", "from_arrays", "from_frame", "load"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Examples",
+    "as_dataset",
+    "from_arrays",
+    "from_file",
+    "from_frame",
+    "load",
+]
 
 # Inputs are (pixels - offset) / scale: the pixels' published range, mapped to -1..1.
 DIGITS_OFFSET, DIGITS_SCALE = 8.0, 8.0
@@ -150,9 +159,9 @@ def as_dataset(data: object, **options: Any) -> Dataset:
     """A dataset from whatever a caller may hold.
 
     Args:
-        data: a Dataset (returned as it is), a name for :func:`load`, a pair of features and labels
-            for :func:`from_arrays`, or a pair of a DataFrame and its target column's name for
-            :func:`from_frame`.
+        data: a Dataset (returned as it is); a name for :func:`load`; a pair of features and labels
+            for :func:`from_arrays`; a pair of a DataFrame, or of the name of a CSV or Parquet file,
+            and the target column's name for :func:`from_frame` or :func:`from_file`.
         options: keyword arguments of that function.
 
     Raises:
@@ -174,8 +183,11 @@ def as_dataset(data: object, **options: Any) -> Dataset:
 
             if isinstance(first, pd.DataFrame):
                 return from_frame(first, second, **options)
+            if isinstance(first, str | Path):
+                return from_file(first, second, **options)
         return from_arrays(first, second, **options)
     raise TypeError(
         f"a {type(data).__name__} is no dataset; give a name ({', '.join(DATASETS)}), a Dataset, "
-        "a pair (features, labels) of tensors or arrays, or a pair (DataFrame, target column)"
+        "a pair (features, labels) of tensors or arrays, or a pair (DataFrame, target column) or "
+        '("file.csv", target column)'
     )
