@@ -15,7 +15,8 @@ PACKAGE = ROOT / "unlearnkit"
 # From dataset to notebook; a module imports only from modules before it.
 ORDER = (
     *("progress", "seeding", "losses", "spec"),
-    *("sources", "intake", "examples", "arrays", "encoding", "frames", "datasets"),
+    *("sources", "intake", "examples", "arrays", "encoding", "frames"),
+    *("torch_data", "hugging_face", "datasets"),
     *("models", "partition", "revocation", "deadlines"),
     *("plan", "store", "schedule"),
     *("kernels", "clock", "stopwatch", "workers", "training", "ensemble"),

@@ -18,6 +18,8 @@ from unlearnkit.datasets import (
     from_arrays,
     from_file,
     from_frame,
+    from_hugging_face,
+    from_torch,
     load,
 )
 from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
@@ -86,6 +88,8 @@ __all__ = [
     "from_arrays",
     "from_file",
     "from_frame",
+    "from_hugging_face",
+    "from_torch",
     "klom",
     "load",
     "make_partition",

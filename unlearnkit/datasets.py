@@ -6,11 +6,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from jaxtyping import Int64
+from torch.utils.data import Dataset as TorchDataset
 
 from unlearnkit.arrays import from_arrays, keyed_permutation, split
 from unlearnkit.examples import Dataset, Examples
 from unlearnkit.frames import from_file, from_frame
+from unlearnkit.hugging_face import from_hugging_face, is_table
 from unlearnkit.sources import fashion_mnist_arrays
+from unlearnkit.torch_data import from_torch
 
 __all__ = [
     "DATASETS",
@@ -20,6 +23,8 @@ __all__ = [
     "from_arrays",
     "from_file",
     "from_frame",
+    "from_hugging_face",
+    "from_torch",
     "load",
 ]
 
@@ -159,9 +164,16 @@ def as_dataset(data: object, **options: Any) -> Dataset:
     """A dataset from whatever a caller may hold.
 
     Args:
-        data: a Dataset (returned as it is); a name for :func:`load`; a pair of features and labels
-            for :func:`from_arrays`; a pair of a DataFrame, or of the name of a CSV or Parquet file,
-            and the target column's name for :func:`from_frame` or :func:`from_file`.
+        data: one of
+
+            - a Dataset (returned as it is), or a name for :func:`load`;
+            - a pair of features and labels, for :func:`from_arrays`;
+            - a pair of a DataFrame and its target column's name, for :func:`from_frame`;
+            - a pair of a CSV or Parquet file and the same, for :func:`from_file`;
+            - a torch map-style Dataset, or a pair of them for training and test part, for
+              :func:`from_torch`;
+            - a Hugging Face Dataset or DatasetDict, or a pair of it and the target column's name,
+              for :func:`from_hugging_face`.
         options: keyword arguments of that function.
 
     Raises:
@@ -176,18 +188,29 @@ def as_dataset(data: object, **options: Any) -> Dataset:
         return data
     if isinstance(data, str):
         return load(data, **options)
+    if is_table(data):  # before torch's: some of Hugging Face's are of both kinds
+        return from_hugging_face(data, **options)
+    if isinstance(data, TorchDataset):
+        return from_torch(data, **options)
     if isinstance(data, tuple | list) and len(data) == 2:
-        first, second = data
-        if isinstance(second, str | int):
-            import pandas as pd
-
-            if isinstance(first, pd.DataFrame):
-                return from_frame(first, second, **options)
-            if isinstance(first, str | Path):
-                return from_file(first, second, **options)
-        return from_arrays(first, second, **options)
+        return _of_pair(*data, **options)
     raise TypeError(
         f"a {type(data).__name__} is no dataset; give a name ({', '.join(DATASETS)}), a Dataset, "
-        "a pair (features, labels) of tensors or arrays, or a pair (DataFrame, target column) or "
-        '("file.csv", target column)'
+        "a pair (features, labels) of tensors or arrays, a pair (DataFrame, target column) or "
+        '("file.csv", target column), a torch Dataset, or a Hugging Face Dataset'
     )
+
+
+def _of_pair(first: Any, second: Any, **options: Any) -> Dataset:
+    import pandas as pd
+
+    if isinstance(second, str | int):
+        if isinstance(first, pd.DataFrame):
+            return from_frame(first, second, **options)
+        if isinstance(first, str | Path):
+            return from_file(first, second, **options)
+    if isinstance(second, str) and is_table(first):
+        return from_hugging_face(first, second, **options)
+    if isinstance(first, TorchDataset) and isinstance(second, TorchDataset):
+        return from_torch(first, test=second, **options)
+    return from_arrays(first, second, **options)
