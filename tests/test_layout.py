@@ -15,7 +15,9 @@ PACKAGE = ROOT / "unlearnkit"
 # From dataset to notebook; a module imports only from modules before it.
 ORDER = (
     *("progress", "seeding", "losses", "spec"),
-    *("sources", "intake", "datasets", "models", "partition", "revocation", "deadlines"),
+    *("sources", "intake", "examples", "arrays", "encoding", "frames"),
+    *("torch_data", "hugging_face", "datasets"),
+    *("models", "partition", "revocation", "deadlines"),
     *("plan", "store", "schedule"),
     *("kernels", "clock", "calibration", "stopwatch", "workers", "training", "ensemble"),
     *("metrics", "curvature", "looks"),
@@ -23,7 +25,7 @@ ORDER = (
     *("modification", "unlearning", "ledger"),
     *("certificate", "audit"),
     *("attacks", "comparison", "relearn"),
-    *("session", "study", "population"),
+    *("session", "study", "population", "estimator"),
     *("figures",),
     *("widgets",),
 )

@@ -10,7 +10,18 @@ from unlearnkit.adaptive import AdaptiveBoundary
 from unlearnkit.approximate import AMENDS, METHODS, Replay, StagedInfluence
 from unlearnkit.boundary import BOUNDARIES, Decision, FixedBoundary
 from unlearnkit.comparison import Comparison, compare
-from unlearnkit.datasets import DATASETS, Dataset, Examples, from_arrays, from_frame, load
+from unlearnkit.datasets import (
+    DATASETS,
+    Dataset,
+    Examples,
+    as_dataset,
+    from_arrays,
+    from_file,
+    from_frame,
+    from_hugging_face,
+    from_torch,
+    load,
+)
 from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
 from unlearnkit.losses import LOSSES, CrossEntropy, SquaredError
 from unlearnkit.metrics import METRICS
@@ -70,12 +81,16 @@ __all__ = [
     "Unlearned",
     "Workload",
     "as_architecture",
+    "as_dataset",
     "assemble",
     "compare",
     "estimate",
     "expected_visits",
     "from_arrays",
+    "from_file",
     "from_frame",
+    "from_hugging_face",
+    "from_torch",
     "klom",
     "load",
     "make_partition",

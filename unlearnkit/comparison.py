@@ -16,8 +16,8 @@ from torch import Tensor
 
 from unlearnkit.attacks import Attack, membership_auc, membership_gap
 from unlearnkit.curvature import flatten, trainable_names
-from unlearnkit.datasets import Dataset
 from unlearnkit.ensemble import Constituent, Ensemble, assemble
+from unlearnkit.examples import Dataset
 from unlearnkit.metrics import Measure, accuracy, churn, output_kl, tug_of_war
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, silent

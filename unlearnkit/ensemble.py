@@ -115,11 +115,11 @@ class Ensemble:
 def state_probabilities(
     architecture: Architecture, loss: Loss, state: State, inputs: Float[Tensor, "batch ..."]
 ) -> Float[Tensor, "batch class"]:
-    """What one model gives for these inputs, in evaluation mode."""
-    module = architecture.module(state)
+    """What one model gives for these inputs, in evaluation mode, computed in their precision."""
+    module = architecture.module(state).to(inputs.dtype)
     with torch.no_grad():
         parts = [loss.probabilities(module(chunk)) for chunk in inputs.split(CHUNK)]
-    return torch.cat(parts) if parts else torch.empty(0, architecture.num_outputs)
+    return torch.cat(parts) if parts else inputs.new_empty(0, architecture.num_outputs)
 
 
 def assemble(plan: Plan, store: Store, aggregation: str = "mean-probability") -> Ensemble:

@@ -154,9 +154,7 @@ def check_contents(
 def check_columns(
     what: str, frame: "pd.DataFrame", target: Hashable, columns: list[Hashable]
 ) -> None:
-    """Refuse columns that are absent, ambiguous, or hold neither numbers nor booleans."""
-    import pandas as pd
-
+    """Refuse columns that are absent or ambiguous."""
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()].tolist()
         raise ValueError(f"{what}: columns {twice} occur twice; rename them")
@@ -168,27 +166,6 @@ def check_columns(
             f"{what}: features {columns} with target {target!r}; give at least one feature "
             "column, and not the target itself"
         )
-    kinds = {column: frame[column].dtype for column in columns}
-    other = {
-        column: str(kind)
-        for column, kind in kinds.items()
-        if not pd.api.types.is_any_real_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
-    }
-    if other:
-        raise TypeError(
-            f"{what}: columns {other} hold neither numbers nor booleans; encode them by a fixed "
-            "table that you write down (frame[column].map({...})), or leave them out with "
-            "features=[...]. A table learned from the data would be a global statistic, in which "
-            "revoked examples stay."
-        )
-
-
-def feature_array(frame: "pd.DataFrame") -> np.ndarray:
-    """Feature columns as bytes where all are, else float32, missing values as NaN."""
-    if all(kind == np.uint8 for kind in frame.dtypes):
-        return frame.to_numpy()
-    with np.errstate(over="ignore"):  # infinity is reported by the finite check
-        return frame.to_numpy(dtype=np.float32, na_value=np.nan)
 
 
 def vocabulary_of(

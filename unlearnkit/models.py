@@ -9,7 +9,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -417,8 +417,7 @@ def _as_factory(
     if isinstance(model, str):
         if model not in MODELS:
             raise KeyError(f"no model is named {model!r}; known are {', '.join(MODELS)}")
-        builder = MODELS[model]
-        return model, lambda: builder(feature_shape, num_outputs)
+        return model, partial(MODELS[model], feature_shape, num_outputs)
     if isinstance(model, nn.Module) or not callable(model):
         raise TypeError(
             f"model is a {type(model).__name__}; give a name ({', '.join(MODELS)}) or a callable "
@@ -431,7 +430,7 @@ def _as_factory(
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     if len(needed) == 2:
-        return name, lambda: model(feature_shape, num_outputs)
+        return name, partial(model, feature_shape, num_outputs)  # unlike a lambda, it pickles
     if needed:
         raise TypeError(
             f"{name} needs {len(needed)} arguments ({', '.join(p.name for p in needed)}); give a "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from unlearnkit.datasets import Examples
+from unlearnkit.examples import Examples
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.spec import TrainSpec
 

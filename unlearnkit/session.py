@@ -112,7 +112,9 @@ class Session:
 
         Args:
             data: ``"digits"``, ``"fashion-mnist"``, a :class:`~unlearnkit.datasets.Dataset`, a pair
-                (features, labels) of arrays or tensors, or a pair (DataFrame, target column).
+                (features, labels) of arrays or tensors, a pair (DataFrame, target column) or
+                (``"file.csv"``, target column), a torch ``Dataset``, or a Hugging Face one; see
+                :func:`~unlearnkit.datasets.as_dataset`, and call it yourself for their options.
             model: ``"logistic"``, ``"mlp"``, ``"cnn"``, or a callable that returns a new
                 ``nn.Module``.
             hidden: widths of the hidden layers of ``"mlp"``.

@@ -1,0 +1,169 @@
+"""The estimator: scikit-learn's own checks, and forgetting to the bits of training from scratch."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+from unlearnkit import CNN, MLP, AdaptiveBoundary, MemoryStore, Session, assemble, make_plan, train
+from unlearnkit.estimator import UnlearnableClassifier
+from unlearnkit.seeding import state_bytes
+from worker import content, poisoned
+
+OURS = {"random_state": 3, "epochs": 3, "num_shards": 3, "num_slices": 2}
+
+
+@parametrize_with_checks([UnlearnableClassifier(), UnlearnableClassifier("logistic")])
+def test_scikit_learns_checks(estimator, check) -> None:
+    """All of them apply, and none is excused."""
+    check(estimator)
+
+
+def problem(rows: int = 61, shape: tuple[int, ...] = (5,)) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(rows)
+    y = rng.integers(3, size=rows)
+    X = rng.normal(size=(rows, *shape)).astype(np.float32)
+    X[:, 0] += y.reshape(-1, *[1] * (len(shape) - 1))
+    return X, np.array(["ant", "bee", "cow"])[y]
+
+
+def net(feature_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(feature_shape[0], 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+
+
+def bits(classifier: UnlearnableClassifier) -> dict[str, object]:
+    """All checkpoints, by key."""
+    return {key: content(classifier.store_.get(key)) for key in classifier.store_.keys}
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [(MLP((7,)), (5,)), ("logistic", (5,)), (CNN((2, 3)), (1, 8, 8)), (net, (5,))],
+)
+def test_unlearning_gives_the_bits_of_training_without_the_rows(model, shape) -> None:
+    X, y = problem(shape=shape)
+    classifier = UnlearnableClassifier(model, **OURS).fit(X, y)
+    before = bits(classifier)
+    rows = [60, 2, 17, 2]
+    classifier.unlearn(rows[:1]).unlearn(rows)
+    assert classifier.revoked_.tolist() == [2, 17, 60]
+
+    # From scratch: the partition of the first fit, and the rows' content overwritten before.
+    first = UnlearnableClassifier(model, **OURS).fit(X, y).plan_
+    poison, store = poisoned(first.examples, np.array(rows)), MemoryStore()
+    plan = make_plan(
+        poison, first.architecture, first.spec, partition=first.partition, revoked=rows
+    )
+    train(plan, store)
+    assert bits(classifier) == {key: content(store.get(key)) for key in store.keys} != before
+    for ours, theirs in zip(
+        classifier.ensemble_.constituents, assemble(plan, store).constituents, strict=True
+    ):
+        assert state_bytes(ours.state) == state_bytes(theirs.state)
+
+
+def test_it_trains_what_a_session_trains() -> None:
+    X, y = problem()
+    classifier = UnlearnableClassifier(MLP((7,)), **OURS).fit(X, y)
+    spec = classifier.plan_.spec
+    assert (spec.seed, spec.num_shards, spec.batch_size) == (3, 3, 32)
+    session = Session(classifier.dataset_, model=MLP((7,)), spec=spec)
+    session.train()
+    assert {key: content(session.store.get(key)) for key in session.store.keys} == bits(classifier)
+
+
+def test_a_boundary_may_choose_to_modify() -> None:
+    X, y = problem()
+    classifier = UnlearnableClassifier(MLP((7,)), **OURS).fit(X, y)
+    classifier.unlearn([4, 5], boundary=0)
+    assert sorted(np.concatenate(list(classifier.debt_.values()))) == [4, 5]
+    assert not classifier.unlearned_.decision.exact
+    rest = [row for debt in classifier.debt_ for row in classifier.plan_.partition.shard_rows(debt)]
+    classifier.unlearn(np.setdiff1d(rest, [4, 5])[:1], boundary=1)
+    exact = classifier.unlearned_.decision.exact
+    assert len(exact) == 1 and exact[0] not in classifier.debt_
+    classifier.unlearn(30, boundary=AdaptiveBoundary())
+    assert classifier.unlearned_.decision.boundary.startswith("AdaptiveBoundary")
+
+
+@pytest.mark.parametrize("model", ["logistic", MLP((7,), dropout=0.2), net])
+def test_a_fitted_one_pickles_and_goes_on(model) -> None:
+    X, y = problem()
+    classifier = UnlearnableClassifier(model, **OURS).fit(X, y)
+    classifier.predict(X)
+    copy = pickle.loads(pickle.dumps(classifier))
+    assert np.array_equal(copy.predict_proba(X), classifier.predict_proba(X))
+    assert bits(copy.unlearn([3])) == bits(classifier.unlearn([3]))
+
+
+def test_the_original_is_left_to_the_caller() -> None:
+    X, y = problem()
+    classifier = UnlearnableClassifier("logistic", **OURS).fit(X, y)
+    X[:] = np.nan
+    assert torch.isfinite(classifier.dataset_.train.features).all()
+
+
+def test_classes_stay_when_their_last_row_goes() -> None:
+    X, y = problem()
+    y[7] = "yak"
+    classifier = UnlearnableClassifier("logistic", **OURS).fit(X, y).unlearn(7)
+    assert classifier.classes_.tolist() == ["ant", "bee", "cow", "yak"]
+    assert classifier.predict_proba(X).shape == (61, 4)
+
+
+def test_it_goes_through_a_grid_search_with_the_names_of_columns() -> None:
+    X, y = problem()
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    search = GridSearchCV(
+        UnlearnableClassifier("logistic", **OURS), {"learning_rate": [1e-9, 0.3]}, cv=2
+    )
+    best = search.fit(frame, y).best_estimator_
+    assert best.learning_rate == 0.3 and best.score(frame, y) > 0.6
+    assert best.feature_names_in_.tolist() == list("abcde")
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="feature names"):
+        warnings.simplefilter("error")
+        best.predict(frame.rename(columns={"a": "z"}))
+
+
+def test_seeds() -> None:
+    X, y = problem()
+
+    def keys(random_state):
+        return UnlearnableClassifier("logistic", **{**OURS, "random_state": random_state}).fit(X, y)
+
+    assert bits(keys(1)) == bits(keys(1)) != bits(keys(2))
+    assert bits(keys(None)) != bits(keys(None))
+    drawn = [bits(keys(np.random.RandomState(5))) for _ in range(2)]
+    assert drawn[0] == drawn[1]
+
+
+def test_fewer_shards_where_there_are_few_rows() -> None:
+    X, y = problem()
+    for rows, expected in ((61, (5, 3)), (30, (5, 3)), (29, (4, 3)), (7, (1, 3))):
+        spec = UnlearnableClassifier("logistic", epochs=1).fit(X[:rows], y[:rows]).plan_.spec
+        assert (spec.num_shards, spec.num_slices) == expected
+    with pytest.raises(ValueError, match="leaves shard 4 "):
+        UnlearnableClassifier("logistic", num_shards=5, num_slices=3).fit(X[:12], y[:12])
+
+
+def test_bad_rows() -> None:
+    X, y = problem()
+    classifier = UnlearnableClassifier("logistic", **OURS)
+    with pytest.raises(NotFittedError):
+        classifier.unlearn([1])
+    classifier.fit(X, y)
+    with pytest.raises(KeyError, match="id 61 is not in X; training ids run from 0 to 60"):
+        classifier.unlearn([61])
+    with pytest.raises(TypeError, match=r"numpy\.flatnonzero"):
+        classifier.unlearn(y == "ant")
+    with pytest.raises(ValueError, match="revokes all 61"):
+        classifier.unlearn(range(61))
+    assert not hasattr(clone(classifier), "plan_")

@@ -1,0 +1,224 @@
+"""How the columns of a table become numbers: each value by constants alone, never by its company.
+
+A vocabulary read off the data, a mean, a most frequent value: each would be a statistic of all
+rows, in which revoked ones stay (DESIGN.md, section 2). So a vocabulary is declared, or values are
+hashed, and scaling is by constants.
+"""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Float32
+
+from unlearnkit.intake import listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Constants: TypeAlias = "float | Mapping[Hashable, float]"
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Columns in order: numbers scaled, a vocabulary one-hot; hashed columns together at the end.
+
+    Attributes:
+        columns: that are neither hashed nor left out.
+        vocabularies: by column; a value of none of its places, or a missing one, has a last place.
+        hashed: columns whose values are hashed into one vector.
+        hash_buckets: its width.
+        offset: subtracted, by numeric column; 0 where there is none.
+        scale: divides what is left, by numeric column; 1 where there is none.
+    """
+
+    columns: tuple[Hashable, ...]
+    vocabularies: Mapping[Hashable, tuple[Hashable, ...]] = field(default_factory=dict)
+    hashed: tuple[Hashable, ...] = ()
+    hash_buckets: int = 0
+    offset: Mapping[Hashable, float] = field(default_factory=dict)
+    scale: Mapping[Hashable, float] = field(default_factory=dict)
+
+    def __call__(self, table: "pd.DataFrame") -> Float32[np.ndarray, "row feature"]:
+        """Encode these rows; missing numbers stay missing (NaN)."""
+        blocks = [np.empty((len(table), 0), np.float32)]
+        for column in self.columns:
+            if column in self.vocabularies:
+                blocks.append(_one_hot(table[column], self.vocabularies[column]))
+            else:
+                numbers = table[column].to_numpy(dtype=np.float64, na_value=np.nan)
+                numbers = (numbers - self.offset.get(column, 0.0)) / self.scale.get(column, 1.0)
+                with np.errstate(over="ignore"):  # infinity is reported by the finite check
+                    blocks.append(numbers.astype(np.float32).reshape(-1, 1))
+        if self.hashed:
+            blocks.append(_hash(table[list(self.hashed)], self.hash_buckets))
+        return np.concatenate(blocks, axis=1)
+
+
+def encoding_of(
+    frame: "pd.DataFrame",
+    columns: Sequence[Hashable],
+    *,
+    categories: Mapping[Hashable, Sequence[Hashable]] | None = None,
+    hash_buckets: int | None = None,
+    offset: Constants = 0.0,
+    scale: Constants = 1.0,
+) -> Encoding | None:
+    """The encoding that the arguments of ``from_frame`` ask for.
+
+    Returns:
+        None where all columns are numbers or booleans and constants are the same for all.
+
+    Raises:
+        KeyError: constants or categories for a column that is none of these.
+        TypeError: a column of another kind than numbers, booleans and categories.
+        ValueError: a vocabulary that is empty or holds a value twice, buckets below 1, constants
+            that are not finite, a scale of 0.
+    """
+    import pandas as pd
+
+    categories = {} if categories is None else categories
+    _known(columns, categories, "categories")
+    vocabularies = {
+        column: tuple(frame[column].cat.categories)
+        for column in columns
+        if isinstance(frame[column].dtype, pd.CategoricalDtype)
+    }
+    vocabularies |= {column: _vocabulary(column, given) for column, given in categories.items()}
+    kinds = {column: frame[column].dtype for column in columns if column not in vocabularies}
+    numeric = [column for column, kind in kinds.items() if _is_numeric(kind)]
+    texts = [
+        column
+        for column, kind in kinds.items()
+        if pd.api.types.is_object_dtype(kind) or isinstance(kind, pd.StringDtype)
+    ]
+    if hash_buckets is None:
+        texts = []
+    elif isinstance(hash_buckets, bool) or not isinstance(hash_buckets, int) or hash_buckets < 1:
+        raise ValueError(f"hash_buckets={hash_buckets!r}; give a whole number from 1 on")
+    other = {c: str(kind) for c, kind in kinds.items() if c not in (*numeric, *texts)}
+    if other:
+        first = next(iter(other))
+        raise TypeError(
+            f"columns {other} hold neither numbers nor booleans; write their values down as a "
+            f"fixed table (categories={{{first!r}: [...]}}), have text hashed (hash_buckets=64), "
+            "or leave them out with features=[...]. A table learned from the data would be a "
+            "global statistic, in which revoked examples stay."
+        )
+    constants = {"offset": offset, "scale": scale}
+    by_column = {
+        word: _by_column(word, given, numeric, columns) for word, given in constants.items()
+    }
+    mapped = any(isinstance(given, Mapping) for given in constants.values())
+    if not (vocabularies or texts or mapped):
+        return None
+    placed = tuple(column for column in columns if column not in texts)
+    return Encoding(
+        placed,
+        vocabularies,
+        tuple(texts),
+        hash_buckets or 0,
+        by_column["offset"],
+        by_column["scale"],
+    )
+
+
+def _is_numeric(kind: Any) -> bool:
+    from pandas.api.types import is_any_real_numeric_dtype, is_bool_dtype
+
+    return is_any_real_numeric_dtype(kind) or is_bool_dtype(kind)
+
+
+def _known(columns: Sequence[Hashable], given: Mapping[Hashable, object], word: str) -> None:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{word}={given!r}; give a mapping by column, such as {{'colour': ...}}")
+    unknown = [column for column in given if column not in columns]
+    if unknown:
+        raise KeyError(f"{word} for {unknown}, which are no feature columns: {list(columns)}")
+
+
+def _vocabulary(column: Hashable, values: Sequence[Hashable]) -> tuple[Hashable, ...]:
+    if isinstance(values, str) or len(values) == 0 or len(set(values)) != len(values):
+        raise ValueError(
+            f"categories of {column!r} are {values!r}; give a list of values, each of them once"
+        )
+    return tuple(values)
+
+
+def _by_column(
+    word: str, given: Constants, numeric: Sequence[Hashable], columns: Sequence[Hashable]
+) -> dict[Hashable, float]:
+    if isinstance(given, Mapping):
+        _known(columns, given, word)
+        result = dict(given)
+    else:
+        result = dict.fromkeys(numeric, given)
+    for column, constant in result.items():
+        if column not in numeric:
+            raise KeyError(f"{word} for {column!r}, which does not hold numbers; leave it out")
+        if not math.isfinite(constant) or (word == "scale" and constant == 0):
+            raise ValueError(
+                f"{word}={constant} of {column!r}; give a finite constant, the scale not 0"
+            )
+    return result
+
+
+def _one_hot(
+    column: "pd.Series", vocabulary: tuple[Hashable, ...]
+) -> Float32[np.ndarray, "row place"]:
+    """A one at the value's place; after the vocabulary's there is one for all other values."""
+    numbers = {value: number for number, value in enumerate(vocabulary)}
+    places = [numbers.get(value, len(vocabulary)) for value in column]
+    return np.eye(len(vocabulary) + 1, dtype=np.float32)[places]
+
+
+def _hash(table: "pd.DataFrame", buckets: int) -> Float32[np.ndarray, "row bucket"]:
+    """Feature hashing (Weinberger et al. 2009, section 2): +1 or -1 in the bucket of column=value.
+
+    Both the bucket and the sign come from a hash of the text alone (MurmurHash3, by scikit-learn).
+    Values that share a bucket are hard to tell apart: take several buckets a value.
+    """
+    from sklearn.feature_extraction import FeatureHasher  # slow to import, and only needed here
+
+    words = {
+        str(column): [
+            f"{column} is missing" if missing else f"{column}={value}"
+            for value, missing in zip(table[column], table[column].isna(), strict=True)
+        ]
+        for column in table.columns
+    }
+    hasher = FeatureHasher(buckets, input_type="string", dtype=np.float32)
+    hashed: np.ndarray = hasher.transform(zip(*words.values(), strict=True)).toarray()
+    return hashed
+
+
+def plain_array(frame: "pd.DataFrame") -> np.ndarray:
+    """Numbers and booleans without an encoding: bytes where all are, else float32."""
+    if all(kind == np.uint8 for kind in frame.dtypes):
+        return frame.to_numpy()
+    with np.errstate(over="ignore"):  # infinity is reported by the finite check
+        return frame.to_numpy(dtype=np.float32, na_value=np.nan)
+
+
+def check_kinds(what: str, table: "pd.DataFrame", encoding: Encoding | None) -> None:
+    """Refuse a part whose numeric columns hold something else than those of the frame.
+
+    Raises:
+        TypeError: it does.
+    """
+    vocabularies = {} if encoding is None else encoding.vocabularies
+    hashed = () if encoding is None else encoding.hashed
+    other = {
+        column: str(table[column].dtype)
+        for column in table.columns
+        if column not in vocabularies
+        and column not in hashed
+        and not _is_numeric(table[column].dtype)
+    }
+    if other:
+        raise TypeError(
+            f"{what}: columns {listed(list(other.items()))} hold neither numbers nor booleans, "
+            "and those of the frame do; give both the same kinds"
+        )

@@ -1,0 +1,223 @@
+"""An estimator in scikit-learn's manner: fit, predict, predict_proba, and unlearn.
+
+It stands beside :class:`~unlearnkit.session.Session`, on the same plain functions, for code that
+speaks scikit-learn: grid search, cross-validation, pipelines.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from unlearnkit.boundary import Boundary, FixedBoundary
+from unlearnkit.clock import Clock
+from unlearnkit.ensemble import assemble
+from unlearnkit.examples import Dataset, Examples
+from unlearnkit.models import as_architecture
+from unlearnkit.modification import debts_of
+from unlearnkit.plan import make_plan
+from unlearnkit.revocation import Revocations, check_request
+from unlearnkit.session import default_spec
+from unlearnkit.spec import TrainSpec
+from unlearnkit.store import MemoryStore
+from unlearnkit.training import train
+from unlearnkit.unlearning import Unlearned, unlearn
+
+FEW = 30  # rows below which there are fewer shards by default: 5 of 6 rows, 2 in a slice
+
+
+class UnlearnableClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # no types
+    """A sharded and sliced ensemble that forgets rows of the X that it was fitted on.
+
+    All rows are trained on: no probe or test part is split off.
+
+    A step before it in a pipeline that learns from the data (StandardScaler, PCA, a vocabulary)
+    keeps what it learned of rows that are forgotten here. Scale by constants of your own instead:
+    ``offset`` and ``scale``.
+
+    Args:
+        model: as for :class:`~unlearnkit.session.Session`. X may have more than two dimensions
+            where the model takes them, as ``"cnn"`` does: (rows, channels, height, width).
+        num_shards: S. None takes the default of a session on data of this size, and so for
+            num_slices, batch_size and learning_rate; below 30 rows, as many shards as have 6 each.
+        num_slices: R.
+        epochs: as for :class:`~unlearnkit.spec.TrainSpec`, and so the rest up to weight_decay.
+        batch_size: see there.
+        optimizer: see there.
+        learning_rate: see there.
+        momentum: see there.
+        weight_decay: see there.
+        aggregation: how constituents vote, a name in ``AGGREGATIONS``.
+        offset: a fixed constant, subtracted from X; never a statistic of it.
+        scale: a fixed constant that divides the difference.
+        random_state: an int is the seed, as in a session. None, or a RandomState: a seed is drawn.
+
+    Attributes:
+        classes_: values of y, ascending: they stay when the last row of one is forgotten.
+        n_features_in_: number of columns of X.
+        feature_names_in_: their names, where X was a DataFrame with text for column names.
+        dataset_: rows of X under their numbers, all of them in the training part.
+        plan_: what is trained: its spec, partition and stages.
+        store_: checkpoints, in memory.
+        ensemble_: the current models.
+        clock_: measured rates, for boundaries that count seconds.
+        revoked_: rows that were forgotten, ascending.
+        unlearned_: what the last :meth:`unlearn` did; None before it.
+
+    >>> X, y = np.eye(30, 4, dtype="float32"), np.arange(30) % 2
+    >>> classifier = UnlearnableClassifier("logistic", epochs=2, random_state=0).fit(X, y)
+    >>> classifier.unlearn([3, 14]).revoked_
+    array([ 3, 14])
+    >>> classifier.unlearned_.debt_after  # exact by default
+    0
+    """
+
+    def __init__(
+        self,
+        model: Any = "mlp",
+        *,
+        num_shards: int | None = None,
+        num_slices: int | None = None,
+        epochs: int = 20,
+        batch_size: int | None = None,
+        optimizer: str = "sgd",
+        learning_rate: float | None = None,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        aggregation: str = "mean-probability",
+        offset: float = 0.0,
+        scale: float = 1.0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.model = model
+        self.num_shards = num_shards
+        self.num_slices = num_slices
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.aggregation = aggregation
+        self.offset = offset
+        self.scale = scale
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> "UnlearnableClassifier":
+        """Train on all rows, from scratch.
+
+        Args:
+            X: numbers, (rows, columns) or (rows, ...).
+            y: a class for each row: numbers, text or booleans.
+
+        Raises:
+            ValueError: bad contents, fewer than two classes, or too few rows for so many shards and
+                slices.
+        """
+        X, y = validate_data(self, X, y, dtype=np.float32, allow_nd=True)
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y holds one class, {self.classes_[0]!r}; give examples of at least two"
+            )
+        examples = self._examples(X, labels)
+        none = self._examples(X[:0], labels[:0])
+        names = tuple(map(str, self.classes_))
+        self.dataset_ = Dataset("X", examples, none, none, len(names), names)
+        architecture = as_architecture(self.model, X.shape[1:], len(names))
+        self.store_ = MemoryStore()
+        self.plan_ = make_plan(examples, architecture, self._spec(architecture.name))
+        report = train(self.plan_, self.store_)
+        self.clock_ = Clock().observe(report.timed, report.tick)
+        self.ensemble_ = assemble(self.plan_, self.store_, self.aggregation)
+        self.revoked_: Int[np.ndarray, " row"] = np.empty(0, np.int64)
+        self.unlearned_: Unlearned | None = None
+        return self
+
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "row class"]:
+        """The ensemble's probability of each of ``classes_``.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: ``fit`` comes first.
+            ValueError: bad contents, or another number of columns than ``fit`` was given.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float32, allow_nd=True)
+        inputs = self._examples(X, np.zeros(len(X), np.int64)).inputs()
+        if self.plan_.architecture.described is not None:
+            # In float32 a row's last digits depend on its place in the batch, by up to 1.5e-7.
+            inputs = inputs.double()
+        probabilities: np.ndarray = self.ensemble_.probabilities(inputs).numpy()
+        return probabilities
+
+    def predict(self, X: Any) -> Shaped[np.ndarray, " row"]:
+        """The most probable class.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: ``fit`` comes first.
+            ValueError: as :meth:`predict_proba`.
+        """
+        predicted: np.ndarray = self.classes_[self.predict_proba(X).argmax(1)]
+        return predicted
+
+    def unlearn(
+        self, rows: int | Iterable[int], *, boundary: Boundary | float = 1.0
+    ) -> "UnlearnableClassifier":
+        """Forget rows of the X that ``fit`` was given.
+
+        Args:
+            rows: numbers of the rows, from 0. Rows forgotten before are passed over.
+            boundary: chooses between exact and approximate for each shard: a boundary, or the
+                threshold of a :class:`~unlearnkit.boundary.FixedBoundary`. 1 is always exact, 0
+                always approximate.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: ``fit`` comes first.
+            TypeError: row numbers that are not whole.
+            KeyError: no such row.
+            ValueError: no row would be left.
+        """
+        check_is_fitted(self)
+        request = check_request(rows, self.dataset_, Revocations((self.revoked_,)))
+        chosen = FixedBoundary(boundary) if isinstance(boundary, int | float) else boundary
+        result = unlearn(self.plan_, self.store_, request.ids, chosen, clock=self.clock_)
+        self.plan_, self.clock_, self.unlearned_ = result.plan, result.clock, result
+        self.ensemble_ = assemble(self.plan_, self.store_, self.aggregation)
+        self.revoked_ = np.union1d(self.revoked_, request.ids)
+        return self
+
+    @property
+    def debt_(self) -> dict[int, Int[np.ndarray, " debt"]]:
+        """For each shard with debt the rows that were removed approximately only."""
+        check_is_fitted(self)
+        return debts_of(self.plan_, self.store_)
+
+    def _spec(self, model: str) -> TrainSpec:
+        spec, rows = default_spec(self.dataset_, model), len(self.dataset_.train)
+        if rows < FEW:
+            spec = spec.with_(num_shards=max(1, rows // 6), num_slices=min(rows, spec.num_slices))
+        given = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name in spec.to_dict() and value is not None
+        }
+        return spec.with_(**given, seed=_seed(self.random_state))
+
+    def _examples(self, X: Float[np.ndarray, "row *feature"], labels: np.ndarray) -> Examples:
+        # A copy, so that later changes to the caller's arrays cannot reach it.
+        features, ids = torch.tensor(X), np.arange(len(X))
+        return Examples(ids, features, torch.as_tensor(labels), self.offset, self.scale)
+
+
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    drawn: int = check_random_state(random_state).randint(2**31 - 1)
+    return drawn
