@@ -21,6 +21,7 @@ ORDER = (
     *("workload", "boundary", "adaptive", "curvature", "approximate", "unlearning", "ledger"),
     *("certificate", "audit"),
     *("metrics", "attacks", "comparison", "relearn"),
+    *("parameters", "representations", "agreement", "exposure"),
     *("session", "study", "population"),
     *("figures",),
     *("widgets",),
