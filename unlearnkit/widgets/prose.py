@@ -114,10 +114,12 @@ _CSS = """
 .uk-prose .uk-strip figure {
   margin: 0; text-align: center; font-size: 11px; color: var(--uk-quiet);
 }
-.uk-prose .uk-strip img {
+.uk-prose .uk-strip img, .uk-prose .uk-lead img {
   display: block; width: 44px; height: 44px; image-rendering: pixelated; border-radius: 3px;
   border: 1px solid var(--uk-line); margin: 0 auto 1px;
 }
+.uk-prose .uk-lead img { width: 32px; height: 32px; margin: 0; }
+.uk-prose tr:has(.uk-lead) td { vertical-align: middle; }
 .uk-prose .uk-steps {
   display: flex; flex-wrap: wrap; gap: 6px; list-style: none; padding: 0; margin: 0;
   max-width: none;
@@ -172,6 +174,7 @@ def table(
     caption: str = "",
     text: Iterable[int] = (),
     long: int | None = None,
+    lead: Sequence[str] = (),
 ) -> str:
     """A table of escaped cells, which scrolls in itself where the page is narrow.
 
@@ -181,6 +184,7 @@ def table(
         caption: what the table shows.
         text: columns that hold words and stand to the left; the others are numbers.
         long: a column of sentences, which moves to lines of its own where the page is narrow.
+        lead: pictures, one a row, for a first column without a head.
     """
     left = set(text)
 
@@ -190,14 +194,15 @@ def table(
         scope = ' scope="col"' if tag == "th" else ""
         return f"<{tag}{scope}{kind}>{html.escape(word)}</{tag}>"
 
-    head = "".join(cell("th", i, word) for i, word in enumerate(heads))
+    head = "<td></td>" * bool(lead) + "".join(cell("th", i, word) for i, word in enumerate(heads))
     body = "".join(
         "<tr>"
+        + (f'<td class="uk-lead">{lead[number]}</td>' if lead else "")
         + "".join(cell("td", i, word) for i, word in enumerate(row))
         + "</tr>"
         # Twice in the page, but only one of the two is shown, and read out, at a time.
         + ("" if long is None else _line(row[long], len(row) - 1))
-        for row in rows
+        for number, row in enumerate(rows)
     )
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return (
