@@ -6,7 +6,6 @@ import numpy as np
 
 from unlearnkit.comparison import MODELS
 from unlearnkit.figures.drawing import (
-    FAINT,
     GREY,
     MODEL_COLORS,
     MODEL_NAMES,
@@ -50,7 +49,7 @@ def prediction_confusion(
     diagonal = np.eye(len(names), dtype=bool)
     data: list[Spec] = []
     for kind, mask, scale, top in (
-        ("agree", diagonal, [[0, FAINT], [1, "rgba(128,128,128,0.5)"]], table.max()),
+        ("agree", diagonal, [[0, "#b8b8b8"], [1, "#b8b8b8"]], table.max()),
         ("differ", ~diagonal, [[0, ORANGE], [1, VERMILLION]], table[~diagonal].max(initial=1)),
     ):
         shown = mask & (table > 0)
@@ -72,7 +71,7 @@ def prediction_confusion(
                 "ygap": 2,
                 "hoverongaps": False,
                 "texttemplate": "%{z}" if numbered else "",
-                "textfont": {"size": 11} | ({"color": "black"} if kind == "differ" else {}),
+                "textfont": {"size": 11, "color": "black"},
                 "customdata": [
                     [f"from scratch {a}, {MODEL_NAMES[model]} {b}" for b in names] for a in names
                 ],
@@ -84,7 +83,7 @@ def prediction_confusion(
     return {
         "data": data,
         "layout": layout(
-            f"Predicted classes on {part} examples: {differ} differ from from scratch",
+            f"Predicted class, {part} examples: {differ} predicted otherwise than by from scratch",
             max(300, min(640, 150 + 26 * len(names))),
             showlegend=False,
             xaxis=axis(f"predicted by {MODEL_NAMES[model]}")
@@ -130,7 +129,7 @@ def class_accuracy(frame: "pd.DataFrame", class_names: tuple[str, ...], part: st
     return {
         "data": data,
         "layout": layout(
-            f"Accuracy by class on {part} examples: the nearer to from scratch, the better",
+            f"Accuracy by class, {part} examples; the goal is from scratch",
             _height(names),
             xaxis=axis("accuracy", tickformat=".0%", range=[max(low - 0.05, -0.02), 1.02]),
             yaxis=row_axis(names) | {"title": {"text": "class"}},
@@ -188,4 +187,4 @@ def _names(frame: "pd.DataFrame", class_names: tuple[str, ...]) -> list[str]:
 
 
 def _height(names: list[str]) -> int:
-    return max(240, min(900, 140 + 24 * len(names)))
+    return max(240, min(900, 140 + 28 * len(names)))

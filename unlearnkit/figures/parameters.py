@@ -30,13 +30,15 @@ EQUAL = "equal, bit for bit"
 def parameter_scatter(sample: ParameterSample) -> Spec:
     """Parameters of the unlearned constituent against scratch's, coloured by how they moved.
 
-    On the dotted diagonal they agree. Colour is unlearned less original: what unlearning changed.
+    On the dotted diagonal they agree. Colour is unlearned less original: what unlearning changed,
+    full for the fiftieth that changed most, who lie on top.
     """
-    frame = sample.frame
+    moved = (sample.frame["unlearned"] - sample.frame["original"]).abs()
+    frame = sample.frame.loc[moved.sort_values(kind="stable").index]
     shift = frame["unlearned"] - frame["original"]
-    reach = float(shift.abs().max()) or 1.0
+    reach = float(moved.quantile(0.98)) or float(moved.max()) or 1.0
     extent = _reach(frame["scratch"], frame["unlearned"])
-    state = f"all {EQUAL}" if sample.identical else "approximate"
+    state = f": all {EQUAL}" if sample.identical else ""
     trace = {
         "type": "scatter",
         "mode": "markers",
@@ -51,21 +53,21 @@ def parameter_scatter(sample: ParameterSample) -> Spec:
             "size": 5,
             "line": {"width": 0.5, "color": "rgba(80,80,80,0.6)"},
             "colorbar": {
-                "title": {"text": "moved by", "side": "top"},
+                "title": {"text": "moved by", "side": "top", "font": {"size": 12}},
                 "thickness": 10,
                 "outlinewidth": 0,
                 "nticks": 5,
                 "tickformat": ".1~g",
             },
         },
-        "customdata": _words(sample),
+        "customdata": _words(frame),
         "hovertemplate": "%{customdata}<br>from scratch %{x:.4g}<br>unlearned %{y:.4g}<br>"
         "moved by %{marker.color:.2g}<extra></extra>",
     }
     return {
         "data": [trace],
         "layout": layout(
-            f"Parameters of shard {sample.shard}, unlearned against from scratch: {state}",
+            f"Parameters of shard {sample.shard}, unlearned against from scratch{state}",
             360,
             showlegend=False,
             xaxis=axis("from scratch", range=extent, zeroline=False, tickformat="~g"),
@@ -85,7 +87,7 @@ def shift_scatter(sample: ParameterSample) -> Spec:
     layers = list(sample.sizes)
     needed = sample.frame["scratch"] - sample.frame["original"]
     made = sample.frame["unlearned"] - sample.frame["original"]
-    words = np.array(_words(sample), object)
+    words = np.array(_words(sample.frame), object)
     for layer, color in zip(layers, shades(len(layers)), strict=True):
         own = (sample.frame["layer"] == layer).to_numpy()
         data.append(
@@ -118,10 +120,10 @@ def shift_scatter(sample: ParameterSample) -> Spec:
 def shift_histogram(shifts: Shifts) -> Spec:
     """How many parameters had to move how far, how many did, and what is left."""
     middles = ((shifts.frame["low"] + shifts.frame["high"]) / 2).tolist()
-    left = "left: 0, bit for bit" if shifts.identical else f"left, norm {shifts.left:.2g}"
+    left = "left: 0, bit for bit" if shifts.identical else f"left, norm {shifts.left:.3g}"
     lines = {
-        "needed": (f"needed, norm {shifts.needed:.2g}", GREEN, "diamond-open"),
-        "made": (f"made, norm {shifts.made:.2g}", ORANGE, "circle"),
+        "needed": (f"needed, norm {shifts.needed:.3g}", GREEN, "diamond-open"),
+        "made": (f"made, norm {shifts.made:.3g}", ORANGE, "circle"),
         "left": (left, PURPLE, "square"),
     }
     data = [
@@ -176,7 +178,7 @@ def weight_images(images: WeightImages, names: tuple[str, ...] = ()) -> Spec:
         "layout": layout(
             f"Weights of the first layer ({images.layer}), shard {images.shard}: the "
             f"{len(units)} units that had to change most",
-            430,
+            370,
             showlegend=False,
             margin={"l": 90, "r": 16, "t": 64, "b": 44},
             xaxis=axis("class" if names else "unit")
@@ -228,10 +230,9 @@ def _mosaic(rows: list[np.ndarray], top: int, reach: float) -> Spec:
     }
 
 
-def _words(sample: ParameterSample) -> list[str]:
+def _words(frame: "pd.DataFrame") -> list[str]:
     return [
-        f"{layer} [{index}]"
-        for layer, index in zip(sample.frame["layer"], sample.frame["index"], strict=True)
+        f"{layer} [{index}]" for layer, index in zip(frame["layer"], frame["index"], strict=True)
     ]
 
 

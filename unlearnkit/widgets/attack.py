@@ -46,7 +46,7 @@ class AttackView(View):
         """Choice and slider, two plots, a sentence, a table."""
         self.model = self.choice("attacked", OTHERS)
         self.slider = PercentSlider(
-            value=10.0, step=1.0, description="test examples called members (sets the threshold)"
+            value=10.0, step=1.0, description="threshold at this share of test losses"
         )
         self.slider.observe(self.panel.guard(lambda change: self.sweep()), names="value")
         self.words = self.prose()
@@ -119,13 +119,12 @@ class AttackView(View):
             ]
             for record in frame.to_dict("records")
         ]
-        heads = ["id", "class", *(f"log p, {MODEL_NAMES[m]}" for m in MODEL_NAMES)]
-        heads += ["excess", "doing nothing"]
+        heads = ["id", "class", *MODEL_NAMES.values(), "excess", "doing nothing's"]
         return table(
             heads,
             rows,
-            caption="Forgotten examples most at risk: logarithm of the probability of the class, "
-            "and its excess over from scratch (nats; best 0)",
+            caption="Forgotten examples most at risk: log probability of the class, and its excess "
+            "over from scratch (nats; best 0)",
             text=(1,),
             lead=pictures(dataset, frame["id"].to_numpy()),
         )

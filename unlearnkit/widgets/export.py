@@ -34,10 +34,11 @@ const reach = async (model, trait, from) =>
 function figure(view, legend) {
   const { data = [], layout = {} } = structuredClone(view.get("spec"));
   const axis = { gridcolor: LINE, linecolor: LINE, zerolinecolor: LINE, automargin: true };
-  const height = (layout.height ?? 300) + 84;
+  const top = legend ? 98 : 52;   // the panel's plots have 14
+  const height = (layout.height ?? 300) + top - 14;
   return { data, layout: {
     ...layout, height, width: 960, dragmode: "zoom", modebar: {}, showlegend: legend,
-    margin: { ...layout.margin, t: 98 },
+    margin: { ...layout.margin, t: top },
     title: { text: view.get("label"), x: 0, xref: "paper", xanchor: "left", y: 0.98,
       yref: "container", yanchor: "top", font: { size: 15 } },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", xanchor: "left" },

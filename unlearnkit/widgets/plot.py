@@ -56,7 +56,8 @@ class Plot:
         layout["height"] -= margin["t"] - _TOP
         layout |= {"margin": margin | {"t": _TOP}, "showlegend": False}
         # A drag across a panel is a slip more often than a zoom, and the icons lie over the data.
-        layout |= {"dragmode": False, "modebar": {"remove": _ICONS}}
+        icons = [*_ICONS, *(["toImage"] if self.export is not None else [])]
+        layout |= {"dragmode": False, "modebar": {"remove": icons}}
         named = bool(spec["layout"].get("showlegend", True))
         legend = _legend(spec["data"]) if named else ""
         if self.export is not None:
@@ -94,6 +95,8 @@ def _mark(trace: Spec) -> tuple[str, Any]:
     if trace["type"] == "bar":
         return "square", trace["marker"]["color"]
     if trace["mode"].startswith("lines"):
-        return "line", trace["line"]["color"]
+        solid = trace["line"].get("dash", "solid") == "solid"
+        return "line" if solid else "line uk-dashed", trace["line"]["color"]
     symbol = trace["marker"].get("symbol", "circle")
-    return ("ring" if symbol.endswith("-open") else symbol), trace["marker"]["color"]
+    kinds = {"circle-open": "ring", "diamond-open": "hollow"}
+    return kinds.get(symbol, symbol), trace["marker"]["color"]

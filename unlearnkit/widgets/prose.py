@@ -57,7 +57,13 @@ _CSS = """
 .uk-mark.uk-circle { border-radius: 50%; }
 .uk-mark.uk-ring { border-radius: 50%; background: none; border: 2px solid var(--uk-mark); }
 .uk-mark.uk-diamond { transform: rotate(45deg) scale(.8); }
+.uk-mark.uk-hollow {
+  background: none; border: 2px solid var(--uk-mark); transform: rotate(45deg) scale(.8);
+}
 .uk-mark.uk-line { width: 18px; height: 3px; vertical-align: 3px; border-radius: 1px; }
+.uk-mark.uk-dashed {
+  background: repeating-linear-gradient(90deg, var(--uk-mark) 0 5px, transparent 5px 8px);
+}
 .uk-panel .uk-plot { margin: 0; min-width: 0; overflow: visible; flex-shrink: 0; }
 .uk-panel .uk-row > .uk-plot { flex: 1 1 320px; width: auto; align-self: flex-start; }
 .uk-panel .widget-radio {
@@ -70,20 +76,6 @@ _CSS = """
   content: ""; display: inline-block; width: .8em; height: .8em; border-radius: 2px;
   margin-right: .35em; vertical-align: -.06em;
 }
-.uk-prose .uk-caption { margin: 2px 0 0; max-width: none; }
-.uk-prose .uk-caption b { display: block; font-weight: 600; }
-.uk-prose .uk-legend { white-space: nowrap; margin-right: 8px; color: var(--uk-quiet); }
-.uk-mark {
-  display: inline-block; box-sizing: border-box; width: 11px; height: 11px; margin-right: 4px;
-  vertical-align: -1px; background: var(--uk-mark);
-}
-.uk-mark.uk-square { border-radius: 2px; }
-.uk-mark.uk-circle { border-radius: 50%; }
-.uk-mark.uk-ring { border-radius: 50%; background: none; border: 2px solid var(--uk-mark); }
-.uk-mark.uk-diamond { transform: rotate(45deg) scale(.8); }
-.uk-mark.uk-line { width: 18px; height: 3px; vertical-align: 3px; border-radius: 1px; }
-.uk-panel .uk-plot { margin: 0; min-width: 0; overflow: visible; flex-shrink: 0; }
-.uk-panel .uk-row > .uk-plot { flex: 1 1 320px; width: auto; align-self: flex-start; }
 .uk-prose .uk-exact::before { background: #0072B2; }
 .uk-prose .uk-approximate::before { background: #E69F00; }
 .uk-prose .uk-scroll { overflow-x: auto; max-height: 300px; overflow-y: auto; }

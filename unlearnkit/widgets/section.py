@@ -40,6 +40,7 @@ _CSS = """
   border-top: 1px solid var(--uk-line); padding-top: 6px;
 }
 .uk-section > .uk-body { margin: 0 0 6px; width: auto; overflow: visible; padding: 4px 0 0 18px; }
+.uk-section .uk-row > .uk-beside { flex: 1 1 420px; align-self: flex-start; }
 @media (max-width: 900px) { .uk-section > .uk-body { padding-left: 0; } }
 .uk-section-head { color: var(--uk-ink); font: 13px/1.5 var(--uk-ui); min-width: 0; }
 .uk-section-head button {
