@@ -25,6 +25,7 @@ ORDER = (
     *("modification", "unlearning", "ledger"),
     *("certificate", "audit"),
     *("attacks", "comparison", "relearn"),
+    *("parameters", "representations", "agreement", "exposure"),
     *("session", "study", "population", "estimator"),
     *("figures",),
     *("widgets",),

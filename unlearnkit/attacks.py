@@ -70,8 +70,8 @@ def membership_auc(
     Raises:
         ValueError: not one label per row of probabilities.
     """
-    members = _scores(probabilities_forget, labels_forget)
-    others = _scores(probabilities_test, labels_test)
+    members = label_log_probability(probabilities_forget, labels_forget)
+    others = label_log_probability(probabilities_test, labels_test)
     reason = ""
     if not len(members):
         reason = "no forgotten examples"
@@ -167,8 +167,17 @@ def auc_interval(auc: float, num_positive: int, num_negative: int) -> tuple[floa
     return bounds[0], bounds[1]
 
 
-def _scores(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Minus the cross-entropy of each example, in float64."""
+def label_log_probability(
+    probabilities: Float[Tensor, "batch class"], labels: Integer[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """The score of each example: minus its cross-entropy, in float64.
+
+    >>> label_log_probability(torch.tensor([[0.25, 0.75]]), torch.tensor([1])).exp()
+    tensor([0.7500], dtype=torch.float64)
+
+    Raises:
+        ValueError: not one label per row of probabilities.
+    """
     if labels.shape != probabilities.shape[:-1]:
         raise ValueError(
             f"labels of shape {tuple(labels.shape)} do not fit probabilities of shape "

@@ -65,6 +65,9 @@ class Comparison:
         scratch: states of the scratch constituents, by shard.
         unlearned: the unlearned ensemble.
         original: the ensemble before unlearning.
+        ids: of the examples of each part that all this was measured on.
+        labels: theirs.
+        outputs: what each model gives for them.
     """
 
     constituents: "pd.DataFrame"
@@ -82,6 +85,19 @@ class Comparison:
     scratch: Ensemble
     unlearned: Ensemble
     original: Ensemble
+    ids: dict[str, Int[np.ndarray, " part"]]
+    labels: dict[str, Int[Tensor, " part"]]
+    outputs: dict[str, Outputs]
+
+    @property
+    def ensembles(self) -> dict[str, Ensemble]:
+        """The three models by name."""
+        return {name: getattr(self, name) for name in MODELS}
+
+    @property
+    def shards(self) -> tuple[int, ...]:
+        """The shards that were trained from scratch for this."""
+        return tuple(int(shard) for shard in self.constituents["shard"])
 
     @property
     def bit_identical(self) -> bool:
@@ -165,29 +181,30 @@ def compare(
         original.aggregation,
     )
     ensembles = {"original": original, "unlearned": unlearned, "scratch": scratch}
-    retain_ids = plan.partition.ids[plan.retained][:RETAIN_MAX]
-    labels = {
-        "forget": dataset.examples(forget),
-        "retain": dataset.examples(retain_ids),
-        "test": dataset.examples(dataset.test.ids),
+    ids = {
+        "forget": forget,
+        "retain": plan.partition.ids[plan.retained][:RETAIN_MAX],
+        "test": dataset.test.ids,
     }
+    examples = {part: dataset.examples(chosen) for part, chosen in ids.items()}
+    labels = {part: examples[part][1] for part in PARTS}
     outputs = {
-        name: Outputs(*(ensemble.probabilities(labels[part][0]) for part in PARTS))
+        name: Outputs(*(ensemble.probabilities(examples[part][0]) for part in PARTS))
         for name, ensemble in ensembles.items()
     }
     accuracies = pd.DataFrame(
         {
-            part: {name: accuracy(getattr(o, part), labels[part][1]) for name, o in outputs.items()}
+            part: {name: accuracy(getattr(o, part), labels[part]) for name, o in outputs.items()}
             for part in PARTS
         }
     )
     attacks = {
-        name: membership_auc(o.forget, labels["forget"][1], o.test, labels["test"][1])
+        name: membership_auc(o.forget, labels["forget"], o.test, labels["test"])
         for name, o in outputs.items()
     }
     gaps = {
         part: accuracies[part]["unlearned"] - accuracies[part]["scratch"]
-        if len(labels[part][1])
+        if len(labels[part])
         else 0.0
         for part in PARTS
     }
@@ -208,6 +225,9 @@ def compare(
         scratch,
         unlearned,
         original,
+        ids,
+        labels,
+        outputs,
     )
 
 

@@ -97,10 +97,21 @@ def output_kl(p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]) 
     Raises:
         ValueError: p and q differ in shape.
     """
+    return _mean(example_kl(p, q))
+
+
+def example_kl(
+    p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]
+) -> Float[Tensor, " batch"]:
+    """KL(p || q) in nats of each example, of which `output_kl` is the mean.
+
+    Raises:
+        ValueError: p and q differ in shape.
+    """
     _check_pair(p, q)
     p, q = p.double(), q.double()
     logs = p.clamp_min(SMALLEST_PROBABILITY).log() - q.clamp_min(SMALLEST_PROBABILITY).log()
-    return _mean((p * logs).sum(-1))
+    return (p * logs).sum(-1)
 
 
 def churn(p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]) -> float:
@@ -146,6 +157,20 @@ def auc(positive: Float[Tensor, " positive"], negative: Float[Tensor, " negative
     if not len(positive) or not len(negative) or (positive.isnan().any() | negative.isnan().any()):
         return math.nan
     return _mean(placements(positive, negative))
+
+
+def share_interval(share: float, count: int) -> tuple[float, float]:
+    """A 95 % confidence interval of a share of `count` examples: Wilson's 1927 score interval.
+
+    >>> [round(bound, 3) for bound in share_interval(0.0, 10)]
+    [0.0, 0.278]
+    """
+    shrink = 1 + Z95**2 / count
+    middle = (share + Z95**2 / (2 * count)) / shrink
+    spread = share * (1 - share) / count + Z95**2 / (4 * count**2)
+    half = Z95 * math.sqrt(spread) / shrink
+    # At 0 and 1 the bound is the share itself, which rounding would miss.
+    return min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share)
 
 
 def tug_of_war(gap_forget: float, gap_retain: float, gap_test: float) -> float:
@@ -232,11 +257,7 @@ class Churn:
         """Compare on examples."""
         value, count, interval = churn(a, b), len(a), None
         if count:
-            shrink = 1 + Z95**2 / count
-            middle = (value + Z95**2 / (2 * count)) / shrink
-            spread = value * (1 - value) / count + Z95**2 / (4 * count**2)
-            half = Z95 * math.sqrt(spread) / shrink
-            interval = (max(middle - half, 0.0), min(middle + half, 1.0))
+            interval = share_interval(value, count)
         source = "Milani Fard et al. 2016; interval: Wilson 1927"
         return Measure(self.name, value, "lower", source, interval, _empty(count))
 

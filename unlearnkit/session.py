@@ -68,7 +68,7 @@ from unlearnkit.workload import Workload
 if TYPE_CHECKING:
     import pandas as pd
 
-    from unlearnkit.widgets import Dashboard
+    from unlearnkit.widgets import Dashboard, SessionPanel
 
 PROBE_SHARE = 0.01  # of the time of a training that measurements for the clock may take
 NOTHING = np.empty(0, np.int64)
@@ -606,6 +606,20 @@ class Session:
         from unlearnkit.widgets import Dashboard
 
         return Dashboard(self)
+
+    def panel(self, name: str) -> "SessionPanel":
+        """One step of the dashboard, alone in a cell; panels of a session keep each other current.
+
+        Args:
+            name: ``"training"``, ``"revocation"``, ``"boundary"``, ``"comparison"`` or
+                ``"ledger"``.
+
+        Raises:
+            KeyError: no panel of that name.
+        """
+        from unlearnkit.widgets.dashboard import panel_kind
+
+        return panel_kind(name)(self)
 
     # Inside
 

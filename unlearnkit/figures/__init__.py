@@ -3,6 +3,8 @@
 ``import unlearnkit.figures``, then for example ``unlearnkit.figures.workload_map(workload)``.
 """
 
+from unlearnkit.figures.agreement import class_accuracy, class_divergence, prediction_confusion
+from unlearnkit.figures.attack import membership_losses, membership_roc
 from unlearnkit.figures.drawing import Drawing, Figure
 from unlearnkit.figures.judge import (
     comparison_accuracy,
@@ -10,6 +12,13 @@ from unlearnkit.figures.judge import (
     membership_gaps,
     output_divergence,
 )
+from unlearnkit.figures.parameters import (
+    parameter_scatter,
+    shift_histogram,
+    shift_scatter,
+    weight_images,
+)
+from unlearnkit.figures.representations import layer_similarity, twin_embedding
 from unlearnkit.figures.route import boundary_bars, cost_curve, workload_map
 from unlearnkit.figures.study import study_frontier, study_gap, study_speed
 from unlearnkit.figures.training import training_curves
@@ -18,14 +27,25 @@ __all__ = [
     "Drawing",
     "Figure",
     "boundary_bars",
+    "class_accuracy",
+    "class_divergence",
     "comparison_accuracy",
     "cost_curve",
     "layer_distances",
+    "layer_similarity",
     "membership_gaps",
+    "membership_losses",
+    "membership_roc",
     "output_divergence",
+    "parameter_scatter",
+    "prediction_confusion",
+    "shift_histogram",
+    "shift_scatter",
     "study_frontier",
     "study_gap",
     "study_speed",
     "training_curves",
+    "twin_embedding",
+    "weight_images",
     "workload_map",
 ]

@@ -15,6 +15,7 @@ Spec = dict[str, Any]  # a figure as plotly's JSON: "data" and "layout"
 # The colour-blind-safe palette of Okabe and Ito (2008); greys lie between light and dark pages.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILLION = "#56B4E9", "#D55E00"
+DIVERGING = [[0, BLUE], [0.5, "#d9d9d9"], [1, VERMILLION]]  # 0 in the middle
 GREY, FAINT = "#8a8a8a", "rgba(128,128,128,0.24)"
 MODEL_COLORS = {"original": GREY, "unlearned": ORANGE, "scratch": GREEN}
 MODEL_NAMES = {"original": "original", "unlearned": "unlearned", "scratch": "from scratch"}
@@ -64,6 +65,63 @@ def layout(title: str, height: int, **more: Any) -> Spec:
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left"},
         **more,
     }
+
+
+def log_axis(
+    title: str, values: Sequence[float], *, zero: str = "0"
+) -> tuple[Spec, float, list[Spec]]:
+    """A logarithmic x axis with a place for 0 apart at its left end, in a band of its own.
+
+    Args:
+        title: of the axis.
+        values: 0 or more; what the axis has to reach. nan is left out.
+        zero: the tick where the zeros stand.
+
+    Returns:
+        The axis, where a 0 stands on it, and the band behind the zeros (none without any).
+    """
+    positive = [value for value in values if value > 0 and math.isfinite(value)]
+    low = math.floor(math.log10(min(positive))) if positive else -3
+    high = math.ceil(math.log10(max(positive)) + 1e-9) if positive else 0
+    place = 10.0 ** (low - 0.5)
+    ticks = list(range(low, high + 1, max(1, (high - low) // 6)))
+    zeros = any(value == 0 for value in values)
+    shown = axis(title, type="log") | {
+        "range": [low - 0.9, high + 0.1],
+        "tickvals": [*([place] if zeros else []), *(10.0**tick for tick in ticks)],
+        "ticktext": [*([zero] if zeros else []), *(f"{10.0**tick:g}" for tick in ticks)],
+    }
+    band: Spec = {
+        "type": "rect",
+        "xref": "x",
+        "yref": "paper",
+        "x0": 10.0 ** (low - 0.8),
+        "x1": 10.0 ** (low - 0.2),
+        "y0": 0,
+        "y1": 1,
+        "layer": "below",
+        "fillcolor": "rgba(0,114,178,0.13)",
+        "line": {"width": 0},
+    }
+    return shown, place, [band] if zeros else []
+
+
+def row_axis(names: Sequence[str]) -> Spec:
+    """A y axis of named rows, the first on top."""
+    return {
+        "tickvals": list(range(len(names))),
+        "ticktext": list(names),
+        "range": [len(names) - 0.5, -0.5],
+        "zeroline": False,
+        "showgrid": False,
+    }
+
+
+def rules(rows: int) -> list[Spec]:
+    """Faint lines between so many rows."""
+    line = {"color": "rgba(128,128,128,0.25)", "width": 1}
+    place = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "line": line}
+    return [{**place, "y0": row - 0.5, "y1": row - 0.5} for row in range(1, rows)]
 
 
 def shades(count: int) -> list[str]:

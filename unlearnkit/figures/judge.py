@@ -13,6 +13,9 @@ from unlearnkit.figures.drawing import (
     Spec,
     axis,
     layout,
+    log_axis,
+    row_axis,
+    rules,
 )
 
 _SYMBOLS = {"original": "circle-open", "unlearned": "circle", "scratch": "diamond"}
@@ -51,14 +54,8 @@ def comparison_accuracy(comparison: Comparison) -> Spec:
             "Accuracy: the nearer to from scratch, the better",
             300,
             xaxis=axis("accuracy", tickformat=".0%", range=[low - pad, high + 2.2 * pad]),
-            yaxis={
-                "tickvals": list(range(len(PARTS))),
-                "ticktext": list(PARTS),
-                "range": [len(PARTS) - 0.5, -0.5],
-                "zeroline": False,
-                "showgrid": False,
-            },
-            shapes=[_rule(row - 0.5) for row in range(1, len(PARTS))],
+            yaxis=row_axis(PARTS),
+            shapes=rules(len(PARTS)),
         ),
     }
 
@@ -75,11 +72,11 @@ def layer_distances(comparison: Comparison) -> Spec:
     exact = {
         int(row["shard"]) for _, row in comparison.constituents.iterrows() if row["bit identical"]
     }
-    positive = frame["relative L2"][frame["relative L2"] > 0]
-    low = math.floor(math.log10(positive.min())) if len(positive) else -3
-    high = math.ceil(math.log10(positive.max()) + 1e-9) if len(positive) else 0
-    zero = 10.0 ** (low - 0.5)
-    zeros = bool((frame["L2"] == 0).any())
+    # A scratch whose norm is 0 gives no relative distance; the axis is for those that have one.
+    known = [0.0 if row["L2"] == 0 else row["relative L2"] for _, row in frame.iterrows()]
+    xaxis, zero, band = log_axis(
+        "relative L2 distance (logarithmic)", known, zero="0, bit<br>for bit"
+    )
     groups = {
         "original": (frame["model"] == "original", GREY, "circle-open", -0.18),
         "unlearned, approximate": (
@@ -117,47 +114,14 @@ def layer_distances(comparison: Comparison) -> Spec:
                 "%{customdata[2]}<extra></extra>",
             }
         )
-    ticks = list(range(low, high + 1))
-    shapes = [_rule(row - 0.5) for row in range(1, len(layers))]
-    annotations: list[Spec] = []
-    if zeros:
-        shapes.append(
-            {
-                "type": "rect",
-                "xref": "x",
-                "yref": "paper",
-                "x0": 10.0 ** (low - 0.8),
-                "x1": 10.0 ** (low - 0.2),
-                "y0": 0,
-                "y1": 1,
-                "layer": "below",
-                "fillcolor": "rgba(0,114,178,0.13)",
-                "line": {"width": 0},
-            }
-        )
     return {
         "data": data,
         "layout": layout(
             "Distance of each layer to from scratch",
             max(260, 150 + 44 * len(layers)),
-            annotations=annotations,
-            xaxis=axis("relative L2 distance (logarithmic)", type="log")
-            | {
-                "range": [low - 0.9, high + 0.1],
-                "tickvals": [*([zero] if zeros else []), *(10.0**tick for tick in ticks)],
-                "ticktext": [
-                    *(["0, bit<br>for bit"] if zeros else []),
-                    *(_power(tick) for tick in ticks),
-                ],
-            },
-            yaxis={
-                "tickvals": list(range(len(layers))),
-                "ticktext": layers,
-                "range": [len(layers) - 0.5, -0.5],
-                "zeroline": False,
-                "showgrid": False,
-            },
-            shapes=shapes,
+            xaxis=xaxis,
+            yaxis=row_axis(layers),
+            shapes=[*rules(len(layers)), *band],
         ),
     }
 
@@ -247,21 +211,6 @@ def _place(absolute: float, relative: float, zero: float) -> float | None:
     if absolute == 0:
         return zero
     return None if math.isnan(relative) else float(relative)
-
-
-def _rule(y: float) -> Spec:
-    """A faint line between two rows."""
-    line = {"color": "rgba(128,128,128,0.25)", "width": 1}
-    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y, "line": line}
-
-
-def _power(exponent: int) -> str:
-    """A power of ten as a reader writes it.
-
-    >>> _power(-2), _power(0), _power(-5)
-    ('0.01', '1', '1e-05')
-    """
-    return f"{10.0**exponent:g}"
 
 
 def _distance(absolute: float, relative: float) -> str:

@@ -8,13 +8,29 @@ import ipywidgets
 from unlearnkit import figures
 from unlearnkit.comparison import Comparison
 from unlearnkit.figures.drawing import duration
+from unlearnkit.parameters import image_layer
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
+from unlearnkit.widgets.attack import AttackView
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot
 from unlearnkit.widgets.prose import Prose, bullets, coloured, paragraphs, table
 from unlearnkit.widgets.runner import Runner, Work
 from unlearnkit.widgets.shared import SessionPanel, listing, plural
+from unlearnkit.widgets.views import (
+    ClassView,
+    EmbeddingView,
+    LayerView,
+    ParameterView,
+    PredictionView,
+    View,
+    WeightView,
+)
+
+VIEWS: tuple[type[View], ...] = (
+    *(ParameterView, WeightView, LayerView, EmbeddingView),
+    *(ClassView, PredictionView, AttackView),
+)
 
 
 class ComparisonPanel(SessionPanel):
@@ -64,7 +80,14 @@ class ComparisonPanel(SessionPanel):
         self._results.add_class("uk-body")
         self._results.layout.display = "none"
         self._kept = row(self.discard)
-        self.body.children = [self.note, self.runner.widget, self._results, self._kept]
+        # The sections that look closer are made with the first comparison, and compute when opened.
+        self.sections: list[View] = []
+        self._closer = ipywidgets.VBox()
+        self._closer.add_class("uk-body")
+        self._closer.layout.display = "none"
+        self.body.children = [
+            *(self.note, self.runner.widget, self._results, self._closer, self._kept)
+        ]
         self.update()
 
     @property
@@ -89,7 +112,8 @@ class ComparisonPanel(SessionPanel):
         self.runner.button.disabled = not kept or self.runner.running
         self._kept.layout.display = None if kept else "none"
         if self._compared and self._state() != self._compared and kept:
-            self.comparison, self._compared = None, ()
+            self._compared = ()
+            self._forget()
             self._results.layout.display = "none"
 
     def _state(self) -> tuple[object, ...]:
@@ -115,10 +139,26 @@ class ComparisonPanel(SessionPanel):
         self.membership.show(figures.membership_gaps.spec(result))
         self.constituents.html = _constituents(result)
         self._results.layout.display = None
+        if not self.sections:
+            pictured = image_layer(self.session.plan.architecture) is not None
+            kinds = [kind for kind in VIEWS if pictured or kind is not WeightView]
+            self.sections = [kind(self, self) for kind in kinds]
+            head = Prose(html=paragraphs("Look closer: each of these is computed when opened."))
+            self._closer.children = [head, *(section.widget for section in self.sections)]
+        self._closer.layout.display = None
+        for section in self.sections:
+            section.renew()
+
+    def _forget(self) -> None:
+        """Let go of the comparison, which holds the original too, and of all drawn from it."""
+        self.comparison = None
+        for section in self.sections:
+            section.forget()
+        self._closer.layout.display = "none"
 
     def _discard(self) -> None:
         self.session.discard_original()
-        self.comparison = None  # it holds the original too
+        self._forget()
         self.say("The original models are gone; the numbers above stay until the next comparison.")
         self.changed()
 

@@ -90,7 +90,7 @@ class Dashboard:
         self, session: Session, panels: Sequence[str | type[SessionPanel]] | None = None
     ) -> None:
         chosen = list(PANELS) if panels is None else panels
-        kinds: list[type[SessionPanel]] = [OverviewPanel, *(_kind(panel) for panel in chosen)]
+        kinds: list[type[SessionPanel]] = [OverviewPanel, *(panel_kind(panel) for panel in chosen)]
         self.session = session
         self.panels: dict[str, SessionPanel] = {kind.name: kind(session) for kind in kinds}
         self.widget = ipywidgets.VBox([panel.widget for panel in self.panels.values()])
@@ -120,7 +120,12 @@ class Dashboard:
         return f"Dashboard({self.session!r}, {', '.join(self.panels)})"
 
 
-def _kind(panel: str | type[SessionPanel]) -> type[SessionPanel]:
+def panel_kind(panel: str | type[SessionPanel]) -> type[SessionPanel]:
+    """The panel of a name; a class is its own.
+
+    Raises:
+        KeyError: no panel of that name.
+    """
     if not isinstance(panel, str):
         return panel
     if panel not in PANELS:

@@ -148,7 +148,7 @@ class _Message(anywidget.AnyWidget):
     message = traitlets.Dict(_SILENCE).tag(sync=True)
 
 
-class _CodeLine(anywidget.AnyWidget):
+class CodeLine(anywidget.AnyWidget):
     """A Python call and a button that copies it."""
 
     _esm = _CODE_ESM
@@ -192,7 +192,7 @@ class Panel:
         self._said = 0
         self._lock = threading.Lock()
         self._message = _Message()
-        self._code_line = _CodeLine()
+        self._code_line = CodeLine()
         self.body = ipywidgets.VBox()
         self.body.add_class("uk-body")
         head = ipywidgets.HTML(_heading(self.title, self.explanation, self.meaning))

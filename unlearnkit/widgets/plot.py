@@ -1,13 +1,18 @@
 """A figure in a panel, its title and legend as text: text wraps where the page is narrow."""
 
 import html
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
 from unlearnkit.figures.drawing import Spec
+from unlearnkit.widgets.export import Export
 from unlearnkit.widgets.plotview import PlotView
 from unlearnkit.widgets.prose import Prose
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ICONS = ["zoom", "pan", "zoomIn", "zoomOut", "resetScale"]
 _TOP = 14  # pixels above the axes once title and legend are gone from there
@@ -20,12 +25,26 @@ class Plot:
         widget: both together; hidden until there is something to show.
         view: draws.
         caption: title and legend.
+        export: saves it; None if there is no name.
+
+    Args:
+        height: pixels.
+        name: of the files that it is saved as.
+        frame: the numbers to be saved.
     """
 
-    def __init__(self, height: int = 260) -> None:
+    def __init__(
+        self,
+        height: int = 260,
+        *,
+        name: str = "",
+        frame: "Callable[[], pd.DataFrame] | None" = None,
+    ) -> None:
         self.view = PlotView(height=height)
         self.caption = Prose()
-        self.widget = ipywidgets.VBox([self.caption, self.view])
+        self.export = Export(self.view, name, frame) if frame is not None else None
+        parts = [self.caption, self.view, *([self.export] if self.export else [])]
+        self.widget = ipywidgets.VBox(parts)
         self.widget.add_class("uk-plot")
         self.hide()
 
@@ -37,8 +56,12 @@ class Plot:
         layout["height"] -= margin["t"] - _TOP
         layout |= {"margin": margin | {"t": _TOP}, "showlegend": False}
         # A drag across a panel is a slip more often than a zoom, and the icons lie over the data.
-        layout |= {"dragmode": False, "modebar": {"remove": _ICONS}}
-        legend = _legend(spec["data"]) if spec["layout"].get("showlegend", True) else ""
+        icons = [*_ICONS, *(["toImage"] if self.export is not None else [])]
+        layout |= {"dragmode": False, "modebar": {"remove": icons}}
+        named = bool(spec["layout"].get("showlegend", True))
+        legend = _legend(spec["data"]) if named else ""
+        if self.export is not None:
+            self.export.legend = named
         self.caption.html = f'<p class="uk-caption"><b>{html.escape(title)}</b>{legend}</p>'
         self.view.label = title
         self.view.figure = {"data": spec["data"], "layout": layout}
@@ -47,6 +70,11 @@ class Plot:
     def hide(self) -> None:
         """Take no room."""
         self.widget.layout.display = "none"
+
+    def clear(self) -> None:
+        """Take no room, and hold no numbers."""
+        self.hide()
+        self.view.figure = {}
 
 
 def _legend(traces: list[Spec]) -> str:
@@ -67,6 +95,8 @@ def _mark(trace: Spec) -> tuple[str, Any]:
     if trace["type"] == "bar":
         return "square", trace["marker"]["color"]
     if trace["mode"].startswith("lines"):
-        return "line", trace["line"]["color"]
+        solid = trace["line"].get("dash", "solid") == "solid"
+        return "line" if solid else "line uk-dashed", trace["line"]["color"]
     symbol = trace["marker"].get("symbol", "circle")
-    return ("ring" if symbol.endswith("-open") else symbol), trace["marker"]["color"]
+    kinds = {"circle-open": "ring", "diamond-open": "hollow"}
+    return kinds.get(symbol, symbol), trace["marker"]["color"]

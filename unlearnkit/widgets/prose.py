@@ -57,7 +57,13 @@ _CSS = """
 .uk-mark.uk-circle { border-radius: 50%; }
 .uk-mark.uk-ring { border-radius: 50%; background: none; border: 2px solid var(--uk-mark); }
 .uk-mark.uk-diamond { transform: rotate(45deg) scale(.8); }
+.uk-mark.uk-hollow {
+  background: none; border: 2px solid var(--uk-mark); transform: rotate(45deg) scale(.8);
+}
 .uk-mark.uk-line { width: 18px; height: 3px; vertical-align: 3px; border-radius: 1px; }
+.uk-mark.uk-dashed {
+  background: repeating-linear-gradient(90deg, var(--uk-mark) 0 5px, transparent 5px 8px);
+}
 .uk-panel .uk-plot { margin: 0; min-width: 0; overflow: visible; flex-shrink: 0; }
 .uk-panel .uk-row > .uk-plot { flex: 1 1 320px; width: auto; align-self: flex-start; }
 .uk-panel .widget-radio {
@@ -70,20 +76,6 @@ _CSS = """
   content: ""; display: inline-block; width: .8em; height: .8em; border-radius: 2px;
   margin-right: .35em; vertical-align: -.06em;
 }
-.uk-prose .uk-caption { margin: 2px 0 0; max-width: none; }
-.uk-prose .uk-caption b { display: block; font-weight: 600; }
-.uk-prose .uk-legend { white-space: nowrap; margin-right: 8px; color: var(--uk-quiet); }
-.uk-mark {
-  display: inline-block; box-sizing: border-box; width: 11px; height: 11px; margin-right: 4px;
-  vertical-align: -1px; background: var(--uk-mark);
-}
-.uk-mark.uk-square { border-radius: 2px; }
-.uk-mark.uk-circle { border-radius: 50%; }
-.uk-mark.uk-ring { border-radius: 50%; background: none; border: 2px solid var(--uk-mark); }
-.uk-mark.uk-diamond { transform: rotate(45deg) scale(.8); }
-.uk-mark.uk-line { width: 18px; height: 3px; vertical-align: 3px; border-radius: 1px; }
-.uk-panel .uk-plot { margin: 0; min-width: 0; overflow: visible; flex-shrink: 0; }
-.uk-panel .uk-row > .uk-plot { flex: 1 1 320px; width: auto; align-self: flex-start; }
 .uk-prose .uk-exact::before { background: #0072B2; }
 .uk-prose .uk-approximate::before { background: #E69F00; }
 .uk-prose .uk-scroll { overflow-x: auto; max-height: 300px; overflow-y: auto; }
@@ -114,10 +106,12 @@ _CSS = """
 .uk-prose .uk-strip figure {
   margin: 0; text-align: center; font-size: 11px; color: var(--uk-quiet);
 }
-.uk-prose .uk-strip img {
+.uk-prose .uk-strip img, .uk-prose .uk-lead img {
   display: block; width: 44px; height: 44px; image-rendering: pixelated; border-radius: 3px;
   border: 1px solid var(--uk-line); margin: 0 auto 1px;
 }
+.uk-prose .uk-lead img { width: 32px; height: 32px; margin: 0; }
+.uk-prose tr:has(.uk-lead) td { vertical-align: middle; }
 .uk-prose .uk-steps {
   display: flex; flex-wrap: wrap; gap: 6px; list-style: none; padding: 0; margin: 0;
   max-width: none;
@@ -172,6 +166,7 @@ def table(
     caption: str = "",
     text: Iterable[int] = (),
     long: int | None = None,
+    lead: Sequence[str] = (),
 ) -> str:
     """A table of escaped cells, which scrolls in itself where the page is narrow.
 
@@ -181,6 +176,7 @@ def table(
         caption: what the table shows.
         text: columns that hold words and stand to the left; the others are numbers.
         long: a column of sentences, which moves to lines of its own where the page is narrow.
+        lead: pictures, one a row, for a first column without a head.
     """
     left = set(text)
 
@@ -190,14 +186,15 @@ def table(
         scope = ' scope="col"' if tag == "th" else ""
         return f"<{tag}{scope}{kind}>{html.escape(word)}</{tag}>"
 
-    head = "".join(cell("th", i, word) for i, word in enumerate(heads))
+    head = "<td></td>" * bool(lead) + "".join(cell("th", i, word) for i, word in enumerate(heads))
     body = "".join(
         "<tr>"
+        + (f'<td class="uk-lead">{lead[number]}</td>' if lead else "")
         + "".join(cell("td", i, word) for i, word in enumerate(row))
         + "</tr>"
         # Twice in the page, but only one of the two is shown, and read out, at a time.
         + ("" if long is None else _line(row[long], len(row) - 1))
-        for row in rows
+        for number, row in enumerate(rows)
     )
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return (

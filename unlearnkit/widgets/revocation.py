@@ -8,7 +8,8 @@ import numpy as np
 
 from unlearnkit.session import Session
 from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.prose import Prose, fold, paragraphs, picture
+from unlearnkit.widgets.pictures import pictures
+from unlearnkit.widgets.prose import Prose, fold, paragraphs
 from unlearnkit.widgets.shared import SessionPanel, listing, plural
 
 BY_ID, BY_CLASS, AT_RANDOM = "by id", "by class", "at random"
@@ -137,17 +138,11 @@ class RevocationPanel(SessionPanel):
 
     def _strip(self, ids: np.ndarray, total: int) -> str:
         """Pictures of examples, where they are images."""
-        shape = self.session.dataset.feature_shape
-        if len(shape) not in (2, 3) or min(shape[-2:]) < 4:
+        drawn = pictures(self.session.dataset, ids)
+        if not drawn:
             return ""
-        inputs, labels = self.session.dataset.examples(ids)
-        images = inputs.mean(1) if len(shape) == 3 else inputs
-        low, high = images.amin(), images.amax()
-        pixels = ((images - low) / (high - low).clamp_min(1e-12) * 255).byte().numpy()
-        names = self.session.dataset.class_names
         shown = "".join(
-            f"<figure>{picture(image, f'example {i}, class {names[label]}')}{int(i)}</figure>"
-            for image, i, label in zip(pixels, ids, labels.tolist(), strict=True)
+            f"<figure>{image}{int(i)}</figure>" for image, i in zip(drawn, ids, strict=True)
         )
         more = f'<span class="uk-quiet">and {total - len(ids)} more</span>'
         return f'<div class="uk-strip">{shown}{more if total > len(ids) else ""}</div>'

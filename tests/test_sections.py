@@ -1,0 +1,219 @@
+"""Sections of the comparison panel: nothing before they are opened, then what they claim."""
+
+import ast
+import gc
+import io
+import re
+import weakref
+
+import ipywidgets
+import pandas as pd
+import pytest
+
+import unlearnkit as uk
+from cases import CASES
+from unlearnkit import exposure, parameters
+from unlearnkit.widgets import PANELS
+from unlearnkit.widgets.attack import AttackView
+from unlearnkit.widgets.views import (
+    ClassView,
+    EmbeddingView,
+    ParameterView,
+    PredictionView,
+    WeightView,
+)
+
+
+@pytest.fixture(autouse=True)
+def close_widgets():
+    """Close what a test opened: ipywidgets keeps every open widget alive, to the very exit."""
+    yield
+    ipywidgets.Widget.close_all()
+
+
+def session_of(name, max_share):
+    session = CASES[name].session()
+    session.train()
+    partition = session.plan.partition
+    late = partition.ids[(partition.shard == 1) & (partition.slice_ == partition.slice_.max())]
+    early = partition.ids[(partition.shard == partition.shard.max()) & (partition.slice_ == 1)]
+    session.revoke([*late[:1], *early[:2]])
+    session.unlearn(max_share)
+    return session
+
+
+def compare(panel):
+    assert panel.runner.start().wait(60)
+    assert panel.error is None
+    return panel
+
+
+@pytest.fixture
+def session():
+    return session_of("uneven", 0.3)
+
+
+@pytest.fixture
+def panel(session):
+    return compare(session.panel("comparison"))
+
+
+def section(panel, kind):
+    (found,) = (s for s in panel.sections if type(s) is kind)
+    return found
+
+
+def opened(panel, kind):
+    found = section(panel, kind)
+    found.open = True
+    assert panel.error is None
+    return found
+
+
+def text(prose):
+    return re.sub(r"<[^>]+>", " ", prose.html)
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_a_session_gives_every_panel_by_name(session, name):
+    panel = session.panel(name)
+    assert type(panel) is PANELS[name] and panel.code and panel.session is session
+
+
+def test_an_unknown_panel_is_one_sentence(session):
+    with pytest.raises(KeyError, match="no panel is named 'map'; known are training, "):
+        session.panel("map")
+
+
+def test_nothing_is_made_before_the_comparison_and_nothing_computed_before_a_click(session):
+    panel = session.panel("comparison")
+    assert panel.sections == [] and panel._closer.layout.display == "none"
+    compare(panel)
+    assert len(panel.sections) == 6  # the data are no images
+    for found in panel.sections:
+        assert found.body.children == () and found._frames == {} and not found.open
+        assert found.title and found.explanation
+    first = panel.sections[0]
+    first.open = True
+    assert first.body.layout.display is None and first._frames
+    first.open = False
+    assert first.body.layout.display == "none"
+
+
+@pytest.mark.parametrize(("case", "share"), [("uneven", 0.3), ("cnn-batchnorm", 0.0)])
+def test_every_section_opens_explains_itself_saves_and_runs_as_code(case, share):
+    session = session_of(case, share)
+    panel = compare(session.panel("comparison"))
+    assert (WeightView in map(type, panel.sections)) == (case == "cnn-batchnorm")
+    for found in panel.sections:
+        found.open = True
+        assert panel.error is None, panel.traceback
+        meaning = text(found.body.children[-2])
+        assert "What does this mean?" in meaning
+        assert re.search(r"\b(19|20)\d\d\b|ours", meaning), "names no source"
+        for plot in found._plots:
+            assert plot.view.spec["data"] and plot.widget.layout.display is None
+            assert plot.view.label
+            saved = pd.read_csv(io.StringIO(plot.export.csv()))
+            assert len(saved) and list(saved.columns)
+        assert found._code_line.code == found.code
+        tree = ast.parse(found.code)
+        exec(compile(tree, found.title, "exec"), {"session": session, "uk": uk})
+
+
+def test_the_parameters_are_those_of_the_chosen_shard(panel):
+    found = opened(panel, ParameterView)
+    frame = panel.comparison.constituents.set_index("shard")
+    assert [value for _, value in found.shard.options] == sorted(
+        frame.index, key=lambda shard: bool(frame["bit identical"][shard])
+    )
+    _, exact = (value for _, value in found.shard.options)
+    assert "of what doing nothing leaves" in text(found.words)
+    before = found.scatter.export.csv()
+    found.shard.value = exact
+    assert "Exact: all" in text(found.words) and "bit for bit" in found.scatter.view.label
+    sample = parameters.parameter_sample(panel.comparison, exact)
+    assert found.scatter.export.csv() == sample.frame.to_csv(index=False) != before
+    assert f"parameter_sample(comparison, {exact})" in found._code_line.code
+
+
+def test_choices_are_drawn_and_written_as_code(panel, session):
+    twins = opened(panel, EmbeddingView)
+    twins.model.value = "original"
+    assert "original and from scratch" in twins.twins.view.label
+    assert "model='original'" in twins._code_line.code
+    classes = opened(panel, ClassView)
+    classes.part.value = "forget"
+    saved = pd.read_csv(io.StringIO(classes.accuracy.export.csv()))
+    assert saved["examples"].sum() == 3
+    predictions = opened(panel, PredictionView)
+    predictions.part.value = "retain"
+    rows = predictions.changed.html.count("<tr>") - 1
+    assert rows == 10 and "Most changed retain examples" in text(predictions.changed)
+
+
+def test_the_threshold_sweeps_and_the_riskiest_are_listed(panel):
+    found = opened(panel, AttackView)
+    losses = exposure.membership_losses(panel.comparison)
+    for share in (0.0, 40.0, 100.0):
+        found.slider.value = share
+        threshold = exposure.threshold_at(losses, share / 100)
+        rates = exposure.rates(losses, "unlearned", threshold)
+        assert found.losses.view.spec["layout"]["shapes"][0]["x0"] == pytest.approx(threshold)
+        mark = found.roc.view.spec["data"][3]
+        assert (mark["x"], mark["y"]) == ([rates.false], [rates.true])
+        assert f"Unlearned: {rates.true:.1%} of forgotten" in text(found.words)
+        assert f"threshold_at(losses, {share / 100:g}, 'unlearned')" in found._code_line.code
+    riskiest = exposure.riskiest(panel.comparison)["id"].tolist()
+    listed = re.findall(r"<tr><td[^>]*>(\d+)</td>", found.risks.html)
+    assert [int(i) for i in listed] == riskiest
+
+
+def test_pictures_stand_beside_the_examples_of_image_data():
+    panel = compare(session_of("cnn-batchnorm", 0.0).panel("comparison"))
+    found = opened(panel, AttackView)
+    assert found.risks.html.count("<img ") == 3
+    assert "unit" in opened(panel, WeightView).images.view.spec["layout"]["xaxis"]["title"]["text"]
+
+
+def test_after_an_exact_unlearning_every_section_says_zero():
+    panel = compare(session_of("uneven", 1.0).panel("comparison"))
+    assert "Exact: all" in text(opened(panel, ParameterView).words)
+    assert "bit for bit" in opened(panel, EmbeddingView).twins.view.label
+    assert "equals that of from scratch, bit for bit" in text(opened(panel, PredictionView).changed)
+    excesses = re.findall(
+        r"<td>([^<]*)</td><td>[^<]*</td></tr>", opened(panel, AttackView).risks.html
+    )
+    assert excesses == ["0"] * 3
+
+
+def test_discarding_the_original_leaves_nothing_of_it(panel, session):
+    for found in panel.sections:
+        found.open = True
+    gone = weakref.ref(panel.comparison), weakref.ref(session.original)
+    panel.discard.click()
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
+    assert panel._closer.layout.display == "none"
+    for found in panel.sections:
+        assert not found.open and found._frames == {}
+        assert all(not plot.view.spec["data"] for plot in found._plots)
+        assert all(prose.html == "" for prose in found._proses)
+
+
+def test_an_open_section_follows_the_next_comparison(panel, session):
+    found = opened(panel, ParameterView)
+    before = found.scatter.export.csv()
+    partition = session.plan.partition
+    session.revoke(partition.ids[partition.shard == 0][:1].tolist())
+    session.unlearn(0.0)
+    panel.update()
+    assert not found.open and found._frames == {} and panel.comparison is None
+    compare(panel)
+    assert found._frames == {}
+    found.open = True
+    shards = {value for _, value in found.shard.options}
+    assert shards == set(panel.comparison.shards) and 0 in shards
+    assert found.scatter.export.csv() != before
+    compare(panel)  # while it is open
+    assert found.open and found._frames

@@ -1,0 +1,190 @@
+"""Figures of predictions: between which classes they differ, and for which."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unlearnkit.comparison import MODELS
+from unlearnkit.figures.drawing import (
+    GREY,
+    MODEL_COLORS,
+    MODEL_NAMES,
+    ORANGE,
+    VERMILLION,
+    Drawing,
+    Spec,
+    axis,
+    layout,
+    log_axis,
+    row_axis,
+    rules,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_NUMBERED = 15  # classes; in a table of more, numbers would be too small to read
+SYMBOLS = {"original": "circle-open", "unlearned": "circle", "scratch": "diamond"}
+
+
+@Drawing
+def prediction_confusion(
+    table: "np.ndarray[Any, np.dtype[np.integer[Any]]]",
+    class_names: tuple[str, ...],
+    model: str = "unlearned",
+    part: str = "test",
+) -> Spec:
+    """Which class scratch predicts (row) and which another model does (column).
+
+    Args:
+        table: of :func:`~unlearnkit.agreement.prediction_confusion`.
+        class_names: of the rows and columns.
+        model: of the columns.
+        part: of which examples.
+    """
+    names = [str(name) for name in class_names]
+    total, same = int(table.sum()), int(np.trace(table))
+    places = list(range(len(names)))
+    numbered = len(names) <= MOST_NUMBERED
+    diagonal = np.eye(len(names), dtype=bool)
+    data: list[Spec] = []
+    for kind, mask, scale, top in (
+        ("agree", diagonal, [[0, "#b8b8b8"], [1, "#b8b8b8"]], table.max()),
+        ("differ", ~diagonal, [[0, ORANGE], [1, VERMILLION]], table[~diagonal].max(initial=1)),
+    ):
+        shown = mask & (table > 0)
+        data.append(
+            {
+                "type": "heatmap",
+                "name": kind,
+                "x": places,
+                "y": places,
+                "z": [
+                    [int(v) if here else None for v, here in zip(row, line, strict=True)]
+                    for row, line in zip(table, shown, strict=True)
+                ],
+                "zmin": 0,
+                "zmax": int(top) or 1,
+                "colorscale": scale,
+                "showscale": False,
+                "xgap": 2,
+                "ygap": 2,
+                "hoverongaps": False,
+                "texttemplate": "%{z}" if numbered else "",
+                "textfont": {"size": 11, "color": "black"},
+                "customdata": [
+                    [f"from scratch {a}, {MODEL_NAMES[model]} {b}" for b in names] for a in names
+                ],
+                "hovertemplate": "%{customdata}: %{z}<extra></extra>",
+            }
+        )
+    differ = f"{total - same:,} of {total:,}" if total - same else f"none of {total:,}"
+    ticks: Spec = {"tickvals": places, "ticktext": names, "showgrid": False, "zeroline": False}
+    return {
+        "data": data,
+        "layout": layout(
+            f"Predicted class, {part} examples: {differ} predicted otherwise than by from scratch",
+            max(300, min(640, 150 + 26 * len(names))),
+            showlegend=False,
+            xaxis=axis(f"predicted by {MODEL_NAMES[model]}")
+            | ticks
+            | {"range": [-0.5, len(names) - 0.5]},
+            yaxis=axis("predicted by from scratch") | ticks | {"range": [len(names) - 0.5, -0.5]},
+        ),
+    }
+
+
+@Drawing
+def class_accuracy(frame: "pd.DataFrame", class_names: tuple[str, ...], part: str = "test") -> Spec:
+    """Accuracy of the three models in each class.
+
+    Args:
+        frame: of :func:`~unlearnkit.agreement.class_agreement`.
+        class_names: of all classes.
+        part: of which examples.
+    """
+    names = _names(frame, class_names)
+    data: list[Spec] = []
+    # Equal values would hide each other, so the models stand a little apart.
+    for model, shift in zip(MODELS, (-0.22, 0.0, 0.22), strict=True):
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": MODEL_NAMES[model],
+                "x": frame[model].astype(float).tolist(),
+                "y": [row + shift for row in range(len(names))],
+                "marker": {"color": MODEL_COLORS[model], "size": 9, "symbol": SYMBOLS[model]}
+                | {"line": {"width": 1.5, "color": MODEL_COLORS[model]}},
+                "customdata": [
+                    f"class {name}, {count} examples"
+                    for name, count in zip(names, frame["examples"], strict=True)
+                ],
+                "hovertemplate": f"{MODEL_NAMES[model]}, %{{customdata}}: %{{x:.1%}}"
+                "<extra></extra>",
+            }
+        )
+    values = frame[list(MODELS)].to_numpy()
+    low = float(values.min()) if len(values) else 0.0
+    return {
+        "data": data,
+        "layout": layout(
+            f"Accuracy by class, {part} examples; the goal is from scratch",
+            _height(names),
+            xaxis=axis("accuracy", tickformat=".0%", range=[max(low - 0.05, -0.02), 1.02]),
+            yaxis=row_axis(names) | {"title": {"text": "class"}},
+            shapes=rules(len(names)),
+        ),
+    }
+
+
+@Drawing
+def class_divergence(
+    frame: "pd.DataFrame", class_names: tuple[str, ...], part: str = "test"
+) -> Spec:
+    """Mean KL of outputs from scratch's in each class: unlearned, and doing nothing.
+
+    Args:
+        frame: of :func:`~unlearnkit.agreement.class_agreement`.
+        class_names: of all classes.
+        part: of which examples.
+    """
+    names = _names(frame, class_names)
+    columns = {"original": ("doing nothing", GREY), "unlearned": ("unlearned", ORANGE)}
+    every = [float(value) for model in columns for value in frame[f"{model} KL"]]
+    # Rounding can leave a mean a little below 0.
+    xaxis, zero, band = log_axis(
+        "mean KL from scratch (nats, logarithmic); best 0", [max(v, 0.0) for v in every]
+    )
+    data: list[Spec] = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "x": [max(float(value), 0.0) or zero for value in frame[f"{model} KL"]],
+            "y": [row + shift for row in range(len(names))],
+            "marker": {"color": color, "size": 9, "symbol": SYMBOLS[model]}
+            | {"line": {"width": 1.5, "color": color}},
+            "customdata": [f"{max(value, 0.0):.3g}" for value in frame[f"{model} KL"]],
+            "hovertemplate": f"{name}: %{{customdata}} nats<extra></extra>",
+        }
+        for (model, (name, color)), shift in zip(columns.items(), (-0.15, 0.15), strict=True)
+    ]
+    return {
+        "data": data,
+        "layout": layout(
+            f"Difference of outputs to from scratch by class, {part} examples",
+            _height(names),
+            xaxis=xaxis,
+            yaxis=row_axis(names) | {"title": {"text": "class"}},
+            shapes=[*rules(len(names)), *band],
+        ),
+    }
+
+
+def _names(frame: "pd.DataFrame", class_names: tuple[str, ...]) -> list[str]:
+    return [str(class_names[label]) for label in frame["class"]]
+
+
+def _height(names: list[str]) -> int:
+    return max(240, min(900, 140 + 28 * len(names)))

@@ -1,0 +1,162 @@
+"""Figures of representations: how alike the layers are, and where examples stand in the last."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unlearnkit.figures.drawing import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    MODEL_COLORS,
+    MODEL_NAMES,
+    ORANGE,
+    PURPLE,
+    Drawing,
+    Spec,
+    axis,
+    layout,
+    log_axis,
+    percent,
+    row_axis,
+    rules,
+)
+from unlearnkit.representations import TwinEmbedding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@Drawing
+def layer_similarity(frame: "pd.DataFrame") -> Spec:
+    """How much of the similarity to scratch each layer's output lacks; one dot a shard.
+
+    Args:
+        frame: of :func:`~unlearnkit.representations.layer_similarity`.
+    """
+    layers = list(dict.fromkeys(frame["layer"]))
+    lacking = 1 - frame["CKA"]
+    zeros = frame["identical"][lacking == 0]
+    tick = "0, bit<br>for bit" if zeros.all() else "0"
+    xaxis, zero, band = log_axis("1 - CKA (logarithmic); best 0", lacking.tolist(), zero=tick)
+    unlearned = frame["model"] == "unlearned"
+    groups = {
+        "original": (~unlearned, GREY, "circle-open", -0.18),
+        "unlearned": (unlearned & ~frame["identical"], ORANGE, "circle", 0.18),
+        "unlearned, equal bit for bit": (unlearned & frame["identical"], BLUE, "diamond", 0.18),
+    }
+    data: list[Spec] = []
+    for name, (mask, color, symbol, shift) in groups.items():
+        part = frame[mask & frame["CKA"].notna()]
+        if part.empty:
+            continue
+        records = part.to_dict("records")
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": name,
+                "x": [float(1 - row["CKA"]) or zero for row in records],
+                "y": [layers.index(row["layer"]) + shift for row in records],
+                "marker": {"color": color, "size": 9, "symbol": symbol}
+                | {"line": {"width": 1.5, "color": color}},
+                "customdata": [
+                    [row["shard"], row["layer"], f"{row['CKA']:.6f}"] for row in records
+                ],
+                "hovertemplate": f"{name}<br>shard %{{customdata[0]}}, %{{customdata[1]}}<br>"
+                "CKA %{customdata[2]}<extra></extra>",
+            }
+        )
+    return {
+        "data": data,
+        "layout": layout(
+            "Dissimilarity of each layer's output to from scratch",
+            max(240, 150 + 44 * len(layers)),
+            xaxis=xaxis,
+            yaxis=row_axis(layers),
+            shapes=[*rules(len(layers)), *band],
+        ),
+    }
+
+
+@Drawing
+def twin_embedding(twin: TwinEmbedding, class_names: tuple[str, ...]) -> Spec:
+    """The same examples in two models' last hidden layer, linked; forgotten ones marked."""
+    name, color = MODEL_NAMES[twin.model], MODEL_COLORS[twin.model]
+    links: list[list[float | None]] = [[], []]
+    for a, b in zip(twin.scratch.tolist(), twin.other.tolist(), strict=True):
+        for line, start, end in zip(links, a, b, strict=True):
+            line += [start, end, None]
+    data: list[Spec] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "the same example",
+            "x": links[0],
+            "y": links[1],
+            "line": {"color": GREY, "width": 1},
+            "hoverinfo": "skip",
+        }
+    ]
+    words = np.array(
+        [
+            f"example {i}, class {class_names[label]}" + (", forgotten" if gone else "")
+            for i, label, gone in zip(
+                twin.ids.tolist(), twin.labels.tolist(), twin.forgotten.tolist(), strict=True
+            )
+        ],
+        object,
+    )
+    groups = (
+        ("from scratch", twin.scratch, ~twin.forgotten, GREEN, "diamond-open", 8),
+        (name, twin.other, ~twin.forgotten, color, "circle", 5),
+        ("forgotten, from scratch", twin.scratch, twin.forgotten, PURPLE, "diamond-open", 11),
+        (f"forgotten, {name}", twin.other, twin.forgotten, PURPLE, "circle", 7),
+    )
+    for title, places, mask, ink, symbol, size in groups:
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": title,
+                "x": places[mask, 0].tolist(),
+                "y": places[mask, 1].tolist(),
+                "marker": {"color": ink, "size": size, "symbol": symbol, "opacity": 0.85}
+                | {"line": {"width": 1.5, "color": ink}},
+                "customdata": words[mask].tolist(),
+                "hovertemplate": f"%{{customdata}}<br>{title}<extra></extra>",
+            }
+        )
+    shown = ~twin.forgotten
+    centres = {
+        label: twin.scratch[shown & (twin.labels == label)].mean(0)
+        for label in np.unique(twin.labels[shown]).tolist()
+    }
+    state = ": the same places, bit for bit" if twin.identical else ""
+    return {
+        "data": data,
+        "layout": layout(
+            f"{twin.layer.capitalize()} of shard {twin.shard}, {name} and from scratch{state}",
+            460,
+            hovermode="closest",
+            xaxis=axis(
+                f"first principal axis of from scratch (both axes: {percent(twin.explained, 0)} of "
+                "its variance)",
+                zeroline=False,
+                tickformat="~g",
+            ),
+            yaxis=axis("second principal axis", zeroline=False, tickformat="~g"),
+            annotations=[
+                {
+                    "x": float(x),
+                    "y": float(y),
+                    "text": f"<b>{class_names[label]}</b>",
+                    "showarrow": False,
+                    "bgcolor": FAINT,
+                    "borderpad": 2,
+                }
+                for label, (x, y) in centres.items()
+            ],
+        ),
+    }

@@ -1,0 +1,275 @@
+"""Parameters of one constituent, number by number: before unlearning, after it, and from scratch.
+
+The three start from the same weights and see the retained examples in the same order, so a
+difference of a parameter is an effect of the forgotten examples and not of chance (of two seeds it
+would say nothing). Two shifts are read together: the one *needed*, from the original to scratch,
+and the one *made*, from the original to the unlearned model. What is *left* is their difference,
+unlearned less scratch: exactly 0 where retraining was exact.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from unlearnkit.comparison import MODELS, Comparison
+from unlearnkit.curvature import flatten, trainable_names
+from unlearnkit.models import Architecture, State
+from unlearnkit.seeding import numpy_generator, state_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_PARAMETERS = 1500  # of a scatter: more are neither told apart by eye nor quick to draw
+MOST_UNITS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterSample:
+    """Some parameters of one constituent.
+
+    Attributes:
+        shard: whose.
+        identical: whether the whole unlearned constituent is byte for byte that of scratch.
+        frame: one row a parameter: layer, index within it (flat), original, unlearned, scratch.
+        sizes: number of parameters of each layer, of which the frame has a sample.
+    """
+
+    shard: int
+    identical: bool
+    frame: "pd.DataFrame"
+    sizes: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Shifts:
+    """How all parameters of one constituent moved.
+
+    Attributes:
+        shard: whose.
+        identical: whether the unlearned constituent is byte for byte that of scratch.
+        frame: one row a bin: low, high, and how many parameters were needed, made, left in it.
+        needed: L2 norm of scratch less original; what an unlearning had to do.
+        made: of unlearned less original; best equal to needed.
+        left: of unlearned less scratch; best 0.
+        cosine: between needed and made, -1 to 1, best 1; nan where either is 0.
+        num_parameters: of the constituent.
+    """
+
+    shard: int
+    identical: bool
+    frame: "pd.DataFrame"
+    needed: float
+    made: float
+    left: float
+    cosine: float
+    num_parameters: int
+
+    def __repr__(self) -> str:
+        return (
+            f"Shifts(shard {self.shard}: needed {self.needed:.3g}, made {self.made:.3g}, "
+            f"left {self.left:.3g}, cosine {self.cosine:.3f})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class WeightImages:
+    """Weights of the first layer as images, of the units that had to change most.
+
+    Attributes:
+        shard: whose.
+        layer: name of the parameter.
+        identical: whether this layer is bit for bit that of scratch.
+        units: rows of the layer, those with the greatest L2 norm of scratch less original first.
+        images: of each model, the weights of every unit; of several channels the mean.
+    """
+
+    shard: int
+    layer: str
+    identical: bool
+    units: tuple[int, ...]
+    images: dict[str, Float[np.ndarray, "unit height width"]]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a pixel: unit, row, column, original, unlearned, scratch."""
+        import pandas as pd
+
+        shape = self.images["scratch"].shape
+        places = np.indices(shape).reshape(3, -1)
+        columns = {
+            "unit": np.array(self.units)[places[0]],
+            "row": places[1],
+            "column": places[2],
+        }
+        return pd.DataFrame(columns | {name: self.images[name].reshape(-1) for name in MODELS})
+
+
+def parameter_sample(
+    comparison: Comparison, shard: int, *, most: int = MOST_PARAMETERS, seed: int = 0
+) -> ParameterSample:
+    """Parameters of one constituent in all three models, sampled alike from every layer.
+
+    A sample of all parameters at once would be the widest layer and hardly anything else: each
+    layer gives equally many as far as it has them (:func:`fair_counts`), drawn without replacement
+    by a generator keyed by (seed, shard). Ours.
+
+    Args:
+        comparison: of an unlearning.
+        shard: a shard that was compared.
+        most: parameters in all.
+        seed: of the choice.
+
+    Raises:
+        KeyError: the shard was not compared.
+    """
+    import pandas as pd
+
+    states = states_of(comparison, shard)
+    names = trainable_names(comparison.scratch.architecture.module())
+    sizes = {name: states["scratch"][name].numel() for name in names}
+    generator = numpy_generator(seed, "parameter-sample", shard)
+    parts = []
+    for name, count in zip(names, fair_counts(list(sizes.values()), most), strict=True):
+        index = np.sort(generator.choice(sizes[name], count, replace=False))
+        values = {model: _flat(states[model][name])[index] for model in MODELS}
+        parts.append(pd.DataFrame({"layer": name, "index": index, **values}))
+    frame = pd.concat(parts, ignore_index=True)
+    return ParameterSample(shard, _identical(states), frame, sizes)
+
+
+def fair_counts(sizes: Sequence[int], most: int) -> list[int]:
+    """How many of `most` each group gives: equally many, small groups all they have.
+
+    >>> fair_counts([5000, 10, 640, 10], 200)
+    [90, 10, 90, 10]
+    >>> fair_counts([3, 4], 200)
+    [3, 4]
+    """
+    counts, left = [0] * len(sizes), most
+    # Smallest first: what a small group does not use goes to the greater ones.
+    for done, group in enumerate(sorted(range(len(sizes)), key=lambda i: sizes[i])):
+        counts[group] = min(sizes[group], left // (len(sizes) - done))
+        left -= counts[group]
+    return counts
+
+
+def shifts(comparison: Comparison, shard: int, *, bins: int = 61) -> Shifts:
+    """Histograms and norms of the shifts needed, made and left, over all parameters.
+
+    With w the parameters as one vector: needed = w_scratch - w_original, made = w_unlearned -
+    w_original, left = w_unlearned - w_scratch; all in float64. Bins are equal and symmetric about
+    0, up to the greatest of the three; an odd number, so that one of them is centred on 0.
+    Parameter distances as a view on unlearning: for example Golatkar, Achille and Soatto 2020; the
+    reading as needed, made and left is ours.
+
+    Args:
+        comparison: of an unlearning.
+        shard: a shard that was compared.
+        bins: of the histogram, an odd number.
+
+    Raises:
+        KeyError: the shard was not compared.
+        ValueError: `bins` is even or below 1.
+    """
+    import pandas as pd
+
+    if bins < 1 or bins % 2 == 0:
+        raise ValueError(f"bins={bins} met; give an odd number, so that one is centred on 0")
+    states = states_of(comparison, shard)
+    names = trainable_names(comparison.scratch.architecture.module())
+    flat = {model: flatten(states[model], names).double().cpu().numpy() for model in MODELS}
+    moves = {
+        "needed": flat["scratch"] - flat["original"],
+        "made": flat["unlearned"] - flat["original"],
+        "left": flat["unlearned"] - flat["scratch"],
+    }
+    reach = max(float(np.abs(move).max()) for move in moves.values()) or 1.0
+    edges = np.linspace(-reach, reach, bins + 1)
+    counts = {name: np.histogram(move, edges)[0] for name, move in moves.items()}
+    norms = {name: float(np.linalg.norm(move)) for name, move in moves.items()}
+    product = norms["needed"] * norms["made"]
+    cosine = float(moves["needed"] @ moves["made"]) / product if product else math.nan
+    frame = pd.DataFrame({"low": edges[:-1], "high": edges[1:], **counts})
+    return Shifts(
+        shard, _identical(states), frame, **norms, cosine=cosine, num_parameters=len(moves["made"])
+    )
+
+
+def weight_images(
+    comparison: Comparison, shard: int, *, most: int = MOST_UNITS
+) -> WeightImages | None:
+    """The first layer's weights as images; None where that layer does not look at images.
+
+    A linear layer on images of (channels, height, width) has an image of that size a unit, a
+    convolution one of its kernel's size. The units shown are those whose weights differ most
+    between original and scratch, in L2: there is most to forget in them. Ours.
+
+    Args:
+        comparison: of an unlearning.
+        shard: a shard that was compared.
+        most: units.
+
+    Raises:
+        KeyError: the shard was not compared.
+    """
+    states = states_of(comparison, shard)
+    found = image_layer(comparison.scratch.architecture)
+    if found is None:
+        return None
+    layer, shape = found
+    images = {
+        model: states[model][layer].reshape(-1, *shape).double().mean(1).cpu().numpy()
+        for model in MODELS
+    }
+    moved = np.linalg.norm(
+        (images["scratch"] - images["original"]).reshape(len(images["scratch"]), -1), axis=1
+    )
+    units = np.argsort(-moved, kind="stable")[:most]
+    identical = bool((images["unlearned"] == images["scratch"]).all())
+    return WeightImages(
+        shard,
+        layer,
+        identical,
+        tuple(units.tolist()),
+        {model: image[units] for model, image in images.items()},
+    )
+
+
+def image_layer(architecture: Architecture) -> tuple[str, tuple[int, int, int]] | None:
+    """Name and (channels, height, width) of the first layer's weights, if they are images."""
+    module = architecture.module()
+    name, weight = next((n, p) for n, p in module.named_parameters() if p.requires_grad)
+    shape = architecture.feature_shape
+    if len(shape) == 2:
+        shape = (1, *shape)
+    if weight.ndim == 4 and min(weight.shape[2:]) > 1:
+        return name, (weight.shape[1], weight.shape[2], weight.shape[3])
+    pixels = math.prod(shape)
+    if weight.ndim == 2 and len(shape) == 3 and min(shape[1:]) > 1 and weight.shape[1] == pixels:
+        return name, (shape[0], shape[1], shape[2])
+    return None
+
+
+def states_of(comparison: Comparison, shard: int) -> dict[str, State]:
+    """Parameters and buffers of one constituent in the three models.
+
+    Raises:
+        KeyError: the shard was not compared.
+    """
+    if shard not in comparison.shards:
+        known = ", ".join(map(str, comparison.shards)) or "none"
+        raise KeyError(f"shard {shard} was not trained from scratch for this; there is {known}")
+    return {name: model.by_shard[shard].state for name, model in comparison.ensembles.items()}
+
+
+def _identical(states: dict[str, State]) -> bool:
+    return state_bytes(states["unlearned"]) == state_bytes(states["scratch"])
+
+
+def _flat(tensor: Tensor) -> Float[np.ndarray, " parameter"]:
+    flat: Float[np.ndarray, " parameter"] = tensor.detach().reshape(-1).cpu().numpy()
+    return flat

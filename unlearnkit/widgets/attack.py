@@ -1,0 +1,153 @@
+"""The attack section of the comparison: a threshold to sweep, and the examples most at risk."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import ipywidgets
+
+from unlearnkit import exposure, figures
+from unlearnkit.attacks import Attack
+from unlearnkit.exposure import Rates
+from unlearnkit.figures.drawing import MODEL_NAMES
+from unlearnkit.widgets.panel import Panel, row
+from unlearnkit.widgets.pictures import pictures
+from unlearnkit.widgets.prose import paragraphs, table
+from unlearnkit.widgets.slider import PercentSlider
+from unlearnkit.widgets.views import OTHERS, HasComparison, View
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class AttackView(View):
+    """Membership inference: losses, ROC with threshold, riskiest examples."""
+
+    title = "Membership attack"
+    explanation = "Could an attacker tell forgotten examples by their low loss? Move the threshold."
+    meaning = (
+        "The attacker calls an example a member of the training data where its loss is at or below "
+        "a threshold (Yeom, Giacomelli, Fredrikson and Jha 2018). True positives are forgotten "
+        "examples called members, false positives test examples called so; bars are 95 % intervals "
+        "over the choice of examples (Wilson 1927), wide where few were forgotten. From scratch "
+        "never saw the forgotten examples: its curve is the reference, and need not be the "
+        "diagonal. The excess of an example is its loss from scratch less its loss unlearned "
+        "(difficulty calibration: Watson et al. 2022, with one reference model): above 0 the "
+        "unlearned model knows it better than one that never saw it. This is a simple attack; that "
+        "it fails is no proof that every attack does."
+    )
+
+    def __init__(self, panel: Panel, source: HasComparison) -> None:
+        super().__init__(panel, source)
+        self._losses: pd.DataFrame | None = None
+        self._curves: pd.DataFrame | None = None
+        self._attacks: dict[str, Attack] = {}
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """Choice and slider, two plots, a sentence, a table."""
+        self.model = self.choice("attacked", OTHERS)
+        self.slider = PercentSlider(
+            value=10.0, step=1.0, description="threshold at this share of test losses"
+        )
+        self.slider.observe(self.panel.guard(lambda change: self.sweep()), names="value")
+        self.words = self.prose()
+        self.losses, self.roc = self.plot("membership-losses"), self.plot("membership-roc")
+        self.risks = self.prose()
+        return [
+            row(self.model, self.slider),
+            self.words,
+            row(self.losses.widget, self.roc.widget),
+            self.risks,
+        ]
+
+    @property
+    def code(self) -> str:
+        """Both plots at the threshold, and the list."""
+        model = self.model.value
+        return (
+            "from unlearnkit import exposure, figures\n"
+            "comparison = session.compare()\n"
+            "losses = exposure.membership_losses(comparison)\n"
+            f"threshold = exposure.threshold_at(losses, {self.slider.value / 100:g}, {model!r})\n"
+            f"figures.membership_losses(losses, {model!r}, threshold)\n"
+            f"rates = [exposure.rates(losses, m, threshold) for m in ({model!r}, 'scratch')]\n"
+            "figures.membership_roc(exposure.roc_curves(comparison), comparison.attacks, rates)\n"
+            "exposure.riskiest(comparison)"
+        )
+
+    def clear(self) -> None:
+        """Let go of the losses too."""
+        super().clear()
+        self._losses = self._curves = None
+        self._attacks = {}
+
+    def draw(self) -> None:
+        """Score all examples, and list those at risk."""
+        comparison = self.comparison
+        self._losses = exposure.membership_losses(comparison)
+        self._curves = exposure.roc_curves(comparison)
+        self._attacks = comparison.attacks
+        self._frames = {"membership-losses": self._losses, "membership-roc": self._curves}
+        self.risks.html = self._riskiest(exposure.riskiest(comparison))
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Show what the threshold does."""
+        losses, curves, model = self._losses, self._curves, self.model.value
+        if losses is None or curves is None:
+            return
+        threshold = exposure.threshold_at(losses, self.slider.value / 100, model)
+        rates = [exposure.rates(losses, name, threshold) for name in (model, "scratch")]
+        self.losses.show(figures.membership_losses.spec(losses, model, threshold))
+        self.roc.show(figures.membership_roc.spec(curves, self._attacks, rates))
+        self.words.html = paragraphs(
+            f"At a threshold of {threshold:.3g} nats:", *(_sentence(rate) for rate in rates)
+        )
+        if self._code_line is not None:
+            self._code_line.code = self.code
+
+    def _riskiest(self, frame: "pd.DataFrame") -> str:
+        if frame.empty:
+            return paragraphs("There are no forgotten examples to attack.")
+        dataset = self._source.session.dataset
+        rows = [
+            [
+                str(record["id"]),
+                str(dataset.class_names[record["label"]]),
+                *(f"{-record[name]:.3g}" for name in ("original", "unlearned", "scratch")),
+                _excess(record["excess"]),
+                _excess(record["original excess"]),
+            ]
+            for record in frame.to_dict("records")
+        ]
+        heads = ["id", "class", *MODEL_NAMES.values(), "excess", "doing nothing's"]
+        return table(
+            heads,
+            rows,
+            caption="Forgotten examples most at risk: log probability of the class, and its excess "
+            "over from scratch (nats; best 0)",
+            text=(1,),
+            lead=pictures(dataset, frame["id"].to_numpy()),
+        )
+
+
+def _sentence(rate: Rates) -> str:
+    shares = [
+        f"{share:.1%} of {what} [{interval[0]:.1%}, {interval[1]:.1%}]"
+        for share, interval, what in (
+            (rate.true, rate.true_interval, "forgotten"),
+            (rate.false, rate.false_interval, "test"),
+        )
+        if interval is not None
+    ]
+    return (
+        f"{MODEL_NAMES[rate.model].capitalize()}: {' and '.join(shares)} examples called members."
+    )
+
+
+def _excess(value: float) -> str:
+    """An excess with its sign; 0 where there is none at all.
+
+    >>> _excess(0.0), _excess(0.1234), _excess(-2e-9)
+    ('0', '+0.123', '-2e-09')
+    """
+    return "0" if value == 0 else f"{value:+.3g}"

@@ -1,0 +1,152 @@
+"""Buttons that save a figure and its numbers as files, where the browser puts downloads.
+
+The page has the figure and plotly's script already, so a page (HTML) or a picture (PNG) is made
+there and nothing travels; for the numbers (CSV) the kernel is asked.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import ipywidgets
+import traitlets
+
+from unlearnkit.widgets.plotview import PlotView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ESM = r"""
+const INK = "#333", LINE = "#ccc";
+
+function save(content, kind, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content], { type: kind }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+const reach = async (model, trait, from) =>
+  model.widget_manager.get_model((from ?? model).get(trait).slice("IPY_MODEL_".length));
+
+// The figure by itself, on white: its title and its legend, which the panel writes as text.
+function figure(view, legend) {
+  const { data = [], layout = {} } = structuredClone(view.get("spec"));
+  const axis = { gridcolor: LINE, linecolor: LINE, zerolinecolor: LINE, automargin: true };
+  const top = legend ? 98 : 52;   // the panel's plots have 14
+  const height = (layout.height ?? 300) + top - 14;
+  return { data, layout: {
+    ...layout, height, width: 960, dragmode: "zoom", modebar: {}, showlegend: legend,
+    margin: { ...layout.margin, t: top },
+    title: { text: view.get("label"), x: 0, xref: "paper", xanchor: "left", y: 0.98,
+      yref: "container", yanchor: "top", font: { size: 15 } },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", xanchor: "left" },
+    template: { layout: { paper_bgcolor: "white", plot_bgcolor: "white", xaxis: axis, yaxis: axis,
+      font: { color: INK, family: "system-ui, sans-serif", size: 12 } } },
+  } };
+}
+
+async function page(view, runtime, drawn) {
+  const packed = new Blob([runtime.get("script")]).stream();
+  const script = await new Response(packed.pipeThrough(new DecompressionStream("deflate"))).text();
+  const text = (value) => value.replace(/&/g, "&amp;").replace(/</g, "&lt;");
+  const json = (value) => JSON.stringify(value).replace(/</g, "\\u003c");
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${text(view.get("label"))}`
+    + `</title><body><div id="figure"></div><script>${script}</script><script>`
+    + `Plotly.newPlot("figure", ${json(drawn.data)}, ${json(drawn.layout)}, `
+    + `{ displaylogo: false, plotlyServerURL: "" })</script></body></html>`;
+}
+
+function render({ model, el }) {
+  el.classList.add("uk-export");
+  el.setAttribute("role", "group");
+  let asked = false;
+  const name = (end) => `${model.get("name")}.${end}`;
+  const complain = (error) => {
+    console.error(error);
+    says.textContent = `failed: ${error.message}`;
+  };
+  const doings = {
+    HTML: async () => {
+      const view = await reach(model, "view");
+      const runtime = await reach(model, "runtime", view);
+      save(await page(view, runtime, figure(view, model.get("legend"))), "text/html", name("html"));
+    },
+    PNG: async () => {
+      const view = await reach(model, "view");
+      const runtime = await reach(model, "runtime", view);
+      const Plotly = await globalThis.__unlearnkit_plotly.get(runtime.get("version"));
+      const drawn = figure(view, model.get("legend"));
+      const { width, height } = drawn.layout;
+      const url = await Plotly.toImage(drawn, { format: "png", width, height, scale: 2 });
+      save(await (await fetch(url)).blob(), "image/png", name("png"));
+    },
+    CSV: async () => { asked = true; model.send({ want: "csv" }); },
+  };
+  const label = el.appendChild(document.createElement("span"));
+  label.textContent = "Save as";
+  for (const [word, run] of Object.entries(doings)) {
+    const button = el.appendChild(document.createElement("button"));
+    button.type = "button";
+    button.textContent = word;
+    button.setAttribute("aria-label", `Save ${model.get("name")} as ${word}`);
+    button.addEventListener("click", () => { says.textContent = ""; run().catch(complain); });
+  }
+  const says = el.appendChild(document.createElement("span"));
+  says.setAttribute("role", "status");
+  // Every view of the panel hears the answer; the one that asked takes it.
+  const answered = ({ csv }) => {
+    if (!asked || csv === undefined) return;
+    asked = false;
+    save(csv, "text/csv", name("csv"));
+  };
+  model.on("msg:custom", answered);
+  return () => model.off("msg:custom", answered);
+}
+export default { render };
+"""
+
+_CSS = """
+.uk-export {
+  display: flex; flex-wrap: wrap; align-items: baseline; gap: 2px 8px; min-width: 0;
+  color: var(--uk-quiet); font: 12px/1.6 var(--uk-ui);
+}
+.uk-export button {
+  border: none; padding: 0 2px; background: none; color: var(--uk-quiet); cursor: pointer;
+  font: inherit; text-decoration: underline; text-underline-offset: 2px;
+}
+.uk-export button:hover { color: var(--uk-ink); }
+"""
+
+
+class Export(anywidget.AnyWidget):
+    """Save one plot of a panel.
+
+    Args:
+        view: the plot.
+        name: of the files, without an ending.
+        frame: its numbers, asked for when they are wanted.
+
+    Attributes:
+        legend: whether the saved figure has one.
+    """
+
+    _esm = _ESM
+    _css = _CSS
+    view = traitlets.Instance(PlotView).tag(sync=True, **ipywidgets.widget_serialization)
+    name = traitlets.Unicode().tag(sync=True)
+    legend = traitlets.Bool(True).tag(sync=True)
+
+    def __init__(self, view: PlotView, name: str, frame: "Callable[[], pd.DataFrame]") -> None:
+        super().__init__(view=view, name=name)
+        self._frame = frame
+        self.on_msg(self._asked)
+
+    def csv(self) -> str:
+        """The numbers as comma-separated values, to the last digit."""
+        return str(self._frame().to_csv(index=False))
+
+    def _asked(self, widget: Any, content: Any, buffers: Any) -> None:
+        if isinstance(content, dict) and content.get("want") == "csv":
+            self.send({"csv": self.csv()})

@@ -1,0 +1,151 @@
+"""A section of a panel: a line that says what is inside, and a body made when it is opened."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import anywidget
+import ipywidgets
+import traitlets
+
+from unlearnkit.widgets.panel import CodeLine, Panel
+from unlearnkit.widgets.prose import Prose, fold, paragraphs
+
+_ESM = """
+function render({ model, el }) {
+  el.classList.add("uk-section-head");
+  el.innerHTML = '<button type="button"><span aria-hidden="true"></span><b></b></button><p></p>';
+  const [button, line] = el.children;
+  const [mark, title] = button.children;
+  const show = () => {
+    const open = model.get("expanded");
+    mark.textContent = open ? "\\u25be" : "\\u25b8";
+    title.textContent = model.get("title");
+    line.textContent = model.get("explanation");
+    button.setAttribute("aria-expanded", String(open));
+  };
+  button.addEventListener("click", () => {
+    model.set("expanded", !model.get("expanded"));
+    model.save_changes();
+  });
+  show();
+  model.on("change:expanded", show);
+  return () => model.off("change:expanded", show);
+}
+export default { render };
+"""
+
+_CSS = """
+.jupyter-widgets.uk-section {
+  margin: 0; width: auto; min-width: 0; overflow: visible; flex-shrink: 0;
+  border-top: 1px solid var(--uk-line); padding-top: 6px;
+}
+.uk-section > .uk-body { margin: 0 0 6px; width: auto; overflow: visible; padding: 4px 0 0 18px; }
+.uk-section .uk-row > .uk-beside { flex: 1 1 420px; align-self: flex-start; }
+@media (max-width: 900px) { .uk-section > .uk-body { padding-left: 0; } }
+.uk-section-head { color: var(--uk-ink); font: 13px/1.5 var(--uk-ui); min-width: 0; }
+.uk-section-head button {
+  display: flex; align-items: baseline; gap: 6px; border: none; padding: 2px 6px 2px 0;
+  background: none; color: inherit; font: inherit; text-align: left; cursor: pointer;
+}
+.uk-section-head button:hover b { text-decoration: underline; text-underline-offset: 2px; }
+.uk-section-head button span { width: 12px; color: var(--uk-quiet); }
+.uk-section-head p { margin: 0 0 0 18px; color: var(--uk-quiet); max-width: 90ch; }
+"""
+
+
+class _Head(anywidget.AnyWidget):
+    """The line that opens and closes a section, by mouse or by keyboard."""
+
+    _esm = _ESM
+    _css = _CSS
+    title = traitlets.Unicode().tag(sync=True)
+    explanation = traitlets.Unicode().tag(sync=True)
+    expanded = traitlets.Bool(False).tag(sync=True)
+
+
+class Section:
+    """Part of a panel that costs nothing before it is opened.
+
+    Subclass it: set :attr:`title`, :attr:`explanation` and :attr:`meaning`, write :meth:`build`,
+    :meth:`draw`, :meth:`clear` and :attr:`code`. What the panel shows may change at any time;
+    :meth:`renew` says so.
+
+    Attributes:
+        title: on the line that opens it.
+        explanation: one sentence beside it.
+        meaning: for the fold-out "What does this mean?", with the source.
+        panel: shows what goes wrong.
+        widget: all of it.
+        body: what opens.
+    """
+
+    title: ClassVar[str] = ""
+    explanation: ClassVar[str] = ""
+    meaning: ClassVar[str] = ""
+
+    def __init__(self, panel: Panel) -> None:
+        self.panel = panel
+        self._stale = True
+        self._head = _Head(title=self.title, explanation=self.explanation)
+        self._code_line: CodeLine | None = None
+        self.body = ipywidgets.VBox()
+        self.body.add_class("uk-body")
+        self.body.layout.display = "none"
+        self.widget = ipywidgets.VBox([self._head, self.body])
+        self.widget.add_class("uk-section")
+        self._head.observe(panel.guard(lambda change: self._toggled()), names="expanded")
+
+    @property
+    def open(self) -> bool:
+        """Whether the body is on show; setting it is the same as a click."""
+        return bool(self._head.expanded)
+
+    @open.setter
+    def open(self, value: bool) -> None:
+        self._head.expanded = value
+
+    @property
+    def code(self) -> str:
+        """The Python call that gives what is on show."""
+        return ""
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """Make the widgets of the body; called once, at the first opening."""
+        raise NotImplementedError
+
+    def draw(self) -> None:
+        """Compute, and fill the widgets, for what the controls say."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Let go of what was computed and is on show."""
+        raise NotImplementedError
+
+    def renew(self) -> None:
+        """There is something new to show: now, if the section is open, else when it is opened."""
+        self._stale = True
+        if self.open:
+            self.redraw()
+
+    def forget(self) -> None:
+        """There is nothing to show any more."""
+        self.open, self._stale = False, True
+        if self._code_line is not None:
+            self.clear()
+
+    def redraw(self) -> None:
+        """Draw, and renew the code line."""
+        self.draw()
+        self._stale = False
+        if self._code_line is not None:
+            self._code_line.code = self.code
+
+    def _toggled(self) -> None:
+        if self.open and self._code_line is None:
+            meaning = Prose(html=fold("What does this mean?", paragraphs(self.meaning)))
+            line = CodeLine()
+            self.body.children = [*self.build(), meaning, line]
+            self._code_line = line
+        if self.open and self._stale:
+            self.redraw()
+        self.body.layout.display = None if self.open else "none"
