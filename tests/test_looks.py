@@ -53,7 +53,7 @@ class Approximating(AdaptiveBoundary):
         return uk.FixedBoundary(0.0).decide(workload, costs, debts)
 
 
-CAPPED = Approximating(max_kl=0.5, max_rise=0.6, max_correction=9)
+CAPPED = Approximating(max_rise=0.6, max_correction=9)
 
 
 @pytest.fixture(scope="module")
@@ -215,13 +215,32 @@ def test_corrections_of_several_rounds_add_up(trained):
 def test_nan_never_passes():
     boundary = AdaptiveBoundary()
     for look in (
-        Look(0, float("nan")),
-        Look(0, 0.01, None, 1, float("nan"), 0.0),
-        Look(0, 0.01, None, 1, 0.0, float("nan")),
+        Look(0, 0.1, correction=float("nan")),
+        Look(0, 0.1, correction=0.01, replayed=1, kl=float("nan"), rise=0.0),
+        Look(0, 0.1, correction=0.01, replayed=1, kl=0.0, rise=float("nan")),
     ):
         assert boundary.objection(look)
-    assert not boundary.objection(Look(0, 0.01, None, 1, 0.01, 0.01))
-    assert not uk.FixedBoundary().objection(Look(0, float("nan")))
+    fine = Look(0, 0.1, correction=0.01, replayed=1, kl=0.01, rise=0.01)
+    assert not boundary.objection(fine)
+    assert not uk.FixedBoundary().objection(Look(0, correction=float("nan")))
+    # The same outputs are too far for fewer examples, unless the loss is convex.
+    few = replace(fine, share=0.01)
+    assert "0.01 nats, over 0.004 for 1.0% forgotten" in boundary.objection(few)
+    assert not boundary.objection(replace(few, convex=True))
+
+
+def test_a_chaotic_network_is_retrained_and_a_calm_one_is_not():
+    routes = {}
+    for rate in (0.01, 0.5):
+        session = uk.Session(
+            "digits", model="mlp", num_shards=3, num_slices=2, epochs=15, learning_rate=rate
+        )
+        session.train()
+        session.revoke(count=60)
+        routes[rate] = session.unlearn(boundary=Approximating()).decision
+    assert len(routes[0.01].approximate) == 3
+    assert len(routes[0.5].exact) == 3
+    assert {look.replayed for look in routes[0.5].looks} & {4, None}
 
 
 def test_without_a_probe_only_the_correction_is_judged(trained):

@@ -27,6 +27,8 @@ class Look:
 
     Attributes:
         shard: 0-based.
+        share: of the shard's examples, the part that the request forgets.
+        convex: whether the loss is convex in the parameters, so that no run is chaotic.
         correction: L2 norm of the correction of the last stage's parameters, as a part of the norm
             of these parameters.
         bound: on the error that the correction leaves, by past repayments.
@@ -38,6 +40,8 @@ class Look:
     """
 
     shard: int
+    share: float | None = None
+    convex: bool = False
     correction: float | None = None
     bound: float | None = None
     replayed: int | None = None

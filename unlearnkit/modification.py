@@ -178,7 +178,14 @@ class _Guard:
         """The second look: the corrections are known, and nothing has been replayed yet."""
         for s, each in self.modified.items():
             correction = self.probe.correction(self.before[s], each.correction_norm)
-            self.looks[s] = Look(s, correction, calibration.bound(s, correction))
+            gone, kept = len(self.rounds[s].forget), len(self.rounds[s].retain)
+            self.looks[s] = Look(
+                s,
+                gone / (gone + kept),
+                self.probe.architecture.is_linear,
+                correction,
+                calibration.bound(s, correction),
+            )
         self.refused |= self._objections(self.looks)
 
     def amend(self, shards: Iterable[int], amend: Amend, on_step: OnStep) -> None:
