@@ -32,6 +32,7 @@ FUZZ = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+pytestmark = pytest.mark.timeout(120 + EXAMPLES // 10)
 SECRET = b"the contents of a file outside"
 
 
