@@ -52,10 +52,11 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
         assert file.read_bytes().startswith(start)
     with (tmp_path / "parameters.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 1500
+    traffic.allowed.append("file://")
     page.context.new_page().goto(f"file://{tmp_path / 'parameters.html'}")
     alone = page.context.pages[-1]
     alone.locator(".scatterlayer .point").first.wait_for()
-    assert alone.locator(".gtitle").inner_text().startswith("Parameters of shard")
+    assert alone.locator(".gtitle").text_content().startswith("Parameters of shard")
     alone.close()
 
     command(page, "application:toggle-left-area")
