@@ -164,9 +164,16 @@ def test_the_threshold_sweeps_and_the_riskiest_are_listed(panel):
         assert (mark["x"], mark["y"]) == ([rates.false], [rates.true])
         assert f"Unlearned: {rates.true:.1%} of forgotten" in text(found.words)
         assert f"threshold_at(losses, {share / 100:g}, 'unlearned')" in found._code_line.code
-    riskiest = exposure.riskiest(panel.comparison)["id"].tolist()
+    riskiest = exposure.riskiest(losses)["id"].tolist()
+    assert len(riskiest) == 3
     listed = re.findall(r"<tr><td[^>]*>(\d+)</td>", found.risks.html)
     assert [int(i) for i in listed] == riskiest
+    shard = found.shard.options[1][1]
+    found.shard.value = shard
+    listed = re.findall(r"<tr><td[^>]*>(\d+)</td>", found.risks.html)
+    lost = panel.comparison.forgotten_of(shard).tolist()
+    assert sorted(int(i) for i in listed) == lost and len(lost) < 3
+    assert f"session.compare(), session.dataset, {shard})" in found._code_line.code
 
 
 def test_pictures_stand_beside_the_examples_of_image_data():
@@ -217,3 +224,20 @@ def test_an_open_section_follows_the_next_comparison(panel, session):
     assert found.scatter.export.csv() != before
     compare(panel)  # while it is open
     assert found.open and found._frames
+
+
+def test_the_panels_own_plots_are_saved_too(panel):
+    frame = pd.read_csv(io.StringIO(panel.accuracy.export.csv()), index_col="model")
+    assert frame.to_numpy() == pytest.approx(panel.comparison.accuracies.to_numpy())
+    layers = pd.read_csv(io.StringIO(panel.layers.export.csv()))
+    assert layers["L2"].tolist() == pytest.approx(panel.comparison.layers["L2"].tolist())
+    summary = pd.read_csv(io.StringIO(panel.outputs.export.csv()), index_col="model")
+    kl = panel.comparison.output_kl["unlearned"]
+    assert summary.loc["unlearned", "output KL to scratch"] == pytest.approx(kl)
+    sent = []
+    panel.accuracy.export.send = sent.append
+    panel.accuracy.export._asked(None, {"want": "csv"}, [])
+    assert sent == [{"csv": panel.accuracy.export.csv()}]
+    panel.discard.click()
+    panel.accuracy.export._asked(None, {"want": "csv"}, [])
+    assert sent[1] == {"failed": "the comparison is gone; press Compare for a new one"}

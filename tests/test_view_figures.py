@@ -94,8 +94,9 @@ def test_twins_are_linked_and_the_forgotten_marked(mixed):
     comparison, dataset, exact, approximate = mixed
     twin = representations.twin_embedding(comparison, dataset, approximate)
     links, *groups = figures.twin_embedding(twin, dataset.class_names).data
-    assert [len(trace.x) for trace in groups] == [12, 12, 3, 3]
-    for i in range(15):
+    lost = len(comparison.forgotten_of(approximate))
+    assert lost and [len(trace.x) for trace in groups] == [12, 12, lost, lost]
+    for i in range(12 + lost):
         assert links.x[3 * i : 3 * i + 3] == (twin.scratch[i, 0], twin.other[i, 0], None)
         assert links.y[3 * i : 3 * i + 3] == (twin.scratch[i, 1], twin.other[i, 1], None)
     assert list(groups[3].y) == twin.other[12:, 1].tolist()
@@ -139,9 +140,9 @@ def test_an_attack_is_drawn_with_threshold_and_intervals(mixed):
     assert list(reference.x) == sorted(own["scratch"]) and len(test.x) == 12
     line = figures.membership_losses(losses, "unlearned", threshold).layout.shapes[0]
     assert line.x0 == line.x1 == threshold
-    curves = exposure.roc_curves(comparison)
+    curves = exposure.roc_curves(losses)
     marks = [exposure.rates(losses, model, threshold) for model in ("unlearned", "scratch")]
-    figure = figures.membership_roc(curves, comparison.attacks, marks)
+    figure = figures.membership_roc(curves, exposure.roc_areas(losses), marks)
     for trace, model in zip(figure.data[:3], MODELS, strict=True):
         own = curves[curves["model"] == model]
         assert list(trace.x) == own["false positive rate"].tolist()
@@ -167,8 +168,19 @@ def test_every_figure_is_plain_json(mixed):
         figures.class_accuracy.spec(frame, names, "forget"),
         figures.class_divergence.spec(frame, names, "forget"),
         figures.membership_losses.spec(losses, "original", 0.0),
-        figures.membership_roc.spec(exposure.roc_curves(comparison), comparison.attacks),
+        figures.membership_roc.spec(exposure.roc_curves(losses), exposure.roc_areas(losses)),
         figures.prediction_confusion.spec(agreement.prediction_confusion(comparison), names),
     ]
     for spec in specs:
         json.dumps(spec, allow_nan=False)
+
+
+def test_an_attack_without_forgotten_examples_draws_what_there_is(mixed):
+    comparison, *_ = mixed
+    losses = exposure.membership_losses(comparison)
+    losses = losses[losses["part"] == "test"]
+    rates = [exposure.rates(losses, "unlearned", 0.5)]
+    curves, areas = exposure.roc_curves(losses), exposure.roc_areas(losses)
+    figure = figures.membership_roc(curves, areas, rates)
+    assert all(not trace.x for trace in figure.data) and "area unknown" in figure.data[0].name
+    assert len(figures.membership_losses(losses, "unlearned", 0.5).data[1].x) == 12

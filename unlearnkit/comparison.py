@@ -68,6 +68,7 @@ class Comparison:
         ids: of the examples of each part that all this was measured on.
         labels: theirs.
         outputs: what each model gives for them.
+        forget_shard: the shard of each forgotten example; -1 for one of the probe.
     """
 
     constituents: "pd.DataFrame"
@@ -88,6 +89,12 @@ class Comparison:
     ids: dict[str, Int[np.ndarray, " part"]]
     labels: dict[str, Int[Tensor, " part"]]
     outputs: dict[str, Outputs]
+    forget_shard: Int[np.ndarray, " forget"]
+
+    def forgotten_of(self, shard: int) -> Int[np.ndarray, " some"]:
+        """Ids of the request that lay in this shard."""
+        ids: Int[np.ndarray, " some"] = self.ids["forget"][self.forget_shard == shard]
+        return ids
 
     @property
     def ensembles(self) -> dict[str, Ensemble]:
@@ -186,6 +193,9 @@ def compare(
         "retain": plan.partition.ids[plan.retained][:RETAIN_MAX],
         "test": dataset.test.ids,
     }
+    forget_shard = np.full(len(forget), -1)
+    trained_on = np.isin(forget, plan.partition.ids)
+    forget_shard[trained_on] = plan.partition.shard[plan.partition.rows(forget)]
     examples = {part: dataset.examples(chosen) for part, chosen in ids.items()}
     labels = {part: examples[part][1] for part in PARTS}
     outputs = {
@@ -228,6 +238,7 @@ def compare(
         ids,
         labels,
         outputs,
+        forget_shard,
     )
 
 

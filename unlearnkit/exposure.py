@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.attacks import label_log_probability
+from unlearnkit.attacks import auc_interval, label_log_probability
 from unlearnkit.comparison import MODELS, Comparison
-from unlearnkit.metrics import share_interval
+from unlearnkit.datasets import Dataset
+from unlearnkit.ensemble import state_probabilities
+from unlearnkit.metrics import auc, share_interval
+from unlearnkit.parameters import states_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +47,7 @@ class Rates:
 
 
 def membership_losses(comparison: Comparison) -> "pd.DataFrame":
-    """Cross-entropy in nats of every forgotten and test example under the three models.
+    """Cross-entropy in nats of every forgotten and test example under the three ensembles.
 
     One row an example: part, id, label, original, unlearned, scratch. The attack's score is minus
     the loss (Yeom, Giacomelli, Fredrikson and Jha 2018, as a ranking).
@@ -53,13 +56,37 @@ def membership_losses(comparison: Comparison) -> "pd.DataFrame":
 
     frames = []
     for part in PARTS:
-        labels = comparison.labels[part]
-        losses = {
-            name: -label_log_probability(getattr(comparison.outputs[name], part), labels).numpy()
-            for name in MODELS
+        outputs = {name: getattr(comparison.outputs[name], part) for name in MODELS}
+        frames.append(_losses(part, comparison.ids[part], comparison.labels[part], outputs))
+    return pd.concat(frames, ignore_index=True)
+
+
+def constituent_losses(comparison: Comparison, dataset: Dataset, shard: int) -> "pd.DataFrame":
+    """The same as :func:`membership_losses` of one constituent, whose shard lost the examples.
+
+    An ensemble hides a leak: the other constituents never saw the example, and outvote the one that
+    did. Who holds the constituents can attack each by itself.
+
+    Args:
+        comparison: of an unlearning.
+        dataset: for the examples.
+        shard: a shard that was compared; only examples forgotten of it are members.
+
+    Raises:
+        KeyError: the shard was not compared.
+    """
+    import pandas as pd
+
+    states = states_of(comparison, shard)
+    model = comparison.scratch
+    frames = []
+    for part, ids in (("forget", comparison.forgotten_of(shard)), ("test", dataset.test.ids)):
+        inputs, labels = dataset.examples(ids)
+        outputs = {
+            name: state_probabilities(model.architecture, model.loss, state, inputs)
+            for name, state in states.items()
         }
-        columns = {"part": part, "id": comparison.ids[part], "label": labels.numpy(), **losses}
-        frames.append(pd.DataFrame(columns))
+        frames.append(_losses(part, ids, labels, outputs))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -90,23 +117,38 @@ def roc_curve(members: Float[Tensor, " member"], others: Float[Tensor, " other"]
     return pd.DataFrame(torch.cat([start, rows]).numpy(), columns=names)
 
 
-def roc_curves(comparison: Comparison) -> "pd.DataFrame":
-    """`roc_curve` of the three models, with a column that names the model."""
+def roc_curves(losses: "pd.DataFrame") -> "pd.DataFrame":
+    """`roc_curve` of the three models, with a column that names the model.
+
+    Args:
+        losses: of :func:`membership_losses` or :func:`constituent_losses`.
+    """
     import pandas as pd
 
-    losses = membership_losses(comparison)
-    curves = []
-    for model in MODELS:
-        sides = [_side(losses, part, model) for part in PARTS]
-        curves.append(roc_curve(*sides).assign(model=model))
+    curves = [roc_curve(*_sides(losses, model)).assign(model=model) for model in MODELS]
     return pd.concat(curves, ignore_index=True)
+
+
+def roc_areas(losses: "pd.DataFrame") -> dict[str, tuple[float, tuple[float, float] | None]]:
+    """The area under each model's curve and its 95 % interval, as `membership_auc` has them.
+
+    Args:
+        losses: of :func:`membership_losses` or :func:`constituent_losses`.
+    """
+    areas: dict[str, tuple[float, tuple[float, float] | None]] = {}
+    for model in MODELS:
+        members, others = _sides(losses, model)
+        area = auc(-members, -others)
+        known = not math.isnan(area)
+        areas[model] = (area, auc_interval(area, len(members), len(others)) if known else None)
+    return areas
 
 
 def rates(losses: "pd.DataFrame", model: str, threshold: float) -> Rates:
     """True and false positive rate of one model at a threshold on the loss, with intervals.
 
     Args:
-        losses: of :func:`membership_losses`.
+        losses: of :func:`membership_losses` or :func:`constituent_losses`.
         model: attacked.
         threshold: in nats; what has a loss at or below it is called a member.
     """
@@ -127,7 +169,7 @@ def threshold_at(losses: "pd.DataFrame", share: float, model: str = "unlearned")
     rounding up).
 
     Args:
-        losses: of :func:`membership_losses`.
+        losses: of :func:`membership_losses` or :func:`constituent_losses`.
         share: from 0 to 1.
         model: whose losses.
 
@@ -140,7 +182,7 @@ def threshold_at(losses: "pd.DataFrame", share: float, model: str = "unlearned")
     return float(np.quantile(side, share, method="inverted_cdf"))
 
 
-def riskiest(comparison: Comparison, *, most: int = 10) -> "pd.DataFrame":
+def riskiest(losses: "pd.DataFrame", *, most: int = 10) -> "pd.DataFrame":
     """Forgotten examples that the unlearned model knows best for what they are.
 
     Excess = log p_unlearned(label) - log p_scratch(label) = loss of scratch less loss of unlearned,
@@ -149,8 +191,11 @@ def riskiest(comparison: Comparison, *, most: int = 10) -> "pd.DataFrame":
     attacks"), with the one model from scratch as reference. One row an example, greatest excess
     first, equal ones by id: id, label, loss of original, unlearned and scratch, excess (0 after an
     exact unlearning), and the original's excess: what doing nothing would leave.
+
+    Args:
+        losses: of :func:`membership_losses` or :func:`constituent_losses`.
+        most: examples.
     """
-    losses = membership_losses(comparison)
     frame = losses[losses["part"] == "forget"].drop(columns="part")
     frame = frame.assign(
         excess=frame["scratch"] - frame["unlearned"],
@@ -160,5 +205,22 @@ def riskiest(comparison: Comparison, *, most: int = 10) -> "pd.DataFrame":
     return ordered.head(most).reset_index(drop=True)
 
 
-def _side(losses: "pd.DataFrame", part: str, model: str) -> Tensor:
-    return torch.from_numpy(losses.loc[losses["part"] == part, model].to_numpy(copy=True))
+def _losses(
+    part: str,
+    ids: Int[np.ndarray, " part"],
+    labels: Int[Tensor, " part"],
+    outputs: dict[str, Tensor],
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    columns = {"part": part, "id": ids, "label": labels.numpy()}
+    losses = {name: -label_log_probability(outputs[name], labels).cpu().numpy() for name in MODELS}
+    return pd.DataFrame(columns | losses)
+
+
+def _sides(losses: "pd.DataFrame", model: str) -> tuple[Tensor, Tensor]:
+    members, others = (
+        torch.from_numpy(losses.loc[losses["part"] == part, model].to_numpy(copy=True))
+        for part in PARTS
+    )
+    return members, others

@@ -154,7 +154,6 @@ def twin_embedding(
     shard: int,
     *,
     model: str = "unlearned",
-    forget: Int[np.ndarray, " forget"] | None = None,
     most: int = MOST_POINTS,
     seed: int = 0,
 ) -> TwinEmbedding:
@@ -171,8 +170,7 @@ def twin_embedding(
         dataset: for the examples.
         shard: a shard that was compared.
         model: beside scratch, ``"unlearned"`` or ``"original"``.
-        forget: forgotten examples to show; all of the request by default.
-        most: test examples, drawn by a generator keyed by the seed; and of the forgotten.
+        most: test examples, drawn by a generator keyed by the seed, and most of the forgotten.
         seed: of the choice.
 
     Raises:
@@ -180,7 +178,7 @@ def twin_embedding(
     """
     states = states_of(comparison, shard)
     generator = numpy_generator(seed, "twin-embedding")
-    gone = comparison.ids["forget"] if forget is None else forget
+    gone = comparison.forgotten_of(shard)
     test, gone = (
         np.sort(generator.choice(ids, min(most, len(ids)), replace=False))
         for ids in (dataset.test.ids, gone)

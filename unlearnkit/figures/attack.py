@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearnkit.attacks import Attack
 from unlearnkit.comparison import MODELS
 from unlearnkit.exposure import Rates
 from unlearnkit.figures.drawing import (
@@ -26,6 +25,7 @@ from unlearnkit.figures.drawing import (
 if TYPE_CHECKING:
     import pandas as pd
 
+Areas = dict[str, tuple[float, tuple[float, float] | None]]
 MOST_STEPS = 250  # of a curve
 LEAST_LOSS = 1e-7  # nats: single precision knows no probability nearer to 1 but 1 itself
 
@@ -106,14 +106,12 @@ def membership_losses(losses: "pd.DataFrame", model: str, threshold: float) -> S
 
 
 @Drawing
-def membership_roc(
-    curves: "pd.DataFrame", attacks: dict[str, Attack], rates: Sequence[Rates] = ()
-) -> Spec:
+def membership_roc(curves: "pd.DataFrame", areas: Areas, rates: Sequence[Rates] = ()) -> Spec:
     """True against false positive rate at every threshold; scratch's curve is the reference.
 
     Args:
         curves: of :func:`~unlearnkit.exposure.roc_curves`.
-        attacks: of the comparison: areas with their 95 % intervals.
+        areas: of :func:`~unlearnkit.exposure.roc_areas`, with their 95 % intervals.
         rates: at the threshold now, of each model to be marked, with 95 % intervals.
     """
     data: list[Spec] = []
@@ -124,7 +122,7 @@ def membership_roc(
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": f"{MODEL_NAMES[model]}, area {_area(attacks[model])}",
+                "name": f"{MODEL_NAMES[model]}, area {_area(*areas[model])}",
                 "x": own["false positive rate"].to_numpy()[chosen].tolist(),
                 "y": own["true positive rate"].to_numpy()[chosen].tolist(),
                 "line": {
@@ -181,11 +179,10 @@ def _thinned(count: int) -> list[int]:
     return sorted({int(i) for i in np.linspace(0, count - 1, min(count, MOST_STEPS))})
 
 
-def _area(attack: Attack) -> str:
-    if attack.interval is None:
+def _area(area: float, interval: tuple[float, float] | None) -> str:
+    if interval is None:
         return "unknown"
-    low, high = attack.interval
-    return f"{attack.auc:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{area:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
 def _error(value: float, interval: tuple[float, float], color: str) -> Spec:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import ipywidgets
 
 from unlearnkit import exposure, figures
-from unlearnkit.attacks import Attack
 from unlearnkit.exposure import Rates
+from unlearnkit.figures.attack import Areas
 from unlearnkit.figures.drawing import MODEL_NAMES
 from unlearnkit.widgets.panel import Panel, row
 from unlearnkit.widgets.pictures import pictures
 from unlearnkit.widgets.prose import paragraphs, table
 from unlearnkit.widgets.slider import PercentSlider
-from unlearnkit.widgets.views import OTHERS, HasComparison, View
+from unlearnkit.widgets.views import OTHERS, WHOLE, HasComparison, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,19 +32,21 @@ class AttackView(View):
         "never saw the forgotten examples: its curve is the reference, and need not be the "
         "diagonal. The excess of an example is its loss from scratch less its loss unlearned "
         "(difficulty calibration: Watson et al. 2022, with one reference model): above 0 the "
-        "unlearned model knows it better than one that never saw it. This is a simple attack; that "
-        "it fails is no proof that every attack does."
+        "unlearned model knows it better than one that never saw it. An ensemble can hide one "
+        "shard's leak, since the others outvote it: choose a constituent. This is a simple "
+        "attack; that it fails is no proof that every attack does."
     )
 
     def __init__(self, panel: Panel, source: HasComparison) -> None:
         super().__init__(panel, source)
         self._losses: pd.DataFrame | None = None
         self._curves: pd.DataFrame | None = None
-        self._attacks: dict[str, Attack] = {}
+        self._areas: Areas = {}
 
     def build(self) -> Sequence[ipywidgets.Widget]:
         """Choice and slider, two plots, a sentence, a table."""
         self.model = self.choice("attacked", OTHERS)
+        self.shard = self.shard_choice()
         self.slider = PercentSlider(
             value=10.0, step=1.0, description="threshold at this share of test losses"
         )
@@ -53,7 +55,7 @@ class AttackView(View):
         self.losses, self.roc = self.plot("membership-losses"), self.plot("membership-roc")
         self.risks = self.prose()
         return [
-            row(self.model, self.slider),
+            row(self.model, self.shard, self.slider),
             self.words,
             row(self.losses.widget, self.roc.widget),
             self.risks,
@@ -62,32 +64,41 @@ class AttackView(View):
     @property
     def code(self) -> str:
         """Both plots at the threshold, and the list."""
-        model = self.model.value
+        model, shard = self.model.value, self.shard.value
+        losses = "exposure.membership_losses(session.compare())"
+        if shard != WHOLE:
+            losses = (
+                f"exposure.constituent_losses(\n    session.compare(), session.dataset, {shard})"
+            )
         return (
             "from unlearnkit import exposure, figures\n"
-            "comparison = session.compare()\n"
-            "losses = exposure.membership_losses(comparison)\n"
+            f"losses = {losses}\n"
             f"threshold = exposure.threshold_at(losses, {self.slider.value / 100:g}, {model!r})\n"
             f"figures.membership_losses(losses, {model!r}, threshold)\n"
             f"rates = [exposure.rates(losses, m, threshold) for m in ({model!r}, 'scratch')]\n"
-            "figures.membership_roc(exposure.roc_curves(comparison), comparison.attacks, rates)\n"
-            "exposure.riskiest(comparison)"
+            "curves, areas = exposure.roc_curves(losses), exposure.roc_areas(losses)\n"
+            "figures.membership_roc(curves, areas, rates)\n"
+            "exposure.riskiest(losses)"
         )
 
     def clear(self) -> None:
         """Let go of the losses too."""
         super().clear()
         self._losses = self._curves = None
-        self._attacks = {}
+        self._areas = {}
 
     def draw(self) -> None:
         """Score all examples, and list those at risk."""
-        comparison = self.comparison
-        self._losses = exposure.membership_losses(comparison)
-        self._curves = exposure.roc_curves(comparison)
-        self._attacks = comparison.attacks
+        shard = self.offer_shards(self.shard, whole=True)
+        if shard == WHOLE:
+            self._losses = exposure.membership_losses(self.comparison)
+        else:
+            dataset = self._source.session.dataset
+            self._losses = exposure.constituent_losses(self.comparison, dataset, shard)
+        self._curves = exposure.roc_curves(self._losses)
+        self._areas = exposure.roc_areas(self._losses)
         self._frames = {"membership-losses": self._losses, "membership-roc": self._curves}
-        self.risks.html = self._riskiest(exposure.riskiest(comparison))
+        self.risks.html = self._riskiest(exposure.riskiest(self._losses))
         self.sweep()
 
     def sweep(self) -> None:
@@ -98,7 +109,7 @@ class AttackView(View):
         threshold = exposure.threshold_at(losses, self.slider.value / 100, model)
         rates = [exposure.rates(losses, name, threshold) for name in (model, "scratch")]
         self.losses.show(figures.membership_losses.spec(losses, model, threshold))
-        self.roc.show(figures.membership_roc.spec(curves, self._attacks, rates))
+        self.roc.show(figures.membership_roc.spec(curves, self._areas, rates))
         self.words.html = paragraphs(
             f"At a threshold of {threshold:.3g} nats:", *(_sentence(rate) for rate in rates)
         )
@@ -107,7 +118,9 @@ class AttackView(View):
 
     def _riskiest(self, frame: "pd.DataFrame") -> str:
         if frame.empty:
-            return paragraphs("There are no forgotten examples to attack.")
+            return paragraphs(
+                "No forgotten example of this request lay here, so there is nothing to attack."
+            )
         dataset = self._source.session.dataset
         rows = [
             [

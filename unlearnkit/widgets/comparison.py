@@ -2,6 +2,8 @@
 
 import math
 import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import ipywidgets
 
@@ -26,6 +28,9 @@ from unlearnkit.widgets.views import (
     View,
     WeightView,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VIEWS: tuple[type[View], ...] = (
     *(ParameterView, WeightView, LayerView, EmbeddingView),
@@ -67,7 +72,12 @@ class ComparisonPanel(SessionPanel):
         self.discard.layout.width = "auto"
         self.discard.on_click(self.guard(lambda button: self._discard()))
         self.verdict = Prose(live=True)
-        self.accuracy, self.layers, self.outputs, self.membership = Plot(), Plot(), Plot(), Plot()
+        self.accuracy = self._plot(
+            "accuracy", lambda result: result.accuracies.reset_index(names="model")
+        )
+        self.layers = self._plot("layer-distances", lambda result: result.layers)
+        self.outputs = self._plot("output-kl", _summary)
+        self.membership = self._plot("membership-gap", _summary)
         self.constituents = Prose()
         self._results = ipywidgets.VBox(
             [
@@ -156,11 +166,25 @@ class ComparisonPanel(SessionPanel):
             section.forget()
         self._closer.layout.display = "none"
 
+    def _plot(self, name: str, frame: Callable[[Comparison], "pd.DataFrame"]) -> Plot:
+        """A plot whose numbers can be saved as long as there is a comparison."""
+
+        def saved() -> "pd.DataFrame":
+            if self.comparison is None:
+                raise RuntimeError("the comparison is gone; press Compare for a new one")
+            return frame(self.comparison)
+
+        return Plot(name=name, frame=saved)
+
     def _discard(self) -> None:
         self.session.discard_original()
         self._forget()
         self.say("The original models are gone; the numbers above stay until the next comparison.")
         self.changed()
+
+
+def _summary(comparison: Comparison) -> "pd.DataFrame":
+    return comparison.to_frame().reset_index(names="model")
 
 
 def verdict(comparison: Comparison) -> list[str]:

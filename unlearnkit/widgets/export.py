@@ -96,10 +96,11 @@ function render({ model, el }) {
   const says = el.appendChild(document.createElement("span"));
   says.setAttribute("role", "status");
   // Every view of the panel hears the answer; the one that asked takes it.
-  const answered = ({ csv }) => {
-    if (!asked || csv === undefined) return;
+  const answered = ({ csv, failed }) => {
+    if (!asked) return;
     asked = false;
-    save(csv, "text/csv", name("csv"));
+    if (failed) says.textContent = failed;
+    else save(csv, "text/csv", name("csv"));
   };
   model.on("msg:custom", answered);
   return () => model.off("msg:custom", answered);
@@ -148,5 +149,9 @@ class Export(anywidget.AnyWidget):
         return str(self._frame().to_csv(index=False))
 
     def _asked(self, widget: Any, content: Any, buffers: Any) -> None:
-        if isinstance(content, dict) and content.get("want") == "csv":
+        if not isinstance(content, dict) or content.get("want") != "csv":
+            return
+        try:
             self.send({"csv": self.csv()})
+        except RuntimeError as error:  # what the plot shows is gone
+            self.send({"failed": str(error)})

@@ -25,7 +25,7 @@ class Plot:
         widget: both together; hidden until there is something to show.
         view: draws.
         caption: title and legend.
-        export: saves it; None if there is no name.
+        export: saves it; made when there is something to save, and only with a frame.
 
     Args:
         height: pixels.
@@ -42,9 +42,9 @@ class Plot:
     ) -> None:
         self.view = PlotView(height=height)
         self.caption = Prose()
-        self.export = Export(self.view, name, frame) if frame is not None else None
-        parts = [self.caption, self.view, *([self.export] if self.export else [])]
-        self.widget = ipywidgets.VBox(parts)
+        self.export: Export | None = None
+        self._name, self._frame = name, frame
+        self.widget = ipywidgets.VBox([self.caption, self.view])
         self.widget.add_class("uk-plot")
         self.hide()
 
@@ -60,6 +60,9 @@ class Plot:
         layout |= {"dragmode": False, "modebar": {"remove": icons}}
         named = bool(spec["layout"].get("showlegend", True))
         legend = _legend(spec["data"]) if named else ""
+        if self.export is None and self._frame is not None:
+            self.export = Export(self.view, self._name, self._frame)
+            self.widget.children = (*self.widget.children, self.export)
         if self.export is not None:
             self.export.legend = named
         self.caption.html = f'<p class="uk-caption"><b>{html.escape(title)}</b>{legend}</p>'

@@ -19,6 +19,7 @@ from unlearnkit.widgets.section import Section
 if TYPE_CHECKING:
     import pandas as pd
 
+WHOLE = -1  # in place of a shard
 OTHERS = [(MODEL_NAMES[name], name) for name in ("unlearned", "original")]
 
 
@@ -81,13 +82,20 @@ class View(Section):
         """A choice of the shards compared, approximate ones first."""
         return self.choice("constituent", [])
 
-    def offer_shards(self, field: ipywidgets.Dropdown) -> int:
-        """Bring a choice of shards in line with the comparison; the shard chosen."""
+    def offer_shards(self, field: ipywidgets.Dropdown, *, whole: bool = False) -> int:
+        """Bring a choice of shards in line with the comparison; the shard chosen.
+
+        Args:
+            field: the choice.
+            whole: offer the whole ensemble first.
+        """
         frame = self.comparison.constituents.sort_values(["bit identical", "shard"])
         options = [
             (f"shard {shard} ({'exact' if same else 'approximate'})", int(shard))
             for shard, same in zip(frame["shard"], frame["bit identical"], strict=True)
         ]
+        if whole:
+            options.insert(0, ("the whole ensemble", WHOLE))
         if not options:
             raise ValueError("no shard was compared, so there is no constituent to look into")
         if list(field.options) != options:
