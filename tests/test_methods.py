@@ -12,9 +12,12 @@ import unlearnkit as uk
 from cases import CASES
 from test_approximate import quiet, rounds_of, tiny_session, uneven_rounds, uneven_session
 from unlearnkit.approximate import (
+    AMENDS,
     METHODS,
     Dampening,
+    Distillation,
     EachState,
+    FineTune,
     FineTuning,
     FixedDamping,
     GradientAscent,
@@ -622,3 +625,98 @@ def test_the_quasi_hessian_meets_its_last_pair_and_leaves_out_bad_ones():
 def test_what_follows_sgd_is_refused_for_other_optimizers(name):
     plan = CASES["adam"].session().plan
     assert "trained with adam" in METHODS[name].unsuitable(plan)
+
+
+# Amends
+
+
+@pytest.mark.parametrize("model", ["logistic", "mlp-dropout", "cnn-batchnorm"])
+@pytest.mark.parametrize("amend", AMENDS)
+def test_an_amend_leaves_a_store_that_passes_the_audit(
+    amend: str, model: str, tmp_path: Path
+) -> None:
+    session = CASES[model].session(store=tmp_path)
+    session.train()
+    ids = session.plan.partition.ids[::9]
+    session.revoke(ids)
+    result = session.unlearn(0, amend=amend)
+    assert result.debt_after == len(ids)
+    for state in all_states(session).values():
+        assert all(torch.isfinite(tensor).all() for tensor in state.values())
+    session.store.close()
+    assert list(audit(tmp_path, dataset=CASES[model].dataset()))
+
+
+@pytest.mark.parametrize("name", AMENDS)
+def test_amending_shards_together_is_amending_each(name):
+    session = uneven_session(uk.MLP((9,)))
+    method, rounds = METHODS["staged-influence"], uneven_rounds(session)
+    found = method(rounds, on_progress=quiet)
+    plan, amend = rounds[0].state.plan, AMENDS[name]
+    for i, together in enumerate(amend(rounds, found, on_progress=quiet)):
+        [alone] = amend([rounds[i]], [found[i]], on_progress=quiet)
+        stage = rounds[i].state.chain[-1]
+        assert together.epochs == amend.epochs(plan)
+        assert together.visits == amend.epochs(plan) * stage.visits // stage.epochs
+        assert set(together.checkpoint.tails) == set(plan.spec.tail_epochs())
+        for part, tensor in together.checkpoint.state.items():
+            assert (tensor - alone.checkpoint.state[part]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_rewinding_behind_the_first_affected_stage_is_exact_retraining(slices):
+    data = uk.load("digits", num_examples=200)
+    spec = uk.TrainSpec(num_shards=2, num_slices=slices, epochs=8, batch_size=16)
+    session = uk.Session(data, model=uk.MLP((8,)), spec=spec)
+    session.train()
+    partition = session.plan.partition
+    ids = partition.ids[partition.slice_ == slices][:6]
+    session.revoke(ids)
+    exact, rewound = session.fork(), session.fork()
+    exact.unlearn(1)
+    rewound.unlearn(0, amend="rewind-and-replay")
+    shards = [exact.plan.partition.shard[partition.rows(ids)].min()]
+    for shard in shards:
+        same = state_bytes(all_states(exact)[shard]) == state_bytes(all_states(rewound)[shard])
+        assert same == (slices > 1)  # with one slice it starts from a tail that was corrected
+    assert rewound.debt
+
+
+def test_distillation_brings_the_outputs_closer_to_the_original():
+    session = uneven_session(uk.MLP((9,)))
+    rounds = uneven_rounds(session)
+    found = EachState(GradientAscent(steps=6, rate=1.0))(rounds, on_progress=quiet)
+    amended = Distillation(passes=4, rate=1.0)(rounds, found, on_progress=quiet)
+    for given, modified, end in zip(rounds, found, amended, strict=True):
+        original = given.state.checkpoints[3].state
+        states = (modified.checkpoints[3].state, end.checkpoint.state)
+        before, after = (divergence(given, given.retain, original, s) for s in states)
+        assert after < before / 2
+
+
+def test_fine_tuning_after_nothing_is_the_method_of_that_name():
+    session = uneven_session(uk.MLP((9,)))
+    rounds = uneven_rounds(session)
+    nothing = EachState(GradientAscent(steps=0))(rounds, on_progress=quiet)
+    amended = FineTune(passes=2)(rounds, nothing, on_progress=quiet)
+    tuned = FineTuning(passes=2)(rounds, on_progress=quiet)
+    for end, found in zip(amended, tuned, strict=True):
+        assert state_bytes(end.checkpoint.state) == state_bytes(found.checkpoints[3].state)
+
+
+def test_a_study_takes_methods_and_amends_by_name():
+    frame = uk.study(
+        "digits",
+        models=("logistic",),
+        num_shards=(4,),
+        num_slices=(2,),
+        epochs=3,
+        revoked=(20,),
+        policies={"approximate": uk.FixedBoundary(0.0)},
+        methods=("scrub", "newton", "deltagrad"),
+        amends=("none", "fine-tuning"),
+    )
+    approximate = frame[frame.policy == "approximate"]
+    assert len(approximate) == 6
+    assert set(zip(approximate.method, approximate.amend, strict=True)) >= {("scrub", "none")}
+    assert (approximate.approximate_shards == 4).all() and (approximate.output_kl > 0).all()

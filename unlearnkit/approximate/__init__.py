@@ -8,6 +8,7 @@ from unlearnkit.approximate.along import Advance, AlongTraining
 from unlearnkit.approximate.ascent import GradientAscent, NegGradPlus
 from unlearnkit.approximate.dampening import Dampening
 from unlearnkit.approximate.deltagrad import DeltaGrad
+from unlearnkit.approximate.distillation import Distillation
 from unlearnkit.approximate.fine_tuning import FineTune, FineTuning
 from unlearnkit.approximate.influence import FixedDamping
 from unlearnkit.approximate.kfac import KroneckerInfluence
@@ -24,6 +25,7 @@ from unlearnkit.approximate.protocol import (
 )
 from unlearnkit.approximate.relabelling import Relabelling
 from unlearnkit.approximate.replay import NoAmend, Replay
+from unlearnkit.approximate.rewind import RewindAndReplay
 from unlearnkit.approximate.scrub import Scrub
 from unlearnkit.approximate.single_gradient import SingleGradient
 from unlearnkit.approximate.sites import EachState, Rule
@@ -46,7 +48,9 @@ METHODS: dict[str, Method] = {
 }
 AMENDS: dict[str, Amend] = {
     "replay": Replay(),
+    "rewind-and-replay": RewindAndReplay(),
     "fine-tuning": FineTune(),
+    "distillation": Distillation(),
     "none": NoAmend(),
 }
 
@@ -59,6 +63,7 @@ __all__ = [
     "Amended",
     "Dampening",
     "DeltaGrad",
+    "Distillation",
     "EachState",
     "FineTune",
     "FineTuning",
@@ -74,6 +79,7 @@ __all__ = [
     "OnStep",
     "Relabelling",
     "Replay",
+    "RewindAndReplay",
     "Rule",
     "Scrub",
     "ShardRound",
