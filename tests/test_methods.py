@@ -92,6 +92,22 @@ def all_states(session):
     return {s: c.state for s, c in enumerate(session.ensemble.constituents)}
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_later_rounds_go_on_from_what_a_method_left(name: str, tmp_path: Path) -> None:
+    session = CASES["logistic"].session(store=tmp_path)
+    session.train()
+    ids = session.plan.partition.ids
+    for gone, method in ((ids[:4], name), (ids[8:12], name), (ids[20:22], None)):
+        session.revoke(gone)
+        session.unlearn(0, method=method)
+    assert sum(map(len, session.debt.values())) == 10
+    session.repay()
+    assert session.compare().bit_identical and not session.debt
+    session.store.close()
+    said = list(audit(tmp_path, dataset=CASES["logistic"].dataset()))
+    assert any("have the bits that training from scratch" in sentence for sentence in said)
+
+
 @pytest.mark.parametrize("model", ["logistic", uk.MLP((9,))], ids=["logistic", "mlp"])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_shard_does_not_depend_on_those_handled_with_it(name, model):
@@ -619,6 +635,18 @@ def test_the_quasi_hessian_meets_its_last_pair_and_leaves_out_bad_ones():
     assert torch.equal(known.times(s), before) and len(known.pairs) == 3
     dense = torch.stack([known.times(e) for e in torch.eye(6).double()])
     assert torch.allclose(dense, dense.T) and torch.linalg.eigvalsh(dense).min() > 0
+
+
+def test_no_pair_takes_the_quasi_hessian_beyond_its_limit():
+    rng = np.random.default_rng(2)
+    known, seen = QuasiHessian(2, limit=5.0), 0
+    for _ in range(200):
+        s, y = torch.from_numpy(rng.normal(size=(2, 4)))
+        known.see(s, y + s)
+        seen = max(seen, len(known.pairs))
+        dense = torch.stack([known.times(e) for e in torch.eye(4).double()])
+        assert torch.linalg.eigvalsh(dense).max() <= 15 + 1e-9
+    assert seen == 2
 
 
 @pytest.mark.parametrize("name", ["single-gradient", "deltagrad"])

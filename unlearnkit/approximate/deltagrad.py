@@ -17,9 +17,12 @@ How it deviates, since training keeps checkpoints and not every step: w_t lies o
 between two checkpoints; the last bracket is computed in the explicit steps and held in between,
 where they have the gradients of every step on disk and compute those of the forgotten examples in
 each; and gradients are over samples of the stage's slices, not batch by batch. There is momentum,
-as in training. Their guarantee, for strongly convex objectives, does not carry over.
+as in training. Their guarantee, for strongly convex objectives, does not carry over: a pair is left
+out where the curvature that it tells is not positive (as they do for networks), or would let the
+recursion diverge.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -119,8 +122,11 @@ def follow(
     Returns:
         D at the end, and how often ``explicit`` was called.
     """
-    hessian, buffer, count = QuasiHessian(pairs), torch.zeros_like(difference), 0
-    forcing = buffer
+    # Beyond a curvature of 2 (1 + b) / lr the recursion diverges (Polyak 1964).
+    stable = 2 * (1 + spec.momentum) / spec.learning_rate
+    hessian = QuasiHessian(pairs, stable / (pairs + 1))
+    forcing = buffer = torch.zeros_like(difference)
+    count = 0
     for step in range(steps):
         if step == 0 or is_explicit(step):
             forcing, change = explicit(step, difference)
@@ -140,13 +146,16 @@ class QuasiHessian:
 
     From B = (s.y / s.s) I of the last pair each pair in turn gives
     B - (B s)(B s)^T / s.B s + y y^T / s.y (Nocedal and Wright 2006, equation 6.19). Pairs along
-    which the curvature is not positive are left out.
+    which the curvature is not positive are left out, and those with y.y / s.y beyond a limit. No
+    eigenvalue of B then exceeds (count + 1) times the limit.
 
     Attributes:
         count: pairs kept.
+        limit: of y.y / s.y.
     """
 
     count: int
+    limit: float = math.inf
     pairs: list[tuple[Vector, Vector]] = field(default_factory=list)
     terms: list[tuple[Vector, Vector, float, float]] = field(default_factory=list)
     scale: float = 0.0
@@ -154,7 +163,7 @@ class QuasiHessian:
     def see(self, s: Vector, y: Vector) -> None:
         """Take a pair in, and let go of the oldest beyond the number kept."""
         inner = float(s @ y)
-        if not inner > 1e-8 * float(s @ s):
+        if not (inner > 1e-8 * float(s @ s) and float(y @ y) <= self.limit * inner):
             return
         self.pairs = [*self.pairs, (s, y)][-self.count :]
         self.scale, self.terms = inner / float(s @ s), []
