@@ -4,10 +4,14 @@ A method and an amend are frozen callables behind the Protocols of
 :mod:`unlearnkit.approximate.protocol`; dropdowns and contract tests read the two dicts here.
 """
 
+from unlearnkit.approximate.along import Advance, AlongTraining
 from unlearnkit.approximate.ascent import GradientAscent, NegGradPlus
 from unlearnkit.approximate.dampening import Dampening
+from unlearnkit.approximate.deltagrad import DeltaGrad
+from unlearnkit.approximate.distillation import Distillation
 from unlearnkit.approximate.fine_tuning import FineTune, FineTuning
 from unlearnkit.approximate.influence import FixedDamping
+from unlearnkit.approximate.kfac import KroneckerInfluence
 from unlearnkit.approximate.newton import Newton
 from unlearnkit.approximate.protocol import (
     Amend,
@@ -21,7 +25,9 @@ from unlearnkit.approximate.protocol import (
 )
 from unlearnkit.approximate.relabelling import Relabelling
 from unlearnkit.approximate.replay import NoAmend, Replay
+from unlearnkit.approximate.rewind import RewindAndReplay
 from unlearnkit.approximate.scrub import Scrub
+from unlearnkit.approximate.single_gradient import SingleGradient
 from unlearnkit.approximate.sites import EachState, Rule
 from unlearnkit.approximate.staged import StagedInfluence
 
@@ -30,30 +36,40 @@ METHODS: dict[str, Method] = {
     "last-layer-influence": StagedInfluence(scope="head"),
     "newton": Newton(),
     "fixed-damping": EachState(FixedDamping()),
+    "kfac": EachState(KroneckerInfluence()),
     "fine-tuning": FineTuning(),
     "gradient-ascent": EachState(GradientAscent()),
     "neggrad-plus": EachState(NegGradPlus()),
     "scrub": EachState(Scrub()),
     "ssd": EachState(Dampening()),
     "amnesiac-relabelling": EachState(Relabelling()),
+    "single-gradient": AlongTraining(SingleGradient()),
+    "deltagrad": AlongTraining(DeltaGrad()),
 }
 AMENDS: dict[str, Amend] = {
     "replay": Replay(),
+    "rewind-and-replay": RewindAndReplay(),
     "fine-tuning": FineTune(),
+    "distillation": Distillation(),
     "none": NoAmend(),
 }
 
 __all__ = [
     "AMENDS",
     "METHODS",
+    "Advance",
+    "AlongTraining",
     "Amend",
     "Amended",
     "Dampening",
+    "DeltaGrad",
+    "Distillation",
     "EachState",
     "FineTune",
     "FineTuning",
     "FixedDamping",
     "GradientAscent",
+    "KroneckerInfluence",
     "Members",
     "Method",
     "Modified",
@@ -63,9 +79,11 @@ __all__ = [
     "OnStep",
     "Relabelling",
     "Replay",
+    "RewindAndReplay",
     "Rule",
     "Scrub",
     "ShardRound",
     "ShardState",
+    "SingleGradient",
     "StagedInfluence",
 ]

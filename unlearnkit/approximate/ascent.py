@@ -17,7 +17,6 @@ from unlearnkit.approximate.sites import Site, Size
 from unlearnkit.approximate.walk import Walk, batches_of, endless, retained_batches
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
-from unlearnkit.spec import TrainSpec
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,9 @@ class GradientAscent:
             walk.step(rows, slope)
         return walk.state, walk.visits
 
-    def cost(self, spec: TrainSpec, size: Size) -> tuple[int, int]:
+    def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """Batches of the forget set."""
-        return self.steps, self.steps * min(spec.batch_size, size.forget)
+        return self.steps, self.steps * min(plan.spec.batch_size, size.forget)
 
     def unsuitable(self, plan: Plan) -> str:
         """Nothing is."""
@@ -101,10 +100,10 @@ class NegGradPlus:
             walk.step(np.concatenate([keep, drop]), slope)
         return walk.state, walk.visits
 
-    def cost(self, spec: TrainSpec, size: Size) -> tuple[int, int]:
+    def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """Batches of both sets, as many as it takes to pass over the retained one."""
         steps = self.passes * size.steps
-        return steps, self.passes * size.retain + steps * min(spec.batch_size, size.forget)
+        return steps, self.passes * size.retain + steps * min(plan.spec.batch_size, size.forget)
 
     def unsuitable(self, plan: Plan) -> str:
         """Nothing is."""

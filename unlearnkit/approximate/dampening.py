@@ -26,7 +26,6 @@ from unlearnkit.approximate.sites import Site, Size, pool_of
 from unlearnkit.curvature import flatten, trainable_names, unflatten
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
-from unlearnkit.spec import TrainSpec
 
 CHUNK_BYTES = 2**26  # of single gradients at a time
 
@@ -67,7 +66,7 @@ class Dampening:
         shrunk = (self.lambda_ * training / forget).clamp(max=1.0)
         return torch.where(forget > self.alpha * training, shrunk, 1.0)
 
-    def cost(self, spec: TrainSpec, size: Size) -> tuple[int, int]:
+    def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """Gradients of single examples."""
         sample = min(self.examples, size.retain + size.forget)
         return 2, size.forget + sample

@@ -30,7 +30,6 @@ from unlearnkit.curvature import (
 )
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
-from unlearnkit.spec import TrainSpec
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class FixedDamping:
         state = {**site.state, **unflatten(moved, site.state, names)}
         return state, k + len(sample) * (1 + solved.iterations)
 
-    def cost(self, spec: TrainSpec, size: Size) -> tuple[int, int]:
+    def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """A gradient, a linearisation and all products."""
         products = 1 + self.iterations
         return 1 + products, size.forget + min(self.examples, size.retain) * products

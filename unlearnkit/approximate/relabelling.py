@@ -23,7 +23,6 @@ from unlearnkit.approximate.sites import Site, Size
 from unlearnkit.approximate.walk import Walk, retained_batches
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
-from unlearnkit.spec import TrainSpec
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Relabelling:
                 walk.step(np.concatenate([keep, drop]), slope)
         return walk.state, walk.visits
 
-    def cost(self, spec: TrainSpec, size: Size) -> tuple[int, int]:
+    def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """Batches of both sets."""
         return self.passes * size.steps, self.passes * (size.retain + size.forget)
 

@@ -30,7 +30,6 @@ from unlearnkit.approximate.walk import (
 )
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
-from unlearnkit.spec import TrainSpec
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,10 @@ class Scrub:
                 walk.step(rows, descend)
         return walk.state, walk.visits + len(teacher)
 
-    def cost(self, spec: TrainSpec, size: Size) -> tuple[int, int]:
+    def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """The teacher's outputs, and batches of both sets."""
         climbs = min(self.max_epochs, self.epochs)
-        steps = self.epochs * size.steps + climbs * -(-size.forget // spec.batch_size)
+        steps = self.epochs * size.steps + climbs * -(-size.forget // plan.spec.batch_size)
         visits = (1 + self.epochs) * size.retain + (1 + climbs) * size.forget
         return 1 + steps, visits
 

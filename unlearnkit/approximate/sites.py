@@ -26,7 +26,6 @@ from unlearnkit.clock import Batches
 from unlearnkit.curvature import flatten, trainable_names
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
-from unlearnkit.spec import TrainSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +74,7 @@ class Rule(Protocol):
         """
         ...
 
-    def cost(self, spec: TrainSpec, size: Size) -> tuple[int, int]:
+    def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """Batches and example gradients that a call takes at most."""
         ...
 
@@ -122,7 +121,7 @@ class EachState:
         return Batches(len(planned), sum(b for b, _ in planned), sum(v for _, v in planned))
 
     def _planned(self, plan: Plan, shard: int, forget: Members) -> tuple[int, int]:
-        costs = [self.rule.cost(plan.spec, size) for size in sizes_of(plan, shard, forget)]
+        costs = [self.rule.cost(plan, size) for size in sizes_of(plan, shard, forget)]
         return sum(b for b, _ in costs), sum(v for _, v in costs)
 
     def unsuitable(self, plan: Plan) -> str:
@@ -132,12 +131,15 @@ class EachState:
 
 def sites_of(given: ShardRound) -> list[Site]:
     """The stored states from the first affected stage on, the final one last."""
-    last = len(given.state.chain)
-    ends = [(each.name, each.stage, each.end) for each in stretches_of(given)]
-    ends.append((f"stage {last}", last, given.state.checkpoints[last].state))
     return [
-        Site(name, stage, state, given.forget.until(stage), given.retain.until(stage))
-        for name, stage, state in ends
+        Site(
+            each.name,
+            each.stage,
+            each.end,
+            given.forget.until(each.stage),
+            given.retain.until(each.stage),
+        )
+        for each in stretches_of(given, to_end=True)
     ]
 
 

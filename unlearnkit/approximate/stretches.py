@@ -41,11 +41,12 @@ class Stretch:
     Attributes:
         name: of the checkpoint at its end.
         stage: 1-based.
-        tail: q of the tail that ends it; None for the end of a stage.
+        tail: q of the tail that ends it; None for the end of an earlier stage, 0 for that of R.
         start: state at its start; None for the initial weights.
         end: state at its end.
         time: effective time h without the forget set; 0 where nothing is left to train on.
         path_time: effective time of the training that led from start to end.
+        steps: of the optimizer without the forget set.
         num_forget: k.
         num_retain: n - k.
     """
@@ -57,6 +58,7 @@ class Stretch:
     end: State
     time: float
     path_time: float
+    steps: int
     num_forget: int
     num_retain: int
 
@@ -84,8 +86,13 @@ class Stretch:
         return self.odds * (forget - pool)
 
 
-def stretches_of(given: ShardRound) -> list[Stretch]:
-    """The stretches from the first affected stage on, in order."""
+def stretches_of(given: ShardRound, *, to_end: bool = False) -> list[Stretch]:
+    """The stretches from the first affected stage on, in order.
+
+    Args:
+        given: the round.
+        to_end: also the one from the last tail to the end, which an amend may replay.
+    """
     plan, shard, chain = given.state.plan, given.state.shard, given.state.chain
     spec, last, first = plan.spec, len(chain), int(given.forget.slices.min())
     found: list[Stretch] = []
@@ -98,10 +105,11 @@ def stretches_of(given: ShardRound) -> list[Stretch]:
             -(-len(plan.pool(shard, stage)) // spec.batch_size),
         )
         times = [effective_time(spec.learning_rate, spec.momentum, epochs * b) for b in batches]
-        name = f"stage {stage}" if tail is None else f"stage {stage}, {tail} epochs before its end"
-        end = checkpoint.state if tail is None else checkpoint.tails[tail]
+        name = f"stage {stage}, {tail} epochs before its end" if tail else f"stage {stage}"
+        end = checkpoint.tails[tail] if tail else checkpoint.state
         time = times[0] if retain and times[1] > 0 else 0.0
-        found.append(Stretch(name, stage, tail, start, end, time, times[1], forget, retain))
+        steps = epochs * batches[0]
+        found.append(Stretch(name, stage, tail, start, end, time, times[1], steps, forget, retain))
 
     start = given.state.checkpoints[first - 1].state if first > 1 else None
     for stage in range(first, last):
@@ -111,6 +119,8 @@ def stretches_of(given: ShardRound) -> list[Stretch]:
     for tail in sorted(given.state.checkpoints[last].tails, reverse=True):
         add(last, tail, epochs - tail - done, start)
         start, done = found[-1].end, epochs - tail
+    if to_end:
+        add(last, 0, epochs - done, start)
     return found
 
 
@@ -128,7 +138,7 @@ def corrected_checkpoints(
     chain, shard = given.state.chain, given.state.shard
     tails, corrected = dict[int, State](), dict[int, Checkpoint]()
     for each in stretches:
-        if each.tail is not None:
+        if each.tail:
             tails[each.tail] = states[each.name]
         else:
             key = chain[each.stage - 1].key

@@ -1,0 +1,64 @@
+"""Distillation: teach the modified model what the original says of the retained examples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
+from unlearnkit.approximate.sites import Site, sites_of, with_buffers
+from unlearnkit.approximate.walk import Walk, divergence_slope, retained_batches
+from unlearnkit.plan import Plan
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """Descend on the divergence from the shard's original constituent, on retained examples.
+
+    Knowledge distillation (Hinton, Vinyals and Dean 2015, Distilling the Knowledge in a Neural
+    Network, section 2), without a temperature and without the labels. The teacher is the final
+    state when the round begins, the student starts at the modified one. The teacher knew the
+    forget set: what it says of the retained examples is not free of it. (As an amend: ours. For a
+    loss other than cross-entropy and squared error, what is matched are the outputs that the
+    ensemble averages.)
+
+    Attributes:
+        passes: over the retained examples, at most the epochs of stage R.
+        rate: learning rate, in units of training's.
+    """
+
+    passes: int = 1
+    rate: float = 0.3
+
+    def epochs(self, plan: Plan) -> int:
+        """The passes."""
+        return min(self.passes, plan.spec.stage_epochs()[-1])
+
+    def __call__(
+        self, rounds: Sequence[ShardRound], modified: Sequence[Modified], *, on_progress: OnStep
+    ) -> list[Amended]:
+        """See :class:`~unlearnkit.approximate.protocol.Amend`."""
+        amended = []
+        for number, (each, found) in enumerate(zip(rounds, modified, strict=True)):
+            on_progress(f"shard {each.state.shard}: distilling", number / len(rounds))
+            amended.append(self._distil(each, found))
+        return amended
+
+    def _distil(self, given: ShardRound, found: Modified) -> Amended:
+        plan, last = given.state.plan, len(given.state.chain)
+        loss, original = plan.spec.loss, sites_of(given)[-1]
+        teacher = Walk(given, original, self.rate).outputs()
+        student: Site = replace(original, state=found.checkpoints[last].state)
+        walk = Walk(given, student, self.rate)
+
+        def slope(outputs: Tensor, targets: Tensor, places: Tensor) -> Tensor:
+            return divergence_slope(loss, outputs, teacher[places]) / len(places)
+
+        steps = 0
+        for batches in retained_batches(plan, given.state.shard, last, self.passes):
+            for rows in batches:
+                walk.step(rows, slope)
+                steps += 1
+        state = with_buffers(given, student, walk.state)
+        checkpoint = replace(found.checkpoints[last], state=state)
+        return Amended(checkpoint, self.epochs(plan), walk.visits, steps)
