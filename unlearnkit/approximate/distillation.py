@@ -34,6 +34,10 @@ class Distillation:
         """The passes."""
         return min(self.passes, plan.spec.stage_epochs()[-1])
 
+    def longer(self, plan: Plan) -> None:
+        """Nothing: the teacher has no more to say."""
+        return None
+
     def __call__(
         self, rounds: Sequence[ShardRound], modified: Sequence[Modified], *, on_progress: OnStep
     ) -> list[Amended]:

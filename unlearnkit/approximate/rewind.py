@@ -27,6 +27,10 @@ class RewindAndReplay:
             return plan.spec.stage_epochs()[-1]
         return max(plan.spec.tail_epochs())
 
+    def longer(self, plan: Plan) -> None:
+        """Nothing: it begins as early as it was told to."""
+        return None
+
     def __call__(
         self, rounds: Sequence[ShardRound], modified: Sequence[Modified], *, on_progress: OnStep
     ) -> list[Amended]:
