@@ -85,7 +85,9 @@ def test_bits_do_not_depend_on_how_many_lanes_run_together(
 
 
 @pytest.mark.parametrize("optimizer", uk.spec.OPTIMIZERS)
-@pytest.mark.parametrize("loss", ["cross-entropy", "squared-error"])
+@pytest.mark.parametrize(
+    "loss", ["cross-entropy", "squared-error", uk.WeightedCrossEntropy((1, 3, 0, 0.5))], ids=str
+)
 @pytest.mark.parametrize(
     "model",
     [

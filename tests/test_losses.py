@@ -1,10 +1,20 @@
 """Losses against autograd in float64, on every loss in `LOSSES`."""
 
+import json
+
 import pytest
 import torch
 from torch import Tensor
 
-from unlearnkit.losses import LOSSES, CrossEntropy, Loss, SquaredError, as_loss
+from unlearnkit.losses import (
+    LOSSES,
+    CrossEntropy,
+    Loss,
+    SquaredError,
+    WeightedCrossEntropy,
+    as_loss,
+)
+from unlearnkit.spec import TrainSpec
 
 # float64 rounding of a few additions of numbers of order one
 TOLERANCE = 1e-13
@@ -50,6 +60,64 @@ def test_hessian_product_is_the_dense_hessians(loss: Loss) -> None:
             lambda z, t=label: loss.value(z[None], t[None]).sum(), row
         )
         assert torch.allclose(product, hessian @ vector, rtol=0, atol=TOLERANCE)
+
+
+WEIGHTS = (0.5, 3.0, 0.0, 1.0)
+
+
+def test_weighted_values_and_gradients_are_torchs() -> None:
+    outputs, labels, _ = problem()
+    loss, leaf = WeightedCrossEntropy(WEIGHTS), outputs.clone().requires_grad_(True)
+    expected = torch.nn.functional.cross_entropy(
+        leaf, labels, weight=torch.tensor(WEIGHTS, dtype=torch.float64), reduction="none"
+    )
+    assert torch.allclose(loss.value(outputs, labels), expected, rtol=0, atol=TOLERANCE)
+    (slopes,) = torch.autograd.grad(expected.sum(), leaf)
+    found = loss.output_gradient(outputs, labels)
+    assert torch.allclose(found, slopes, rtol=0, atol=TOLERANCE)
+    assert torch.equal(loss.probabilities(outputs), outputs.softmax(-1))
+
+
+def test_the_weighted_hessian_is_the_mean_over_expected_labels() -> None:
+    outputs, _, vectors = problem()
+    loss = WeightedCrossEntropy(WEIGHTS)
+    products = loss.output_hessian_product(outputs, vectors)
+    for row, vector, product in zip(outputs, vectors, products, strict=True):
+        expected = torch.zeros(4, dtype=torch.float64)
+        for label, probability in enumerate(row.softmax(0)):
+            hessian = torch.autograd.functional.hessian(
+                lambda z, t=label: loss.value(z[None], torch.tensor([t])).sum(), row
+            )
+            expected += probability * (hessian @ vector)
+        assert torch.allclose(product, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_equal_weights_are_no_weights() -> None:
+    outputs, labels, vectors = problem()
+    ours, plain = WeightedCrossEntropy((1, 1, 1, 1)), CrossEntropy()
+    assert torch.equal(ours.value(outputs, labels), plain.value(outputs, labels))
+    assert torch.equal(
+        ours.output_gradient(outputs, labels), plain.output_gradient(outputs, labels)
+    )
+    found = ours.output_hessian_product(outputs, vectors)
+    expected = plain.output_hessian_product(outputs, vectors)
+    assert torch.allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_weights_travel_with_a_spec() -> None:
+    spec = TrainSpec(loss=WeightedCrossEntropy((1, 3)))
+    assert TrainSpec(**json.loads(json.dumps(spec.to_dict()))) == spec
+    assert spec.digest == TrainSpec(loss=WeightedCrossEntropy((1.0, 3.0))).digest
+    assert spec.digest != TrainSpec(loss=WeightedCrossEntropy((1, 2))).digest
+
+
+@pytest.mark.parametrize(
+    ("weights", "error"),
+    [((0, 0), ValueError), ((1, -1), ValueError), ((1, torch.inf), ValueError), ("12", TypeError)],
+)
+def test_bad_weights(weights: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match="class_weights="):
+        WeightedCrossEntropy(weights)  # type: ignore[arg-type]
 
 
 def test_stacked_lanes_equal_their_batches(loss: Loss) -> None:

@@ -15,6 +15,7 @@ from unlearnkit import (
     ProgressEvent,
     Session,
     TrainSpec,
+    WeightedCrossEntropy,
     from_arrays,
 )
 from worker import content
@@ -400,3 +401,25 @@ def test_a_store_of_ones_own_is_used() -> None:
     session = CASE.session(store=store)
     session.train()
     assert session.store is store and store.keys == session.plan.keys
+
+
+# Weights of classes
+
+
+def test_a_weighted_class_is_found_more_often_and_forgotten_exactly() -> None:
+    shares = []
+    for weights in ((1, 1, 1), (1, 1, 8)):
+        loss = WeightedCrossEntropy(weights)
+        session = Session(CASE.dataset(), model="logistic", loss=loss, num_shards=2, epochs=5)
+        session.train()
+        inputs, _ = session.dataset.examples(session.dataset.train.ids)
+        shares.append((session.ensemble.predict(inputs) == 2).double().mean())
+        session.revoke(members(session, 0, 1)[:2])
+        session.unlearn(1)
+        assert session.compare().bit_identical
+    assert shares[1] > shares[0] + 0.1
+
+
+def test_weights_are_one_for_each_class() -> None:
+    with pytest.raises(ValueError, match="2 class_weights for 3 classes; give one per class"):
+        Session(CASE.dataset(), loss=WeightedCrossEntropy((1, 8)))

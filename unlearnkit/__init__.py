@@ -23,7 +23,7 @@ from unlearnkit.datasets import (
     load,
 )
 from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
-from unlearnkit.losses import LOSSES, CrossEntropy, SquaredError
+from unlearnkit.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.metrics import METRICS
 from unlearnkit.models import CNN, MLP, MODELS, Architecture, Logistic, as_architecture
 from unlearnkit.partition import Partition, make_partition
@@ -79,6 +79,7 @@ __all__ = [
     "TrainReport",
     "TrainSpec",
     "Unlearned",
+    "WeightedCrossEntropy",
     "Workload",
     "as_architecture",
     "as_dataset",

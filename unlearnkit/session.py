@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
@@ -43,6 +44,7 @@ from unlearnkit.ledger import (
     with_ids,
 )
 from unlearnkit.looks import PROBE_MAX, Probe
+from unlearnkit.losses import Loss
 from unlearnkit.metrics import accuracy
 from unlearnkit.models import MLP, as_architecture
 from unlearnkit.modification import debts_of
@@ -100,6 +102,7 @@ class Session:
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        loss: str | Loss | None = None,
         seed: int = 0,
         spec: TrainSpec | None = None,
         store: str | os.PathLike[str] | MemoryStore | DiskStore | None = None,
@@ -118,14 +121,15 @@ class Session:
             model: ``"logistic"``, ``"mlp"``, ``"cnn"``, or a callable that returns a new
                 ``nn.Module``.
             hidden: widths of the hidden layers of ``"mlp"``.
-            num_shards: see :class:`~unlearnkit.spec.TrainSpec`, as for the next five; what is not
+            num_shards: see :class:`~unlearnkit.spec.TrainSpec`, as for the next six; what is not
                 given has the default measured for data of this size (:func:`default_spec`).
             num_slices: see there.
             epochs: see there.
             batch_size: see there.
             learning_rate: see there.
+            loss: see there; ``WeightedCrossEntropy((1, 5))`` weighs classes.
             seed: see there.
-            spec: all of it at once, instead of the six arguments above.
+            spec: all of it at once, instead of the seven arguments above.
             store: a folder that keeps everything and is resumed from, or a store of either kind;
                 memory by default. A folder that another process holds is only read, with a warning
                 that says who does; ``DiskStore(folder, wait_seconds=60)`` waits for it.
@@ -153,6 +157,7 @@ class Session:
             "epochs": epochs,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
+            "loss": loss,
         }
         given = {name: value for name, value in given.items() if value is not None}
         if spec is not None and (given or seed):
@@ -164,6 +169,8 @@ class Session:
         if spec is None:
             spec = default_spec(self.dataset, architecture.name).with_(seed=seed, **given)
         Ensemble(architecture, spec.loss, (), aggregation)  # checks the name of the aggregation
+        # Checks that the loss is of this number of classes.
+        spec.loss.value(torch.zeros(1, self.dataset.num_classes), torch.zeros(1, dtype=torch.int64))
         self.aggregation = aggregation
         self.boundary: Boundary = FixedBoundary()
         check_parallel(parallel)

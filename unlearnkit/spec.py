@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from unlearnkit.losses import LOSSES, CrossEntropy, Loss, as_loss
+from unlearnkit.losses import LOSSES, CrossEntropy, Loss, WeightedCrossEntropy, as_loss
 from unlearnkit.seeding import digest
 
 EPOCH_RULES = ("sisa", "full", "equal_work")
@@ -134,6 +134,8 @@ class TrainSpec:
         """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         loss = values.pop("loss")
+        if isinstance(loss, WeightedCrossEntropy):
+            return {**values, "loss": {"class_weights": list(loss.class_weights)}}
         return {**values, "loss": loss.name} if LOSSES.get(loss.name) == loss else values
 
     @property
