@@ -21,7 +21,7 @@ ORDER = (
     *("plan", "store", "schedule"),
     *("kernels", "clock", "stopwatch", "workers", "training", "ensemble"),
     *("workload", "boundary", "adaptive", "curvature", "approximate", "unlearning", "ledger"),
-    *("certificate", "audit"),
+    *("certificate", "audit", "script"),
     *("metrics", "attacks", "comparison", "relearn"),
     *("session", "study", "population", "estimator"),
     *("figures",),

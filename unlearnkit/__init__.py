@@ -8,7 +8,7 @@ public to us; formulas, operators, boundary rule and defaults are our own.
 
 from unlearnkit.adaptive import AdaptiveBoundary
 from unlearnkit.approximate import AMENDS, METHODS, Replay, StagedInfluence
-from unlearnkit.boundary import BOUNDARIES, Decision, FixedBoundary
+from unlearnkit.boundary import BOUNDARIES, ChosenBoundary, Decision, FixedBoundary
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.datasets import (
     DATASETS,
@@ -55,6 +55,7 @@ __all__ = [
     "AdaptiveBoundary",
     "Architecture",
     "Cancelled",
+    "ChosenBoundary",
     "Comparison",
     "CrossEntropy",
     "Dataset",

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
+from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.boundary import Boundary, Decision, FixedBoundary
 from unlearnkit.certificate import Certificate, certify
 from unlearnkit.clock import Clock
@@ -44,6 +45,7 @@ from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.revocation import Request, Revocations, check_request, select
+from unlearnkit.script import Cell, as_notebook, as_script, cells
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError
 from unlearnkit.training import TrainReport, train
@@ -51,6 +53,7 @@ from unlearnkit.unlearning import (
     Unlearned,
     assess,
     debts_of,
+    default_method,
     repay,
     settle,
     settle_repaid,
@@ -170,10 +173,12 @@ class Session:
         self._work = threading.Lock()
         self._revocations = Revocations()
         self._entries: tuple[Entry, ...] = ()
+        self._history: tuple[dict[str, Any], ...] = ()  # lines that completed something
         self._owing: frozenset[int] = frozenset()  # shards, as committed
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         try:
-            self._revocations, self._entries, self._owing = _resume(self.store, self.dataset, plan)
+            resumed = _resume(self.store, self.dataset, plan)
+            self._revocations, self._entries, self._owing, self._history = resumed
             self._plan = plan.without(self._revocations.ids)
             self._clock = _resume_clock(self.store)
             self._queue = _resume_queue(self.store, self.dataset, self._revocations)
@@ -457,7 +462,15 @@ class Session:
             def commit(plan: Plan, decision: Decision) -> None:
                 if len(request):
                     revocations = self._revocations.with_request(request)
-                    line = request_line(request, plan, decision, owed, self._secret())
+                    line = request_line(
+                        request,
+                        plan,
+                        decision,
+                        owed,
+                        self._secret(),
+                        method=chosen_method or default_method(plan),
+                        amend=chosen_amend or Replay(),
+                    )
                     queue = self._queue.without(request.tolist())
                     self._save(line, queue)
                     # From here on it stands, whatever happens to the destroying that comes next.
@@ -587,6 +600,25 @@ class Session:
             original_in_memory=self._original is not None,
         )
 
+    def to_script(self, path: str | os.PathLike[str] | None = None) -> str:
+        """This session as a Python script that comes to the same models, bit for bit.
+
+        It names the data (data of your own, a model or a partition that is no built-in one, is
+        left for you to fill in), the spec with its seed, and every request and repayment with its
+        ids and the shards that were retrained.
+
+        Args:
+            path: a file to write it to as well.
+        """
+        text = as_script(self._cells())
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def to_notebook(self, path: str | os.PathLike[str]) -> None:
+        """The same as :meth:`to_script`, as a notebook without outputs."""
+        Path(path).write_text(as_notebook(self._cells()), encoding="utf-8")
+
     def dashboard(self) -> "Dashboard":
         """The same with the mouse: widgets for every step."""
         from unlearnkit.widgets import Dashboard
@@ -594,6 +626,11 @@ class Session:
         return Dashboard(self)
 
     # Inside
+
+    def _cells(self) -> list[Cell]:
+        ensemble = self.ensemble if self.trained else None
+        pending = self._pending
+        return cells(self.dataset, self._plan, self.aggregation, self._history, pending, ensemble)
 
     @contextmanager
     def _working(self, writes: bool = True) -> Iterator[None]:
@@ -634,6 +671,7 @@ class Session:
 
     def _committed(self, line: dict[str, Any]) -> None:
         self._entries = (*self._entries, unmeasured(line))
+        self._history = (*self._history, line)
         self._owing = owing_after(self._owing, line)
 
     def _settle_repaid(self) -> None:
@@ -768,19 +806,19 @@ def _not_ours(store: DiskStore, what: str, error: Exception) -> StoreError:
 
 def _resume(
     store: MemoryStore | DiskStore, dataset: Dataset, plan: Plan
-) -> tuple[Revocations, tuple[Entry, ...], frozenset[int]]:
-    """Completed requests, entries, and shards that owe, if the store is of this run.
+) -> tuple[Revocations, tuple[Entry, ...], frozenset[int], tuple[dict[str, Any], ...]]:
+    """Completed requests, entries, shards that owe, and lines, if the store is of this run.
 
     Raises:
         StoreError: it is not; both provenances are named.
     """
     if not isinstance(store, DiskStore):
-        return Revocations(), (), frozenset()
+        return Revocations(), (), frozenset(), ()
     manifest, ours = store.manifest, _provenance(dataset, plan)
     if manifest is None:
         if store.keys:
             raise StoreError(f"{store.folder} has checkpoints but no manifest; use another folder")
-        return Revocations(), (), frozenset()
+        return Revocations(), (), frozenset(), ()
     for part, mine in ours.items():
         theirs = manifest.get(part)
         if theirs != mine:
@@ -801,4 +839,5 @@ def _resume(
         ) from error
     if owed is None:
         owed = frozenset(range(plan.num_shards))
-    return Revocations(tuple(requests)), tuple(entries), owed
+    history = tuple(line for line in lines if line["kind"] != "outcome")
+    return Revocations(tuple(requests)), tuple(entries), owed, history
