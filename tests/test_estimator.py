@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
+import unlearnkit
 from unlearnkit import CNN, MLP, AdaptiveBoundary, MemoryStore, Session, assemble, make_plan, train
 from unlearnkit.estimator import UnlearnableClassifier
 from unlearnkit.seeding import state_bytes
@@ -152,6 +153,12 @@ def test_fewer_shards_where_there_are_few_rows() -> None:
         assert (spec.num_shards, spec.num_slices) == expected
     with pytest.raises(ValueError, match="leaves shard 4 "):
         UnlearnableClassifier("logistic", num_shards=5, num_slices=3).fit(X[:12], y[:12])
+
+
+def test_the_package_has_it_too() -> None:
+    assert unlearnkit.UnlearnableClassifier is UnlearnableClassifier
+    with pytest.raises(AttributeError, match="has no attribute 'Classifier'"):
+        unlearnkit.Classifier  # noqa: B018
 
 
 def test_bad_rows() -> None:

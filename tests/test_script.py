@@ -185,3 +185,25 @@ def test_a_chosen_boundary_does_as_it_is_told() -> None:
     adam.train()
     adam.revoke(adam.dataset.train.ids[0])
     assert len(adam.preview(boundary=ChosenBoundary()).exact) == 1
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "Replay(); raise SystemExit('run')",
+        "Replay(tail=exit('run'))",
+        "x\nraise SystemExit('run')",
+        "exit('run')",
+    ],
+)
+def test_words_of_a_ledger_never_become_code(evil: str) -> None:
+    session = CASES["logistic"].session()
+    session.train()
+    session.revoke(session.dataset.train.ids[0])
+    session.unlearn(0)
+    session._history = tuple(
+        {**line, "amend": evil, "method": evil, "boundary": evil} for line in session._history
+    )
+    script = session.to_script()
+    with pytest.raises((TypeError, AttributeError)):  # of the places to fill in, and no exit
+        run(script, data=CASES["logistic"].dataset())

@@ -1,8 +1,10 @@
 """From clicks to code: what a session did, as a script or a notebook that does it again."""
 
+import ast
 import json
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -164,17 +166,27 @@ def _event(line: dict[str, Any]) -> str:
     if "method" in line:  # nothing was modified otherwise
         options.append(f"method={_named(line['method'], METHODS)}")
         options.append(f"amend={_named(line['amend'], AMENDS)}")
-    revoked = _call("session.revoke", _listed(line["ids"]))
-    decided = f"# decided by {line['boundary']}"
+    revoked = _call("session.revoke", _listed(map(int, line["ids"])))
+    decided = f"# decided by {' '.join(line['boundary'].split())}"
     return f"{revoked}\n{decided}\n{_call('session.unlearn', *options)}"
 
 
 def _named(said: str, known: dict[str, Any]) -> str:
+    """Code for a method or an amend of this repr: its name, or a call of its class.
+
+    A ledger may be somebody else's file, so nothing else of it becomes code.
+    """
     for name, value in known.items():
         if said == repr(value):
             return repr(name)
-    kinds = tuple(f"{type(value).__name__}(" for value in known.values())
-    return f"uk.{said}" if said.startswith(kinds) else f"{PLACEHOLDER} {said}"
+    with suppress(SyntaxError, ValueError):
+        call = ast.parse(said, mode="eval").body
+        if isinstance(call, ast.Call) and not call.args and isinstance(call.func, ast.Name):
+            values = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+            if call.func.id in {type(value).__name__ for value in known.values()}:
+                arguments = ", ".join(f"{name}={value!r}" for name, value in values.items())
+                return f"uk.{call.func.id}({arguments})"
+    return f"{PLACEHOLDER} {' '.join(said.split())}"
 
 
 def _listed(ids: Iterable[int]) -> str:
