@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
+import unlearnkit
 from unlearnkit import CNN, MLP, AdaptiveBoundary, MemoryStore, Session, assemble, make_plan, train
 from unlearnkit.estimator import UnlearnableClassifier
 from unlearnkit.seeding import state_bytes
@@ -123,10 +124,12 @@ def test_it_goes_through_a_grid_search_with_the_names_of_columns() -> None:
     X, y = problem()
     frame = pd.DataFrame(X, columns=list("abcde"))
     search = GridSearchCV(
-        UnlearnableClassifier("logistic", **OURS), {"learning_rate": [1e-9, 0.3]}, cv=2
+        UnlearnableClassifier("logistic", **OURS),
+        {"learning_rate": np.array([0.01, 0.1]), "num_shards": np.arange(2, 4)},
+        cv=2,
     )
     best = search.fit(frame, y).best_estimator_
-    assert best.learning_rate == 0.3 and best.score(frame, y) > 0.6
+    assert len(search.cv_results_["params"]) == 4 and best.score(frame, y) > 0.6  # of three classes
     assert best.feature_names_in_.tolist() == list("abcde")
     with warnings.catch_warnings(), pytest.raises(ValueError, match="feature names"):
         warnings.simplefilter("error")
@@ -152,6 +155,12 @@ def test_fewer_shards_where_there_are_few_rows() -> None:
         assert (spec.num_shards, spec.num_slices) == expected
     with pytest.raises(ValueError, match="leaves shard 4 "):
         UnlearnableClassifier("logistic", num_shards=5, num_slices=3).fit(X[:12], y[:12])
+
+
+def test_the_package_has_it_too() -> None:
+    assert unlearnkit.UnlearnableClassifier is UnlearnableClassifier
+    with pytest.raises(AttributeError, match="has no attribute 'Classifier'"):
+        unlearnkit.Classifier  # noqa: B018
 
 
 def test_bad_rows() -> None:

@@ -23,7 +23,7 @@ ORDER = (
     *("metrics", "curvature", "looks"),
     *("workload", "boundary", "adaptive", "approximate"),
     *("modification", "unlearning", "ledger"),
-    *("certificate", "audit"),
+    *("certificate", "audit", "script"),
     *("attacks", "comparison", "relearn"),
     *("parameters", "representations", "agreement", "exposure"),
     *("session", "study", "population", "estimator"),

@@ -6,9 +6,11 @@ modify the parameters directly, and amend them, where it is heavy. Only the abst
 public to us; formulas, operators, boundary rule and defaults are our own.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from unlearnkit.adaptive import AdaptiveBoundary
 from unlearnkit.approximate import AMENDS, METHODS, Replay, StagedInfluence
-from unlearnkit.boundary import BOUNDARIES, Decision, FixedBoundary
+from unlearnkit.boundary import BOUNDARIES, ChosenBoundary, Decision, FixedBoundary
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.datasets import (
     DATASETS,
@@ -39,6 +41,9 @@ from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import Unlearned, repay, unlearn
 from unlearnkit.workload import Workload, estimate, expected_visits
 
+if TYPE_CHECKING:
+    from unlearnkit.estimator import UnlearnableClassifier
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -55,6 +60,7 @@ __all__ = [
     "AdaptiveBoundary",
     "Architecture",
     "Cancelled",
+    "ChosenBoundary",
     "Comparison",
     "CrossEntropy",
     "Dataset",
@@ -78,6 +84,7 @@ __all__ = [
     "StoreInUseError",
     "TrainReport",
     "TrainSpec",
+    "UnlearnableClassifier",
     "Unlearned",
     "WeightedCrossEntropy",
     "Workload",
@@ -104,3 +111,11 @@ __all__ = [
     "ulira",
     "unlearn",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "UnlearnableClassifier":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from unlearnkit.estimator import UnlearnableClassifier  # scikit-learn is slow to import
+
+    return UnlearnableClassifier

@@ -298,4 +298,43 @@ class FixedBoundary(Boundary):
         return seconds / scratch
 
 
-BOUNDARIES: dict[str, type[Boundary]] = {"fixed": FixedBoundary}
+@dataclass(frozen=True)
+class ChosenBoundary(Boundary):
+    """Retrain the shards named exactly, and modify the others: a decision made elsewhere.
+
+    Attributes:
+        exact: shards.
+    """
+
+    exact: tuple[int, ...] = ()
+
+    def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
+        """As said, but where approximation is not on offer.
+
+        Raises:
+            ValueError: a shard that the request does not hit.
+        """
+        hit = [work.shard for work in workload.shards]
+        unknown = sorted(set(self.exact) - set(hit))
+        if unknown:
+            raise ValueError(f"shards {unknown} are not hit by the request; it hits {sorted(hit)}")
+        routes = []
+        for work in sorted(workload.shards, key=lambda work: (work.visits, work.shard)):
+            cost = costs.of(work.shard)
+            if not work.retained:
+                kind, reason = LEAVE, "all its examples are revoked, so it leaves the vote"
+            elif work.shard in self.exact or cost.forced:
+                kind, reason = EXACT, cost.forced or "chosen to be retrained"
+            else:
+                kind, reason = APPROXIMATE, "chosen to be modified"
+            seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
+            share = workload.share_of(work.visits)
+            routes.append(Route(work.shard, kind, work.visits, share, seconds[kind], reason))
+        exact, approximate = (
+            [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
+        )
+        together, interval = costs.seconds(exact, approximate), costs.interval(exact, approximate)
+        return Decision(tuple(routes), repr(self), together, interval)
+
+
+BOUNDARIES: dict[str, type[Boundary]] = {"fixed": FixedBoundary, "chosen": ChosenBoundary}

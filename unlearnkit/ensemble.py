@@ -12,6 +12,7 @@ from torch import Tensor
 from unlearnkit.losses import Loss
 from unlearnkit.models import Architecture, State
 from unlearnkit.plan import Plan
+from unlearnkit.seeding import digest, state_bytes
 from unlearnkit.store import Store
 
 CHUNK = 4096  # examples a forward pass; bounds memory, changes no definition
@@ -91,6 +92,12 @@ class Ensemble:
     def by_shard(self) -> dict[int, Constituent]:
         """Constituents by shard."""
         return {constituent.shard: constituent for constituent in self.constituents}
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hexadecimal digits over the bits of all parameters and buffers."""
+        parts = [(each.shard, state_bytes(each.state)) for each in self.constituents]
+        return digest(*(part for pair in parts for part in pair))
 
     def constituent_probabilities(
         self, inputs: Float[Tensor, "batch ..."]

@@ -204,7 +204,8 @@ class UnlearnableClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         if rows < FEW:
             spec = spec.with_(num_shards=max(1, rows // 6), num_slices=min(rows, spec.num_slices))
         given = {
-            name: value
+            # A grid of numpy's holds numpy's numbers.
+            name: value.item() if isinstance(value, np.generic) else value
             for name, value in self.get_params(deep=False).items()
             if name in spec.to_dict() and value is not None
         }

@@ -94,8 +94,12 @@ def request_line(
     debt_before: int,
     secret: bytes,
     name_ids: bool = True,
+    *,
+    method: object,
+    amend: object,
 ) -> dict[str, Any]:
     """What a request is completed by: its ids, and what was decided and predicted."""
+    how = {"method": repr(method), "amend": repr(amend)} if decision.approximate else {}
     return {
         "kind": "unlearn",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -110,6 +114,7 @@ def request_line(
         "predicted_seconds": decision.seconds,
         "debt_before": debt_before,
         "environment": plan.environment.digest,
+        **how,
         "original": ORIGINAL,
     }
 

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
+from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.boundary import Boundary, Decision, FixedBoundary
 from unlearnkit.calibration import Calibration
 from unlearnkit.certificate import Certificate, certify
@@ -52,12 +53,14 @@ from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.revocation import Request, Revocations, check_request, select
+from unlearnkit.script import Cell, as_notebook, as_script, cells
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import (
     Unlearned,
     assess,
+    default_method,
     repay,
     settle,
     settle_repaid,
@@ -475,8 +478,16 @@ class Session:
             def commit(plan: Plan, decision: Decision) -> None:
                 if len(request):
                     revocations = self._revocations.with_request(request)
-                    named = not isinstance(self.store, DiskStore) or self.store.name_ids
-                    line = request_line(request, plan, decision, owed, self._secret(), named)
+                    line = request_line(
+                        request,
+                        plan,
+                        decision,
+                        owed,
+                        self._secret(),
+                        not isinstance(self.store, DiskStore) or self.store.name_ids,
+                        method=chosen_method or default_method(plan),
+                        amend=chosen_amend or Replay(),
+                    )
                     queue = self._queue.without(request.tolist())
                     self._save(line, queue)
                     # From here on it stands, whatever happens to the destroying that comes next.
@@ -608,6 +619,25 @@ class Session:
             original_in_memory=self._original is not None,
         )
 
+    def to_script(self, path: str | os.PathLike[str] | None = None) -> str:
+        """This session as a Python script that comes to the same models, bit for bit.
+
+        It names the data (data of your own, a model or a partition that is no built-in one, is
+        left for you to fill in), the spec with its seed, and every request and repayment with its
+        ids and the shards that were retrained.
+
+        Args:
+            path: a file to write it to as well.
+        """
+        text = as_script(self._cells())
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def to_notebook(self, path: str | os.PathLike[str]) -> None:
+        """The same as :meth:`to_script`, as a notebook without outputs."""
+        Path(path).write_text(as_notebook(self._cells()), encoding="utf-8")
+
     def dashboard(self) -> "Dashboard":
         """The same with the mouse: widgets for every step."""
         from unlearnkit.widgets import Dashboard
@@ -629,6 +659,11 @@ class Session:
         return panel_kind(name)(self)
 
     # Inside
+
+    def _cells(self) -> list[Cell]:
+        ensemble = self.ensemble if self.trained else None
+        history = tuple(line for line, _ in self._records if line)
+        return cells(self.dataset, self._plan, self.aggregation, history, self._pending, ensemble)
 
     @contextmanager
     def _working(self, writes: bool = True) -> Iterator[None]:

@@ -134,7 +134,7 @@ class TrainSpec:
         """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         loss = values.pop("loss")
-        if isinstance(loss, WeightedCrossEntropy):
+        if type(loss) is WeightedCrossEntropy:
             return {**values, "loss": {"class_weights": list(loss.class_weights)}}
         return {**values, "loss": loss.name} if LOSSES.get(loss.name) == loss else values
 

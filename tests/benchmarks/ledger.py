@@ -33,7 +33,7 @@ def append(session: uk.Session, number: int) -> float:
     route = Route(0, "exact", 1000, 0.5, 0.1, "0.5 of from scratch, within 1")
     decision = Decision((route,), "FixedBoundary(max_share=1)", 0.1)
     begun = time.perf_counter()
-    line = request_line(ids, plan, decision, 0, store.secret())
+    line = request_line(ids, plan, decision, 0, store.secret(), method=None, amend=None)
     store.commit(None, [line])
     entry = Entry(line["time"], "unlearn", 1, 1, 0, 1000, 1000, 0.1, 0.1, 0, 0, decision.boundary)
     store.commit(None, [outcome_line(entry)])

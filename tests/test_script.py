@@ -1,0 +1,209 @@
+"""From clicks to code: the script of a session, run, comes to the session's bits."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+
+from cases import CASES
+from unlearnkit import (
+    AdaptiveBoundary,
+    ChosenBoundary,
+    CrossEntropy,
+    Replay,
+    Session,
+    StagedInfluence,
+    WeightedCrossEntropy,
+)
+from worker import content
+
+
+class OtherLoss(CrossEntropy):
+    """A loss of one's own."""
+
+
+def run(text: str, **names: Any) -> Session:
+    """Run a script whose places to fill in name what is given here."""
+    for name in names:
+        text = text.replace(f"{name}=...", f"{name}={name}_given")
+        text = text.replace(f"{name} = ...", f"{name} = {name}_given")
+    scope = {f"{name}_given": value for name, value in names.items()}
+    exec(compile(text, "script", "exec"), scope)
+    return scope["session"]
+
+
+def everything(session: Session) -> tuple[object, ...]:
+    """Checkpoints, requests, debt: what a script must come to."""
+    approximations = {
+        shard: {
+            stage: content(checkpoint)
+            for stage, checkpoint in session.store.approximation(
+                session.plan.final_key(shard)
+            ).checkpoints.items()
+        }
+        for shard in session.debt
+    }
+    return (
+        {key: content(session.store.get(key)) for key in session.store.keys},
+        approximations,
+        [ids.tolist() for ids in session._revocations.requests],
+        session.pending.tolist(),
+        {shard: debt.tolist() for shard, debt in session.debt.items()},
+    )
+
+
+def much(session: Session) -> Session:
+    """Every kind of step."""
+    session.train()
+    ids = session.dataset.train.ids
+    session.revoke(ids[:9:2])
+    session.unlearn()
+    session.revoke(ids[1:8:3])
+    session.unlearn(0, method=StagedInfluence(iterations=3), amend=Replay(4))
+    session.revoke(ids[12])
+    session.unlearn(boundary=AdaptiveBoundary())
+    session.repay(sorted(session.debt)[:1])
+    session.revoke([*session.dataset.probe.ids[:2], ids[14]])
+    session.unlearn(0, amend="none")
+    session.revoke(ids[16])
+    session.withdraw()
+    session.revoke(ids[18])
+    return session
+
+
+def test_a_script_comes_to_the_bits_of_the_session(capsys: pytest.CaptureFixture[str]) -> None:
+    options = {"num_shards": 4, "num_slices": 2, "epochs": 2, "seed": 11, "model": "logistic"}
+    loss = WeightedCrossEntropy((1,) * 9 + (3,))
+    session = much(Session("digits", **options, loss=loss, aggregation="majority-vote"))
+    assert session.debt and len(session._history) == 5
+    again = run(session.to_script())
+    assert everything(again) == everything(session)
+    assert again.aggregation == "majority-vote" and again.spec == session.spec
+    assert capsys.readouterr().out == "the same bits\n"
+
+
+@pytest.mark.parametrize("name", ["mlp-dropout", "cnn-batchnorm"])
+def test_own_data_are_to_be_filled_in(name: str) -> None:
+    session, data = much(CASES[name].session()), CASES[name].dataset()
+    script = session.to_script()
+    assert everything(run(script, data=data)) == everything(session)
+    with pytest.raises(TypeError, match="ellipsis is no dataset; give a name"):
+        run(script)
+    with pytest.raises(SystemExit, match="not the data of the session"):
+        run(script, data=replace(data, train=replace(data.train, features=data.train.features + 1)))
+
+
+def test_so_are_a_model_a_loss_and_a_partition_of_ones_own() -> None:
+    case = CASES["uneven"]
+    data, partition = case.dataset(), case.partition(case.dataset().train)
+    spec = case.spec.with_(loss=OtherLoss())
+    session = much(case.session(spec=spec, version="2"))
+    script = session.to_script()
+    assert "model=...,  # to fill in: the model 'norm_and_dropout'" in script
+    assert "version='2'" in script
+    again = run(script, data=data, model=case.model, partition=partition, loss=OtherLoss())
+    assert everything(again) == everything(session)
+
+
+def test_a_resumed_session_writes_the_same_script(tmp_path: Path) -> None:
+    case = CASES["logistic"]
+    with_store = much(case.session(store=tmp_path / "run"))
+    with_store.withdraw()
+    script = with_store.to_script()
+    assert run(script, data=case.dataset()).ensemble.digest == with_store.ensemble.digest
+    with_store.store.close()
+    assert case.session(store=tmp_path / "run").to_script(tmp_path / "again.py") == script
+    assert (tmp_path / "again.py").read_text() == script
+
+
+def test_a_notebook_is_valid_and_does_the_same(tmp_path: Path) -> None:
+    session = much(CASES["logistic"].session())
+    session.to_notebook(tmp_path / "run.ipynb")
+    notebook = nbformat.read(tmp_path / "run.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    again = run("\n\n".join(code), data=CASES["logistic"].dataset())
+    assert everything(again) == everything(session)
+    raw = json.loads((tmp_path / "run.ipynb").read_text())
+    assert all(not cell.get("outputs") for cell in raw["cells"])
+
+
+def test_before_training_there_is_nothing_to_compare() -> None:
+    session = Session("digits", model="logistic")
+    script = session.to_script()
+    assert "session.train()" not in script and "session.ensemble" not in script
+    assert everything(run(script)) == everything(session)
+
+
+def test_other_bits_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    session = Session("digits", model="logistic", epochs=1)
+    session.train()
+    run(session.to_script().replace("learning_rate=0.03", "learning_rate=0.02"))
+    assert capsys.readouterr().out.startswith("other bits: is this the environment")
+
+
+def test_many_ids_stay_readable() -> None:
+    session = Session("digits", model="logistic", epochs=1)
+    session.train()
+    session.revoke(range(300))
+    script = session.to_script()
+    assert max(map(len, script.splitlines())) <= 100
+    assert np.array_equal(run(script).pending, np.arange(300))
+
+
+def test_the_digest_of_an_ensemble_is_of_its_bits() -> None:
+    session = CASES["logistic"].session()
+    session.train()
+    ensemble, before = session.ensemble, session.ensemble.digest
+    state = ensemble.constituents[1].state
+    name = next(iter(state))
+    state[name] = state[name].clone()
+    state[name].view(torch.int32).view(-1)[0] ^= 1
+    other = type(ensemble)(ensemble.architecture, ensemble.loss, ensemble.constituents)
+    assert other.digest != before
+
+
+def test_a_chosen_boundary_does_as_it_is_told() -> None:
+    session = CASES["logistic"].session()
+    session.train()
+    partition = session.plan.partition
+    session.revoke([partition.ids[partition.shard == shard][0] for shard in (0, 2)])
+    decision = session.preview(boundary=ChosenBoundary((2,)))
+    assert (decision.exact, decision.approximate) == ((2,), (0,))
+    assert session.preview(boundary=ChosenBoundary()).approximate == (0, 2)
+    with pytest.raises(
+        ValueError, match=r"shards \[1\] are not hit by the request; it hits \[0, 2"
+    ):
+        session.preview(boundary=ChosenBoundary((1, 2)))
+    # What cannot be modified is retrained all the same.
+    adam = CASES["adam"].session()
+    adam.train()
+    adam.revoke(adam.dataset.train.ids[0])
+    assert len(adam.preview(boundary=ChosenBoundary()).exact) == 1
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "Replay(); raise SystemExit('run')",
+        "Replay(tail=exit('run'))",
+        "x\nraise SystemExit('run')",
+        "exit('run')",
+    ],
+)
+def test_words_of_a_ledger_never_become_code(evil: str) -> None:
+    session = CASES["logistic"].session()
+    session.train()
+    session.revoke(session.dataset.train.ids[0])
+    session.unlearn(0)
+    session._history = tuple(
+        {**line, "amend": evil, "method": evil, "boundary": evil} for line in session._history
+    )
+    script = session.to_script()
+    with pytest.raises((TypeError, AttributeError)):  # of the places to fill in, and no exit
+        run(script, data=CASES["logistic"].dataset())

@@ -1,0 +1,213 @@
+"""From clicks to code: what a session did, as a script or a notebook that does it again."""
+
+import ast
+import json
+import textwrap
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from unlearnkit.approximate import AMENDS, METHODS
+from unlearnkit.boundary import EXACT
+from unlearnkit.datasets import DATASETS
+from unlearnkit.ensemble import Ensemble
+from unlearnkit.examples import Dataset
+from unlearnkit.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
+from unlearnkit.models import BUILT_IN, Architecture
+from unlearnkit.partition import make_partition
+from unlearnkit.plan import Plan
+from unlearnkit.spec import TrainSpec
+
+WIDTH = 100  # of lines
+PLACEHOLDER = "...  # to fill in:"
+
+CHECK = """if session.dataset.fingerprint != "{}":
+    raise SystemExit("these are not the data of the session that was exported")"""
+
+COMPARE = """same = session.ensemble.digest == "{}"
+print("the same bits" if same else "other bits: is this the environment named above?")"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A piece of a script.
+
+    Attributes:
+        kind: ``"markdown"`` or ``"code"``.
+        source: its text.
+    """
+
+    kind: str
+    source: str
+
+
+def cells(
+    dataset: Dataset,
+    plan: Plan,
+    aggregation: str,
+    history: Sequence[dict[str, Any]],
+    pending: Int[np.ndarray, " request"],
+    ensemble: Ensemble | None,
+) -> list[Cell]:
+    """The pieces that come to the same ensemble, bit for bit in the same environment.
+
+    Args:
+        dataset: of the session; loaded by its name if it has one, else left to be filled in.
+        plan: of the session.
+        aggregation: of the ensemble.
+        history: lines of the ledger that completed a request or a repayment, oldest first.
+        pending: ids that were put on the list since.
+        ensemble: at the end, whose bits are checked; None before any training.
+    """
+    where = plan.environment
+    about = (
+        f"# {dataset.name}, {plan.architecture.name}\n\nWritten by `session.to_script()`. It comes "
+        f"to the same bits with torch {where.torch}, numpy {where.numpy}, {where.cpu}, device "
+        f"{where.device}; elsewhere to the same within rounding."
+    )
+    result = [
+        Cell("markdown", about),
+        Cell("code", "import unlearnkit as uk"),
+        Cell("markdown", "## Data, model, spec"),
+        Cell("code", _setting(dataset, plan, aggregation)),
+        Cell("code", CHECK.format(dataset.fingerprint)),
+    ]
+    if ensemble is not None:
+        result += [Cell("markdown", "## Training"), Cell("code", "session.train()")]
+    if history or len(pending):
+        result.append(Cell("markdown", "## Requests"))
+    result += [Cell("code", _event(line)) for line in history]
+    if len(pending):
+        result.append(Cell("code", _call("session.revoke", _listed(pending.tolist()))))
+    if ensemble is not None:
+        result.append(Cell("markdown", "## The same bits"))
+        result.append(Cell("code", COMPARE.format(ensemble.digest)))
+    return result
+
+
+def as_script(pieces: Iterable[Cell]) -> str:
+    """One Python file; prose becomes comments."""
+    parts = []
+    for cell in pieces:
+        if cell.kind == "code":
+            parts.append(cell.source)
+        else:
+            lines = cell.source.replace("#", "").strip().splitlines()
+            wrapped = [textwrap.wrap(line.strip(), WIDTH - 2) or [""] for line in lines]
+            parts.append("\n".join(f"# {line}".rstrip() for some in wrapped for line in some))
+    return "\n\n".join(parts) + "\n"
+
+
+def as_notebook(pieces: Iterable[Cell]) -> str:
+    """A notebook (nbformat 4.5) without outputs, as JSON."""
+    code: dict[str, Any] = {"execution_count": None, "outputs": []}
+    notebook = {
+        "cells": [
+            {
+                "cell_type": cell.kind,
+                "id": f"cell-{number}",
+                "metadata": {},
+                "source": cell.source.splitlines(keepends=True),
+                **(code if cell.kind == "code" else {}),
+            }
+            for number, cell in enumerate(pieces)
+        ],
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(notebook, indent=1) + "\n"
+
+
+def _setting(dataset: Dataset, plan: Plan, aggregation: str) -> str:
+    options = [f"model={_model(plan.architecture)}", f"spec={_spec(plan.spec)}"]
+    if plan.architecture.version is not None:
+        options.append(f"version={plan.architecture.version!r}")
+    if plan.partition.digest != make_partition(plan.examples, plan.spec).digest:
+        options.append(f"partition={PLACEHOLDER} the partition that the session was given")
+    if aggregation != "mean-probability":
+        options.append(f"aggregation={aggregation!r}")
+    if dataset.name in DATASETS:
+        data = f"uk.load({dataset.name!r}, num_examples={len(dataset.train)})"
+    else:
+        data = f"{PLACEHOLDER} the data that the session was given"
+    return f"data = {data}\nsession = {_call('uk.Session', 'data', *options)}"
+
+
+def _spec(spec: TrainSpec) -> str:
+    values = {f.name: repr(getattr(spec, f.name)) for f in fields(spec)}
+    if type(spec.loss) in (CrossEntropy, WeightedCrossEntropy, SquaredError):
+        values["loss"] = f"uk.{spec.loss!r}"
+    else:
+        values["loss"] = f"{PLACEHOLDER} {spec.loss!r}"
+    return _call("uk.TrainSpec", *(f"{name}={value}" for name, value in values.items()))
+
+
+def _model(architecture: Architecture) -> str:
+    described = architecture.described
+    if described is None:
+        return f"{PLACEHOLDER} the model {architecture.name!r}"
+    values = {name: value for name, value in described.items() if name != "kind"}
+    arguments = ", ".join(f"{name}={value!r}" for name, value in values.items())
+    return f"uk.{BUILT_IN[described['kind']].__name__}({arguments})"
+
+
+def _event(line: dict[str, Any]) -> str:
+    shards = sorted(route["shard"] for route in line["routes"] if route["kind"] == EXACT)
+    if line["kind"] == "repay":
+        return f"session.repay({shards})"
+    options = [f"boundary=uk.ChosenBoundary({tuple(shards)})"]
+    if "method" in line:  # nothing was modified otherwise
+        options.append(f"method={_named(line['method'], METHODS)}")
+        options.append(f"amend={_named(line['amend'], AMENDS)}")
+    revoked = _call("session.revoke", _listed(map(int, line["ids"])))
+    decided = f"# decided by {' '.join(line['boundary'].split())}"
+    return f"{revoked}\n{decided}\n{_call('session.unlearn', *options)}"
+
+
+def _named(said: str, known: dict[str, Any]) -> str:
+    """Code for a method or an amend of this repr: its name, or a call of its class.
+
+    A ledger may be somebody else's file, so nothing else of it becomes code.
+    """
+    for name, value in known.items():
+        if said == repr(value):
+            return repr(name)
+    with suppress(SyntaxError, ValueError):
+        call = ast.parse(said, mode="eval").body
+        if isinstance(call, ast.Call) and not call.args and isinstance(call.func, ast.Name):
+            values = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+            if call.func.id in {type(value).__name__ for value in known.values()}:
+                arguments = ", ".join(f"{name}={value!r}" for name, value in values.items())
+                return f"uk.{call.func.id}({arguments})"
+    return f"{PLACEHOLDER} {' '.join(said.split())}"
+
+
+def _listed(ids: Iterable[int]) -> str:
+    text = ", ".join(map(str, ids))
+    if len(text) < WIDTH - 20:
+        return f"[{text}]"
+    return (
+        "[\n"
+        + textwrap.fill(text, WIDTH - 8, initial_indent="    ", subsequent_indent="    ")
+        + "\n]"
+    )
+
+
+def _call(function: str, *arguments: str) -> str:
+    """A call, over several lines where there are several arguments; comments follow the comma."""
+    if len(arguments) == 1 and "\n" not in arguments[0] and "#" not in arguments[0]:
+        return f"{function}({arguments[0]})"
+    lines = []
+    for argument in arguments:
+        code, comma, comment = (
+            argument.partition("  #") if "\n" not in argument else (argument, "", "")
+        )
+        lines.append(textwrap.indent(f"{code},{comma}{comment}", "    "))
+    return f"{function}(\n" + "\n".join(lines) + "\n)"
