@@ -80,7 +80,7 @@ def test_a_script_comes_to_the_bits_of_the_session(capsys: pytest.CaptureFixture
     options = {"num_shards": 4, "num_slices": 2, "epochs": 2, "seed": 11, "model": "logistic"}
     loss = WeightedCrossEntropy((1,) * 9 + (3,))
     session = much(Session("digits", **options, loss=loss, aggregation="majority-vote"))
-    assert session.debt and len(session._history) == 5
+    assert session.debt and len(session._records) == 5
     again = run(session.to_script())
     assert everything(again) == everything(session)
     assert again.aggregation == "majority-vote" and again.spec == session.spec
@@ -201,8 +201,9 @@ def test_words_of_a_ledger_never_become_code(evil: str) -> None:
     session.train()
     session.revoke(session.dataset.train.ids[0])
     session.unlearn(0)
-    session._history = tuple(
-        {**line, "amend": evil, "method": evil, "boundary": evil} for line in session._history
+    session._records = tuple(
+        ({**line, "amend": evil, "method": evil, "boundary": evil}, entry)
+        for line, entry in session._records
     )
     script = session.to_script()
     with pytest.raises((TypeError, AttributeError)):  # of the places to fill in, and no exit
