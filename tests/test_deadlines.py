@@ -174,5 +174,7 @@ def test_what_fits_into_a_time_is_not_known_before_anything_was_timed() -> None:
     session = indebted()
     with pytest.raises(LookupError, match="nothing has been timed yet"):
         repay(session.plan, session.store, seconds=1)
-    assert session.repay(seconds=0).visits == 0 and len(session.ledger()) == 1
+    nothing = session.repay(seconds=0)
+    assert nothing.visits == 0 and len(session.ledger()) == 1
+    assert "no debt was repaid" in repr(nothing)
     assert session.repay(seconds=np.inf).debt_after == 0 and not session.debt

@@ -97,6 +97,8 @@ class Unlearned:
         return self.decision.interval
 
     def __repr__(self) -> str:
+        if not self.decision.routes and self.decision.boundary == REPAY:
+            return "Unlearned(no debt was repaid: there is none, or none fits into the time given)"
         if not self.decision.routes:
             return f"Unlearned({len(self.ids)} examples; no shard is hit, nothing was retrained)"
         interval = self.predicted_interval
