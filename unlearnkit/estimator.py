@@ -163,7 +163,8 @@ class UnlearnableClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
             sklearn.exceptions.NotFittedError: ``fit`` comes first.
             ValueError: as :meth:`predict_proba`.
         """
-        predicted: np.ndarray = self.classes_[self.predict_proba(X).argmax(1)]
+        places = self.predict_proba(X).argmax(1)
+        predicted: np.ndarray = self.classes_[places]
         return predicted
 
     def unlearn(
