@@ -114,6 +114,8 @@ def test_every_section_opens_explains_itself_saves_and_runs_as_code(case, share)
         for plot in found._plots:
             assert plot.view.spec["data"] and plot.widget.layout.display is None
             assert plot.view.label
+            # One camera is enough: ours also gives the title and the legend.
+            assert "toImage" in plot.view.spec["layout"]["modebar"]["remove"]
             saved = pd.read_csv(io.StringIO(plot.export.csv()))
             assert len(saved) and list(saved.columns)
         assert found._code_line.code == found.code

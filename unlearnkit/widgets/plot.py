@@ -56,7 +56,7 @@ class Plot:
         layout["height"] -= margin["t"] - _TOP
         layout |= {"margin": margin | {"t": _TOP}, "showlegend": False}
         # A drag across a panel is a slip more often than a zoom, and the icons lie over the data.
-        icons = [*_ICONS, *(["toImage"] if self.export is not None else [])]
+        icons = [*_ICONS, *(["toImage"] if self._frame is not None else [])]
         layout |= {"dragmode": False, "modebar": {"remove": icons}}
         named = bool(spec["layout"].get("showlegend", True))
         legend = _legend(spec["data"]) if named else ""

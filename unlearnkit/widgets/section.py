@@ -13,14 +13,15 @@ from unlearnkit.widgets.prose import Prose, fold, paragraphs
 _ESM = """
 function render({ model, el }) {
   el.classList.add("uk-section-head");
-  el.innerHTML = '<button type="button"><span aria-hidden="true"></span><b></b></button><p></p>';
+  el.innerHTML = '<button type="button"><span aria-hidden="true"></span><b></b></button>'
+    + '<p role="status"></p>';
   const [button, line] = el.children;
   const [mark, title] = button.children;
   const show = () => {
     const open = model.get("expanded");
     mark.textContent = open ? "\\u25be" : "\\u25b8";
     title.textContent = model.get("title");
-    line.textContent = model.get("explanation");
+    line.textContent = model.get("busy") ? "Computing ..." : model.get("explanation");
     button.setAttribute("aria-expanded", String(open));
   };
   button.addEventListener("click", () => {
@@ -29,7 +30,8 @@ function render({ model, el }) {
   });
   show();
   model.on("change:expanded", show);
-  return () => model.off("change:expanded", show);
+  model.on("change:busy", show);
+  return () => { model.off("change:expanded", show); model.off("change:busy", show); };
 }
 export default { render };
 """
@@ -61,6 +63,7 @@ class _Head(anywidget.AnyWidget):
     title = traitlets.Unicode().tag(sync=True)
     explanation = traitlets.Unicode().tag(sync=True)
     expanded = traitlets.Bool(False).tag(sync=True)
+    busy = traitlets.Bool(False).tag(sync=True)
 
 
 class Section:
@@ -135,7 +138,11 @@ class Section:
 
     def redraw(self) -> None:
         """Draw, and renew the code line."""
-        self.draw()
+        self._head.busy = True
+        try:
+            self.draw()
+        finally:
+            self._head.busy = False
         self._stale = False
         if self._code_line is not None:
             self._code_line.code = self.code
