@@ -4,6 +4,7 @@
 # make bench   measure speed beside a plain SISA loop (QUICK=1: within three minutes)
 # make peer    the same beside the published SISA code (PEER=folder: a checkout of it)
 # make gap     what the approximate branch leaves of the gap to training from scratch
+# make rivals  methods of the literature beside ours, each with a small grid, on digits
 # make study   policies over many requests, Fashion-MNIST 10,000 (QUICK=1: digits; WHOLE=1: 60,000)
 # make format  let ruff rewrite what it can
 # make clean   remove the virtual environment and caches
@@ -23,7 +24,7 @@ PEER ?=
 BIN := .venv/bin
 export TORCH
 
-.PHONY: help lab test quick lint bench peer gap study format clean again
+.PHONY: help lab test quick lint bench peer gap rivals study format clean again
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -56,6 +57,9 @@ peer: .venv/installed-test
 
 gap: .venv/installed-test
 	$(BIN)/python tests/benchmarks/gap.py
+
+rivals: .venv/installed-test
+	$(BIN)/python tests/benchmarks/rivals.py $(if $(QUICK),--quick)
 
 study: .venv/installed-test
 	$(BIN)/python tests/benchmarks/study.py $(if $(QUICK),--quick) $(if $(WHOLE),--whole)

@@ -79,21 +79,17 @@ class DeltaGrad:
             change = gradient(1, at + difference) - kept
             return share * (gradient(0, at) - kept), change
 
-        found, count = follow(
-            explicit,
-            before,
-            stretch.steps,
-            spec,
-            lambda step: step < self.burn_in or step % self.period == 0,
-            self.pairs,
-        )
+        found, count = follow(explicit, before, stretch.steps, spec, self._is_explicit, self.pairs)
         return found, count * (len(forget) + 2 * len(retain))
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """The explicit steps of as many epochs as the longest stage has."""
-        steps = max(plan.spec.stage_epochs()) * size.steps
-        count = min(self.burn_in, steps) + -(-steps // self.period)
+        """The explicit steps."""
+        steps = size.epochs * size.steps
+        count = sum(self._is_explicit(step) for step in range(steps))
         return 3 * count, count * (size.forget + 2 * min(self.examples, size.retain))
+
+    def _is_explicit(self, step: int) -> bool:
+        return step < max(1, self.burn_in) or step % self.period == 0
 
     def unsuitable(self, plan: Plan) -> str:
         """Refuse other optimizers than SGD."""
@@ -116,7 +112,7 @@ def follow(
         difference: D at the start.
         steps: of the optimizer.
         spec: learning rate, momentum and weight decay.
-        is_explicit: whether to call ``explicit`` at this step; at the first in any case.
+        is_explicit: whether to call ``explicit`` at this step; true of the first.
         pairs: kept for the Hessian.
 
     Returns:
@@ -128,7 +124,7 @@ def follow(
     forcing = buffer = torch.zeros_like(difference)
     count = 0
     for step in range(steps):
-        if step == 0 or is_explicit(step):
+        if is_explicit(step):
             forcing, change = explicit(step, difference)
             hessian.see(difference, change)
             count += 1

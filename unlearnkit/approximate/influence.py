@@ -45,7 +45,7 @@ class FixedDamping:
 
     damping: float = 0.03
     examples: int = 512
-    iterations: int = 30
+    iterations: int = 20
     tolerance: float = 0.01
 
     def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:

@@ -9,6 +9,7 @@ methods built so deviate from their sources. (Ours.)
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -56,12 +57,14 @@ class Size:
         forget: examples that took part until this stage.
         retain: the same.
         steps: batches of an epoch, those that lost all their examples included.
+        epochs: of the stretch of training that ends here.
     """
 
     stage: int
     forget: int
     retain: int
     steps: int
+    epochs: int
 
 
 class Rule(Protocol):
@@ -147,16 +150,18 @@ def sizes_of(plan: Plan, shard: int, forget: Members) -> list[Size]:
     """Of the stored states from the first affected stage on that have examples left."""
     rows = plan.partition.shard_rows(shard)
     kept = plan.partition.slice_[rows[plan.retained[rows]]]
-    stages = [*range(int(forget.slices.min()), plan.spec.num_slices)]
-    stages += [plan.spec.num_slices] * (1 + len(plan.spec.tail_epochs()))
+    epochs, tails = plan.spec.stage_epochs(), (*plan.spec.tail_epochs(), 0)
+    ends = [(r, epochs[r - 1]) for r in range(int(forget.slices.min()), len(epochs))]
+    ends += [(len(epochs), a - b) for a, b in pairwise((epochs[-1], *tails))]
     sizes = [
         Size(
             r,
             len(forget.until(r)),
             int((kept <= r).sum()),
             -(-len(plan.pool(shard, r)) // plan.spec.batch_size),
+            count,
         )
-        for r in stages
+        for r, count in ends
     ]
     return [size for size in sizes if size.retain]
 
