@@ -23,7 +23,7 @@ ORDER = (
     *("modification", "unlearning", "ledger"),
     *("certificate", "audit"),
     *("attacks", "comparison", "relearn"),
-    *("session", "study", "population"),
+    *("session", "stream", "study", "population"),
     *("figures",),
     *("widgets",),
 )

@@ -23,6 +23,7 @@ from unlearnkit.relearn import relearn_time
 from unlearnkit.session import Session
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreIOError
+from unlearnkit.stream import stream
 from unlearnkit.study import study
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import Unlearned, repay, unlearn
@@ -82,6 +83,7 @@ __all__ = [
     "populate",
     "relearn_time",
     "repay",
+    "stream",
     "study",
     "train",
     "ulira",
