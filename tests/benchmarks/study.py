@@ -4,7 +4,7 @@
     make study WHOLE=1      all 60,000 examples (hours on two cores)
     make study QUICK=1      digits, a few minutes
 
-Shards 5 and 10, slices 1 and 5, 20 epochs. Requests of 1, 10 and 100 examples, of a tenth and of a
+Shards 5 and 10, slices 1 and 5, 20 epochs. Requests of 10 and 100 examples, of a tenth and of a
 class; of 60,000 examples 100, a hundredth, a tenth and a class. Rows are added to
 ``.bench/study-*.jsonl`` as they are measured, so a run that was stopped goes on where it was.
 Prints and writes every cell, geometric means over them, and a table for the README.
@@ -148,7 +148,13 @@ def report(frame: pd.DataFrame, title: str, seeds: int) -> None:
     text = json.dumps(record, indent=1, default=float).replace("NaN", "null")
     (HERE / f"study-{title}.json").write_text(text + "\n")
     (HERE / f"study-{title}.md").write_text(markdown(cells, best, command))
-    for draw in (figures.study_speed, figures.study_gap, figures.study_frontier):
+    for draw in (
+        figures.study_speed,
+        figures.study_gap,
+        figures.study_frontier,
+        figures.study_workload,
+        figures.study_map,
+    ):
         draw(frame).write_html(OUTPUT / f"{draw.__name__}-{title}.html")
 
 
@@ -171,7 +177,7 @@ def main() -> None:
     def tell(event: uk.ProgressEvent) -> None:
         print(f"{event.done_visits} of {event.total_visits} requests", flush=True)
 
-    small = (1, 10, 100, 0.1, "class")
+    small = (10, 100, 0.1, "class")
     frames = []
     for model in options.models:
         frames.append(

@@ -11,7 +11,14 @@ from unlearnkit.figures.judge import (
     output_divergence,
 )
 from unlearnkit.figures.route import boundary_bars, cost_curve, workload_map
-from unlearnkit.figures.study import study_frontier, study_gap, study_speed
+from unlearnkit.figures.study import (
+    stream_debt,
+    study_frontier,
+    study_gap,
+    study_map,
+    study_speed,
+    study_workload,
+)
 from unlearnkit.figures.training import training_curves
 
 __all__ = [
@@ -23,9 +30,12 @@ __all__ = [
     "layer_distances",
     "membership_gaps",
     "output_divergence",
+    "stream_debt",
     "study_frontier",
     "study_gap",
+    "study_map",
     "study_speed",
+    "study_workload",
     "training_curves",
     "workload_map",
 ]
