@@ -12,7 +12,7 @@ from unlearnkit.workload import ShardWork, Workload
 
 
 def request(*shards, debt=None):
-    """Shards as (visits, forget, retained); from scratch takes 1,000 visits."""
+    """Shards as (visits, forget, retained); from scratch takes 300 visits."""
     works = tuple(
         ShardWork(
             s, 1, (Stage(s, 1, 1, f"key {s}", "", visits, 1),), forget, (debt or {}).get(s, 0), kept
@@ -20,7 +20,7 @@ def request(*shards, debt=None):
         for s, (visits, forget, kept) in enumerate(shards)
     )
     empty = np.zeros((0, 0), np.int64)
-    return Workload(works, (), 1000, None, empty, empty.astype(float), ())
+    return Workload(works, (), 300, None, empty, empty.astype(float), ())
 
 
 def prices(exact, approximate, forced=None, coverage=None):
@@ -46,6 +46,16 @@ def test_approximate_only_where_it_makes_the_request_fast_enough():
     decision = AdaptiveBoundary().decide(work, fast, {})
     assert decision.seconds == 2.0
     assert "take 8 s, modifying 2 s: 4 times faster" in decision.routes[0].reason
+
+
+def test_a_light_request_is_retrained_unless_there_is_a_deadline():
+    work, costs = request((75, 1, 99)), prices([9.0], [1.0])
+    decision = AdaptiveBoundary().decide(work, costs, {})
+    assert decision.exact == (0,)
+    assert decision.routes[0].reason == ("retraining is light: 25.0% of from scratch, within 25.0%")
+    assert AdaptiveBoundary().decide(request((76, 1, 99)), costs, {}).approximate == (0,)
+    assert AdaptiveBoundary(light=0.2).decide(work, costs, {}).approximate == (0,)
+    assert AdaptiveBoundary(seconds=2.0).decide(work, costs, {}).approximate == (0,)
 
 
 def test_a_deadline_buys_as_much_exactness_as_fits():
@@ -139,6 +149,7 @@ def test_without_a_clock_it_says_what_to_do():
     [
         ({"seconds": 0}, "seconds=0 is no deadline"),
         ({"min_gain": 0.5}, "min_gain=0.5 is below 1"),
+        ({"light": 1.1}, "light=1.1 is out of range"),
         ({"debt_cap": 2}, "debt_cap=2 is out of range"),
         ({"max_class": 1.5}, "max_class=1.5 is out of range"),
         ({"max_forgotten": -1}, "max_forgotten=-1 is out of range"),

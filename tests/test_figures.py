@@ -229,4 +229,41 @@ def test_a_study_is_drawn_with_every_policy_and_the_band_of_the_paper():
     [band] = [shape for shape in speed.layout.shapes if shape.type == "rect"]
     assert (band.y0, band.y1) == (1.5, 8)
     frontier = figures.study_frontier(frame)
-    assert sum(len(trace.x) for trace in frontier.data) == len(frame)
+    *points, best = frontier.data
+    assert sum(len(trace.x) for trace in points) == len(frame)
+    # Nothing is right of and above a point of the line.
+    for x, y in zip(best.x, best.y, strict=True):
+        assert not ((frame["speed"] > x) & (frame["gap_removed"] > y)).any()
+
+
+def test_a_study_shows_workloads_and_a_map_of_routes():
+    settings = {"models": ("logistic",), "num_shards": (2, 3), "num_slices": (2,), "epochs": 3}
+    frame = uk.study("digits", **settings, revoked=(1, 9, "class"))
+    uniform = frame[(frame.kind == "uniform") & (frame.policy == "exact")]
+    shares = [
+        (x, y)
+        for trace in figures.study_workload(frame).data
+        for x, y in zip(trace.x, trace.y, strict=True)
+    ]
+    expected = list(zip(uniform.expected_share, uniform.workload_share, strict=True))
+    assert sorted(shares) == sorted(expected)
+    # One revocation, and two epochs a stage: (2R + 1)/(3RS), but for the example that is gone.
+    one = uniform[(uniform.revoked == 1) & (uniform.num_shards == 2)].iloc[0]
+    assert one.expected_share == pytest.approx(5 / 12, rel=0.01)
+    [exact] = figures.study_map(frame, "exact").data
+    assert list(exact.y) == ["logistic, 2 x 2", "logistic, 3 x 2"]
+    assert list(exact.x) == ["1", "9"] and np.array(exact.text).tolist() == [["exact"] * 2] * 2
+    [other] = figures.study_map(frame, "approximate").data
+    assert (np.array(other.z) == 1).all() and all("x" in word for word in np.ravel(other.text))
+    with pytest.raises(KeyError, match="policy 'adaptive'; known are exact, hybrid, approximate"):
+        figures.study_map(frame)
+
+
+def test_a_stream_shows_debt_and_both_costs():
+    session = uk.Session("digits", model="logistic", num_shards=2, num_slices=2, epochs=2)
+    session.train()
+    frame = uk.stream(session, rounds=3, size=4, boundary=uk.FixedBoundary(0.0))
+    exact, boundary, debt, retrained = figures.stream_debt(frame).data
+    assert list(debt.y) == [4, 8, 12] and not len(retrained.x)
+    assert list(exact.y) == pytest.approx(frame["exact_cpu_seconds"].cumsum().tolist())
+    assert list(boundary.y) == pytest.approx(frame["cpu_seconds"].cumsum().tolist())

@@ -26,7 +26,7 @@ ORDER = (
     *("certificate", "audit", "script"),
     *("attacks", "comparison", "relearn"),
     *("parameters", "representations", "agreement", "exposure"),
-    *("session", "study", "population", "estimator"),
+    *("session", "stream", "study", "population", "estimator"),
     *("figures",),
     *("widgets",),
 )

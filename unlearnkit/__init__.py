@@ -36,6 +36,7 @@ from unlearnkit.relearn import relearn_time
 from unlearnkit.session import Session
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError, StoreIOError
+from unlearnkit.stream import stream
 from unlearnkit.study import study
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import Unlearned, repay, unlearn
@@ -106,6 +107,7 @@ __all__ = [
     "populate",
     "relearn_time",
     "repay",
+    "stream",
     "study",
     "train",
     "ulira",

@@ -31,8 +31,8 @@ class AdaptiveBoundary(Boundary):
     a cap, or where too large a part of it, or of one of its classes, would be forgotten
     approximately. Of the others,
 
-    - without a deadline all are modified if that is ``min_gain`` times faster than retraining them
-      all, and else none;
+    - without a deadline all are retrained if the whole request is light; else all are modified if
+      that is ``min_gain`` times faster than retraining them all, and else none;
     - with one, all are retrained if that is in time; if not, as many as are, those first that clear
       most forgotten share per second.
 
@@ -40,6 +40,8 @@ class AdaptiveBoundary(Boundary):
         seconds: the deadline of a request; None for none.
         min_gain: how many times faster modifying has to be for an approximation to be worth its
             debt.
+        light: of the visits of training from scratch, the part that a request may cost to be
+            retrained anyway; not asked under a deadline.
         debt_cap: of a shard's examples, the part that may have been removed approximately before;
             above it the shard is retrained, which clears all of its debt.
         max_forgotten: of a shard's examples, the part that may be forgotten approximately, debt
@@ -61,6 +63,7 @@ class AdaptiveBoundary(Boundary):
 
     seconds: float | None = None
     min_gain: float = 2.0
+    light: float = 0.25
     debt_cap: float = 0.02
     max_forgotten: float = 0.3
     max_class: float = 0.5
@@ -75,7 +78,7 @@ class AdaptiveBoundary(Boundary):
             raise ValueError(f"seconds={self.seconds!r} is no deadline; give a number above 0")
         if not self.min_gain >= 1:
             raise ValueError(f"min_gain={self.min_gain!r} is below 1; give 1 or more")
-        for name in ("debt_cap", "max_forgotten", "max_class"):
+        for name in ("light", "debt_cap", "max_forgotten", "max_class"):
             share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}={share!r} is out of range; give a share from 0 to 1")
@@ -103,7 +106,12 @@ class AdaptiveBoundary(Boundary):
             else:
                 free.append(work)
         forced = [shard for shard, (kind, _) in reasons.items() if kind == EXACT]
-        reasons |= self._weigh(free, forced, costs)
+        if self.seconds is None and workload.share <= self.light:
+            share = f"{workload.share:.1%} of from scratch, within {self.light:.1%}"
+            why = f"retraining is light: {share}"
+            reasons |= {work.shard: (EXACT, why) for work in free}
+        else:
+            reasons |= self._weigh(free, forced, costs)
         order = sorted(workload.shards, key=lambda work: (work.visits, work.shard))
         routes = tuple(self._route(work, workload, costs, *reasons[work.shard]) for work in order)
         exact, approximate = (

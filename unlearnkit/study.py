@@ -12,6 +12,7 @@ import json
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -31,6 +32,7 @@ from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, sile
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
 from unlearnkit.unlearning import Unlearned
+from unlearnkit.workload import expected_visits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,11 +153,14 @@ def study(
         cancel: stops between two requests when set; rows so far are in the file.
 
     Returns:
-        A row for each policy and request. ``speed`` is exact retraining's seconds over the
+        A row for each policy and request. ``speed`` is exact retraining's CPU seconds over the
         policy's, ``speed_over_scratch`` those of training everything over the policy's;
         ``output_kl`` is the mean divergence of test outputs from training from scratch, in nats,
-        and ``gap_removed`` the part of doing nothing's that is removed. Seconds are taken once,
-        in turn, after a warm-up.
+        ``gap_removed`` the part of doing nothing's that is removed, and
+        ``membership_gap_removed`` the same of the membership-inference gap. ``workload_share`` is
+        the request's, ``expected_share`` what was to be expected of a uniform one of its size.
+        Times are taken once, in turn, after a warm-up; CPU seconds are those of this process, in
+        which all of it runs, so that other work on the machine counts less.
 
     Raises:
         KeyError, ValueError: settings that cannot be, before any work.
@@ -217,7 +222,7 @@ class _Bench:
         self.key = digest(
             dataset.fingerprint, plan.architecture.digest, plan.spec.digest, plan.environment.digest
         )
-        self.scratch_seconds = math.nan
+        self.scratch_cpu = math.nan
         self.test = dataset.examples(dataset.test.ids)
 
     def measure(self, request: Revoked) -> list[dict[str, Any]]:
@@ -231,20 +236,22 @@ class _Bench:
         ids = KINDS[request.kind](plan, request.amount, generator)
         forget = self.dataset.examples(ids)
         before = self._outputs(self.session, forget)
-        exact, result = self._unlearn(ids, FixedBoundary(1.0), None, None)
+        exact, result, cpu = self._unlearn(ids, FixedBoundary(1.0), None, None)
         reference = self._outputs(exact, forget)
         nothing = self._gaps(reference, before, forget)
-        baseline = result.seconds
+        baseline = cpu
+        expected = expected_visits(
+            len(plan.examples), plan.num_shards, plan.spec.stage_epochs(), len(ids)
+        )
         rows = []
         for key, (name, boundary, method, amend) in zip(
             keys, [("exact", None, None, None), *self.ways], strict=True
         ):
             outputs = reference
             if boundary is not None:
-                fork, result = self._unlearn(ids, boundary, method, amend)
+                fork, result, cpu = self._unlearn(ids, boundary, method, amend)
                 outputs = self._outputs(fork, forget)
             gaps = self._gaps(reference, outputs, forget)
-            kl = nothing["output_kl"]
             row = {
                 **self.settings,
                 "kind": request.kind,
@@ -254,14 +261,17 @@ class _Bench:
                 "method": method or "default",
                 "amend": amend or "default",
                 "workload_share": result.workload.share,
+                "expected_share": expected / max(1, result.plan.total_visits),
                 "exact_shards": len(result.decision.exact),
                 "approximate_shards": len(result.decision.approximate),
                 "seconds": result.seconds,
                 "predicted_seconds": result.predicted_seconds,
-                "speed": baseline / result.seconds,
-                "speed_over_scratch": self.scratch_seconds / result.seconds,
+                "cpu_seconds": cpu,
+                "speed": baseline / cpu,
+                "speed_over_scratch": self.scratch_cpu / cpu,
                 **gaps,
-                "gap_removed": 1 - gaps["output_kl"] / kl if kl > 0 else math.nan,
+                "gap_removed": _removed(gaps, nothing, "output_kl"),
+                "membership_gap_removed": _removed(gaps, nothing, "membership_gap"),
                 **{f"{gap}_of_nothing": value for gap, value in nothing.items()},
                 "debt": result.debt_after,
             }
@@ -271,19 +281,24 @@ class _Bench:
     def _train(self) -> None:
         if self.session.trained:
             return
-        self.scratch_seconds = self.session.train().seconds
+        begun = time.process_time()
+        self.session.train()
+        self.scratch_cpu = time.process_time() - begun
         # The first call of anything is slow, and no business of the policies.
         one = self.session.plan.partition.ids[:1]
-        for _, _, method, amend in self.ways:
-            for boundary in (FixedBoundary(1.0), FixedBoundary(0.0)):
-                self._unlearn(one, boundary, method, amend)
+        self._unlearn(one, FixedBoundary(1.0), None, None)
+        for method, amend in dict.fromkeys(way[2:] for way in self.ways):
+            self._unlearn(one, FixedBoundary(0.0), method, amend)
 
     def _unlearn(
         self, ids: Ids, boundary: Boundary, method: str | None, amend: str | None
-    ) -> tuple[Session, Unlearned]:
+    ) -> tuple[Session, Unlearned, float]:
+        """The session afterwards, the result, and CPU seconds."""
         fork = self.session.fork()
         fork.revoke(ids)
-        return fork, fork.unlearn(boundary=boundary, method=method, amend=amend)
+        begun = time.process_time()
+        result = fork.unlearn(boundary=boundary, method=method, amend=amend)
+        return fork, result, time.process_time() - begun
 
     def _outputs(self, session: Session, forget: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Probabilities of test and of forgotten examples."""
@@ -343,6 +358,12 @@ class _Log:
                 file.flush()
                 os.fsync(file.fileno())
         return row
+
+
+def _removed(gaps: dict[str, float], nothing: dict[str, float], name: str) -> float:
+    """The part of doing nothing's gap that is removed; nan where it leaves none."""
+    left = abs(nothing[name])
+    return 1 - abs(gaps[name]) / left if left > 0 else math.nan
 
 
 def _lines(path: Path) -> Iterator[tuple[str, int]]:

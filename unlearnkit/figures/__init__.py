@@ -20,7 +20,14 @@ from unlearnkit.figures.parameters import (
 )
 from unlearnkit.figures.representations import layer_similarity, twin_embedding
 from unlearnkit.figures.route import boundary_bars, cost_curve, workload_map
-from unlearnkit.figures.study import study_frontier, study_gap, study_speed
+from unlearnkit.figures.study import (
+    stream_debt,
+    study_frontier,
+    study_gap,
+    study_map,
+    study_speed,
+    study_workload,
+)
 from unlearnkit.figures.training import training_curves
 
 __all__ = [
@@ -41,9 +48,12 @@ __all__ = [
     "prediction_confusion",
     "shift_histogram",
     "shift_scatter",
+    "stream_debt",
     "study_frontier",
     "study_gap",
+    "study_map",
     "study_speed",
+    "study_workload",
     "training_curves",
     "twin_embedding",
     "weight_images",

@@ -1,0 +1,113 @@
+"""Streams: many requests one after the other, beside the same stream retrained exactly.
+
+What an approximation saves today, debt may cost tomorrow: once an early slice owes, later requests
+to its shard are no longer light. So a boundary is judged over a stream, its repayments included.
+"""
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from unlearnkit.adaptive import AdaptiveBoundary
+from unlearnkit.boundary import Boundary, FixedBoundary
+from unlearnkit.comparison import same_bytes
+from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
+from unlearnkit.session import Session
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def stream(
+    session: Session,
+    *,
+    rounds: int = 40,
+    size: int = 10,
+    boundary: Boundary | None = None,
+    seed: int = 0,
+    on_progress: OnProgress = silent,
+    cancel: threading.Event | None = None,
+) -> "pd.DataFrame":
+    """Unlearn a stream of uniform requests twice: by a boundary, and always exactly.
+
+    Args:
+        session: trained; it is not changed.
+        rounds: requests, one after the other.
+        size: examples of each.
+        boundary: adaptive with its default cap on debt, if none is given.
+        seed: of the requests.
+        on_progress: gets an event after every request.
+        cancel: stops between two requests when set.
+
+    Returns:
+        A row for each request. ``cpu_seconds`` are the boundary's and ``exact_cpu_seconds`` those
+        of retraining, ``speed`` the quotient of their sums so far; ``debt`` the ids that are
+        removed approximately only, afterwards; ``exact_operations`` the shards retrained by the
+        boundary, and ``bit_identical`` how many of them have all checkpoints, tails included, byte
+        for byte as always-exact retraining has them. A first request on a fork, not counted, warms
+        up.
+
+    Raises:
+        ValueError: the stream would leave no examples.
+        LookupError: the session is not trained.
+    """
+    import pandas as pd
+
+    left = int(session.plan.retained.sum())
+    if rounds * size >= left:
+        raise ValueError(
+            f"{rounds} requests of {size} examples are all of the {left} that are left; take fewer"
+        )
+    chosen = AdaptiveBoundary() if boundary is None else boundary
+    hybrid, exact = session.fork(), session.fork()
+    for each in (hybrid, exact):
+        each.withdraw()
+    for way in (FixedBoundary(0.0), FixedBoundary(1.0)):
+        first = hybrid.fork()
+        first.revoke(count=1)
+        _unlearn(first, way)
+    rows: list[dict[str, Any]] = []
+    totals = [0.0, 0.0]
+    for number in range(rounds):
+        check_cancelled(cancel)
+        hybrid.revoke(count=size, seed=seed)
+        exact.revoke(hybrid.pending)
+        spent = _unlearn(hybrid, chosen), _unlearn(exact, FixedBoundary(1.0))
+        totals = [total + seconds for total, seconds in zip(totals, spent, strict=True)]
+        assert hybrid.last is not None
+        decision = hybrid.last.decision
+        rows.append(
+            {
+                "round": number + 1,
+                "revoked": (number + 1) * size,
+                "exact_operations": len(decision.exact),
+                "bit_identical": sum(_same(hybrid, exact, shard) for shard in decision.exact),
+                "approximate_operations": len(decision.approximate),
+                "debt": sum(len(debt) for debt in hybrid.debt.values()),
+                "cpu_seconds": spent[0],
+                "exact_cpu_seconds": spent[1],
+                "speed": totals[1] / totals[0],
+            }
+        )
+        on_progress(ProgressEvent("stream", None, None, number + 1, rounds))
+    return pd.DataFrame(rows)
+
+
+def _unlearn(session: Session, boundary: Boundary) -> float:
+    """CPU seconds of this process."""
+    begun = time.process_time()
+    session.unlearn(boundary=boundary)
+    return time.process_time() - begun
+
+
+def _same(a: Session, b: Session, shard: int) -> bool:
+    """Whether both have the same bytes for every stage of a shard."""
+    stages = a.plan.chains[shard]
+    if a.plan.final_key(shard) != b.plan.final_key(shard):
+        return False
+    return all(
+        stage.key in a.store
+        and stage.key in b.store
+        and same_bytes(a.store.get(stage.key), b.store.get(stage.key))
+        for stage in stages
+    )
