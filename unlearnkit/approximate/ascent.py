@@ -23,8 +23,8 @@ from unlearnkit.plan import Plan
 class GradientAscent:
     """Climb the loss of the forget set: descend on -(1/k) sum_forget loss.
 
-    NegGrad of Golatkar et al. 2020 (Eternal Sunshine of the Spotless Net, section 5), there a
-    baseline. The loss has no upper bound, so it is stopped after so many steps and not at a target.
+    NegGrad of Golatkar et al. 2020 (Eternal Sunshine of the Spotless Net), there a baseline. The
+    loss has no upper bound, so it is stopped after so many steps and not at a target.
 
     Attributes:
         steps: of the optimizer, of one batch of the forget set each.

@@ -12,7 +12,8 @@ until the stage; each stored state is dampened by itself. Their code squares gra
 here, as in their text, they are of single examples. Nothing is trained.
 
 The forget set is part of the training set, so of n examples with k to forget no ratio exceeds n/k:
-alpha = 10, their value for classes, does next to nothing where a tenth or more of a shard goes.
+alpha = 10, a value of theirs and the default here, does next to nothing where a tenth or more of a
+shard goes.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Fine-tuning: a little more training on the retained examples, as a method or as an amend.
 
 A baseline of nearly every paper on unlearning (Golatkar et al. 2020, Eternal Sunshine of the
-Spotless Net, section 5, is an early one): the forget set fades, as far as the rest overwrites it.
+Spotless Net, is an early one): the forget set fades, as far as the rest overwrites it.
 
 Here it is the last epochs of each stage once more, by the kernel of training, with its keyed
 batches and a fresh optimizer, but from where the stage ended. How it deviates: each stored state is

@@ -8,12 +8,12 @@ with inputs a (a last 1 for the bias) and gradients s at its outputs, over examp
 
 and for a convolution, of the patches a_t and gradients s_t at its places t,
 
-    A = E[sum_t a_t a_t^T],        S = E[mean_t s_t s_t^T]        (Grosse and Martens 2016, sec. 3).
+    A = E[sum_t a_t a_t^T],        S = E[mean_t s_t s_t^T]        (Grosse and Martens 2016).
 
 In the eigenbases of both, H^-1 is a division by (eigenvalue of S)(eigenvalue of A) + damping. The
 damping is a multiple of the mean of these products, layer by layer, plus weight decay, as in Grosse
-et al. 2023 (Studying Large Language Model Generalization with Influence Functions, section 3), who
-take 0.1. Far from a minimiser that is too little: on digits, a tenth revoked, the outputs of
+et al. 2023 (Studying Large Language Model Generalization with Influence Functions), who take 0.1.
+Far from a minimiser that is too little: on digits, a tenth revoked, the outputs of
 logistic regression end up 6 times as far from scratch as those of doing nothing, by KL; with 3,
 the default here, 0.43 times (of a perceptron 1.8 times).
 
