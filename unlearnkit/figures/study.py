@@ -187,7 +187,7 @@ def study_map(frame: "pd.DataFrame", policy: str = "adaptive") -> Spec:
     }
     x = axis("revoked examples", type="category", showgrid=False)
     y = axis("", autorange="reversed", showgrid=False, automargin=True)
-    title = f'Routes of the policy "{policy}", and speed over exact where approximate'
+    title = f"Routes by {policy!r}: blue exact, brown approximate, with its speed over exact"
     height = max(260, 130 + 30 * len(shares))
     return {"data": [heat], "layout": layout(title, height, xaxis=x, yaxis=y)}
 
