@@ -15,13 +15,8 @@ from cases import CASES
 from unlearnkit import exposure, parameters
 from unlearnkit.widgets import PANELS
 from unlearnkit.widgets.attack import AttackView
-from unlearnkit.widgets.views import (
-    ClassView,
-    EmbeddingView,
-    ParameterView,
-    PredictionView,
-    WeightView,
-)
+from unlearnkit.widgets.networks import EmbeddingView, ParameterView, WeightView
+from unlearnkit.widgets.predictions import ClassView, PredictionView
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from unlearnkit.widgets.panel import Panel, row
 from unlearnkit.widgets.pictures import pictures
 from unlearnkit.widgets.prose import paragraphs, table
 from unlearnkit.widgets.slider import PercentSlider
-from unlearnkit.widgets.views import OTHERS, WHOLE, HasComparison, View
+from unlearnkit.widgets.view import OTHERS, WHOLE, HasComparison, View
 
 if TYPE_CHECKING:
     import pandas as pd

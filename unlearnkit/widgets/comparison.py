@@ -14,20 +14,14 @@ from unlearnkit.parameters import image_layer
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
 from unlearnkit.widgets.attack import AttackView
+from unlearnkit.widgets.networks import EmbeddingView, LayerView, ParameterView, WeightView
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot
+from unlearnkit.widgets.predictions import ClassView, PredictionView
 from unlearnkit.widgets.prose import Prose, bullets, coloured, paragraphs, table
 from unlearnkit.widgets.runner import Runner, Work
 from unlearnkit.widgets.shared import SessionPanel, listing, plural
-from unlearnkit.widgets.views import (
-    ClassView,
-    EmbeddingView,
-    LayerView,
-    ParameterView,
-    PredictionView,
-    View,
-    WeightView,
-)
+from unlearnkit.widgets.view import View
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,127 @@
+"""The sections that look at predictions: class by class, and where two models differ."""
+
+from collections.abc import Sequence
+
+import ipywidgets
+
+from unlearnkit import agreement, figures
+from unlearnkit.comparison import PARTS
+from unlearnkit.figures.drawing import MODEL_NAMES, percent
+from unlearnkit.widgets.panel import row
+from unlearnkit.widgets.pictures import pictures
+from unlearnkit.widgets.prose import paragraphs, table
+from unlearnkit.widgets.view import OTHERS, View
+
+
+class ClassView(View):
+    """Accuracy and divergence by class."""
+
+    title = "Class by class"
+    explanation = "Accuracy and outputs in each class: a mean over all classes can hide one."
+    meaning = (
+        "Accuracy of the three ensembles in each class, and the mean Kullback-Leibler divergence "
+        "(Kullback and Leibler 1951) of the outputs of from scratch from those of the other two. "
+        "The goal is the model from scratch: a class that it does badly on should be done badly on "
+        "by the unlearned model too. Classes with few examples jump; the hover tells how many."
+    )
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """A choice of the examples, and two plots."""
+        self.part = self.choice("examples", ["test", "forget", "retain"])
+        self.accuracy = self.plot("class-accuracy")
+        self.divergence = self.plot("class-divergence")
+        return [row(self.part), row(self.accuracy.widget, self.divergence.widget)]
+
+    @property
+    def code(self) -> str:
+        """Both plots."""
+        part = self.part.value
+        return (
+            "from unlearnkit import agreement, figures\n"
+            f"frame = agreement.class_agreement(session.compare(), {part!r})\n"
+            f"figures.class_accuracy(frame, session.dataset.class_names, {part!r})\n"
+            f"figures.class_divergence(frame, session.dataset.class_names, {part!r})"
+        )
+
+    def draw(self) -> None:
+        """Count by class."""
+        names, part = self._source.session.dataset.class_names, self.part.value
+        frame = agreement.class_agreement(self.comparison, part)
+        self._frames = {"class-accuracy": frame, "class-divergence": frame}
+        self.accuracy.show(figures.class_accuracy.spec(frame, names, part))
+        self.divergence.show(figures.class_divergence.spec(frame, names, part))
+
+
+class PredictionView(View):
+    """Confusion of two models, and the examples that differ most."""
+
+    title = "Predictions that differ"
+    explanation = "Which classes are taken for which others, and the examples that changed most."
+    meaning = (
+        "Rows are the classes that the ensemble from scratch predicts, columns those of the other: "
+        "what is off the diagonal are disagreements (churn: Milani Fard et al. 2016). The table "
+        "lists examples by the Kullback-Leibler divergence of the two outputs (Kullback and "
+        "Leibler 1951), whether or not the predicted class has changed; examples whose outputs are "
+        "equal to the last bit are not listed."
+    )
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """Choices, the table of classes, the list of examples."""
+        self.model = self.choice("beside from scratch", OTHERS)
+        self.part = self.choice("examples", ["test", *PARTS[:2]])
+        self.confusion = self.plot("prediction-confusion")
+        self.changed = self.prose()
+        pair = row(self.confusion.widget, self.changed)
+        self.changed.add_class("uk-beside")
+        return [row(self.model, self.part), pair]
+
+    @property
+    def code(self) -> str:
+        """Both."""
+        model, part = self.model.value, self.part.value
+        return (
+            "from unlearnkit import agreement, figures\n"
+            "comparison = session.compare()\n"
+            f"confused = agreement.prediction_confusion(comparison, {model!r}, {part!r})\n"
+            "figures.prediction_confusion(\n"
+            f"    confused, session.dataset.class_names, {model!r}, {part!r})\n"
+            f"agreement.most_changed(comparison, {part!r}, model={model!r})"
+        )
+
+    def draw(self) -> None:
+        """Count pairs of classes, and list examples."""
+        import pandas as pd
+
+        dataset = self._source.session.dataset
+        names, model, part = dataset.class_names, self.model.value, self.part.value
+        confused = agreement.prediction_confusion(self.comparison, model, part)
+        self.confusion.show(figures.prediction_confusion.spec(confused, names, model, part))
+        columns = pd.Index(names, name="from scratch")
+        self._frames = {
+            "prediction-confusion": pd.DataFrame(confused, columns, names).reset_index()
+        }
+        frame = agreement.most_changed(self.comparison, part, model=model)
+        if frame.empty:
+            self.changed.html = paragraphs(
+                f"Every output on the {part} examples equals that of from scratch, bit for bit."
+            )
+            return
+        shown = ("original", "unlearned", "scratch")
+        rows = [
+            [
+                str(record["id"]),
+                str(names[record["label"]]),
+                *(f"{names[record[m]]} ({percent(record[f'{m} p'], 0)})" for m in shown),
+                f"{record['KL']:.2g}",
+            ]
+            for record in frame.to_dict("records")
+        ]
+        heads = ["id", "class", *(MODEL_NAMES[m] for m in shown), "KL (nats)"]
+        self.changed.html = table(
+            heads,
+            rows,
+            caption=f"Most changed {part} examples, {MODEL_NAMES[model]} against from scratch: "
+            "predicted class and its probability",
+            text=(1, 2, 3, 4),
+            lead=pictures(dataset, frame["id"].to_numpy()),
+        )

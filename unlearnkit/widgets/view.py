@@ -1,0 +1,122 @@
+"""What the sections of the comparison share: the comparison itself, and what can be saved."""
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import ipywidgets
+
+from unlearnkit.comparison import Comparison
+from unlearnkit.figures.drawing import MODEL_NAMES
+from unlearnkit.session import Session
+from unlearnkit.widgets.panel import Panel
+from unlearnkit.widgets.plot import Plot
+from unlearnkit.widgets.prose import Prose
+from unlearnkit.widgets.section import Section
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WHOLE = -1  # in place of a shard
+OTHERS = [(MODEL_NAMES[name], name) for name in ("unlearned", "original")]
+
+
+class HasComparison(Protocol):
+    """What a section asks of its panel."""
+
+    session: Session
+    comparison: Comparison | None
+
+
+class View(Section):
+    """A section on the panel's comparison, of which it keeps no reference."""
+
+    def __init__(self, panel: Panel, source: HasComparison) -> None:
+        super().__init__(panel)
+        self._source = source
+        self._plots: list[Plot] = []
+        self._proses: list[Prose] = []
+        self._frames: dict[str, pd.DataFrame] = {}
+
+    @property
+    def comparison(self) -> Comparison:
+        """What is looked into.
+
+        Raises:
+            RuntimeError: it is gone.
+        """
+        if self._source.comparison is None:
+            raise RuntimeError("there is no comparison any more; press Compare for a new one")
+        return self._source.comparison
+
+    def clear(self) -> None:
+        """Empty the plots, the texts and the numbers behind them."""
+        for plot in self._plots:
+            plot.clear()
+        for prose in self._proses:
+            prose.html = ""
+        self._frames.clear()
+
+    def plot(self, name: str) -> Plot:
+        """A plot that can be saved, with the frame of that name."""
+        frame = functools.partial(self._frame, name)
+        self._plots.append(Plot(name=name, frame=frame))
+        return self._plots[-1]
+
+    def prose(self) -> Prose:
+        """A text."""
+        self._proses.append(Prose(live=True))
+        return self._proses[-1]
+
+    def choice(self, words: str, options: Sequence[object]) -> ipywidgets.Dropdown:
+        """A choice that redraws the section."""
+        field = ipywidgets.Dropdown(options=list(options), description=words)
+        field.style.description_width = "initial"
+        field.layout.width = "auto"
+        field.observe(self.panel.guard(lambda change: self._chosen()), names="value")
+        return field
+
+    def shard_choice(self) -> ipywidgets.Dropdown:
+        """A choice of the shards compared, approximate ones first."""
+        return self.choice("constituent", [])
+
+    def offer_shards(self, field: ipywidgets.Dropdown, *, whole: bool = False) -> int:
+        """Bring a choice of shards in line with the comparison; the shard chosen.
+
+        Args:
+            field: the choice.
+            whole: offer the whole ensemble first.
+        """
+        frame = self.comparison.constituents.sort_values(["bit identical", "shard"])
+        options = [
+            (f"shard {shard} ({'exact' if same else 'approximate'})", int(shard))
+            for shard, same in zip(frame["shard"], frame["bit identical"], strict=True)
+        ]
+        if whole:
+            options.insert(0, ("the whole ensemble", WHOLE))
+        if not options:
+            raise ValueError("no shard was compared, so there is no constituent to look into")
+        if list(field.options) != options:
+            with field.hold_trait_notifications():
+                field.options = options
+        if field.value is None:
+            field.value = options[0][1]
+        return int(field.value)
+
+    def _frame(self, name: str) -> "pd.DataFrame":
+        return self._frames[name]
+
+    def _chosen(self) -> None:
+        # While a section draws, it may set its own choices.
+        if self.open and not self._drawing:
+            self.redraw()
+
+    _drawing = False
+
+    def redraw(self) -> None:
+        """Draw, heedless of the changes that this makes to the controls."""
+        self._drawing = True
+        try:
+            super().redraw()
+        finally:
+            self._drawing = False
