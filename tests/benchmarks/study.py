@@ -93,8 +93,8 @@ def headline(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def markdown(cells: pd.DataFrame, best: pd.DataFrame, command: str) -> str:
-    """The adaptive boundary's cells and means as Markdown."""
+def summary_table(best: pd.DataFrame, command: str) -> str:
+    """The adaptive boundary's means as Markdown."""
     lines = [
         f"`{command}`, geometric means over requests of 10 examples and more, adaptive boundary:",
         "",
@@ -108,8 +108,12 @@ def markdown(cells: pd.DataFrame, best: pd.DataFrame, command: str) -> str:
             f"{row['speed of the approximate']:.2f}x | {row['KL gap removed, median']:.0%} "
             f"({row['KL gap removed, least']:.0%}) | {row['MIA gap removed, median']:.0%} |"
         )
-    lines += [
-        "",
+    return "\n".join(lines) + "\n"
+
+
+def cell_table(cells: pd.DataFrame) -> str:
+    """The adaptive boundary's cells as Markdown."""
+    lines = [
         "| model | shards x slices | revoked | route | speed | KL gap removed | MIA gap removed | "
         "below the minimum |",
         "|---|---|---|---|---|---|---|---|",
@@ -125,6 +129,15 @@ def markdown(cells: pd.DataFrame, best: pd.DataFrame, command: str) -> str:
             f"{route} | {cell.speed:.1f}x | {' | '.join(shown)} | {missing(cell)} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def into_readme(title: str, text: str) -> None:
+    """Put a table where the README has a place for it."""
+    readme = ROOT / "README.md"
+    begin, end = f"<!-- study {title} -->\n", "<!-- end of study -->"
+    before, found, rest = readme.read_text().partition(begin)
+    if found:
+        readme.write_text(before + begin + text + end + rest.partition(end)[2])
 
 
 def report(frame: pd.DataFrame, title: str, seeds: int) -> None:
@@ -147,7 +160,9 @@ def report(frame: pd.DataFrame, title: str, seeds: int) -> None:
     }
     text = json.dumps(record, indent=1, default=float).replace("NaN", "null")
     (HERE / f"study-{title}.json").write_text(text + "\n")
-    (HERE / f"study-{title}.md").write_text(markdown(cells, best, command))
+    summary = summary_table(best, command)
+    (HERE / f"study-{title}.md").write_text(f"{summary}\n{cell_table(cells)}")
+    into_readme(title, summary)
     for draw in (
         figures.study_speed,
         figures.study_gap,
