@@ -96,7 +96,7 @@ def lanes_together(plan: Plan, shards: Sequence[int]) -> int:
     if stack is None or plan.device.type != "cpu":
         return 1  # other devices choose their algorithm by the number of lanes, which changes bits
     state = 4 * NUM_BUFFERS[plan.spec.optimizer] * Layout(stack).size
-    largest = max((len(plan.partition.shard_rows(shard)) for shard in shards), default=1)
+    largest = max((int(plan.partition.shard_sizes[shard]) for shard in shards), default=1)
     data = 4 * stack.widths[0] * largest
     return max(1, min(GROUP_STATE_BYTES // state, GROUP_DATA_BYTES // data))
 
