@@ -60,7 +60,7 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
     alone.close()
 
     command(page, "application:toggle-left-area")
-    for width, theme in ((1280, "light"), (640, "dark")):
+    for width, theme in ((640, "dark"), (1280, "light")):
         page.set_viewport_size({"width": width, "height": 900})
         set_theme(page, theme)
         page.wait_for_timeout(700)

@@ -171,6 +171,10 @@ def test_a_second_view_stays_in_step(demo, screenshot):
 
 
 def test_the_plot_follows_the_theme(demo, screenshot):
+    set_theme(demo, "light")  # whatever an earlier test has left
+    demo.wait_for_function(
+        "() => getComputedStyle(document.querySelector('.gtitle')).fill.includes('(0, 0, 0')"
+    )
     assert brightness(ink(demo)) < 100
     set_theme(demo, "dark")
     demo.wait_for_function(
