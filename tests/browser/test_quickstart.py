@@ -131,10 +131,9 @@ def test_the_quickstart_from_the_first_cell_to_the_comparison(quickstart, screen
     verdict.wait_for(timeout=60_000)
     assert "byte for byte" in verdict.inner_text()
     page.locator(".uk-comparison .uk-plotview .main-svg").first.wait_for()
-    page.wait_for_timeout(500)
     to_panel(page, "comparison")
+    settled(page, (1280, "light"))
     screenshot(page, "quickstart-comparison")
-    assert sideways(page) == []
     assert page.locator(".uk-panel [role=alert]").count() == 0
     assert traffic.errors == []
 
@@ -167,9 +166,11 @@ def test_training_by_mouse_keeps_the_kernel_free_and_can_be_cancelled(lab, page,
     begun = time.perf_counter()
     assert ask(page, "print(6 * 7, session.busy)") == "42 True"
     answered = time.perf_counter() - begun
-    first = label.inner_text()
-    page.wait_for_timeout(600)
-    assert label.inner_text() != first
+    page.wait_for_function(
+        """(first) => [...document.querySelectorAll('.uk-training .widget-label')].some((node) =>
+          node.textContent.includes('left') && node.textContent !== first)""",
+        arg=label.inner_text(),
+    )
     screenshot(page, "training-live")
     begun = time.perf_counter()
     page.locator(".uk-training button", has_text="Cancel").click()
@@ -222,8 +223,8 @@ def test_the_dashboard_works_as_a_page_of_its_own(voila, page, traffic, screensh
     page.keyboard.press("End")
     page.locator(SENTENCE, has_text="At a threshold of 100%").wait_for()
     page.locator(".uk-boundary .barlayer .point").first.wait_for()
+    settled(page, (1280, "light"))
     screenshot(page, "dashboard-voila")
-    assert sideways(page) == []
 
 
 def test_slider_to_repaint_with_many_shards(lab, page, record_property):
