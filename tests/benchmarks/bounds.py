@@ -1,0 +1,99 @@
+"""Do error bounds and predicted costs hold? Requests after requests, each repaid at once.
+
+    python tests/benchmarks/bounds.py [--quick]
+
+For 10,000 examples of Fashion-MNIST (digits with ``--quick``) at the default shards and slices,
+requests of random sizes are modified in every hit shard and then repaid, which reveals the true
+error of each approximation. The first requests calibrate; of the others, before the repayment, the
+95 % upper bound is noted and later compared with the error. Predicted seconds, too, are noted
+before each run and compared with those measured. Sizes are log-uniform from 1 to a fiftieth of the
+examples; the last requests are of a kind that was never calibrated on, of examples of one class.
+Prints a table and writes it to ``bounds.json`` beside this file.
+"""
+
+import argparse
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+import unlearnkit as uk
+from unlearnkit.calibration import LEAST
+
+
+def ids_of(session: uk.Session, generator: np.random.Generator, label: int | None) -> np.ndarray:
+    """A request of random size, of one class where one is given."""
+    ids = session.dataset.train.ids
+    most = len(ids) // 50
+    if label is not None:
+        ids = ids[session.dataset.train.labels.numpy() == label]
+    ids = np.setdiff1d(ids, session.revoked)
+    size = round(float(np.exp(generator.uniform(0, np.log(most)))))
+    chosen: np.ndarray = generator.choice(ids, min(size, len(ids)), replace=False)
+    return chosen
+
+
+def measure(data: uk.Dataset, model: str, rounds: int) -> dict[str, object]:
+    """One model: calibrate, then look whether bounds and costs hold."""
+    session = uk.Session(data, model=model)
+    session.train()
+    generator = np.random.default_rng(0)
+    held: dict[str, list[bool]] = {"as calibrated": [], "one class": []}
+    ratios, misses = list[float](), dict[str, list[float]]({"approximate": [], "exact": []})
+    while not session.calibration.ready:
+        session.revoke(ids_of(session, generator, None))
+        session.unlearn(0.0)
+        session.repay()
+    for number in range(2 * rounds):
+        kind = "as calibrated" if number < rounds else "one class"
+        label = None if number < rounds else int(generator.integers(data.num_classes))
+        session.revoke(ids_of(session, generator, label))
+        results = {"approximate": session.unlearn(0.0)}
+        owed = session.calibration.owed
+        bounds = {x: session.calibration.bound(shard, 0.0) for shard, x in owed.items()}
+        known = len(session.calibration.pairs)
+        results["exact"] = session.repay()
+        for x, error in session.calibration.pairs[known:]:
+            held[kind].append(error <= bounds[x])
+            ratios.append(bounds[x] / error)
+        for branch, result in results.items():
+            misses[branch].append(abs(result.predicted_seconds / result.seconds - 1))
+    return {
+        "data": data.name,
+        "examples": len(data.train),
+        "model": model,
+        **{f"held, {kind}": float(np.mean(some)) for kind, some in held.items()},
+        **{f"cases, {kind}": len(some) for kind, some in held.items()},
+        "bound over error, median": float(np.median(ratios)),
+        **{f"seconds off, {branch}, median": float(np.median(m)) for branch, m in misses.items()},
+    }
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="digits, fewer requests")
+    quick = parser.parse_args().quick
+    data = uk.load("digits") if quick else uk.load("fashion-mnist", num_examples=10_000)
+    rows = []
+    for model in ("logistic", "mlp") if quick else ("logistic", "mlp", "cnn"):
+        rows.append(measure(data, model, 10 if quick else 15))
+        print(pd.DataFrame(rows).T.to_string(header=False), flush=True)
+    record = {
+        "command": "python tests/benchmarks/bounds.py",
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "torch": str(torch.__version__),
+        "pairs before the first bound": LEAST,
+        "rows": rows,
+    }
+    if not quick:
+        Path(__file__).with_name("bounds.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
