@@ -97,7 +97,7 @@ def headline(cells: pd.DataFrame) -> pd.DataFrame:
 def summary_table(best: pd.DataFrame, command: str) -> str:
     """The adaptive boundary's means as Markdown."""
     lines = [
-        f"`{command}`, adaptive boundary, geometric means over requests of 10 random examples or more:",
+        f"`{command}`, adaptive boundary, geometric means over requests of random examples:",
         "",
         "| model | cells | of them approximate | speed over exact (exact cells count 1x) | "
         "speed of the approximate | KL gap removed, median (least) | MIA gap removed, median |",
