@@ -28,6 +28,7 @@ from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
 from unlearnkit.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.metrics import METRICS
 from unlearnkit.models import CNN, MLP, MODELS, Architecture, Logistic, as_architecture
+from unlearnkit.override import OverriddenBoundary
 from unlearnkit.partition import Partition, make_partition
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.population import Population, klom, populate, ulira
@@ -72,6 +73,7 @@ __all__ = [
     "FixedBoundary",
     "Logistic",
     "MemoryStore",
+    "OverriddenBoundary",
     "Partition",
     "Plan",
     "Population",
