@@ -5,6 +5,7 @@
 
 from unlearnkit.figures.agreement import class_accuracy, class_divergence, prediction_confusion
 from unlearnkit.figures.attack import membership_losses, membership_roc
+from unlearnkit.figures.cost import CurvePoint, cost_curve
 from unlearnkit.figures.drawing import Drawing, Figure
 from unlearnkit.figures.judge import (
     comparison_accuracy,
@@ -19,7 +20,7 @@ from unlearnkit.figures.parameters import (
     weight_images,
 )
 from unlearnkit.figures.representations import layer_similarity, twin_embedding
-from unlearnkit.figures.route import boundary_bars, cost_curve, workload_map
+from unlearnkit.figures.route import boundary_bars, workload_map
 from unlearnkit.figures.study import (
     stream_debt,
     study_frontier,
@@ -31,6 +32,7 @@ from unlearnkit.figures.study import (
 from unlearnkit.figures.training import training_curves
 
 __all__ = [
+    "CurvePoint",
     "Drawing",
     "Figure",
     "boundary_bars",
