@@ -13,6 +13,7 @@ from unlearnkit.figures.judge import (
     membership_gaps,
     output_divergence,
 )
+from unlearnkit.figures.ledger import ledger_costs
 from unlearnkit.figures.parameters import (
     parameter_scatter,
     shift_histogram,
@@ -42,6 +43,7 @@ __all__ = [
     "cost_curve",
     "layer_distances",
     "layer_similarity",
+    "ledger_costs",
     "membership_gaps",
     "membership_losses",
     "membership_roc",

@@ -74,10 +74,10 @@ class Rules:
             return FixedBoundary(share, whole=self.whole.value, unit=self.unit.value)
         return replace(
             self._adaptive,
-            seconds=_number(self.seconds, None),
-            error=_number(self.error, None),
-            light=_number(self.light, 100 * AdaptiveBoundary.light) / 100,
-            min_gain=_number(self.gain, AdaptiveBoundary.min_gain),
+            seconds=number_of(self.seconds),
+            error=number_of(self.error),
+            light=number_of(self.light, 100 * AdaptiveBoundary.light) / 100,
+            min_gain=number_of(self.gain, AdaptiveBoundary.min_gain),
         )
 
     def _offer(self) -> None:
@@ -118,8 +118,12 @@ def _text(words: str, value: float | None, tooltip: str) -> ipywidgets.Text:
     return field
 
 
-def _number(field: ipywidgets.Text, otherwise: Any) -> Any:
-    """What was typed as a number; the other value where nothing was."""
+def number_of(field: ipywidgets.Text, otherwise: float | None = None) -> Any:
+    """What was typed as a number; the other value where nothing was.
+
+    Raises:
+        ValueError: it is none.
+    """
     typed = field.value.strip()
     if not typed:
         return otherwise
