@@ -22,14 +22,13 @@ from unlearnkit.figures.parameters import (
 )
 from unlearnkit.figures.representations import layer_similarity, twin_embedding
 from unlearnkit.figures.route import boundary_bars, workload_map
+from unlearnkit.figures.stream import stream_debt
 from unlearnkit.figures.study import (
-    stream_debt,
     study_frontier,
     study_gap,
-    study_map,
     study_speed,
-    study_workload,
 )
+from unlearnkit.figures.study_routes import study_map, study_workload
 from unlearnkit.figures.training import training_curves
 
 __all__ = [
