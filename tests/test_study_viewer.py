@@ -59,6 +59,8 @@ def test_a_click_rings_the_row_everywhere_and_lists_its_request(viewer):
     assert viewer.chosen == [label]
     assert rings(viewer, "study_frontier") == [(row.speed, row.gap_removed)]
     uniform = row.kind == "uniform"
+    shares = [(row.expected_share, row.workload_share)]
+    assert rings(viewer, "study_workload") == shares * uniform
     assert rings(viewer, "study_speed") == [(row.revoked, row.speed)] * uniform
     assert rings(viewer, "study_gap") == [(row.revoked, row.gap_removed)] * uniform
     said = text(viewer.rows)
@@ -94,7 +96,7 @@ def test_fields_choose_rows_as_the_python_call_does(viewer, path):
     viewer.fields["kind"].value = "class"
     assert viewer.plots["study_map"].widget.layout.display == "none" and viewer.error is None
     viewer.fields["policy"].value = "exact"
-    viewer.fields["kind"].value = None
+    viewer.fields["kind"].value = "all"
     assert viewer.error is None
 
 

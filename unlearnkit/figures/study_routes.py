@@ -18,7 +18,8 @@ def study_workload(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
         frame: of :func:`~unlearnkit.study.study`.
         chosen: labels of rows to ring.
     """
-    some = frame[(frame["kind"] == "uniform") & (frame["policy"] == frame["policy"].iloc[0])]
+    uniform = frame[frame["kind"] == "uniform"]
+    some = uniform[uniform["policy"] == frame["policy"].iloc[0]]  # they are the same for all
     groups = list(some.groupby(["num_shards", "num_slices"]))
     data: list[Spec] = [
         {
@@ -34,7 +35,7 @@ def study_workload(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
         }
         for ((shards, slices), rows), color in zip(groups, shades(len(groups)), strict=True)
     ]
-    data += rings(some.loc[some.index.isin(chosen)], "expected_share", "workload_share")
+    data += rings(uniform.loc[uniform.index.isin(chosen)], "expected_share", "workload_share")
     line = {"color": GREY, "width": 1, "dash": "dot"}
     diagonal = {"type": "line", "x0": 0, "y0": 0, "x1": 1, "y1": 1, "layer": "below", "line": line}
     x = axis("expected, as a part of from scratch", tickformat=".0%", range=[0, 1.05])
@@ -65,7 +66,7 @@ def study_map(
         known = ", ".join(dict.fromkeys(frame["policy"]))
         raise KeyError(f"no uniform request was met by a policy {policy!r}; known are {known}")
     table = met.assign(
-        setting=[f"{r.model}, {r.num_shards} x {r.num_slices}" for r in met.itertuples()],
+        setting=[_setting(row) for row in met.itertuples()],
         share=met["approximate_shards"]
         / (met["approximate_shards"] + met["exact_shards"]).clip(lower=1),
     )
@@ -93,6 +94,7 @@ def study_map(
         "zmax": 1,
         "colorscale": [[0, BLUE], [1, "#b36b00"]],
         "showscale": False,
+        "showlegend": False,
         "xgap": 2,
         "ygap": 2,
         "hovertemplate": "%{y}, %{x} revoked<br>%{z:.0%} of its shards approximate, %{text}"
@@ -102,11 +104,14 @@ def study_map(
     y = axis("", autorange="reversed", showgrid=False, automargin=True)
     title = f"Routes by {policy!r}: blue exact, brown approximate, with its speed over exact"
     height = max(260, 130 + 30 * len(shares))
-    framed = table.loc[table.index.isin(chosen), ["setting", "revoked"]].drop_duplicates()
-    sizes, settings = shares.columns.tolist(), shares.index.tolist()
+    ringed = frame[frame.index.isin(chosen) & (frame["kind"] == "uniform")]
+    cells = {(_setting(row), row.revoked) for row in ringed.itertuples()}
+    sizes: list[Any] = shares.columns.tolist()
+    settings: list[Any] = shares.index.tolist()
     shapes = [
         _frame(sizes.index(revoked), settings.index(setting))
-        for setting, revoked in framed.to_numpy().tolist()
+        for setting, revoked in sorted(cells)
+        if setting in settings and revoked in sizes
     ]
     drawn = layout(title, height, xaxis=x, yaxis=y, shapes=shapes)
     return {"data": [heat], "layout": drawn}
@@ -116,3 +121,7 @@ def _frame(column: int, row: int) -> Spec:
     """A frame around a cell of a map."""
     place = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
     return {"type": "rect", **place, "line": {"color": VERMILLION, "width": 3}}
+
+
+def _setting(row: Any) -> str:
+    return f"{row.model}, {row.num_shards} x {row.num_slices}"

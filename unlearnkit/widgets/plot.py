@@ -85,7 +85,7 @@ def _legend(traces: list[Spec]) -> str:
     marks = []
     for trace in traces:
         kind, color = _mark(trace)
-        if trace.get("name") and isinstance(color, str):
+        if trace.get("name") and trace.get("showlegend", True) and isinstance(color, str):
             name = html.escape(str(trace["name"]))
             swatch = f'<i class="uk-mark uk-{kind}" style="--uk-mark: {color}"></i>'
             marks.append(f'<span class="uk-legend">{swatch}{name}</span>')

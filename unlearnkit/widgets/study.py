@@ -79,8 +79,8 @@ class StudyViewer(Panel):
         for column, words in CHOICES.items():
             values = sorted(self.frame[column].unique().tolist(), key=_order)
             if len(values) > 1:
-                options = [(ALL, None), *((str(value), value) for value in values)]
-                self.fields[column] = self._field(words, options, None)
+                options = [(ALL, ALL), *((str(value), value) for value in values)]
+                self.fields[column] = self._field(words, options, ALL)
         policies = list(dict.fromkeys(self.frame["policy"]))
         preferred = [p for p in ("adaptive", "hybrid") if p in policies] or policies[-1:]
         self.policy = self._field("map of policy", policies, preferred[0])
@@ -104,8 +104,9 @@ class StudyViewer(Panel):
         wide, narrow = list(self.plots.values())[:2], list(self.plots.values())[2:]
         self.body.children = [
             row(*self.fields.values()),
-            row(self.count, self.clear),
+            self.count,
             self.rows,
+            row(self.clear),
             row(*(plot.widget for plot in wide)),
             row(*(plot.widget for plot in narrow[:2])),
             row(self.policy),
@@ -169,7 +170,7 @@ class StudyViewer(Panel):
 
     def _tests(self) -> dict[str, Any]:
         fields = self.fields.items()
-        return {column: field.value for column, field in fields if field.value is not None}
+        return {column: field.value for column, field in fields if field.value != ALL}
 
     def _shown(self) -> "pd.DataFrame":
         return self.shown
@@ -241,11 +242,12 @@ def _listed(frame: "pd.DataFrame", ringed: list[int]) -> str:
         return ""
     requests = frame.loc[ringed, REQUEST].drop_duplicates()
     beside = frame.reset_index().merge(requests, on=REQUEST)
+    ways = beside[["method", "amend"]].drop_duplicates().shape[0] > 1
     rows = [
         [
             ("\N{BLACK RIGHT-POINTING TRIANGLE} " if one["index"] in ringed else "")
             + one["policy"],
-            f"{one['method']}, {one['amend']}",
+            *([f"{one['method']}, {one['amend']}"] if ways else []),
             f"{one['model']}, {one['num_shards']} x {one['num_slices']}",
             f"{one['revoked']:,} {one['kind']}",
             f"{one['speed']:.2g}x",
@@ -256,8 +258,8 @@ def _listed(frame: "pd.DataFrame", ringed: list[int]) -> str:
         ]
         for one in beside.head(MOST).to_dict("records")
     ]
-    heads = ["policy", "method, amend", "model, shards x slices", "revoked", "speed", "removed"]
-    heads += ["workload", "CPU time", "shards exact / approx."]
+    heads = ["policy", *["method, amend"] * ways, "model, S x R", "revoked", "speed", "removed"]
+    heads += ["workload", "CPU", "exact / appr."]
     more = f"; {len(beside) - MOST} more in the CSV" if len(beside) > MOST else ""
     caption = f"What was clicked (with a mark), and the same requests under other policies{more}"
-    return table(heads, rows, caption=caption, text=(0, 1, 2, 3))
+    return table(heads, rows, caption=caption, text=range(3 + ways))
