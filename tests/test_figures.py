@@ -98,7 +98,7 @@ def test_bars_are_the_routes_cheapest_first(session, max_share):
     line = figure.layout.shapes[0].y0
     top = figure.layout.yaxis.range[1]
     assert line == pytest.approx(min(max_share, top / 1.04))
-    text = figure.layout.annotations[0].text
+    text = figure.layout.shapes[0].label.text
     assert text.startswith(f"threshold {max_share:.0%}")
     assert text.endswith("(above)") == (max_share > top)
 
@@ -172,13 +172,15 @@ def test_the_curve_marks_where_the_threshold_is_and_its_ends():
     point = figures.CurvePoint
     points = [point(0.0, 1.0, 0, 9), point(0.2, 1.5, 1, 4), point(1.0, 3.0, 2, 0)]
     figure = figures.cost_curve(points, point(0.5, 1.5, 1, 4))
-    drawn = {(trace.name, trace.yaxis): (trace.x, trace.y) for trace in figure.data if trace.name}
-    assert drawn["now", "y"] == ((0.5,), (1.5,))
+    named = [trace for trace in figure.data if trace.name]
+    drawn = {(trace.name, trace.yaxis): (trace.x, trace.y) for trace in named}
+    now = [(shape.yref, shape.xanchor, shape.yanchor) for shape in figure.layout.shapes]
+    assert ("y", 0.5, 1.5) in now and ("y2", 0.5, 4) in now
     assert drawn["approximate only", "y"] == ((0.0,), (1.0,))
     assert drawn["exact only", "y"] == ((1.0,), (3.0,))
     assert figure.layout.title.text == "Whole request: 1.5 s predicted, 4 examples owed"
     below = [trace.y for trace in figure.data if trace.yaxis == "y2"]
-    assert below == [(9, 4, 0), (9,), (0,), (4,)]
+    assert below == [(9, 4, 0), (9,), (0,)]
 
 
 def test_the_curve_shows_errors_where_all_are_known():

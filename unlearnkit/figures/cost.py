@@ -57,10 +57,7 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
     exact = [f"{p.exact} shard{'' if p.exact == 1 else 's'} exact" for p in points]
     line = {"color": GREY, "width": 2, "shape": "hv"}
     data: list[Spec] = []
-    for axis_y, values, value_now, unit in (
-        ("y", seconds, now.seconds, "s"),
-        ("y2", left, left_now, word),
-    ):
+    for axis_y, values, unit in (("y", seconds, "s"), ("y2", left, word)):
         data.append(
             {
                 "type": "scatter",
@@ -88,20 +85,20 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
                     "hovertemplate": f"{name}: %{{y:.2g}} {unit}<extra></extra>",
                 }
             )
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                **({"name": "now"} if axis_y == "y" else {}),
-                "x": [now.share],
-                "y": [value_now],
-                "yaxis": axis_y,
-                "cliponaxis": False,
-                "marker": {"color": VERMILLION, "size": 11},
-                "hovertemplate": f"now %{{x:.1%}}: %{{y:.2g}} {unit}<extra></extra>",
-            }
-        )
+    # A name for the legend; the point itself moves with the threshold, and so is a shape.
+    dot = {"color": VERMILLION, "size": 11}
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "now",
+            "x": [None],
+            "y": [None],
+            "marker": dot,
+        }
+    )
     after = f"error at most {now.error:.2g} nats" if bounded else f"{now.owed:,} examples owed"
+    owed = f"{now.owed:,}"
     top = max(*seconds, now.seconds)
     below = max(*left, left_now)
     return {
@@ -110,6 +107,10 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
             f"Whole request: {duration(now.seconds)} predicted, {after}",
             260,
             hovermode="closest",
+            shapes=[
+                *_dot(now.share, "y", now.seconds, top, duration(now.seconds)),
+                *_dot(now.share, "y2", left_now, below, f"{left_now:.2g}" if bounded else owed),
+            ],
             xaxis=axis("threshold", tickformat=".0%", anchor="y2") | {"range": [-0.02, 1.02]},
             yaxis=axis("seconds", range=[0, 1.2 * top or 1], domain=[0.56, 1], nticks=4),
             yaxis2=axis(
@@ -120,3 +121,36 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
             ),
         ),
     }
+
+
+def _dot(x: float, axis_y: str, y: float, top: float, words: str) -> list[Spec]:
+    """A point and its value, as shapes in pixels around it; the value stands inside the plot."""
+    place = {"xref": "x", "yref": axis_y, "xanchor": x, "yanchor": y}
+    pixels = {"xsizemode": "pixel", "ysizemode": "pixel"}
+    left = x < 0.5  # of the middle: the words stand to its right
+    side, above = (10 if left else -10), y < 0.6 * top
+    height = 7 if above else -7
+    return [
+        {
+            "type": "circle",
+            **place,
+            **pixels,
+            **{"x0": -6, "x1": 6, "y0": -6, "y1": 6},
+            "fillcolor": VERMILLION,
+            "line": {"width": 0},
+        },
+        {
+            "type": "line",
+            **place,
+            **pixels,
+            **{"x0": side, "x1": side, "y0": height, "y1": height},
+            "line": {"width": 0},
+            "label": {
+                "text": words,
+                "xanchor": "left" if left else "right",
+                "yanchor": "bottom" if above else "top",
+                "padding": 0,
+                "font": {"color": VERMILLION},
+            },
+        },
+    ]

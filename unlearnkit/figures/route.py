@@ -141,12 +141,11 @@ def boundary_bars(workload: Workload, decision: Decision, max_share: float | Non
                         f"{route.visits:,} visits",
                         _seconds(route.seconds),
                         _debt(*forget[route.shard]),
-                        route.reason,
                     ]
                     for route in chosen
                 ],
                 "hovertemplate": "shard %{x}: %{customdata[0]}, %{y:.1%}<br>%{customdata[2]}<br>"
-                f"<b>{word}</b>%{{customdata[1]}}: %{{customdata[3]}}<extra></extra>",
+                f"<b>{word}</b>%{{customdata[1]}}<extra></extra>",
             }
         )
     data.append(
@@ -162,7 +161,6 @@ def boundary_bars(workload: Workload, decision: Decision, max_share: float | Non
         }
     )
     top = max(1.18 * running[-1], 0.02) if running else 1.0
-    shapes, annotations = _threshold(max_share, top)
     return {
         "data": data,
         "layout": layout(
@@ -181,38 +179,33 @@ def boundary_bars(workload: Workload, decision: Decision, max_share: float | Non
             yaxis=axis(
                 "share of from scratch", automargin=False, range=[0, top * 1.04], tickformat=".0%"
             ),
-            shapes=shapes,
-            annotations=annotations,
+            # All that moves with the threshold is a shape, which is redrawn by itself.
+            shapes=_threshold(max_share, top),
         ),
     }
 
 
-def _threshold(max_share: float | None, top: float) -> tuple[list[Spec], list[Spec]]:
-    """The line of a threshold and its words."""
+def _threshold(max_share: float | None, top: float) -> list[Spec]:
+    """The line of a threshold, with its words."""
     if max_share is None:
-        return [], []
-    line = min(max_share, top)
-    words = f"threshold {percent(max_share)}" + (" (above)" if max_share > top else "")
+        return []
+    height = min(max_share, top)
+    low = height < 0.5 * top  # its words stand away from the running sum
     return [
         {
             "type": "line",
             "xref": "paper",
             "x0": 0,
             "x1": 1,
-            "y0": line,
-            "y1": line,
+            "y0": height,
+            "y1": height,
             "line": {"color": VERMILLION, "width": 2, "dash": "dash"},
-        }
-    ], [
-        {
-            "xref": "paper",
-            "x": 0.99 if line < 0.5 * top else 0.01,  # away from the running sum
-            "xanchor": "right" if line < 0.5 * top else "left",
-            "y": line,
-            "yanchor": "top" if line > 0.85 * top else "bottom",
-            "text": words,
-            "showarrow": False,
-            "font": {"color": VERMILLION},
+            "label": {
+                "text": f"threshold {percent(max_share)}" + (" (above)" if max_share > top else ""),
+                "textposition": "end" if low else "start",
+                "yanchor": "top" if height > 0.85 * top else "bottom",
+                "font": {"color": VERMILLION},
+            },
         }
     ]
 

@@ -183,7 +183,6 @@ class BoundaryPanel(SessionPanel):
         self.decision = decision
         base = self.rules.boundary
         share = base.max_share if isinstance(base, FixedBoundary) else None
-        self.map.show(figures.workload_map.spec(assessed.workload, decision))
         self.bars.show(figures.boundary_bars.spec(assessed.workload, decision, share))
         at = "By the adaptive boundary" if share is None else f"At a threshold of {percent(share)}"
         if self.table.told:
@@ -195,12 +194,13 @@ class BoundaryPanel(SessionPanel):
         if decision.approximate:
             words += predicted_error(self.session.calibration, self._looks, error)
         self.sentence.html = paragraphs(*words)
-        self.table.show(decision, assessed.workload, assessed.costs, self._looks)
         points = self._points(assessed)
         if now is not None and len(points) > 2:
             self.curve.show(figures.cost_curve.spec(points, now))
         else:
             self.curve.hide()
+        self.map.show(figures.workload_map.spec(assessed.workload, decision))
+        self.table.show(decision, assessed.workload, assessed.costs, self._looks)
 
     def _points(self, assessed: Assessed) -> list[CurvePoint]:
         """The curve of the request, which does not depend on where the threshold is."""

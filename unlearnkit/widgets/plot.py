@@ -66,8 +66,9 @@ class Plot:
         if self.export is not None:
             self.export.legend = named
         self.caption.html = f'<p class="uk-caption"><b>{html.escape(title)}</b>{legend}</p>'
-        self.view.label = title
-        self.view.figure = {"data": spec["data"], "layout": layout}
+        with self.view.hold_sync():  # one message
+            self.view.label = title
+            self.view.figure = {"data": spec["data"], "layout": layout}
         self.widget.layout.display = None
 
     def hide(self) -> None:
