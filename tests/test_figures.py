@@ -98,7 +98,7 @@ def test_bars_are_the_routes_cheapest_first(session, max_share):
     line = figure.layout.shapes[0].y0
     top = figure.layout.yaxis.range[1]
     assert line == pytest.approx(min(max_share, top / 1.04))
-    text = figure.layout.annotations[0].text
+    text = figure.layout.shapes[0].label.text
     assert text.startswith(f"threshold {max_share:.0%}")
     assert text.endswith("(above)") == (max_share > top)
 
@@ -168,11 +168,27 @@ def test_an_attack_without_a_value_draws_no_dot(compared):
     json.dumps(figure.to_plotly_json(), allow_nan=False)
 
 
-def test_the_curve_marks_where_the_threshold_is():
-    points = [(0.0, 1.0, 0), (0.2, 1.5, 1), (1.0, 3.0, 2)]
-    figure = figures.cost_curve(points, 0.5)
-    assert (figure.data[1].x, figure.data[1].y) == ((0.5,), (1.5,))
-    assert "1.5 s" in figure.layout.title.text
+def test_the_curve_marks_where_the_threshold_is_and_its_ends():
+    point = figures.CurvePoint
+    points = [point(0.0, 1.0, 0, 9), point(0.2, 1.5, 1, 4), point(1.0, 3.0, 2, 0)]
+    figure = figures.cost_curve(points, point(0.5, 1.5, 1, 4))
+    named = [trace for trace in figure.data if trace.name]
+    drawn = {(trace.name, trace.yaxis): (trace.x, trace.y) for trace in named}
+    now = [(shape.yref, shape.xanchor, shape.yanchor) for shape in figure.layout.shapes]
+    assert ("y", 0.5, 1.5) in now and ("y2", 0.5, 4) in now
+    assert drawn["approximate only", "y"] == ((0.0,), (1.0,))
+    assert drawn["exact only", "y"] == ((1.0,), (3.0,))
+    assert figure.layout.title.text == "Whole request: 1.5 s predicted, 4 examples owed"
+    below = [trace.y for trace in figure.data if trace.yaxis == "y2"]
+    assert below == [(9, 4, 0), (9,), (0,)]
+
+
+def test_the_curve_shows_errors_where_all_are_known():
+    errors = (0.03, 0.01, 0.0)
+    points = [figures.CurvePoint(s, 1.0, 0, 9, e) for s, e in zip((0, 0.2, 1), errors, strict=True)]
+    figure = figures.cost_curve(points, points[1])
+    assert next(trace.y for trace in figure.data if trace.yaxis == "y2") == errors
+    assert "error at most 0.01 nats" in figure.layout.title.text
 
 
 def test_drawing_leaves_the_session_alone(session, compared):

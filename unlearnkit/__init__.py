@@ -6,6 +6,7 @@ modify the parameters directly, and amend them, where it is heavy. Only the abst
 public to us; formulas, operators, boundary rule and defaults are our own.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from unlearnkit.adaptive import AdaptiveBoundary
@@ -28,6 +29,7 @@ from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
 from unlearnkit.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.metrics import METRICS
 from unlearnkit.models import CNN, MLP, MODELS, Architecture, Logistic, as_architecture
+from unlearnkit.override import OverriddenBoundary
 from unlearnkit.partition import Partition, make_partition
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.population import Population, klom, populate, ulira
@@ -37,13 +39,14 @@ from unlearnkit.session import Session
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError, StoreIOError
 from unlearnkit.stream import stream
-from unlearnkit.study import study
+from unlearnkit.study import read_study, study
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import Unlearned, repay, unlearn
 from unlearnkit.workload import Workload, estimate, expected_visits
 
 if TYPE_CHECKING:
     from unlearnkit.estimator import UnlearnableClassifier
+    from unlearnkit.widgets.study import explore
 
 __version__ = "0.1.0"
 
@@ -72,6 +75,7 @@ __all__ = [
     "FixedBoundary",
     "Logistic",
     "MemoryStore",
+    "OverriddenBoundary",
     "Partition",
     "Plan",
     "Population",
@@ -95,6 +99,7 @@ __all__ = [
     "compare",
     "estimate",
     "expected_visits",
+    "explore",
     "from_arrays",
     "from_file",
     "from_frame",
@@ -105,6 +110,7 @@ __all__ = [
     "make_partition",
     "make_plan",
     "populate",
+    "read_study",
     "relearn_time",
     "repay",
     "stream",
@@ -115,9 +121,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "UnlearnableClassifier":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from unlearnkit.estimator import UnlearnableClassifier  # scikit-learn is slow to import
+# What is slow to import: scikit-learn; widgets and plotly.
+_LATER = {"UnlearnableClassifier": "estimator", "explore": "widgets.study"}
 
-    return UnlearnableClassifier
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"unlearnkit.{_LATER[name]}"), name)

@@ -201,6 +201,7 @@ def _request(record: Record, secret: bytes | None) -> dict[str, Any]:
         "ids": _named(line.get("ids", []), secret),
         "plan": line.get("plan"),
         "routes": line.get("routes", []),
+        "looks": line.get("looks", []),
         "environment": line.get("environment"),
     }
 

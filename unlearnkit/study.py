@@ -198,6 +198,24 @@ def study(
     return pd.DataFrame(rows)
 
 
+def read_study(path: str | os.PathLike[str]) -> "pd.DataFrame":
+    """The rows that a study wrote to a file so far, while it runs or afterwards.
+
+    Args:
+        path: as given to :func:`study`; it is only read.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line of it is no row of a study.
+    """
+    import pandas as pd
+
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no file {path}; give the path= of a study")
+    rows = dict(_entry(Path(path), line) for line, _ in _lines(Path(path)))
+    return pd.DataFrame(rows.values())
+
+
 class _Bench:
     """One trained ensemble and the ways to unlearn from it."""
 
@@ -338,15 +356,8 @@ class _Log:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         whole = 0
         for line, end in _lines(self.path):
-            try:
-                entry = json.loads(line)
-                self.rows[entry["key"]] = entry["row"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{self.path} has a line that is no row of a study ({line[:60]!r}); give "
-                    "another path, or take the line out"
-                ) from error
-            whole = end
+            key, row = _entry(self.path, line)
+            self.rows[key], whole = row, end
         if self.path.exists() and self.path.stat().st_size > whole:
             os.truncate(self.path, whole)  # a row that was being written when the run ended
 
@@ -358,6 +369,18 @@ class _Log:
                 file.flush()
                 os.fsync(file.fileno())
         return row
+
+
+def _entry(path: Path, line: str) -> tuple[str, dict[str, Any]]:
+    """The key and the row of a line."""
+    try:
+        entry = json.loads(line)
+        return entry["key"], {**entry["row"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} has a line that is no row of a study ({line[:60]!r}); give another path, or "
+            "take the line out"
+        ) from error
 
 
 def _removed(gaps: dict[str, float], nothing: dict[str, float], name: str) -> float:

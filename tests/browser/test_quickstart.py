@@ -252,7 +252,7 @@ def test_slider_to_repaint_with_many_shards(lab, page, record_property):
               const has = (selector, want) => [...document.querySelectorAll(selector)]
                 .some((node) => node.textContent.startsWith(want));
               const there = () => has('.uk-boundary .uk-prose p', `At a threshold of ${share},`)
-                && has('.uk-boundary .annotation-text', `threshold ${share}`);
+                && has('.uk-boundary .shape-label', `threshold ${share}`);
               const look = () => there()
                 ? requestAnimationFrame(() => resolve(performance.now() - start))
                 : requestAnimationFrame(look);

@@ -5,6 +5,7 @@
 
 from unlearnkit.figures.agreement import class_accuracy, class_divergence, prediction_confusion
 from unlearnkit.figures.attack import membership_losses, membership_roc
+from unlearnkit.figures.cost import CurvePoint, cost_curve
 from unlearnkit.figures.drawing import Drawing, Figure
 from unlearnkit.figures.judge import (
     comparison_accuracy,
@@ -12,6 +13,7 @@ from unlearnkit.figures.judge import (
     membership_gaps,
     output_divergence,
 )
+from unlearnkit.figures.ledger import ledger_costs
 from unlearnkit.figures.parameters import (
     parameter_scatter,
     shift_histogram,
@@ -19,18 +21,18 @@ from unlearnkit.figures.parameters import (
     weight_images,
 )
 from unlearnkit.figures.representations import layer_similarity, twin_embedding
-from unlearnkit.figures.route import boundary_bars, cost_curve, workload_map
+from unlearnkit.figures.route import boundary_bars, workload_map
+from unlearnkit.figures.stream import stream_debt
 from unlearnkit.figures.study import (
-    stream_debt,
     study_frontier,
     study_gap,
-    study_map,
     study_speed,
-    study_workload,
 )
+from unlearnkit.figures.study_routes import study_map, study_workload
 from unlearnkit.figures.training import training_curves
 
 __all__ = [
+    "CurvePoint",
     "Drawing",
     "Figure",
     "boundary_bars",
@@ -40,6 +42,7 @@ __all__ = [
     "cost_curve",
     "layer_distances",
     "layer_similarity",
+    "ledger_costs",
     "membership_gaps",
     "membership_losses",
     "membership_roc",

@@ -1,6 +1,5 @@
 """Figures of the route: the workload of a request, and the boundary through it."""
 
-from collections.abc import Sequence
 from itertools import accumulate
 
 from unlearnkit.boundary import APPROXIMATE, EXACT, LEAVE, Decision
@@ -11,6 +10,7 @@ from unlearnkit.figures.drawing import (
     ORANGE,
     PURPLE,
     SKY,
+    VERMILLION,
     Drawing,
     Spec,
     axis,
@@ -112,13 +112,13 @@ def _cell(status: str, route: str | None) -> str:
 
 
 @Drawing
-def boundary_bars(workload: Workload, decision: Decision, max_share: float) -> Spec:
+def boundary_bars(workload: Workload, decision: Decision, max_share: float | None = None) -> Spec:
     """The shards that a request hits, cheapest first, with the running sum and the threshold.
 
     Args:
         workload: of the request.
         decision: its routes give the order and the colours.
-        max_share: the threshold, from 0 to 1.
+        max_share: the threshold, from 0 to 1; None where none decides.
     """
     routes = decision.routes
     names = [str(route.shard) for route in routes]
@@ -141,12 +141,11 @@ def boundary_bars(workload: Workload, decision: Decision, max_share: float) -> S
                         f"{route.visits:,} visits",
                         _seconds(route.seconds),
                         _debt(*forget[route.shard]),
-                        route.reason,
                     ]
                     for route in chosen
                 ],
                 "hovertemplate": "shard %{x}: %{customdata[0]}, %{y:.1%}<br>%{customdata[2]}<br>"
-                f"<b>{word}</b>%{{customdata[1]}}: %{{customdata[3]}}<extra></extra>",
+                f"<b>{word}</b>%{{customdata[1]}}<extra></extra>",
             }
         )
     data.append(
@@ -162,8 +161,6 @@ def boundary_bars(workload: Workload, decision: Decision, max_share: float) -> S
         }
     )
     top = max(1.18 * running[-1], 0.02) if running else 1.0
-    above = max_share > top
-    line = min(max_share, top)
     return {
         "data": data,
         "layout": layout(
@@ -182,77 +179,35 @@ def boundary_bars(workload: Workload, decision: Decision, max_share: float) -> S
             yaxis=axis(
                 "share of from scratch", automargin=False, range=[0, top * 1.04], tickformat=".0%"
             ),
-            shapes=[
-                {
-                    "type": "line",
-                    "xref": "paper",
-                    "x0": 0,
-                    "x1": 1,
-                    "y0": line,
-                    "y1": line,
-                    "line": {"color": "#D55E00", "width": 2, "dash": "dash"},
-                }
-            ],
-            annotations=[
-                {
-                    "xref": "paper",
-                    "x": 0.99 if line < 0.5 * top else 0.01,  # away from the running sum
-                    "xanchor": "right" if line < 0.5 * top else "left",
-                    "y": line,
-                    "yanchor": "top" if line > 0.85 * top else "bottom",
-                    "text": f"threshold {percent(max_share)}" + (" (above)" if above else ""),
-                    "showarrow": False,
-                    "font": {"color": "#D55E00"},
-                }
-            ],
+            # All that moves with the threshold is a shape, which is redrawn by itself.
+            shapes=_threshold(max_share, top),
         ),
     }
 
 
-@Drawing
-def cost_curve(points: Sequence[tuple[float, float, int]], max_share: float) -> Spec:
-    """Predicted seconds of the whole request as the threshold moves.
-
-    Args:
-        points: (threshold, predicted seconds, shards exact), ascending, 0 and 1 among them.
-        max_share: the threshold now.
-    """
-    shares, seconds = [p[0] for p in points], [p[1] for p in points]
-    now = max((p for p in points if p[0] <= max_share + 1e-12), key=lambda p: p[0])
-    exact = [f"{p[2]} shard{'' if p[2] == 1 else 's'} exact" for p in points]
-    top = max(seconds)
-    return {
-        "data": [
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "predicted",
-                "x": shares,
-                "y": seconds,
-                "customdata": exact,
-                "line": {"color": GREY, "width": 2, "shape": "hv"},
-                "hovertemplate": "from %{x:.1%}: %{y:.2g} s, %{customdata}<extra></extra>",
+def _threshold(max_share: float | None, top: float) -> list[Spec]:
+    """The line of a threshold, with its words."""
+    if max_share is None:
+        return []
+    height = min(max_share, top)
+    low = height < 0.5 * top  # its words stand away from the running sum
+    return [
+        {
+            "type": "line",
+            "xref": "paper",
+            "x0": 0,
+            "x1": 1,
+            "y0": height,
+            "y1": height,
+            "line": {"color": VERMILLION, "width": 2, "dash": "dash"},
+            "label": {
+                "text": f"threshold {percent(max_share)}" + (" (above)" if max_share > top else ""),
+                "textposition": "end" if low else "start",
+                "yanchor": "top" if height > 0.85 * top else "bottom",
+                "font": {"color": VERMILLION},
             },
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": "now",
-                "x": [max_share],
-                "y": [now[1]],
-                "marker": {"color": "#D55E00", "size": 11},
-                "hovertemplate": "now %{x:.1%}: %{y:.2g} s<extra></extra>",
-            },
-        ],
-        "layout": layout(
-            f"Time of the whole request: {duration(now[1])} predicted",
-            260,
-            showlegend=False,
-            hovermode="closest",
-            xaxis=axis("threshold (0: approximate only, 100%: exact)", tickformat=".0%")
-            | {"range": [-0.02, 1.02]},
-            yaxis=axis("predicted seconds", range=[0, 1.2 * top or 1]),
-        ),
-    }
+        }
+    ]
 
 
 def _seconds(seconds: float | None) -> str:

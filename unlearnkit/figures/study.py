@@ -1,13 +1,16 @@
-"""Figures of a study: how fast each policy was, and what it left."""
+"""Figures of a study: how fast each policy was, and what it left.
 
+A figure can ring rows of its frame, named by their labels in its index; a point's ``customdata``
+holds the labels of the rows that it stands for.
+"""
+
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from unlearnkit.figures.drawing import (
-    BLUE,
     FAINT,
     GREY,
-    ORANGE,
-    PURPLE,
+    VERMILLION,
     Drawing,
     Spec,
     axis,
@@ -31,7 +34,7 @@ SPEEDS = axis(
 
 
 @Drawing
-def study_speed(frame: "pd.DataFrame") -> Spec:
+def study_speed(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
     """Speed over exact retraining against the number of revoked examples, a line a policy.
 
     A panel a model. Points are medians over whatever else was varied; bars reach from the least to
@@ -39,6 +42,7 @@ def study_speed(frame: "pd.DataFrame") -> Spec:
 
     Args:
         frame: of :func:`~unlearnkit.study.study`.
+        chosen: labels of rows to ring.
     """
     return _lines(
         frame,
@@ -46,29 +50,32 @@ def study_speed(frame: "pd.DataFrame") -> Spec:
         "Speed over exact retraining",
         SPEEDS,
         [_band(*PAPER_SPEEDS), _level(1.0)],
+        chosen,
     )
 
 
 @Drawing
-def study_gap(frame: "pd.DataFrame") -> Spec:
+def study_gap(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
     """Part of doing nothing's gap that is removed against the number of revoked examples.
 
     Args:
         frame: of :func:`~unlearnkit.study.study`.
+        chosen: labels of rows to ring.
     """
     title = "Gap to from scratch that is removed"
     share = axis("share of doing nothing's output KL", tickformat=".0%", showgrid=True)
-    return _lines(frame, "gap_removed", title, share, [_level(1.0), _level(0.0)])
+    return _lines(frame, "gap_removed", title, share, [_level(1.0), _level(0.0)], chosen)
 
 
 @Drawing
-def study_frontier(frame: "pd.DataFrame") -> Spec:
+def study_frontier(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
     """Speed against gap removed, a point a request: right and up is better.
 
     The line joins the points that no other beats in both. Doing nothing is at 0 %, however fast.
 
     Args:
         frame: of :func:`~unlearnkit.study.study`.
+        chosen: labels of rows to ring.
     """
     groups = list(_ways(frame))
     data = [
@@ -78,7 +85,8 @@ def study_frontier(frame: "pd.DataFrame") -> Spec:
             "name": name,
             "x": rows["speed"].tolist(),
             "y": rows["gap_removed"].tolist(),
-            "text": [_request(row) for row in rows.itertuples()],
+            "text": [request_words(row) for row in rows.itertuples()],
+            "customdata": [[label] for label in rows.index.tolist()],
             "marker": {"color": color, "size": 8, "opacity": 0.7},
             "hovertemplate": f"{name}<br>%{{text}}<br>%{{x:.2g}}x, %{{y:.0%}} removed"
             "<extra></extra>",
@@ -97,166 +105,21 @@ def study_frontier(frame: "pd.DataFrame") -> Spec:
             "hoverinfo": "skip",
         }
     )
+    data += rings(frame.loc[frame.index.isin(chosen)], "speed", "gap_removed")
     share = axis("share of doing nothing's output KL removed", tickformat=".0%", showgrid=True)
     shapes = [_level(1.0), _level(0.0), {**_band(*PAPER_SPEEDS), **_upright(*PAPER_SPEEDS)}]
     title = "Speed against what is removed"
     return {"data": data, "layout": layout(title, 420, xaxis=SPEEDS, yaxis=share, shapes=shapes)}
 
 
-@Drawing
-def study_workload(frame: "pd.DataFrame") -> Spec:
-    """Workload of uniform requests: expected before they were known, and met.
-
-    Args:
-        frame: of :func:`~unlearnkit.study.study`.
-    """
-    some = frame[(frame["kind"] == "uniform") & (frame["policy"] == frame["policy"].iloc[0])]
-    groups = list(some.groupby(["num_shards", "num_slices"]))
-    data: list[Spec] = [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": f"{shards} x {slices}",
-            "x": rows["expected_share"].tolist(),
-            "y": rows["workload_share"].tolist(),
-            "text": [_request(row) for row in rows.itertuples()],
-            "marker": {"color": color, "size": 8, "opacity": 0.7},
-            "hovertemplate": "%{text}<br>expected %{x:.1%}, met %{y:.1%}<extra></extra>",
-        }
-        for ((shards, slices), rows), color in zip(groups, shades(len(groups)), strict=True)
-    ]
-    line = {"color": GREY, "width": 1, "dash": "dot"}
-    diagonal = {"type": "line", "x0": 0, "y0": 0, "x1": 1, "y1": 1, "layer": "below", "line": line}
-    x = axis("expected, as a part of from scratch", tickformat=".0%", range=[0, 1.05])
-    y = axis("met", tickformat=".0%", showgrid=True, range=[0, 1.05])
-    title = "Workload of exact retraining, by shards x slices"
-    return {
-        "data": data,
-        "layout": layout(title, 380, xaxis=x, yaxis=y, shapes=[diagonal]),
-    }
-
-
-@Drawing
-def study_map(frame: "pd.DataFrame", policy: str = "adaptive") -> Spec:
-    """Where a policy goes exact and where approximate, by shards, slices and size of a request.
-
-    Args:
-        frame: of :func:`~unlearnkit.study.study`; uniform requests are shown.
-        policy: a name in it.
-
-    Raises:
-        KeyError: it has no such policy.
-    """
-    chosen = frame[(frame["policy"] == policy) & (frame["kind"] == "uniform")]
-    if not len(chosen):
-        known = ", ".join(dict.fromkeys(frame["policy"]))
-        raise KeyError(f"no uniform request was met by a policy {policy!r}; known are {known}")
-    table = chosen.assign(
-        setting=[f"{r.model}, {r.num_shards} x {r.num_slices}" for r in chosen.itertuples()],
-        share=chosen["approximate_shards"]
-        / (chosen["approximate_shards"] + chosen["exact_shards"]).clip(lower=1),
-    )
-    middle = table.groupby(["setting", "revoked"], sort=False)[["share", "speed"]].median()
-    shares, speeds = (middle[column].unstack().sort_index(axis=1) for column in ("share", "speed"))
-    columns = [f"{count:,}" for count in shares.columns]
-    words = [
-        [
-            "" if speed != speed else "exact" if not share else f"{speed:.1f}x"
-            for share, speed in zip(*rows, strict=True)
-        ]
-        for rows in zip(shares.to_numpy().tolist(), speeds.to_numpy().tolist(), strict=True)
-    ]
-    heat = {
-        "type": "heatmap",
-        "name": policy,
-        "x": columns,
-        "y": shares.index.tolist(),
-        "z": [[None if z != z else z for z in row] for row in shares.to_numpy().tolist()],
-        "customdata": words,
-        "text": words,
-        "texttemplate": "%{text}",
-        "textfont": {"color": "white"},
-        "zmin": 0,
-        "zmax": 1,
-        "colorscale": [[0, BLUE], [1, "#b36b00"]],
-        "showscale": False,
-        "xgap": 2,
-        "ygap": 2,
-        "hovertemplate": "%{y}, %{x} revoked<br>%{z:.0%} of its shards approximate, %{text}"
-        "<extra></extra>",
-    }
-    x = axis("revoked examples", type="category", showgrid=False)
-    y = axis("", autorange="reversed", showgrid=False, automargin=True)
-    title = f"Routes by {policy!r}: blue exact, brown approximate, with its speed over exact"
-    height = max(260, 130 + 30 * len(shares))
-    return {"data": [heat], "layout": layout(title, height, xaxis=x, yaxis=y)}
-
-
-@Drawing
-def stream_debt(frame: "pd.DataFrame") -> Spec:
-    """Debt and cost over a stream of requests.
-
-    Args:
-        frame: of :func:`~unlearnkit.stream.stream`.
-    """
-    x = frame["round"].tolist()
-    costs = {
-        "always exact": (frame["exact_cpu_seconds"].cumsum(), GREY),
-        "by the boundary": (frame["cpu_seconds"].cumsum(), ORANGE),
-    }
-    data: list[Spec] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": name,
-            "x": x,
-            "y": sums.tolist(),
-            "line": {"color": color, "width": 2},
-            "hovertemplate": f"{name}, request %{{x}}: %{{y:.3g}} s so far<extra></extra>",
-        }
-        for name, (sums, color) in costs.items()
-    ]
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "debt",
-            "x": x,
-            "y": frame["debt"].tolist(),
-            "yaxis": "y2",
-            "fill": "tozeroy",
-            "line": {"color": PURPLE, "width": 1.5, "shape": "hv"},
-            "hovertemplate": "after request %{x}: %{y} ids owed<extra></extra>",
-        }
-    )
-    retrained = frame[frame["exact_operations"] > 0]
-    data.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "shards retrained exactly",
-            "x": retrained["round"].tolist(),
-            "y": retrained["debt"].tolist(),
-            "yaxis": "y2",
-            "text": retrained["exact_operations"].tolist(),
-            "marker": {"color": BLUE, "size": 8},
-            "hovertemplate": "request %{x}: %{text} shards retrained<extra></extra>",
-        }
-    )
-    last = float(frame["speed"].iloc[-1])
-    return {
-        "data": data,
-        "layout": layout(
-            f"A stream of {len(frame)} requests: {last:.1f} times cheaper than always exact",
-            440,
-            xaxis=axis("request", anchor="y2"),
-            yaxis=axis("CPU seconds so far", domain=[0.5, 1], showgrid=True, rangemode="tozero"),
-            yaxis2=axis("ids owed", domain=[0, 0.4], showgrid=True, rangemode="tozero"),
-        ),
-    }
-
-
-def _lines(frame: "pd.DataFrame", column: str, title: str, y: Spec, shapes: list[Spec]) -> Spec:
+def _lines(
+    frame: "pd.DataFrame",
+    column: str,
+    title: str,
+    y: Spec,
+    shapes: list[Spec],
+    chosen: Collection[Any],
+) -> Spec:
     """A line a policy in a panel a model; uniform requests, where there are any."""
     uniform = frame[frame["kind"] == "uniform"]
     frame = uniform if len(uniform) else frame
@@ -278,7 +141,8 @@ def _lines(frame: "pd.DataFrame", column: str, title: str, y: Spec, shapes: list
             )
         groups = list(_ways(frame[frame["model"] == model]))
         for (name, rows), color in zip(groups, shades(len(groups)), strict=True):
-            by = rows.dropna(subset=[column]).groupby("revoked")[column]
+            known = rows.dropna(subset=[column])
+            by = known.groupby("revoked")[column]
             middle, low, high = by.median(), by.min(), by.max()
             data.append(
                 {
@@ -290,6 +154,9 @@ def _lines(frame: "pd.DataFrame", column: str, title: str, y: Spec, shapes: list
                     "xaxis": f"x{suffix}",
                     "x": middle.index.tolist(),
                     "y": middle.tolist(),
+                    "customdata": [
+                        known.index[known["revoked"] == k].tolist() for k in middle.index
+                    ],
                     "error_y": {
                         "type": "data",
                         "symmetric": False,
@@ -302,6 +169,8 @@ def _lines(frame: "pd.DataFrame", column: str, title: str, y: Spec, shapes: list
                     "hovertemplate": f"{name}, %{{x}} revoked: %{{y:.2f}}<extra></extra>",
                 }
             )
+        ringed = frame[(frame["model"] == model) & frame.index.isin(chosen)]
+        data += rings(ringed, "revoked", column, xaxis=f"x{suffix}")
     drawn = layout(title, 400, **axes, yaxis=y, shapes=shapes, annotations=titles)
     drawn["margin"] = {**drawn["margin"], "t": 84}
     drawn["legend"] = {**drawn["legend"], "y": 1.08 if len(models) > 1 else 1.02}
@@ -317,7 +186,8 @@ def _ways(frame: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
     ]
 
 
-def _request(row: Any) -> str:
+def request_words(row: Any) -> str:
+    """A request in words."""
     return f"{row.model}, {row.num_shards} x {row.num_slices}, {row.revoked} revoked ({row.kind})"
 
 
@@ -327,6 +197,29 @@ def _unbeaten(frame: "pd.DataFrame") -> "pd.DataFrame":
     best = ordered["gap_removed"].cummax()
     rows = ordered[ordered["gap_removed"] >= best].drop_duplicates("gap_removed")
     return rows.iloc[::-1]
+
+
+def rings(rows: "pd.DataFrame", x: str, y: str, **more: str) -> list[Spec]:
+    """A ring around each of some rows."""
+    if not len(rows):
+        return []
+    return [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "x": rows[x].tolist(),
+            "y": rows[y].tolist(),
+            "marker": {
+                "color": VERMILLION,
+                "size": 16,
+                "symbol": "circle-open",
+                "line": {"width": 3},
+            },
+            "hoverinfo": "skip",
+            "showlegend": False,
+            **more,
+        }
+    ]
 
 
 def _band(low: float, high: float) -> Spec:

@@ -9,6 +9,7 @@ from unlearnkit.widgets.panel import Panel
 from unlearnkit.widgets.plotview import PlotView
 from unlearnkit.widgets.revocation import RevocationPanel
 from unlearnkit.widgets.shared import SessionPanel
+from unlearnkit.widgets.study import StudyViewer
 from unlearnkit.widgets.training import TrainingPanel
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "PlotView",
     "RevocationPanel",
     "SessionPanel",
+    "StudyViewer",
     "TrainingPanel",
 ]

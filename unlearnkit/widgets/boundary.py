@@ -1,43 +1,51 @@
 """The third step: see the workload, move the boundary through it, and unlearn."""
 
 import threading
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import ipywidgets
 
 from unlearnkit import figures
-from unlearnkit.boundary import APPROXIMATE, EXACT, UNITS, Costs, Decision, FixedBoundary
+from unlearnkit.boundary import APPROXIMATE, EXACT, Boundary, Decision, FixedBoundary
+from unlearnkit.figures import CurvePoint
+from unlearnkit.figures.drawing import percent
+from unlearnkit.looks import Look
+from unlearnkit.override import OverriddenBoundary
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
 from unlearnkit.unlearning import Unlearned, assess
+from unlearnkit.widgets.assessed import Assessed, curve
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot
-from unlearnkit.widgets.prose import Prose, paragraphs
+from unlearnkit.widgets.prose import Prose, fold, paragraphs
+from unlearnkit.widgets.routes import RouteTable
+from unlearnkit.widgets.rules import Rules, code_of
 from unlearnkit.widgets.runner import Runner, Work
 from unlearnkit.widgets.shared import SessionPanel, plural
-from unlearnkit.widgets.slider import PercentSlider
-from unlearnkit.widgets.words import outcome, outstanding, reasons, sentences
-from unlearnkit.workload import Workload
+from unlearnkit.widgets.words import (
+    looked,
+    outcome,
+    outstanding,
+    predicted_error,
+    refusals,
+    sentences,
+)
 
-
-@dataclass(frozen=True)
-class _Assessed:
-    """A request as assessed once; the slider decides on it without asking the store again."""
-
-    workload: Workload
-    costs: Costs
-    debts: dict[int, int]
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class BoundaryPanel(SessionPanel):
-    """The workload of the request, a threshold to move through it, and the button that acts."""
+    """The workload of the request, a boundary through it, and the button that acts."""
 
     name = "boundary"
     title = "3. Decide and unlearn"
     explanation = (
-        "Move the threshold: the cheapest shards are retrained exactly while their sum stays below "
-        "it, the others are modified approximately. Looking changes nothing; Unlearn acts."
+        "By hand: move the threshold; the cheapest shards are retrained exactly while their sum "
+        "stays below it, the others are modified approximately. Adaptive: it weighs predicted "
+        "seconds and risks by itself. In the table you have the last word on every shard. Looking "
+        "changes nothing; Unlearn acts."
     )
     meaning = (
         "A visit is one example's gradient computed once. A shard's bar is the cost of retraining "
@@ -45,8 +53,15 @@ class BoundaryPanel(SessionPanel):
         "ensemble from scratch. Exact means: byte for byte what training from scratch without the "
         "examples gives. Approximate means: the parameters are corrected by influence functions "
         "and the last epochs replayed; cheaper, close, and a debt that a later exact retraining "
-        "clears. The idea is that of Li, Yu, Wang et al. (CSE 2024, arXiv 2412.14505), of which "
-        "only the abstract is public to us; formulas, rule and defaults are ours."
+        "clears. The adaptive boundary retrains all if the request is light or modifying is not "
+        "much faster, looks at every correction before it is replayed and at the probe's outputs "
+        "afterwards, and retrains what it refuses. Trying on a copy computes the approximations "
+        "without changing anything. Errors are predicted from past repayments, each of which "
+        "shows how far off the approximation was that it replaces (split-conformal bound, Vovk, "
+        "Gammerman and Shafer 2005); an ensemble's is at most the mean of its constituents' (KL is "
+        "convex, Cover and Thomas 2006). The idea is that of Li, Yu, Wang et al. (CSE 2024, arXiv "
+        "2412.14505), of which only the abstract is public to us; formulas, rules and defaults are "
+        "ours."
     )
 
     def __init__(self, session: Session, max_share: float | None = None) -> None:
@@ -54,28 +69,32 @@ class BoundaryPanel(SessionPanel):
 
         Args:
             session: to show and to drive.
-            max_share: the threshold to begin with, from 0 to 1; the session's own by default.
+            max_share: the threshold to begin with, from 0 to 1; the session's own boundary by
+                default.
         """
         super().__init__(session)
-        if max_share is None:
-            max_share = getattr(session.boundary, "max_share", 0.25)
-        self._assessed: _Assessed | None = None
-        self._curve: tuple[object, list[tuple[float, float, int]]] = (None, [])
-        self.slider = PercentSlider(value=100 * max_share, description="threshold")
-        self.unit = ipywidgets.Dropdown(options=list(UNITS), description="measured in")
-        self.unit.layout.width = "190px"
-        self.whole = ipywidgets.Checkbox(False, description="all shards alike", indent=False)
-        self.whole.layout.width = "auto"
-        self.whole.tooltip = "one decision for the whole request, as the paper's abstract has it"
-        for control in (self.unit, self.whole):
-            control.style.description_width = "initial"
-        for control in (self.slider, self.unit, self.whole):
-            control.observe(self.guard(lambda change: self.decide()), names="value")
+        self._assessed: Assessed | None = None
+        self._request: object = None
+        self._curve: tuple[object, list[CurvePoint]] = (None, [])
+        self._looks: dict[int, Look] = {}
         self.decision: Decision | None = None
+        first = session.boundary if max_share is None else FixedBoundary(max_share)
+        decide = self.guard(lambda change: self.decide())
+        self.rules = Rules(first, decide)
+        self.slider, self.unit, self.whole = self.rules.slider, self.rules.unit, self.rules.whole
         self.sentence = Prose(live=True)
-        self.map, self.bars, self.curve = Plot(), Plot(), Plot()
-        self.reasons = Prose()
+        self.map = Plot(name="stages", frame=lambda: self._now().stages())
+        self.bars = Plot(name="shards", frame=self._routes)
+        self.curve = Plot(name="cost-curve", frame=self._points_frame)
+        self.table = RouteTable()
+        self.table.observe(decide, names="told")
+        self.reset = ipywidgets.Button(
+            description="All as decided", tooltip="take back your say on every shard"
+        )
+        self.reset.layout.width = "auto"
+        self.reset.on_click(self.guard(lambda button: self.table.set_trait("told", {})))
         self.result = Prose(live=True)
+        self.tried = Prose(live=True)
         self.runner: Runner[Unlearned] = Runner(
             self,
             "Unlearn",
@@ -84,90 +103,130 @@ class BoundaryPanel(SessionPanel):
             ended=self.changed,
             weights=self._weights,
         )
-        self._controls = row(self.slider, self.unit, self.whole)
+        self.trial: Runner[Decision] = Runner(
+            self, "Try approximations on a copy", self._prepare_trial, self._was_tried
+        )
+        self.trial.button.button_style = ""
         self._plots = row(self.map.widget, self.bars.widget, self.curve.widget)
+        self._buttons = row(self.runner.widget, self.trial.widget, self.reset)
         self.body.children = [
-            self._controls,
+            self.rules.widget,
             self.sentence,
             self._plots,
-            self.runner.widget,
+            self._buttons,
             self.result,
-            self.reasons,
+            self.table,
+            self.tried,
         ]
         self.update()
 
     @property
-    def boundary(self) -> FixedBoundary:
+    def boundary(self) -> Boundary:
         """The boundary that the controls stand for."""
-        share = round(self.slider.value / 100, 4)
-        return FixedBoundary(share, whole=self.whole.value, unit=self.unit.value)
+        base, told = self.rules.boundary, self.table.overrides
+        return OverriddenBoundary(base, told) if told else base
 
     @property
     def code(self) -> str:
         """The calls that look and that act."""
         boundary = self.boundary
-        argument = f"{boundary.max_share:g}"
-        if boundary.whole or boundary.unit != UNITS[0]:
-            extra = ", whole=True" if boundary.whole else ""
-            extra += f", unit={boundary.unit!r}" if boundary.unit != UNITS[0] else ""
-            argument = f"boundary=uk.FixedBoundary({argument}{extra})"
+        argument = f"boundary={code_of(boundary)}"
+        if isinstance(boundary, FixedBoundary) and boundary == FixedBoundary(boundary.max_share):
+            argument = f"{boundary.max_share:g}"
         return f"session.preview({argument})   # looks\nsession.unlearn({argument})   # acts"
 
     def refresh(self) -> None:
         """Assess the request anew, and decide."""
         session = self.session
+        request = (session.plan, session.pending.tobytes())
+        if request != self._request:
+            self._request, self._looks, self.tried.html = request, {}, ""
+            self.table.told = {}
         if session.trained:
-            _, workload, costs = assess(session.plan, session.store, session.pending, session.clock)
+            plan, workload, costs = assess(
+                *(session.plan, session.store, session.pending, session.clock),
+                calibration=session.calibration,
+            )
             debts = {shard: len(debt) for shard, debt in session.debt.items()}
-            self._assessed = _Assessed(workload, costs, debts)
+            voters = sum(bool(plan.alive(shard)) for shard in range(plan.num_shards))
+            mean = session.aggregation == "mean-probability"
+            self._assessed = Assessed(workload, costs, debts, voters if mean else 0)
         else:
             self._assessed = None
-        self.result.html = paragraphs(*outcome(session.last)) if session.last else ""
+        self.result.html = _result(session.last) if session.last else ""
         self.decide()
 
     def decide(self) -> None:
-        """Apply the threshold to the request as assessed, and show what it means."""
+        """Apply the boundary to the request as assessed, and show what it means."""
         assessed = self._assessed
         hit = assessed is not None and bool(assessed.workload.shards)
+        busy = self.runner.running or self.trial.running
         for widget, shown in (
-            *((self._controls, hit), (self._plots, assessed is not None), (self.bars.widget, hit)),
-            *((self.reasons, hit), (self.runner.widget, hit or self.runner.running)),
+            *((self.rules.widget, hit), (self._plots, assessed is not None)),
+            *((self.bars.widget, hit), (self._buttons, hit or busy)),
+            (self.trial.widget, hit or self.trial.running),
         ):
             widget.layout.display = None if shown else "none"
-        points: list[tuple[float, float, int]] = []
-        if assessed is None:
+        self.reset.layout.display = None if hit and self.table.told else "none"
+        if assessed is None or not hit:
             self.decision = None
-            self.sentence.html = paragraphs("The session is not trained yet: that is step 1.")
-        elif not hit:
-            self.decision = None
-            self.sentence.html = paragraphs(*self._nothing(assessed))
-            self.map.show(figures.workload_map.spec(assessed.workload))
-        else:
-            boundary = self.boundary
-            decision = boundary.decide(assessed.workload, assessed.costs, assessed.debts)
-            self.decision = decision
-            self.map.show(figures.workload_map.spec(assessed.workload, decision))
-            share = boundary.max_share
-            self.bars.show(figures.boundary_bars.spec(assessed.workload, decision, share))
-            words = sentences(assessed.workload, decision, assessed.costs, share)
-            self.sentence.html = paragraphs(*words)
-            self.reasons.html = reasons(decision, assessed.workload)
-            points = self._points(assessed, boundary)
-        if len(points) > 2:
-            self.curve.show(figures.cost_curve.spec(points, self.boundary.max_share))
+            self.table.clear()
+            self.curve.hide()
+            if assessed is None:
+                self.sentence.html = paragraphs("The session is not trained yet: that is step 1.")
+            else:
+                self.sentence.html = paragraphs(*self._nothing(assessed))
+                self.map.show(figures.workload_map.spec(assessed.workload))
+            return
+        boundary = self.boundary
+        decision = assessed.decide(boundary)
+        self.decision = decision
+        base = self.rules.boundary
+        share = base.max_share if isinstance(base, FixedBoundary) else None
+        self.bars.show(figures.boundary_bars.spec(assessed.workload, decision, share))
+        at = "By the adaptive boundary" if share is None else f"At a threshold of {percent(share)}"
+        if self.table.told:
+            at += f", and with your say on {plural(len(self.table.told), 'shard')}"
+        reached = assessed.workload.share_of(decision.exact_visits) if share is None else share
+        now = assessed.point(reached, decision, self._looks)
+        error = None if now is None else now.error
+        words = sentences(assessed.workload, decision, assessed.costs, at)
+        if decision.approximate:
+            words += predicted_error(self.session.calibration, self._looks, error)
+        self.sentence.html = paragraphs(*words)
+        points = self._points(assessed)
+        if now is not None and len(points) > 2:
+            self.curve.show(figures.cost_curve.spec(points, now))
         else:
             self.curve.hide()
+        self.map.show(figures.workload_map.spec(assessed.workload, decision))
+        self.table.show(decision, assessed.workload, assessed.costs, self._looks)
 
-    def _points(
-        self, assessed: _Assessed, boundary: FixedBoundary
-    ) -> list[tuple[float, float, int]]:
+    def _points(self, assessed: Assessed) -> list[CurvePoint]:
         """The curve of the request, which does not depend on where the threshold is."""
-        key = (id(assessed), boundary.whole, boundary.unit)
+        base = self.rules.boundary
+        base = replace(base, max_share=0.0) if isinstance(base, FixedBoundary) else FixedBoundary()
+        key = (id(assessed), base.whole, base.unit, self.table.overrides, id(self._looks))
         if self._curve[0] != key:
-            self._curve = (key, _curve(assessed, boundary))
+            self._curve = (key, curve(assessed, base, self.table.overrides, self._looks))
         return self._curve[1]
 
-    def _nothing(self, assessed: _Assessed) -> list[str]:
+    def _now(self) -> Assessed:
+        if self._assessed is None:
+            raise RuntimeError("there is no request any more; choose one in step 2")
+        return self._assessed
+
+    def _routes(self) -> "pd.DataFrame":
+        if self.decision is None:
+            raise RuntimeError("there is no request any more; choose one in step 2")
+        return self.decision.to_frame()
+
+    def _points_frame(self) -> "pd.DataFrame":
+        import pandas as pd
+
+        return pd.DataFrame([vars(point) for point in self._points(self._now())])
+
+    def _nothing(self, assessed: Assessed) -> list[str]:
         """What to say where no shard is hit."""
         if len(self.session.pending):
             first = (
@@ -182,6 +241,8 @@ class BoundaryPanel(SessionPanel):
         boundary = self.boundary
         if not len(self.session.pending):
             raise ValueError("the request is empty; choose what is to be forgotten in step 2")
+        if self.trial.running:
+            raise RuntimeError("a copy is being tried; wait for it, or cancel it")
 
         def work(on_progress: OnProgress, cancel: threading.Event) -> Unlearned:
             return self.session.unlearn(boundary=boundary, on_progress=on_progress, cancel=cancel)
@@ -200,20 +261,26 @@ class BoundaryPanel(SessionPanel):
     def _finished(self, result: Unlearned) -> None:
         self.say(f"{plural(len(result.ids), 'example')} unlearned. Step 4 compares.")
 
+    def _prepare_trial(self) -> Work[Decision]:
+        fork = self.session.fork()
 
-def _curve(assessed: _Assessed, boundary: FixedBoundary) -> list[tuple[float, float, int]]:
-    """Predicted seconds at every threshold where the decision changes; none before any timing."""
+        def work(on_progress: OnProgress, cancel: threading.Event) -> Decision:
+            everything = FixedBoundary(0.0)
+            return fork.unlearn(
+                boundary=everything, on_progress=on_progress, cancel=cancel
+            ).decision
 
-    def at(share: float) -> Decision:
-        moved = FixedBoundary(share, whole=boundary.whole, unit=boundary.unit)
-        return moved.decide(assessed.workload, assessed.costs, assessed.debts)
+        return work
 
-    everything = at(1.0)
-    sums = list(accumulate(route.share for route in everything.routes))
-    points = []
-    for share in sorted({0.0, *(min(1.0, round(s, 12)) for s in sums), 1.0}):
-        decision = at(share)
-        if decision.seconds is None:
-            return []
-        points.append((share, decision.seconds, len(decision.exact)))
-    return points
+    def _was_tried(self, decision: Decision) -> None:
+        self._looks = {look.shard: look for look in decision.looks}
+        said = "Tried on a copy, every shard modified that may be; the session is as it was."
+        self.tried.html = paragraphs(said) + looked(decision)
+        self.decide()
+
+
+def _result(result: Unlearned) -> str:
+    """What was done, and what the looks had to say on it."""
+    table = looked(result.decision)
+    more = fold("What the looks at the approximations showed", table) if table else ""
+    return paragraphs(*outcome(result), refusals(result.decision)) + more

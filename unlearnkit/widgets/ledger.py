@@ -1,17 +1,29 @@
 """The fifth step: what was done, predicted and measured, and what is still owed."""
 
 import threading
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import ipywidgets
 import numpy as np
 
+from unlearnkit import figures
+from unlearnkit.deadlines import Queue
 from unlearnkit.figures.drawing import duration, percent
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
 from unlearnkit.unlearning import Unlearned
+from unlearnkit.widgets.files import Files
+from unlearnkit.widgets.plot import Plot
 from unlearnkit.widgets.prose import Prose, paragraphs, table
+from unlearnkit.widgets.records import AuditSection, CertificateSection, DecisionSection
+from unlearnkit.widgets.rules import number_of
 from unlearnkit.widgets.runner import Runner, Work
 from unlearnkit.widgets.shared import SessionPanel, plural
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class LedgerPanel(SessionPanel):
@@ -19,26 +31,50 @@ class LedgerPanel(SessionPanel):
 
     name = "ledger"
     title = "5. Ledger and debt"
-    explanation = "What was done, what was predicted and measured, and what is still owed."
+    explanation = (
+        "What was done, what was predicted and measured, what is still owed, and the certificate."
+    )
     meaning = (
         "Examples that were removed approximately only are a debt of their shard: their influence "
         "is corrected, not provably gone. Retraining the shard from its last clean checkpoint "
-        "clears the debt; afterwards it is byte for byte what training from scratch gives."
+        "clears the debt; afterwards it is byte for byte what training from scratch gives. Debt "
+        "keeps later requests from being light, so it pays to repay while the machine is idle: "
+        "with a time, those shards are repaid first that clear most ids a visit. Requests with a "
+        "deadline wait for each other, since a shard that several of them hit is retrained once. "
+        "(Debt, its order of repayment and the queue are ours; checkpoints by slice are of "
+        "Bourtoule et al. 2021.)"
     )
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.requests = Prose()
+        self.saved = Files("Save the ledger as", {"ledger.csv": self._csv})
+        self.costs = Plot(name="ledger", frame=session.ledger)
+        self.waiting = Prose(live=True)
         self.debts = Prose(live=True)
         self.which = ipywidgets.Dropdown(options=[("all shards", -1)], description="repay")
         self.which.style.description_width = "initial"
-        self.which.layout.width = "240px"
-        self.which.observe(self.guard(lambda change: None), names="value")
+        self.which.layout.width = "200px"
+        self.seconds = ipywidgets.Text(
+            description="within (s)",
+            placeholder="no limit",
+            tooltip="as much as is predicted to fit into so many seconds",
+            continuous_update=False,
+        )
+        self.seconds.style.description_width = "initial"
+        self.seconds.layout.width = "160px"
+        for field in (self.which, self.seconds):
+            field.observe(self.guard(lambda change: None), names="value")
         self.runner: Runner[Unlearned] = Runner(
             self, "Repay", self._prepare, self._finished, ended=self.changed
         )
-        self.runner.widget.children = (self.which, *self.runner.widget.children)
-        self.body.children = [self.requests, self.debts, self.runner.widget]
+        self.runner.widget.children = (self.which, self.seconds, *self.runner.widget.children)
+        self.sections = [kind(self) for kind in (DecisionSection, CertificateSection, AuditSection)]
+        self.body.children = [
+            *(self.requests, self.saved, self.costs.widget),
+            *(self.waiting, self.debts, self.runner.widget),
+            *(section.widget for section in self.sections),
+        ]
         self.update()
 
     @property
@@ -46,22 +82,31 @@ class LedgerPanel(SessionPanel):
         """The calls that list and repay."""
         if not self.which.options or len(self.which.options) == 1:
             return "session.ledger()"
-        chosen = "" if self.which.value == -1 else f"[{self.which.value}]"
-        return f"session.ledger()\nsession.repay({chosen})"
+        chosen = [] if self.which.value == -1 else [f"[{self.which.value}]"]
+        seconds = number_of(self.seconds)
+        chosen += [] if seconds is None else [f"seconds={seconds:g}"]
+        return f"session.ledger()\nsession.repay({', '.join(chosen)})"
 
     def refresh(self) -> None:
         """List the requests and the debts."""
-        self.requests.html = _requests(self.session)
+        ledger = self.session.ledger()
+        self.requests.html = _requests(ledger)
+        if len(ledger):
+            self.costs.show(figures.ledger_costs.spec(ledger))
+        self.saved.layout.display = None if len(ledger) else "none"
+        self.waiting.html = _waiting(self.session.queue)
         debts = self.session.debt if self.session.trained else {}
         self.debts.html = self._debts({shard: len(debt) for shard, debt in debts.items()})
         options = [("all shards", -1), *((f"shard {shard}", shard) for shard in sorted(debts))]
         if list(self.which.options) != options:
             self.which.options = options
-        self.which.layout.display = None if debts else "none"
+        self.which.layout.display = self.seconds.layout.display = None if debts else "none"
         # Its bar stays to be read until the next change that leaves a debt.
         shown = debts or self.runner.label.value
         self.runner.widget.layout.display = None if shown else "none"
         self.runner.button.disabled = not debts or self.runner.running
+        for section in self.sections:
+            section.renew()
 
     def _debts(self, debts: dict[int, int]) -> str:
         if not debts:
@@ -90,14 +135,23 @@ class LedgerPanel(SessionPanel):
 
     def _prepare(self) -> Work[Unlearned]:
         shards = None if self.which.value == -1 else [int(self.which.value)]
+        seconds = number_of(self.seconds)
 
         def work(on_progress: OnProgress, cancel: threading.Event) -> Unlearned:
-            return self.session.repay(shards, on_progress=on_progress, cancel=cancel)
+            return self.session.repay(
+                shards, seconds=seconds, on_progress=on_progress, cancel=cancel
+            )
 
         return work
 
+    def _csv(self) -> str:
+        return str(self.session.ledger().to_csv(index=False))
+
     def _finished(self, result: Unlearned) -> None:
         count = len(result.decision.exact)
+        if not count:
+            self.say("Nothing was repaid: no shard's retraining is predicted to fit into the time.")
+            return
         predicted = result.predicted_seconds
         time = "" if predicted is None else f"predicted {duration(predicted)}, "
         self.say(
@@ -107,8 +161,26 @@ class LedgerPanel(SessionPanel):
         )
 
 
-def _requests(session: Session) -> str:
-    entries = session.ledger().to_dict("records")
+def _waiting(queue: Queue) -> str:
+    """Pending examples with a deadline, the most urgent first."""
+    if not len(queue):
+        return ""
+    now, counts = datetime.now(UTC), Counter(queue.deadlines.values())
+    rows = [
+        [f"{when:%Y-%m-%d %H:%M}", f"{count:,}", "due" if when <= now else _until(when - now)]
+        for when, count in sorted(counts.items())
+    ]
+    caption = "Waiting for their deadline; step 3 forgets all of them together"
+    return table(["deadline (UTC)", "examples", "left"], rows, caption=caption, text=(0, 2))
+
+
+def _until(left: timedelta) -> str:
+    days, hours = left.days, left.seconds // 3600
+    return f"{days} d {hours} h" if days else f"{hours} h {left.seconds // 60 % 60} min"
+
+
+def _requests(ledger: "pd.DataFrame") -> str:
+    entries = ledger.to_dict("records")
     if not entries:
         return paragraphs("No request was completed yet.")
     rows = [

@@ -66,8 +66,9 @@ class Plot:
         if self.export is not None:
             self.export.legend = named
         self.caption.html = f'<p class="uk-caption"><b>{html.escape(title)}</b>{legend}</p>'
-        self.view.label = title
-        self.view.figure = {"data": spec["data"], "layout": layout}
+        with self.view.hold_sync():  # one message
+            self.view.label = title
+            self.view.figure = {"data": spec["data"], "layout": layout}
         self.widget.layout.display = None
 
     def hide(self) -> None:
@@ -85,7 +86,7 @@ def _legend(traces: list[Spec]) -> str:
     marks = []
     for trace in traces:
         kind, color = _mark(trace)
-        if trace.get("name") and isinstance(color, str):
+        if trace.get("name") and trace.get("showlegend", True) and isinstance(color, str):
             name = html.escape(str(trace["name"]))
             swatch = f'<i class="uk-mark uk-{kind}" style="--uk-mark: {color}"></i>'
             marks.append(f'<span class="uk-legend">{swatch}{name}</span>')

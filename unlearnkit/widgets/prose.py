@@ -43,7 +43,7 @@ _CSS = """
 .uk-prose { font: 13px/1.5 var(--uk-ui); color: var(--uk-ink); min-width: 0; }
 .uk-prose[hidden] { display: none; }
 .uk-prose p { margin: 0 0 4px; max-width: 90ch; overflow-wrap: anywhere; }
-.uk-prose ul { margin: 2px 0; padding-left: 20px; max-width: 88ch; }
+.uk-prose ul { margin: 2px 0; padding-left: 20px; max-width: 88ch; overflow-wrap: anywhere; }
 .uk-prose .uk-quiet { color: var(--uk-quiet); }
 .uk-prose .uk-exact, .uk-prose .uk-approximate { white-space: nowrap; }
 .uk-prose .uk-caption { margin: 2px 0 0; max-width: none; }
@@ -79,6 +79,9 @@ _CSS = """
 .uk-prose .uk-exact::before { background: #0072B2; }
 .uk-prose .uk-approximate::before { background: #E69F00; }
 .uk-prose .uk-scroll { overflow-x: auto; max-height: 300px; overflow-y: auto; }
+.uk-prose .uk-scroll.uk-tall { max-height: 480px; }
+.uk-prose .uk-tall code { overflow-wrap: anywhere; background: none; color: inherit; }
+.uk-prose .uk-tall :is(th, td) { text-align: left; }
 .uk-prose table {
   border-collapse: collapse; font-size: 12.5px; margin: 2px 0; width: auto; table-layout: auto;
   font-variant-numeric: tabular-nums; border: none;

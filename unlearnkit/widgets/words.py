@@ -1,23 +1,28 @@
 """Decisions and their outcomes in words, for the panels."""
 
+from collections.abc import Callable
+from typing import Any
+
 from unlearnkit.boundary import APPROXIMATE, EXACT, LEAVE, Costs, Decision
+from unlearnkit.calibration import LEAST, Calibration
 from unlearnkit.figures.drawing import duration, percent
+from unlearnkit.looks import Look
 from unlearnkit.unlearning import Unlearned
-from unlearnkit.widgets.prose import coloured, table
+from unlearnkit.widgets.prose import table
 from unlearnkit.widgets.shared import listing, plural
 from unlearnkit.workload import Workload
 
 ROUTE_WORDS = {EXACT: "exact", APPROXIMATE: "approximate", LEAVE: "leaves the vote"}
 
 
-def sentences(workload: Workload, decision: Decision, costs: Costs, max_share: float) -> list[str]:
+def sentences(workload: Workload, decision: Decision, costs: Costs, at: str) -> list[str]:
     """A decision in words: what goes which way, what it costs, what debt remains.
 
     Args:
         workload: of the request.
         decision: on it.
         costs: predicted seconds of both ways.
-        max_share: the threshold, from 0 to 1.
+        at: how the decision came about, to begin with.
     """
     exact, approximate = decision.exact, decision.approximate
     share = percent(workload.share_of(decision.exact_visits))
@@ -25,7 +30,6 @@ def sentences(workload: Workload, decision: Decision, costs: Costs, max_share: f
     hit = f"{'the' if total == 1 else f'all {total}'} hit {'shard' if total == 1 else 'shards'}"
     verb = "is" if total == 1 else "are"
     cost = f"{decision.exact_visits:,} visits, {share} of training from scratch"
-    at = f"At a threshold of {percent(max_share)}"
     if exact and approximate:
         first = (
             f"{at}, {_which(exact)} retrained exactly ({cost}) and "
@@ -102,22 +106,71 @@ def _which(shards: "tuple[int, ...] | list[int]") -> str:
     return f"{len(shards)} shards ({listing(shards)}) are" if many else f"shard {shards[0]} is"
 
 
-def reasons(decision: Decision, workload: Workload) -> str:
-    """A table of the routes with the reason of each."""
-    works = {work.shard: work for work in workload.shards}
-    rows = [
-        [
-            str(route.shard),
-            ROUTE_WORDS[route.kind],
-            str(works[route.shard].forget),
-            str(works[route.shard].debt),
-            f"{route.visits:,}",
-            percent(route.share),
-            "-" if route.seconds is None else duration(route.seconds),
-            route.reason,
+def looked(decision: Decision) -> str:
+    """A table of what was seen of each approximation, and what came of it; empty without any."""
+    routes = {route.shard: route for route in decision.routes}
+    rows = []
+    for look in decision.looks:
+        refused = routes[look.shard].kind == EXACT
+        rows.append(
+            [
+                str(look.shard),
+                _known(look.share, percent),
+                _known(look.correction, lambda part: f"{part:.2%}"),
+                _known(look.bound, "{:.2g}".format),
+                _known(look.replayed, str),
+                _known(look.kl, "{:.2g}".format),
+                _known(look.rise, "{:+.1%}".format),
+                f"refused: {routes[look.shard].reason}" if refused else "accepted",
+            ]
+        )
+    heads = ["shard", "forgets", "correction", "error at most", "epochs replayed"]
+    heads += ["outputs moved", "loss", "came to"]
+    caption = (
+        "Looks at the approximations: the correction as a part of the parameters, the error by "
+        "calibration, and after the amend the probe's outputs (KL in nats) and loss"
+    )
+    return table(heads, rows, caption=caption, text=(7,), long=7) if rows else ""
+
+
+def refusals(decision: Decision) -> str:
+    """What the looks changed, in a sentence; empty where nothing was looked at."""
+    if not decision.looks:
+        return ""
+    shards = [s for s in (look.shard for look in decision.looks) if s in decision.exact]
+    if not shards:
+        return "Every approximation passed the look at its correction and the guard on the probe."
+    return (
+        f"The looks refused {plural(len(shards), 'approximation')}, of shard "
+        f"{listing(shards)}: retrained exactly instead."
+    )
+
+
+def predicted_error(
+    calibration: Calibration, looks: dict[int, Look], error: float | None
+) -> list[str]:
+    """What is predicted of the error of the approximate part, or why nothing is.
+
+    Args:
+        calibration: of the session.
+        looks: at the corrections of this request, if it was tried.
+        error: in nats, of the ensemble, by the bounds of its shards.
+    """
+    if error is not None:
+        return [
+            f"Predicted error: at most {error:.2g} nats (KL of the ensemble's outputs on the probe "
+            "from those of exact retraining), by the 95 % bounds of past repayments."
         ]
-        for route in decision.routes
-    ]
-    heads = ["shard", "route", "forget", "debt", "visits", "share", "seconds", "why"]
-    caption = "Why each shard goes where it goes, cheapest first"
-    return coloured(table(heads, rows, caption=caption, text=(1, 7), long=7))
+    if not calibration.ready:
+        return [
+            f"The error is not predicted yet: {len(calibration.pairs)} of {LEAST} approximations "
+            "were repaid and so compared with exact retraining. The lower curve shows what would "
+            "be owed."
+        ]
+    if looks:
+        return ["The error is not bounded: a shard that goes approximate has no correction yet."]
+    return ["The error is calibrated, and can be predicted once the corrections were tried."]
+
+
+def _known(value: Any, words: Callable[[Any], str]) -> str:
+    return "-" if value is None else words(value)

@@ -1,0 +1,210 @@
+"""How quickly the notebook answers, in a real Chromium.
+
+    python tests/benchmarks/latency.py [--quick]
+
+JupyterLab and Chromium are started on this machine, and the boundary's slider is moved by arrow
+key. A move is timed in the page, from the key to the frame after the last linked view shows the new
+threshold: the sentence, the bars, the curve and the table. Beside that: how soon a dashboard is
+visible, how large a notebook with one is when saved, and while a training runs how long another
+cell waits, how often the progress is written anew, and how soon Cancel takes effect. ``--quick``
+leaves out the 60,000 examples. Writes ``latency.json`` beside this file.
+
+The load average is written down too: on a machine that is busy with other things every figure here
+is that of the machine.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "browser"))
+
+from lab import Traffic, ask, command, open_notebook, open_page, serve, write_notebook
+
+MOVES = 80
+SETTINGS = {
+    "digits, S=20 R=10": ("digits", 20, 10, 40),
+    "Fashion-MNIST 60,000, S=50 R=20": ("fashion-mnist", 50, 20, 200),
+}
+CELL = """
+import unlearnkit as uk
+session = uk.Session({data!r}, model="logistic", num_shards={shards}, num_slices={slices},
+                     epochs={slices})
+session.train()
+session.revoke(count={count})
+"""
+LONG = """
+import unlearnkit as uk
+other = uk.Session("digits", model="mlp", num_shards=10, num_slices=5, epochs=2000)
+other.panel("training")
+"""
+# Resolves with milliseconds from the next key to the frame after the last view has followed.
+WATCH = """(share) => { window.painted = new Promise((resolve) => {
+  const all = (selector, has) =>
+    [...document.querySelectorAll(`.uk-boundary ${selector}`)].some((node) => has(node));
+  const point = () => document.querySelectorAll('.uk-boundary .uk-plotview')[2]
+    ?.querySelector('.shapelayer path')?.getAttribute('d');
+  const before = point();
+  const starts = (text) => (node) => node.textContent.startsWith(text);
+  const ends = new RegExp(`(within|over) ${share.replace('%', '')}(\\\\.0)?%$`);
+  const there = () => all('.uk-prose p', starts(`At a threshold of ${share},`))
+    && all('.shape-label', starts(`threshold ${share}`))
+    && point() !== before
+    && all('.uk-routes td', (node) => ends.test(node.textContent));
+  let start = 0;
+  const look = () => requestAnimationFrame(
+    there() ? () => resolve(performance.now() - start) : look);
+  window.addEventListener('keydown', () => { start = performance.now(); look(); },
+    { once: true, capture: true });
+}); }"""
+# Counts how often the progress of a training is written anew.
+COUNT = """() => {
+  window.written = [];
+  const label = document.querySelector('.uk-training .uk-row .widget-label:last-child');
+  new MutationObserver(() => window.written.push([performance.now(), label.textContent]))
+    .observe(label, { childList: true, characterData: true, subtree: true });
+}"""
+
+
+def run_cell(page: Any, number: int, seconds: float = 600) -> None:
+    """Run the next cell and wait for the end of it."""
+    command(page, "notebook:run-cell-and-select-next")
+    page.wait_for_function(
+        f"() => document.querySelectorAll('.jp-InputPrompt')[{number}]?.textContent"
+        f".includes('[{number + 1}]')",
+        timeout=1000 * seconds,
+    )
+
+
+def slide(page: Any) -> list[float]:
+    """Milliseconds of every move of the slider."""
+    slider = page.locator(".uk-boundary input[type=range]")
+    slider.evaluate("(node) => node.scrollIntoView()")
+    slider.focus()
+    page.wait_for_timeout(1500)
+    waits = []
+    for half in range(21, 21 + MOVES):
+        page.evaluate(WATCH, f"{half / 2:g}%")
+        page.keyboard.press("ArrowRight")
+        waits.append(page.evaluate("() => window.painted"))
+        page.wait_for_timeout(50)
+    return waits
+
+
+def dashboard(page: Any, server: Any, setting: tuple[Any, ...]) -> dict[str, Any]:
+    """A dashboard of one session: visible, moved, saved."""
+    data, shards, slices, count = setting
+    cell = CELL.format(data=data, shards=shards, slices=slices, count=count)
+    cells = [cell, "session.boundary = uk.FixedBoundary(0.1)\nsession.dashboard()"]
+    path = write_notebook(server.root / f"{data}.ipynb", cells)
+    open_notebook(page, server, path.name)
+    run_cell(page, 0)
+    begun = time.perf_counter()
+    command(page, "notebook:run-cell")
+    page.locator(".uk-ledger").wait_for(timeout=60_000)
+    visible = time.perf_counter() - begun
+    page.locator(".uk-boundary .barlayer .point").first.wait_for(timeout=60_000)
+    drawn = time.perf_counter() - begun
+    waits = sorted(slide(page))
+    inside = ask(
+        page,
+        "import time\n"
+        "panel = session.panel('boundary')\n"
+        "begun = time.process_time()\n"
+        "for half in range(20, 60): panel.slider.value = half / 2\n"
+        "print((time.process_time() - begun) / 40 * 1000)",
+    )
+    command(page, "docmanager:save")
+    page.wait_for_timeout(1000)
+    return {
+        "moves": len(waits),
+        "median ms": round(statistics.median(waits), 1),
+        "95th percentile ms": round(waits[int(0.95 * len(waits))], 1),
+        "kernel CPU ms a move": round(float(inside), 2),
+        "dashboard visible s": round(visible, 2),
+        "plots drawn s": round(drawn, 2),
+        "saved notebook kB": round(path.stat().st_size / 1000, 1),
+    }
+
+
+def training(page: Any, server: Any) -> dict[str, Any]:
+    """What goes on beside a training."""
+    path = write_notebook(server.root / "training.ipynb", [LONG])
+    open_notebook(page, server, path.name)
+    run_cell(page, 0)
+    ask(page, "1")
+    page.evaluate(COUNT)
+    page.locator(".uk-training button", has_text="Train").first.click()
+    page.wait_for_function("() => window.written.length > 3", timeout=60_000)
+    answers = []
+    begun = time.perf_counter()
+    first = page.evaluate("() => window.written.length")
+    while time.perf_counter() - begun < 6:
+        asked = time.perf_counter()
+        ask(page, "1 + 1")
+        answers.append(1000 * (time.perf_counter() - asked))
+        page.wait_for_timeout(200)
+    seconds = time.perf_counter() - begun
+    updates = page.evaluate("() => window.written.length") - first
+    begun = time.perf_counter()
+    page.locator(".uk-training button", has_text="Cancel").first.click()
+    page.wait_for_function("() => /cancelled/.test(window.written.at(-1)[1])", timeout=60_000)
+    cancelled = time.perf_counter() - begun
+    answers.sort()
+    return {
+        "another cell waits, median ms": round(statistics.median(answers), 1),
+        "at most ms": round(answers[-1], 1),
+        "updates a second": round(updates / seconds, 1),
+        "cancel s": round(cancelled, 2),
+    }
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="without the 60,000 examples")
+    parser.add_argument("--out", default=Path(__file__).with_name("latency.json"), type=Path)
+    options = parser.parse_args()
+    names = list(SETTINGS)[: 1 if options.quick else None]
+    load = os.getloadavg()[0]
+    results: dict[str, Any] = {}
+    traffic = Traffic()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve(Path(folder), "lab") as server,
+        open_page(traffic) as page,
+    ):
+        for name in names:
+            results[name] = dashboard(page, server, SETTINGS[name])
+            print(name, json.dumps(results[name]), flush=True)
+        results["during a training"] = training(page, server)
+        print("during a training", json.dumps(results["during a training"]))
+        chromium = page.context.browser.version
+    if traffic.outside or traffic.errors:
+        raise SystemExit(f"outside: {traffic.outside}; errors: {traffic.errors}")
+    about = {
+        "command": " ".join(["python tests/benchmarks/latency.py", *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load average before {load:.1f}",
+        "versions": {
+            "torch": torch.__version__,
+            "chromium": chromium,
+            **{name: version(name) for name in ("jupyterlab", "ipykernel", "ipywidgets", "plotly")},
+        },
+    }
+    options.out.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

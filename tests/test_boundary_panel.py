@@ -1,0 +1,159 @@
+"""The boundary's panel: adaptive settings, a say on every shard, a try on a copy."""
+
+import re
+
+import ipywidgets
+import pytest
+
+import unlearnkit as uk
+from cases import CASES
+from test_dashboard import call, run, text, weights
+from unlearnkit.boundary import APPROXIMATE, EXACT
+from unlearnkit.calibration import Calibration
+from unlearnkit.widgets import BoundaryPanel
+from unlearnkit.widgets.rules import ADAPTIVE, HAND
+
+
+@pytest.fixture(autouse=True)
+def close_widgets():
+    yield
+    ipywidgets.Widget.close_all()
+
+
+@pytest.fixture
+def session():
+    session = CASES["uneven"].session()
+    session.train()
+    session.revoke(count=6, seed=2)
+    return session
+
+
+def kinds(decision):
+    return {route.shard: route.kind for route in decision.routes}
+
+
+def drawn(panel):
+    """Shards by the colour of their bar."""
+    bars = [trace for trace in panel.bars.view.figure.data if trace.type == "bar"]
+    return {int(shard): trace.name for trace in bars for shard in trace.x if shard is not None}
+
+
+def test_adaptive_mode_decides_as_the_boundary_of_its_fields(session):
+    panel = BoundaryPanel(session, 1.0)
+    panel.rules.mode.value = ADAPTIVE
+    assert panel.boundary == uk.AdaptiveBoundary()
+    fields = (panel.rules.seconds, panel.rules.light, panel.rules.gain)
+    for field, typed in zip(fields, ("1e-4", "7.5", "1"), strict=True):
+        field.value = typed
+    boundary = uk.AdaptiveBoundary(seconds=1e-4, light=0.075, min_gain=1.0)
+    assert panel.boundary == boundary
+    expected = session.preview(boundary=boundary)
+    assert panel.decision.routes == expected.routes and drawn(panel) == kinds(expected)
+    assert "By the adaptive boundary" in text(panel.sentence)
+    shown = {row["shard"]: row["cells"] for row in panel.table.table["rows"]}
+    assert {route.shard: route.reason for route in expected.routes} == {
+        shard: cells[-1] for shard, cells in shown.items()
+    }
+    assert not panel.bars.view.figure.layout.shapes  # there is no threshold
+    assert "boundary=uk.AdaptiveBoundary(seconds=0.0001, min_gain=1, light=0.075)" in panel.code
+    fork = session.fork()
+    call(panel.code, fork)
+    run(panel.runner)
+    assert panel.error is None and weights(session) == weights(fork)
+    assert "looks" in text(panel.result) or session.last.decision.approximate == ()
+
+
+def test_the_panel_begins_with_the_sessions_own_boundary(session):
+    session.boundary = uk.AdaptiveBoundary(seconds=9.0, debt_cap=0.5)
+    panel = BoundaryPanel(session)
+    assert panel.rules.mode.value == ADAPTIVE and panel.boundary == session.boundary
+    assert panel.code.count("debt_cap=0.5") == 2
+
+
+def test_a_say_on_a_shard_is_shown_done_and_forgotten_with_the_request(session):
+    panel = BoundaryPanel(session, 1.0)
+    assert set(kinds(panel.decision).values()) == {EXACT} and panel.reset.layout.display == "none"
+    (first, second) = sorted(kinds(panel.decision))
+    panel.table.told = {str(second): APPROXIMATE}
+    assert kinds(panel.decision) == drawn(panel) == {first: EXACT, second: APPROXIMATE}
+    assert "with your say on 1 shard, " in text(panel.sentence)
+    assert f"uk.OverriddenBoundary(uk.FixedBoundary(1), {{{second}: 'approximate'}})" in panel.code
+    owed = panel.curve.view.label
+    forget = {work.shard: work.forget for work in session.workload().shards}
+    assert f"{forget[second]} examples owed" in owed
+    panel.reset.click()
+    assert set(kinds(panel.decision).values()) == {EXACT} and "Overridden" not in panel.code
+    panel.table.told = {str(second): APPROXIMATE}
+    fork = session.fork()
+    call(panel.code, fork)
+    run(panel.runner)
+    assert weights(session) == weights(fork) and sorted(session.debt) == [second]
+    assert "What the looks at the approximations showed" in text(panel.result)
+    session.revoke(count=3, seed=5)
+    panel.changed()
+    assert panel.table.told == {} and "Overridden" not in panel.code
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "sentence"),
+    [
+        ("seconds", "soon", "deadline (s): 'soon' is no number; give one, or leave it empty"),
+        ("seconds", "0", "seconds=0.0 is no deadline; give a number above 0"),
+        ("error", "nan", "error budget (nats): 'nan' is no number"),
+        ("light", "150", "light=1.5 is out of range; give a share from 0 to 1"),
+        ("gain", "0.5", "min_gain=0.5 is below 1; give 1 or more"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_and_decides_nothing(session, field, typed, sentence):
+    panel = BoundaryPanel(session)
+    panel.rules.mode.value = ADAPTIVE
+    before = panel.decision
+    getattr(panel.rules, field).value = typed
+    assert sentence in panel.message and panel.decision == before
+    run(panel.runner)
+    assert sentence in panel.message and session.last is None
+    getattr(panel.rules, field).value = ""
+    assert panel.message == "" and panel.boundary == uk.AdaptiveBoundary()
+
+
+def test_trying_on_a_copy_tells_the_looks_and_changes_nothing(session):
+    panel = BoundaryPanel(session, 0.0)
+    before = weights(session)
+    assert "0 of 38 approximations were repaid" in text(panel.sentence)
+    run(panel.trial)
+    assert panel.error is None and weights(session) == before and session.last is None
+    assert len(session.pending) == 6 and "Tried on a copy" in text(panel.tried)
+    fork = session.fork()
+    looks = fork.unlearn(0.0).decision.looks
+    for look in looks:
+        assert f"{look.kl:.2g}" in text(panel.tried) and f"{look.correction:.2%}" in text(
+            panel.tried
+        )
+
+
+def test_errors_are_predicted_where_calibrated_and_tried(session):
+    pairs = tuple((0.001 * n, 0.0005 * n) for n in range(1, 60))
+    session._calibration = Calibration(pairs)
+    panel = BoundaryPanel(session, 0.0)
+    assert "can be predicted once the corrections were tried" in text(panel.sentence)
+    run(panel.trial)
+    bounds = [session.calibration.bound(s, look.correction) for s, look in panel._looks.items()]
+    expected = sum(bounds) / session.plan.num_shards  # of three, the third is not hit
+    assert panel._points(panel._assessed)[0].error == pytest.approx(expected)
+    assert f"at most {expected:.2g} nats" in text(panel.sentence)
+    assert panel.curve.view.figure.layout.yaxis2.title.text == "error, nats"
+    assert "error at most" in panel.table.table["heads"]
+    panel.slider.value = 100
+    assert "Predicted error" not in text(panel.sentence)  # exact leaves none
+    assert panel.curve.view.label.endswith("error at most 0 nats")
+
+
+def test_every_plot_can_be_saved(session):
+    panel = BoundaryPanel(session, 0.3)
+    heads = [plot.export.csv().splitlines()[0] for plot in (panel.map, panel.bars, panel.curve)]
+    assert heads[0] == "shard,slice,visits,status"
+    assert heads[1].startswith("shard,kind,visits,share,seconds,reason")
+    assert heads[2] == "share,seconds,exact,owed,error"
+    stages = session.plan.num_shards * session.plan.spec.num_slices
+    assert len(panel.map.export.csv().splitlines()) == 1 + stages
+    assert panel.rules.mode.value == HAND and not re.search("{|}", text(panel.sentence))

@@ -1,0 +1,79 @@
+"""Overrides: a shard goes as it was told, the others as before, and it is on record."""
+
+import pytest
+
+import unlearnkit as uk
+from cases import CASES
+from unlearnkit.boundary import APPROXIMATE, EXACT
+from unlearnkit.looks import Look
+
+
+@pytest.fixture
+def session() -> uk.Session:
+    session = CASES["uneven"].session()
+    session.train()
+    session.revoke(count=6, seed=2)
+    return session
+
+
+def kinds(decision: uk.Decision) -> dict[int, str]:
+    return {route.shard: route.kind for route in decision.routes}
+
+
+@pytest.mark.parametrize("base", [uk.FixedBoundary(0.3), uk.AdaptiveBoundary()])
+def test_a_shard_goes_as_told_and_the_others_as_before(session, base) -> None:
+    before = kinds(session.preview(boundary=base))
+    assert len(before) == 2
+    for shard, kind in before.items():
+        other = APPROXIMATE if kind == EXACT else EXACT
+        boundary = uk.OverriddenBoundary(base, {shard: other})
+        decision = session.preview(boundary=boundary)
+        assert kinds(decision) == before | {shard: other}
+        (route,) = (route for route in decision.routes if route.shard == shard)
+        assert f"asked to be {other} by hand, the boundary had {kind}: " in route.reason
+        # All routes together are predicted as any decision of the same routes is.
+        same = session.preview(boundary=uk.ChosenBoundary(decision.exact))
+        assert decision.seconds == same.seconds and decision.interval == same.interval
+
+
+def test_an_override_is_done_written_down_and_survives_as_a_script(session) -> None:
+    fork = session.fork()
+    boundary = uk.OverriddenBoundary(uk.FixedBoundary(1.0), {1: APPROXIMATE})
+    result = session.unlearn(boundary=boundary)
+    assert result.decision.approximate == (1,) and sorted(session.debt) == [1]
+    assert session.ledger()["boundary"].tolist() == [repr(boundary)]
+    assert "{1: 'approximate'}" in session.certificate().to_json()
+    script = session.to_script()
+    assert f"decided by {boundary!r}" in script
+    request = script[script.index("session.revoke(") : script.index("# The same bits")]
+    fork.withdraw()
+    exec(request, {"session": fork, "uk": uk})
+    assert fork.ensemble.digest == session.ensemble.digest
+
+
+def test_what_was_told_to_be_approximate_is_not_refused() -> None:
+    base = uk.AdaptiveBoundary(max_correction=0.1)
+    boundary = uk.OverriddenBoundary(base, {0: APPROXIMATE, 1: EXACT})
+    looks = [Look(shard, correction=0.2) for shard in range(3)]
+    assert boundary.objection(looks[0]) == ""
+    for look in looks[1:]:
+        assert boundary.objection(look) == base.objection(look) != ""
+
+
+def test_what_cannot_be_approximate_stays_exact_and_says_so(session) -> None:
+    class Unsuitable(uk.StagedInfluence):
+        def unsuitable(self, plan: uk.Plan) -> str:
+            return "this method fits nothing"
+
+    boundary = uk.OverriddenBoundary(uk.FixedBoundary(0.0), {1: APPROXIMATE})
+    decision = session.preview(boundary=boundary, method=Unsuitable())
+    assert set(kinds(decision).values()) == {EXACT}
+    (route,) = (route for route in decision.routes if route.shard == 1)
+    assert route.reason == "asked to be approximate, but this method fits nothing"
+
+
+def test_wrong_overrides_are_refused(session) -> None:
+    with pytest.raises(ValueError, match="shard 1 is to go 'leave'; say 'exact' or 'approximate'"):
+        uk.OverriddenBoundary(uk.FixedBoundary(), {1: "leave"})
+    with pytest.raises(ValueError, match=r"shards \[7\] are not hit by the request; it hits"):
+        session.preview(boundary=uk.OverriddenBoundary(uk.FixedBoundary(), {7: EXACT}))

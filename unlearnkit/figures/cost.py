@@ -1,0 +1,156 @@
+"""Figure of the cost of a request, and of what it leaves, along the threshold."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unlearnkit.figures.drawing import (
+    BLUE,
+    GREY,
+    ORANGE,
+    VERMILLION,
+    Drawing,
+    Spec,
+    axis,
+    duration,
+    layout,
+)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What a decision is predicted to cost and to leave.
+
+    Attributes:
+        share: the threshold, or that which the exact part comes to.
+        seconds: predicted.
+        exact: shards retrained exactly.
+        owed: examples that the hit shards would owe afterwards.
+        error: bound on the ensemble's, in nats; None where none is known.
+    """
+
+    share: float
+    seconds: float
+    exact: int
+    owed: int
+    error: float | None = None
+
+
+@Drawing
+def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
+    """Predicted seconds of the whole request, and what it leaves, as the threshold moves.
+
+    Below are the errors where all points have one, and else the examples owed.
+
+    Args:
+        points: of thresholds, ascending: approximate only first, exact only last.
+        now: as decided; it may lie beside the curve, if not by a threshold alone.
+    """
+    bounded = all(point.error is not None for point in (*points, now))
+    left = [(point.error or 0.0) if bounded else float(point.owed) for point in points]
+    left_now = (now.error or 0.0) if bounded else float(now.owed)
+    word = "nats at most" if bounded else "owed"
+    ends = {
+        "approximate only": (points[0], left[0], ORANGE),
+        "exact only": (points[-1], left[-1], BLUE),
+    }
+    shares, seconds = [p.share for p in points], [p.seconds for p in points]
+    exact = [f"{p.exact} shard{'' if p.exact == 1 else 's'} exact" for p in points]
+    line = {"color": GREY, "width": 2, "shape": "hv"}
+    data: list[Spec] = []
+    for axis_y, values, unit in (("y", seconds, "s"), ("y2", left, word)):
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "x": shares,
+                "y": values,
+                "yaxis": axis_y,
+                "customdata": exact,
+                "line": line,
+                "hovertemplate": f"from %{{x:.1%}}: %{{y:.2g}} {unit}, %{{customdata}}"
+                "<extra></extra>",
+            }
+        )
+        for name, (point, low, color) in ends.items():
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    **({"name": name} if axis_y == "y" else {}),
+                    "x": [point.share],
+                    "y": [point.seconds if axis_y == "y" else low],
+                    "yaxis": axis_y,
+                    "cliponaxis": False,
+                    "marker": {"color": color, "size": 9, "symbol": "diamond"},
+                    "hovertemplate": f"{name}: %{{y:.2g}} {unit}<extra></extra>",
+                }
+            )
+    # A name for the legend; the point itself moves with the threshold, and so is a shape.
+    dot = {"color": VERMILLION, "size": 11}
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "now",
+            "x": [None],
+            "y": [None],
+            "marker": dot,
+        }
+    )
+    after = f"error at most {now.error:.2g} nats" if bounded else f"{now.owed:,} examples owed"
+    owed = f"{now.owed:,}"
+    top = max(*seconds, now.seconds)
+    below = max(*left, left_now)
+    return {
+        "data": data,
+        "layout": layout(
+            f"Whole request: {duration(now.seconds)} predicted, {after}",
+            260,
+            hovermode="closest",
+            shapes=[
+                *_dot(now.share, "y", now.seconds, top, duration(now.seconds)),
+                *_dot(now.share, "y2", left_now, below, f"{left_now:.2g}" if bounded else owed),
+            ],
+            xaxis=axis("threshold", tickformat=".0%", anchor="y2") | {"range": [-0.02, 1.02]},
+            yaxis=axis("seconds", range=[0, 1.2 * top or 1], domain=[0.56, 1], nticks=4),
+            yaxis2=axis(
+                "error, nats" if bounded else "owed",
+                range=[0, 1.2 * below or 1],
+                domain=[0, 0.42],
+                nticks=4,
+            ),
+        ),
+    }
+
+
+def _dot(x: float, axis_y: str, y: float, top: float, words: str) -> list[Spec]:
+    """A point and its value, as shapes in pixels around it; the value stands inside the plot."""
+    place = {"xref": "x", "yref": axis_y, "xanchor": x, "yanchor": y}
+    pixels = {"xsizemode": "pixel", "ysizemode": "pixel"}
+    left = x < 0.5  # of the middle: the words stand to its right
+    side, above = (10 if left else -10), y < 0.6 * top
+    height = 7 if above else -7
+    return [
+        {
+            "type": "circle",
+            **place,
+            **pixels,
+            **{"x0": -6, "x1": 6, "y0": -6, "y1": 6},
+            "fillcolor": VERMILLION,
+            "line": {"width": 0},
+        },
+        {
+            "type": "line",
+            **place,
+            **pixels,
+            **{"x0": side, "x1": side, "y0": height, "y1": height},
+            "line": {"width": 0},
+            "label": {
+                "text": words,
+                "xanchor": "left" if left else "right",
+                "yanchor": "bottom" if above else "top",
+                "padding": 0,
+                "font": {"color": VERMILLION},
+            },
+        },
+    ]

@@ -1,0 +1,74 @@
+"""Figure of the ledger: what was predicted, what it took, and what was owed."""
+
+from typing import TYPE_CHECKING
+
+from unlearnkit.figures.drawing import BLUE, GREY, ORANGE, PURPLE, Drawing, Spec, axis, layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TICKS = [digit * 10.0**power for power in range(-4, 5) for digit in (1, 3)]
+
+
+@Drawing
+def ledger_costs(frame: "pd.DataFrame") -> Spec:
+    """Predicted and measured seconds of each request and repayment; the debt after it below.
+
+    Args:
+        frame: of :meth:`~unlearnkit.session.Session.ledger`, not empty.
+    """
+    numbered = frame.assign(number=range(1, len(frame) + 1))
+    data: list[Spec] = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "predicted",
+            "x": numbered["number"].tolist(),
+            "y": numbered["predicted_seconds"].astype(float).tolist(),
+            "marker": {"color": GREY, "size": 10, "symbol": "diamond-open"},
+            "hovertemplate": "%{x}: predicted %{y:.2g} s<extra></extra>",
+        }
+    ]
+    for word, kind, color in (("request", "unlearn", ORANGE), ("repayment", "repay", BLUE)):
+        rows = numbered[numbered["kind"] == kind]
+        if not len(rows):
+            continue
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": f"measured, {word}",
+                "x": rows["number"].tolist(),
+                "y": rows["seconds"].tolist(),
+                "customdata": rows[["exact_shards", "approximate_shards"]].to_numpy().tolist(),
+                "marker": {"color": color, "size": 9},
+                "hovertemplate": f"{word} %{{x}}: %{{y:.2g}} s<br>%{{customdata[0]}} shards exact, "
+                "%{customdata[1]} approximate<extra></extra>",
+            }
+        )
+    data.append(
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": "examples owed",
+            "x": [0, *numbered["number"]],
+            "y": [int(frame["debt_before"].iloc[0]), *frame["debt_after"].tolist()],
+            "yaxis": "y2",
+            "line": {"color": PURPLE, "width": 1.5, "shape": "hv"},
+            "marker": {"color": PURPLE, "size": 5},
+            "hovertemplate": "after %{x}: %{y} owed<extra></extra>",
+        }
+    )
+    last = len(frame)
+    return {
+        "data": data,
+        "layout": layout(
+            "Seconds and debt, request by request",
+            300,
+            xaxis=axis("request or repayment, oldest first", anchor="y2", zeroline=False)
+            | {"range": [-0.02 * last, last + 0.5], "tickformat": "d"}
+            | ({"dtick": 1} if last <= 20 else {}),
+            yaxis=axis("seconds", type="log", domain=[0.42, 1], tickvals=_TICKS, tickformat="~g"),
+            yaxis2=axis("owed", domain=[0, 0.3], rangemode="tozero", nticks=4),
+        ),
+    }

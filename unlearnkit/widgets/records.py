@@ -1,0 +1,244 @@
+"""The ledger's sections: each decision, the certificate, and the audit of a store's folder."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets
+
+from unlearnkit.audit import audit
+from unlearnkit.boundary import Decision, Route
+from unlearnkit.certificate import Certificate
+from unlearnkit.figures.drawing import duration, percent
+from unlearnkit.looks import Look
+from unlearnkit.progress import OnProgress, check_cancelled
+from unlearnkit.store import DiskStore
+from unlearnkit.widgets.files import Files
+from unlearnkit.widgets.panel import row
+from unlearnkit.widgets.prose import Prose, bullets, coloured, paragraphs, table
+from unlearnkit.widgets.runner import Runner, Work
+from unlearnkit.widgets.section import Section
+from unlearnkit.widgets.shared import SessionPanel
+from unlearnkit.widgets.words import ROUTE_WORDS, looked, refusals
+
+
+class DecisionSection(Section):
+    """What was decided on one request, shard by shard, and what the looks at it showed."""
+
+    title = "Decisions"
+    explanation = "One request or repayment, shard by shard: its route, and why."
+    meaning = (
+        "The ledger keeps the route of every shard with its reason as it was carried out, and what "
+        "was known of each approximation when it was accepted or refused. Of a repayment it keeps "
+        "how far off the approximation was that exact retraining replaced (KL on the probe)."
+    )
+
+    def __init__(self, panel: SessionPanel) -> None:
+        super().__init__(panel)
+        self.session = panel.session
+        self.which = ipywidgets.Dropdown(description="request")
+        self.which.style.description_width = "initial"
+        self.which.layout.width = "auto"
+        self.which.observe(panel.guard(lambda change: self._tell()), names="value")
+        self.routes = Prose(live=True)
+        self._requests: list[dict[str, Any]] = []
+
+    @property
+    def code(self) -> str:
+        """The ledger with all that it says."""
+        return f'session.certificate().content["requests"][{self.which.value or 0}]'
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """A choice of the request and its table."""
+        return [row(self.which), self.routes]
+
+    def draw(self) -> None:
+        """Offer the requests, the latest first."""
+        self._requests = self.session.certificate().content["requests"]
+        options = [
+            (f"{number + 1}: {one['kind']} {one['examples'] or ''} at {one['time'][:16]}", number)
+            for number, one in reversed(list(enumerate(self._requests)))
+        ]
+        if list(self.which.options) != options:
+            self.which.options = options
+        if self.which.value is None and options:
+            self.which.value = options[0][1]
+        self._tell()
+
+    def clear(self) -> None:
+        """Nothing is kept."""
+        self.routes.html, self._requests = "", []
+
+    def _tell(self) -> None:
+        if self.which.value is None:
+            self.routes.html = paragraphs("No request was completed yet.")
+            return
+        one = self._requests[self.which.value]
+        routes = tuple(Route(**route) for route in one["routes"])
+        looks = tuple(Look(**look) for look in one["looks"])
+        decision = Decision(routes, one["boundary"], one["predicted_seconds"], None, looks)
+        self.routes.html = (
+            paragraphs(
+                f"Decided by {one['boundary']}." if one["kind"] == "unlearn" else "Debt repaid."
+            )
+            + _routes(decision)
+            + _seen(one["kind"], decision)
+        )
+        if self._code_line is not None:
+            self._code_line.code = self.code
+
+
+class CertificateSection(Section):
+    """The certificate of now, in place, and as files."""
+
+    title = "Certificate"
+    explanation = "What is forgotten, how and why so, and who shaped every checkpoint kept."
+    meaning = (
+        "The certificate speaks of the ensemble of now and of everything that its store holds. The "
+        "lineage is the digest of the list of examples that shaped a checkpoint. Ids appear as "
+        "keyed digests, since small numbers can be guessed; whoever has the key can check them. "
+        "The ledger is a hash chain: its head fixes every line before it, so that a change shows, "
+        "and it proves no more (Haber and Stornetta 1991)."
+    )
+
+    def __init__(self, panel: SessionPanel) -> None:
+        super().__init__(panel)
+        self.session = panel.session
+        self.names = ipywidgets.Checkbox(False, description="list ids as they are", indent=False)
+        self.names.layout.width = "auto"
+        self.names.observe(panel.guard(lambda change: self.redraw()), names="value")
+        self.page = Prose()
+        self.files = Files(
+            "Save as",
+            {
+                "certificate.json": lambda: self._made().to_json(),
+                "certificate.html": lambda: self._made().to_html(),
+            },
+        )
+
+    @property
+    def code(self) -> str:
+        """The call that makes and saves it."""
+        named = "name_ids=True" if self.names.value else ""
+        return f'session.certificate({named}).to_html("certificate.html")'
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """A choice, the page, and its files."""
+        return [row(self.names, self.files), self.page]
+
+    def draw(self) -> None:
+        """Make it anew."""
+        page = self._made()._repr_html_()
+        self.page.html = f'<div class="uk-scroll uk-tall" tabindex="0">{page}</div>'
+
+    def clear(self) -> None:
+        """Take it off the page."""
+        self.page.html = ""
+
+    def _made(self) -> Certificate:
+        if self.session.busy:
+            raise RuntimeError("this session is at work; look again when it is done")
+        return self.session.certificate(name_ids=self.names.value)
+
+
+class AuditSection(Section):
+    """Every claim of the store's folder, derived again from its files."""
+
+    title = "Audit"
+    explanation = "Derive every claim again from the files of the store, as an outsider would."
+    meaning = (
+        "The audit reads the folder alone: that its files are those that were committed, that the "
+        "ledger's lines follow on each other, and that no checkpoint was shaped by a revoked "
+        "example but where the debt says so. With training it also trains everything from scratch "
+        "on data whose revoked rows are overwritten, and compares bit for bit. It stops at the "
+        "first claim that does not hold. The same from a shell: python -m unlearnkit audit FOLDER."
+    )
+
+    def __init__(self, panel: SessionPanel) -> None:
+        super().__init__(panel)
+        self.session = panel.session
+        self.retrain = ipywidgets.Checkbox(
+            False, description="also train from scratch and compare", indent=False
+        )
+        self.retrain.layout.width = "auto"
+        self.retrain.observe(panel.guard(lambda change: self.draw()), names="value")
+        self.claims = Prose(live=True)
+        self.runner: Runner[list[str]] = Runner(panel, "Audit", self._prepare, self._finished)
+
+    @property
+    def code(self) -> str:
+        """The call that audits."""
+        store = self.session.store
+        if not isinstance(store, DiskStore):
+            return ""
+        data = ", dataset=session.dataset" if self.retrain.value else ""
+        return (
+            "from unlearnkit.audit import audit\n"
+            f"print(*audit(session.store, session.store.head{data}), sep='\\n')"
+        )
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """The button, and what holds."""
+        return [row(self.runner.widget, self.retrain), self.claims]
+
+    def draw(self) -> None:
+        """Say whether there is anything to audit."""
+        kept = isinstance(self.session.store, DiskStore)
+        self.runner.button.disabled = not kept or self.runner.running
+        self.retrain.disabled = not kept
+        if not kept:
+            self.claims.html = paragraphs(
+                "This session keeps its store in memory; an audit needs a folder: "
+                'uk.Session(..., store="runs/mine").'
+            )
+        if self._code_line is not None:
+            self._code_line.code = self.code
+
+    def clear(self) -> None:
+        """Forget what held."""
+        self.claims.html = ""
+
+    def _prepare(self) -> Work[list[str]]:
+        session, store, retrain = self.session, self.session.store, self.retrain.value
+        if not isinstance(store, DiskStore):
+            raise RuntimeError("this session keeps its store in memory; an audit needs a folder")
+        if session.busy:
+            raise RuntimeError("this session is at work; audit when it is done")
+        self.claims.html = ""
+        data = session.dataset if retrain else None
+        model, spec = session.plan.architecture, session.spec
+
+        def work(on_progress: OnProgress, cancel: threading.Event) -> list[str]:
+            claims: list[str] = []
+            for claim in audit(store, store.head, dataset=data, model=model, spec=spec):
+                check_cancelled(cancel)
+                claims.append(f"holds: {claim}")
+                self.claims.html = bullets(claims)
+            return claims
+
+        return work
+
+    def _finished(self, claims: list[str]) -> None:
+        self.claims.html = bullets(claims) + paragraphs(f"All {len(claims)} claims hold.")
+
+
+def _seen(kind: str, decision: Decision) -> str:
+    """What was known of approximations: of those made, or of those that were repaid."""
+    if kind == "unlearn":
+        return looked(decision) + paragraphs(refusals(decision))
+    errors = [f"{look.error:.2g} of shard {look.shard}" for look in decision.looks if look.error]
+    said = "How far off the approximations were that exact retraining replaced (KL in nats): "
+    return paragraphs(said + ", ".join(errors) + ".") if errors else ""
+
+
+def _routes(decision: Decision) -> str:
+    rows = [
+        [
+            *(str(route.shard), ROUTE_WORDS[route.kind], f"{route.visits:,}", percent(route.share)),
+            "-" if route.seconds is None else duration(route.seconds),
+            route.reason,
+        ]
+        for route in decision.routes
+    ]
+    heads = ["shard", "route", "visits if exact", "share", "predicted", "why"]
+    return coloured(table(heads, rows, caption="As carried out", text=(1, 5), long=5))

@@ -1,0 +1,169 @@
+"""The table of routes: why each shard goes where it goes, and a field to have it go elsewhere."""
+
+from typing import Any
+
+import anywidget
+import traitlets
+
+from unlearnkit.boundary import LEAVE, Costs, Decision
+from unlearnkit.figures.drawing import percent
+from unlearnkit.looks import Look
+from unlearnkit.widgets.words import ROUTE_WORDS
+from unlearnkit.workload import Workload
+
+# A row is changed cell by cell, so that a field keeps the focus while the slider moves.
+_ESM = """
+const SAY = [["", "as decided"], ["exact", "exact"], ["approximate", "approximate"]];
+
+function render({ model, el }) {
+  el.classList.add("uk-prose", "uk-routes");
+  el.innerHTML = '<div class="uk-scroll" tabindex="0"><table><caption></caption>'
+    + '<thead><tr></tr></thead><tbody></tbody></table></div>';
+  const caption = el.querySelector("caption"), top = el.querySelector("thead tr");
+  const body = el.querySelector("tbody");
+  let lines = new Map();
+  const add = (parent, tag, name = "") => {
+    const node = parent.appendChild(document.createElement(tag));
+    node.className = name;
+    return node;
+  };
+  // Where the page is narrow, why goes below, and debt and visits stay away.
+  const kind = (i, count) => i === count - 1 ? "uk-text uk-long" : i === 1 ? "uk-text"
+    : i === 3 || i === 4 ? "uk-rare" : "";
+  const write = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+  const make = (shard, count) => {
+    const main = document.createElement("tr"), below = document.createElement("tr");
+    below.className = "uk-below";
+    const cells = [];
+    for (let i = 0; i < count; i++) {
+      cells.push(add(main, "td", kind(i, count)));
+      if (i === 0) add(main, "td", "uk-text");
+    }
+    const say = main.children[1].appendChild(document.createElement("select"));
+    say.setAttribute("aria-label", `your say on shard ${shard}`);
+    for (const [value, word] of SAY) say.add(new Option(word, value));
+    say.addEventListener("change", () => {
+      const { [shard]: before, ...told } = model.get("told");
+      model.set("told", say.value ? { ...told, [shard]: say.value } : told);
+      model.save_changes();
+    });
+    const route = add(cells[1], "span"), why = add(below, "td", "uk-text");
+    why.colSpan = count;
+    return { main, below, cells, say, route, why };
+  };
+  const show = () => {
+    const { heads, rows } = model.get("table"), told = model.get("told");
+    el.hidden = !rows.length;
+    caption.textContent = model.get("caption");
+    if (top.children.length !== heads.length + 1) {
+      lines = new Map();
+      body.replaceChildren();
+    }
+    top.replaceChildren();
+    heads.forEach((word, i) => {
+      const head = add(top, "th", kind(i, heads.length));
+      head.scope = "col";
+      head.textContent = word;
+      if (i) return;
+      Object.assign(add(top, "th", "uk-text"), { scope: "col", textContent: "your say" });
+    });
+    const order = [], focused = document.activeElement;
+    for (const { shard, kind: route, free, cells } of rows) {
+      let line = lines.get(shard);
+      if (!line) lines.set(shard, line = make(shard, cells.length));
+      cells.forEach((text, i) => write(i === 1 ? line.route : line.cells[i], text));
+      write(line.why, cells.at(-1));
+      line.route.className = route === "leave" ? "" : `uk-${route}`;
+      line.say.value = told[shard] ?? "";
+      line.say.disabled = route === "leave";
+      line.say.options[2].disabled = !free;
+      order.push(line.main, line.below);
+    }
+    const there = [...body.children];
+    if (order.length !== there.length || order.some((node, i) => node !== there[i])) {
+      body.replaceChildren(...order);
+      const kept = new Set(rows.map(({ shard }) => shard));
+      for (const shard of [...lines.keys()]) if (!kept.has(shard)) lines.delete(shard);
+      if (body.contains(focused)) focused.focus({ preventScroll: true });
+    }
+  };
+  show();
+  const news = ["change:table", "change:told", "change:caption"];
+  for (const name of news) model.on(name, show);
+  return () => { for (const name of news) model.off(name, show); };
+}
+export default { render };
+"""
+
+_CSS = """
+.uk-routes[hidden] { display: none; }
+.uk-routes td:not(.uk-text) { white-space: nowrap; }
+.uk-prose.uk-routes td.uk-text { min-width: 0; }
+@container (max-width: 620px) {
+  .uk-routes .uk-rare { display: none; }
+  .uk-routes td, .uk-routes th { padding-right: 8px; }
+}
+.uk-routes select {
+  padding: 1px 2px; border: 1px solid var(--uk-line); border-radius: 3px; font: inherit;
+  background: var(--jp-layout-color1, Field); color: var(--uk-ink);
+}
+"""
+
+
+class RouteTable(anywidget.AnyWidget):
+    """A row a shard, with a choice of "as decided", "exact" or "approximate".
+
+    Attributes:
+        table: ``heads``, and ``rows`` with the texts of their cells.
+        told: what was chosen, by shard written as text; nothing for "as decided".
+        caption: above the table.
+    """
+
+    _esm = _ESM
+    _css = _CSS
+    table: "traitlets.Dict[str, Any]" = traitlets.Dict({"heads": [], "rows": []}).tag(sync=True)
+    told: "traitlets.Dict[str, str]" = traitlets.Dict().tag(sync=True)
+    caption = traitlets.Unicode("Why each shard goes where it goes, cheapest first").tag(sync=True)
+
+    @property
+    def overrides(self) -> dict[int, str]:
+        """What was chosen, by shard, ascending."""
+        return {int(shard): self.told[shard] for shard in sorted(self.told, key=int)}
+
+    def show(
+        self, decision: Decision, workload: Workload, costs: Costs, looks: dict[int, Look]
+    ) -> None:
+        """Fill in a decision.
+
+        Args:
+            decision: gives order, routes and reasons.
+            workload: of the request.
+            costs: of both ways.
+            looks: at approximations of the request, as far as there were any, by shard.
+        """
+        works = {work.shard: work for work in workload.shards}
+        bounded = any(look.bound is not None for look in looks.values())
+        heads = ["shard", "route", "forget", "debt", "visits", "share", "s exact", "s approx."]
+        heads += ["error at most"] * bounded + ["why"]
+        rows = []
+        for route in decision.routes:
+            cost, work = costs.of(route.shard), works[route.shard]
+            bound = looks[route.shard].bound if route.shard in looks else None
+            cells = [
+                *(str(route.shard), ROUTE_WORDS[route.kind], str(work.forget), str(work.debt)),
+                *(f"{route.visits:,}", percent(route.share)),
+                *(_seconds(cost.exact_seconds), _seconds(cost.approximate_seconds)),
+                *(["-" if bound is None else f"{bound:.2g}"] if bounded else []),
+                route.reason,
+            ]
+            free = not cost.forced and route.kind != LEAVE
+            rows.append({"shard": route.shard, "kind": route.kind, "free": free, "cells": cells})
+        self.table = {"heads": heads, "rows": rows}
+
+    def clear(self) -> None:
+        """Take no room; what was told is forgotten."""
+        self.told, self.table = {}, {"heads": [], "rows": []}
+
+
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.2g}" if seconds < 99.5 else f"{seconds:,.0f}"

@@ -1,0 +1,265 @@
+"""A study as linked plots: what is clicked in one is ringed in all of them."""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+
+from unlearnkit import figures
+from unlearnkit.figures.drawing import Spec, duration, percent
+from unlearnkit.study import read_study
+from unlearnkit.widgets.panel import Panel, row
+from unlearnkit.widgets.plot import Plot
+from unlearnkit.widgets.prose import Prose, paragraphs, table
+from unlearnkit.widgets.shared import plural
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What rows can be chosen by, where it differs among them.
+CHOICES = {
+    "data": "data",
+    "model": "model",
+    "num_shards": "shards",
+    "num_slices": "slices",
+    "learning_rate": "learning rate",
+    "seed": "seed",
+    "kind": "request",
+    "policy": "policy",
+    "method": "method",
+    "amend": "amend",
+}
+# The same request of the same ensemble.
+REQUEST = [*list(CHOICES)[:7], "amount"]
+NEEDED = [*CHOICES, "amount", "revoked", "speed", "gap_removed", "workload_share", "expected_share"]
+ALL = "all"
+MOST = 60  # rows of the table
+
+
+class StudyViewer(Panel):
+    """Speed, what is removed, workload and routes over the rows of a study.
+
+    Args:
+        study: a frame of :func:`~unlearnkit.study.study`, or the path of its file.
+
+    Attributes:
+        frame: all rows.
+        chosen: labels of the rows that were clicked.
+
+    Raises:
+        TypeError, ValueError: it is no study.
+        FileNotFoundError: there is no such file.
+    """
+
+    title = "Study"
+    explanation = (
+        "Choose rows by the fields, and click a point or a cell: it is ringed in every plot, and "
+        "its rows are listed below with what the other policies made of the same request."
+    )
+    meaning = (
+        "Every row is one request under one policy. Speed is exact retraining's CPU seconds over "
+        "the policy's; the band is what the abstract of Li, Yu, Wang et al. (CSE 2024, arXiv "
+        "2412.14505) reports, and no claim about these runs. The gap removed is the part of doing "
+        "nothing's divergence from training from scratch (mean KL of test outputs) that is gone: "
+        "100% is as good as retraining, 0% as doing nothing, below 0% worse. Right and up is "
+        "better; the line joins what nothing beats in both (a Pareto front). The workload that was "
+        "to be expected of a uniform request, and was met, is our formula, tested by simulation. "
+        "In the map, blue is where a policy retrained exactly and brown where it modified."
+    )
+
+    def __init__(self, study: "pd.DataFrame | str | os.PathLike[str]") -> None:
+        super().__init__()
+        self.widget.add_class("uk-study")
+        self._given = "frame" if not isinstance(study, str | os.PathLike) else repr(str(study))
+        self.frame = _frame(study)
+        self.chosen: list[int] = []
+        self.fields: dict[str, ipywidgets.Dropdown] = {}
+        for column, words in CHOICES.items():
+            values = sorted(self.frame[column].unique().tolist(), key=_order)
+            if len(values) > 1:
+                options = [(ALL, ALL), *((str(value), value) for value in values)]
+                self.fields[column] = self._field(words, options, ALL)
+        policies = list(dict.fromkeys(self.frame["policy"]))
+        preferred = [p for p in ("adaptive", "hybrid") if p in policies] or policies[-1:]
+        self.policy = self._field("map of policy", policies, preferred[0])
+        self.count = Prose(live=True)
+        self.plots = {
+            name: Plot(name=name.replace("_", "-"), frame=self._shown)
+            for name in (
+                "study_speed",
+                "study_gap",
+                "study_frontier",
+                "study_workload",
+                "study_map",
+            )
+        }
+        for name, plot in self.plots.items():
+            plot.view.on_click(self.guard(functools.partial(self._clicked, name)))
+        self.clear = ipywidgets.Button(description="Clear", tooltip="ring nothing any more")
+        self.clear.layout.width = "auto"
+        self.clear.on_click(self.guard(lambda button: self.choose([])))
+        self.rows = Prose(live=True)
+        wide, narrow = list(self.plots.values())[:2], list(self.plots.values())[2:]
+        self.body.children = [
+            row(*self.fields.values()),
+            self.count,
+            self.rows,
+            row(self.clear),
+            row(*(plot.widget for plot in wide)),
+            row(*(plot.widget for plot in narrow[:2])),
+            row(self.policy),
+            narrow[2].widget,
+        ]
+        self.update()
+
+    @property
+    def code(self) -> str:
+        """The call that shows it, and the rows that are shown."""
+        tests = [f"{column} == {value!r}" for column, value in self._tests().items()]
+        chosen = f".query({' and '.join(tests)!r})" if tests else ""
+        source = self._given if self._given == "frame" else f"uk.read_study({self._given})"
+        return f"uk.explore({source}{chosen})"
+
+    @property
+    def shown(self) -> "pd.DataFrame":
+        """The rows that the fields leave."""
+        frame = self.frame
+        for column, value in self._tests().items():
+            frame = frame[frame[column] == value]
+        return frame
+
+    def choose(self, labels: list[int]) -> None:
+        """Ring these rows of the frame, and list them."""
+        self.chosen = sorted(set(labels) & set(self.frame.index))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the rows that the fields leave."""
+        frame = self.shown
+        ringed = [label for label in self.chosen if label in frame.index]
+        self.count.html = paragraphs(_counted(len(frame), len(self.frame)))
+        self.clear.layout.display = None if ringed else "none"
+        self.rows.html = _listed(frame, ringed)
+        uniform = frame[frame["kind"] == "uniform"]
+        drawings: dict[str, tuple[bool, Callable[[], Spec]]] = {
+            "study_speed": (len(frame) > 0, lambda: figures.study_speed.spec(frame, ringed)),
+            "study_gap": (
+                bool(frame["gap_removed"].notna().any()),
+                lambda: figures.study_gap.spec(frame, ringed),
+            ),
+            "study_frontier": (
+                bool(frame["gap_removed"].notna().any()),
+                lambda: figures.study_frontier.spec(frame, ringed),
+            ),
+            "study_workload": (
+                len(uniform) > 0,
+                lambda: figures.study_workload.spec(uniform, ringed),
+            ),
+            "study_map": (
+                bool((uniform["policy"] == self.policy.value).any()),
+                lambda: figures.study_map.spec(frame, self.policy.value, ringed),
+            ),
+        }
+        for name, (any_rows, draw) in drawings.items():
+            if any_rows:
+                self.plots[name].show(draw())
+            else:
+                self.plots[name].hide()
+
+    def _tests(self) -> dict[str, Any]:
+        fields = self.fields.items()
+        return {column: field.value for column, field in fields if field.value != ALL}
+
+    def _shown(self) -> "pd.DataFrame":
+        return self.shown
+
+    def _field(self, words: str, options: list[Any], value: Any) -> ipywidgets.Dropdown:
+        field = ipywidgets.Dropdown(options=options, value=value, description=words)
+        field.style.description_width = "initial"
+        field.layout.width = "auto"
+        field.observe(self.guard(lambda change: self.refresh()), names="value")
+        return field
+
+    def _clicked(self, name: str, event: dict[str, Any]) -> None:
+        if name != "study_map":
+            self.choose([int(label) for label in event.get("customdata") or []])
+            return
+        frame = self.shown
+        rows = frame[(frame["policy"] == self.policy.value) & (frame["kind"] == "uniform")]
+        self.choose(
+            [
+                label
+                for label, row in zip(rows.index, rows.itertuples(), strict=True)
+                if f"{row.revoked:,}" == event["x"]
+                and f"{row.model}, {row.num_shards} x {row.num_slices}" == event["y"]
+            ]
+        )
+
+
+def explore(study: "pd.DataFrame | str | os.PathLike[str]") -> StudyViewer:
+    """A study as linked plots, in a cell.
+
+    Args:
+        study: a frame of :func:`~unlearnkit.study.study`, or the path of its file, which may still
+            be growing.
+    """
+    return StudyViewer(study)
+
+
+def _frame(study: "pd.DataFrame | str | os.PathLike[str]") -> "pd.DataFrame":
+    import pandas as pd
+
+    frame = read_study(study) if isinstance(study, str | os.PathLike) else study
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(
+            f"a study is a DataFrame of uk.study, or the path of its file, not a "
+            f"{type(frame).__name__}"
+        )
+    if missing := [column for column in NEEDED if column not in frame]:
+        raise ValueError(
+            f"the frame lacks the columns {', '.join(missing)}; give one that uk.study returned"
+        )
+    if not len(frame):
+        raise ValueError("the study has no rows yet; look again when a request was measured")
+    return frame.reset_index(drop=True)
+
+
+def _order(value: Any) -> tuple[bool, Any]:
+    return isinstance(value, str), value
+
+
+def _counted(shown: int, all_rows: int) -> str:
+    if not shown:
+        return f"None of the {plural(all_rows, 'row')} is like this; set a field back to {ALL!r}."
+    return f"{plural(shown, 'row')} of {all_rows:,}." if shown < all_rows else plural(shown, "row")
+
+
+def _listed(frame: "pd.DataFrame", ringed: list[int]) -> str:
+    """The rows that were clicked, and the other rows of the same requests."""
+    if not ringed:
+        return ""
+    requests = frame.loc[ringed, REQUEST].drop_duplicates()
+    beside = frame.reset_index().merge(requests, on=REQUEST)
+    ways = beside[["method", "amend"]].drop_duplicates().shape[0] > 1
+    rows = [
+        [
+            ("\N{BLACK RIGHT-POINTING TRIANGLE} " if one["index"] in ringed else "")
+            + one["policy"],
+            *([f"{one['method']}, {one['amend']}"] if ways else []),
+            f"{one['model']}, {one['num_shards']} x {one['num_slices']}",
+            f"{one['revoked']:,} {one['kind']}",
+            f"{one['speed']:.2g}x",
+            "-" if one["gap_removed"] != one["gap_removed"] else percent(one["gap_removed"]),
+            percent(one["workload_share"]),
+            duration(one["cpu_seconds"]),
+            f"{one['exact_shards']} / {one['approximate_shards']}",
+        ]
+        for one in beside.head(MOST).to_dict("records")
+    ]
+    heads = ["policy", *["method, amend"] * ways, "model, S x R", "revoked", "speed", "removed"]
+    heads += ["workload", "CPU", "exact / appr."]
+    more = f"; {len(beside) - MOST} more in the CSV" if len(beside) > MOST else ""
+    caption = f"What was clicked (with a mark), and the same requests under other policies{more}"
+    return table(heads, rows, caption=caption, text=range(3 + ways))
