@@ -26,7 +26,8 @@ ORDER = (
     *("certificate", "audit", "script"),
     *("attacks", "comparison", "relearn"),
     *("parameters", "representations", "agreement", "exposure"),
-    *("session", "stream", "study", "population", "estimator"),
+    *("hardness", "selection"),
+    *("session", "choosing", "stream", "study", "population", "estimator"),
     *("figures",),
     *("widgets",),
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnkit.adaptive import AdaptiveBoundary
 from unlearnkit.approximate import AMENDS, METHODS, Replay, StagedInfluence
 from unlearnkit.boundary import BOUNDARIES, ChosenBoundary, Decision, FixedBoundary
+from unlearnkit.choosing import ExampleMap, example_map, example_table, hardest
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.datasets import (
     DATASETS,
@@ -33,6 +34,7 @@ from unlearnkit.plan import Plan, make_plan
 from unlearnkit.population import Population, klom, populate, ulira
 from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.relearn import relearn_time
+from unlearnkit.selection import ids_in
 from unlearnkit.session import Session
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError, StoreIOError
@@ -68,6 +70,7 @@ __all__ = [
     "Decision",
     "DiskStore",
     "Ensemble",
+    "ExampleMap",
     "Examples",
     "FixedBoundary",
     "Logistic",
@@ -94,12 +97,16 @@ __all__ = [
     "assemble",
     "compare",
     "estimate",
+    "example_map",
+    "example_table",
     "expected_visits",
     "from_arrays",
     "from_file",
     "from_frame",
     "from_hugging_face",
     "from_torch",
+    "hardest",
+    "ids_in",
     "klom",
     "load",
     "make_partition",
