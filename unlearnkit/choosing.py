@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 
 from unlearnkit.hardness import stage_state
-from unlearnkit.representations import HIDDEN, layer_outputs, principal_axes
+from unlearnkit.representations import HIDDEN, OUTPUT, layer_outputs, principal_axes
 from unlearnkit.revocation import select
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.selection import INFLUENCE, LOSS, SCORES, table_of
@@ -18,6 +18,7 @@ from unlearnkit.session import Session
 if TYPE_CHECKING:
     import pandas as pd
 
+INPUTS = "inputs"
 MOST_POINTS = 2000  # of a map; each is drawn by itself
 
 
@@ -31,6 +32,7 @@ class ExampleMap:
         places: on the two principal axes.
         explained: part of the variance that these carry, 0 to 1.
         shard: whose model gave the features; None for the inputs themselves.
+        layer: that gave them, ``"inputs"``, or as in :mod:`unlearnkit.representations`.
         total: examples that there are.
     """
 
@@ -39,6 +41,7 @@ class ExampleMap:
     places: Float[np.ndarray, "point 2"]
     explained: float
     shard: int | None
+    layer: str
     total: int
 
     def to_frame(self) -> "pd.DataFrame":
@@ -126,6 +129,7 @@ def example_map(
     waiting = np.intersect1d(session.pending, alive)[: max(1, most // 10)]
     ids = np.union1d(chosen, waiting)
     inputs, labels = dataset.examples(ids)
+    layer = INPUTS
     if shard is None:
         features = inputs.flatten(1)
     else:
@@ -137,13 +141,14 @@ def example_map(
         if state is None:
             raise LookupError(f"shard {shard} has no model yet; train first: session.train()")
         layers = layer_outputs(plan.architecture, state, inputs)
+        layer = HIDDEN if HIDDEN in layers else OUTPUT
         features = layers[HIDDEN] if HIDDEN in layers else list(layers.values())[-1]
     features = features.double()
     sampled = torch.from_numpy(np.isin(ids, chosen))
     mean = features[sampled].mean(0)
     axes, explained = principal_axes(features[sampled] - mean)
     places = ((features - mean) @ axes).numpy()
-    return ExampleMap(ids, labels.numpy(), places, explained, shard, len(alive))
+    return ExampleMap(ids, labels.numpy(), places, explained, shard, layer, len(alive))
 
 
 __all__ = ["INFLUENCE", "LOSS", "ExampleMap", "example_map", "example_table", "hardest"]

@@ -5,6 +5,7 @@
 
 from unlearnkit.figures.agreement import class_accuracy, class_divergence, prediction_confusion
 from unlearnkit.figures.attack import membership_losses, membership_roc
+from unlearnkit.figures.choosing import example_map
 from unlearnkit.figures.drawing import Drawing, Figure
 from unlearnkit.figures.judge import (
     comparison_accuracy,
@@ -38,6 +39,7 @@ __all__ = [
     "class_divergence",
     "comparison_accuracy",
     "cost_curve",
+    "example_map",
     "layer_distances",
     "layer_similarity",
     "membership_gaps",
