@@ -321,11 +321,21 @@ class Session:
     # The route
 
     def train(
-        self, *, on_progress: OnProgress = silent, cancel: threading.Event | None = None
+        self,
+        *,
+        on_progress: OnProgress = silent,
+        cancel: threading.Event | None = None,
+        pause: threading.Event | None = None,
     ) -> TrainReport:
         """Train every shard that has no model; a second call finds nothing to do.
 
         Debt is not repaid here: that is :meth:`repay`.
+
+        Args:
+            on_progress: gets events.
+            cancel: stops at once when set.
+            pause: ends the call when set, once every shard at work has finished its stage: nothing
+                is lost, and another call goes on from there, to the same bits.
 
         Raises:
             Cancelled: stopped by ``cancel``; finished stages are kept.
@@ -340,12 +350,13 @@ class Session:
                 shards=shards,
                 on_progress=on_progress,
                 cancel=cancel,
+                pause=pause,
                 probe=not self._clock.calibrated,
                 parallel=self.parallel,
             )
             self._clock = self._clock.observe(report.timed, report.tick)
             if report.runs:
-                if not self._clock.modify:
+                if not self._clock.modify and not report.paused:
                     budget = PROBE_SHARE * report.seconds - report.probe_seconds
                     for timed in time_large_batches(self._plan, self.store, budget):
                         self._clock = self._clock.observe_modify(*timed)
