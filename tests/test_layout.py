@@ -27,7 +27,7 @@ ORDER = (
     *("attacks", "comparison", "relearn"),
     *("parameters", "representations", "agreement", "exposure"),
     *("hardness", "selection"),
-    *("session", "choosing", "stream", "study", "population", "estimator"),
+    *("session", "choosing", "milestones", "stream", "study", "population", "estimator"),
     *("figures",),
     *("widgets",),
 )

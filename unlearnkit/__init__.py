@@ -28,6 +28,7 @@ from unlearnkit.datasets import (
 from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
 from unlearnkit.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.metrics import METRICS
+from unlearnkit.milestones import stage_accuracies
 from unlearnkit.models import CNN, MLP, MODELS, Architecture, Logistic, as_architecture
 from unlearnkit.partition import Partition, make_partition
 from unlearnkit.plan import Plan, make_plan
@@ -114,6 +115,7 @@ __all__ = [
     "populate",
     "relearn_time",
     "repay",
+    "stage_accuracies",
     "stream",
     "study",
     "train",

@@ -29,11 +29,12 @@ from unlearnkit.figures.study import (
     study_speed,
     study_workload,
 )
-from unlearnkit.figures.training import training_curves
+from unlearnkit.figures.training import accuracy_curves, training_curves
 
 __all__ = [
     "Drawing",
     "Figure",
+    "accuracy_curves",
     "boundary_bars",
     "class_accuracy",
     "class_divergence",
