@@ -21,7 +21,7 @@ ORDER = (
     *("plan", "store", "schedule"),
     *("kernels", "clock", "calibration", "stopwatch", "workers", "training", "ensemble"),
     *("metrics", "curvature", "looks"),
-    *("workload", "boundary", "adaptive", "approximate"),
+    *("workload", "forecast", "boundary", "adaptive", "approximate"),
     *("modification", "unlearning", "ledger"),
     *("certificate", "audit", "script"),
     *("attacks", "comparison", "relearn"),

@@ -669,8 +669,8 @@ class Session:
         """One step of the dashboard, alone in a cell; panels of a session keep each other current.
 
         Args:
-            name: ``"training"``, ``"revocation"``, ``"boundary"``, ``"comparison"`` or
-                ``"ledger"``.
+            name: ``"training"``, ``"revocation"``, ``"workload"``, ``"boundary"``,
+                ``"comparison"`` or ``"ledger"``.
 
         Raises:
             KeyError: no panel of that name.

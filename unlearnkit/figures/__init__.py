@@ -30,6 +30,7 @@ from unlearnkit.figures.study import (
     study_workload,
 )
 from unlearnkit.figures.training import accuracy_curves, training_curves
+from unlearnkit.figures.workload import expected_curve, stage_map
 
 __all__ = [
     "Drawing",
@@ -41,6 +42,7 @@ __all__ = [
     "comparison_accuracy",
     "cost_curve",
     "example_map",
+    "expected_curve",
     "layer_distances",
     "layer_similarity",
     "membership_gaps",
@@ -51,6 +53,7 @@ __all__ = [
     "prediction_confusion",
     "shift_histogram",
     "shift_scatter",
+    "stage_map",
     "stream_debt",
     "study_frontier",
     "study_gap",
