@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -242,3 +243,60 @@ def assert_same_store(a: Session, b: Session) -> None:
     assert a.store.keys == b.store.keys
     for key in a.store.keys:
         assert content(a.store.get(key)) == content(b.store.get(key))
+
+
+def pause_at(count):
+    """Arguments that ask for a pause at event number ``count``."""
+    pause, events = threading.Event(), iter(range(1, count))
+    return {
+        "pause": pause,
+        "on_progress": lambda event: None if next(events, None) else pause.set(),
+    }
+
+
+@pytest.mark.parametrize("name", ["logistic", "uneven"])  # one of each kernel
+@pytest.mark.parametrize("moment", [1, 4, 7])
+def test_a_pause_keeps_whole_stages_and_goes_on_to_the_same_bits(name, moment):
+    case = CASES[name]
+    whole, paused = case.session(), case.session()
+    whole.train()
+    asked = []
+    options = pause_at(moment)
+    tell = options.pop("on_progress")
+
+    def hear(event):
+        asked.append((event.shard, event.stage, event.epoch, options["pause"].is_set()))
+        tell(event)
+
+    report = paused.train(on_progress=hear, **options)
+    assert report.paused and not paused.trained and len(paused.store.keys) == len(report.runs)
+    # Every epoch that was told of belongs to a stage that is kept, but for lanes in lockstep that
+    # went on while others came to an end.
+    kept = {(run.shard, run.stage) for run in report.runs}
+    begun_before = {(shard, stage) for shard, stage, _, late in asked if not late}
+    assert begun_before <= kept
+    more = paused.train()
+    assert not more.paused and paused.trained
+    assert len(report.runs) + len(more.runs) == sum(1 for _ in paused.plan.stages)
+    assert {key: content(paused.store.get(key)) for key in paused.store.keys} == {
+        key: content(whole.store.get(key)) for key in whole.store.keys
+    }
+
+
+def test_a_pause_that_comes_too_late_is_none():
+    session = CASES["logistic"].session()
+    report = session.train(**pause_at(10**6))
+    assert not report.paused and session.trained and session.clock.calibrated
+
+
+def test_a_pause_of_workers_keeps_what_they_have_done():
+    case = CASES["uneven"]
+    whole, paused = case.session(), case.session(parallel=2)
+    whole.train()
+    with joblib.parallel_config("sequential"):  # so that one errand is given out at a time
+        report = train(paused.plan, paused.store, parallel=2, **pause_at(1))
+        assert report.paused and 0 < len(report.runs) < sum(1 for _ in paused.plan.stages)
+        paused.train()
+    assert {key: content(paused.store.get(key)) for key in whole.store.keys} == {
+        key: content(whole.store.get(key)) for key in whole.store.keys
+    }

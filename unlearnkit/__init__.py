@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnkit.adaptive import AdaptiveBoundary
 from unlearnkit.approximate import AMENDS, METHODS, Replay, StagedInfluence
 from unlearnkit.boundary import BOUNDARIES, ChosenBoundary, Decision, FixedBoundary
+from unlearnkit.choosing import ExampleMap, example_map, example_table, hardest
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.datasets import (
     DATASETS,
@@ -28,6 +29,7 @@ from unlearnkit.datasets import (
 from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
 from unlearnkit.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.metrics import METRICS
+from unlearnkit.milestones import stage_accuracies
 from unlearnkit.models import CNN, MLP, MODELS, Architecture, Logistic, as_architecture
 from unlearnkit.override import OverriddenBoundary
 from unlearnkit.partition import Partition, make_partition
@@ -35,6 +37,7 @@ from unlearnkit.plan import Plan, make_plan
 from unlearnkit.population import Population, klom, populate, ulira
 from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.relearn import relearn_time
+from unlearnkit.selection import ids_in
 from unlearnkit.session import Session
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError, StoreIOError
@@ -71,6 +74,7 @@ __all__ = [
     "Decision",
     "DiskStore",
     "Ensemble",
+    "ExampleMap",
     "Examples",
     "FixedBoundary",
     "Logistic",
@@ -98,6 +102,8 @@ __all__ = [
     "assemble",
     "compare",
     "estimate",
+    "example_map",
+    "example_table",
     "expected_visits",
     "explore",
     "from_arrays",
@@ -105,6 +111,8 @@ __all__ = [
     "from_frame",
     "from_hugging_face",
     "from_torch",
+    "hardest",
+    "ids_in",
     "klom",
     "load",
     "make_partition",
@@ -113,6 +121,7 @@ __all__ = [
     "read_study",
     "relearn_time",
     "repay",
+    "stage_accuracies",
     "stream",
     "study",
     "train",

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
-from unlearnkit.examples import Dataset, Examples
+from unlearnkit.examples import PARTS, Dataset, Examples
 from unlearnkit.intake import Array, as_pair, check_contents, names_of_classes
 
 
@@ -146,4 +146,5 @@ def split(
         rows = torch.from_numpy(ids)
         # Indexing copies, so that later changes to the caller's arrays cannot reach the dataset.
         examples[part] = Examples(ids, features[rows], labels[rows], offset, scale)
-    return Dataset(name, **examples, num_classes=len(class_names), class_names=class_names)
+    train, probe, test = (examples[part] for part in PARTS)
+    return Dataset(name, train, probe, test, len(class_names), class_names)

@@ -41,6 +41,21 @@ class Encoding:
     offset: Mapping[Hashable, float] = field(default_factory=dict)
     scale: Mapping[Hashable, float] = field(default_factory=dict)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One for each number of a row."""
+        names: list[str] = []
+        for column in self.columns:
+            if column in self.vocabularies:
+                names += [f"{column}={value}" for value in self.vocabularies[column]]
+                names.append(f"{column}=other")
+            else:
+                names.append(str(column))
+        return (
+            *names,
+            *(f"hash {place}" for place in range(self.hash_buckets if self.hashed else 0)),
+        )
+
     def __call__(self, table: "pd.DataFrame") -> Float32[np.ndarray, "row feature"]:
         """Encode these rows; missing numbers stay missing (NaN)."""
         blocks = [np.empty((len(table), 0), np.float32)]

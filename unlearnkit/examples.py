@@ -158,10 +158,12 @@ class Dataset:
         test: for judging alone.
         num_classes: C; labels are 0..C-1.
         class_names: one for each label.
+        feature_names: of the columns of a table, where they are known; for people and queries, the
+            fingerprint leaves them out.
 
     Raises:
         ValueError: parts that differ in shape or preprocessing or share ids, or a number of class
-            names other than C.
+            names other than C, or of feature names other than that of the features.
     """
 
     name: str
@@ -170,6 +172,7 @@ class Dataset:
     test: Examples
     num_classes: int
     class_names: tuple[str, ...]
+    feature_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the parts belong together."""
@@ -190,6 +193,11 @@ class Dataset:
             raise ValueError(
                 f"{len(self.class_names)} class names for {self.num_classes} classes; "
                 "give one name per class"
+            )
+        if self.feature_names and self.feature_shape != (len(self.feature_names),):
+            raise ValueError(
+                f"{len(self.feature_names)} feature names for features of shape "
+                f"{self.feature_shape}; give one name per column of a table, or none"
             )
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,7 @@ def from_frame(
         check_kinds(what, table[columns], encoding)
         encoded = (plain_array if encoding is None else encoding)(table[columns])
         pairs[what] = (encoded, class_numbers(what, targets[what], vocabulary))
-    return from_arrays(
+    dataset = from_arrays(
         *pairs["frame"],
         test=pairs.get("test"),
         probe=pairs.get("probe"),
@@ -126,6 +127,8 @@ def from_frame(
         seed=seed,
         name=name,
     )
+    feature_names = map(str, columns) if encoding is None else encoding.names
+    return replace(dataset, feature_names=tuple(feature_names))
 
 
 READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}

@@ -54,6 +54,7 @@ from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.revocation import Request, Revocations, check_request, select
 from unlearnkit.script import Cell, as_notebook, as_script, cells
+from unlearnkit.selection import query_ids
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
 from unlearnkit.training import TrainReport, train
@@ -320,11 +321,21 @@ class Session:
     # The route
 
     def train(
-        self, *, on_progress: OnProgress = silent, cancel: threading.Event | None = None
+        self,
+        *,
+        on_progress: OnProgress = silent,
+        cancel: threading.Event | None = None,
+        pause: threading.Event | None = None,
     ) -> TrainReport:
         """Train every shard that has no model; a second call finds nothing to do.
 
         Debt is not repaid here: that is :meth:`repay`.
+
+        Args:
+            on_progress: gets events.
+            cancel: stops at once when set.
+            pause: ends the call when set, once every shard at work has finished its stage: nothing
+                is lost, and another call goes on from there, to the same bits.
 
         Raises:
             Cancelled: stopped by ``cancel``; finished stages are kept.
@@ -339,12 +350,13 @@ class Session:
                 shards=shards,
                 on_progress=on_progress,
                 cancel=cancel,
+                pause=pause,
                 probe=not self._clock.calibrated,
                 parallel=self.parallel,
             )
             self._clock = self._clock.observe(report.timed, report.tick)
             if report.runs:
-                if not self._clock.modify:
+                if not self._clock.modify and not report.paused:
                     budget = PROBE_SHARE * report.seconds - report.probe_seconds
                     for timed in time_large_batches(self._plan, self.store, budget):
                         self._clock = self._clock.observe_modify(*timed)
@@ -358,6 +370,7 @@ class Session:
         label: int | str | None = None,
         count: int | None = None,
         share: float | None = None,
+        query: str | None = None,
         seed: int = 0,
         deadline: datetime | timedelta | None = None,
     ) -> Request:
@@ -368,6 +381,8 @@ class Session:
             label: examples of this class, by number or name.
             count: so many at random (of the class).
             share: this part at random (of the class), from 0 to 1.
+            query: those of which this holds, such as ``"label == 3 and loss > 2"``; see
+                :func:`~unlearnkit.selection.query_ids`.
             seed: of the random choice.
             deadline: by when they have to be forgotten, a moment or a time from now. The request is
                 then kept with a store in a folder, and :meth:`due` tells when it has to be
@@ -375,14 +390,20 @@ class Session:
 
         Raises:
             KeyError: unknown ids or class.
-            ValueError: nothing would be left, or the arguments do not fit together.
+            LookupError: the query asks for a loss before the first training.
+            ValueError: nothing would be left, the arguments do not fit together, or the query
+                cannot be read.
             RuntimeError: there is a deadline, and the session is at work in another thread.
         """
         chooses = label is not None or count is not None or share is not None
+        if query is not None:
+            if ids is not None or chooses:
+                raise ValueError("a query and another choice were both given; give one of them")
+            ids = query_ids(self.dataset, self._plan, self.store, query)
         if ids is not None and chooses:
             raise ValueError("ids and a selection (label, count, share) were both given; give one")
         if ids is None and not chooses:
-            raise ValueError("nothing selected: give ids, or label=, count= or share=")
+            raise ValueError("nothing selected: give ids, or label=, count=, share= or query=")
         gone = self._revocations
         if ids is None:
             pending = gone.with_request(self._pending)
@@ -648,8 +669,8 @@ class Session:
         """One step of the dashboard, alone in a cell; panels of a session keep each other current.
 
         Args:
-            name: ``"training"``, ``"revocation"``, ``"boundary"``, ``"comparison"`` or
-                ``"ledger"``.
+            name: ``"training"``, ``"revocation"``, ``"workload"``, ``"boundary"``,
+                ``"comparison"`` or ``"ledger"``.
 
         Raises:
             KeyError: no panel of that name.

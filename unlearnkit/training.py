@@ -59,6 +59,7 @@ class TrainReport:
             shards ran in lockstep.
         tick: seconds of a small operation, for the clock; None if nothing was run.
         probe_seconds: of ``seconds``, what a measurement for the clock alone took.
+        paused: whether it ended early, with stages still missing.
     """
 
     runs: tuple[StageRun, ...]
@@ -66,6 +67,7 @@ class TrainReport:
     timed: tuple[tuple[Work, float], ...] = ()
     tick: float | None = None
     probe_seconds: float = 0.0
+    paused: bool = False
 
     @property
     def visits(self) -> int:
@@ -91,6 +93,7 @@ def train(
     shards: Iterable[int] | None = None,
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
+    pause: threading.Event | None = None,
     phase: str = "train",
     probe: bool = False,
     parallel: int | None = None,
@@ -103,6 +106,8 @@ def train(
         shards: only these; all by default.
         on_progress: gets an event after every epoch of a shard.
         cancel: stops the run when set.
+        pause: ends the run when set, as soon as every shard at work has come to the end of a stage,
+            so that nothing is lost; training again goes on from there, to the same bits.
         phase: named in the events.
         probe: also time a few steps of one lane alone, for the clock: what a step of few lanes
             costs cannot be told from steps of all.
@@ -130,14 +135,18 @@ def train(
     here = pieces
     if parallel is not None:  # the clock predicts one process, so something is timed in this one
         here = [piece[:1] for piece in pieces[:2]] if probe else []
-    watch = _train_here(plan, here, store, runs, cancel, probe)
-    timed = watch.timed() if plan.stacked and here else runs.timed(begun)
+    watch = _train_here(plan, here, store, runs, cancel, probe, pause)
+    if plan.stacked and pause is not None and pause.is_set():
+        timed: tuple[tuple[Work, float], ...] = ()  # the stopwatch tells whole runs apart
+    else:
+        timed = watch.timed() if plan.stacked and here else runs.timed(begun)
     if parallel is not None:
         rest = _consecutive(plan.missing(store, shards))
-        _train_elsewhere(plan, rest, store, runs, cancel, parallel)
+        _train_elsewhere(plan, rest, store, runs, cancel, parallel, pause)
     seconds = time.perf_counter() - begun
     tick = time_tick() if here else None
-    return TrainReport(runs.result(seconds), seconds, timed, tick, watch.probing)
+    paused = pause is not None and pause.is_set() and bool(plan.missing(store, shards))
+    return TrainReport(runs.result(seconds), seconds, timed, tick, watch.probing, paused)
 
 
 def _train_here(
@@ -147,6 +156,7 @@ def _train_here(
     runs: "_Recorder",
     cancel: threading.Event | None,
     probe: bool,
+    pause: threading.Event | None,
 ) -> Stopwatch:
     """Train in this process, and take the time."""
     watch = Stopwatch()
@@ -170,6 +180,7 @@ def _train_here(
         on_epoch=lambda job, mark, loss: runs.epoch(mark, loss),
         losses=runs.losses,
         cancel=cancel,
+        pause=pause,
         on_each=watch.mark,
         on_probe=watch.probe if probe else None,
     )
@@ -183,6 +194,7 @@ def _train_elsewhere(
     runs: "_Recorder",
     cancel: threading.Event | None,
     parallel: int,
+    pause: threading.Event | None,
 ) -> None:
     """Train by workers; this process alone writes to the store."""
 
@@ -195,7 +207,9 @@ def _train_elsewhere(
             runs.epoch(mark, loss)
 
     starts = [starting_state(plan, piece[0], store) for piece in pieces]
-    train_in_workers(plan, pieces, starts, parallel, take, losses=runs.losses, cancel=cancel)
+    train_in_workers(
+        plan, pieces, starts, parallel, take, losses=runs.losses, cancel=cancel, pause=pause
+    )
 
 
 def starting_state(plan: Plan, stage: Stage, store: Store) -> State:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import takewhile
 
 from unlearnkit.kernels import run_jobs
 from unlearnkit.kernels.stacked import lanes_together
@@ -89,6 +90,7 @@ def train_in_workers(
     *,
     losses: bool = False,
     cancel: threading.Event | None = None,
+    pause: threading.Event | None = None,
 ) -> None:
     """Have pieces of training done by workers.
 
@@ -100,6 +102,7 @@ def train_in_workers(
         take: gets results one by one as they come in, in this process.
         losses: see :func:`~unlearnkit.kernels.run_jobs`.
         cancel: looked at after every result.
+        pause: once set, no more is given out; what was given out before comes in.
 
     Raises:
         Cancelled: stopped; what was given to ``take`` before stands.
@@ -111,6 +114,7 @@ def train_in_workers(
 
     workers = joblib.effective_n_jobs(parallel)
     errands = _errands(plan, pieces, starts, workers, losses)
+    errands = takewhile(lambda errand: pause is None or not pause.is_set(), errands)
     # One errand at a time, so that each result comes as soon as it is there. No memory maps: they
     # would put examples into files, which nobody destroys when an example is revoked.
     pool = joblib.Parallel(parallel, return_as="generator_unordered", batch_size=1, max_nbytes=None)

@@ -5,6 +5,7 @@
 
 from unlearnkit.figures.agreement import class_accuracy, class_divergence, prediction_confusion
 from unlearnkit.figures.attack import membership_losses, membership_roc
+from unlearnkit.figures.choosing import example_map
 from unlearnkit.figures.cost import CurvePoint, cost_curve
 from unlearnkit.figures.drawing import Drawing, Figure
 from unlearnkit.figures.judge import (
@@ -29,17 +30,21 @@ from unlearnkit.figures.study import (
     study_speed,
 )
 from unlearnkit.figures.study_routes import study_map, study_workload
-from unlearnkit.figures.training import training_curves
+from unlearnkit.figures.training import accuracy_curves, training_curves
+from unlearnkit.figures.workload import expected_curve, stage_map
 
 __all__ = [
     "CurvePoint",
     "Drawing",
     "Figure",
+    "accuracy_curves",
     "boundary_bars",
     "class_accuracy",
     "class_divergence",
     "comparison_accuracy",
     "cost_curve",
+    "example_map",
+    "expected_curve",
     "layer_distances",
     "layer_similarity",
     "ledger_costs",
@@ -51,6 +56,7 @@ __all__ = [
     "prediction_confusion",
     "shift_histogram",
     "shift_scatter",
+    "stage_map",
     "stream_debt",
     "study_frontier",
     "study_gap",

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unlearnkit.figures.drawing import GREY, Drawing, Spec, axis, layout, shades
 from unlearnkit.progress import ProgressEvent
 from unlearnkit.spec import TrainSpec
 from unlearnkit.training import TrainReport
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_NAMED = 7  # lines in a legend; the others tell their name when pointed at
 MOST_POINTS = 300  # of a line
 
 
@@ -41,7 +45,61 @@ def training_curves(progress: TrainReport | Iterable[ProgressEvent], spec: Train
         }
         for shard, (xs, ys) in sorted(lines.items())
     ]
-    joins = [
+    return {
+        "data": data,
+        "layout": layout(
+            "Training loss of each shard",
+            300,
+            xaxis=axis("epoch (dotted: the next slice joins)", range=[0, starts[-1]]),
+            yaxis=axis("mean loss of an epoch"),
+            shapes=_joins(starts),
+            showlegend=spec.num_shards <= MOST_NAMED,
+        ),
+    }
+
+
+@Drawing
+def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
+    """Accuracy of every shard's model on probe examples, after each of its slices.
+
+    Args:
+        frame: of :func:`~unlearnkit.milestones.stage_accuracies`.
+        spec: of the training.
+    """
+    starts = [0, *accumulate(spec.stage_epochs())]
+    colors = shades(spec.num_shards)
+    parts = [(shard, frame[frame["shard"] == shard]) for shard in range(spec.num_shards)]
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": f"shard {shard}",
+            "x": part["epoch"].tolist(),
+            "y": part["accuracy"].tolist(),
+            "customdata": part["stage"].tolist(),
+            "line": {"color": colors[shard % len(colors)], "width": 1.75},
+            "hovertemplate": f"shard {shard} after slice %{{customdata}}: %{{y:.1%}}"
+            "<extra></extra>",
+        }
+        for shard, part in parts
+        if len(part)
+    ]
+    return {
+        "data": data,
+        "layout": layout(
+            "Accuracy of each shard's model on probe examples",
+            300,
+            xaxis=axis("epoch (dotted: the next slice joins)", range=[0, starts[-1] * 1.02 or 1]),
+            yaxis=axis("accuracy", tickformat=".0%"),
+            shapes=_joins(starts),
+            showlegend=spec.num_shards <= MOST_NAMED,
+        ),
+    }
+
+
+def _joins(starts: list[int]) -> list[Spec]:
+    """Dotted lines where slices join."""
+    return [
         {
             "type": "line",
             "x0": start,
@@ -54,17 +112,6 @@ def training_curves(progress: TrainReport | Iterable[ProgressEvent], spec: Train
         }
         for start in starts[1:-1]
     ]
-    return {
-        "data": data,
-        "layout": layout(
-            "Training loss of each shard",
-            300,
-            xaxis=axis("epoch (dotted: the next slice joins)", range=[0, starts[-1]]),
-            yaxis=axis("mean loss of an epoch"),
-            shapes=joins,
-            showlegend=spec.num_shards <= 7,
-        ),
-    }
 
 
 def _thinned(values: list[Any]) -> list[Any]:

@@ -19,6 +19,7 @@ def run_jobs(
     on_epoch: Callable[[Job, Mark, float | None], None] = lambda job, mark, loss: None,
     losses: bool = False,
     cancel: threading.Event | None = None,
+    pause: threading.Event | None = None,
     on_each: Callable[[Job, Mark], None] | None = None,
     on_probe: OnProbe | None = None,
 ) -> list[Checkpoint]:
@@ -31,6 +32,7 @@ def run_jobs(
         on_epoch: called after every epoch of a job.
         losses: measure the training loss of every epoch; else of the last of each stage only.
         cancel: stops the run when set.
+        pause: ends the run when set, after the stages at work.
         on_each: called at every mark, before anything else is.
         on_probe: see the stacked kernel; the per-lane kernel has no such thing to tell.
 
@@ -55,7 +57,9 @@ def run_jobs(
 
     with compute_threads(plan.spec.num_threads), repeatable(plan.device):
         if plan.stacked:
-            run_stacked(plan, jobs, on_mark, losses=losses, cancel=cancel, on_probe=on_probe)
+            run_stacked(
+                plan, jobs, on_mark, losses=losses, cancel=cancel, pause=pause, on_probe=on_probe
+            )
         else:
-            run_loop(plan, jobs, on_mark, losses=losses, cancel=cancel)
+            run_loop(plan, jobs, on_mark, losses=losses, cancel=cancel, pause=pause)
     return done

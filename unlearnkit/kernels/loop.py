@@ -30,6 +30,7 @@ def run_loop(
     *,
     losses: bool = True,
     cancel: threading.Event | None = None,
+    pause: threading.Event | None = None,
 ) -> None:
     """Train jobs one after the other.
 
@@ -39,11 +40,14 @@ def run_loop(
         on_mark: gets states and losses.
         losses: measure the training loss of every epoch; else of the last of each stage only.
         cancel: stops the run when set.
+        pause: ends the run at the end of the stage at work when set.
 
     Raises:
         Cancelled: stopped; what was given to ``on_mark`` before stands.
     """
     for job in jobs:
+        if pause is not None and pause.is_set():
+            return
         lane = _Lane(plan, job)
         at = 0
         for mark in job.marks:
@@ -58,6 +62,8 @@ def run_loop(
             elif mark.kind in (TAIL, END):
                 state = get_state(lane.module)
                 on_mark(job, mark, {name: value.cpu() for name, value in state.items()}, None)
+            if mark.kind == END and pause is not None and pause.is_set():
+                return
 
 
 class _Lane:

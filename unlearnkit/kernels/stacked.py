@@ -108,6 +108,7 @@ def run_stacked(
     *,
     losses: bool = True,
     cancel: threading.Event | None = None,
+    pause: threading.Event | None = None,
     group: int | None = None,
     on_probe: OnProbe | None = None,
 ) -> None:
@@ -119,6 +120,8 @@ def run_stacked(
         on_mark: gets states and losses.
         losses: measure the training loss of every epoch; else of the last of each stage only.
         cancel: stops the run when set.
+        pause: ends the run, when set, as soon as every lane has come to the end of a stage. Lanes
+            that come there first go on meanwhile, and what they do beyond is thrown away.
         group: lanes that run together, at most; the result does not depend on it.
         on_probe: gets what a few steps of one lane alone took, which are run for it and thrown
             away; not called where lanes run one by one anyway.
@@ -131,7 +134,9 @@ def run_stacked(
     if on_probe is not None and min(size, len(ordered)) > 1:
         _time_one(_Group(plan, stack, ordered[:1]), on_probe)
     for start in range(0, len(ordered), size):
-        _Group(plan, stack, ordered[start : start + size]).run(on_mark, losses, cancel)
+        if pause is not None and pause.is_set():
+            return
+        _Group(plan, stack, ordered[start : start + size]).run(on_mark, losses, cancel, pause)
 
 
 def _time_one(lane: "_Group", on_probe: OnProbe, steps: int = 5, warm: int = 2) -> None:
@@ -170,14 +175,20 @@ class _Group:
         self.seen = np.zeros(lanes, np.int64)
         self.generator, self.minus_one = torch.Generator(), torch.tensor(-1.0, device=self.device)
 
-    def run(self, on_mark: OnMark, losses: bool, cancel: threading.Event | None) -> None:
+    def run(
+        self,
+        on_mark: OnMark,
+        losses: bool,
+        cancel: threading.Event | None,
+        pause: threading.Event | None = None,
+    ) -> None:
         calendar: dict[int, list[tuple[int, Mark]]] = {}
         for lane, job in enumerate(self.jobs):
             for mark in job.marks:
                 calendar.setdefault(mark.step, []).append((lane, mark))
         lengths = np.array([len(job) for job in self.jobs])
         self.wanted = measured = self.measured(losses)
-        begin = 0
+        begin, rest = 0, -1
         while active := int((lengths > begin).sum()):
             end = min(begin + BLOCK, int(lengths[active - 1]))
             if active < self.lanes:
@@ -187,6 +198,10 @@ class _Group:
                 if step in calendar:
                     self._reach(step, calendar[step], on_mark, losses)
                 check_cancelled(cancel)
+                if rest < 0 and pause is not None and pause.is_set():
+                    rest = max(_next_end(job, step) for job in self.jobs if len(job) > step)
+                if step == rest:
+                    return
                 self.step(step - begin, bool(measured[step]))
             self._settle(end)
             begin = end
@@ -421,6 +436,11 @@ class _Group:
         mask = mask.to(self.device)
         self.hidden[layer + 1].mul_(mask)
         return mask
+
+
+def _next_end(job: Job, step: int) -> int:
+    """Where the stage that is at work at a step ends; the step itself if one has just ended."""
+    return next(mark.step for mark in job.marks if mark.kind == END and mark.step >= step)
 
 
 def _table(plan: Plan, jobs: Sequence[Job], width: int) -> tuple[Tensor, Tensor, np.ndarray]:

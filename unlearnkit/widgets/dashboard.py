@@ -15,10 +15,14 @@ from unlearnkit.widgets.prose import Prose
 from unlearnkit.widgets.revocation import RevocationPanel
 from unlearnkit.widgets.shared import SessionPanel, plural, update_panels
 from unlearnkit.widgets.training import TrainingPanel
+from unlearnkit.widgets.workload import WorkloadPanel
 
 PANELS: dict[str, type[SessionPanel]] = {
     panel.name: panel
-    for panel in (TrainingPanel, RevocationPanel, BoundaryPanel, ComparisonPanel, LedgerPanel)
+    for panel in (
+        *(TrainingPanel, RevocationPanel, WorkloadPanel, BoundaryPanel),
+        *(ComparisonPanel, LedgerPanel),
+    )
 }
 
 
@@ -92,7 +96,12 @@ class Dashboard:
         chosen = list(PANELS) if panels is None else panels
         kinds: list[type[SessionPanel]] = [OverviewPanel, *(panel_kind(panel) for panel in chosen)]
         self.session = session
-        self.panels: dict[str, SessionPanel] = {kind.name: kind(session) for kind in kinds}
+        # The boundary has a map of the workload too, so among all panels that one stays folded.
+        folded = {WorkloadPanel} if panels is None else set()
+        self.panels: dict[str, SessionPanel] = {
+            kind.name: WorkloadPanel(session, folded=True) if kind in folded else kind(session)
+            for kind in kinds
+        }
         self.widget = ipywidgets.VBox([panel.widget for panel in self.panels.values()])
         self.widget.add_class("uk-dashboard")
         self.widget.layout.grid_gap = "8px"

@@ -4,19 +4,33 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.datasets import Dataset
-from unlearnkit.widgets.prose import picture
+from unlearnkit.widgets.prose import picture, picture_source
+
+
+def are_images(dataset: Dataset) -> bool:
+    """Whether the examples can be drawn."""
+    shape = dataset.feature_shape
+    return len(shape) in (2, 3) and min(shape[-2:]) >= 4
+
+
+def sources(dataset: Dataset, ids: Int[np.ndarray, " example"]) -> list[str]:
+    """A picture of each example as an address that holds it, all in one scale of greys."""
+    if not are_images(dataset) or not len(ids):
+        return []
+    inputs, _ = dataset.examples(ids)
+    images = inputs.mean(1) if inputs.ndim == 4 else inputs
+    low, high = images.amin(), images.amax()
+    pixels = ((images - low) / (high - low).clamp_min(1e-12) * 255).byte().numpy()
+    return [picture_source(image) for image in pixels]
 
 
 def pictures(dataset: Dataset, ids: Int[np.ndarray, " example"]) -> list[str]:
-    """An ``<img>`` for each example, all in one scale of greys; none where they are no images."""
-    shape = dataset.feature_shape
-    if len(shape) not in (2, 3) or min(shape[-2:]) < 4 or not len(ids):
+    """An ``<img>`` for each example; none where they are no images."""
+    found = sources(dataset, ids)
+    if not found:
         return []
-    inputs, labels = dataset.examples(ids)
-    images = inputs.mean(1) if len(shape) == 3 else inputs
-    low, high = images.amin(), images.amax()
-    pixels = ((images - low) / (high - low).clamp_min(1e-12) * 255).byte().numpy()
+    _, labels = dataset.examples(ids)
     return [
-        picture(image, f"example {i}, class {dataset.class_names[label]}")
-        for image, i, label in zip(pixels, ids, labels.tolist(), strict=True)
+        picture(source, f"example {i}, class {dataset.class_names[label]}")
+        for source, i, label in zip(found, ids, labels.tolist(), strict=True)
     ]

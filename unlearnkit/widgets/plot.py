@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ICONS = ["zoom", "pan", "zoomIn", "zoomOut", "resetScale"]
+_LASSO_ICONS = ["pan", "zoomIn", "zoomOut"]
+_BAR = 34  # pixels above the axes for the icons of a figure whose drag selects
 _TOP = 14  # pixels above the axes once title and legend are gone from there
 
 
@@ -53,11 +55,13 @@ class Plot:
         layout = dict(spec["layout"])
         title = str(layout.pop("title")["text"])
         margin = dict(layout["margin"])
-        layout["height"] -= margin["t"] - _TOP
-        layout |= {"margin": margin | {"t": _TOP}, "showlegend": False}
         # A drag across a panel is a slip more often than a zoom, and the icons lie over the data.
-        icons = [*_ICONS, *(["toImage"] if self._frame is not None else [])]
-        layout |= {"dragmode": False, "modebar": {"remove": icons}}
+        drag = layout.get("dragmode", False)
+        icons = [*(_LASSO_ICONS if drag else _ICONS), *(["toImage"] if self._frame else [])]
+        top = _BAR if drag else _TOP
+        layout["height"] -= margin["t"] - top
+        layout |= {"margin": margin | {"t": top}, "showlegend": False}
+        layout |= {"dragmode": drag, "modebar": {"remove": icons}}
         named = bool(spec["layout"].get("showlegend", True))
         legend = _legend(spec["data"]) if named else ""
         if self.export is None and self._frame is not None:

@@ -96,6 +96,10 @@ const CONFIG = {
   displaylogo: false, responsive: false, plotlyServerURL: "",
   modeBarButtonsToRemove: ["sendChartToCloud", "lasso2d", "select2d", "autoScale2d"],
 };
+// A figure whose drag selects keeps its buttons on show: they say so.
+const SELECTS = {
+  ...CONFIG, displayModeBar: true, modeBarButtonsToRemove: ["sendChartToCloud", "autoScale2d"],
+};
 
 async function render({ model, el }) {
   el.classList.add("uk-plotview");
@@ -119,6 +123,12 @@ async function render({ model, el }) {
     });
     model.save_changes();
   };
+  const selected = (event) => {
+    const points = (event?.points ?? []).map((point) => plain(point.customdata));
+    const count = (model.get("selected").count ?? 0) + 1;
+    model.set("selected", { customdata: points, count });
+    model.save_changes();
+  };
   const draw = async () => {
     waiting = false;
     const width = el.clientWidth, height = el.clientHeight;
@@ -137,8 +147,13 @@ async function render({ model, el }) {
       await Plotly.react(graph, data.map((trace) => ({ ...trace })), {
         uirevision: "a zoom outlives an update", ...own, shapes, width, height, autosize: false,
         template: dressed(own.template, page),
-      }, CONFIG);
-      if (!listening && !gone) { graph.on("plotly_click", clicked); listening = true; }
+      }, ["lasso", "select"].includes(layout.dragmode) ? SELECTS : CONFIG);
+      if (!listening && !gone) {
+        graph.on("plotly_click", clicked);
+        graph.on("plotly_selected", selected);
+        graph.on("plotly_deselect", () => selected());
+        listening = true;
+      }
     } catch (error) { drawn = ""; complain(error); }
   };
   // Many updates, resizes and theme changes between two frames are one drawing.
@@ -217,6 +232,8 @@ class PlotView(anywidget.AnyWidget):
         spec: the figure as plotly's JSON; all that the page draws from.
         clicked: the last click: ``curve``, ``point``, ``x``, ``y``, ``customdata``, and ``count``,
             which tells two clicks on one point apart. Empty before the first.
+        selected: what a lasso or a box holds, where the figure's ``dragmode`` is one of them: the
+            ``customdata`` of every point, none when it is taken away, and ``count`` as for clicks.
 
     >>> view = PlotView({"data": [{"y": [1, 2]}], "layout": {"title": {"text": "two"}}})
     >>> view.figure.layout.title.text
@@ -228,6 +245,7 @@ class PlotView(anywidget.AnyWidget):
     runtime = traitlets.Instance(_Runtime).tag(sync=True, **ipywidgets.widget_serialization)
     spec = traitlets.Dict().tag(sync=True)
     clicked = traitlets.Dict().tag(sync=True)
+    selected = traitlets.Dict().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
 
     def __init__(
@@ -262,12 +280,18 @@ class PlotView(anywidget.AnyWidget):
 
         The call may come from another thread than the cells' (DESIGN.md, section 9).
         """
+        return self._on("clicked", callback)
 
+    def on_select(self, callback: Callable[[dict[str, Any]], object]) -> Callable[[], None]:
+        """Call ``callback`` with :attr:`selected` at each selection; returns what ends that."""
+        return self._on("selected", callback)
+
+    def _on(self, trait: str, callback: Callable[[dict[str, Any]], object]) -> Callable[[], None]:
         def observer(change: dict[str, Any]) -> None:
             callback(change["new"])
 
-        self.observe(observer, names="clicked")
-        return lambda: self.unobserve(observer, names="clicked")
+        self.observe(observer, names=trait)
+        return lambda: self.unobserve(observer, names=trait)
 
     def __repr__(self) -> str:
         title = self.spec.get("layout", {}).get("title", {})

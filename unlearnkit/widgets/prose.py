@@ -44,6 +44,9 @@ _CSS = """
 .uk-prose[hidden] { display: none; }
 .uk-prose p { margin: 0 0 4px; max-width: 90ch; overflow-wrap: anywhere; }
 .uk-prose ul { margin: 2px 0; padding-left: 20px; max-width: 88ch; overflow-wrap: anywhere; }
+.uk-row > .uk-prose { flex: 1 1 240px; width: auto; }
+.uk-revocation .uk-prose .uk-scroll { max-height: 480px; }
+.uk-revocation .uk-code code { max-height: 96px; overflow-y: auto; }
 .uk-prose .uk-quiet { color: var(--uk-quiet); }
 .uk-prose .uk-exact, .uk-prose .uk-approximate { white-space: nowrap; }
 .uk-prose .uk-caption { margin: 2px 0 0; max-width: none; }
@@ -222,10 +225,14 @@ def _line(text: str, width: int) -> str:
     )
 
 
-def picture(pixels: UInt8[np.ndarray, "height width"], words: str) -> str:
-    """A grey image as an ``<img>`` that carries its own data."""
-    source = base64.b64encode(png(pixels)).decode()
-    return f'<img src="data:image/png;base64,{source}" alt="{html.escape(words, quote=True)}">'
+def picture(source: str, words: str) -> str:
+    """An ``<img>`` of an address, with words for who cannot see it."""
+    return f'<img src="{source}" alt="{html.escape(words, quote=True)}">'
+
+
+def picture_source(pixels: UInt8[np.ndarray, "height width"]) -> str:
+    """A grey image as an address that carries its own data."""
+    return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
 
 
 def png(pixels: UInt8[np.ndarray, "height width"]) -> bytes:

@@ -7,6 +7,8 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit.session import Session
+from unlearnkit.widgets.choosing import HardWay, ListWay, QueryWay, Way
+from unlearnkit.widgets.looking import GridWay, MapWay
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.pictures import pictures
 from unlearnkit.widgets.prose import Prose, fold, paragraphs
@@ -15,6 +17,7 @@ from unlearnkit.widgets.shared import SessionPanel, listing, plural
 BY_ID, BY_CLASS, AT_RANDOM = "by id", "by class", "at random"
 ALL, NUMBER, SHARE = "all", "a number", "a share (%)"
 MOST_PICTURES = 14
+WAYS: tuple[type[Way], ...] = (QueryWay, ListWay, GridWay, MapWay, HardWay)
 MOST_IDS = 1_000_000  # named in one text, so that a slip such as 1-99999999999 asks for no memory
 
 Ids = list[int | range]
@@ -36,8 +39,11 @@ class RevocationPanel(SessionPanel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         classes = session.dataset.class_names
+        self.ways: dict[str, Way] = {kind.name: kind(self, session) for kind in WAYS}
         self.mode = ipywidgets.RadioButtons(
-            options=[BY_ID, BY_CLASS, AT_RANDOM], description="choose", orientation="horizontal"
+            options=[BY_ID, BY_CLASS, AT_RANDOM, *self.ways],
+            description="choose",
+            orientation="horizontal",
         )
         self.mode.style.description_width = "initial"
         self.ids = ipywidgets.Textarea(
@@ -50,7 +56,7 @@ class RevocationPanel(SessionPanel):
         self.seed = ipywidgets.IntText(0, description="seed")
         self.add = ipywidgets.Button(description="Revoke", button_style="primary")
         self.withdraw = ipywidgets.Button(
-            description="Withdraw these", tooltip="take the ids in the field off the request"
+            description="Withdraw these", tooltip="take what is chosen here off the request"
         )
         self.withdraw_all = ipywidgets.Button(description="Withdraw all")
         for field, width in (
@@ -71,6 +77,7 @@ class RevocationPanel(SessionPanel):
         self.body.children = [
             row(self.mode),
             row(self.ids, self.label, self.amount, self.number, self.seed),
+            *(way.widget for way in self.ways.values()),
             row(self.add, self.withdraw, self.withdraw_all),
             self.pending,
         ]
@@ -80,6 +87,8 @@ class RevocationPanel(SessionPanel):
     @property
     def code(self) -> str:
         """The call that revokes what the fields say."""
+        if self.way is not None:
+            return self.way.code
         if self.mode.value == BY_ID:
             try:
                 tokens = parse_ids(self.ids.value)
@@ -89,8 +98,18 @@ class RevocationPanel(SessionPanel):
         words = [f"{name}={value!r}" for name, value in self._selection().items()]
         return f"session.revoke({', '.join(words)})"
 
+    @property
+    def way(self) -> Way | None:
+        """The way that is on show; None for the three that need no more than fields."""
+        return self.ways.get(self.mode.value)
+
     def refresh(self) -> None:
         """Show the request: its size, classes, shards and slices, and the first pictures."""
+        self._describe()
+        if self.way is not None:
+            self.way.renew()
+
+    def _describe(self) -> None:
         session = self.session
         ids = session.pending
         self.withdraw_all.disabled = not len(ids)
@@ -150,13 +169,14 @@ class RevocationPanel(SessionPanel):
     def _arrange(self, change: Any = None) -> None:
         """Show the fields of the mode."""
         mode = self.mode.value
+        drawn = mode in (BY_CLASS, AT_RANDOM)
         shown = {
             self.ids: mode == BY_ID,
             self.label: mode == BY_CLASS,
-            self.amount: mode != BY_ID,
-            self.number: mode != BY_ID and self.amount.value != ALL,
-            self.seed: mode != BY_ID and self.amount.value != ALL,
-            self.withdraw: mode == BY_ID,
+            self.amount: drawn,
+            self.number: drawn and self.amount.value != ALL,
+            self.seed: drawn and self.amount.value != ALL,
+            self.withdraw: not drawn,
         }
         for widget, visible in shown.items():
             widget.layout.display = None if visible else "none"
@@ -168,6 +188,11 @@ class RevocationPanel(SessionPanel):
         if list(self.amount.options) != options:
             self.amount.options = options
         self._arrange()
+        for way in self.ways.values():
+            if way is not self.way:
+                way.show(False)
+        if self.way is not None:
+            self.way.show(True)
 
     def _selection(self) -> dict[str, Any]:
         """Arguments of ``revoke`` that the fields say."""
@@ -184,7 +209,10 @@ class RevocationPanel(SessionPanel):
         return chosen
 
     def _add(self, button: Any) -> None:
-        if self.mode.value == BY_ID:
+        if self.way is not None:
+            request = self.way.revoke()
+            self.way.revoked()
+        elif self.mode.value == BY_ID:
             request = self.session.revoke(self._ids())
         else:
             request = self.session.revoke(**self._selection())
@@ -199,6 +227,8 @@ class RevocationPanel(SessionPanel):
         self.changed()
 
     def _ids(self) -> list[int]:
+        if self.way is not None:
+            return [int(i) for i in self.way.ids()]
         tokens = parse_ids(self.ids.value)
         if not tokens:
             raise ValueError("no ids are given; write some, such as 3, 141, 592 or 10-20")

@@ -33,6 +33,8 @@ class Runner(Generic[Result]):
         ended: called after every run, whatever its end, from the job's thread.
         progressed: called with each event on show.
         weights: expected seconds of each phase, so that a bar over several phases moves evenly.
+        pause: called on a click on Pause, which there is with it only; the work then ends by
+            itself, and soon.
 
     Attributes:
         widget: the row of controls.
@@ -50,6 +52,7 @@ class Runner(Generic[Result]):
         ended: Callable[[], object] = lambda: None,
         progressed: Callable[[ProgressEvent], object] = lambda event: None,
         weights: Callable[[], Mapping[str, float]] = dict,
+        pause: Callable[[], object] | None = None,
     ) -> None:
         self.job: Job[Result] | None = None
         self._panel = panel
@@ -62,12 +65,19 @@ class Runner(Generic[Result]):
             description="Cancel", tooltip="Stop; what is finished is kept", disabled=True
         )
         self.cancel.layout.width = "auto"
+        self.pause = ipywidgets.Button(
+            description="Pause", tooltip="Stop at the end of the slice at work; nothing is lost"
+        )
+        self.pause.layout.width = "auto"
+        self._pause = pause
         self.bar = ipywidgets.FloatProgress(0.0, min=0.0, max=1.0)
         self.bar.layout.width = "160px"
         self.label = ipywidgets.Label("")
-        self.widget = row(self.button, self.cancel, self.bar, self.label)
-        self.cancel.layout.display = self.bar.layout.display = "none"
+        self.widget = row(self.button, self.pause, self.cancel, self.bar, self.label)
+        for widget in (self.pause, self.cancel, self.bar):
+            widget.layout.display = "none"
         self.button.on_click(panel.guard(lambda button: self.start()))
+        self.pause.on_click(panel.guard(lambda button: self.rest()))
         self.cancel.on_click(panel.guard(lambda button: self.stop()))
 
     @property
@@ -88,14 +98,23 @@ class Runner(Generic[Result]):
         self.button.disabled, self.cancel.disabled = True, False
         self.bar.value, self.bar.bar_style, self.label.value = 0.0, "", "starting"
         self.cancel.layout.display = self.bar.layout.display = None
+        self.pause.layout.display = "none" if self._pause is None else None
+        self.pause.disabled = False
         self.job = Job(work, name=self.button.description)
         self.job.subscribe(self._panel.guard(self._follow, clears=False))
         return self.job.start()
 
+    def rest(self) -> None:
+        """Ask the work to end where nothing is lost."""
+        if self._pause is not None and self.running:
+            self._pause()
+            self.pause.disabled = True
+            self.label.value = "pausing at the end of the slice"
+
     def stop(self) -> None:
         """Ask the work to stop."""
         if self.job is not None and self.job.cancel():
-            self.cancel.disabled = True
+            self.cancel.disabled = self.pause.disabled = True
             self.label.value = "stopping"
 
     def _follow(self, job: Job[Result]) -> None:
@@ -103,11 +122,12 @@ class Runner(Generic[Result]):
         if status.progress is not None:
             self._progressed(status.progress)
         if status.state == "running":
-            if status.progress is not None and not job.cancelling:
+            resting = self._pause is not None and self.pause.disabled
+            if status.progress is not None and not job.cancelling and not resting:
                 self._show(status.progress, job.seconds)
             return
         self.button.disabled, self.cancel.disabled = False, True
-        self.cancel.layout.display = "none"
+        self.cancel.layout.display = self.pause.layout.display = "none"
         self.job = None  # a result may hold models, which others may want to let go
         if status.state == "done":
             self.bar.value, self.bar.bar_style = 1.0, "success"

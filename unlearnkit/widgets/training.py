@@ -1,16 +1,23 @@
 """The first step: train the ensemble, watch it learn, stop it and go on."""
 
 import threading
+from typing import TYPE_CHECKING
 
 from unlearnkit import figures
+from unlearnkit.figures.drawing import duration
+from unlearnkit.milestones import stage_accuracies
 from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
-from unlearnkit.training import TrainReport
+from unlearnkit.training import TrainReport, work_of
 from unlearnkit.widgets.job import Job
+from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot
 from unlearnkit.widgets.prose import Prose, paragraphs
 from unlearnkit.widgets.runner import Runner, Work
 from unlearnkit.widgets.shared import SessionPanel, plural
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Trained = tuple[TrainReport, dict[str, float]]
 
@@ -27,7 +34,11 @@ class TrainingPanel(SessionPanel):
         "A shard's model has seen its shard only, so forgetting an example concerns one model of "
         "the ensemble; and a checkpoint is kept after each slice, so retraining starts at the "
         "slice of the forgotten example, not at the beginning (SISA: Bourtoule et al. 2021). "
-        "Training runs in a thread: other cells stay free, Cancel keeps all finished stages."
+        "Training runs in a thread: other cells stay free. Pause stops where every shard at work "
+        "has finished its slice, so nothing is lost; Cancel stops at once and loses what was done "
+        "of the slices at work. Both can go on later, to the same bits. Loss: mean of an epoch's "
+        "training losses as they were computed. Accuracy: of a shard's model alone, on probe "
+        "examples, which are held out and are not the test examples; the ensemble is better."
     )
 
     def __init__(self, session: Session) -> None:
@@ -35,6 +46,9 @@ class TrainingPanel(SessionPanel):
         self._events: list[ProgressEvent] = []
         self._accuracy: dict[str, float] = {}
         self._measuring: Job[dict[str, float]] | None = None
+        self._measured: dict[str, float] = {}
+        self._pace: float | None = None  # seconds a visit, of the last run
+        self._pause = threading.Event()
         self.status = Prose(live=True)
         self.runner: Runner[Trained] = Runner(
             self,
@@ -43,15 +57,24 @@ class TrainingPanel(SessionPanel):
             self._finished,
             ended=self.changed,
             progressed=lambda event: self._draw(),
+            pause=self._pause.set,
         )
-        self.curves = Plot()
-        self.body.children = [self.status, self.runner.widget, self.curves.widget]
+        self.curves = Plot(name="training-loss", frame=self._losses)
+        self.accuracies = Plot(name="shard-accuracy", frame=self._stages)
+        plots = row(self.curves.widget, self.accuracies.widget)
+        self.body.children = [self.status, self.runner.widget, plots]
         self.update()
 
     @property
     def code(self) -> str:
-        """The call that trains."""
-        return "session.train()"
+        """The call that trains, and the one behind the accuracies."""
+        if not self._measured:
+            return "session.train()"
+        return (
+            "session.train()\n"
+            "from unlearnkit import figures\n"
+            "figures.accuracy_curves(uk.stage_accuracies(session), session.spec)"
+        )
 
     def refresh(self) -> None:
         """Say how far the training is."""
@@ -64,19 +87,23 @@ class TrainingPanel(SessionPanel):
             f"one {plan.architecture.name} each."
         )
         missing = plan.missing(session.store)
+        visits = sum(stage.visits for stage in missing)
+        seconds = session.clock.exact_seconds(work_of(plan, missing))
+        if seconds is None and self._pace is not None:
+            seconds = self._pace * visits
+        left = "" if seconds is None else f", about {duration(seconds)}"
         total = sum(1 for _ in plan.stages)
         if trained:
             state = "The session is trained. " + self._accuracy_words()
         elif len(missing) < total:
             state = (
                 f"Partly trained: {total - len(missing)} of {total} stages are kept, "
-                f"{sum(stage.visits for stage in missing):,} visits (gradients of one example) "
-                "to go."
+                f"{visits:,} visits (gradients of one example){left} to go."
             )
         else:
             state = (
                 f"Not trained yet: {plural(total, 'stage')}, {plan.total_visits:,} visits "
-                "(gradients of one example)."
+                f"(gradients of one example){left}."
             )
         self.status.html = paragraphs(what, state)
         self.runner.button.disabled = trained or self.runner.running
@@ -114,9 +141,11 @@ class TrainingPanel(SessionPanel):
                 self._events.append(event)  # all of them; the job passes on ten a second
                 on_progress(event)
 
-            report = self.session.train(on_progress=tell, cancel=cancel)
-            return report, self.session.accuracy()
+            pause = self._pause
+            report = self.session.train(on_progress=tell, cancel=cancel, pause=pause)
+            return report, {} if report.paused else self.session.accuracy()
 
+        self._pause.clear()
         self.status.html = paragraphs(
             "Training, in a thread of its own: other cells stay free meanwhile."
         )
@@ -124,13 +153,41 @@ class TrainingPanel(SessionPanel):
 
     def _finished(self, result: Trained) -> None:
         report, self._accuracy = result
+        if report.visits:
+            self._pace = report.seconds / report.visits
         self._draw()
+        if report.paused:
+            self.runner.bar.bar_style = "warning"
+            self.runner.bar.value = self._share()
+            self.runner.label.value = f"paused after {duration(report.seconds)}"
         self.say(
             f"{plural(len(report.runs), 'stage')} trained: {report.visits:,} visits in "
-            f"{report.seconds:.1f} s."
+            f"{report.seconds:.1f} s." + (" Paused: all of it is kept." if report.paused else "")
         )
 
     def _draw(self) -> None:
         events = [event for event in list(self._events) if event.loss is not None]
-        if events:
-            self.curves.show(figures.training_curves.spec(events, self.session.spec))
+        if not events:
+            return
+        self.curves.show(figures.training_curves.spec(events, self.session.spec))
+        ended = {(e.shard, e.stage) for e in events if e.epoch == e.num_epochs}
+        if len(ended) > len(self._measured):
+            frame = self._stages()
+            if len(frame) > len(self._measured):
+                self._measured = dict(zip(frame["key"], frame["accuracy"], strict=True))
+                self.accuracies.show(figures.accuracy_curves.spec(frame, self.session.spec))
+
+    def _stages(self) -> "pd.DataFrame":
+        return stage_accuracies(self.session, self._measured)
+
+    def _losses(self) -> "pd.DataFrame":
+        import pandas as pd
+
+        columns = ("shard", "stage", "epoch", "loss")
+        rows = [[getattr(event, name) for name in columns] for event in list(self._events)]
+        return pd.DataFrame(rows, columns=list(columns))
+
+    def _share(self) -> float:
+        plan = self.session.plan
+        missing = sum(stage.visits for stage in plan.missing(self.session.store))
+        return 1 - missing / max(1, plan.total_visits)

@@ -1,0 +1,109 @@
+"""The figure to choose examples on: where they stand in two dimensions."""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from unlearnkit.choosing import ExampleMap
+from unlearnkit.figures.drawing import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    Drawing,
+    Spec,
+    axis,
+    layout,
+    percent,
+)
+
+# Colour and shape together tell 18 classes apart; vermillion is for the request.
+_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY)
+_SYMBOLS = ("circle", "diamond", "square")
+
+
+@Drawing
+def example_map(
+    found: ExampleMap, class_names: tuple[str, ...], waiting: Collection[int] = ()
+) -> Spec:
+    """Training examples by class; those that wait to be forgotten are ringed.
+
+    Args:
+        found: where they stand.
+        class_names: of all classes.
+        waiting: ids of the request.
+    """
+    data: list[Spec] = []
+    x, y = found.places.T.round(4)
+    for label in np.unique(found.labels).tolist():
+        mask = found.labels == label
+        color = _COLORS[label % len(_COLORS)]
+        symbol = _SYMBOLS[label // len(_COLORS) % len(_SYMBOLS)]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": class_names[label],
+                "x": x[mask].tolist(),
+                "y": y[mask].tolist(),
+                "customdata": found.ids[mask].tolist(),
+                "marker": {"color": color, "symbol": symbol, "size": 6, "opacity": 0.8},
+                "selected": {"marker": {"opacity": 1, "size": 8}},
+                "unselected": {"marker": {"opacity": 0.15}},
+                "hovertemplate": f"example %{{customdata}}, class {class_names[label]}"
+                "<extra></extra>",
+            }
+        )
+    ringed = np.isin(found.ids, np.asarray(list(waiting), np.int64))
+    if ringed.any():
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "in the request",
+                "x": x[ringed].tolist(),
+                "y": y[ringed].tolist(),
+                "customdata": found.ids[ringed].tolist(),
+                "marker": {"color": VERMILLION, "symbol": "circle-open", "size": 11}
+                | {"line": {"width": 2, "color": VERMILLION}},
+                "hoverinfo": "skip",
+            }
+        )
+    place = f"their {found.layer}"
+    if found.shard is not None:
+        place = f"the {found.layer} of shard {found.shard}'s model"
+    centres = [
+        (class_names[label], *np.median(found.places[found.labels == label], 0).tolist())
+        for label in np.unique(found.labels).tolist()
+    ]
+    return {
+        "data": data,
+        "layout": layout(
+            f"{len(found.ids):,} of {found.total:,} training examples by {place}",
+            480,
+            dragmode="lasso",
+            clickmode="event+select",
+            hovermode="closest",
+            xaxis=axis(
+                f"first principal axis (both axes: {percent(found.explained, 0)} of the variance)",
+                zeroline=False,
+                tickformat="~g",
+            ),
+            yaxis=axis("second principal axis", zeroline=False, tickformat="~g"),
+            annotations=[
+                {
+                    "x": x,
+                    "y": y,
+                    "text": f"<b>{name}</b>",
+                    "showarrow": False,
+                    "bgcolor": FAINT,
+                    "borderpad": 2,
+                }
+                for name, x, y in centres
+            ],
+        ),
+    }

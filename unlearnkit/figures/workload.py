@@ -1,0 +1,152 @@
+"""Figures of the workload: every stage in the unit of choice, and a request beside the average."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unlearnkit.figures.drawing import (
+    GREY,
+    PURPLE,
+    VERMILLION,
+    Drawing,
+    Spec,
+    axis,
+    duration,
+    layout,
+    percent,
+)
+from unlearnkit.figures.route import workload_map
+from unlearnkit.workload import Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+UNITS = ("visits", "share", "seconds")
+_AXES = {
+    "visits": "visits",
+    "share": "share of training from scratch",
+    "seconds": "predicted seconds",
+}
+
+
+def amount(value: float, unit: str) -> str:
+    """A number in its unit.
+
+    >>> amount(1234, "visits"), amount(0.25, "share"), amount(1.5, "seconds")
+    ('1,234', '25%', '1.5 s')
+    """
+    if not np.isfinite(value):
+        return "not timed yet"
+    if unit == "visits":
+        return f"{value:,.0f}"
+    return percent(value) if unit == "share" else duration(value)
+
+
+@Drawing
+def stage_map(workload: Workload, unit: str = "visits", owed: "np.ndarray | None" = None) -> Spec:
+    """Shard x slice: what stays, what would be retrained, what is owed; what each stage costs.
+
+    Args:
+        workload: of a request.
+        unit: of the numbers, one of ``UNITS``.
+        owed: examples owed in every shard and slice, to be marked.
+    """
+    spec = workload_map.spec(workload)
+    values = {
+        "visits": workload.stage_visits,
+        "share": workload.stage_visits / max(1, workload.total_visits),
+        "seconds": workload.stage_seconds,
+    }[unit]
+    words = [[amount(value, unit) for value in row] for row in values.tolist()]
+    noun = " visits" if unit == "visits" else ""
+    for trace in spec["data"]:
+        trace["customdata"] = [[f"{word}{noun}" for word in row] for row in words]
+        short = [["" if word == "not timed yet" else word for word in row] for row in words]
+        trace["text"] = [
+            [word if cell else "" for word, cell in zip(row, line, strict=True)]
+            for row, line in zip(short, trace["z"], strict=True)
+        ]
+    what = {"visits": "visits to train each", "seconds": "predicted seconds to train each"}
+    spec["layout"]["title"]["text"] = (
+        f"Stages: {what.get(unit, 'share of training from scratch')}, by shard and slice"
+    )
+    if owed is not None and owed.any():
+        shards, slices = np.nonzero(owed)
+        spec["data"].append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "debt: examples owed from here",
+                "x": (slices + 1.36).tolist(),
+                "y": (shards - 0.3).tolist(),
+                "marker": {"symbol": "diamond", "size": 10, "color": VERMILLION}
+                | {"line": {"width": 1.5, "color": "white"}},
+                "customdata": [
+                    f"shard {s}, slice {r + 1}: {owed[s, r]} owed"
+                    for s, r in zip(shards.tolist(), slices.tolist(), strict=True)
+                ],
+                "hovertemplate": "%{customdata}<extra></extra>",
+            }
+        )
+    return spec
+
+
+@Drawing
+def expected_curve(
+    curve: "pd.DataFrame",
+    unit: str = "visits",
+    actual: tuple[int, float] | None = None,
+    without_debt: float | None = None,
+) -> Spec:
+    """Expected workload by the size of a request, with the request itself on it.
+
+    Args:
+        curve: of :func:`~unlearnkit.forecast.expected_curve`.
+        unit: one of ``UNITS``.
+        actual: examples of the request, and its workload in this unit.
+        without_debt: what that would be if nothing were owed.
+    """
+    data: list[Spec] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "expected of examples drawn at random",
+            "x": curve["revoked"].tolist(),
+            "y": curve[unit].tolist(),
+            "line": {"color": GREY, "width": 2},
+            "customdata": [amount(value, unit) for value in curve[unit]],
+            "hovertemplate": "%{x:,} examples: %{customdata}<extra></extra>",
+        }
+    ]
+    marks = [
+        ("this request without the debt", without_debt, PURPLE, "diamond-open"),
+        ("this request", None if actual is None else actual[1], VERMILLION, "circle"),
+    ]
+    for name, value, color, symbol in marks:
+        if actual is None or value is None or not np.isfinite(value):
+            continue
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": name,
+                "x": [actual[0]],
+                "y": [value],
+                "marker": {"color": color, "size": 11, "symbol": symbol}
+                | {"line": {"width": 2, "color": color}},
+                "hovertemplate": f"{name}: {amount(value, unit)}<extra></extra>",
+            }
+        )
+    yaxis = axis(_AXES[unit], rangemode="tozero")
+    if unit == "share":
+        yaxis |= {"tickformat": ".0%"}
+    return {
+        "data": data,
+        "layout": layout(
+            "Workload by the size of a request",
+            300,
+            hovermode="closest",
+            xaxis=axis("examples to forget (logarithmic)", type="log", tickformat="~s", dtick=1),
+            yaxis=yaxis,
+        ),
+    }

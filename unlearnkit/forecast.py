@@ -1,0 +1,88 @@
+"""What a workload is made of, and what one of its size costs on average."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int
+
+from unlearnkit.plan import Plan
+from unlearnkit.workload import Workload, expected_visits
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_POINTS = 60  # of a curve
+
+
+def stage_frame(workload: Workload) -> "pd.DataFrame":
+    """One row a stage: shard, slice, status, and what training it takes: visits, share, seconds."""
+    import pandas as pd
+
+    shards, slices = np.indices(workload.stage_visits.shape)
+    visits = workload.stage_visits.ravel()
+    return pd.DataFrame(
+        {
+            "shard": shards.ravel(),
+            "slice": slices.ravel() + 1,
+            "status": np.ravel(np.array(workload.stage_status, object)),
+            "visits": visits,
+            "share": visits / max(1, workload.total_visits),
+            "seconds": workload.stage_seconds.ravel(),
+        }
+    )
+
+
+def expected_curve(plan: Plan, workload: Workload) -> "pd.DataFrame":
+    """Expected workload of requests of every size, each example equally likely.
+
+    One row for some numbers of examples up to half of those that there are: revoked; visits, of
+    :func:`~unlearnkit.workload.expected_visits`, which takes all slices to be of one size; share of
+    training from scratch what then remains; seconds at the mean rate of a training from scratch,
+    nan before anything was timed.
+
+    Args:
+        plan: of the retain set before the request.
+        workload: of any request, for the seconds.
+    """
+    import pandas as pd
+
+    count = int(plan.retained.sum())
+    shards = sum(plan.alive(shard) for shard in range(plan.num_shards))
+    revoked = np.unique(np.geomspace(1, max(1, count // 2), MOST_POINTS).round().astype(int))
+    epochs = plan.spec.stage_epochs()
+    visits = np.array([expected_visits(count, shards, epochs, int(k)) for k in revoked])
+    total = plan.total_visits
+    rate = np.nan
+    if workload.total_seconds is not None and workload.total_visits:
+        rate = workload.total_seconds / workload.total_visits
+    return pd.DataFrame(
+        {
+            "revoked": revoked,
+            "visits": visits,
+            "share": visits / (total * (1 - revoked / count)),
+            "seconds": visits * rate,
+        }
+    )
+
+
+def visits_without_debt(plan: Plan, workload: Workload, forget: Int[np.ndarray, " request"]) -> int:
+    """Visits that a request would take if no shard that it hits carried any debt.
+
+    Args:
+        plan: for the places of the examples.
+        workload: of the request.
+        forget: its ids.
+    """
+    partition = plan.partition
+    rows = partition.rows(forget)
+    total = 0
+    for shard in np.unique(partition.shard[rows]).tolist():
+        first = int(partition.slice_[rows[partition.shard[rows] == shard]].min())
+        total += int(workload.stage_visits[shard, first - 1 :].sum())
+    return total
+
+
+def debt_places(plan: Plan, debt: "dict[int, np.ndarray]") -> Int[np.ndarray, "shard slice"]:
+    """Examples owed in every shard and slice."""
+    ids = np.concatenate([np.empty(0, np.int64), *debt.values()])
+    return plan.partition.sizes(np.isin(plan.partition.ids, ids))

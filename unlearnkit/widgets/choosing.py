@@ -1,0 +1,314 @@
+"""Ways to choose what is to be forgotten: by a query, from a list, by how hard an example is."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import ipywidgets
+import numpy as np
+from jaxtyping import Int
+
+from unlearnkit.choosing import INFLUENCE, LOSS, example_table, hardest
+from unlearnkit.revocation import Request
+from unlearnkit.selection import EXAMPLE, SCORES, ids_in, query_ids
+from unlearnkit.session import Session
+from unlearnkit.widgets.panel import Panel, row
+from unlearnkit.widgets.pictures import are_images, pictures
+from unlearnkit.widgets.prose import Prose, fold, paragraphs, table
+from unlearnkit.widgets.shared import plural
+
+ALL_CLASSES = "all classes"
+SCORE_WORDS = {LOSS: "highest loss", INFLUENCE: "highest self-influence"}
+SCORE_MEANING = (
+    "Loss: the training loss of the example under the model of its own shard, the only one that "
+    "has seen it. Self-influence: that of TracIn (Pruthi, Liu, Sundararajan and Kale 2020) in the "
+    "last layer, the learning rate times the squared norm of the gradient of the example's own "
+    "loss, added up over the shard's checkpoints that have trained on it, once for each epoch. "
+    "Rare, wrongly labelled and odd examples rank high; they are the ones that a model learns by "
+    "heart, and the hardest to forget."
+)
+MOST_FEATURES = 6  # columns of a table
+MOST_ROWS = 10
+
+Ids = Int[np.ndarray, " example"]
+
+
+class Way:
+    """One way to choose; its widgets are made when it is first shown.
+
+    Attributes:
+        name: in the panel's choice.
+        panel: shows what goes wrong.
+        widget: its controls.
+    """
+
+    name: ClassVar[str] = ""
+
+    def __init__(self, panel: Panel, session: Session) -> None:
+        self.panel, self.session = panel, session
+        self._built = False
+        self.widget = ipywidgets.VBox()
+        self.widget.add_class("uk-body")
+        self.widget.layout.display = "none"
+
+    def show(self, shown: bool) -> None:
+        """Show or hide it."""
+        if shown and not self._built:
+            self.widget.children = self.build()
+            self._built = True
+        self.widget.layout.display = None if shown else "none"
+        if shown:
+            self.renew()
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """Make the widgets."""
+        raise NotImplementedError
+
+    def renew(self) -> None:
+        """The session has changed, or the way is shown again."""
+
+    def ids(self) -> Ids:
+        """What is chosen.
+
+        Raises:
+            ValueError: nothing, or something that cannot be read.
+        """
+        raise NotImplementedError
+
+    def revoke(self) -> Request:
+        """Put what is chosen on the request."""
+        return self.session.revoke(self.ids())
+
+    def revoked(self) -> None:
+        """What was chosen is on the request now."""
+
+    @property
+    def code(self) -> str:
+        """The same in Python; empty while nothing is chosen."""
+        raise NotImplementedError
+
+    def observed(self, widget: ipywidgets.Widget) -> None:
+        """Renew whenever a control changes."""
+        widget.observe(self.panel.guard(lambda change: self.renew()), names="value")
+
+    def examples(self, ids: Ids, caption: str, score: dict[int, float] | None = None) -> str:
+        """A table of a few examples, with pictures where they are images."""
+        heads, cells = facts(self.session, ids)
+        if score is not None:
+            heads = [*heads[:4], "score", *heads[4:]]
+            cells = [
+                [*line[:4], f"{score[int(i)]:.3g}", *line[4:]]
+                for i, line in zip(ids, cells, strict=True)
+            ]
+        lead = pictures(self.session.dataset, ids)
+        return table(heads, cells, caption=caption, text=(1,), lead=lead)
+
+
+class QueryWay(Way):
+    """An expression of pandas on the table of the training examples."""
+
+    name = "by query"
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """A field, what it finds, and the columns."""
+        self.query = ipywidgets.Text(
+            "",
+            placeholder=EXAMPLE,
+            description="query",
+            continuous_update=False,
+            layout={"width": "480px"},
+        )
+        self.query.style.description_width = "initial"
+        self.query.observe(self.panel.guard(lambda change: self._look()), names="value")
+        self.found, self.columns = Prose(live=True), Prose()
+        return [row(self.query), self.found, self.columns]
+
+    def renew(self) -> None:
+        """Name the columns."""
+        names = [*example_table(self.session).columns[:40], *SCORES]
+        self.columns.html = paragraphs(
+            "A condition in the words of pandas (DataFrame.query); Enter shows what it finds."
+        ) + fold(
+            "The columns",
+            paragraphs(
+                ", ".join(names) + ".",
+                "loss and self_influence need trained models. Names with blanks stand in "
+                "backticks. The table itself: uk.example_table(session).",
+                SCORE_MEANING,
+            ),
+        )
+
+    def _look(self) -> None:
+        if not self.query.value.strip():
+            self.found.html = ""
+            return
+        self.found.html = paragraphs("Looking ...")
+        try:
+            ids = self.ids()
+        except Exception:
+            self.found.html = ""
+            raise
+        few = f"The first {MOST_ROWS}" if len(ids) > MOST_ROWS else "All of them"
+        text = f"{plural(len(ids), 'training example')} found."
+        self.found.html = paragraphs(text) + (
+            self.examples(ids[:MOST_ROWS], few) if len(ids) else ""
+        )
+
+    def ids(self) -> Ids:
+        """Those of which the query holds."""
+        session = self.session
+        return query_ids(session.dataset, session.plan, session.store, self.query.value)
+
+    def revoke(self) -> Request:
+        """Ask again: the data may have changed."""
+        return self.session.revoke(query=self.query.value)
+
+    @property
+    def code(self) -> str:
+        """The query."""
+        return f"session.revoke(query={(self.query.value.strip() or EXAMPLE)!r})"
+
+
+class ListWay(Way):
+    """Ids in a text: a list, or a column of a table."""
+
+    name = "from a list"
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """A field to paste into, a file, and the column's name."""
+        self.text = ipywidgets.Textarea(
+            "", placeholder="id,reason\n3,asked\n141,left", description="list or CSV", rows=5
+        )
+        self.text.layout.width = "420px"
+        self.column = ipywidgets.Text("", placeholder="id", description="column")
+        self.column.layout.width = "170px"
+        self.file = ipywidgets.FileUpload(accept=".csv,.tsv,.txt", description="Read a file")
+        self.file.tooltip = "put the content of a file into the field"
+        self.file.layout.width = "auto"
+        for field in (self.text, self.column):
+            field.style.description_width = "initial"
+            field.observe(self.panel.guard(lambda change: None), names="value")
+        self.file.observe(self.panel.guard(lambda change: self._read()), names="value")
+        words = (
+            "Paste ids, or rows with a line of column names (one of them id, or the one named "
+            "here). Commas, semicolons, tabs and blanks separate."
+        )
+        return [row(self.text), row(self.column, self.file), Prose(html=paragraphs(words))]
+
+    def _read(self) -> None:
+        if not self.file.value:
+            return
+        given = self.file.value[0]
+        self.text.value = bytes(given["content"]).decode("utf-8-sig", errors="replace")
+        self.panel.say(f"{given['name']} read; press Revoke to put its ids on the request.")
+
+    def ids(self) -> Ids:
+        """Those in the text."""
+        return np.asarray(ids_in(self.text.value, self.column.value.strip() or None), np.int64)
+
+    @property
+    def code(self) -> str:
+        """The ids, or a file that is read."""
+        named = f", column={self.column.value.strip()!r}" if self.column.value.strip() else ""
+        text = self.text.value
+        if not text or len(text) > 2000:
+            return (
+                "from pathlib import Path\n"
+                f'session.revoke(uk.ids_in(Path("ids.csv").read_text(){named}))'
+            )
+        return f"session.revoke(uk.ids_in({text!r}{named}))"
+
+
+class HardWay(Way):
+    """Those with the highest loss or self-influence."""
+
+    name = "hard ones"
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """The score, the class, how many, and the list."""
+        self.by = ipywidgets.Dropdown(
+            options=[(words, name) for name, words in SCORE_WORDS.items()], description="by"
+        )
+        self.by.layout.width = "230px"
+        self.label = class_choice(self.session)
+        self.number = ipywidgets.BoundedIntText(
+            10, min=1, max=len(self.session.dataset.train), description="number"
+        )
+        self.number.layout.width = "150px"
+        for field in (self.by, self.label, self.number):
+            field.style.description_width = "initial"
+            self.observed(field)
+        self.listed = Prose(live=True)
+        meaning = Prose(html=fold("What does this mean?", paragraphs(SCORE_MEANING)))
+        return [row(self.by, self.label, self.number), self.listed, meaning]
+
+    def renew(self) -> None:
+        """Rank, and list the first."""
+        if not self.session.trained:
+            self.listed.html = paragraphs("The session is not trained yet: that is step 1.")
+            return
+        if self.session.busy:
+            return
+        self.listed.html = paragraphs("Computing ...")
+        try:
+            ids = self.ids()
+            frame = example_table(self.session, [self.by.value]).set_index("id")[self.by.value]
+        except Exception:
+            self.listed.html = ""
+            raise
+        few = ids[:MOST_ROWS]
+        words = f"{SCORE_WORDS[self.by.value].capitalize()} first"
+        words += f"; {len(ids) - len(few)} more follow" if len(ids) > len(few) else ""
+        self.listed.html = self.examples(few, words, frame[few].to_dict())
+
+    def ids(self) -> Ids:
+        """The hardest."""
+        label = None if self.label.value == ALL_CLASSES else self.label.value
+        return hardest(self.session, self.number.value, self.by.value, label=label)
+
+    @property
+    def code(self) -> str:
+        """The call that ranks."""
+        more = "" if self.by.value == LOSS else f", {self.by.value!r}"
+        more += "" if self.label.value == ALL_CLASSES else f", label={self.label.value!r}"
+        return f"session.revoke(uk.hardest(session, {self.number.value}{more}))"
+
+
+def class_choice(session: Session) -> ipywidgets.Dropdown:
+    """A choice of one class, or all."""
+    field = ipywidgets.Dropdown(
+        options=[ALL_CLASSES, *session.dataset.class_names], description="class"
+    )
+    field.layout.width = "190px"
+    field.style.description_width = "initial"
+    return field
+
+
+def facts(session: Session, ids: Ids) -> tuple[list[str], list[list[str]]]:
+    """Heads and cells of a table of examples: id, class, shard, slice; of tables the features."""
+    dataset, partition = session.dataset, session.plan.partition
+    _, labels = dataset.examples(ids)
+    rows = partition.rows(ids)
+    features = np.empty((len(ids), 0))
+    names: Sequence[str] = ()
+    if not are_images(dataset):
+        places = dataset.train.rows(ids)
+        features = dataset.train.features[places].flatten(1)[:, :MOST_FEATURES].numpy()
+        names = dataset.feature_names or [f"x{i}" for i in range(features.shape[1])]
+    heads = ["id", "class", "shard", "slice", *names[: features.shape[1]]]
+    return heads, [
+        [
+            str(i),
+            dataset.class_names[label],
+            str(shard),
+            str(stage),
+            *(f"{value:.4g}" for value in values),
+        ]
+        for i, label, shard, stage, values in zip(
+            ids.tolist(),
+            labels.tolist(),
+            partition.shard[rows].tolist(),
+            partition.slice_[rows].tolist(),
+            features.tolist(),
+            strict=True,
+        )
+    ]

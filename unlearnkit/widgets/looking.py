@@ -1,0 +1,294 @@
+"""Ways to choose by looking: a grid of examples, and a map of the data with a lasso."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import ipywidgets
+import numpy as np
+
+from unlearnkit import figures
+from unlearnkit.choosing import ExampleMap, example_map, example_table
+from unlearnkit.revocation import select
+from unlearnkit.widgets.choosing import (
+    ALL_CLASSES,
+    SCORE_MEANING,
+    SCORE_WORDS,
+    Ids,
+    Way,
+    class_choice,
+    facts,
+)
+from unlearnkit.widgets.panel import row
+from unlearnkit.widgets.picker import Picker
+from unlearnkit.widgets.pictures import are_images, sources
+from unlearnkit.widgets.plot import Plot
+from unlearnkit.widgets.prose import Prose, fold, paragraphs
+from unlearnkit.widgets.shared import listing, plural
+
+PAGE = 48  # pictures
+ROWS = 20
+BY_ID = "id"
+INPUTS = -1  # in place of a shard
+
+
+class GridWay(Way):
+    """Pictures or rows, page by page, to be picked."""
+
+    name = "by looking"
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """Which examples in which order, the page, and what is picked."""
+        self.label = class_choice(self.session)
+        words = [("id", BY_ID), *((words, name) for name, words in SCORE_WORDS.items())]
+        self.order = ipywidgets.Dropdown(options=words, description="ordered by")
+        self.order.layout.width = "250px"
+        self.order.style.description_width = "initial"
+        self.back = _button("Previous page", "the examples before these")
+        self.on = _button("Next page", "the examples after these")
+        self.whole = _button("Pick this page", "pick every example on show")
+        self.none = _button("Pick none", "put everything back")
+        self.place = Prose(live=True)
+        self.picker = Picker(label="Examples; arrow keys move, the space bar picks")
+        self.chosen = Prose(live=True)
+        self._page, self._ids = 0, np.empty(0, np.int64)
+        self._seen: tuple[object, ...] = ()
+        guard = self.panel.guard
+        for field in (self.label, self.order):
+            self.observed(field)
+        self.back.on_click(guard(lambda button: self._turn(-1)))
+        self.on.on_click(guard(lambda button: self._turn(1)))
+        self.whole.on_click(guard(lambda button: self._pick_page()))
+        self.none.on_click(guard(lambda button: self._pick([])))
+        self.picker.observe(guard(lambda change: self._say()), names="picked")
+        meaning = Prose(
+            html=fold("What do loss and self-influence mean?", paragraphs(SCORE_MEANING))
+        )
+        return [
+            row(self.label, self.order),
+            row(self.back, self.on, self.place),
+            self.picker,
+            row(self.whole, self.none, self.chosen),
+            meaning,
+        ]
+
+    def renew(self) -> None:
+        """Look up which examples there are, if that can have changed, and show the page."""
+        session = self.session
+        seen = (session.plan, session.last, self.label.value, self.order.value)
+        if len(seen) != len(self._seen) or any(
+            a is not b and a != b for a, b in zip(seen, self._seen, strict=True)
+        ):
+            self._seen = ()
+            self._ids = self._ordered()
+            self._seen, self._page = seen, 0
+            self.picker.picked = [i for i in self.picker.picked if i in set(self._all().tolist())]
+        self._show()
+
+    def _all(self) -> Ids:
+        plan = self.session.plan
+        kept: np.ndarray = plan.partition.ids[plan.retained]
+        return kept
+
+    def _ordered(self) -> Ids:
+        ids, order = self._all(), self.order.value
+        if self.label.value != ALL_CLASSES:
+            ids = np.intersect1d(ids, select(self.session.dataset, label=self.label.value))
+        if order == BY_ID:
+            return ids
+        if self.session.busy:
+            raise RuntimeError("this session is at work; order by loss when it is done")
+        frame = example_table(self.session, [order]).set_index("id").loc[ids]
+        ordered: np.ndarray = frame.sort_values(
+            order, ascending=False, kind="stable"
+        ).index.to_numpy()
+        return ordered
+
+    @property
+    def _size(self) -> int:
+        return PAGE if are_images(self.session.dataset) else ROWS
+
+    def _on_show(self) -> Ids:
+        return self._ids[self._page * self._size : (self._page + 1) * self._size]
+
+    def _turn(self, pages: int) -> None:
+        last = max(0, -(-len(self._ids) // self._size) - 1)
+        self._page = min(last, max(0, self._page + pages))
+        self._show()
+
+    def _show(self) -> None:
+        ids = self._on_show()
+        waiting = np.isin(ids, self.session.pending)
+        heads, cells = facts(self.session, ids)
+        drawn = sources(self.session.dataset, ids)
+        items: list[dict[str, Any]] = []
+        for number, (i, line) in enumerate(zip(ids.tolist(), cells, strict=True)):
+            words = f"example {i}, class {line[1]}, shard {line[2]}, slice {line[3]}"
+            words += ", in the request already" if waiting[number] else ""
+            looks = {"source": drawn[number]} if drawn else {"cells": line}
+            items.append({"id": i, "words": words, "waiting": bool(waiting[number]), **looks})
+        self.picker.show(items, () if drawn else heads)
+        begin, total = self._page * self._size, len(self._ids)
+        self.back.disabled = not begin
+        self.on.disabled = begin + len(ids) >= total
+        self.place.html = paragraphs(
+            f"{begin + 1:,} to {begin + len(ids):,} of {total:,}" if total else "None left."
+        )
+        self._say()
+
+    def _pick_page(self) -> None:
+        self._pick([*dict.fromkeys([*self.picker.picked, *self._on_show().tolist()])])
+
+    def _pick(self, ids: list[int]) -> None:
+        self.picker.picked = ids
+
+    def _say(self) -> None:
+        picked = self.picker.picked
+        self.none.disabled = not picked
+        self.chosen.html = paragraphs(
+            f"{len(picked):,} picked: {listing(sorted(picked), most=12)}."
+            if picked
+            else "None picked: click examples, or go there by Tab and arrow keys and press space."
+        )
+
+    def ids(self) -> Ids:
+        """Those picked."""
+        if not self.picker.picked:
+            raise ValueError("no example is picked; click some, or press space on them")
+        return np.asarray(sorted(self.picker.picked), np.int64)
+
+    def revoked(self) -> None:
+        """Put everything back."""
+        self.picker.picked = []
+
+    @property
+    def code(self) -> str:
+        """The ids."""
+        return revoke_call(self.picker.picked)
+
+
+class MapWay(Way):
+    """A scatter of the data; a lasso or a box chooses."""
+
+    name = "on a map"
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """What the places come from, the map, and what is chosen."""
+        self.source = ipywidgets.Dropdown(options=[("inputs", INPUTS)], description="placed by")
+        self.source.layout.width = "250px"
+        self.source.style.description_width = "initial"
+        self.observed(self.source)
+        self.words, self.chosen = Prose(), Prose(live=True)
+        self.plot = Plot(name="example-map", frame=lambda: self._found().to_frame())
+        self.plot.view.on_select(self.panel.guard(self._selected))
+        self._map: ExampleMap | None = None
+        self._seen: tuple[object, ...] = ()
+        self._picked: list[int] = []
+        self._rounds = 0
+        meaning = (
+            "Every dot is a training example, placed by principal component analysis (Pearson "
+            "1901) on the plane of greatest variance of the inputs, or of what the last hidden "
+            "layer of one shard's model makes of them. That model was trained on its own shard "
+            "only. Dots that are close in the plane can be far apart across it: the axis says how "
+            "much of the variance is seen. A class's name stands at the median of its dots."
+        )
+        return [
+            row(self.source),
+            self.words,
+            self.plot.widget,
+            self.chosen,
+            Prose(html=fold("What does this mean?", paragraphs(meaning))),
+        ]
+
+    def renew(self) -> None:
+        """Place the examples anew, if that can have changed, and ring those of the request."""
+        session = self.session
+        if session.busy:
+            return
+        options = [("the inputs", INPUTS)]
+        if session.trained:
+            alive = [c.shard for c in session.ensemble.constituents]
+            options += [(f"the model of shard {s}", s) for s in alive]
+        if list(self.source.options) != options:
+            kept = self.source.value if self.source.value in dict(options).values() else INPUTS
+            self.source.options = options
+            self.source.value = kept
+        seen = (session.plan, session.last, self.source.value)
+        again = len(self._seen) != 3 or any(
+            a is not b and a != b for a, b in zip(seen, self._seen, strict=True)
+        )
+        waiting = session.pending
+        outside = self._map is not None and not np.isin(waiting, self._map.ids).all()
+        if again or outside:
+            self._seen = ()
+            shard = None if self.source.value == INPUTS else self.source.value
+            self._map, self._seen = example_map(session, shard), seen
+            self._picked = []
+        self._draw()
+
+    def _draw(self) -> None:
+        found, session = self._found(), self.session
+        spec = figures.example_map.spec(found, session.dataset.class_names, session.pending)
+        spec["layout"] |= {"selectionrevision": self._rounds, "uirevision": str(self.source.value)}
+        self.plot.show(spec)
+        drawn = len(found.ids)
+        sampled = (
+            f"{drawn:,} of {found.total:,} training examples are drawn: a sample in which each was "
+            "equally likely, and those of the request. "
+            if drawn < found.total
+            else "All training examples are drawn. "
+        )
+        self.words.html = paragraphs(
+            f"{sampled}Draw a line around some (lasso, or a box by its icon), or click them; with "
+            "Shift more are added. By keyboard: by looking, or by query."
+        )
+        self._say()
+
+    def _found(self) -> ExampleMap:
+        if self._map is None:
+            raise RuntimeError("the map is not drawn yet")
+        return self._map
+
+    def _selected(self, event: dict[str, Any]) -> None:
+        self._picked = sorted({int(i) for i in event["customdata"]})
+        self._say()
+
+    def _say(self) -> None:
+        if not self._picked:
+            self.chosen.html = paragraphs("None chosen.")
+            return
+        _, labels = self.session.dataset.examples(self._picked)
+        counts = np.bincount(labels.numpy(), minlength=self.session.dataset.num_classes)
+        names = self.session.dataset.class_names
+        order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
+        classes = ", ".join(f"{names[c]} ({counts[c]})" for c in order[:12].tolist())
+        self.chosen.html = paragraphs(
+            f"{plural(len(self._picked), 'example')} chosen. By class: {classes}."
+        )
+
+    def ids(self) -> Ids:
+        """Those inside the line."""
+        if not self._picked:
+            raise ValueError("no example is chosen; draw a line around some on the map")
+        return np.asarray(self._picked, np.int64)
+
+    def revoked(self) -> None:
+        """Take the line away."""
+        self._picked = []
+        self._rounds += 1
+        self._draw()
+
+    @property
+    def code(self) -> str:
+        """The ids."""
+        return revoke_call(self._picked)
+
+
+def revoke_call(ids: Sequence[int]) -> str:
+    """Python that revokes these ids."""
+    return f"session.revoke([{', '.join(map(str, sorted(ids))) or '...'}])"
+
+
+def _button(words: str, tooltip: str) -> ipywidgets.Button:
+    button = ipywidgets.Button(description=words, tooltip=tooltip)
+    button.layout.width = "auto"
+    return button

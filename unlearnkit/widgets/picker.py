@@ -1,0 +1,170 @@
+"""Examples to pick from, by mouse or by keyboard: pictures side by side, or rows of a table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import anywidget
+import traitlets
+
+_ESM = """
+function render({ model, el }) {
+  el.classList.add("uk-picker");
+  el.setAttribute("role", "group");
+  let buttons = [];
+  const picked = () => new Set(model.get("picked"));
+  const mark = () => {
+    const chosen = picked();
+    for (const button of buttons) {
+      const on = chosen.has(Number(button.dataset.id));
+      button.setAttribute("aria-pressed", String(on));
+      button.closest("tr")?.classList.toggle("uk-picked", on);
+    }
+  };
+  const toggle = (id) => {
+    const chosen = picked();
+    if (!chosen.delete(id)) chosen.add(id);
+    model.set("picked", [...chosen]);
+    model.save_changes();
+    mark();
+  };
+  // One stop for the Tab key; arrows move within, and JupyterLab is told to leave them alone.
+  const focus = (index) => {
+    const next = buttons[Math.max(0, Math.min(buttons.length - 1, index))];
+    for (const button of buttons) button.tabIndex = button === next ? 0 : -1;
+    next?.focus();
+  };
+  const across = () => {
+    const top = buttons[0]?.getBoundingClientRect().top;
+    const count = buttons.findIndex((button) => button.getBoundingClientRect().top > top + 2);
+    return count < 0 ? buttons.length : count;
+  };
+  el.addEventListener("keydown", (event) => {
+    const index = buttons.indexOf(document.activeElement);
+    if (index < 0) return;
+    const moves = {
+      ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across(), ArrowDown: across(),
+      Home: -index, End: buttons.length,
+    };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    focus(index + moves[event.key]);
+  });
+  const make = (tag, parent, text) => {
+    const node = parent.appendChild(document.createElement(tag));
+    if (text !== undefined) node.textContent = text;
+    return node;
+  };
+  const button = (item, parent) => {
+    const node = make("button", parent);
+    node.type = "button";
+    node.dataset.id = item.id;
+    node.setAttribute("data-lm-suppress-shortcuts", "true");
+    node.setAttribute("aria-label", item.words);
+    node.title = item.words;
+    node.tabIndex = buttons.length ? -1 : 0;
+    node.classList.toggle("uk-waiting", item.waiting);
+    make("i", node).setAttribute("aria-hidden", "true");
+    buttons.push(node);
+    return node;
+  };
+  const build = () => {
+    const inside = buttons.includes(document.activeElement);
+    buttons = [];
+    el.replaceChildren();
+    el.setAttribute("aria-label", model.get("label"));
+    const heads = model.get("heads"), items = model.get("items");
+    if (!heads.length) {
+      const grid = make("div", el);
+      grid.className = "uk-picker-grid";
+      for (const item of items) {
+        const node = button(item, grid);
+        node.addEventListener("click", () => toggle(item.id));
+        const image = make("img", node);
+        image.src = item.source;
+        image.alt = "";
+        make("span", node, item.id);
+      }
+    } else if (items.length) {
+      const scroll = make("div", el);
+      scroll.className = "uk-scroll";
+      const table = make("table", scroll), row = make("tr", make("thead", table));
+      make("td", row);
+      for (const head of heads) make("th", row, head).scope = "col";
+      const body = make("tbody", table);
+      for (const item of items) {
+        const line = make("tr", body);
+        button(item, make("td", line));
+        for (const cell of item.cells) make("td", line, cell);
+        line.addEventListener("click", () => toggle(item.id));
+      }
+    }
+    mark();
+    if (inside) focus(0);
+  };
+  build();
+  model.on("change:items", build);
+  model.on("change:picked", mark);
+  return () => { model.off("change:items", build); model.off("change:picked", mark); };
+}
+export default { render };
+"""
+
+_CSS = """
+.uk-picker { min-width: 0; color: var(--uk-ink); font: 12px/1.4 var(--uk-ui); }
+.uk-picker-grid { display: flex; flex-wrap: wrap; gap: 4px; }
+.uk-picker button {
+  position: relative; padding: 3px; border: 2px solid transparent; border-radius: 4px;
+  background: none; color: var(--uk-quiet); font: 11px/1.3 var(--uk-ui); cursor: pointer;
+}
+.uk-picker button:hover { background: var(--uk-wash); }
+.uk-picker img {
+  display: block; width: 44px; height: 44px; margin: 0 auto 1px; image-rendering: pixelated;
+  border-radius: 2px;
+}
+.uk-picker button[aria-pressed=true] { border-color: #0072B2; color: var(--uk-ink); }
+.uk-picker button[aria-pressed=true] i::after {
+  content: "\\2713"; position: absolute; top: -2px; right: -2px; width: 15px; height: 15px;
+  border-radius: 50%; background: #0072B2; color: white; font: 700 11px/15px var(--uk-ui);
+}
+.uk-picker button.uk-waiting img { opacity: .35; }
+.uk-picker button.uk-waiting { border: 2px dashed #D55E00; }
+.uk-picker .uk-scroll { overflow-x: auto; max-height: 420px; overflow-y: auto; }
+.uk-picker table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.uk-picker th, .uk-picker td {
+  padding: 2px 10px 2px 0; text-align: right; white-space: nowrap;
+  border-bottom: 1px solid var(--uk-line);
+}
+.uk-picker th { font-weight: 600; vertical-align: bottom; }
+.uk-picker tbody tr { cursor: pointer; }
+.uk-picker tbody tr:hover { background: var(--uk-wash); }
+.uk-picker tr.uk-picked { background: rgba(0, 114, 178, .16); }
+.uk-picker td button {
+  width: 18px; height: 18px; margin-left: 4px; padding: 0; border: 1px solid var(--uk-quiet);
+}
+.uk-picker td button[aria-pressed=true] i::after { top: 0; right: 0; border-radius: 2px; }
+"""
+
+
+class Picker(anywidget.AnyWidget):
+    """Examples of which some are picked; a click, the space bar or Enter picks and puts back.
+
+    Attributes:
+        items: of the page on show: ``id``, ``words`` for a screen reader, ``waiting`` for one that
+            is in the request already, and ``source`` of a picture or ``cells`` of a row.
+        heads: of the columns; none for pictures. Set it before ``items``.
+        picked: ids, on this page and on others.
+        label: what a screen reader calls all of it.
+    """
+
+    _esm = _ESM
+    _css = _CSS
+    items: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
+    heads: "traitlets.List[str]" = traitlets.List().tag(sync=True)
+    picked: "traitlets.List[int]" = traitlets.List().tag(sync=True)
+    label = traitlets.Unicode().tag(sync=True)
+
+    def show(self, items: Sequence[dict[str, Any]], heads: Sequence[str] = ()) -> None:
+        """Turn to another page; what is picked stays."""
+        with self.hold_sync():
+            self.heads, self.items = list(heads), list(items)

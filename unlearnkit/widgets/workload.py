@@ -1,0 +1,225 @@
+"""The workload of a request, stage by stage, before anything is decided."""
+
+from collections.abc import Sequence
+
+import ipywidgets
+import numpy as np
+
+from unlearnkit import figures
+from unlearnkit.figures.drawing import duration, percent
+from unlearnkit.figures.workload import UNITS, amount
+from unlearnkit.forecast import debt_places, expected_curve, stage_frame, visits_without_debt
+from unlearnkit.session import Session
+from unlearnkit.unlearning import assess
+from unlearnkit.widgets.panel import row
+from unlearnkit.widgets.plot import Plot
+from unlearnkit.widgets.prose import Prose, fold, paragraphs, table
+from unlearnkit.widgets.section import Section
+from unlearnkit.widgets.shared import SessionPanel, plural
+from unlearnkit.workload import Workload, expected_visits
+
+
+class Stages(Section):
+    """The map, the curve and the table; nothing is computed before it is opened."""
+
+    title = "Stage by stage"
+    explanation = "Which stages the request makes stale, what each costs, and how usual that is."
+    meaning = (
+        "A visit is one example's gradient computed once; share is of training everything from "
+        "scratch on what would remain; seconds are visits and steps times rates measured in this "
+        "session. A stage of slice r trains on the slices 1 to r of its shard, so it is dearer the "
+        "later it comes, and an example of slice 1 makes all stages of its shard stale. The curve "
+        "is the expected workload of k examples drawn at random, E[W] = S times the sum over r of "
+        "e_r m_r ((1 - k/N) - q_r), with e_r epochs on the m_r = rN/(SR) examples of slices 1 to r "
+        "and q_r = C(N - m_r, k)/C(N, k), the chance that none of these is drawn; ours, for the "
+        "sharded and sliced training of Bourtoule et al. 2021. Debt are examples that were removed "
+        "approximately only: exact retraining has to begin at the first of them, so a shard with "
+        "debt is dearer than the request alone would make it."
+    )
+
+    def __init__(self, panel: "WorkloadPanel") -> None:
+        super().__init__(panel)
+        self._session = panel.session
+        self.workload: Workload | None = None
+        self._debt: dict[int, np.ndarray] = {}
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """The unit, the sentence, two plots, the table."""
+        guard = self.panel.guard
+        self.unit = ipywidgets.RadioButtons(
+            options=list(UNITS), description="measured in", orientation="horizontal"
+        )
+        self.unit.style.description_width = "initial"
+        self.debt = ipywidgets.Checkbox(True, description="mark the debt", indent=False)
+        self.debt.layout.width = "auto"
+        self.debt.tooltip = "show where the examples lie that were removed approximately only"
+        for control in (self.unit, self.debt):
+            control.observe(guard(lambda change: self._show()), names="value")
+        self.words, self.shards = Prose(live=True), Prose()
+        self.map = Plot(name="stages", frame=lambda: stage_frame(self._assessed()))
+        self.curve = Plot(
+            name="expected-workload",
+            frame=lambda: expected_curve(self._session.plan, self._assessed()),
+        )
+        return [
+            row(self.unit, self.debt),
+            self.words,
+            row(self.map.widget, self.curve.widget),
+            self.shards,
+        ]
+
+    @property
+    def code(self) -> str:
+        """The calls behind the figures."""
+        return (
+            "from unlearnkit import figures, forecast\n"
+            "workload = session.workload()\n"
+            f"figures.stage_map(workload, {self.unit.value!r})\n"
+            "curve = forecast.expected_curve(session.plan, workload)\n"
+            f"figures.expected_curve(curve, {self.unit.value!r})"
+        )
+
+    def draw(self) -> None:
+        """Assess the request, and show it."""
+        session = self._session
+        self.workload = None
+        if session.busy or not session.trained:
+            self.words.html = paragraphs(
+                "The session is at work; this shows when it is done."
+                if session.busy
+                else "The session is not trained yet: that is step 1."
+            )
+            self.map.hide()
+            self.curve.hide()
+            self.shards.html = ""
+            return
+        self._debt = session.debt
+        self.workload = assess(session.plan, session.store, session.pending, session.clock)[1]
+        self._show()
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        self.workload = None
+        self.map.clear()
+        self.curve.clear()
+
+    def _assessed(self) -> Workload:
+        if self.workload is None:
+            raise RuntimeError("there is no workload; train the session first")
+        return self.workload
+
+    def _show(self) -> None:
+        """Everything in the unit of choice."""
+        session, workload = self._session, self.workload
+        if workload is None:
+            return
+        plan, unit, debt = session.plan, self.unit.value, self._debt
+        self.debt.layout.display = None if debt else "none"
+        owed = debt_places(plan, debt) if debt and self.debt.value else None
+        self.map.show(figures.stage_map.spec(workload, unit, owed))
+        ids = session.pending[np.isin(session.pending, plan.partition.ids)]
+        visits = visits_without_debt(plan, workload, ids)
+        actual = without = None
+        if len(ids):
+            actual = (len(ids), _in(workload, unit, workload.visits, workload.seconds))
+            if visits < workload.visits:
+                without = _in(workload, unit, visits, None)
+        curve = expected_curve(plan, workload)
+        self.curve.show(figures.expected_curve.spec(curve, unit, actual, without))
+        self.words.html = paragraphs(*self._sentences(workload, ids, visits))
+        self.shards.html = _table(workload) if workload.shards else ""
+        if self._code_line is not None:
+            self._code_line.code = self.code
+
+    def _sentences(self, workload: Workload, ids: np.ndarray, visits: int) -> list[str]:
+        plan = self._session.plan
+        owing = (
+            f"Outstanding elsewhere: {workload.outstanding_visits:,} visits would clear the debt "
+            "of shards that this request does not hit."
+            if workload.outstanding
+            else ""
+        )
+        if not len(ids):
+            return ["The request is empty: choose what is to be forgotten in step 2.", owing]
+        timed = "" if workload.seconds is None else f", about {duration(workload.seconds)}"
+        shards = sum(plan.alive(shard) for shard in range(plan.num_shards))
+        usual = expected_visits(
+            int(plan.retained.sum()), shards, plan.spec.stage_epochs(), len(ids)
+        )
+        beside = workload.visits / usual - 1 if usual else 0.0
+        dearer = f"{percent(abs(beside), 0)} {'more' if beside > 0 else 'less'} than"
+        lines = [
+            f"Exact retraining for this request: {workload.visits:,} visits, "
+            f"{percent(workload.share)} of from scratch{timed}; "
+            f"{plural(len(workload.shards), 'shard')} hit of {plan.num_shards}.",
+            f"{plural(len(ids), 'example')} drawn at random would take {usual:,.0f} visits on "
+            f"average; this request takes {dearer if abs(beside) >= 0.005 else 'as many as'} that.",
+        ]
+        if visits < workload.visits:
+            lines.append(
+                f"{workload.visits - visits:,} of its visits are there because of debt from before."
+            )
+        return [*lines, owing]
+
+
+class WorkloadPanel(SessionPanel):
+    """What retraining exactly would redo, and what stays.
+
+    Args:
+        session: to show.
+        folded: closed at first, and then it costs nothing.
+    """
+
+    name = "workload"
+    title = "Workload"
+    explanation = (
+        "What exact retraining would redo for this request, and what stays. Looking changes "
+        "nothing."
+    )
+
+    def __init__(self, session: Session, folded: bool = False) -> None:
+        super().__init__(session)
+        self.stages = Stages(self)
+        self.body.children = [self.stages.widget]
+        if folded:
+            self.update()
+        else:
+            self.stages.open = True
+
+    @property
+    def code(self) -> str:
+        """The call that estimates."""
+        return "session.workload()"
+
+    def refresh(self) -> None:
+        """Assess anew, now or when it is opened."""
+        self.stages.renew()
+
+
+def _in(workload: Workload, unit: str, visits: int, seconds: float | None) -> float:
+    if unit == "visits":
+        return visits
+    if unit == "share":
+        return workload.share_of(visits)
+    if seconds is not None:
+        return seconds
+    if workload.seconds is None or not workload.visits:
+        return float("nan")
+    return workload.seconds * visits / workload.visits
+
+
+def _table(workload: Workload) -> str:
+    heads = ["shard", "to forget", "owed before", "from slice", "visits", "share", "seconds"]
+    rows = [
+        [
+            str(record["shard"]),
+            str(record["forget"]),
+            str(record["debt"]),
+            str(record["first stage"]),
+            f"{record['visits']:,}",
+            percent(record["share"]),
+            "-" if record["seconds"] is None else amount(record["seconds"], "seconds"),
+        ]
+        for record in workload.to_frame().to_dict("records")
+    ]
+    return fold("Shard by shard", table(heads, rows, caption="Shards that are hit, cheapest first"))
