@@ -105,12 +105,13 @@ endef
 	@echo '$(SERVER_WITHOUT_COURSE)' > .venv/etc/jupyter/jupyter_server_config.json
 	@touch $@
 
-# The tests grade the course with nbgrader, which would add menus to the Lab of this environment.
+# The tests grade the course with nbgrader. It and the Notebook that it brings along would add menus
+# to the Lab of this environment.
 define LAB_WITHOUT_COURSE
-{"disabledExtensions": {"@jupyter/nbgrader": true}}
+{"disabledExtensions": {"@jupyter/nbgrader": true, "@jupyter-notebook/lab-extension": true}}
 endef
 define SERVER_WITHOUT_COURSE
-{"ServerApp": {"jpserver_extensions": {"nbgrader.server_extensions.formgrader": false, "nbgrader.server_extensions.validate_assignment": false, "nbgrader.server_extensions.assignment_list": false, "nbgrader.server_extensions.course_list": false}}}
+{"ServerApp": {"jpserver_extensions": {"nbgrader.server_extensions.formgrader": false, "nbgrader.server_extensions.validate_assignment": false, "nbgrader.server_extensions.assignment_list": false, "nbgrader.server_extensions.course_list": false, "notebook": false}}}
 endef
 
 again:

@@ -100,10 +100,6 @@ MISTAKES: dict[str, list[tuple[Mistake, tuple[str, ...]]]] = {
             ),
         ),
         (
-            ("derivatives", "+ lam * torch.eye(len(w), dtype=torch.float64)", ""),
-            ("test_derivatives", "test_hessian_hidden", "test_influence", "test_boundary"),
-        ),
-        (
             ("decide", "key=lambda s: (visits[s], s)", "key=lambda s: (-visits[s], s)"),
             ("test_decide", "test_decide_hidden"),
         ),

@@ -73,6 +73,7 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # three kernels, each of which imports torch
 @pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_nbgrader_generates_the_student_version_and_gives_the_right_marks(
     name: str, tmp_path: Path, course
