@@ -6,6 +6,7 @@
 # make gap     what the approximate branch leaves of the gap to training from scratch
 # make rivals  methods of the literature beside ours, each with a small grid, on digits
 # make study   policies over many requests, Fashion-MNIST 10,000 (QUICK=1: digits; WHOLE=1: 60,000)
+# make course  the student versions of the course, from the instructor's
 # make format  let ruff rewrite what it can
 # make clean   remove the virtual environment and caches
 #
@@ -24,7 +25,7 @@ PEER ?=
 BIN := .venv/bin
 export TORCH
 
-.PHONY: help lab test quick lint bench peer gap rivals study format clean again
+.PHONY: help lab test quick lint bench peer gap rivals study course format clean again
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -38,7 +39,7 @@ lab: .venv/installed-lab
 
 test: system lint .venv/installed-test
 	UNLEARNKIT_REQUIRE_BROWSER= $(BIN)/python -m pytest -m "not browser" -n $(JOBS) --dist worksteal --nbmake \
-	    unlearnkit tests notebooks $(PYTEST_ARGS)
+	    unlearnkit tests notebooks --ignore=notebooks/course $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
 
 quick: lint
@@ -63,6 +64,12 @@ rivals: .venv/installed-test
 
 study: .venv/installed-test
 	$(BIN)/python tests/benchmarks/study.py $(if $(QUICK),--quick) $(if $(WHOLE),--whole)
+
+# nbgrader calls alembic by name.
+course: .venv/installed-test
+	cd notebooks/course && for name in workload retraining influence; do \
+	    PATH="$(CURDIR)/$(BIN):$$PATH" nbgrader generate_assignment $$name --force --log-level=WARN || exit 1; \
+	done
 
 format: .venv/installed-test
 	$(BIN)/ruff format .
@@ -93,7 +100,19 @@ endef
 
 .venv/installed-test: $(STAMP_NEEDS) | $(BIN)/python
 	@$(BIN)/python .ci/install.py lab test
+	@mkdir -p .venv/etc/jupyter/labconfig
+	@echo '$(LAB_WITHOUT_COURSE)' > .venv/etc/jupyter/labconfig/page_config.json
+	@echo '$(SERVER_WITHOUT_COURSE)' > .venv/etc/jupyter/jupyter_server_config.json
 	@touch $@
+
+# The tests grade the course with nbgrader. It and the Notebook that it brings along would add menus
+# to the Lab of this environment.
+define LAB_WITHOUT_COURSE
+{"disabledExtensions": {"@jupyter/nbgrader": true, "@jupyter-notebook/lab-extension": true}}
+endef
+define SERVER_WITHOUT_COURSE
+{"ServerApp": {"jpserver_extensions": {"nbgrader.server_extensions.formgrader": false, "nbgrader.server_extensions.validate_assignment": false, "nbgrader.server_extensions.assignment_list": false, "nbgrader.server_extensions.course_list": false, "notebook": false}}}
+endef
 
 again:
 
