@@ -81,14 +81,11 @@ STAMP_NEEDS := pyproject.toml binder/constraints.txt .ci/install.py $(if $(strip
 # The settings switch off Lab's question about news and its look for updates: nothing leaves the
 # machine unasked.
 LAB_SETTINGS := .venv/share/jupyter/lab/settings
-define LAB_OVERRIDES
-{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
-endef
 
-.venv/installed-lab: $(STAMP_NEEDS) | $(BIN)/python
+.venv/installed-lab: $(STAMP_NEEDS) binder/overrides.json | $(BIN)/python
 	@$(BIN)/python .ci/install.py lab
 	@mkdir -p $(LAB_SETTINGS)
-	@echo '$(LAB_OVERRIDES)' > $(LAB_SETTINGS)/overrides.json
+	@cp binder/overrides.json $(LAB_SETTINGS)/overrides.json
 	@touch $@
 
 .venv/installed-test: $(STAMP_NEEDS) | $(BIN)/python
