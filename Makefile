@@ -1,6 +1,6 @@
 # make lab     open the quickstart in JupyterLab     (BROWSER=none PORT=8899 for headless use)
 # make test    everything: lint, types, doctests, unit tests, notebooks, browser tests
-# make quick   lint, types and the quick tests
+# make quick   lint, spelling, types and the quick tests
 # make bench   measure speed beside a plain SISA loop (QUICK=1: within three minutes)
 # make peer    the same beside the published SISA code (PEER=folder: a checkout of it)
 # make gap     what the approximate branch leaves of the gap to training from scratch
@@ -47,6 +47,7 @@ quick: lint
 lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy --strict unlearnkit
 
 bench: .venv/installed-test
