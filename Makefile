@@ -1,6 +1,6 @@
 # make lab     open the quickstart in JupyterLab     (BROWSER=none PORT=8899 for headless use)
 # make test    everything: lint, types, doctests, unit tests, notebooks, browser tests
-# make quick   lint, types and the quick tests
+# make quick   lint, spelling, types and the quick tests
 # make bench   measure speed beside a plain SISA loop (QUICK=1: within three minutes)
 # make peer    the same beside the published SISA code (PEER=folder: a checkout of it)
 # make gap     what the approximate branch leaves of the gap to training from scratch
@@ -48,6 +48,7 @@ quick: lint
 lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy --strict unlearnkit
 
 bench: .venv/installed-test
@@ -88,14 +89,11 @@ STAMP_NEEDS := pyproject.toml binder/constraints.txt .ci/install.py $(if $(strip
 # The settings switch off Lab's question about news and its look for updates: nothing leaves the
 # machine unasked.
 LAB_SETTINGS := .venv/share/jupyter/lab/settings
-define LAB_OVERRIDES
-{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
-endef
 
-.venv/installed-lab: $(STAMP_NEEDS) | $(BIN)/python
+.venv/installed-lab: $(STAMP_NEEDS) binder/overrides.json | $(BIN)/python
 	@$(BIN)/python .ci/install.py lab
 	@mkdir -p $(LAB_SETTINGS)
-	@echo '$(LAB_OVERRIDES)' > $(LAB_SETTINGS)/overrides.json
+	@cp binder/overrides.json $(LAB_SETTINGS)/overrides.json
 	@touch $@
 
 .venv/installed-test: $(STAMP_NEEDS) | $(BIN)/python
