@@ -134,8 +134,9 @@ class QueryWay(Way):
             "The columns",
             paragraphs(
                 ", ".join(names) + ".",
-                "loss and self_influence need trained models. Names with blanks stand in "
-                "backticks. The table itself: uk.example_table(session).",
+                "loss and self_influence need trained models. Features are as the dataset keeps "
+                "them: after the scale and the categories that it was made with. Names with blanks "
+                "or = stand in backticks. The table itself: uk.example_table(session).",
                 SCORE_MEANING,
             ),
         )

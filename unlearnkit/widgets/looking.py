@@ -190,7 +190,7 @@ class MapWay(Way):
             "1901) on the plane of greatest variance of the inputs, or of what the last hidden "
             "layer of one shard's model makes of them. That model was trained on its own shard "
             "only. Dots that are close in the plane can be far apart across it: the axis says how "
-            "much of the variance is seen. A class's name stands at the median of its dots."
+            "much of the variance is seen. The name of a class stands at the median of its dots."
         )
         return [
             row(self.source),
