@@ -9,7 +9,7 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit.widgets import PANELS, looking
+from unlearnkit.widgets import PANELS, choosing, looking
 from worker import content
 
 
@@ -160,6 +160,30 @@ def test_forgotten_examples_leave_grid_map_and_picks(session, panel):
     assert panel.way.picker.picked == [13]
     panel.mode.value = "on a map"
     assert 7 not in panel.way._found().ids
+
+
+def test_what_was_computed_is_kept_until_the_models_change(session, panel, monkeypatch):
+    asked = []
+    for name in ("score_table", "example_map"):
+        for module in (choosing, looking):
+            if hasattr(module, name):
+                whole = getattr(module, name)
+                monkeypatch.setattr(
+                    module, name, lambda *a, _f=whole, _n=name: asked.append(_n) or _f(*a)
+                )
+    panel.mode.value = "hard ones"
+    panel.way.number.value = 3
+    panel.add.click()
+    panel.update()
+    assert asked == ["score_table"]
+    panel.mode.value = "on a map"
+    panel.update()
+    panel.withdraw_all.click()
+    assert asked == ["score_table", "example_map"]
+    session.revoke([7])
+    session.unlearn(1.0)
+    panel.changed()
+    assert asked == ["score_table", "example_map", "example_map"]
 
 
 def test_images_are_drawn(session):

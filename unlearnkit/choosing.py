@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from unlearnkit.examples import Dataset
 from unlearnkit.hardness import stage_state
 from unlearnkit.representations import HIDDEN, OUTPUT, layer_outputs, principal_axes
 from unlearnkit.revocation import select
@@ -90,9 +91,27 @@ def hardest(
         LookupError: the session is not trained.
         ValueError: there are not so many.
     """
-    frame = example_table(session, [by])
+    return hardest_of(score_table(session, by), count, by, session.dataset, label)
+
+
+def score_table(session: Session, by: str) -> "pd.DataFrame":
+    """The training examples with one score, without their features.
+
+    Raises:
+        KeyError: no such score.
+        LookupError: the session is not trained.
+    """
+    if by not in SCORES:
+        raise KeyError(f"no score is named {by!r}; known are {', '.join(SCORES)}")
+    return table_of(session.dataset, session.plan, session.store, [by], features=False)
+
+
+def hardest_of(
+    frame: "pd.DataFrame", count: int, by: str, dataset: Dataset, label: int | str | None = None
+) -> Int[np.ndarray, " example"]:
+    """Those of a table with the highest scores; see :func:`hardest`."""
     if label is not None:
-        frame = frame[frame["id"].isin(select(session.dataset, label=label))]
+        frame = frame[frame["id"].isin(select(dataset, label=label))]
     if isinstance(count, bool) or not isinstance(count, int | np.integer):
         raise TypeError(f"count={count!r} is not a whole number")
     if not 1 <= count <= len(frame):

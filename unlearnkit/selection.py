@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LOSS, INFLUENCE = "loss", "self_influence"
 SCORES = {LOSS: example_losses, INFLUENCE: self_influence}
+COLUMNS = ("id", "label", "class_name", "shard", "slice")
 EXAMPLE = "label == 3 and shard in [0, 2]"
 # What a query may call. pandas would call any method of a column, those that write files too, and
 # on a page that others use (Voila) a query is typed by strangers.
@@ -28,8 +29,18 @@ METHODS = {
 }
 
 
+def column_names(dataset: Dataset) -> list[str]:
+    """Columns of :func:`table_of` but for the scores."""
+    taken = {*COLUMNS, *SCORES}
+    return [*COLUMNS, *(f"{n}_" if n in taken else n for n in dataset.feature_names)]
+
+
 def table_of(
-    dataset: Dataset, plan: Plan, store: Store, scores: Collection[str] = ()
+    dataset: Dataset,
+    plan: Plan,
+    store: Store,
+    scores: Collection[str] = (),
+    features: bool = True,
 ) -> "pd.DataFrame":
     """One row for each training example that is not revoked.
 
@@ -41,6 +52,7 @@ def table_of(
         plan: of the retain set.
         store: holds the models that the scores are taken of.
         scores: names in ``SCORES``.
+        features: whether these columns are wanted, where they have names.
 
     Raises:
         LookupError: there are scores, and a shard has no model yet.
@@ -49,21 +61,23 @@ def table_of(
 
     kept, partition = plan.retained, plan.partition
     labels = dataset.train.labels.numpy()[kept]
+    known = (
+        partition.ids[kept],
+        labels,
+        np.array(dataset.class_names, object)[labels],
+        partition.shard[kept],
+        partition.slice_[kept],
+    )
     columns = {
-        "id": partition.ids[kept],
-        "label": labels,
-        "class_name": np.array(dataset.class_names, object)[labels],
-        "shard": partition.shard[kept],
-        "slice": partition.slice_[kept],
+        **dict(zip(COLUMNS, known, strict=True)),
         **{name: SCORES[name](plan, store)[kept] for name in SCORES if name in scores},
     }
     frame = pd.DataFrame(columns)
-    if not dataset.feature_names:
+    if not (dataset.feature_names and features):
         return frame
-    taken = {*columns, *SCORES}
-    names = [f"{name}_" if name in taken else name for name in dataset.feature_names]
-    features = pd.DataFrame(dataset.train.features.numpy()[kept], columns=names)
-    return pd.concat([frame, features], axis=1)
+    names = column_names(dataset)[len(COLUMNS) :]
+    given = pd.DataFrame(dataset.train.features.numpy()[kept], columns=names)
+    return pd.concat([frame, given], axis=1)
 
 
 def query_ids(

@@ -15,7 +15,7 @@ from unlearnkit.figures.drawing import (
     layout,
     percent,
 )
-from unlearnkit.figures.route import workload_map
+from unlearnkit.figures.route import MOST_NUMBERED, workload_map
 from unlearnkit.workload import Workload
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def stage_map(workload: Workload, unit: str = "visits", owed: "np.ndarray | None
         "seconds": workload.stage_seconds,
     }[unit]
     words = [[amount(value, unit) for value in row] for row in values.tolist()]
+    numbered = workload.stage_visits.size <= MOST_NUMBERED
     noun = " visits" if unit == "visits" else ""
     for trace in spec["data"]:
         trace["customdata"] = [[f"{word}{noun}" for word in row] for row in words]
@@ -69,16 +70,18 @@ def stage_map(workload: Workload, unit: str = "visits", owed: "np.ndarray | None
     what = {"visits": "visits to train each", "seconds": "predicted seconds to train each"}
     spec["layout"]["title"]["text"] = (
         f"Stages: {what.get(unit, 'share of training from scratch')}, by shard and slice"
+        + ("" if numbered else "; point at one for its number")
     )
     if owed is not None and owed.any():
         shards, slices = np.nonzero(owed)
+        aside, above = (0.36, 0.3) if numbered else (0.0, 0.0)  # of the number
         spec["data"].append(
             {
                 "type": "scatter",
                 "mode": "markers",
                 "name": "debt: examples owed from here",
-                "x": (slices + 1.36).tolist(),
-                "y": (shards - 0.3).tolist(),
+                "x": (slices + 1 + aside).tolist(),
+                "y": (shards - above).tolist(),
                 "marker": {"symbol": "diamond", "size": 10, "color": VERMILLION}
                 | {"line": {"width": 1.5, "color": "white"}},
                 "customdata": [

@@ -1,20 +1,23 @@
 """Ways to choose what is to be forgotten: by a query, from a list, by how hard an example is."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import ipywidgets
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.choosing import INFLUENCE, LOSS, example_table, hardest
+from unlearnkit.choosing import INFLUENCE, LOSS, hardest_of, score_table
 from unlearnkit.revocation import Request
-from unlearnkit.selection import EXAMPLE, SCORES, ids_in, query_ids
+from unlearnkit.selection import EXAMPLE, SCORES, column_names, ids_in, query_ids
 from unlearnkit.session import Session
 from unlearnkit.widgets.panel import Panel, row
 from unlearnkit.widgets.pictures import are_images, pictures
 from unlearnkit.widgets.prose import Prose, fold, paragraphs, table
 from unlearnkit.widgets.shared import plural
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALL_CLASSES = "all classes"
 SCORE_WORDS = {LOSS: "highest loss", INFLUENCE: "highest self-influence"}
@@ -120,19 +123,20 @@ class QueryWay(Way):
         self.query.style.description_width = "initial"
         self.query.observe(self.panel.guard(lambda change: self._look()), names="value")
         self.found, self.columns = Prose(live=True), Prose()
+        self._describe()
         return [row(self.query), self.found, self.columns]
 
-    def renew(self) -> None:
-        """Name the columns."""
-        names = [*example_table(self.session).columns[:40], *SCORES]
+    def _describe(self) -> None:
+        names = [*column_names(self.session.dataset)[:40], *SCORES]
         self.columns.html = paragraphs(
             "A condition in the words of pandas (DataFrame.query); Enter shows what it finds."
         ) + fold(
             "The columns",
             paragraphs(
                 ", ".join(names) + ".",
-                "loss and self_influence need trained models. Names with blanks stand in "
-                "backticks. The table itself: uk.example_table(session).",
+                "loss and self_influence need trained models. Features are as the dataset keeps "
+                "them: after the scale and the categories that it was made with. Names with blanks "
+                "or = stand in backticks. The table itself: uk.example_table(session).",
                 SCORE_MEANING,
             ),
         )
@@ -225,6 +229,7 @@ class HardWay(Way):
 
     def build(self) -> Sequence[ipywidgets.Widget]:
         """The score, the class, how many, and the list."""
+        self._seen: tuple[tuple[object, ...], pd.DataFrame] | None = None
         self.by = ipywidgets.Dropdown(
             options=[(words, name) for name, words in SCORE_WORDS.items()], description="by"
         )
@@ -251,19 +256,27 @@ class HardWay(Way):
         self.listed.html = paragraphs("Computing ...")
         try:
             ids = self.ids()
-            frame = example_table(self.session, [self.by.value]).set_index("id")[self.by.value]
         except Exception:
             self.listed.html = ""
             raise
         few = ids[:MOST_ROWS]
         words = f"{SCORE_WORDS[self.by.value].capitalize()} first"
         words += f"; {len(ids) - len(few)} more follow" if len(ids) > len(few) else ""
-        self.listed.html = self.examples(few, words, frame[few].to_dict())
+        scores = self._ranked().set_index("id")[self.by.value]
+        self.listed.html = self.examples(few, words, scores[few].to_dict())
+
+    def _ranked(self) -> "pd.DataFrame":
+        """Scores of all examples, computed once for a state of the session."""
+        seen = (self.session.plan, self.session.last, self.by.value)
+        if self._seen is None or any(a is not b for a, b in zip(seen, self._seen[0], strict=True)):
+            self._seen = (seen, score_table(self.session, self.by.value))
+        return self._seen[1]
 
     def ids(self) -> Ids:
         """The hardest."""
         label = None if self.label.value == ALL_CLASSES else self.label.value
-        return hardest(self.session, self.number.value, self.by.value, label=label)
+        by, dataset = self.by.value, self.session.dataset
+        return hardest_of(self._ranked(), self.number.value, by, dataset, label)
 
     @property
     def code(self) -> str:

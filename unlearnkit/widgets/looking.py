@@ -7,7 +7,7 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit import figures
-from unlearnkit.choosing import ExampleMap, example_map, example_table
+from unlearnkit.choosing import ExampleMap, example_map, score_table
 from unlearnkit.revocation import select
 from unlearnkit.widgets.choosing import (
     ALL_CLASSES,
@@ -97,7 +97,7 @@ class GridWay(Way):
             return ids
         if self.session.busy:
             raise RuntimeError("this session is at work; order by loss when it is done")
-        frame = example_table(self.session, [order]).set_index("id").loc[ids]
+        frame = score_table(self.session, order).set_index("id").loc[ids]
         ordered: np.ndarray = frame.sort_values(
             order, ascending=False, kind="stable"
         ).index.to_numpy()
@@ -181,6 +181,7 @@ class MapWay(Way):
         self.plot = Plot(name="example-map", frame=lambda: self._found().to_frame())
         self.plot.view.on_select(self.panel.guard(self._selected))
         self._map: ExampleMap | None = None
+        self._asked = self._drawn = np.empty(0, np.int64)
         self._seen: tuple[object, ...] = ()
         self._picked: list[int] = []
         self._rounds = 0
@@ -189,7 +190,7 @@ class MapWay(Way):
             "1901) on the plane of greatest variance of the inputs, or of what the last hidden "
             "layer of one shard's model makes of them. That model was trained on its own shard "
             "only. Dots that are close in the plane can be far apart across it: the axis says how "
-            "much of the variance is seen. A class's name stands at the median of its dots."
+            "much of the variance is seen. The name of a class stands at the median of its dots."
         )
         return [
             row(self.source),
@@ -203,6 +204,10 @@ class MapWay(Way):
         """Place the examples anew, if that can have changed, and ring those of the request."""
         session = self.session
         if session.busy:
+            if self._map is None:
+                self.words.html = paragraphs(
+                    "The session is at work; the map comes when it is done."
+                )
             return
         options = [("the inputs", INPUTS)]
         if session.trained:
@@ -217,12 +222,15 @@ class MapWay(Way):
             a is not b and a != b for a, b in zip(seen, self._seen, strict=True)
         )
         waiting = session.pending
-        outside = self._map is not None and not np.isin(waiting, self._map.ids).all()
+        # Those of a large request are not all drawn: asked once for each request.
+        outside = waiting is not self._asked and not np.isin(waiting, self._drawn).all()
         if again or outside:
             self._seen = ()
             shard = None if self.source.value == INPUTS else self.source.value
             self._map, self._seen = example_map(session, shard), seen
+            self._asked, self._drawn = waiting, self._map.ids
             self._picked = []
+            self._rounds += 1
         self._draw()
 
     def _draw(self) -> None:

@@ -129,7 +129,7 @@ _CSS = """
 }
 .uk-picker button.uk-waiting img { opacity: .35; }
 .uk-picker button.uk-waiting { border: 2px dashed #D55E00; }
-.uk-picker .uk-scroll { overflow-x: auto; max-height: 420px; overflow-y: auto; }
+.uk-picker .uk-scroll { overflow-x: auto; max-height: 600px; overflow-y: auto; }
 .uk-picker table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .uk-picker th, .uk-picker td {
   padding: 2px 10px 2px 0; text-align: right; white-space: nowrap;
