@@ -194,7 +194,7 @@ def main() -> None:
     if traffic.outside or traffic.errors:
         raise SystemExit(f"outside: {traffic.outside}; errors: {traffic.errors}")
     about = {
-        "command": " ".join(["python tests/benchmarks/latency.py", *sys.argv[1:]]),
+        "command": "python tests/benchmarks/latency.py" + " --quick" * options.quick,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load average before {load:.1f}",
         "versions": {

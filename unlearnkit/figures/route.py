@@ -50,7 +50,7 @@ def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
         for s, row in enumerate(workload.stage_status)
     ]
     shards, slices = range(len(words)), range(1, len(words[0]) + 1)
-    visits = workload.stage_visits.tolist()
+    counts = workload.stage_visits.tolist()
     numbered = len(shards) * len(slices) <= MOST_NUMBERED
     data: list[Spec] = []
     for word, color in CELL_COLORS.items():
@@ -63,15 +63,9 @@ def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
                 "x": list(slices),
                 "y": list(shards),
                 "z": [[1 if w == word else None for w in row] for row in words],
-                "customdata": [[f"{count:,} visits" for count in row] for row in visits],
                 # Only in cells of its own: plotly would write over the other traces' cells.
-                "text": [
-                    [
-                        f"{count:,}" if w == word else ""
-                        for w, count in zip(row, counts, strict=True)
-                    ]
-                    for row, counts in zip(words, visits, strict=True)
-                ],
+                "customdata": _own(words, word, counts, "{:,} visits"),
+                "text": _own(words, word, counts, "{:,}") if numbered else None,
                 "texttemplate": "%{text}" if numbered and word != NOTHING else "",
                 "textfont": {"color": _CELL_INK.get(word, GREY), "size": 11},
                 "colorscale": [[0, color], [1, color]],
@@ -103,6 +97,14 @@ def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
             | ({"dtick": 1} if len(shards) <= 12 else {}),
         ),
     }
+
+
+def _own(words: list[list[str]], word: str, counts: list[list[int]], text: str) -> list[list[str]]:
+    """The counts as text in the cells of one word."""
+    return [
+        [text.format(count) if w == word else "" for w, count in zip(row, line, strict=True)]
+        for row, line in zip(words, counts, strict=True)
+    ]
 
 
 def _cell(status: str, route: str | None) -> str:

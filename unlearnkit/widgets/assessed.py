@@ -1,6 +1,7 @@
 """A request as assessed: what any boundary decides on it, costs and leaves."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Assessed:
     """A request as assessed once; the slider decides on it without asking the store again.
 
@@ -29,6 +30,17 @@ class Assessed:
     costs: Costs
     debts: dict[int, int]
     voters: int
+
+    @classmethod
+    def of(cls, workload: Workload, costs: Costs, debts: dict[int, int], voters: int) -> "Assessed":
+        """With the predicted seconds of every division of the shards computed once."""
+        exact, approximate = cache(costs.exact_seconds), cache(costs.approximate_seconds)
+        once = replace(
+            costs,
+            exact_seconds=lambda shards: exact(tuple(shards)),
+            approximate_seconds=lambda shards: approximate(tuple(shards)),
+        )
+        return cls(workload, once, debts, voters)
 
     def decide(self, boundary: Boundary) -> Decision:
         """What a boundary decides."""

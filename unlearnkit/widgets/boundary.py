@@ -75,7 +75,9 @@ class BoundaryPanel(SessionPanel):
         super().__init__(session)
         self._assessed: Assessed | None = None
         self._request: object = None
+        # What is drawn of a request and does not change with every move.
         self._curve: tuple[object, list[CurvePoint]] = (None, [])
+        self._coloured: object = None
         self._looks: dict[int, Look] = {}
         self.decision: Decision | None = None
         first = session.boundary if max_share is None else FixedBoundary(max_share)
@@ -150,7 +152,7 @@ class BoundaryPanel(SessionPanel):
             debts = {shard: len(debt) for shard, debt in session.debt.items()}
             voters = sum(bool(plan.alive(shard)) for shard in range(plan.num_shards))
             mean = session.aggregation == "mean-probability"
-            self._assessed = Assessed(workload, costs, debts, voters if mean else 0)
+            self._assessed = Assessed.of(workload, costs, debts, voters if mean else 0)
         else:
             self._assessed = None
         self.result.html = _result(session.last) if session.last else ""
@@ -169,7 +171,7 @@ class BoundaryPanel(SessionPanel):
             widget.layout.display = None if shown else "none"
         self.reset.layout.display = None if hit and self.table.told else "none"
         if assessed is None or not hit:
-            self.decision = None
+            self.decision = self._coloured = None
             self.table.clear()
             self.curve.hide()
             if assessed is None:
@@ -199,14 +201,17 @@ class BoundaryPanel(SessionPanel):
             self.curve.show(figures.cost_curve.spec(points, now))
         else:
             self.curve.hide()
-        self.map.show(figures.workload_map.spec(assessed.workload, decision))
+        colours = (assessed, decision.exact, decision.approximate)
+        if self._coloured != colours:
+            self._coloured = colours
+            self.map.show(figures.workload_map.spec(assessed.workload, decision))
         self.table.show(decision, assessed.workload, assessed.costs, self._looks)
 
     def _points(self, assessed: Assessed) -> list[CurvePoint]:
         """The curve of the request, which does not depend on where the threshold is."""
         base = self.rules.boundary
         base = replace(base, max_share=0.0) if isinstance(base, FixedBoundary) else FixedBoundary()
-        key = (id(assessed), base.whole, base.unit, self.table.overrides, id(self._looks))
+        key = (assessed, base.whole, base.unit, self.table.overrides)
         if self._curve[0] != key:
             self._curve = (key, curve(assessed, base, self.table.overrides, self._looks))
         return self._curve[1]
@@ -273,7 +278,7 @@ class BoundaryPanel(SessionPanel):
         return work
 
     def _was_tried(self, decision: Decision) -> None:
-        self._looks = {look.shard: look for look in decision.looks}
+        self._looks, self._curve = {look.shard: look for look in decision.looks}, (None, [])
         said = "Tried on a copy, every shard modified that may be; the session is as it was."
         self.tried.html = paragraphs(said) + looked(decision)
         self.decide()
