@@ -15,11 +15,16 @@ from unlearnkit import (
     AdaptiveBoundary,
     ChosenBoundary,
     CrossEntropy,
+    Decision,
+    FixedBoundary,
     Replay,
     Session,
     StagedInfluence,
     WeightedCrossEntropy,
+    Workload,
 )
+from unlearnkit.boundary import Costs
+from unlearnkit.looks import Look
 from worker import content
 
 
@@ -74,6 +79,27 @@ def much(session: Session) -> Session:
     session.withdraw()
     session.revoke(ids[18])
     return session
+
+
+class AtLeastFour(AdaptiveBoundary):
+    """Sends every amend of one epoch back."""
+
+    def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
+        return FixedBoundary(0.0).decide(workload, costs, debts)
+
+    def objection(self, look: Look) -> str:
+        return "short" if look.replayed == 1 and look.shard % 2 else ""
+
+
+def test_a_longer_amend_is_repeated() -> None:
+    session = Session("digits", model="mlp", num_shards=4, num_slices=2, epochs=8)
+    session.train()
+    session.revoke(session.dataset.train.ids[:9])
+    session.unlearn(boundary=AtLeastFour())
+    assert {look.shard: look.replayed for look in session.last.decision.looks} == {
+        shard: 4 if shard % 2 else 1 for shard in session.debt
+    }
+    assert everything(run(session.to_script())) == everything(session)
 
 
 def test_a_script_comes_to_the_bits_of_the_session(capsys: pytest.CaptureFixture[str]) -> None:

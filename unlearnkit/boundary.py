@@ -304,9 +304,12 @@ class ChosenBoundary(Boundary):
 
     Attributes:
         exact: shards.
+        longer: pairs (shard, epochs) of shards whose amend is to replay at least so many epochs,
+            if there is one that does: those that a guard had sent back.
     """
 
     exact: tuple[int, ...] = ()
+    longer: tuple[tuple[int, int], ...] = ()
 
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
         """As said, but where approximation is not on offer.
@@ -335,6 +338,13 @@ class ChosenBoundary(Boundary):
         )
         together, interval = costs.seconds(exact, approximate), costs.interval(exact, approximate)
         return Decision(tuple(routes), repr(self), together, interval)
+
+    def objection(self, look: Look) -> str:
+        """To an amend that is shorter than asked for."""
+        epochs = dict(self.longer).get(look.shard, 0)
+        if look.replayed is None or look.replayed >= epochs:
+            return ""
+        return f"{look.replayed} epochs were replayed, of the {epochs} asked for"
 
 
 BOUNDARIES: dict[str, type[Boundary]] = {"fixed": FixedBoundary, "chosen": ChosenBoundary}

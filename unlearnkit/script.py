@@ -80,7 +80,7 @@ def cells(
         result += [Cell("markdown", "## Training"), Cell("code", "session.train()")]
     if history or len(pending):
         result.append(Cell("markdown", "## Requests"))
-    result += [Cell("code", _event(line)) for line in history]
+    result += [Cell("code", _event(line, plan)) for line in history]
     if len(pending):
         result.append(Cell("code", _call("session.revoke", _listed(pending.tolist()))))
     if ensemble is not None:
@@ -158,17 +158,27 @@ def _model(architecture: Architecture) -> str:
     return f"uk.{BUILT_IN[described['kind']].__name__}({arguments})"
 
 
-def _event(line: dict[str, Any]) -> str:
+def _event(line: dict[str, Any], plan: Plan) -> str:
     shards = sorted(route["shard"] for route in line["routes"] if route["kind"] == EXACT)
     if line["kind"] == "repay":
         return f"session.repay({shards})"
-    options = [f"boundary=uk.ChosenBoundary({tuple(shards)})"]
+    options = [f"boundary=uk.ChosenBoundary({tuple(shards)}{_longer(line, plan)})"]
     if "method" in line:  # nothing was modified otherwise
         options.append(f"method={_named(line['method'], METHODS)}")
         options.append(f"amend={_named(line['amend'], AMENDS)}")
     revoked = _call("session.revoke", _listed(map(int, line["ids"])))
     decided = f"# decided by {' '.join(line['boundary'].split())}"
     return f"{revoked}\n{decided}\n{_call('session.unlearn', *options)}"
+
+
+def _longer(line: dict[str, Any], plan: Plan) -> str:
+    """The argument that names shards which took a longer amend than the request began with."""
+    usual = next((a.epochs(plan) for a in AMENDS.values() if repr(a) == line.get("amend")), None)
+    kept = {route["shard"] for route in line["routes"] if route["kind"] != EXACT}
+    looks = [look for look in line.get("looks", ()) if look["shard"] in kept]
+    took = [(int(look["shard"]), int(look["replayed"])) for look in looks if look["replayed"]]
+    longer = tuple((shard, epochs) for shard, epochs in took if epochs > (usual or epochs))
+    return f", longer={longer}" if longer else ""
 
 
 def _named(said: str, known: dict[str, Any]) -> str:
