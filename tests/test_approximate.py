@@ -147,7 +147,7 @@ def rounds_of(session, gone):
 
 
 EXHAUSTIVE = StagedInfluence(
-    iterations=60, tolerance=1e-9, curvature_min=10**6, curvature_max=10**6, centre_max=10**6
+    iterations=60, tolerance=1e-9, curvature_min=10**6, curvature_max=10**6, centre_min=10**6
 )
 
 

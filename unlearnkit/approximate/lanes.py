@@ -66,7 +66,8 @@ class _Lane:
         for name, each in self.stretches.items():
             kept = given.retain.until(each.stage)
             if each.time and each.start is None:
-                self.centre = kept.sample(method.centre_max, given.generator).rows
+                centre = method.centre_size(len(given.forget))
+                self.centre = kept.sample(centre, given.generator).rows
             if each.time:
                 self.samples[name] = kept.sample(size, given.generator).rows
         self.states: dict[str, State] = {}

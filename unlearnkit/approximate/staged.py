@@ -77,8 +77,12 @@ class StagedInfluence:
             ``curvature_max`` of them.
         curvature_min: see there.
         curvature_max: see there.
-        centre_max: retained examples for their mean gradient where it is not read off the way, at
-            most.
+        centre_min: retained examples for their mean gradient where it is not read off the way, at
+            least, if there are as many.
+        centre_ratio: the same, for each forgotten example: with as few as were forgotten, the noise
+            of the mean is as large as what is sought. (Fashion-MNIST, 60,000 examples, one slice,
+            a tenth revoked: 91 % of the output KL removed with 4 to one, 64 % with 1,024 in all, by
+            logistic regression; 54 % and 29 % by a perceptron.)
     """
 
     scope: str = "all"
@@ -87,7 +91,8 @@ class StagedInfluence:
     curvature_share: float = 0.125
     curvature_min: int = 128
     curvature_max: int = 512
-    centre_max: int = 1024
+    centre_min: int = 1024
+    centre_ratio: int = 4
 
     def __post_init__(self) -> None:
         """Check the scope."""
@@ -139,7 +144,7 @@ class StagedInfluence:
         stages = plan.spec.num_slices - first + len(plan.spec.tail_epochs())
         visits = 2 * len(forget) + curvature * (1 + iterations)
         if first == 1:  # from the initial weights on, no mean gradient is read off the way
-            visits += min(self.centre_max, retained) / stages
+            visits += min(self.centre_size(len(forget)), retained) / stages
         return round(stages * (3 + iterations)), round(stages * visits)
 
     def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
@@ -178,6 +183,10 @@ class StagedInfluence:
         """Examples for G, of a shard of this size."""
         wanted = int(self.curvature_share * shard_size)
         return min(max(wanted, self.curvature_min), self.curvature_max)
+
+    def centre_size(self, num_forget: int) -> int:
+        """Retained examples for their mean gradient, where so many are forgotten."""
+        return max(self.centre_min, self.centre_ratio * num_forget)
 
 
 class _Round:
@@ -223,7 +232,7 @@ class _Round:
         spec, forget = self.state.plan.spec, self.forget.until(stretch.stage)
         if stretch.start is None:
             centre = self.retain.until(stretch.stage)
-            centre = centre.sample(self.method.centre_max, self.generator)
+            centre = centre.sample(self.method.centre_size(len(self.forget)), self.generator)
             difference = self._gradient(stretch.end, forget) - self._gradient(stretch.end, centre)
             return len(forget) / (len(forget) + stretch.num_retain) * difference
         ends = (stretch.start, stretch.end)
