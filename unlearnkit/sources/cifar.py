@@ -48,8 +48,8 @@ FIRST_PIXELS = ((59, 43, 50), (62, 46, 48), (63, 45, 43))
 CIFAR_10 = Published(
     name="cifar-10",
     title="CIFAR-10",
-    files=f"{', '.join(PICKLE_MD5)} (the Python version) or {', '.join(BINARY_FILES)} (the binary "
-    "version, plain or .gz)",
+    files="data_batch_1 to data_batch_5 and test_batch (the Python version), or the same with .bin "
+    "(the binary version), plain or .gz",
     folders=("cifar-10-batches-py", "cifar-10-batches-bin", "cifar-10"),
     address="https://www.cs.toronto.edu/~kriz/cifar.html",
     ways=("torchvision's copy in data/cifar-10-batches-py",),
