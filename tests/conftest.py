@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +30,23 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrom
 # A notebook or a browser test starts a kernel and imports torch, on two shared cores.
 NOTEBOOK_SECONDS = 600
 BROWSER_SECONDS = 300
+
+
+@pytest.fixture
+def no_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine without data, without scikit-learn's cache and without a network."""
+    from unlearnkit.sources import places
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise urllib.error.URLError("no network in this test")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "cache"))
+    monkeypatch.delenv("UNLEARNKIT_DATA", raising=False)
+    monkeypatch.setattr(places, "SYSTEM_ROOTS", ("data", "~/data"))
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    return tmp_path
 
 
 def find_chromium() -> str | None:

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "unlearnkit"
 ORDER = (
     *("progress", "seeding", "losses", "spec"),
     *("sources", "intake", "examples", "arrays", "encoding", "frames"),
-    *("torch_data", "hugging_face", "datasets"),
+    *("torch_data", "hugging_face", "named_images", "named_tables", "datasets"),
     *("models", "partition", "revocation", "deadlines"),
     *("plan", "store", "schedule"),
     *("kernels", "clock", "calibration", "stopwatch", "workers", "training", "ensemble"),

@@ -105,6 +105,20 @@ def keyed_permutation(n: int, *, seed: int) -> Int64[np.ndarray, " n"]:
     return np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable").astype(np.int64)
 
 
+def first_of(order: Int64[np.ndarray, " n"], num_examples: int | None) -> Int64[np.ndarray, " k"]:
+    """The first so many rows of an order, so that a smaller part is nested in any larger one.
+
+    Raises:
+        ValueError: there are not so many, or it is below 1.
+    """
+    if num_examples is not None and not 1 <= num_examples <= len(order):
+        raise ValueError(
+            f"num_examples={num_examples}, but the training part has {len(order)} examples; "
+            f"give 1 to {len(order)}, or None for all"
+        )
+    return order[:num_examples]
+
+
 def _split_rows(
     n: int, shares: Mapping[str, float | None], seed: int
 ) -> dict[str, Int64[np.ndarray, " k"]]:

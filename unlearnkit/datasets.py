@@ -4,15 +4,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
-from jaxtyping import Int64
 from torch.utils.data import Dataset as TorchDataset
 
-from unlearnkit.arrays import from_arrays, keyed_permutation, split
+from unlearnkit.arrays import from_arrays
 from unlearnkit.examples import Dataset, Examples
 from unlearnkit.frames import from_file, from_frame
 from unlearnkit.hugging_face import from_hugging_face, is_table
-from unlearnkit.sources import fashion_mnist_arrays
+from unlearnkit.named_images import load_cifar_10, load_digits, load_fashion_mnist, load_mnist
+from unlearnkit.named_tables import (
+    load_adult,
+    load_breast_cancer,
+    load_covertype,
+    load_purchase_100,
+)
 from unlearnkit.torch_data import from_torch
 
 __all__ = [
@@ -27,23 +31,6 @@ __all__ = [
     "from_torch",
     "load",
 ]
-
-# Inputs are (pixels - offset) / scale: the pixels' published range, mapped to -1..1.
-DIGITS_OFFSET, DIGITS_SCALE = 8.0, 8.0
-FASHION_MNIST_OFFSET, FASHION_MNIST_SCALE = 127.5, 127.5
-
-FASHION_MNIST_CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 
 
 class DatasetSource(Protocol):
@@ -65,68 +52,36 @@ class DatasetSource(Protocol):
         ...
 
 
-def _load_digits(*, path: str | Path | None, num_examples: int | None) -> Dataset:
-    """1,797 handwritten digits, 8 x 8 pixels of 0..16 (scikit-learn ships them).
-
-    They come sorted by writer, so they are shuffled once and for all; ids number the shuffled
-    examples: training 0..1296, probe 1297..1496, test 1497..1796.
-    """
-    from sklearn.datasets import load_digits  # slow to import, and only needed here
-
-    if path is not None:
-        raise ValueError(f"path={str(path)!r}, but digits ships with scikit-learn; leave path= out")
-    order = keyed_permutation(1797, seed=0)
-    train = _first_of(np.arange(1297), num_examples)
-    images, labels = load_digits(return_X_y=True)
-    images, labels = images[order], labels[order]
-    features = torch.from_numpy(images.astype(np.uint8)).reshape(-1, 1, 8, 8)
-    return split(
-        "digits",
-        features,
-        torch.from_numpy(labels.astype(np.int64)),
-        {"train": train, "probe": np.arange(1297, 1497), "test": np.arange(1497, 1797)},
-        class_names=tuple(str(digit) for digit in range(10)),
-        offset=DIGITS_OFFSET,
-        scale=DIGITS_SCALE,
-    )
-
-
-def _load_fashion_mnist(*, path: str | Path | None, num_examples: int | None) -> Dataset:
-    """70,000 images of clothing, 28 x 28 bytes (Xiao et al. 2017).
-
-    Ids 0..59999 are the published training set in its order, 60000..69999 its test set, of which a
-    fixed choice of 2,000 is the probe.
-    """
-    train = _first_of(keyed_permutation(60_000, seed=0), num_examples)
-    held_out = 60_000 + keyed_permutation(10_000, seed=0)
-    train_images, train_labels, test_images, test_labels = fashion_mnist_arrays(path)
-    features = torch.from_numpy(np.concatenate([train_images, test_images])).unsqueeze(1)
-    labels = torch.from_numpy(np.concatenate([train_labels, test_labels]).astype(np.int64))
-    return split(
-        "fashion-mnist",
-        features,
-        labels,
-        {"train": train, "probe": held_out[:2000], "test": held_out[2000:]},
-        class_names=FASHION_MNIST_CLASSES,
-        offset=FASHION_MNIST_OFFSET,
-        scale=FASHION_MNIST_SCALE,
-    )
-
-
 DATASETS: dict[str, DatasetSource] = {
-    "digits": _load_digits,
-    "fashion-mnist": _load_fashion_mnist,
+    "digits": load_digits,
+    "breast-cancer": load_breast_cancer,
+    "fashion-mnist": load_fashion_mnist,
+    "mnist": load_mnist,
+    "cifar-10": load_cifar_10,
+    "adult": load_adult,
+    "covertype": load_covertype,
+    "purchase-100": load_purchase_100,
 }
 
 
 def load(name: str, *, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
     """A dataset by its name in ``DATASETS``.
 
+    ``"digits"`` and ``"breast-cancer"`` come with scikit-learn: at once, offline.
+    ``"fashion-mnist"``, ``"mnist"``, ``"cifar-10"``, ``"adult"`` and ``"covertype"`` are looked for
+    in ``path``; in the folder ``$UNLEARNKIT_DATA``; in ``/usr/share/datasets``, ``data``,
+    ``~/data`` and ``~/.cache``, in torchvision's layout too; and are else downloaded through
+    scikit-learn, which keeps a copy. ``"purchase-100"`` has to be fetched by hand. What each folder
+    may hold, and how it is checked, stands with the readers in :mod:`unlearnkit.sources`; parts,
+    scaling, source and licence with the loaders in :mod:`unlearnkit.named_images` and
+    :mod:`unlearnkit.named_tables`, and in ``load(...).source`` and ``load(...).licence``.
+
+    Preprocessing is by constants that no example shapes, and an example has one id for ever.
+
     Args:
-        name: ``"digits"`` (at once, offline) or ``"fashion-mnist"`` (see
-            :func:`unlearnkit.sources.fashion_mnist_arrays` for where it is looked for).
-        path: folder of its files; None for the usual places.
-        num_examples: size of the training part; None for all of it.
+        name: one of these.
+        path: folder of its files, the only one looked into; None for the usual places.
+        num_examples: size of the training part, a fixed random choice; None for all of it.
 
     Raises:
         KeyError: an unknown name; the message lists the known ones.
@@ -149,15 +104,6 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
             "give a whole number, or None for all"
         )
     return DATASETS[name](path=path, num_examples=num_examples)
-
-
-def _first_of(order: Int64[np.ndarray, " n"], num_examples: int | None) -> Int64[np.ndarray, " k"]:
-    if num_examples is not None and not 1 <= num_examples <= len(order):
-        raise ValueError(
-            f"num_examples={num_examples}, but the training part has {len(order)} examples; "
-            f"give 1 to {len(order)}, or None for all"
-        )
-    return order[:num_examples]
 
 
 def as_dataset(data: object, **options: Any) -> Dataset:

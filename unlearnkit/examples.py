@@ -160,6 +160,8 @@ class Dataset:
         class_names: one for each label.
         feature_names: of the columns of a table, where they are known; for people and queries, the
             fingerprint leaves them out.
+        source: who made the data and where they are published; for people.
+        licence: under which they are; for people.
 
     Raises:
         ValueError: parts that differ in shape or preprocessing or share ids, or a number of class
@@ -173,6 +175,8 @@ class Dataset:
     num_classes: int
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...] = ()
+    source: str = ""
+    licence: str = ""
 
     def __post_init__(self) -> None:
         """Check that the parts belong together."""
@@ -272,6 +276,8 @@ class Dataset:
             f"shape {self.feature_shape}",
             "classes": f"{self.num_classes}: {listed(self.class_names, 10)}",
         }
+        said = {"source": self.source, "licence": self.licence}
+        facts |= {word: text for word, text in said.items() if text}
         rows = "".join(
             f"<tr><th style='text-align:left'>{key}</th>"
             f"<td style='text-align:left'>{html.escape(fact)}</td></tr>"

@@ -118,7 +118,8 @@ class Session:
         """Start a session; nothing is trained yet.
 
         Args:
-            data: ``"digits"``, ``"fashion-mnist"``, a :class:`~unlearnkit.datasets.Dataset`, a pair
+            data: a name such as ``"digits"`` (those in ``DATASETS``, for
+                :func:`~unlearnkit.datasets.load`), a :class:`~unlearnkit.datasets.Dataset`, a pair
                 (features, labels) of arrays or tensors, a pair (DataFrame, target column) or
                 (``"file.csv"``, target column), a torch ``Dataset``, or a Hugging Face one; see
                 :func:`~unlearnkit.datasets.as_dataset`, and call it yourself for their options.

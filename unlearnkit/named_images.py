@@ -1,0 +1,158 @@
+"""Images by name: digits, Fashion-MNIST, MNIST and CIFAR-10, with their parts and scaling."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from unlearnkit.arrays import first_of, keyed_permutation, split
+from unlearnkit.examples import Dataset
+from unlearnkit.sources import (
+    CIFAR_10_CLASSES,
+    cifar_10_arrays,
+    fashion_mnist_arrays,
+    mnist_arrays,
+)
+
+# Inputs are (pixels - offset) / scale: the pixels' published range, mapped to -1..1.
+DIGITS_OFFSET, DIGITS_SCALE = 8.0, 8.0
+BYTE_OFFSET, BYTE_SCALE = 127.5, 127.5
+
+DIGIT_CLASSES = tuple(str(digit) for digit in range(10))
+FASHION_MNIST_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def load_digits(*, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
+    """1,797 handwritten digits, 8 x 8 pixels of 0..16 (scikit-learn ships them).
+
+    They come sorted by writer, so they are shuffled once and for all; ids number the shuffled
+    examples: training 0..1296, probe 1297..1496, test 1497..1796.
+
+    Source: Alpaydin and Kaynak 1998, UCI Machine Learning Repository. Licence: CC BY 4.0.
+    """
+    from sklearn import datasets  # slow to import, and only needed here
+
+    if path is not None:
+        raise ValueError(f"path={str(path)!r}, but digits ships with scikit-learn; leave path= out")
+    order = keyed_permutation(1797, seed=0)
+    train = first_of(np.arange(1297), num_examples)
+    images, labels = datasets.load_digits(return_X_y=True)
+    images, labels = images[order], labels[order]
+    features = torch.from_numpy(images.astype(np.uint8)).reshape(-1, 1, 8, 8)
+    dataset = split(
+        "digits",
+        features,
+        torch.from_numpy(labels.astype(np.int64)),
+        {"train": train, "probe": np.arange(1297, 1497), "test": np.arange(1497, 1797)},
+        class_names=DIGIT_CLASSES,
+        offset=DIGITS_OFFSET,
+        scale=DIGITS_SCALE,
+    )
+    return replace(
+        dataset,
+        source="Alpaydin and Kaynak 1998, UCI Machine Learning Repository, by scikit-learn",
+        licence="CC BY 4.0",
+    )
+
+
+def load_fashion_mnist(
+    *, path: str | Path | None = None, num_examples: int | None = None
+) -> Dataset:
+    """70,000 images of clothing, 28 x 28 bytes (Xiao et al. 2017).
+
+    Ids 0..59999 are the published training set in its order, 60000..69999 its test set, of which a
+    fixed choice of 2,000 is the probe.
+
+    Source: https://github.com/zalandoresearch/fashion-mnist. Licence: MIT.
+    """
+    train_images, train_labels, test_images, test_labels = fashion_mnist_arrays(path)
+    return _published(
+        "fashion-mnist",
+        (train_images[:, None], train_labels),
+        (test_images[:, None], test_labels),
+        num_examples,
+        class_names=FASHION_MNIST_CLASSES,
+        source="Xiao et al. 2017, https://github.com/zalandoresearch/fashion-mnist",
+        licence="MIT",
+    )
+
+
+def load_mnist(*, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
+    """70,000 handwritten digits, 28 x 28 bytes (LeCun et al. 1998).
+
+    Ids 0..59999 are the published training set in its order, 60000..69999 its test set, of which a
+    fixed choice of 2,000 is the probe.
+
+    Source: http://yann.lecun.com/exdb/mnist. Licence: CC BY-SA 3.0, copyright of Yann LeCun and
+    Corinna Cortes.
+    """
+    train_images, train_labels, test_images, test_labels = mnist_arrays(path)
+    return _published(
+        "mnist",
+        (train_images[:, None], train_labels),
+        (test_images[:, None], test_labels),
+        num_examples,
+        class_names=DIGIT_CLASSES,
+        source="LeCun et al. 1998, http://yann.lecun.com/exdb/mnist",
+        licence="CC BY-SA 3.0, copyright of Yann LeCun and Corinna Cortes",
+    )
+
+
+def load_cifar_10(*, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
+    """60,000 photographs of ten kinds of things, 3 x 32 x 32 bytes (Krizhevsky 2009).
+
+    Ids 0..49999 are the published training set in its order, 50000..59999 its test set, of which a
+    fixed choice of 2,000 is the probe. ``model="cnn"`` suits it.
+
+    Source: https://www.cs.toronto.edu/~kriz/cifar.html. Licence: its authors name none; they ask
+    that the report be cited.
+    """
+    train_images, train_labels, test_images, test_labels = cifar_10_arrays(path)
+    return _published(
+        "cifar-10",
+        (train_images, train_labels),
+        (test_images, test_labels),
+        num_examples,
+        class_names=CIFAR_10_CLASSES,
+        source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
+        licence="none named; its authors ask that Krizhevsky 2009 be cited",
+    )
+
+
+def _published(
+    name: str,
+    train: tuple[UInt8[np.ndarray, "n *pixels"], UInt8[np.ndarray, " n"]],
+    test: tuple[UInt8[np.ndarray, "m *pixels"], UInt8[np.ndarray, " m"]],
+    num_examples: int | None,
+    *,
+    class_names: tuple[str, ...],
+    source: str,
+    licence: str,
+) -> Dataset:
+    """The published parts, a fixed fifth of the test part being the probe; ids in file order."""
+    num_train, num_test = len(train[1]), len(test[1])
+    held_out = num_train + keyed_permutation(num_test, seed=0)
+    chosen = first_of(keyed_permutation(num_train, seed=0), num_examples)
+    dataset = split(
+        name,
+        torch.from_numpy(np.concatenate([train[0], test[0]])),
+        torch.from_numpy(np.concatenate([train[1], test[1]]).astype(np.int64)),
+        {"train": chosen, "probe": held_out[: num_test // 5], "test": held_out[num_test // 5 :]},
+        class_names=class_names,
+        offset=BYTE_OFFSET,
+        scale=BYTE_SCALE,
+    )
+    return replace(dataset, source=source, licence=licence)

@@ -1,0 +1,152 @@
+"""Adult (census income): the two files of the UCI repository, or OpenML's copy of them."""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from unlearnkit.sources.download import from_openml
+from unlearnkit.sources.places import Published, find_files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Tables: TypeAlias = tuple["pd.DataFrame", "pd.DataFrame"]
+
+ADULT_TARGET = "income"
+ADULT_NUMBERS = ("age", "education-num", "capital-gain", "capital-loss", "hours-per-week")
+# The values of each column as the authors list them (adult.names), spelt as there; a missing one
+# is "?" in the files.
+ADULT_VALUES: dict[str, tuple[str, ...]] = {
+    "workclass": (
+        *("Private", "Self-emp-not-inc", "Self-emp-inc", "Federal-gov", "Local-gov", "State-gov"),
+        *("Without-pay", "Never-worked"),
+    ),
+    "education": (
+        *("Bachelors", "Some-college", "11th", "HS-grad", "Prof-school", "Assoc-acdm"),
+        *("Assoc-voc", "9th", "7th-8th", "12th", "Masters", "1st-4th", "10th", "Doctorate"),
+        *("5th-6th", "Preschool"),
+    ),
+    "marital-status": (
+        *("Married-civ-spouse", "Divorced", "Never-married", "Separated", "Widowed"),
+        *("Married-spouse-absent", "Married-AF-spouse"),
+    ),
+    "occupation": (
+        *("Tech-support", "Craft-repair", "Other-service", "Sales", "Exec-managerial"),
+        *("Prof-specialty", "Handlers-cleaners", "Machine-op-inspct", "Adm-clerical"),
+        *("Farming-fishing", "Transport-moving", "Priv-house-serv", "Protective-serv"),
+        "Armed-Forces",
+    ),
+    "relationship": (
+        *("Wife", "Own-child", "Husband", "Not-in-family", "Other-relative", "Unmarried"),
+    ),
+    "race": ("White", "Asian-Pac-Islander", "Amer-Indian-Eskimo", "Other", "Black"),
+    "sex": ("Female", "Male"),
+    "native-country": (
+        *("United-States", "Cambodia", "England", "Puerto-Rico", "Canada", "Germany"),
+        *("Outlying-US(Guam-USVI-etc)", "India", "Japan", "Greece", "South", "China", "Cuba"),
+        *("Iran", "Honduras", "Philippines", "Italy", "Poland", "Jamaica", "Vietnam", "Mexico"),
+        *("Portugal", "Ireland", "France", "Dominican-Republic", "Laos", "Ecuador", "Taiwan"),
+        *("Haiti", "Columbia", "Hungary", "Guatemala", "Nicaragua", "Scotland", "Thailand"),
+        *("Yugoslavia", "El-Salvador", "Trinadad&Tobago", "Peru", "Hong", "Holand-Netherlands"),
+    ),
+    ADULT_TARGET: ("<=50K", ">50K"),
+}
+COLUMNS = (
+    *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status"),
+    *("occupation", "relationship", "race", "sex", "capital-gain", "capital-loss"),
+    *("hours-per-week", "native-country", ADULT_TARGET),
+)
+
+# MD5 of each published file, as many independent projects pin them.
+ADULT_MD5 = {
+    "adult.data": "5d7c39d7b8804f071cdd1f2a7c460872",
+    "adult.test": "35238206dfdf7f1fe215bbb874adecdc",
+}
+# Rows of the training and of the test file, and those of them above 50K.
+ROWS, ABOVE = (32_561, 16_281), (7841, 3846)
+
+ADULT = Published(
+    name="adult",
+    title="Adult",
+    files=" and ".join(ADULT_MD5),
+    folders=("adult",),
+    address="https://archive.ics.uci.edu/dataset/2/adult",
+    network="OpenML",
+)
+
+
+def adult_tables(path: str | Path | None = None) -> Tables:
+    """Adult as published: the training and the test table, a missing value as None or NaN.
+
+    Searched in this order: ``path``; the folder in ``$UNLEARNKIT_DATA``; ``data``, ``~/data`` and
+    ``~/.cache``; a download from OpenML (``adult``, version 2). Each folder may hold ``adult.data``
+    and ``adult.test`` itself, or in ``adult``.
+
+    Args:
+        path: look here and nowhere else.
+
+    Raises:
+        FileNotFoundError: found nowhere; the message names every way out.
+        ValueError: found, but damaged or another dataset.
+    """
+    return ADULT.get(path, _read_folder, _download)
+
+
+def _read_folder(folder: Path) -> Tables | None:
+    paths = find_files(folder, tuple(ADULT_MD5))
+    if paths is None:
+        return None
+    train, test = (
+        _checked(_read(ADULT.check_md5(file, expected)), file)
+        for file, expected in zip(paths, ADULT_MD5.values(), strict=True)
+    )
+    return train, test
+
+
+def _read(raw: bytes) -> "pd.DataFrame":
+    import pandas as pd
+
+    table = pd.read_csv(
+        io.BytesIO(raw),
+        names=list(COLUMNS),
+        comment="|",  # the first line of the test file is one
+        skipinitialspace=True,
+        na_values="?",
+    )
+    return table.assign(**{ADULT_TARGET: table[ADULT_TARGET].str.rstrip(".")})
+
+
+def _checked(table: "pd.DataFrame", where: object) -> "pd.DataFrame":
+    """The table without the survey's weights, once its values are those that the authors list."""
+    for column, values in ADULT_VALUES.items():
+        other = set(table[column].dropna()) - set(values)
+        if other:
+            raise ADULT.damaged(
+                where, f"{column} has the value {min(other)!r}, which is none of {list(values)}"
+            )
+    return table[[*ADULT_NUMBERS, *ADULT_VALUES]]
+
+
+def _download() -> Tables:
+    bunch = from_openml("adult", 2, 1590, as_frame=True)
+    try:
+        table = bunch.frame.rename(columns={"class": ADULT_TARGET})[list(COLUMNS)]
+        table = table.astype(dict.fromkeys(ADULT_VALUES, object))
+    except KeyError as error:  # other columns
+        raise OSError(f"OpenML's answer is unusable: {error}") from error
+    table = _checked(table, "OpenML's copy of Adult")
+    # It holds both files in one. Their rows and the incomes in them tell which comes first.
+    above = (table[ADULT_TARGET] == ADULT_VALUES[ADULT_TARGET][1]).to_numpy()
+    for first, last in ((0, 1), (1, 0)):
+        parts = (above[: ROWS[first]], above[ROWS[first] :])
+        if len(parts[1]) == ROWS[last] and [part.sum() for part in parts] == [
+            ABOVE[first],
+            ABOVE[last],
+        ]:
+            tables = (table[: ROWS[first]], table[ROWS[first] :])
+            return tables[first], tables[last]
+    raise ADULT.damaged(
+        "OpenML's copy of Adult",
+        f"{len(above)} rows, {above.sum()} of them above 50K, are not the two published files one "
+        f"after the other, of {ROWS} rows with {ABOVE} above",
+    )

@@ -1,0 +1,168 @@
+"""Fashion-MNIST and MNIST: four files in the IDX format each, or OpenML's copy of them."""
+
+import hashlib
+import math
+import struct
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import UInt8
+
+from unlearnkit.sources.download import from_openml
+from unlearnkit.sources.places import Published, find_files, read_bytes
+
+Arrays: TypeAlias = tuple[UInt8[np.ndarray, "..."], ...]
+
+SHAPES: dict[str, tuple[int, ...]] = {
+    "train-images-idx3-ubyte": (60_000, 28, 28),
+    "train-labels-idx1-ubyte": (60_000,),
+    "t10k-images-idx3-ubyte": (10_000, 28, 28),
+    "t10k-labels-idx1-ubyte": (10_000,),
+}
+
+# The sha256 of the decompressed bytes (`zcat FILE | sha256sum`) of each published file:
+# distributions recompress the files, so a checksum of the .gz says nothing.
+FASHION_MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+# As many independent projects pin them.
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+FILES = f"{', '.join(SHAPES)} (plain or .gz)"
+FASHION_MNIST = Published(
+    name="fashion-mnist",
+    title="Fashion-MNIST",
+    files=FILES,
+    folders=("fashion-mnist", "FashionMNIST/raw"),
+    address="https://github.com/zalandoresearch/fashion-mnist",
+    ways=(
+        "`apt install dataset-fashion-mnist` (Debian, Ubuntu)",
+        "torchvision's copy in data/FashionMNIST/raw",
+    ),
+    network="OpenML",
+)
+MNIST = Published(
+    name="mnist",
+    title="MNIST",
+    files=FILES,
+    folders=("mnist", "MNIST/raw"),
+    address="http://yann.lecun.com/exdb/mnist (torchvision lists mirrors)",
+    ways=("torchvision's copy in data/MNIST/raw",),
+    network="OpenML",
+)
+
+
+def fashion_mnist_arrays(path: str | Path | None = None) -> Arrays:
+    """Fashion-MNIST as published: training images and labels, then test images and labels.
+
+    Searched in this order: ``path``; the folder in ``$UNLEARNKIT_DATA``; Debian's package
+    ``dataset-fashion-mnist``; torchvision's layout under ``data``, ``~/data`` and ``~/.cache``;
+    a download from OpenML. Each folder may hold the four IDX files (``.gz`` or plain) itself, or
+    in ``fashion-mnist`` or ``FashionMNIST/raw``.
+
+    Args:
+        path: look here and nowhere else.
+
+    Raises:
+        FileNotFoundError: found nowhere; the message names every way out.
+        ValueError: found, but damaged or another dataset (the checksum differs).
+    """
+    return FASHION_MNIST.get(
+        path,
+        partial(_read_folder, FASHION_MNIST, FASHION_MNIST_SHA256),
+        partial(_download, FASHION_MNIST, FASHION_MNIST_SHA256, "Fashion-MNIST", 40996),
+    )
+
+
+def mnist_arrays(path: str | Path | None = None) -> Arrays:
+    """MNIST as published: training images and labels, then test images and labels.
+
+    Searched as :func:`fashion_mnist_arrays`, with the sub-folders ``mnist`` and torchvision's
+    ``MNIST/raw``, and ``mnist_784`` at OpenML.
+
+    Args:
+        path: look here and nowhere else.
+
+    Raises:
+        FileNotFoundError: found nowhere; the message names every way out.
+        ValueError: found, but damaged or another dataset (the checksum differs).
+    """
+    return MNIST.get(
+        path,
+        partial(_read_folder, MNIST, MNIST_SHA256),
+        partial(_download, MNIST, MNIST_SHA256, "mnist_784", 554),
+    )
+
+
+def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
+    """The array in an IDX file of unsigned bytes (LeCun's MNIST format), gzipped or plain.
+
+    Raises:
+        ValueError: not such a file, or its size is not what its header says.
+    """
+    raw = read_bytes(path)
+    if len(raw) < 4 or raw[:3] != b"\0\0\x08" or raw[3] == 0 or len(raw) < 4 + 4 * raw[3]:
+        raise ValueError(
+            f"{path} is not an IDX file of unsigned bytes (it starts with {raw[:4].hex() or '-'}, "
+            "expected 0000080.); give the folder of the published files"
+        )
+    start = 4 + 4 * raw[3]
+    shape = struct.unpack(f">{raw[3]}I", raw[4:start])
+    if len(raw) - start != math.prod(shape):
+        raise ValueError(
+            f"{path} holds {len(raw) - start} bytes, but its header {shape} says "
+            f"{math.prod(shape)}; the file is damaged: fetch it again"
+        )
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+
+
+def _read_folder(published: Published, sums: Mapping[str, str], folder: Path) -> Arrays | None:
+    paths = find_files(folder, tuple(sums))
+    if paths is None:
+        return None
+    return tuple(
+        _verified(published, name, sums[name], read_idx(path), str(path))
+        for name, path in zip(sums, paths, strict=True)
+    )
+
+
+def _verified(
+    published: Published, name: str, expected: str, array: UInt8[np.ndarray, "..."], where: str
+) -> UInt8[np.ndarray, "..."]:
+    """The array itself, once its IDX bytes have the published checksum."""
+    header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    checksum = hashlib.sha256(header)
+    checksum.update(np.ascontiguousarray(array).data)
+    if checksum.hexdigest() != expected:
+        raise published.damaged(
+            where,
+            f"shape {array.shape} and sha256 {checksum.hexdigest()[:16]}... of the decompressed "
+            f"bytes, expected {SHAPES[name]} and {expected[:16]}...",
+        )
+    return array
+
+
+def _download(published: Published, sums: Mapping[str, str], name: str, data_id: int) -> Arrays:
+    bunch = from_openml(name, 1, data_id)
+    try:
+        images = np.asarray(bunch.data).astype(np.uint8).reshape(70_000, 28, 28)
+        labels = np.asarray(bunch.target).astype(np.uint8)
+    except ValueError as error:  # another shape
+        raise OSError(f"OpenML's answer is unusable: {error}") from error
+    parts = (images[:60_000], labels[:60_000], images[60_000:], labels[60_000:])
+    # The same checksums as for the files: they also hold OpenML's row order to the published one.
+    return tuple(
+        _verified(published, file, sums[file], part, f"OpenML's copy of {file}")
+        for file, part in zip(sums, parts, strict=True)
+    )
