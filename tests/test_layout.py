@@ -25,7 +25,7 @@ ORDER = (
     *("modification", "unlearning", "ledger"),
     *("certificate", "audit", "script"),
     *("attacks", "comparison", "relearn"),
-    *("parameters", "representations", "agreement", "exposure"),
+    *("parameters", "seed_distances", "representations", "agreement", "exposure"),
     *("hardness", "selection"),
     *("session", "choosing", "milestones", "stream", "study", "population", "estimator"),
     *("figures",),

@@ -5,6 +5,7 @@ import gc
 import io
 import re
 import weakref
+from dataclasses import replace
 
 import ipywidgets
 import pandas as pd
@@ -13,9 +14,10 @@ import pytest
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit import exposure, parameters
+from unlearnkit.seed_distances import seed_distances
 from unlearnkit.widgets import PANELS
 from unlearnkit.widgets.attack import AttackView
-from unlearnkit.widgets.networks import EmbeddingView, ParameterView, WeightView
+from unlearnkit.widgets.networks import EmbeddingView, ParameterView, SeedView, WeightView
 from unlearnkit.widgets.predictions import ClassView, PredictionView
 
 
@@ -84,7 +86,7 @@ def test_nothing_is_made_before_the_comparison_and_nothing_computed_before_a_cli
     panel = session.panel("comparison")
     assert panel.sections == [] and panel._closer.layout.display == "none"
     compare(panel)
-    assert len(panel.sections) == 6  # the data are no images
+    assert len(panel.sections) == 7  # the data are no images
     for found in panel.sections:
         assert found.body.children == () and found._frames == {} and not found.open
         assert found.title and found.explanation
@@ -238,3 +240,29 @@ def test_the_panels_own_plots_are_saved_too(panel):
     panel.discard.click()
     panel.accuracy.export._asked(None, {"want": "csv"}, [])
     assert sent[1] == {"failed": "the comparison is gone; press Compare for a new one"}
+
+
+def test_another_seed_is_trained_for_the_scale_of_distances(panel, session):
+    shard = panel.comparison.shards[0]
+    frame = seed_distances(session.plan, panel.comparison, shard, seed=7)
+    # The same by hand: a session of that seed on the same partition, without the revoked examples.
+    other = uk.Session(
+        session.dataset,
+        model=session.plan.architecture,
+        spec=replace(session.plan.spec, seed=7),
+        partition=session.plan.partition,
+    )
+    other.train()
+    other.revoke(session.revoked)
+    other.unlearn(1.0)
+    twin = other.ensemble.by_shard[shard].state
+    scratch = panel.comparison.scratch.by_shard[shard].state
+    rows = frame[frame["model"] == "another seed"].set_index("layer")
+    for layer, far in rows["L2"].items():
+        assert far == pytest.approx(float((twin[layer] - scratch[layer]).double().norm()))
+    far = frame.groupby("model")["L2"].sum()
+    assert far["another seed"] > 3 * far["original"] > 0
+    with pytest.raises(ValueError, match="is the ensemble's own"):
+        seed_distances(session.plan, panel.comparison, shard, seed=session.plan.spec.seed)
+    view = opened(panel, SeedView)
+    assert "of the" in text(view.words) or "Exact: nothing is left" in text(view.words)

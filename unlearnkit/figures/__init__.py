@@ -17,6 +17,7 @@ from unlearnkit.figures.judge import (
 from unlearnkit.figures.ledger import ledger_costs
 from unlearnkit.figures.parameters import (
     parameter_scatter,
+    seed_distances,
     shift_histogram,
     shift_scatter,
     weight_images,
@@ -54,6 +55,7 @@ __all__ = [
     "output_divergence",
     "parameter_scatter",
     "prediction_confusion",
+    "seed_distances",
     "shift_histogram",
     "shift_scatter",
     "stage_map",

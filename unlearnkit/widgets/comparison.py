@@ -14,7 +14,13 @@ from unlearnkit.parameters import image_layer
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
 from unlearnkit.widgets.attack import AttackView
-from unlearnkit.widgets.networks import EmbeddingView, LayerView, ParameterView, WeightView
+from unlearnkit.widgets.networks import (
+    EmbeddingView,
+    LayerView,
+    ParameterView,
+    SeedView,
+    WeightView,
+)
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot
 from unlearnkit.widgets.predictions import ClassView, PredictionView
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VIEWS: tuple[type[View], ...] = (
-    *(ParameterView, WeightView, LayerView, EmbeddingView),
+    *(ParameterView, SeedView, WeightView, LayerView, EmbeddingView),
     *(ClassView, PredictionView, AttackView),
 )
 

@@ -1,10 +1,12 @@
 """The sections that look into networks: parameters, weights, layers, twin embeddings."""
 
+import math
 from collections.abc import Sequence
 
 import ipywidgets
 
 from unlearnkit import figures, parameters, representations
+from unlearnkit.seed_distances import SEED, seed_distances
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.prose import paragraphs
 from unlearnkit.widgets.view import OTHERS, View
@@ -79,6 +81,56 @@ class ParameterView(View):
         self.words.html = paragraphs(
             first, f"Dots: {len(sample.frame):,} of {total:,} parameters, from every layer."
         )
+
+
+class SeedView(View):
+    """Distances of one constituent's layers, beside what another seed does."""
+
+    title = "Distances beside another seed"
+    explanation = "Is a distance large? The same constituent is trained once more, by another seed."
+    meaning = (
+        "A distance of parameters has no scale of its own. Here it is chance: a training on the "
+        "same retained examples from other initial weights and in another order. Where what "
+        "unlearning left is far below it, the unlearned model stands nearer to from scratch than "
+        "a second training from scratch does. Nearness alone is no proof of forgetting, since "
+        "doing nothing stands near, too: compare with the original. Source: ours; see Golatkar, "
+        "Achille and Soatto 2020 for distances between seeds as a scale."
+    )
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """A choice of the shard, a sentence, the plot."""
+        self.shard = self.shard_choice()
+        self.words = self.prose()
+        self.distances = self.plot("seed-distances")
+        return [row(self.shard), self.words, self.distances.widget]
+
+    @property
+    def code(self) -> str:
+        """Train the twin and draw."""
+        return (
+            "from unlearnkit import figures\n"
+            "from unlearnkit.seed_distances import seed_distances\n"
+            f"frame = seed_distances(session.plan, session.compare(), {self.shard.value})\n"
+            "figures.seed_distances(frame)"
+        )
+
+    def draw(self) -> None:
+        """Train the constituent by another seed, and set the distances side by side."""
+        shard = self.offer_shards(self.shard)
+        frame = seed_distances(self._source.session.plan, self.comparison, shard)
+        self._frames = {"seed-distances": frame}
+        self.distances.show(figures.seed_distances.spec(frame))
+        total = frame.groupby("model", sort=False)["L2"].apply(lambda some: math.hypot(*some))
+        left, chance = total["unlearned"], total[SEED]
+        if left == 0:
+            first = f"Exact: nothing is left. Another seed ends {chance:.3g} away from scratch."
+        else:
+            first = (
+                f"Over all layers, unlearning leaves a distance of {left:.3g} to from scratch, "
+                f"{left / (chance or math.nan):.2%} of the {chance:.3g} that another seed makes; "
+                f"the original stands {total.get('original', math.nan):.3g} away."
+            )
+        self.words.html = paragraphs(first)
 
 
 class WeightView(View):
