@@ -1,5 +1,6 @@
 """Datasets by name, and from whatever a caller may hold."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +32,26 @@ __all__ = [
 # Inputs are (pixels - offset) / scale: the pixels' published range, mapped to -1..1.
 DIGITS_OFFSET, DIGITS_SCALE = 8.0, 8.0
 FASHION_MNIST_OFFSET, FASHION_MNIST_SCALE = 127.5, 127.5
+
+# Measurements of the diabetes data, each mapped to about -2..2 by constants that are no statistics
+# of it: an adult's age, the two codes of sex, and the limits between normal and high that medicine
+# uses (body mass index 25: WHO; mean arterial pressure of 120/80; cholesterol 200, LDL 130, HDL 50
+# mg/dl: NCEP; their ratio 4; triglycerides 150 mg/dl, of which the natural logarithm is given;
+# fasting glucose 100 mg/dl). The spreads are round numbers.
+DIABETES_COLUMNS = {
+    "age": (50.0, 15.0),
+    "sex": (1.5, 0.5),
+    "body mass index": (25.0, 5.0),
+    "blood pressure": (93.0, 15.0),
+    "cholesterol": (200.0, 40.0),
+    "LDL": (130.0, 40.0),
+    "HDL": (50.0, 15.0),
+    "cholesterol/HDL": (4.0, 1.5),
+    "log triglycerides": (5.0, 0.5),
+    "glucose": (100.0, 15.0),
+}
+# The score of progression is published as running from 25 to 346: to about -1.25..2.
+DIABETES_TARGET_OFFSET, DIABETES_TARGET_SCALE = 150.0, 100.0
 
 FASHION_MNIST_CLASSES = (
     "T-shirt/top",
@@ -113,8 +134,44 @@ def _load_fashion_mnist(*, path: str | Path | None, num_examples: int | None) ->
     )
 
 
+def _load_diabetes(*, path: str | Path | None, num_examples: int | None) -> Dataset:
+    """442 patients, ten measurements, and a score of how diabetes progressed in a year.
+
+    A regression (Efron, Hastie, Johnstone and Tibshirani 2004; scikit-learn ships it). Loaded
+    unscaled: as it comes by default every column is centred and scaled over all patients, so that
+    each of them is in all rows. Ids number the shuffled examples: training 0..308, probe 309..352,
+    test 353..441.
+    """
+    from sklearn.datasets import load_diabetes  # slow to import, and only needed here
+
+    if path is not None:
+        raise ValueError(
+            f"path={str(path)!r}, but diabetes ships with scikit-learn; leave path= out"
+        )
+    order = keyed_permutation(442, seed=0)
+    train = _first_of(np.arange(309), num_examples)
+    measured, progression = load_diabetes(return_X_y=True, scaled=False)
+    offsets, scales = np.array(list(DIABETES_COLUMNS.values())).T
+    features = ((measured[order] - offsets) / scales).astype(np.float32)
+    scaled = (progression[order] - DIABETES_TARGET_OFFSET) / DIABETES_TARGET_SCALE
+    dataset = split(
+        "diabetes",
+        torch.from_numpy(features),
+        torch.from_numpy(scaled.astype(np.float32)).unsqueeze(1),
+        {"train": train, "probe": np.arange(309, 353), "test": np.arange(353, 442)},
+        class_names=(),
+        offset=0.0,
+        scale=1.0,
+        target_names=("progression",),
+        target_offset=(DIABETES_TARGET_OFFSET,),
+        target_scale=(DIABETES_TARGET_SCALE,),
+    )
+    return replace(dataset, feature_names=tuple(DIABETES_COLUMNS))
+
+
 DATASETS: dict[str, DatasetSource] = {
     "digits": _load_digits,
+    "diabetes": _load_diabetes,
     "fashion-mnist": _load_fashion_mnist,
 }
 
@@ -123,8 +180,9 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
     """A dataset by its name in ``DATASETS``.
 
     Args:
-        name: ``"digits"`` (at once, offline) or ``"fashion-mnist"`` (see
-            :func:`unlearnkit.sources.fashion_mnist_arrays` for where it is looked for).
+        name: ``"digits"`` or ``"diabetes"`` (a regression; both at once, offline) or
+            ``"fashion-mnist"`` (see :func:`unlearnkit.sources.fashion_mnist_arrays` for where it is
+            looked for).
         path: folder of its files; None for the usual places.
         num_examples: size of the training part; None for all of it.
 

@@ -32,7 +32,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "ta
 
 @dataclass(frozen=True)
 class Logistic:
-    """Multinomial logistic regression: one linear layer, initial weights 0 by convention."""
+    """Multinomial logistic regression: one linear layer, initial weights 0 by convention.
+
+    With squared error it is linear regression, ``"linear"`` by name.
+    """
 
     def __call__(self, feature_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """Build for these features."""
@@ -109,6 +112,7 @@ MODELS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "logistic": Logistic(),
     "mlp": MLP(),
     "cnn": CNN(),
+    "linear": Logistic(),
 }
 
 BUILT_IN: dict[str, type[Any]] = {"logistic": Logistic, "mlp": MLP, "cnn": CNN}
@@ -392,8 +396,8 @@ def as_architecture(
     if outputs[0].shape != (3, num_outputs):
         raise ValueError(
             f"{name} turns 3 examples into an output of shape {tuple(outputs[0].shape)}; the data "
-            f"has {num_outputs} classes, so (3, {num_outputs}) was expected. Change the width of "
-            "its last layer."
+            f"has {num_outputs} classes or targets, so (3, {num_outputs}) was expected. Change the "
+            "width of its last layer."
         )
     if not torch.equal(outputs[0], outputs[1]):
         raise ValueError(f"{name} gives two outputs for one input; remove its own randomness.")

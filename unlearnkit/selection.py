@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
 from unlearnkit.examples import Dataset
@@ -33,8 +34,8 @@ def table_of(
 ) -> "pd.DataFrame":
     """One row for each training example that is not revoked.
 
-    Columns: id, label, class_name, shard, slice; the scores asked for; and of tables whose column
-    names are known the features, as they are stored.
+    Columns: id, label, class_name (of a regression instead: target), shard, slice; the scores asked
+    for; and of tables whose column names are known the features, as they are stored.
 
     Args:
         dataset: of the examples.
@@ -48,11 +49,9 @@ def table_of(
     import pandas as pd
 
     kept, partition = plan.retained, plan.partition
-    labels = dataset.train.labels.numpy()[kept]
     columns = {
         "id": partition.ids[kept],
-        "label": labels,
-        "class_name": np.array(dataset.class_names, object)[labels],
+        **dataset.label_columns(dataset.train.labels[torch.from_numpy(kept)]),
         "shard": partition.shard[kept],
         "slice": partition.slice_[kept],
         **{name: SCORES[name](plan, store)[kept] for name in SCORES if name in scores},
