@@ -30,7 +30,7 @@ from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
 from unlearnkit.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.metrics import METRICS
 from unlearnkit.milestones import stage_accuracies
-from unlearnkit.models import CNN, MLP, MODELS, Architecture, Logistic, as_architecture
+from unlearnkit.models import CNN, MLP, MODELS, Architecture, Linear, Logistic, as_architecture
 from unlearnkit.override import OverriddenBoundary
 from unlearnkit.partition import Partition, make_partition
 from unlearnkit.plan import Plan, make_plan
@@ -77,6 +77,7 @@ __all__ = [
     "ExampleMap",
     "Examples",
     "FixedBoundary",
+    "Linear",
     "Logistic",
     "MemoryStore",
     "OverriddenBoundary",

@@ -32,10 +32,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "ta
 
 @dataclass(frozen=True)
 class Logistic:
-    """Multinomial logistic regression: one linear layer, initial weights 0 by convention.
-
-    With squared error it is linear regression, ``"linear"`` by name.
-    """
+    """Multinomial logistic regression: one linear layer, initial weights 0 by convention."""
 
     def __call__(self, feature_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """Build for these features."""
@@ -43,6 +40,11 @@ class Logistic:
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
         return nn.Sequential(nn.Flatten(), head)
+
+
+@dataclass(frozen=True)
+class Linear(Logistic):
+    """The same layer by the name that it has with squared error: linear regression."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,12 @@ MODELS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "logistic": Logistic(),
     "mlp": MLP(),
     "cnn": CNN(),
-    "linear": Logistic(),
+    "linear": Linear(),
 }
 
-BUILT_IN: dict[str, type[Any]] = {"logistic": Logistic, "mlp": MLP, "cnn": CNN}
+BUILT_IN: dict[str, type[Any]] = {
+    kind.__name__.lower(): kind for kind in (Logistic, MLP, CNN, Linear)
+}
 
 
 def describe(model: Any) -> dict[str, Any] | None:

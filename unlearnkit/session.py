@@ -46,7 +46,7 @@ from unlearnkit.ledger import (
 )
 from unlearnkit.looks import PROBE_MAX, Probe
 from unlearnkit.losses import CrossEntropy, Loss, SquaredError
-from unlearnkit.models import MLP, as_architecture
+from unlearnkit.models import MLP, Linear, Logistic, as_architecture
 from unlearnkit.modification import debts_of
 from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
@@ -170,8 +170,8 @@ class Session:
             names = ", ".join([*given, *(["seed"] if seed else [])])
             raise ValueError(f"spec= and {names} were both given; put them into the spec")
         regression, width = self.dataset.is_regression, self.dataset.num_outputs
-        if regression and model == "logistic":
-            model = "linear"
+        if regression and (model == "logistic" or type(model) is Logistic):
+            model = Linear()
         architecture = as_architecture(model, self.dataset.feature_shape, width, version=version)
         if spec is None:
             spec = default_spec(self.dataset, architecture.name).with_(seed=seed, **given)
