@@ -688,3 +688,10 @@ def test_as_dataset_names_the_accepted_kinds(data):
 def test_options_for_a_finished_dataset_are_refused():
     with pytest.raises(TypeError, match="options seed with a finished Dataset"):
         as_dataset(from_arrays(*problem()), seed=1)
+
+
+def test_a_column_of_any_stride_digests_alike() -> None:
+    values, labels = torch.linspace(-1, 1, 20), torch.arange(20) % 2
+    views = (values.as_strided((20, 1), (1, 0)), values.as_strided((20, 1), (1, 1)))
+    first, second = (Examples(np.arange(20), view, labels).digests for view in views)
+    assert np.array_equal(first, second)

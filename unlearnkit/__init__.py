@@ -48,7 +48,7 @@ from unlearnkit.unlearning import Unlearned, repay, unlearn
 from unlearnkit.workload import Workload, estimate, expected_visits
 
 if TYPE_CHECKING:
-    from unlearnkit.estimator import UnlearnableClassifier
+    from unlearnkit.estimator import UnlearnableClassifier, UnlearnableRegressor
     from unlearnkit.widgets.study import explore
 
 __version__ = "0.1.0"
@@ -95,6 +95,7 @@ __all__ = [
     "TrainReport",
     "TrainSpec",
     "UnlearnableClassifier",
+    "UnlearnableRegressor",
     "Unlearned",
     "WeightedCrossEntropy",
     "Workload",
@@ -132,7 +133,11 @@ __all__ = [
 
 
 # What is slow to import: scikit-learn; widgets and plotly.
-_LATER = {"UnlearnableClassifier": "estimator", "explore": "widgets.study"}
+_LATER = {
+    "UnlearnableClassifier": "estimator",
+    "UnlearnableRegressor": "estimator",
+    "explore": "widgets.study",
+}
 
 
 def __getattr__(name: str) -> Any:

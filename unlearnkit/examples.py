@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, Shaped, UInt8
 from torch import Tensor
 
 from unlearnkit.intake import listed
@@ -135,11 +135,10 @@ class Examples:
             kind += f"|{self.labels.shape[1]} targets"
         start = hashlib.sha256(kind.encode())
         features = self.features.detach().cpu().flatten(1)
-        labels = self.labels.detach().cpu().unsqueeze(-1).flatten(1).contiguous()
-        label_bytes = labels.view(torch.uint8).numpy()
+        label_bytes = _bytes(self.labels.detach().cpu().unsqueeze(-1).flatten(1))
         found: list[bytes] = []
         for begin in range(0, len(self), 1024):  # parts that stay in the cache
-            part = features[begin : begin + 1024].contiguous().view(torch.uint8).numpy()
+            part = _bytes(features[begin : begin + 1024])
             rows = np.concatenate([label_bytes[begin : begin + 1024], part], axis=1)
             whole, width = memoryview(rows.tobytes()), rows.shape[1]
             for at in range(0, len(whole), width):
@@ -246,7 +245,7 @@ class Dataset:
         """Of a model: one a class, or one a target."""
         return self.num_classes or self._targets(self.train)
 
-    def in_units(self, targets: Float32[Tensor, "k target"]) -> Float32[Tensor, "k target"]:
+    def in_units(self, targets: Float[Tensor, "k target"]) -> Float[Tensor, "k target"]:
         """Targets or predictions of a regression in the units of the values given.
 
         >>> rows = torch.tensor([[0.5], [1.0]])
@@ -378,6 +377,14 @@ class Dataset:
             for key, fact in facts.items()
         )
         return f"<table><caption>{html.escape(self.name)}</caption>{rows}</table>"
+
+
+def _bytes(rows: Shaped[Tensor, "k column"]) -> UInt8[np.ndarray, "k byte"]:
+    rows = rows.contiguous()
+    if rows.stride(-1) != 1:  # one column, of which torch keeps any stride
+        rows = rows.clone(memory_format=torch.contiguous_format)
+    raw: np.ndarray = rows.view(torch.uint8).numpy()
+    return raw
 
 
 def _as_ids(ids: Ids) -> Int64[np.ndarray, " k"]:
