@@ -26,13 +26,11 @@ class Task(Protocol):
         name: ``"classification"`` or ``"regression"``.
         score_name: of :meth:`score`.
         part_score_name: of :meth:`part_score`.
-        loss_words: what minus the :meth:`log_likelihood` is.
     """
 
     name: ClassVar[str]
     score_name: ClassVar[str]
     part_score_name: ClassVar[str]
-    loss_words: ClassVar[str]
 
     def score(self, outputs: Float[Tensor, "batch output"], targets: Tensor) -> float:
         """How well models predict, best 1; nan where it is not defined."""
@@ -72,7 +70,6 @@ class Classification:
     name: ClassVar[str] = "classification"
     score_name: ClassVar[str] = "accuracy"
     part_score_name: ClassVar[str] = "accuracy"
-    loss_words: ClassVar[str] = "loss"
 
     def score(self, outputs: Float[Tensor, "batch output"], targets: Tensor) -> float:
         """Accuracy."""
@@ -121,7 +118,6 @@ class Regression:
     name: ClassVar[str] = "regression"
     score_name: ClassVar[str] = "R2"
     part_score_name: ClassVar[str] = "RMSE"
-    loss_words: ClassVar[str] = "half the squared error"
     scale: tuple[float, ...] = (1.0,)
 
     def score(self, outputs: Float[Tensor, "batch output"], targets: Tensor) -> float:

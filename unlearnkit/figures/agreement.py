@@ -200,7 +200,7 @@ def predicted_targets(
         {
             "type": "scatter",
             "mode": "lines",
-            "name": "predicted as it is",
+            "name": "a perfect prediction",
             "x": ends,
             "y": ends,
             "line": {"color": GREY, "width": 1, "dash": "dot"},
