@@ -33,6 +33,7 @@ class Case:
         num_examples: in the training part.
         slice_sizes: examples of every slice of every shard, for a partition made by hand; the
             product makes the partition if there are none.
+        num_targets: of a regression; 0 for classes.
     """
 
     name: str
@@ -41,25 +42,37 @@ class Case:
     feature_shape: tuple[int, ...]
     num_examples: int
     slice_sizes: tuple[tuple[int, ...], ...] = ()
+    num_targets: int = 0
 
     def dataset(self) -> Dataset:
-        """Three noisy blobs, split into training, probe and test part."""
+        """Three noisy blobs, split into training, probe and test part.
+
+        Targets, if there are some, are noisy sums over the blobs' features.
+        """
         rng = np.random.default_rng(len(self.name))
         count = self.num_examples + NUM_PROBE + NUM_TEST
         labels = rng.integers(0, NUM_CLASSES, count)
         centres = rng.normal(size=(NUM_CLASSES, *self.feature_shape))
         features = (centres[labels] + rng.normal(size=(count, *self.feature_shape))) / 2
+        answers = torch.from_numpy(labels.astype(np.int64))
+        if self.num_targets:
+            flat = features.reshape(count, -1)
+            noise = rng.normal(size=(count, self.num_targets)) / 4
+            targets = flat @ rng.normal(size=(flat.shape[1], self.num_targets)) / 2 + noise
+            answers = torch.from_numpy(targets.astype(np.float32))
         ids = 7 + 3 * np.arange(count)
         bounds = [0, self.num_examples, self.num_examples + NUM_PROBE, count]
         parts = [
             Examples(
                 ids[a:b],
                 torch.from_numpy(features[a:b].astype(np.float32)),
-                torch.from_numpy(labels[a:b].astype(np.int64)),
+                answers[a:b].clone(),
             )
             for a, b in pairwise(bounds)
         ]
         train, probe, test = parts
+        if self.num_targets:
+            return Dataset(self.name, train, probe, test, 0, ())
         return Dataset(self.name, train, probe, test, NUM_CLASSES, ("a", "b", "c"))
 
     def partition(self, examples: Examples) -> Partition | None:
@@ -73,7 +86,7 @@ class Case:
 
     def architecture(self) -> Architecture:
         """The model, checked."""
-        return as_architecture(self.model, self.feature_shape, NUM_CLASSES)
+        return as_architecture(self.model, self.feature_shape, self.num_targets or NUM_CLASSES)
 
     def session(self, **options: Any) -> Session:
         """A session that is not trained yet."""
@@ -150,6 +163,23 @@ CASES = {
             SMALL.with_(loss="squared-error", epoch_rule="equal_work"),
             (4,),
             29,
+        ),
+        Case(
+            "regression",
+            MLP((7,), dropout=0.2),
+            SMALL.with_(loss="squared-error"),
+            (5,),
+            33,
+            num_targets=1,
+        ),
+        # The loop, and two targets.
+        Case(
+            "regression-norm",
+            norm_and_dropout,
+            SMALL.with_(loss="squared-error", learning_rate=0.02),
+            (4,),
+            31,
+            num_targets=2,
         ),
     )
 }

@@ -27,7 +27,7 @@ class Problem:
         network: the name of a function in :data:`NETWORKS`.
         factory: makes the module whose initial weights are used.
         inputs: of the shard, by id.
-        labels: of the shard, by id.
+        labels: of the shard, by id: a class, or a row of targets.
         slices: 1-based slice of every original member of the shard, by id.
         revoked: ids that are never looked at.
         epochs: of every stage.
@@ -44,7 +44,7 @@ class Problem:
     network: str
     factory: Callable[[], nn.Module]
     inputs: dict[int, Tensor]
-    labels: dict[int, int]
+    labels: dict[int, Tensor]
     slices: dict[int, int]
     revoked: set[int]
     epochs: tuple[int, ...]
@@ -127,6 +127,11 @@ def mlp_tanh(w: State, x: Tensor, masks: Masks, alone: bool) -> Tensor:
     return F.linear(x, w["3.weight"], w["3.bias"])
 
 
+def mlp_one_dropout(w: State, x: Tensor, masks: Masks, alone: bool) -> Tensor:
+    x = masks.apply(F.linear(x, w["1.weight"], w["1.bias"]).relu(), 0.2)
+    return F.linear(x, w["4.weight"], w["4.bias"])
+
+
 NETWORKS = {
     "logistic": logistic,
     "mlp-dropout": mlp_dropout,
@@ -135,6 +140,8 @@ NETWORKS = {
     "adam": mlp_relu,
     "adamw": norm_and_dropout,
     "squared-error": mlp_tanh,
+    "regression": mlp_one_dropout,
+    "regression-norm": norm_and_dropout,
 }
 
 
@@ -225,7 +232,9 @@ def gradient(
     """Of the mean loss over these examples, for every parameter; buffers move on the way."""
     leaves = {name: state[name].clone().requires_grad_() for name in names}
     inputs = torch.stack([problem.inputs[i] for i in ids])
-    targets = F.one_hot(torch.tensor([problem.labels[i] for i in ids]), 3).float()
+    targets = torch.stack([problem.labels[i] for i in ids])
+    if not targets.is_floating_point():
+        targets = F.one_hot(targets, 3).float()
     outputs = NETWORKS[problem.network](state | leaves, inputs, masks, len(ids) == 1)
     # Written out, since autograd through F.cross_entropy rounds in another order.
     fixed = outputs.detach()

@@ -457,7 +457,7 @@ def test_bytes_stay_bytes_and_all_else_becomes_float32():
     assert data.train.features.dtype == torch.uint8
     assert torch.equal(data.test.inputs(), torch.full((8, 1, 4, 4), 0.2))
     images.flags.writeable = False
-    from_arrays(images[:, :, ::-1], labels.astype(np.float64))
+    from_arrays(images[:, :, ::-1], labels.astype(np.float64), task="classification")
 
 
 def test_classes_may_be_given_or_counted():
@@ -497,8 +497,12 @@ FEATURES, LABELS = problem()
         (broken(7, 1e300), {}, r"float32 cannot hold \(rows 7\)"),
         (labelled(4, -1), {}, r"1 labels are outside 0..2 \(rows 4, such as -1\)"),
         (labelled(4, 3), {"num_classes": 3}, r"outside 0..2 \(rows 4, such as 3\)"),
-        (labelled(4, 0.5, float), {}, r"\(rows 4, such as 0.5\).*Regression targets are not"),
-        (labelled(4, np.nan, float), {}, r"1 labels are not whole numbers \(rows 4, such as nan"),
+        (
+            labelled(4, 0.5, float),
+            {"num_classes": 9},
+            r"\(rows 4, such as 0.5\).*task='regression'",
+        ),
+        (labelled(4, np.nan, float), {}, r"1 of \d+ rows have a label that is NaN.*\(rows 4\)"),
         ((FEATURES, LABELS[:-1]), {}, "40 rows of features and 39 labels"),
         ((FEATURES[:0], LABELS[:0]), {}, "no examples"),
         (([], []), {}, "no examples"),
@@ -507,7 +511,7 @@ FEATURES, LABELS = problem()
         ((FEATURES[:, 0], LABELS), {}, r"shape \(40,\) have no feature axis"),
         ((np.float64(3), LABELS), {}, r"shape \(\) have no feature axis"),
         ((FEATURES[:, :0], LABELS), {}, r"shape \(40, 0\) have no feature axis"),
-        ((FEATURES, np.eye(3)[LABELS]), {}, r"labels.argmax\(1\) where they are one-hot"),
+        ((FEATURES, np.eye(3)[LABELS]), {}, r"classes or targets.*one-hot rows labels.argmax\(1\)"),
         ((FEATURES[:4], LABELS[:4]), {}, "'test': 1, 'probe': 0} leave a part empty"),
         ((FEATURES, LABELS), {"test_share": 1.0}, "test_share=1.0 is not between 0 and 1"),
         ((FEATURES, LABELS), {"probe_share": 0}, "probe_share=0 is not between 0 and 1"),
@@ -626,7 +630,7 @@ def test_tables_of_bytes_stay_bytes():
             "target is missing in rows 2, 5",
         ),
         (table(), {"class_names": ["dog", "cat"]}, ValueError, "rows 2, 5.* such as 'emu'"),
-        (table().assign(kind=0.5), {}, ValueError, "Regression targets are not supported"),
+        (table().assign(kind=0.5), {}, ValueError, "all targets are equal"),
         (table().assign(size=np.nan), {}, ValueError, "40 of 40 rows hold NaN"),
         (table().assign(size=pd.array([None] * 40, "Int64")), {}, ValueError, "40 of 40 rows"),
         (table().assign(size=1e300), {}, ValueError, "float32 cannot hold"),
@@ -657,10 +661,17 @@ def test_as_dataset_takes_what_callers_hold():
 
 @pytest.mark.parametrize("data", [None, 3, table(), (1, 2, 3), FEATURES])
 def test_as_dataset_names_the_accepted_kinds(data):
-    with pytest.raises(TypeError, match=r"is no dataset; give a name \(digits, breast-"):
+    with pytest.raises(TypeError, match=r"is no dataset; give a name \(digits, diabetes, breast-"):
         as_dataset(data)
 
 
 def test_options_for_a_finished_dataset_are_refused():
     with pytest.raises(TypeError, match="options seed with a finished Dataset"):
         as_dataset(from_arrays(*problem()), seed=1)
+
+
+def test_a_column_of_any_stride_digests_alike() -> None:
+    values, labels = torch.linspace(-1, 1, 20), torch.arange(20) % 2
+    views = (values.as_strided((20, 1), (1, 0)), values.as_strided((20, 1), (1, 1)))
+    first, second = (Examples(np.arange(20), view, labels).digests for view in views)
+    assert np.array_equal(first, second)

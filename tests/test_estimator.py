@@ -15,14 +15,16 @@ from torch import nn
 
 import unlearnkit
 from unlearnkit import CNN, MLP, AdaptiveBoundary, MemoryStore, Session, assemble, make_plan, train
-from unlearnkit.estimator import UnlearnableClassifier
+from unlearnkit.estimator import UnlearnableClassifier, UnlearnableRegressor
 from unlearnkit.seeding import state_bytes
 from worker import content, poisoned
 
 OURS = {"random_state": 3, "epochs": 3, "num_shards": 3, "num_slices": 2}
 
 
-@parametrize_with_checks([UnlearnableClassifier(), UnlearnableClassifier("logistic")])
+@parametrize_with_checks(
+    [UnlearnableClassifier(), UnlearnableClassifier("logistic"), UnlearnableRegressor("linear")]
+)
 def test_scikit_learns_checks(estimator, check) -> None:
     """All of them apply, and none is excused."""
     check(estimator)
@@ -69,6 +71,31 @@ def test_unlearning_gives_the_bits_of_training_without_the_rows(model, shape) ->
         classifier.ensemble_.constituents, assemble(plan, store).constituents, strict=True
     ):
         assert state_bytes(ours.state) == state_bytes(theirs.state)
+
+
+def test_a_regressor_unlearns_to_the_bits_of_training_without_the_rows() -> None:
+    X, _ = problem()
+    y = 200 + 50 * np.stack([X[:, 0], X[:, 1] - X[:, 2]], 1)
+    constants = {"target_offset": 200, "target_scale": [50, 60]}
+    regressor = UnlearnableRegressor(MLP((7,)), **OURS, **constants).fit(X, y)
+    first, before = regressor.plan_, bits(regressor)
+    rows = [3, 44]
+    assert regressor.unlearn(rows).predict(X).shape == (61, 2)
+    store = MemoryStore()
+    plan = make_plan(
+        poisoned(first.examples, np.array(rows)),
+        first.architecture,
+        first.spec,
+        partition=first.partition,
+        revoked=rows,
+    )
+    train(plan, store)
+    assert bits(regressor) == {key: content(store.get(key)) for key in store.keys} != before
+    # The units of y come back, and a y of one column may be flat.
+    long = UnlearnableRegressor("logistic", random_state=0, epochs=60, **constants).fit(X, y)
+    assert long.score(X, y) > 0.95
+    flat = UnlearnableRegressor("linear", random_state=0, target_scale=60).fit(X, y[:, 0])
+    assert flat.predict(X).shape == (61,)
 
 
 def test_it_trains_what_a_session_trains() -> None:
@@ -159,6 +186,7 @@ def test_fewer_shards_where_there_are_few_rows() -> None:
 
 def test_the_package_has_it_too() -> None:
     assert unlearnkit.UnlearnableClassifier is UnlearnableClassifier
+    assert unlearnkit.UnlearnableRegressor is UnlearnableRegressor
     with pytest.raises(AttributeError, match="has no attribute 'Classifier'"):
         unlearnkit.Classifier  # noqa: B018
 

@@ -1,7 +1,8 @@
 """Exactness: unlearned equals trained from scratch, byte for byte.
 
 The reference is trained in another process, which is given the data with every revoked row
-overwritten by NaN and its label by -1. All the while another thread here draws random numbers.
+overwritten by NaN and its label by -1 (a target by NaN). All the while another thread here draws
+random numbers.
 """
 
 import threading
@@ -45,7 +46,7 @@ class Scenario:
 ALL = ("one", "one", "few", "few", "slice", "shard")
 MIXED = (0, 0, 0.3, 1)
 MAIN = ("logistic", "mlp-dropout", "cnn-batchnorm", "uneven")
-OTHER = ("adam", "adamw", "squared-error")
+OTHER = ("adam", "adamw", "squared-error", "regression", "regression-norm")
 QUICK = [
     *(Scenario(case, ALL, MIXED, 8, sequence=True) for case in MAIN),
     *(Scenario(case, ("few",), (1,), 3, sequence=True) for case in OTHER),

@@ -20,7 +20,7 @@ ORDER = (
     *("models", "partition", "revocation", "deadlines"),
     *("plan", "store", "schedule"),
     *("kernels", "clock", "calibration", "stopwatch", "workers", "training", "ensemble"),
-    *("metrics", "curvature", "looks"),
+    *("metrics", "tasks", "curvature", "looks"),
     *("workload", "forecast", "boundary", "adaptive", "override", "approximate"),
     *("modification", "unlearning", "ledger"),
     *("certificate", "audit", "script"),

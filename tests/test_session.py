@@ -322,7 +322,7 @@ def features_and_labels(count: int = 40) -> tuple[np.ndarray, np.ndarray]:
         (
             {"model": lambda: nn.Linear(4, 5)},
             ValueError,
-            r"shape \(3, 5\); the data has 3 classes, so \(3, 3\) was expected",
+            r"shape \(3, 5\); the data has 3 classes or targets, so \(3, 3\) was expected",
         ),
         ({"model": "cnn"}, ValueError, "the cnn needs images"),
         ({"hidden": (3,), "model": "cnn"}, ValueError, "fits model='mlp' only"),

@@ -45,9 +45,9 @@ def problem_of(plan: Plan, case: Case, shard: int, revoked: np.ndarray) -> Probl
     kept = {i: row for i, row in members.items() if i not in revoked}
     return Problem(
         case.name,
-        lambda: case.model(case.feature_shape, NUM_CLASSES),
+        lambda: case.model(case.feature_shape, case.num_targets or NUM_CLASSES),
         {i: plan.examples.features[row] for i, row in kept.items()},
-        {i: int(plan.examples.labels[row]) for i, row in kept.items()},
+        {i: plan.examples.labels[row] for i, row in kept.items()},
         {i: int(partition.slice_[row]) for i, row in members.items()},
         set(members) - set(kept),
         spec.stage_epochs(),

@@ -47,10 +47,11 @@ def content(checkpoint: Checkpoint) -> dict[str, State]:
 
 
 def poisoned(examples: Examples, revoked: np.ndarray) -> Examples:
-    """The examples with every revoked row overwritten by NaN and its label by -1."""
+    """The examples with every revoked row overwritten by NaN and its label by -1, or NaN too."""
     gone = torch.from_numpy(np.isin(examples.ids, revoked))
     features, labels = examples.features.clone(), examples.labels.clone()
-    features[gone], labels[gone] = torch.nan, -1
+    features[gone] = torch.nan
+    labels[gone] = torch.nan if labels.is_floating_point() else -1
     return Examples(examples.ids, features, labels)
 
 

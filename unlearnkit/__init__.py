@@ -30,7 +30,7 @@ from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
 from unlearnkit.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.metrics import METRICS
 from unlearnkit.milestones import stage_accuracies
-from unlearnkit.models import CNN, MLP, MODELS, Architecture, Logistic, as_architecture
+from unlearnkit.models import CNN, MLP, MODELS, Architecture, Linear, Logistic, as_architecture
 from unlearnkit.override import OverriddenBoundary
 from unlearnkit.partition import Partition, make_partition
 from unlearnkit.plan import Plan, make_plan
@@ -48,7 +48,7 @@ from unlearnkit.unlearning import Unlearned, repay, unlearn
 from unlearnkit.workload import Workload, estimate, expected_visits
 
 if TYPE_CHECKING:
-    from unlearnkit.estimator import UnlearnableClassifier
+    from unlearnkit.estimator import UnlearnableClassifier, UnlearnableRegressor
     from unlearnkit.widgets.study import explore
 
 __version__ = "0.1.0"
@@ -77,6 +77,7 @@ __all__ = [
     "ExampleMap",
     "Examples",
     "FixedBoundary",
+    "Linear",
     "Logistic",
     "MemoryStore",
     "OverriddenBoundary",
@@ -94,6 +95,7 @@ __all__ = [
     "TrainReport",
     "TrainSpec",
     "UnlearnableClassifier",
+    "UnlearnableRegressor",
     "Unlearned",
     "WeightedCrossEntropy",
     "Workload",
@@ -131,7 +133,11 @@ __all__ = [
 
 
 # What is slow to import: scikit-learn; widgets and plotly.
-_LATER = {"UnlearnableClassifier": "estimator", "explore": "widgets.study"}
+_LATER = {
+    "UnlearnableClassifier": "estimator",
+    "UnlearnableRegressor": "estimator",
+    "explore": "widgets.study",
+}
 
 
 def __getattr__(name: str) -> Any:

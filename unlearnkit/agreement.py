@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.comparison import MODELS, PARTS, Comparison
+from unlearnkit.examples import Dataset
 from unlearnkit.metrics import accuracy, example_kl, output_kl
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ def prediction_confusion(
 
     Raises:
         KeyError: no such model or part.
+        ValueError: this is a regression.
     """
     _check(part, model)
+    _need_classes(comparison, "the table of predicted classes")
     outputs = comparison.outputs
     table: Int[np.ndarray, "class class"] = confusion(
         getattr(outputs["scratch"], part), getattr(outputs[model], part)
@@ -67,10 +70,12 @@ def class_agreement(comparison: Comparison, part: str = "test") -> "pd.DataFrame
 
     Raises:
         KeyError: no such part.
+        ValueError: this is a regression.
     """
     import pandas as pd
 
     _check(part)
+    _need_classes(comparison, "accuracy by class")
     labels = comparison.labels[part]
     outputs = {name: getattr(comparison.outputs[name], part) for name in MODELS}
     rows = []
@@ -107,10 +112,12 @@ def most_changed(
 
     Raises:
         KeyError: no such model or part.
+        ValueError: this is a regression.
     """
     import pandas as pd
 
     _check(part, model)
+    _need_classes(comparison, "the class predicted")
     outputs = {name: getattr(comparison.outputs[name], part) for name in MODELS}
     kl = example_kl(outputs["scratch"], outputs[model])
     order = (-kl).argsort(stable=True)  # ids ascend within a part
@@ -124,6 +131,46 @@ def most_changed(
             "KL": kl[chosen].numpy(),
         }
     )
+
+
+def predictions(comparison: Comparison, dataset: Dataset, part: str = "test") -> "pd.DataFrame":
+    """What the three models of a regression predict, in the units of the targets as given.
+
+    One row an example and target, examples by id: id, target (its name or number), true, original,
+    unlearned, scratch.
+
+    Args:
+        comparison: of an unlearning.
+        dataset: that was compared on.
+        part: forget, retain or test.
+
+    Raises:
+        KeyError: no such part.
+        ValueError: this is a classification.
+    """
+    import pandas as pd
+
+    _check(part)
+    if not comparison.scratch.is_regression:
+        raise ValueError(
+            "predictions of targets are of a regression; most_changed(comparison) lists those of "
+            "classes"
+        )
+    labels = comparison.labels[part]
+    count = labels.shape[1]
+    columns = {"true": labels} | {name: getattr(comparison.outputs[name], part) for name in MODELS}
+    values = {name: dataset.in_units(rows).flatten().numpy() for name, rows in columns.items()}
+    names = list(dataset.target_names or range(count))
+    ids = {"id": np.repeat(comparison.ids[part], count), "target": names * len(labels)}
+    return pd.DataFrame({**ids, **values})
+
+
+def _need_classes(comparison: Comparison, what: str) -> None:
+    if comparison.scratch.is_regression:
+        raise ValueError(
+            f"{what} is for classes, and this is a regression; predictions(comparison, dataset) "
+            "lists its predictions"
+        )
 
 
 def _check(part: str, model: str = "unlearned") -> None:

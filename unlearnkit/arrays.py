@@ -9,7 +9,16 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from unlearnkit.examples import PARTS, Dataset, Examples
-from unlearnkit.intake import Array, as_pair, check_contents, names_of_classes
+from unlearnkit.intake import (
+    Array,
+    as_pair,
+    check_contents,
+    class_labels,
+    constants_of,
+    names_of_classes,
+    targets_of,
+    task_of_labels,
+)
 
 
 def from_arrays(
@@ -26,13 +35,21 @@ def from_arrays(
     scale: float = 1.0,
     seed: int = 0,
     name: str = "arrays",
+    task: str | None = None,
+    target_offset: float | Sequence[float] = 0.0,
+    target_scale: float | Sequence[float] = 1.0,
+    target_names: Sequence[str] = (),
 ) -> Dataset:
     """A dataset of your own tensors or arrays.
+
+    Whole numbers as labels make a classification, fractions a regression. Models of a regression
+    learn (target - target_offset) / target_scale, and every divergence and loss is in these units:
+    choose the scale such that 1 is a difference that matters (as much as targets differ by, say).
 
     Args:
         features: one row per example, of any shape; uint8 stays bytes, all else becomes float32.
             An example's id is its row number here, whichever part it goes to.
-        labels: class numbers 0..C-1, one per row.
+        labels: class numbers 0..C-1, one per row; or targets, one per row or a row of several.
         test: features and labels of the test part; their ids follow the last row number.
             None splits the part off from ``features``.
         probe: the same for the probe part; its ids follow those of ``test``.
@@ -47,11 +64,18 @@ def from_arrays(
         scale: a fixed constant, such as 255, that divides the difference. Under the same rule.
         seed: of the split, which depends on it and the number of rows alone.
         name: for people.
+        task: ``"classification"`` or ``"regression"``; needed where labels are floats that are all
+            whole numbers.
+        target_offset: a fixed constant, or one for each target, subtracted from targets. Under the
+            same rule: no mean of the data.
+        target_scale: a fixed constant, or one for each target, that divides the difference.
+        target_names: of the targets, for people.
 
     Raises:
         TypeError: features or labels of a kind that cannot be used (text, complex, objects).
         ValueError: lengths that differ, no examples, fewer than two classes, labels outside
-            0..C-1 or not whole, values that are not finite, shares that leave a part empty.
+            0..C-1 or not whole, values that are not finite, shares that leave a part empty, labels
+            that may be classes or targets, constants for targets of classes.
 
     >>> data = from_arrays(torch.eye(20), torch.arange(20) % 2, num_classes=2)
     >>> data
@@ -59,6 +83,12 @@ def from_arrays(
     >>> ids = [5, 3]
     >>> data.examples(ids)[0].argmax(1)
     tensor([5, 3])
+    >>> data = from_arrays(torch.eye(20), torch.arange(20) + 0.5, target_offset=10, target_scale=5)
+    >>> data
+    Dataset('arrays': 14 train, 2 probe, 4 test; 1 target; inputs (20,))
+    >>> data.examples(ids)[1]
+    tensor([[-0.9000],
+            [-1.3000]])
     """
     pairs = {"features and labels": (features, labels), "test": test, "probe": probe}
     given = {what: as_pair(pair, what) for what, pair in pairs.items() if pair is not None}
@@ -69,9 +99,33 @@ def from_arrays(
                 f"{what} has rows of shape {tuple(rows.shape[1:])} and kind {rows.dtype}, the "
                 f"features {tuple(own.shape[1:])} and {own.dtype}; give both the same"
             )
-    names = names_of_classes([classes for _, classes in given.values()], num_classes, class_names)
-    for what, (rows, classes) in given.items():
-        check_contents(what, rows, classes, len(names))
+    named = num_classes is not None or class_names is not None
+    raw = [labels for _, labels in given.values()]
+    names: tuple[str, ...] = ()
+    offsets: tuple[float, ...] = ()
+    scales: tuple[float, ...] = ()
+    if task_of_labels(raw, task, named) == "regression":
+        if named:
+            raise ValueError("num_classes= or class_names= was given for targets; leave them out")
+        width = raw[0].shape[1] if raw[0].ndim == 2 else 1
+        offsets = constants_of("target_offset", target_offset, width)
+        scales = constants_of("target_scale", target_scale, width)
+        given = {
+            what: (rows, targets_of(what, labels, offsets, scales))
+            for what, (rows, labels) in given.items()
+        }
+        if bool((given["features and labels"][1] == given["features and labels"][1][0]).all()):
+            raise ValueError("all targets are equal, so there is nothing to learn; give others")
+    else:
+        if target_offset != 0 or target_scale != 1 or len(target_names):
+            raise ValueError(
+                "target_offset, target_scale and target_names are for targets, and the labels are "
+                "class numbers; give task='regression', or leave them out"
+            )
+        given = {what: (rows, class_labels(what, labels)) for what, (rows, labels) in given.items()}
+        names = names_of_classes([labels for _, labels in given.values()], num_classes, class_names)
+    for what, (rows, labels) in given.items():
+        check_contents(what, rows, labels, len(names))
     for word, constant in (("offset", offset), ("scale", scale)):
         if not math.isfinite(constant) or (word == "scale" and constant == 0):
             raise ValueError(f"{word}={constant}; give a finite constant, the scale not 0")
@@ -88,11 +142,14 @@ def from_arrays(
     return split(
         name,
         torch.cat([rows for rows, _ in given.values()]),
-        torch.cat([classes for _, classes in given.values()]),
+        torch.cat([labels for _, labels in given.values()]),
         parts,
         class_names=names,
         offset=offset,
         scale=scale,
+        target_names=tuple(target_names),
+        target_offset=offsets,
+        target_scale=scales,
     )
 
 
@@ -146,12 +203,15 @@ def _split_rows(
 def split(
     name: str,
     features: Shaped[Tensor, " n *feature"],
-    labels: Int64[Tensor, " n"],
+    labels: Shaped[Tensor, " n *target"],
     parts: Mapping[str, Int64[np.ndarray, " k"]],
     *,
     class_names: tuple[str, ...],
     offset: float,
     scale: float,
+    target_names: tuple[str, ...] = (),
+    target_offset: tuple[float, ...] = (),
+    target_scale: tuple[float, ...] = (),
 ) -> Dataset:
     """A dataset of rows, each part given by its row numbers, which become the ids."""
     examples = {}
@@ -161,4 +221,14 @@ def split(
         # Indexing copies, so that later changes to the caller's arrays cannot reach the dataset.
         examples[part] = Examples(ids, features[rows], labels[rows], offset, scale)
     train, probe, test = (examples[part] for part in PARTS)
-    return Dataset(name, train, probe, test, len(class_names), class_names)
+    return Dataset(
+        name,
+        train,
+        probe,
+        test,
+        len(class_names),
+        class_names,
+        target_names=target_names,
+        target_offset=target_offset,
+        target_scale=target_scale,
+    )

@@ -1,8 +1,9 @@
 """Membership inference: can an attacker tell forgotten examples from ones never seen?
 
 The attack of Yeom, Giacomelli, Fredrikson and Jha 2018 (section 3, as a ranking): training lowers
-the loss of what it sees, so the score of an example is minus its cross-entropy, with the forget set
-as members and test examples as non-members. The area under the ROC curve sums up all thresholds.
+the loss of what it sees, so the score of an example is minus its cross-entropy (of a regression
+minus half its squared error), with the forget set as members and test examples as non-members. The
+area under the ROC curve sums up all thresholds.
 
 **0.5 is the wrong target.** Forgotten and test examples need not be alike: where a whole class was
 removed, the model retrained from scratch never saw that class, does badly on it, and scores .05 to
@@ -20,7 +21,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from unlearnkit.metrics import SMALLEST_PROBABILITY, Z95, Measure, format_value, placements
+from unlearnkit.metrics import Z95, Measure, format_value, placements
+from unlearnkit.tasks import task_of
 
 SOURCE = "Yeom et al. 2018"
 
@@ -52,16 +54,16 @@ class Attack:
 
 def membership_auc(
     probabilities_forget: Float[Tensor, "forget class"],
-    labels_forget: Integer[Tensor, " forget"],
+    labels_forget: Integer[Tensor, " forget"] | Float[Tensor, "forget class"],
     probabilities_test: Float[Tensor, "test class"],
-    labels_test: Integer[Tensor, " test"],
+    labels_test: Integer[Tensor, " test"] | Float[Tensor, "test class"],
 ) -> Attack:
     """Attack one model by its loss on forgotten and on test examples.
 
     Deterministic. Scores are logarithms of the label's probability, clamped at
-    `SMALLEST_PROBABILITY`; where float32 probabilities saturate at 1 examples tie, and count half.
-    Without forgotten or test examples, or where probabilities are not finite, the result is nan
-    with the reason.
+    `SMALLEST_PROBABILITY`, or of float targets minus half the squared error of the outputs; where
+    float32 probabilities saturate at 1 examples tie, and count half. Without forgotten or test
+    examples, or where outputs are not finite, the result is nan with the reason.
 
     >>> forget, test = torch.tensor([[0.9, 0.1]]), torch.tensor([[0.8, 0.2], [0.3, 0.7]])
     >>> membership_auc(forget, torch.tensor([0]), test, torch.tensor([0, 0])).auc
@@ -70,8 +72,8 @@ def membership_auc(
     Raises:
         ValueError: not one label per row of probabilities.
     """
-    members = label_log_probability(probabilities_forget, labels_forget)
-    others = label_log_probability(probabilities_test, labels_test)
+    members = task_of(labels_forget).log_likelihood(probabilities_forget, labels_forget)
+    others = task_of(labels_test).log_likelihood(probabilities_test, labels_test)
     reason = ""
     if not len(members):
         reason = "no forgotten examples"
@@ -165,23 +167,3 @@ def auc_interval(auc: float, num_positive: int, num_negative: int) -> tuple[floa
             inside, outside = (inside, middle) if excess(middle) > 0 else (middle, outside)
         bounds.append(outside)
     return bounds[0], bounds[1]
-
-
-def label_log_probability(
-    probabilities: Float[Tensor, "batch class"], labels: Integer[Tensor, " batch"]
-) -> Float[Tensor, " batch"]:
-    """The score of each example: minus its cross-entropy, in float64.
-
-    >>> label_log_probability(torch.tensor([[0.25, 0.75]]), torch.tensor([1])).exp()
-    tensor([0.7500], dtype=torch.float64)
-
-    Raises:
-        ValueError: not one label per row of probabilities.
-    """
-    if labels.shape != probabilities.shape[:-1]:
-        raise ValueError(
-            f"labels of shape {tuple(labels.shape)} do not fit probabilities of shape "
-            f"{tuple(probabilities.shape)}; give one label per example."
-        )
-    chosen = probabilities.double().gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
-    return chosen.clamp_min(SMALLEST_PROBABILITY).log()

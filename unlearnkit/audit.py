@@ -287,7 +287,7 @@ def _overwritten(examples: Examples, revoked: np.ndarray) -> Examples:
     gone = torch.from_numpy(np.isin(examples.ids, revoked))
     features, labels = examples.features.clone(), examples.labels.clone()
     features[gone] = torch.nan if features.is_floating_point() else ~features[gone]
-    labels[gone] = -1
+    labels[gone] = torch.nan if labels.is_floating_point() else -1
     return Examples(examples.ids, features, labels, examples.offset, examples.scale)
 
 
@@ -345,7 +345,7 @@ def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | N
             "audit(..., model=...)"
         )
     architecture = as_architecture(
-        model, dataset.feature_shape, dataset.num_classes, version=version
+        model, dataset.feature_shape, dataset.num_outputs, version=version
     )
     arrays, train = store.arrays(), dataset.train
     partition = Partition(train.ids, arrays["shard"], arrays["slice"], train.digests)
@@ -359,7 +359,7 @@ def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | N
 def _small_enough(model: Any, dataset: Dataset, store: DiskStore) -> None:
     """Check that a model fits the checkpoints, before it takes up any memory."""
     with torch.device("meta"):
-        module = model(dataset.feature_shape, dataset.num_classes)
+        module = model(dataset.feature_shape, dataset.num_outputs)
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
     for key in sorted(store.keys)[:1]:
         state: State = store.get(key).state

@@ -29,7 +29,7 @@ class ExampleMap:
 
     Attributes:
         ids: of the examples drawn, ascending.
-        labels: theirs.
+        labels: theirs; of a regression the first target, in its units.
         places: on the two principal axes.
         explained: part of the variance that these carry, 0 to 1.
         shard: whose model gave the features; None for the inputs themselves.
@@ -38,7 +38,7 @@ class ExampleMap:
     """
 
     ids: Int[np.ndarray, " point"]
-    labels: Int[np.ndarray, " point"]
+    labels: Int[np.ndarray, " point"] | Float[np.ndarray, " point"]
     places: Float[np.ndarray, "point 2"]
     explained: float
     shard: int | None
@@ -167,7 +167,9 @@ def example_map(
     mean = features[sampled].mean(0)
     axes, explained = principal_axes(features[sampled] - mean)
     places = ((features - mean) @ axes).numpy()
-    return ExampleMap(ids, labels.numpy(), places, explained, shard, layer, len(alive))
+    return ExampleMap(
+        ids, dataset.label_values(labels), places, explained, shard, layer, len(alive)
+    )
 
 
 __all__ = ["INFLUENCE", "LOSS", "ExampleMap", "example_map", "example_table", "hardest"]

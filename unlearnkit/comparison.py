@@ -5,6 +5,7 @@ compared number by number. Scratch is trained here, in a throw-away store, by th
 trains everything.
 """
 
+import math
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,11 +19,12 @@ from unlearnkit.attacks import Attack, membership_auc, membership_gap
 from unlearnkit.curvature import flatten, trainable_names
 from unlearnkit.ensemble import Constituent, Ensemble, assemble
 from unlearnkit.examples import Dataset
-from unlearnkit.metrics import Measure, accuracy, churn, output_kl, tug_of_war
+from unlearnkit.metrics import Measure, churn, tug_of_war
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import Checkpoint, MemoryStore, Store
+from unlearnkit.tasks import Task, task_of
 from unlearnkit.training import train
 from unlearnkit.unlearning import Unlearned
 
@@ -31,12 +33,12 @@ if TYPE_CHECKING:
 
 MODELS = ("original", "unlearned", "scratch")
 PARTS = ("forget", "retain", "test")
-RETAIN_MAX = 2000  # retained examples on which accuracy is measured, at most; the first by id
+RETAIN_MAX = 2000  # retained examples on which models are scored, at most; the first by id
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """Probabilities of one model on the three parts."""
+    """Probabilities of one model on the three parts; of a regression predictions."""
 
     forget: Float[Tensor, "forget class"]
     retain: Float[Tensor, "retain class"]
@@ -52,10 +54,16 @@ class Comparison:
             bytes equal scratch's, parameter distances of unlearned and of original to scratch.
         layers: one row a shard, parameter tensor and model: L2 distance to scratch, the same
             relative to scratch's norm, cosine.
-        accuracies: rows original, unlearned, scratch; columns forget, retain, test.
-        output_kl: mean KL in nats from scratch's outputs on the test part, unlearned and original.
-        churn: share of test examples whose predicted class differs from scratch's.
-        tug_of_war: product of 1 - |accuracy gap| over the three parts, unlearned against scratch.
+        task: of the models; it says what the scores are.
+        scores: accuracy, or RMSE of a regression (in the units of the targets as given): rows
+            original, unlearned, scratch; columns forget, retain, test.
+        output_kl: mean KL in nats from scratch's outputs on the test part, unlearned and original;
+            of a regression half the mean squared difference of predictions, in squared units of the
+            target scale (:class:`~unlearnkit.tasks.Regression`).
+        churn: share of test examples whose predicted class differs from scratch's; empty for a
+            regression.
+        tug_of_war: product of 1 - |accuracy gap| over the three parts, unlearned against scratch;
+            nan for a regression, whose gaps are no shares.
         attacks: membership inference on each model.
         membership_gap: attack score of the unlearned model minus that of scratch.
         original_membership_gap: the same for the original: what doing nothing leaves.
@@ -73,7 +81,8 @@ class Comparison:
 
     constituents: "pd.DataFrame"
     layers: "pd.DataFrame"
-    accuracies: "pd.DataFrame"
+    task: Task
+    scores: "pd.DataFrame"
     output_kl: dict[str, float]
     churn: dict[str, float]
     tug_of_war: float
@@ -87,9 +96,20 @@ class Comparison:
     unlearned: Ensemble
     original: Ensemble
     ids: dict[str, Int[np.ndarray, " part"]]
-    labels: dict[str, Int[Tensor, " part"]]
+    labels: dict[str, Tensor]
     outputs: dict[str, Outputs]
     forget_shard: Int[np.ndarray, " forget"]
+
+    @property
+    def accuracies(self) -> "pd.DataFrame":
+        """The scores of a classification.
+
+        Raises:
+            ValueError: this is a regression.
+        """
+        if self.task.name != "classification":
+            raise ValueError("a regression has no accuracies; its RMSE are comparison.scores")
+        return self.scores
 
     def forgotten_of(self, shard: int) -> Int[np.ndarray, " some"]:
         """Ids of the request that lay in this shard."""
@@ -120,12 +140,13 @@ class Comparison:
         )
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a model: accuracies, outputs against scratch, membership inference."""
+        """One row a model: scores, outputs against scratch, membership inference."""
         import pandas as pd
 
-        frame = self.accuracies.rename(columns=lambda part: f"{part} accuracy")
+        frame = self.scores.rename(columns=lambda part: f"{part} {self.task.part_score_name}")
         frame["output KL to scratch"] = pd.Series({**self.output_kl, "scratch": 0.0})
-        frame["churn against scratch"] = pd.Series({**self.churn, "scratch": 0.0})
+        if self.churn:
+            frame["churn against scratch"] = pd.Series({**self.churn, "scratch": 0.0})
         frame["membership AUC"] = pd.Series({name: a.auc for name, a in self.attacks.items()})
         frame["seconds"] = pd.Series({"unlearned": self.seconds, "scratch": self.scratch_seconds})
         frame["predicted seconds"] = pd.Series({"unlearned": self.predicted_seconds}, dtype=float)
@@ -186,6 +207,7 @@ def compare(
             for c in unlearned.constituents
         ),
         original.aggregation,
+        original.is_regression,
     )
     ensembles = {"original": original, "unlearned": unlearned, "scratch": scratch}
     ids = {
@@ -202,9 +224,12 @@ def compare(
         name: Outputs(*(ensemble.probabilities(examples[part][0]) for part in PARTS))
         for name, ensemble in ensembles.items()
     }
-    accuracies = pd.DataFrame(
+    task = task_of(dataset)
+    scores = pd.DataFrame(
         {
-            part: {name: accuracy(getattr(o, part), labels[part]) for name, o in outputs.items()}
+            part: {
+                name: task.part_score(getattr(o, part), labels[part]) for name, o in outputs.items()
+            }
             for part in PARTS
         }
     )
@@ -212,20 +237,16 @@ def compare(
         name: membership_auc(o.forget, labels["forget"], o.test, labels["test"])
         for name, o in outputs.items()
     }
-    gaps = {
-        part: accuracies[part]["unlearned"] - accuracies[part]["scratch"]
-        if len(labels[part])
-        else 0.0
-        for part in PARTS
-    }
     reference = outputs["scratch"].test
+    others = {name: outputs[name].test for name in MODELS[:2]}
     return Comparison(
         _constituent_rows(plan, store, scratch_store, ensembles, tuple(fresh)),
         _layer_rows(plan, ensembles, tuple(fresh)),
-        accuracies,
-        {name: output_kl(reference, outputs[name].test) for name in MODELS[:2]},
-        {name: churn(reference, outputs[name].test) for name in MODELS[:2]},
-        tug_of_war(*(gaps[part] for part in PARTS)),
+        task,
+        scores,
+        {name: float(task.divergence(reference, own).mean()) for name, own in others.items()},
+        {} if dataset.is_regression else {n: churn(reference, own) for n, own in others.items()},
+        math.nan if dataset.is_regression else _tug_of_war(scores),
         attacks,
         membership_gap(attacks["unlearned"], attacks["scratch"]),
         membership_gap(attacks["original"], attacks["scratch"]),
@@ -240,6 +261,12 @@ def compare(
         outputs,
         forget_shard,
     )
+
+
+def _tug_of_war(accuracies: "pd.DataFrame") -> float:
+    values = accuracies.to_dict()
+    gaps = [float(values[part]["unlearned"] - values[part]["scratch"]) for part in PARTS]
+    return tug_of_war(*(0.0 if math.isnan(gap) else gap for gap in gaps))
 
 
 def affected_shards(

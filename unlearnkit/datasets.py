@@ -15,6 +15,7 @@ from unlearnkit.named_tables import (
     load_adult,
     load_breast_cancer,
     load_covertype,
+    load_diabetes,
     load_purchase_100,
 )
 from unlearnkit.torch_data import from_torch
@@ -54,6 +55,7 @@ class DatasetSource(Protocol):
 
 DATASETS: dict[str, DatasetSource] = {
     "digits": load_digits,
+    "diabetes": load_diabetes,
     "breast-cancer": load_breast_cancer,
     "fashion-mnist": load_fashion_mnist,
     "mnist": load_mnist,
@@ -67,7 +69,8 @@ DATASETS: dict[str, DatasetSource] = {
 def load(name: str, *, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
     """A dataset by its name in ``DATASETS``.
 
-    ``"digits"`` and ``"breast-cancer"`` come with scikit-learn: at once, offline.
+    ``"digits"``, ``"diabetes"`` (a regression) and ``"breast-cancer"`` come with scikit-learn: at
+    once, offline.
     ``"fashion-mnist"``, ``"mnist"``, ``"cifar-10"``, ``"adult"`` and ``"covertype"`` are looked for
     in ``path``; in the folder ``$UNLEARNKIT_DATA``; in ``/usr/share/datasets``, ``data``,
     ``~/data`` and ``~/.cache``, in torchvision's layout too; and are else downloaded through

@@ -23,7 +23,7 @@ Aggregation = Callable[[Float[Tensor, "constituent batch class"]], Float[Tensor,
 def mean_probability(
     probabilities: Float[Tensor, "constituent batch class"],
 ) -> Float[Tensor, "batch class"]:
-    """The mean over the constituents.
+    """The mean over the constituents; of a regression that of their predictions.
 
     >>> mean_probability(torch.tensor([[[1.0, 0.0]], [[0.5, 0.5]]]))
     tensor([[0.7500, 0.2500]])
@@ -72,17 +72,26 @@ class Constituent:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ensemble:
-    """Constituents of the shards that have examples left, and how they are aggregated."""
+    """Constituents of the shards that have examples left, and how they are aggregated.
+
+    Of a regression ``probabilities`` are predictions of the targets, in units of their scale.
+    """
 
     architecture: Architecture
     loss: Loss
     constituents: tuple[Constituent, ...]
     aggregation: str = "mean-probability"
+    is_regression: bool = False
 
     def __post_init__(self) -> None:
-        """Check the name of the aggregation."""
+        """Check the aggregation."""
         if self.aggregation not in AGGREGATIONS:
             raise KeyError(f"aggregation={self.aggregation!r}; known are {', '.join(AGGREGATIONS)}")
+        if self.is_regression and self.aggregation == "majority-vote":
+            raise ValueError(
+                "aggregation='majority-vote' counts votes for classes, and a regression has none; "
+                "use 'mean-probability', which is the mean of the predictions here"
+            )
 
     def __repr__(self) -> str:
         exact = sum(constituent.exact for constituent in self.constituents)
@@ -114,9 +123,15 @@ class Ensemble:
         """What the ensemble gives."""
         return AGGREGATIONS[self.aggregation](self.constituent_probabilities(inputs))
 
-    def predict(self, inputs: Float[Tensor, "batch ..."]) -> Int[Tensor, " batch"]:
-        """The most probable class."""
-        return self.probabilities(inputs).argmax(1)
+    def predict(
+        self, inputs: Float[Tensor, "batch ..."]
+    ) -> Int[Tensor, " batch"] | Float[Tensor, "batch target"]:
+        """The most probable class; of a regression the mean prediction, in units of the scale.
+
+        ``dataset.in_units(...)`` of a prediction gives it in the units of the targets as given.
+        """
+        outputs = self.probabilities(inputs)
+        return outputs if self.is_regression else outputs.argmax(1)
 
 
 def state_probabilities(
@@ -148,4 +163,5 @@ def assemble(plan: Plan, store: Store, aggregation: str = "mean-probability") ->
             constituents.append(Constituent(shard, state, approximation.debt))
         else:
             raise LookupError(f"shard {shard} has no model yet; train first: session.train()")
-    return Ensemble(plan.architecture, plan.spec.loss, tuple(constituents), aggregation)
+    regression = plan.examples.labels.is_floating_point()
+    return Ensemble(plan.architecture, plan.spec.loss, tuple(constituents), aggregation, regression)

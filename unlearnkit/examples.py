@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, Shaped, UInt8
 from torch import Tensor
 
 from unlearnkit.intake import listed
@@ -23,6 +23,7 @@ from unlearnkit.intake import listed
 if TYPE_CHECKING:
     import pandas as pd
 
+Labels: TypeAlias = Int64[Tensor, " n"] | Float32[Tensor, "n target"]
 Ids: TypeAlias = "Sequence[SupportsIndex] | np.ndarray | pd.Series | pd.Index | Tensor"
 
 PARTS = ("train", "probe", "test")
@@ -38,7 +39,7 @@ class Examples:
     Attributes:
         ids: stable, strictly ascending.
         features: raw values, uint8 or float32, as they came.
-        labels: class numbers.
+        labels: class numbers, or rows of targets (regression), as models are trained on them.
         offset: subtracted from raw features.
         scale: divides what is left: ``inputs = (features - offset) / scale``.
 
@@ -58,7 +59,7 @@ class Examples:
 
     ids: Int64[np.ndarray, " n"]
     features: Shaped[Tensor, " n *feature"]
-    labels: Int64[Tensor, " n"]
+    labels: Labels
     offset: float = 0.0
     scale: float = 1.0
 
@@ -106,7 +107,7 @@ class Examples:
             raise _unknown_ids(_as_ids(ids)[~known], {"here": self})
         return rows
 
-    def __getitem__(self, ids: Ids) -> tuple[Float32[Tensor, " k *feature"], Int64[Tensor, " k"]]:
+    def __getitem__(self, ids: Ids) -> tuple[Float32[Tensor, " k *feature"], Tensor]:
         """Inputs and labels of these ids, in the order asked for, as fresh tensors.
 
         Raises:
@@ -130,13 +131,15 @@ class Examples:
         because processors do it: 20,000 rows of 2,400 bytes took 51 ms, by BLAKE2b 87.)
         """
         kind = f"{self.features.dtype}|{tuple(self.features.shape[1:])}|{self.offset}|{self.scale}"
+        if self.labels.is_floating_point():
+            kind += f"|{self.labels.shape[1]} targets"
         start = hashlib.sha256(kind.encode())
         features = self.features.detach().cpu().flatten(1)
-        labels = self.labels.detach().cpu().reshape(-1, 1).contiguous().view(torch.uint8).numpy()
+        label_bytes = _bytes(self.labels.detach().cpu().unsqueeze(-1).flatten(1))
         found: list[bytes] = []
         for begin in range(0, len(self), 1024):  # parts that stay in the cache
-            part = features[begin : begin + 1024].contiguous().view(torch.uint8).numpy()
-            rows = np.concatenate([labels[begin : begin + 1024], part], axis=1)
+            part = _bytes(features[begin : begin + 1024])
+            rows = np.concatenate([label_bytes[begin : begin + 1024], part], axis=1)
             whole, width = memoryview(rows.tobytes()), rows.shape[1]
             for at in range(0, len(whole), width):
                 state = start.copy()
@@ -156,16 +159,20 @@ class Dataset:
         probe: labelled examples that are never trained on, on which approximate unlearning is
             guarded; they can be revoked too.
         test: for judging alone.
-        num_classes: C; labels are 0..C-1.
-        class_names: one for each label.
+        num_classes: C; labels are 0..C-1. 0 for regression, whose labels are rows of targets.
+        class_names: one for each label; none for regression.
         feature_names: of the columns of a table, where they are known; for people and queries, the
             fingerprint leaves them out.
         source: who made the data and where they are published; for people.
         licence: under which they are; for people.
+        target_names: of the targets of a regression, where they are known; for people.
+        target_offset: constant of each target that was subtracted from the values given.
+        target_scale: constant of each target that divided the rest: 1 is this much of it.
 
     Raises:
-        ValueError: parts that differ in shape or preprocessing or share ids, or a number of class
-            names other than C, or of feature names other than that of the features.
+        ValueError: parts that differ in shape, preprocessing or kind of labels or share ids, or a
+            number of class names other than C, or of feature or target names or constants other
+            than that of the features or targets.
     """
 
     name: str
@@ -177,6 +184,9 @@ class Dataset:
     feature_names: tuple[str, ...] = ()
     source: str = ""
     licence: str = ""
+    target_names: tuple[str, ...] = ()
+    target_offset: tuple[float, ...] = ()
+    target_scale: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the parts belong together."""
@@ -198,6 +208,22 @@ class Dataset:
                 f"{len(self.class_names)} class names for {self.num_classes} classes; "
                 "give one name per class"
             )
+        widths = {part: self._targets(examples) for part, examples in self.parts.items()}
+        if len(set(widths.values())) != 1 or bool(self.num_classes) == self.is_regression:
+            raise ValueError(
+                f"{self.num_classes} classes and {widths} targets; give class numbers and their "
+                "number to all parts, or (regression) rows of as many targets and num_classes=0"
+            )
+        count = self._targets(self.train)
+        if self.is_regression and not self.target_scale:
+            object.__setattr__(self, "target_offset", (0.0,) * count)
+            object.__setattr__(self, "target_scale", (1.0,) * count)
+        counts = len(self.target_offset), len(self.target_scale), len(self.target_names) or count
+        if set(counts) != {count}:
+            raise ValueError(
+                f"{counts[0]} target offsets, {counts[1]} scales and {len(self.target_names)} "
+                f"names for {count} targets; give one of each per target"
+            )
         if self.feature_names and self.feature_shape != (len(self.feature_names),):
             raise ValueError(
                 f"{len(self.feature_names)} feature names for features of shape "
@@ -207,6 +233,34 @@ class Dataset:
     @staticmethod
     def _kind(examples: Examples) -> tuple[tuple[int, ...], float, float]:
         return tuple(examples.features.shape[1:]), examples.offset, examples.scale
+
+    @staticmethod
+    def _targets(examples: Examples) -> int:
+        labels = examples.labels
+        return int(labels.shape[1]) if labels.is_floating_point() else 0
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether labels are rows of targets, and not class numbers."""
+        return self.train.labels.is_floating_point()
+
+    @property
+    def num_outputs(self) -> int:
+        """Of a model: one a class, or one a target."""
+        return self.num_classes or self._targets(self.train)
+
+    def in_units(self, targets: Float[Tensor, "k target"]) -> Float[Tensor, "k target"]:
+        """Targets or predictions of a regression in the units of the values given.
+
+        >>> rows = torch.tensor([[0.5], [1.0]])
+        >>> parts = [Examples(np.array([i]), torch.ones(1, 1), rows[:1]) for i in range(3)]
+        >>> data = Dataset("years", *parts, 0, (), target_offset=(50.0,), target_scale=(20.0,))
+        >>> data.in_units(rows).tolist()
+        [[60.0], [70.0]]
+        """
+        return targets * targets.new_tensor(self.target_scale) + targets.new_tensor(
+            self.target_offset
+        )
 
     @property
     def parts(self) -> dict[str, Examples]:
@@ -229,7 +283,7 @@ class Dataset:
             state.update(examples.digests.tobytes())
         return state.hexdigest()
 
-    def examples(self, ids: Ids) -> tuple[Float32[Tensor, " k *feature"], Int64[Tensor, " k"]]:
+    def examples(self, ids: Ids) -> tuple[Float32[Tensor, " k *feature"], Tensor]:
         """Inputs and labels of these ids, from whichever part holds each, in the order asked for.
 
         Raises:
@@ -237,7 +291,7 @@ class Dataset:
         """
         wanted = _as_ids(ids)
         inputs = torch.empty(len(wanted), *self.feature_shape)
-        labels = torch.empty(len(wanted), dtype=torch.int64)
+        labels = self.train.labels.new_empty(len(wanted), *self.train.labels.shape[1:])
         missing = np.ones(len(wanted), bool)
         for part in self.parts.values():
             _, known = part.find(wanted)
@@ -249,24 +303,59 @@ class Dataset:
         return inputs, labels
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row per example: id, part, label and class name, without features."""
+        """One row per example, without features: id, part, :meth:`label_columns`."""
         import pandas as pd
 
-        names = dict(enumerate(self.class_names))
         frames = [
-            pd.DataFrame({"id": examples.ids, "part": part, "label": examples.labels.numpy()})
+            pd.DataFrame({"id": examples.ids, "part": part, **self.label_columns(examples.labels)})
             for part, examples in self.parts.items()
         ]
-        frame = pd.concat(frames, ignore_index=True)
-        return frame.assign(class_name=frame["label"].map(names))
+        return pd.concat(frames, ignore_index=True)
+
+    def label_columns(self, labels: Tensor) -> dict[str, np.ndarray]:
+        """Columns of a table: label and class_name, or for regression the targets in their units.
+
+        Targets are named target, or target_0, target_1, ...
+        """
+        if not self.is_regression:
+            names = np.array(self.class_names, object)
+            return {"label": labels.numpy(), "class_name": names[labels.numpy()]}
+        values = self.in_units(labels).numpy()
+        many = values.shape[1] > 1
+        return {f"target_{i}" if many else "target": column for i, column in enumerate(values.T)}
+
+    def label_values(self, labels: Tensor) -> Shaped[np.ndarray, " k"]:
+        """One number for each label: its class, or for regression the first target in its units."""
+        values: np.ndarray = (self.in_units(labels)[:, 0] if self.is_regression else labels).numpy()
+        return values
+
+    def label_words(self, labels: Tensor) -> list[str]:
+        """Each label in words: its class, or for regression the targets in their units."""
+        if not self.is_regression:
+            return [self.class_names[label] for label in labels.tolist()]
+        rows = self.in_units(labels).tolist()
+        return [", ".join(f"{value:.4g}" for value in row) for row in rows]
+
+    @property
+    def label_kind(self) -> str:
+        """What :meth:`label_words` gives: ``"class"`` or ``"target"``."""
+        return "target" if self.is_regression else "class"
 
     def __repr__(self) -> str:
         """Name, sizes, classes and input shape."""
         sizes = ", ".join(f"{len(examples)} {part}" for part, examples in self.parts.items())
-        return (
-            f"Dataset({self.name!r}: {sizes}; {self.num_classes} classes; "
-            f"inputs {self.feature_shape})"
-        )
+        return f"Dataset({self.name!r}: {sizes}; {self._said}; inputs {self.feature_shape})"
+
+    @property
+    def _said(self) -> str:
+        count = self.num_outputs
+        if self.is_regression:
+            return f"{count} target" + ("s" if count > 1 else "")
+        return f"{count} classes"
+
+    @property
+    def _target_words(self) -> tuple[str, ...]:
+        return self.target_names or tuple(f"target {i}" for i in range(self.num_outputs))
 
     def _repr_html_(self) -> str:
         sizes = {part: f"{len(examples)} examples" for part, examples in self.parts.items()}
@@ -274,8 +363,18 @@ class Dataset:
             **sizes,
             "inputs": f"(features - {self.train.offset:g}) / {self.train.scale:g}, "
             f"shape {self.feature_shape}",
-            "classes": f"{self.num_classes}: {listed(self.class_names, 10)}",
         }
+        if self.is_regression:
+            constants = zip(self.target_offset, self.target_scale, strict=True)
+            facts["targets"] = listed(
+                [
+                    f"({name} - {offset:g}) / {scale:g}"
+                    for name, (offset, scale) in zip(self._target_words, constants, strict=True)
+                ],
+                10,
+            )
+        else:
+            facts["classes"] = f"{self.num_classes}: {listed(self.class_names, 10)}"
         said = {"source": self.source, "licence": self.licence}
         facts |= {word: text for word, text in said.items() if text}
         rows = "".join(
@@ -284,6 +383,14 @@ class Dataset:
             for key, fact in facts.items()
         )
         return f"<table><caption>{html.escape(self.name)}</caption>{rows}</table>"
+
+
+def _bytes(rows: Shaped[Tensor, "k column"]) -> UInt8[np.ndarray, "k byte"]:
+    rows = rows.contiguous()
+    if rows.stride(-1) != 1:  # one column, of which torch keeps any stride
+        rows = rows.clone(memory_format=torch.contiguous_format)
+    raw: np.ndarray = rows.view(torch.uint8).numpy()
+    return raw
 
 
 def _as_ids(ids: Ids) -> Int64[np.ndarray, " k"]:

@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.attacks import auc_interval, label_log_probability
+from unlearnkit.attacks import auc_interval
 from unlearnkit.comparison import MODELS, Comparison
 from unlearnkit.datasets import Dataset
 from unlearnkit.ensemble import state_probabilities
 from unlearnkit.metrics import auc, share_interval
 from unlearnkit.parameters import states_of
+from unlearnkit.tasks import task_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,9 @@ class Rates:
 def membership_losses(comparison: Comparison) -> "pd.DataFrame":
     """Cross-entropy in nats of every forgotten and test example under the three ensembles.
 
-    One row an example: part, id, label, original, unlearned, scratch. The attack's score is minus
+    Of a regression half the squared error, in squared units of the target scale
+    (:class:`~unlearnkit.tasks.Regression`). One row an example: part, id, label (none for several
+    targets), original, unlearned, scratch. The attack's score is minus
     the loss (Yeom, Giacomelli, Fredrikson and Jha 2018, as a ranking).
     """
     import pandas as pd
@@ -208,13 +211,16 @@ def riskiest(losses: "pd.DataFrame", *, most: int = 10) -> "pd.DataFrame":
 def _losses(
     part: str,
     ids: Int[np.ndarray, " part"],
-    labels: Int[Tensor, " part"],
+    labels: Tensor,
     outputs: dict[str, Tensor],
 ) -> "pd.DataFrame":
     import pandas as pd
 
-    columns = {"part": part, "id": ids, "label": labels.numpy()}
-    losses = {name: -label_log_probability(outputs[name], labels).cpu().numpy() for name in MODELS}
+    columns: dict[str, object] = {"part": part, "id": ids}
+    if labels.ndim == 1 or labels.shape[1] == 1:
+        columns["label"] = labels.flatten().numpy()
+    task = task_of(labels)
+    losses = {name: -task.log_likelihood(outputs[name], labels).cpu().numpy() for name in MODELS}
     return pd.DataFrame(columns | losses)
 
 

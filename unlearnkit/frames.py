@@ -32,10 +32,14 @@ def from_frame(
     scale: Constants = 1.0,
     seed: int = 0,
     name: str = "frame",
+    task: str | None = None,
+    target_offset: float = 0.0,
+    target_scale: float = 1.0,
 ) -> Dataset:
     """A dataset of a pandas DataFrame.
 
-    Numbers in the target column are class numbers 0..C-1 as they stand. Any other value is
+    Whole numbers in the target column are class numbers 0..C-1 as they stand, fractions are targets
+    of a regression (see :func:`from_arrays`, and ``task`` there). Any other value is
     replaced by its place in ``class_names``, else in the categories of a categorical column, else
     among the sorted values that occur. **The class names are a fixed vocabulary**: what they are
     may not depend on one example, so give ``class_names`` where a class may lose its last one.
@@ -51,7 +55,7 @@ def from_frame(
 
     Args:
         frame: one row per example; an example's id is its row number (position), not its index.
-        target: the column with the classes.
+        target: the column with the classes, or with the targets.
         features: the columns to learn from; None takes all but the target.
         categories: values of a column, for each that is to be one-hot. A column of a categorical
             kind has its own.
@@ -68,6 +72,9 @@ def from_frame(
         scale: the same: ``{"age": 20}``.
         seed: of the split.
         name: for people.
+        task: as in :func:`from_arrays`: ``"regression"`` where targets are whole numbers.
+        target_offset: as in :func:`from_arrays`.
+        target_scale: as in :func:`from_arrays`.
 
     Raises:
         KeyError: a column that the frame lacks; the message lists those it has.
@@ -126,9 +133,13 @@ def from_frame(
         scale=1.0 if encoding or isinstance(scale, Mapping) else scale,
         seed=seed,
         name=name,
+        task=task,
+        target_offset=target_offset,
+        target_scale=target_scale,
     )
     feature_names = map(str, columns) if encoding is None else encoding.names
-    return replace(dataset, feature_names=tuple(feature_names))
+    target_names = (str(target),) if dataset.is_regression else ()
+    return replace(dataset, feature_names=tuple(feature_names), target_names=target_names)
 
 
 READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64, Shaped
+from jaxtyping import Bool, Float32, Int64, Shaped
 from torch import Tensor
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TASKS = ("classification", "regression")
 Array: TypeAlias = "Tensor | np.ndarray | pd.DataFrame | pd.Series | Sequence[Any]"
 
 
 def as_pair(
     pair: tuple[Array, Array], what: str
-) -> tuple[Shaped[Tensor, " n *feature"], Int64[Tensor, " n"]]:
-    """Features as uint8 or float32 and labels as integers, of one length; contents come later."""
+) -> tuple[Shaped[Tensor, " n *feature"], Shaped[Tensor, " n *target"]]:
+    """Features as uint8 or float32 and labels as they are, of one length; contents come later."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"{what}= is a {type(pair).__name__}; give a pair (features, labels)")
     features, labels = (_as_tensor(array, what) for array in pair)
@@ -33,11 +34,6 @@ def as_pair(
             "something in it; give shape (examples, features...), for a single feature "
             "features.reshape(-1, 1)"
         )
-    if labels.ndim != 1:
-        raise ValueError(
-            f"{what}: labels of shape {tuple(labels.shape)}; give one class number per example "
-            "(labels.reshape(-1), or labels.argmax(1) where they are one-hot)"
-        )
     if len(features) != len(labels):
         raise ValueError(
             f"{what}: {len(features)} rows of features and {len(labels)} labels; "
@@ -45,7 +41,7 @@ def as_pair(
         )
     if features.dtype != torch.uint8:
         features = features.to(torch.float32)
-    return features, _whole(what, labels)
+    return features, labels
 
 
 def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
@@ -75,15 +71,85 @@ def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
     return tensor.cpu()
 
 
-def _whole(what: str, labels: Shaped[Tensor, " n"]) -> Int64[Tensor, " n"]:
+def task_of_labels(labels: Sequence[Shaped[Tensor, "..."]], task: str | None, named: bool) -> str:
+    """Whether labels are class numbers or targets.
+
+    Integers are class numbers, fractions are targets. Floats that are all whole numbers may be
+    either, and which may not be guessed: an example more could change it.
+
+    Args:
+        labels: of all parts.
+        task: what the caller says they are.
+        named: whether the caller has told the number or names of classes.
+
+    Raises:
+        ValueError: an unknown task, or labels that may be either.
+    """
+    if task is not None:
+        if task not in TASKS:
+            raise ValueError(f"task={task!r} is not known; use one of {', '.join(TASKS)}")
+        return task
+    if named or not any(part.is_floating_point() for part in labels):
+        return "classification"
+    if all(bool((part == part.round()).all()) for part in labels):
+        raise ValueError(
+            "labels are floats, but all of them whole numbers: classes or targets? Give "
+            "task='regression', or task='classification' (or integers) for class numbers; of "
+            "one-hot rows labels.argmax(1)"
+        )
+    return "regression"
+
+
+def targets_of(
+    what: str,
+    labels: Shaped[Tensor, " n *target"],
+    offset: Sequence[float],
+    scale: Sequence[float],
+) -> Float32[Tensor, "n target"]:
+    """Rows of finite targets, scaled by constants."""
+    rows = labels.to(torch.float64)
+    rows = rows.unsqueeze(1) if rows.ndim == 1 else rows
+    if rows.ndim != 2 or rows.shape[1] != len(scale):
+        raise ValueError(
+            f"{what}: targets of shape {tuple(labels.shape)}; give (examples,) for one target or "
+            "(examples, targets), and as many in every part"
+        )
+    scaled = ((rows - rows.new_tensor(offset)) / rows.new_tensor(scale)).to(torch.float32)
+    broken = ~torch.isfinite(scaled).all(1)
+    if broken.any():
+        raise ValueError(
+            f"{what}: {int(broken.sum())} of {len(rows)} rows have a label that is NaN, infinite "
+            f"or too large for float32 (rows {places(broken)}); drop these rows"
+        )
+    return scaled
+
+
+def constants_of(word: str, constants: float | Sequence[float], count: int) -> tuple[float, ...]:
+    """One finite constant a target, of one for all of them or one for each."""
+    given = [constants] * count if isinstance(constants, int | float) else list(constants)
+    values = tuple(float(value) for value in given)
+    if len(values) != count:
+        raise ValueError(f"{word} holds {len(values)} constants for {count} targets; give one each")
+    if not all(map(math.isfinite, values)) or (word.endswith("scale") and not all(values)):
+        raise ValueError(f"{word}={constants}; give finite constants, a scale not 0")
+    return values
+
+
+def class_labels(what: str, labels: Shaped[Tensor, " n *target"]) -> Int64[Tensor, " n"]:
     """Labels as integers; floats only where they are whole numbers."""
+    if labels.ndim != 1:
+        raise ValueError(
+            f"{what}: labels of shape {tuple(labels.shape)}; give one class number per example "
+            "(labels.reshape(-1), or labels.argmax(1) where they are one-hot), or "
+            "task='regression'"
+        )
     if labels.is_floating_point():
         bad = ~torch.isfinite(labels) | (labels != labels.round())
         if bad.any():
             raise ValueError(
                 f"{what}: {int(bad.sum())} labels are not whole numbers (rows {places(bad)}, "
-                f"such as {labels[bad][0].item():g}); give class numbers 0..C-1. Regression "
-                "targets are not supported by this function yet."
+                f"such as {labels[bad][0].item():g}); give class numbers 0..C-1, or "
+                "task='regression'"
             )
     return labels.to(torch.int64)
 
@@ -130,12 +196,12 @@ def names_of_classes(
 def check_contents(
     what: str,
     features: Shaped[Tensor, " n *feature"],
-    labels: Int64[Tensor, " n"],
+    labels: Shaped[Tensor, " n *target"],
     num_classes: int,
 ) -> None:
-    """Refuse labels outside 0..C-1 and values that are not finite."""
+    """Refuse labels outside 0..C-1 (of classes) and features that are not finite."""
     outside = (labels < 0) | (labels >= num_classes)
-    if outside.any():
+    if num_classes and outside.any():
         raise ValueError(
             f"{what}: {int(outside.sum())} labels are outside 0..{num_classes - 1} (rows "
             f"{places(outside)}, such as {labels[outside][0].item()}); number the classes from 0, "

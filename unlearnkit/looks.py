@@ -15,8 +15,8 @@ from torch import Tensor
 from unlearnkit.curvature import trainable_names
 from unlearnkit.kernels.linearised import Linearised, gather
 from unlearnkit.losses import CrossEntropy, Loss
-from unlearnkit.metrics import output_kl
 from unlearnkit.models import Architecture, State
+from unlearnkit.tasks import task_of
 
 PROBE_MAX = 256  # examples of the probe part that are looked at, at most; the first by id
 
@@ -132,6 +132,7 @@ class Probe:
     def _divergence(
         self, reference: Float[Tensor, "batch class"], outputs: Float[Tensor, "batch class"]
     ) -> float | None:
-        if not isinstance(self.loss, CrossEntropy):
-            return None  # the outputs are no probabilities
-        return output_kl(self.loss.probabilities(reference), self.loss.probabilities(outputs))
+        if not self.targets.is_floating_point() and not isinstance(self.loss, CrossEntropy):
+            return None  # the outputs are neither probabilities nor predictions of the targets
+        pair = self.loss.probabilities(reference), self.loss.probabilities(outputs)
+        return float(task_of(self.targets).divergence(*pair).mean())

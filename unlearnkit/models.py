@@ -43,6 +43,11 @@ class Logistic:
 
 
 @dataclass(frozen=True)
+class Linear(Logistic):
+    """The same layer by the name that it has with squared error: linear regression."""
+
+
+@dataclass(frozen=True)
 class MLP:
     """A multi-layer perceptron: linear layers with an activation between them.
 
@@ -109,9 +114,12 @@ MODELS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "logistic": Logistic(),
     "mlp": MLP(),
     "cnn": CNN(),
+    "linear": Linear(),
 }
 
-BUILT_IN: dict[str, type[Any]] = {"logistic": Logistic, "mlp": MLP, "cnn": CNN}
+BUILT_IN: dict[str, type[Any]] = {
+    kind.__name__.lower(): kind for kind in (Logistic, MLP, CNN, Linear)
+}
 
 
 def describe(model: Any) -> dict[str, Any] | None:
@@ -392,8 +400,8 @@ def as_architecture(
     if outputs[0].shape != (3, num_outputs):
         raise ValueError(
             f"{name} turns 3 examples into an output of shape {tuple(outputs[0].shape)}; the data "
-            f"has {num_outputs} classes, so (3, {num_outputs}) was expected. Change the width of "
-            "its last layer."
+            f"has {num_outputs} classes or targets, so (3, {num_outputs}) was expected. Change the "
+            "width of its last layer."
         )
     if not torch.equal(outputs[0], outputs[1]):
         raise ValueError(f"{name} gives two outputs for one input; remove its own randomness.")

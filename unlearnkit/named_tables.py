@@ -1,4 +1,4 @@
-"""Tables by name: breast cancer, Adult, Covertype and Purchase-100, with their parts and scaling.
+"""Tables by name, with their parts and scaling.
 
 Columns are scaled by constants that come from what is measured, in which units and over which
 range it can lie, and not from the values that occur: a mean or a largest value of the column would
@@ -42,6 +42,26 @@ BREAST_CANCER_SCALE = {
     "fractal dimension": 0.1,
 }
 
+# Measurements of the diabetes data, each mapped to about -2..2 by constants that are no statistics
+# of it: an adult's age, the two codes of sex, and the limits between normal and high that medicine
+# uses (body mass index 25: WHO; mean arterial pressure of 120/80; cholesterol 200, LDL 130, HDL 50
+# mg/dl: NCEP; their ratio 4; triglycerides 150 mg/dl, of which the natural logarithm is given;
+# fasting glucose 100 mg/dl). The spreads are round numbers.
+DIABETES_COLUMNS = {
+    "age": (50.0, 15.0),
+    "sex": (1.5, 0.5),
+    "body mass index": (25.0, 5.0),
+    "blood pressure": (93.0, 15.0),
+    "cholesterol": (200.0, 40.0),
+    "LDL": (130.0, 40.0),
+    "HDL": (50.0, 15.0),
+    "cholesterol/HDL": (4.0, 1.5),
+    "log triglycerides": (5.0, 0.5),
+    "glucose": (100.0, 15.0),
+}
+# The score of progression is published as running from 25 to 346: to about -1.25..2.
+DIABETES_TARGET_OFFSET, DIABETES_TARGET_SCALE = 150.0, 100.0
+
 # The survey asked people from 17 on and writes 90 for all above; schooling has codes from 1 to 16,
 # hours a week from 1 to 99: each mapped to -1..1. Capital is mostly 0, which stays 0: gains count
 # in tens of thousands of dollars (the survey's most is 99,999), losses in thousands.
@@ -78,6 +98,49 @@ COVERTYPE_CLASSES = (
     *("Spruce/Fir", "Lodgepole Pine", "Ponderosa Pine", "Cottonwood/Willow", "Aspen"),
     *("Douglas-fir", "Krummholz"),
 )
+
+
+def load_diabetes(*, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
+    """442 patients, ten measurements, and a score of how diabetes progressed in a year.
+
+    A regression. Loaded unscaled: as scikit-learn gives it by default, every column is centred and
+    scaled over all patients, so that each of them is in all rows. Ids number the shuffled examples:
+    training 0..308, probe 309..352, test 353..441.
+
+    Source: Efron, Hastie, Johnstone and Tibshirani 2004 (Least Angle Regression), shipped with
+    scikit-learn. Licence: none is stated there.
+    """
+    from sklearn import datasets  # slow to import, and only needed here
+
+    if path is not None:
+        raise ValueError(
+            f"path={str(path)!r}, but diabetes ships with scikit-learn; leave path= out"
+        )
+    order = keyed_permutation(442, seed=0)
+    train = first_of(np.arange(309), num_examples)
+    measured, progression = datasets.load_diabetes(return_X_y=True, scaled=False)
+    offsets, scales = np.array(list(DIABETES_COLUMNS.values())).T
+    features = ((measured[order] - offsets) / scales).astype(np.float32)
+    scaled = (progression[order] - DIABETES_TARGET_OFFSET) / DIABETES_TARGET_SCALE
+    dataset = split(
+        "diabetes",
+        torch.from_numpy(features),
+        torch.from_numpy(scaled.astype(np.float32)).unsqueeze(1),
+        {"train": train, "probe": np.arange(309, 353), "test": np.arange(353, 442)},
+        class_names=(),
+        offset=0.0,
+        scale=1.0,
+        target_names=("progression",),
+        target_offset=(DIABETES_TARGET_OFFSET,),
+        target_scale=(DIABETES_TARGET_SCALE,),
+    )
+    return replace(
+        dataset,
+        feature_names=tuple(DIABETES_COLUMNS),
+        source="Efron, Hastie, Johnstone and Tibshirani 2004 (Least Angle Regression), by "
+        "scikit-learn",
+        licence="none is stated",
+    )
 
 
 def load_breast_cancer(

@@ -25,6 +25,7 @@ from unlearnkit.metrics import SMALLEST_PROBABILITY, Measure, auc
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
+from unlearnkit.tasks import need_classes
 
 Margins = Float[np.ndarray, "model example"]
 KINDS = ("original", "unlearned", "scratch")
@@ -97,6 +98,7 @@ def populate(
         Cancelled: stopped by ``cancel``; what is done is in the file.
     """
     dataset = as_dataset(data)
+    need_classes(dataset, "a population of margins", "compare single models: session.compare()")
     forget = np.unique(np.asarray(list(ids), np.int64))
     test = np.asarray(dataset.test.ids[:num_test])
     inputs, labels = dataset.examples(np.concatenate([forget, test]))

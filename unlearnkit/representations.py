@@ -37,7 +37,7 @@ class TwinEmbedding:
         model: the one beside scratch, ``"unlearned"`` or ``"original"``.
         layer: whose features, `HIDDEN`, or `OUTPUT` where the model has no hidden layer.
         ids: of the examples, test examples and then those forgotten of this shard.
-        labels: theirs.
+        labels: theirs; of a regression the first target, in its units.
         forgotten: which of them were forgotten.
         scratch: places of the features of scratch; the projection was fitted to those of test.
         other: places of the other model's features, by the same projection.
@@ -49,7 +49,7 @@ class TwinEmbedding:
     model: str
     layer: str
     ids: Int[np.ndarray, " point"]
-    labels: Int[np.ndarray, " point"]
+    labels: Int[np.ndarray, " point"] | Float[np.ndarray, " point"]
     forgotten: "np.ndarray[Any, np.dtype[np.bool_]]"
     scratch: Float[np.ndarray, "point 2"]
     other: Float[np.ndarray, "point 2"]
@@ -205,7 +205,7 @@ def twin_embedding(
         model,
         layer,
         ids,
-        labels.numpy(),
+        dataset.label_values(labels),
         np.arange(len(ids)) >= len(test),
         places["scratch"],
         places[model],

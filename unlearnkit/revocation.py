@@ -148,6 +148,11 @@ def select(
 
 
 def _class_number(dataset: Dataset, label: int | str) -> int:
+    if dataset.is_regression:
+        raise ValueError(
+            f"label={label!r} chooses a class, and {dataset.name} is a regression; choose by "
+            "query='target > 100' or the like"
+        )
     if isinstance(label, str):
         if label not in dataset.class_names:
             known = ", ".join(map(repr, dataset.class_names))

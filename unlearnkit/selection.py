@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
 from unlearnkit.examples import Dataset
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 LOSS, INFLUENCE = "loss", "self_influence"
 SCORES = {LOSS: example_losses, INFLUENCE: self_influence}
-COLUMNS = ("id", "label", "class_name", "shard", "slice")
 EXAMPLE = "label == 3 and shard in [0, 2]"
 # What a query may call. pandas would call any method of a column, those that write files too, and
 # on a page that others use (Voila) a query is typed by strangers.
@@ -31,8 +31,9 @@ METHODS = {
 
 def column_names(dataset: Dataset) -> list[str]:
     """Columns of :func:`table_of` but for the scores."""
-    taken = {*COLUMNS, *SCORES}
-    return [*COLUMNS, *(f"{n}_" if n in taken else n for n in dataset.feature_names)]
+    known = ["id", *dataset.label_columns(dataset.train.labels[:1]), "shard", "slice"]
+    taken = {*known, *SCORES}
+    return [*known, *(f"{n}_" if n in taken else n for n in dataset.feature_names)]
 
 
 def table_of(
@@ -44,8 +45,8 @@ def table_of(
 ) -> "pd.DataFrame":
     """One row for each training example that is not revoked.
 
-    Columns: id, label, class_name, shard, slice; the scores asked for; and of tables whose column
-    names are known the features, as they are stored.
+    Columns: id, label, class_name (of a regression instead: target), shard, slice; the scores asked
+    for; and of tables whose column names are known the features, as they are stored.
 
     Args:
         dataset: of the examples.
@@ -60,22 +61,18 @@ def table_of(
     import pandas as pd
 
     kept, partition = plan.retained, plan.partition
-    labels = dataset.train.labels.numpy()[kept]
-    known = (
-        partition.ids[kept],
-        labels,
-        np.array(dataset.class_names, object)[labels],
-        partition.shard[kept],
-        partition.slice_[kept],
-    )
+    labels = dataset.train.labels[torch.from_numpy(kept)]
     columns = {
-        **dict(zip(COLUMNS, known, strict=True)),
+        "id": partition.ids[kept],
+        **dataset.label_columns(labels),
+        "shard": partition.shard[kept],
+        "slice": partition.slice_[kept],
         **{name: SCORES[name](plan, store)[kept] for name in SCORES if name in scores},
     }
     frame = pd.DataFrame(columns)
     if not (dataset.feature_names and features):
         return frame
-    names = column_names(dataset)[len(COLUMNS) :]
+    names = column_names(dataset)[-len(dataset.feature_names) :]
     given = pd.DataFrame(dataset.train.features.numpy()[kept], columns=names)
     return pd.concat([frame, given], axis=1)
 

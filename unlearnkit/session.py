@@ -45,9 +45,8 @@ from unlearnkit.ledger import (
     with_ids,
 )
 from unlearnkit.looks import PROBE_MAX, Probe
-from unlearnkit.losses import Loss
-from unlearnkit.metrics import accuracy
-from unlearnkit.models import MLP, as_architecture
+from unlearnkit.losses import CrossEntropy, Loss, SquaredError
+from unlearnkit.models import MLP, Linear, Logistic, as_architecture
 from unlearnkit.modification import debts_of
 from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
@@ -57,6 +56,7 @@ from unlearnkit.script import Cell, as_notebook, as_script, cells
 from unlearnkit.selection import query_ids
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
+from unlearnkit.tasks import need_classes, task_of
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import (
     Unlearned,
@@ -123,8 +123,8 @@ class Session:
                 (features, labels) of arrays or tensors, a pair (DataFrame, target column) or
                 (``"file.csv"``, target column), a torch ``Dataset``, or a Hugging Face one; see
                 :func:`~unlearnkit.datasets.as_dataset`, and call it yourself for their options.
-            model: ``"logistic"``, ``"mlp"``, ``"cnn"``, or a callable that returns a new
-                ``nn.Module``.
+            model: ``"logistic"`` (of a regression: ``"linear"``), ``"mlp"``, ``"cnn"``, or a
+                callable that returns a new ``nn.Module``.
             hidden: widths of the hidden layers of ``"mlp"``.
             num_shards: see :class:`~unlearnkit.spec.TrainSpec`, as for the next six; what is not
                 given has the default measured for data of this size (:func:`default_spec`).
@@ -132,7 +132,8 @@ class Session:
             epochs: see there.
             batch_size: see there.
             learning_rate: see there.
-            loss: see there; ``WeightedCrossEntropy((1, 5))`` weighs classes.
+            loss: see there; cross-entropy by default, or squared error where the data have
+                targets; ``WeightedCrossEntropy((1, 5))`` weighs classes.
             seed: see there.
             spec: all of it at once, instead of the seven arguments above.
             store: a folder that keeps everything and is resumed from, or a store of either kind;
@@ -168,14 +169,16 @@ class Session:
         if spec is not None and (given or seed):
             names = ", ".join([*given, *(["seed"] if seed else [])])
             raise ValueError(f"spec= and {names} were both given; put them into the spec")
-        architecture = as_architecture(
-            model, self.dataset.feature_shape, self.dataset.num_classes, version=version
-        )
+        regression, width = self.dataset.is_regression, self.dataset.num_outputs
+        if regression and (model == "logistic" or type(model) is Logistic):
+            model = Linear()
+        architecture = as_architecture(model, self.dataset.feature_shape, width, version=version)
         if spec is None:
             spec = default_spec(self.dataset, architecture.name).with_(seed=seed, **given)
-        Ensemble(architecture, spec.loss, (), aggregation)  # checks the name of the aggregation
-        # Checks that the loss is of this number of classes.
-        spec.loss.value(torch.zeros(1, self.dataset.num_classes), torch.zeros(1, dtype=torch.int64))
+        Ensemble(architecture, spec.loss, (), aggregation, regression)  # checks the aggregation
+        # Checks that the loss takes such labels, and so many classes.
+        trial = self.dataset.train.labels.new_zeros((1, width) if regression else 1)
+        spec.loss.value(torch.zeros(1, width), trial)
         self.aggregation = aggregation
         self.boundary: Boundary = FixedBoundary()
         check_parallel(parallel)
@@ -310,13 +313,30 @@ class Session:
         return self._last
 
     def accuracy(self) -> dict[str, float]:
-        """Accuracy of the ensemble on the test part and on what is left of the probe part."""
+        """Accuracy of the ensemble on the test part and on what is left of the probe part.
+
+        Raises:
+            LookupError: not trained yet.
+            ValueError: this is a regression.
+        """
+        need_classes(self.dataset, "accuracy", "session.score() gives its R2")
+        return self.score()
+
+    def score(self) -> dict[str, float]:
+        """Accuracy, or R2 of a regression, on the test part and what is left of the probe part.
+
+        R2 is the coefficient of determination: 1 for all right, 0 for the part's mean target.
+
+        Raises:
+            LookupError: not trained yet.
+        """
+        task = task_of(self.dataset)
         ensemble, probe = self.ensemble, self.dataset.probe
         ids = {"test": self.dataset.test.ids, "probe": probe.ids[self._revocations.retained(probe)]}
         result = {}
         for part, chosen in ids.items():
             inputs, labels = self.dataset.examples(chosen)
-            result[part] = accuracy(ensemble.probabilities(inputs), labels)
+            result[part] = task.score(ensemble.probabilities(inputs), labels)
         return result
 
     # The route
@@ -787,6 +807,7 @@ def default_spec(dataset: Dataset, model: str = "mlp") -> TrainSpec:
     small = len(dataset.train) < SMALL
     rate = {"cnn": 0.01}.get(model, 0.03) if small else {"logistic": 0.001}.get(model, 0.003)
     return TrainSpec(
+        loss=SquaredError() if dataset.is_regression else CrossEntropy(),
         num_shards=5 if small else 10,
         num_slices=3 if small else 5,
         batch_size=32 if small else 64,

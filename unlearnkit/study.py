@@ -26,11 +26,12 @@ from torch import Tensor
 from unlearnkit.attacks import membership_auc
 from unlearnkit.boundary import Boundary, FixedBoundary
 from unlearnkit.datasets import Dataset, as_dataset
-from unlearnkit.metrics import accuracy, churn, output_kl
+from unlearnkit.metrics import churn
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
+from unlearnkit.tasks import task_of
 from unlearnkit.unlearning import Unlearned
 from unlearnkit.workload import expected_visits
 
@@ -53,6 +54,8 @@ def uniform(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
 def of_class(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
     """Examples of one class, drawn at random; a share is one of that class."""
     labels = plan.examples.labels.numpy()
+    if plan.examples.labels.is_floating_point():
+        raise ValueError("requests of kind 'class' need classes, and this is a regression")
     label = generator.choice(np.unique(labels))
     return _draw(plan.partition.ids[labels == label], amount, generator)
 
@@ -330,17 +333,18 @@ class _Bench:
         forget: tuple[Tensor, Tensor],
     ) -> dict[str, float]:
         """How far outputs are from the reference; best 0."""
-        labels = self.test[1]
-        accuracies, attacks = [], []
+        labels, task = self.test[1], task_of(self.dataset)
+        scores, attacks = [], []
         for test, gone in (outputs, reference):
-            accuracies.append((accuracy(test, labels), accuracy(gone, forget[1])))
+            scores.append((task.part_score(test, labels), task.part_score(gone, forget[1])))
             attacks.append(membership_auc(gone, forget[1], test, labels).auc)
+        name = task.part_score_name.lower()
         return {
-            "test_accuracy": accuracies[0][0],
-            "output_kl": output_kl(reference[0], outputs[0]),
-            "churn": churn(reference[0], outputs[0]),
-            "test_accuracy_gap": accuracies[0][0] - accuracies[1][0],
-            "forget_accuracy_gap": accuracies[0][1] - accuracies[1][1],
+            f"test_{name}": scores[0][0],
+            "output_kl": float(task.divergence(reference[0], outputs[0]).mean()),
+            "churn": math.nan if name == "rmse" else churn(reference[0], outputs[0]),
+            f"test_{name}_gap": scores[0][0] - scores[1][0],
+            f"forget_{name}_gap": scores[0][1] - scores[1][1],
             "membership_gap": attacks[0] - attacks[1],
         }
 

@@ -33,6 +33,8 @@ def from_torch(
 ) -> Dataset:
     """A dataset of a torch map-style ``Dataset`` whose items are pairs (input, label).
 
+    Labels are class numbers, or floats: targets, as in :func:`~unlearnkit.arrays.from_arrays`.
+
     It is read through a ``DataLoader`` without shuffling; an example's id is its index. Images of
     PIL become bytes of shape (channels, height, width), scaled by constants to -1..1. Class names
     are its ``classes``, where it has any.
@@ -107,7 +109,9 @@ def _split_item(what: str, index: int, item: Any) -> tuple[Tensor, Any]:
             "pairs (input, label)"
         )
     value, label = item
-    label = label.item() if isinstance(label, Tensor | np.ndarray | np.generic) else label
+    if isinstance(label, Tensor | np.ndarray | np.generic):
+        array = np.asarray(label)
+        label = array.item() if array.size == 1 else array.tolist()  # several targets
     return as_input(f"{what}: item {index}", value), label
 
 

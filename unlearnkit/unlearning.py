@@ -231,7 +231,7 @@ def assess(
 
 def coverage(
     before: Plan, plan: Plan, shard: int, debt: Int[np.ndarray, " debt"] | None = None
-) -> Coverage:
+) -> Coverage | None:
     """The class of which the largest part of a shard's examples would have been forgotten.
 
     Args:
@@ -239,7 +239,12 @@ def coverage(
         plan: the plan after it.
         shard: that the request hits.
         debt: ids that the shard removed approximately so far.
+
+    Returns:
+        None for a regression, which has no classes.
     """
+    if plan.examples.labels.is_floating_point():
+        return None
     rows = plan.partition.shard_rows(shard)
     shaped = before.retained[rows]
     if debt is not None:

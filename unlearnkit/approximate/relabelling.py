@@ -60,6 +60,8 @@ class Relabelling:
 
     def unsuitable(self, plan: Plan) -> str:
         """Refuse data without a second label."""
+        if plan.examples.labels.is_floating_point():
+            return "random labels need classes, and this is a regression, so it is retrained"
         if plan.architecture.num_outputs > 1:
             return ""
         return "with one output there is no other label to give, so it is retrained"

@@ -3,7 +3,12 @@
 ``import unlearnkit.figures``, then for example ``unlearnkit.figures.workload_map(workload)``.
 """
 
-from unlearnkit.figures.agreement import class_accuracy, class_divergence, prediction_confusion
+from unlearnkit.figures.agreement import (
+    class_accuracy,
+    class_divergence,
+    predicted_targets,
+    prediction_confusion,
+)
 from unlearnkit.figures.attack import membership_losses, membership_roc
 from unlearnkit.figures.choosing import example_map
 from unlearnkit.figures.cost import CurvePoint, cost_curve
@@ -54,6 +59,7 @@ __all__ = [
     "membership_roc",
     "output_divergence",
     "parameter_scatter",
+    "predicted_targets",
     "prediction_confusion",
     "seed_distances",
     "shift_histogram",

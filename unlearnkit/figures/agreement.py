@@ -182,6 +182,57 @@ def class_divergence(
     }
 
 
+@Drawing
+def predicted_targets(
+    frame: "pd.DataFrame", target: str | int, model: str = "unlearned", part: str = "test"
+) -> Spec:
+    """Predictions of a regression against true targets: another model's and scratch's.
+
+    Args:
+        frame: of :func:`~unlearnkit.agreement.predictions`.
+        target: which.
+        model: beside scratch.
+        part: of the examples.
+    """
+    own = frame[frame["target"] == target]
+    ends = [float(own["true"].min()), float(own["true"].max())] if len(own) else [0.0, 1.0]
+    data: list[Spec] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "a perfect prediction",
+            "x": ends,
+            "y": ends,
+            "line": {"color": GREY, "width": 1, "dash": "dot"},
+            "hoverinfo": "skip",
+        }
+    ]
+    for name, symbol, size in (("scratch", "diamond-open", 9), (model, "circle", 5)):
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": MODEL_NAMES[name],
+                "x": own["true"].tolist(),
+                "y": own[name].tolist(),
+                "customdata": own["id"].tolist(),
+                "marker": {"color": MODEL_COLORS[name], "symbol": symbol, "size": size},
+                "hovertemplate": f"{MODEL_NAMES[name]}, example %{{customdata}}: %{{y:.4g}} for "
+                "%{x:.4g}<extra></extra>",
+            }
+        )
+    return {
+        "data": data,
+        "layout": layout(
+            f"Predicted {target} of {part} examples, {MODEL_NAMES[model]} and from scratch",
+            380,
+            hovermode="closest",
+            xaxis=axis("true", zeroline=False, tickformat="~g"),
+            yaxis=axis("predicted", zeroline=False, tickformat="~g"),
+        ),
+    }
+
+
 def _names(frame: "pd.DataFrame", class_names: tuple[str, ...]) -> list[str]:
     return [str(class_names[label]) for label in frame["class"]]
 

@@ -30,16 +30,19 @@ _SYMBOLS = ("circle", "diamond", "square")
 def example_map(
     found: ExampleMap, class_names: tuple[str, ...], waiting: Collection[int] = ()
 ) -> Spec:
-    """Training examples by class; those that wait to be forgotten are ringed.
+    """Training examples by class or target; those that wait to be forgotten are ringed.
 
     Args:
         found: where they stand.
-        class_names: of all classes.
+        class_names: of all classes; none of a regression.
         waiting: ids of the request.
     """
     data: list[Spec] = []
     x, y = found.places.T.round(4)
-    for label in np.unique(found.labels).tolist():
+    classes = np.unique(found.labels).tolist() if class_names else []
+    if not class_names:
+        data.append(_by_target(found))
+    for label in classes:
         mask = found.labels == label
         color = _COLORS[label % len(_COLORS)]
         symbol = _SYMBOLS[label // len(_COLORS) % len(_SYMBOLS)]
@@ -78,7 +81,7 @@ def example_map(
         place = f"the {found.layer} of shard {found.shard}'s model"
     centres = [
         (class_names[label], *np.median(found.places[found.labels == label], 0).tolist())
-        for label in np.unique(found.labels).tolist()
+        for label in classes
     ]
     return {
         "data": data,
@@ -106,4 +109,24 @@ def example_map(
                 for name, x, y in (centres if len(centres) > 3 else ())  # the legend does
             ],
         ),
+    }
+
+
+def _by_target(found: ExampleMap) -> Spec:
+    """All examples of a regression, coloured by their target."""
+    x, y = found.places.T.round(4)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "examples",
+        "showlegend": False,
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "customdata": found.ids.tolist(),
+        "text": [f"{value:.4g}" for value in found.labels.tolist()],
+        "marker": {"color": found.labels.tolist(), "colorscale": "Viridis", "size": 6}
+        | {"opacity": 0.8, "showscale": True, "colorbar": {"title": {"text": "target"}}},
+        "selected": {"marker": {"opacity": 1, "size": 8}},
+        "unselected": {"marker": {"opacity": 0.15}},
+        "hovertemplate": "example %{customdata}, target %{text}<extra></extra>",
     }

@@ -23,9 +23,11 @@ _SYMBOLS = {"original": "circle-open", "unlearned": "circle", "scratch": "diamon
 
 @Drawing
 def comparison_accuracy(comparison: Comparison) -> Spec:
-    """Accuracy of the three models on the forgotten, the retained and the test examples."""
+    """Accuracy of the three models on forgotten, retained and test examples; or RMSE."""
     data: list[Spec] = []
-    values = comparison.accuracies.to_dict()
+    task = comparison.task
+    classes = task.name == "classification"
+    values = comparison.scores.to_dict()
     # Equal values would hide each other, so the models stand a little apart.
     for model, shift in zip(MODELS, (-0.22, 0.0, 0.22), strict=True):
         accuracies = [float(values[part][model]) for part in PARTS]
@@ -36,24 +38,27 @@ def comparison_accuracy(comparison: Comparison) -> Spec:
                 "name": MODEL_NAMES[model],
                 "x": accuracies,
                 "y": [row + shift for row in range(len(PARTS))],
-                "text": [f"{accuracy:.1%}" for accuracy in accuracies],
+                "text": [task.part_words(score) for score in accuracies],
                 "textposition": "middle right",
                 "marker": {"color": MODEL_COLORS[model], "size": 11, "symbol": _SYMBOLS[model]}
                 | {"line": {"width": 2, "color": MODEL_COLORS[model]}},
                 "customdata": list(PARTS),
-                "hovertemplate": f"{MODEL_NAMES[model]}, %{{customdata}}: %{{x:.2%}}"
-                "<extra></extra>",
+                "hovertemplate": f"{MODEL_NAMES[model]}, %{{customdata}}: "
+                f"%{{x:{'.2%' if classes else '.5g'}}}<extra></extra>",
             }
         )
     known = [x for trace in data for x in trace["x"] if not math.isnan(x)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    pad = max(0.02, 0.18 * (high - low))
+    pad = max(0.02 if classes else 0.02 * high, 0.18 * (high - low))
+    title = "Accuracy" if classes else "Error of the predictions"
+    words = "accuracy" if classes else "RMSE, in the units of the targets"
     return {
         "data": data,
         "layout": layout(
-            "Accuracy: the nearer to from scratch, the better",
+            f"{title}: the nearer to from scratch, the better",
             300,
-            xaxis=axis("accuracy", tickformat=".0%", range=[low - pad, high + 2.2 * pad]),
+            xaxis=axis(words, tickformat=".0%" if classes else "~g")
+            | {"range": [low - pad, high + 2.2 * pad]},
             yaxis=row_axis(PARTS),
             shapes=rules(len(PARTS)),
         ),
@@ -128,7 +133,12 @@ def layer_distances(comparison: Comparison) -> Spec:
 
 @Drawing
 def output_divergence(comparison: Comparison) -> Spec:
-    """Mean KL of outputs on the test part to scratch: unlearned, and doing nothing."""
+    """Mean KL of outputs on the test part to scratch: unlearned, and doing nothing.
+
+    Of a regression half the mean squared difference (:class:`~unlearnkit.tasks.Regression`).
+    """
+    classes = comparison.task.name == "classification"
+    what = "KL" if classes else "half squared difference"
     values = [comparison.output_kl["original"], comparison.output_kl["unlearned"]]
     top = max([value for value in values if math.isfinite(value)] or [1.0]) or 1.0
     return {
@@ -151,7 +161,7 @@ def output_divergence(comparison: Comparison) -> Spec:
             200,
             showlegend=False,
             margin={"l": 100, "r": 24, "t": 44, "b": 44},
-            xaxis=axis("mean KL on test examples (nats); best 0", range=[0, 1.2 * top])
+            xaxis=axis(f"mean {what} on test examples (nats); best 0", range=[0, 1.2 * top])
             | {"nticks": 5, "tickformat": "~g"},
             yaxis={"showgrid": False, "automargin": True, "autorange": "reversed"},
         ),

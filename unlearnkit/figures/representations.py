@@ -82,7 +82,12 @@ def layer_similarity(frame: "pd.DataFrame") -> Spec:
 
 @Drawing
 def twin_embedding(twin: TwinEmbedding, class_names: tuple[str, ...]) -> Spec:
-    """The same examples in two models' last hidden layer, linked; forgotten ones marked."""
+    """The same examples in two models' last hidden layer, linked; forgotten ones marked.
+
+    Args:
+        twin: the places.
+        class_names: of all classes; none of a regression.
+    """
     name, color = MODEL_NAMES[twin.model], MODEL_COLORS[twin.model]
     links: list[list[float | None]] = [[], []]
     for a, b in zip(twin.scratch.tolist(), twin.other.tolist(), strict=True):
@@ -101,7 +106,9 @@ def twin_embedding(twin: TwinEmbedding, class_names: tuple[str, ...]) -> Spec:
     ]
     words = np.array(
         [
-            f"example {i}, class {class_names[label]}" + (", forgotten" if gone else "")
+            f"example {i}, "
+            + (f"class {class_names[label]}" if class_names else f"target {label:.4g}")
+            + (", forgotten" if gone else "")
             for i, label, gone in zip(
                 twin.ids.tolist(), twin.labels.tolist(), twin.forgotten.tolist(), strict=True
             )
@@ -131,7 +138,7 @@ def twin_embedding(twin: TwinEmbedding, class_names: tuple[str, ...]) -> Spec:
     shown = ~twin.forgotten
     centres = {
         label: twin.scratch[shown & (twin.labels == label)].mean(0)
-        for label in np.unique(twin.labels[shown]).tolist()
+        for label in (np.unique(twin.labels[shown]).tolist() if class_names else ())
     }
     state = ": the same places, bit for bit" if twin.identical else ""
     return {

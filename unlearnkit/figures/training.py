@@ -60,7 +60,7 @@ def training_curves(progress: TrainReport | Iterable[ProgressEvent], spec: Train
 
 @Drawing
 def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
-    """Accuracy of every shard's model on probe examples, after each of its slices.
+    """Accuracy (or R2) of every shard's model on probe examples, after each of its slices.
 
     Args:
         frame: of :func:`~unlearnkit.milestones.stage_accuracies`.
@@ -68,6 +68,8 @@ def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
     """
     starts = [0, *accumulate(spec.stage_epochs())]
     colors = shades(spec.num_shards)
+    name = "accuracy" if "accuracy" in frame else "R2"
+    form = ".1%" if name == "accuracy" else ".2f"
     parts = [(shard, frame[frame["shard"] == shard]) for shard in range(spec.num_shards)]
     data = [
         {
@@ -75,10 +77,10 @@ def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
             "mode": "lines+markers",
             "name": f"shard {shard}",
             "x": part["epoch"].tolist(),
-            "y": part["accuracy"].tolist(),
+            "y": part[name].tolist(),
             "customdata": part["stage"].tolist(),
             "line": {"color": colors[shard % len(colors)], "width": 1.75},
-            "hovertemplate": f"shard {shard} after slice %{{customdata}}: %{{y:.1%}}"
+            "hovertemplate": f"shard {shard} after slice %{{customdata}}: %{{y:{form}}}"
             "<extra></extra>",
         }
         for shard, part in parts
@@ -87,10 +89,10 @@ def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
     return {
         "data": data,
         "layout": layout(
-            "Accuracy of each shard's model on probe examples",
+            f"{name[0].upper()}{name[1:]} of each shard's model on probe examples",
             300,
             xaxis=axis("epoch (dotted: the next slice joins)", range=[0, starts[-1] * 1.02 or 1]),
-            yaxis=axis("accuracy", tickformat=".0%"),
+            yaxis=axis(name, tickformat=".0%" if name == "accuracy" else "~g"),
             shapes=_joins(starts),
             showlegend=spec.num_shards <= MOST_NAMED,
         ),

@@ -122,22 +122,26 @@ class AttackView(View):
                 "No forgotten example of this request lay here, so there is nothing to attack."
             )
         dataset = self._source.session.dataset
+        words = dataset.label_words(dataset.examples(frame["id"].to_numpy())[1])
         rows = [
             [
                 str(record["id"]),
-                str(dataset.class_names[record["label"]]),
+                label,
                 *(f"{-record[name]:.3g}" for name in ("original", "unlearned", "scratch")),
                 _excess(record["excess"]),
                 _excess(record["original excess"]),
             ]
-            for record in frame.to_dict("records")
+            for record, label in zip(frame.to_dict("records"), words, strict=True)
         ]
-        heads = ["id", "class", *MODEL_NAMES.values(), "excess", "doing nothing's"]
+        score = "minus half the squared error"
+        if not dataset.is_regression:
+            score = "log probability of the class"
+        heads = ["id", dataset.label_kind, *MODEL_NAMES.values(), "excess", "doing nothing's"]
         return table(
             heads,
             rows,
-            caption="Forgotten examples most at risk: log probability of the class, and its excess "
-            "over from scratch (nats; best 0)",
+            caption=f"Forgotten examples most at risk: {score}, and its excess over from scratch "
+            "(nats; best 0)",
             text=(1,),
             lead=pictures(dataset, frame["id"].to_numpy()),
         )

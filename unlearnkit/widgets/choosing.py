@@ -115,7 +115,7 @@ class QueryWay(Way):
         """A field, what it finds, and the columns."""
         self.query = ipywidgets.Text(
             "",
-            placeholder=EXAMPLE,
+            placeholder=self._example,
             description="query",
             continuous_update=False,
             layout={"width": "480px"},
@@ -125,6 +125,10 @@ class QueryWay(Way):
         self.found, self.columns = Prose(live=True), Prose()
         self._describe()
         return [row(self.query), self.found, self.columns]
+
+    @property
+    def _example(self) -> str:
+        return "target > 100 and shard in [0, 2]" if self.session.dataset.is_regression else EXAMPLE
 
     def _describe(self) -> None:
         names = [*column_names(self.session.dataset)[:40], *SCORES]
@@ -169,7 +173,7 @@ class QueryWay(Way):
     @property
     def code(self) -> str:
         """The query."""
-        return f"session.revoke(query={(self.query.value.strip() or EXAMPLE)!r})"
+        return f"session.revoke(query={(self.query.value.strip() or self._example)!r})"
 
 
 class ListWay(Way):
@@ -287,17 +291,18 @@ class HardWay(Way):
 
 
 def class_choice(session: Session) -> ipywidgets.Dropdown:
-    """A choice of one class, or all."""
+    """A choice of one class, or all; not on show where there are none."""
     field = ipywidgets.Dropdown(
         options=[ALL_CLASSES, *session.dataset.class_names], description="class"
     )
     field.layout.width = "190px"
+    field.layout.display = None if session.dataset.class_names else "none"
     field.style.description_width = "initial"
     return field
 
 
 def facts(session: Session, ids: Ids) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of a table of examples: id, class, shard, slice; of tables the features."""
+    """Heads and cells of a table of examples: id, class or target, shard, slice; features."""
     dataset, partition = session.dataset, session.plan.partition
     _, labels = dataset.examples(ids)
     rows = partition.rows(ids)
@@ -307,18 +312,18 @@ def facts(session: Session, ids: Ids) -> tuple[list[str], list[list[str]]]:
         places = dataset.train.rows(ids)
         features = dataset.train.features[places].flatten(1)[:, :MOST_FEATURES].numpy()
         names = dataset.feature_names or [f"x{i}" for i in range(features.shape[1])]
-    heads = ["id", "class", "shard", "slice", *names[: features.shape[1]]]
+    heads = ["id", dataset.label_kind, "shard", "slice", *names[: features.shape[1]]]
     return heads, [
         [
             str(i),
-            dataset.class_names[label],
+            label,
             str(shard),
             str(stage),
             *(f"{value:.4g}" for value in values),
         ]
         for i, label, shard, stage, values in zip(
             ids.tolist(),
-            labels.tolist(),
+            dataset.label_words(labels),
             partition.shard[rows].tolist(),
             partition.slice_[rows].tolist(),
             features.tolist(),

@@ -23,7 +23,7 @@ from unlearnkit.widgets.networks import (
 )
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot
-from unlearnkit.widgets.predictions import ClassView, PredictionView
+from unlearnkit.widgets.predictions import ClassView, PredictionView, TargetView
 from unlearnkit.widgets.prose import Prose, bullets, coloured, paragraphs, table
 from unlearnkit.widgets.runner import Runner, Work
 from unlearnkit.widgets.shared import SessionPanel, listing, plural
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 VIEWS: tuple[type[View], ...] = (
     *(ParameterView, SeedView, WeightView, LayerView, EmbeddingView),
-    *(ClassView, PredictionView, AttackView),
+    *(ClassView, PredictionView, TargetView, AttackView),
 )
 
 
@@ -73,7 +73,7 @@ class ComparisonPanel(SessionPanel):
         self.discard.on_click(self.guard(lambda button: self._discard()))
         self.verdict = Prose(live=True)
         self.accuracy = self._plot(
-            "accuracy", lambda result: result.accuracies.reset_index(names="model")
+            "accuracy", lambda result: result.scores.reset_index(names="model")
         )
         self.layers = self._plot("layer-distances", lambda result: result.layers)
         self.outputs = self._plot("output-kl", _summary)
@@ -151,7 +151,11 @@ class ComparisonPanel(SessionPanel):
         self._results.layout.display = None
         if not self.sections:
             pictured = image_layer(self.session.plan.architecture) is not None
-            kinds = [kind for kind in VIEWS if pictured or kind is not WeightView]
+            lacks: set[type[View]] = {TargetView}
+            if self.session.dataset.is_regression:
+                lacks = {ClassView, PredictionView}
+            lacks |= set() if pictured else {WeightView}
+            kinds = [kind for kind in VIEWS if kind not in lacks]
             self.sections = [kind(self, self) for kind in kinds]
             head = Prose(html=paragraphs("Look closer: each of these is computed when opened."))
             self._closer.children = [head, *(section.widget for section in self.sections)]
@@ -226,10 +230,17 @@ def verdict(comparison: Comparison) -> list[str]:
             f"Membership inference: gap {_signed(gap.value)}, doing nothing "
             f"{_signed(nothing.value)}." + _power(gap.interval, nothing.interval)
         )
-    lines.append(
-        f"Accuracy: the product of (1 - gap) over forget, retain and test is "
-        f"{comparison.tug_of_war:.4f} (best 1)."
-    )
+    if comparison.task.name == "classification":
+        lines.append(
+            f"Accuracy: the product of (1 - gap) over forget, retain and test is "
+            f"{comparison.tug_of_war:.4f} (best 1)."
+        )
+    else:
+        errors = comparison.scores["test"].to_dict()
+        lines.append(
+            f"RMSE on test examples: {errors['unlearned']:.4g}, from scratch "
+            f"{errors['scratch']:.4g}, original {errors['original']:.4g}."
+        )
     predicted = comparison.predicted_seconds
     foretold = "" if predicted is None else f" (predicted {duration(predicted)})"
     lines.append(

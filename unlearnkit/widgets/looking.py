@@ -23,7 +23,7 @@ from unlearnkit.widgets.picker import Picker
 from unlearnkit.widgets.pictures import are_images, sources
 from unlearnkit.widgets.plot import Plot
 from unlearnkit.widgets.prose import Prose, fold, paragraphs
-from unlearnkit.widgets.shared import listing, plural
+from unlearnkit.widgets.shared import label_counts, listing, plural
 
 PAGE = 48  # pictures
 ROWS = 20
@@ -122,7 +122,7 @@ class GridWay(Way):
         drawn = sources(self.session.dataset, ids)
         items: list[dict[str, Any]] = []
         for number, (i, line) in enumerate(zip(ids.tolist(), cells, strict=True)):
-            words = f"example {i}, class {line[1]}, shard {line[2]}, slice {line[3]}"
+            words = f"example {i}, {heads[1]} {line[1]}, shard {line[2]}, slice {line[3]}"
             words += ", in the request already" if waiting[number] else ""
             looks = {"source": drawn[number]} if drawn else {"cells": line}
             items.append({"id": i, "words": words, "waiting": bool(waiting[number]), **looks})
@@ -264,13 +264,9 @@ class MapWay(Way):
         if not self._picked:
             self.chosen.html = paragraphs("None chosen.")
             return
-        _, labels = self.session.dataset.examples(self._picked)
-        counts = np.bincount(labels.numpy(), minlength=self.session.dataset.num_classes)
-        names = self.session.dataset.class_names
-        order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
-        classes = ", ".join(f"{names[c]} ({counts[c]})" for c in order[:12].tolist())
         self.chosen.html = paragraphs(
-            f"{plural(len(self._picked), 'example')} chosen. By class: {classes}."
+            f"{plural(len(self._picked), 'example')} chosen. "
+            + label_counts(self.session.dataset, self._picked)
         )
 
     def ids(self) -> Ids:

@@ -31,6 +31,6 @@ def pictures(dataset: Dataset, ids: Int[np.ndarray, " example"]) -> list[str]:
         return []
     _, labels = dataset.examples(ids)
     return [
-        picture(source, f"example {i}, class {dataset.class_names[label]}")
-        for source, i, label in zip(found, ids, labels.tolist(), strict=True)
+        picture(source, f"example {i}, {dataset.label_kind} {label}")
+        for source, i, label in zip(found, ids, dataset.label_words(labels), strict=True)
     ]

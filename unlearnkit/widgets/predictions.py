@@ -125,3 +125,66 @@ class PredictionView(View):
             text=(1, 2, 3, 4),
             lead=pictures(dataset, frame["id"].to_numpy()),
         )
+
+
+class TargetView(View):
+    """Predictions of a regression."""
+
+    title = "Predictions"
+    explanation = "What is predicted for the true targets, and the examples that changed most."
+    meaning = (
+        "The goal are the predictions of from scratch, right or wrong. The table lists examples by "
+        "how far the prediction is from that of from scratch, in the units of the target; those "
+        "that are equal to the last bit are not listed. The summary above squares and halves these "
+        "differences, in units of the target scale: the Kullback-Leibler divergence of normal "
+        "distributions of variance 1 around the predictions (Kullback and Leibler 1951)."
+    )
+
+    def build(self) -> Sequence[ipywidgets.Widget]:
+        """Choices, the plot, the list of examples."""
+        dataset = self._source.session.dataset
+        self.model = self.choice("beside from scratch", OTHERS)
+        self.part = self.choice("examples", ["test", *PARTS[:2]])
+        names = list(dataset.target_names or range(dataset.num_outputs))
+        self.target = self.choice("target", names)
+        self.target.layout.display = None if len(names) > 1 else "none"
+        self.predicted = self.plot("predicted-targets")
+        self.changed = self.prose()
+        self.changed.add_class("uk-beside")
+        fields = row(self.model, self.part, self.target)
+        return [fields, row(self.predicted.widget, self.changed)]
+
+    @property
+    def code(self) -> str:
+        """The plot."""
+        model, part = self.model.value, self.part.value
+        return (
+            "from unlearnkit import agreement, figures\n"
+            f"frame = agreement.predictions(session.compare(), session.dataset, {part!r})\n"
+            f"figures.predicted_targets(frame, {self.target.value!r}, {model!r}, {part!r})"
+        )
+
+    def draw(self) -> None:
+        """Predict, and list examples."""
+        model, part, target = self.model.value, self.part.value, self.target.value
+        frame = agreement.predictions(self.comparison, self._source.session.dataset, part)
+        self._frames = {"predicted-targets": frame}
+        self.predicted.show(figures.predicted_targets.spec(frame, target, model, part))
+        own = frame[frame["target"] == target]
+        own = own.assign(moved=own[model] - own["scratch"])
+        moved = own["moved"].abs()
+        order = moved[moved > 0].sort_values(ascending=False, kind="stable").index
+        own = own.loc[order[: agreement.MOST_CHANGED]]
+        if own.empty:
+            self.changed.html = paragraphs(
+                f"Every prediction on the {part} examples equals that of from scratch, bit for bit."
+            )
+            return
+        columns = ("true", "original", "unlearned", "scratch")
+        rows = [
+            [str(record["id"]), *(f"{record[c]:.4g}" for c in columns), f"{record['moved']:+.2g}"]
+            for record in own.to_dict("records")
+        ]
+        heads = ["id", "true", *MODEL_NAMES.values(), "difference"]
+        caption = f"Most changed {part} examples, {MODEL_NAMES[model]} less from scratch"
+        self.changed.html = table(heads, rows, caption=caption)

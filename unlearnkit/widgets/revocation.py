@@ -12,7 +12,7 @@ from unlearnkit.widgets.looking import GridWay, MapWay
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.pictures import pictures
 from unlearnkit.widgets.prose import Prose, fold, paragraphs
-from unlearnkit.widgets.shared import SessionPanel, listing, plural
+from unlearnkit.widgets.shared import SessionPanel, label_counts, listing, plural
 
 BY_ID, BY_CLASS, AT_RANDOM = "by id", "by class", "at random"
 ALL, NUMBER, SHARE = "all", "a number", "a share (%)"
@@ -39,9 +39,10 @@ class RevocationPanel(SessionPanel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         classes = session.dataset.class_names
+        drawn = [BY_CLASS, AT_RANDOM] if classes else [AT_RANDOM]
         self.ways: dict[str, Way] = {kind.name: kind(self, session) for kind in WAYS}
         self.mode = ipywidgets.RadioButtons(
-            options=[BY_ID, BY_CLASS, AT_RANDOM, *self.ways],
+            options=[BY_ID, *drawn, *self.ways],
             description="choose",
             orientation="horizontal",
         )
@@ -118,17 +119,10 @@ class RevocationPanel(SessionPanel):
         if not len(ids):
             self.pending.html = paragraphs("The request is empty.", before)
             return
-        _, labels = session.dataset.examples(ids)
-        counts = np.bincount(labels.numpy(), minlength=session.dataset.num_classes)
-        names = session.dataset.class_names
-        classes = ", ".join(
-            f"{names[c]} ({counts[c]})" for c in np.flatnonzero(counts).tolist()[:12]
-        )
-        if (counts > 0).sum() > 12:
-            classes += ", ..."
         self.pending.html = (
             paragraphs(
-                f"The request: {plural(len(ids), 'example')} to forget. By class: {classes}.",
+                f"The request: {plural(len(ids), 'example')} to forget. "
+                + label_counts(session.dataset, ids),
                 self._where(ids),
                 before,
             )

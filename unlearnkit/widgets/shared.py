@@ -4,8 +4,11 @@ import weakref
 from collections import deque
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from IPython import get_ipython
+from jaxtyping import Int
 
+from unlearnkit.datasets import Dataset
 from unlearnkit.session import Session
 from unlearnkit.widgets.panel import Panel
 
@@ -89,6 +92,18 @@ def plural(count: int, noun: str) -> str:
     ('1 shard', '1,200 examples')
     """
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def label_counts(dataset: Dataset, ids: Int[np.ndarray, " example"] | list[int]) -> str:
+    """How many examples of each class there are, by number; or the range of targets."""
+    _, labels = dataset.examples(ids)
+    values = dataset.label_values(labels)
+    if dataset.is_regression:
+        return f"Targets: {values.min():.4g} to {values.max():.4g}."
+    counts = np.bincount(values, minlength=dataset.num_classes)
+    found = np.flatnonzero(counts)
+    words = ", ".join(f"{dataset.class_names[c]} ({counts[c]})" for c in found[:12].tolist())
+    return f"By class: {words}{', ...' if len(found) > 12 else ''}."
 
 
 def listing(numbers: "tuple[int, ...] | list[int]", most: int = 8) -> str:

@@ -8,6 +8,7 @@ from unlearnkit.figures.drawing import duration
 from unlearnkit.milestones import stage_accuracies
 from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
+from unlearnkit.tasks import task_of
 from unlearnkit.training import TrainReport, work_of
 from unlearnkit.widgets.job import Job
 from unlearnkit.widgets.panel import row
@@ -37,8 +38,9 @@ class TrainingPanel(SessionPanel):
         "Training runs in a thread: other cells stay free. Pause stops where every shard at work "
         "has finished its slice, so nothing is lost; Cancel stops at once and loses what was done "
         "of the slices at work. Both can go on later, to the same bits. Loss: mean of an epoch's "
-        "training losses as they were computed. Accuracy: of a shard's model alone, on probe "
-        "examples, which are held out and are not the test examples; the ensemble is better."
+        "training losses as they were computed. Accuracy (of a regression R2: 1 for all right, 0 "
+        "for the mean target): of a shard's model alone, on probe examples, which are held out "
+        "and are not the test examples; the ensemble is better."
     )
 
     def __init__(self, session: Session) -> None:
@@ -114,10 +116,12 @@ class TrainingPanel(SessionPanel):
 
     def _accuracy_words(self) -> str:
         if not self._accuracy:
-            return "Measuring its accuracy ..."
+            return "Measuring how well it predicts ..."
+        task = task_of(self.session.dataset)
+        test, probe = (task.words(self._accuracy[part]) for part in ("test", "probe"))
+        name = f"{task.score_name[0].upper()}{task.score_name[1:]}"
         return (
-            f"Accuracy of the trained ensemble: {self._accuracy['test']:.1%} on test examples, "
-            f"{self._accuracy['probe']:.1%} on probe examples."
+            f"{name} of the trained ensemble: {test} on test examples, {probe} on probe examples."
         )
 
     def _measure(self) -> None:
@@ -131,7 +135,7 @@ class TrainingPanel(SessionPanel):
                 self.show_error(job.error)
 
         session = self.session
-        self._measuring = Job(lambda on_progress, cancel: session.accuracy(), name="accuracy")
+        self._measuring = Job(lambda on_progress, cancel: session.score(), name="score")
         self._measuring.subscribe(self.guard(show, clears=False))
         self._measuring.start()
 
@@ -143,7 +147,7 @@ class TrainingPanel(SessionPanel):
 
             pause = self._pause
             report = self.session.train(on_progress=tell, cancel=cancel, pause=pause)
-            return report, {} if report.paused else self.session.accuracy()
+            return report, {} if report.paused else self.session.score()
 
         self._pause.clear()
         self.status.html = paragraphs(
@@ -174,7 +178,8 @@ class TrainingPanel(SessionPanel):
         if len(ended) > len(self._measured):
             frame = self._stages()
             if len(frame) > len(self._measured):
-                self._measured = dict(zip(frame["key"], frame["accuracy"], strict=True))
+                scores = frame[task_of(self.session.dataset).score_name]
+                self._measured = dict(zip(frame["key"], scores, strict=True))
                 self.accuracies.show(figures.accuracy_curves.spec(frame, self.session.spec))
 
     def _stages(self) -> "pd.DataFrame":
