@@ -81,16 +81,24 @@ _CSS = """
 }
 .uk-prose .uk-exact::before { background: #0072B2; }
 .uk-prose .uk-approximate::before { background: #E69F00; }
-.uk-prose .uk-scroll { overflow-x: auto; max-height: 300px; overflow-y: auto; }
+/* A shade at an edge beyond which there is more; it lies still while the cover moves along. */
+.uk-prose .uk-scroll {
+  overflow: auto; max-height: 360px; background:
+    linear-gradient(var(--uk-page) 40%, transparent) 0 0 / 100% 28px local no-repeat,
+    linear-gradient(transparent, var(--uk-page) 60%) 0 100% / 100% 28px local no-repeat,
+    linear-gradient(rgba(128, 128, 128, .35), transparent) 0 0 / 100% 7px scroll no-repeat,
+    linear-gradient(transparent, rgba(128, 128, 128, .35)) 0 100% / 100% 7px scroll no-repeat;
+}
 .uk-prose .uk-scroll.uk-tall { max-height: 480px; }
 .uk-prose .uk-tall code { overflow-wrap: anywhere; background: none; color: inherit; }
-.uk-prose .uk-tall :is(th, td) { text-align: left; }
+.uk-prose .uk-tall :is(th, td) { text-align: left; overflow-wrap: anywhere; min-width: 2.5em; }
 .uk-prose table {
   border-collapse: collapse; font-size: 12.5px; margin: 2px 0; width: auto; table-layout: auto;
   font-variant-numeric: tabular-nums; border: none;
 }
 .uk-prose caption {
   text-align: left; color: var(--uk-quiet); padding: 2px 0; caption-side: top; font-size: 12.5px;
+  min-width: min(56ch, 100cqi); /* or it would be as narrow as the table below it */
 }
 .uk-prose th, .uk-prose td {
   padding: 3px 12px 3px 0; text-align: right; vertical-align: top; border: none;
@@ -99,9 +107,13 @@ _CSS = """
 .uk-prose thead th { font-weight: 600; vertical-align: bottom; }
 .uk-prose th.uk-text, .uk-prose td.uk-text { text-align: left; }
 .uk-prose td.uk-text { min-width: 6em; }
+.uk-prose td:not(.uk-text) { white-space: nowrap; }
+.uk-prose .uk-tall td:not(:first-child) { white-space: normal; }
 .uk-prose .uk-below { display: none; }
 .uk-panel .uk-prose { container-type: inline-size; }
 @container (max-width: 620px) {
+  .uk-prose th, .uk-prose td { padding-right: 8px; }
+  .uk-prose td.uk-text { min-width: 0; }
   .uk-prose .uk-long { display: none; }
   .uk-prose .uk-below { display: table-row; }
   .uk-prose tr:has(+ .uk-below) td { border-bottom: none; padding-bottom: 0; }

@@ -97,11 +97,16 @@ export default { render };
 
 _CSS = """
 .uk-routes[hidden] { display: none; }
-.uk-routes td:not(.uk-text) { white-space: nowrap; }
 .uk-prose.uk-routes td.uk-text { min-width: 0; }
+.uk-prose.uk-routes .uk-scroll { max-height: 480px; }
+@container (max-width: 900px) { /* as .uk-prose below 620 px: more columns stand beside why */
+  .uk-routes .uk-long { display: none; }
+  .uk-routes .uk-below { display: table-row; }
+  .uk-routes tr:has(+ .uk-below) td { border-bottom: none; padding-bottom: 0; }
+  .uk-routes .uk-below td { color: var(--uk-quiet); padding-top: 0; }
+}
 @container (max-width: 620px) {
   .uk-routes .uk-rare { display: none; }
-  .uk-routes td, .uk-routes th { padding-right: 8px; }
 }
 .uk-routes select {
   padding: 1px 2px; border: 1px solid var(--uk-line); border-radius: 3px; font: inherit;
@@ -143,7 +148,8 @@ class RouteTable(anywidget.AnyWidget):
         """
         works = {work.shard: work for work in workload.shards}
         bounded = any(look.bound is not None for look in looks.values())
-        heads = ["shard", "route", "forget", "debt", "visits", "share", "s exact", "s approx."]
+        heads = ["shard", "route", "forget", "debt", "visits", "share"]
+        heads += ["exact\N{NO-BREAK SPACE}(s)", "approx.\N{NO-BREAK SPACE}(s)"]
         heads += ["error at most"] * bounded + ["why"]
         rows = []
         for route in decision.routes:

@@ -9,6 +9,7 @@ from unlearnkit.milestones import stage_accuracies
 from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
 from unlearnkit.training import TrainReport, work_of
+from unlearnkit.unlearning import Unlearned
 from unlearnkit.widgets.job import Job
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot
@@ -45,6 +46,7 @@ class TrainingPanel(SessionPanel):
         super().__init__(session)
         self._events: list[ProgressEvent] = []
         self._accuracy: dict[str, float] = {}
+        self._at: Unlearned | None = None  # the last unlearning when it was measured
         self._measuring: Job[dict[str, float]] | None = None
         self._measured: dict[str, float] = {}
         self._pace: float | None = None  # seconds a visit, of the last run
@@ -115,9 +117,11 @@ class TrainingPanel(SessionPanel):
     def _accuracy_words(self) -> str:
         if not self._accuracy:
             return "Measuring its accuracy ..."
+        now = self.session.last is self._at
+        when = "" if now else " before later unlearning (step 4 compares)"
         return (
-            f"Accuracy of the trained ensemble: {self._accuracy['test']:.1%} on test examples, "
-            f"{self._accuracy['probe']:.1%} on probe examples."
+            f"Accuracy of the trained ensemble{when}: {self._accuracy['test']:.1%} on test "
+            f"examples, {self._accuracy['probe']:.1%} on probe examples."
         )
 
     def _measure(self) -> None:
@@ -125,12 +129,12 @@ class TrainingPanel(SessionPanel):
 
         def show(job: Job[dict[str, float]]) -> None:
             if job.state == "done":
-                self._accuracy = job.result or {}
+                self._accuracy, self._at = job.result or {}, at
                 self.refresh()
             elif job.state == "failed" and isinstance(job.error, Exception):
                 self.show_error(job.error)
 
-        session = self.session
+        session, at = self.session, self.session.last
         self._measuring = Job(lambda on_progress, cancel: session.accuracy(), name="accuracy")
         self._measuring.subscribe(self.guard(show, clears=False))
         self._measuring.start()
@@ -153,6 +157,7 @@ class TrainingPanel(SessionPanel):
 
     def _finished(self, result: Trained) -> None:
         report, self._accuracy = result
+        self._at = self.session.last
         if report.visits:
             self._pace = report.seconds / report.visits
         self._draw()
