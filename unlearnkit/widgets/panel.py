@@ -53,7 +53,8 @@ _CSS = """
 viewBox='0 0 18 18'%3E%3Cpath d='M4 7l5 5 5-5' fill='none' stroke='%23888' \
 stroke-width='2'/%3E%3C/svg%3E");
 }
-.uk-panel :focus-visible { outline: 2px solid var(--uk-brand); outline-offset: 2px; }
+/* twice, to outdo ipywidgets, which takes the outline from its fields */
+.uk-panel.uk-panel :focus-visible { outline: 2px solid var(--uk-brand); outline-offset: 2px; }
 .uk-message:empty { display: none; }
 .uk-message {
   border-left: 3px solid var(--uk-brand); border-radius: 3px; padding: 6px 10px;

@@ -108,7 +108,8 @@ _CSS = """
 .uk-prose th.uk-text, .uk-prose td.uk-text { text-align: left; }
 .uk-prose td.uk-text { min-width: 6em; }
 .uk-prose td:not(.uk-text) { white-space: nowrap; }
-.uk-prose .uk-tall td:not(:first-child) { white-space: normal; }
+.uk-prose .uk-tall td { white-space: normal; }
+.uk-prose .uk-tall td:first-child { overflow-wrap: normal; }
 .uk-prose .uk-below { display: none; }
 .uk-panel .uk-prose { container-type: inline-size; }
 @container (max-width: 620px) {
@@ -214,10 +215,11 @@ def table(
         + ("" if long is None else _line(row[long], len(row) - 1))
         for number, row in enumerate(rows)
     )
+    name = f' aria-label="{html.escape(caption, quote=True)}"' if caption else ""
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return (
-        f'<div class="uk-scroll" tabindex="0"><table>{title}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="uk-scroll" tabindex="0" role="group"{name}><table>{title}'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

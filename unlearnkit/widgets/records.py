@@ -132,7 +132,10 @@ class CertificateSection(Section):
     def draw(self) -> None:
         """Make it anew."""
         page = self._made()._repr_html_()
-        self.page.html = f'<div class="uk-scroll uk-tall" tabindex="0">{page}</div>'
+        self.page.html = (
+            '<div class="uk-scroll uk-tall" tabindex="0" role="group" aria-label="Certificate">'
+            f"{page}</div>"
+        )
 
     def clear(self) -> None:
         """Take it off the page."""
