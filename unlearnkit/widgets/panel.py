@@ -46,6 +46,10 @@ _CSS = """
 .uk-panel .uk-row > .widget-slider { flex: 1 1 300px; max-width: 480px; }
 /* ipywidgets cuts labels off after 80 px */
 .uk-panel .widget-label { color: var(--uk-ink); width: auto; min-width: 0; flex-shrink: 0; }
+.uk-panel .widget-checkbox .widget-label-basic {
+  display: flex; align-items: center; height: var(--jp-widgets-inline-height, 28px);
+}
+.uk-panel .widget-checkbox input { margin: 0 8px 0 0; }
 .uk-panel .widget-readout { color: var(--uk-ink); }
 /* ipywidgets' arrow is black, in dark themes too; this grey is seen on both */
 .uk-panel .widget-dropdown > select {

@@ -24,17 +24,33 @@ if (!globalThis.__unlearnkit_keys) {
 
 function render({ model, el }) {
   el.classList.add("uk-prose");
+  let width = 0;
+  // Steady text keeps the height of the tallest so far, so that what lies below does not jump.
+  const hold = () => {
+    const steady = model.get("steady") && el.clientWidth;
+    if (!steady || el.clientWidth !== width) el.style.minHeight = "";
+    width = el.clientWidth;
+    if (steady) el.style.minHeight = `${el.offsetHeight}px`;
+  };
   const show = () => {
     const text = model.get("html");
     if (el.dataset.shown === text) return;
     el.dataset.shown = text;
     el.innerHTML = text;
     el.hidden = !text;
+    hold();
   };
   if (model.get("live")) el.setAttribute("role", "status");
   show();
+  const sizes = new ResizeObserver(() => { if (el.clientWidth !== width) hold(); });
+  sizes.observe(el);
   model.on("change:html", show);
-  return () => model.off("change:html", show);
+  model.on("change:steady", hold);
+  return () => {
+    sizes.disconnect();
+    model.off("change:html", show);
+    model.off("change:steady", hold);
+  };
 }
 export default { render };
 """
@@ -151,12 +167,14 @@ class Prose(anywidget.AnyWidget):
     Attributes:
         html: on show; empty takes no room.
         live: whether a screen reader announces changes.
+        steady: whether it keeps its height while its text changes under a moving slider.
     """
 
     _esm = _ESM
     _css = _CSS
     html = traitlets.Unicode().tag(sync=True)
     live = traitlets.Bool(False).tag(sync=True)
+    steady = traitlets.Bool(False).tag(sync=True)
 
 
 def paragraphs(*sentences: str) -> str:
