@@ -80,7 +80,7 @@ def test_a_say_on_a_shard_is_shown_done_and_forgotten_with_the_request(session):
     assert f"uk.OverriddenBoundary(uk.FixedBoundary(1), {{{second}: 'approximate'}})" in panel.code
     owed = panel.curve.view.label
     forget = {work.shard: work.forget for work in session.workload().shards}
-    assert f"{forget[second]} examples owed" in owed
+    assert f"{forget[second]} owed" in owed
     panel.reset.click()
     assert set(kinds(panel.decision).values()) == {EXACT} and "Overridden" not in panel.code
     panel.table.told = {str(second): APPROXIMATE}

@@ -180,6 +180,11 @@ def test_a_session_trained_before_says_so_and_how_well(session):
     assert f"The session is trained. Accuracy of the trained ensemble: {test:.1%}" in text(
         panel.status
     )
+    session.revoke(count=2)
+    session.unlearn(1.0)
+    panel.update()
+    said = f"ensemble before later unlearning (step 4 compares): {test:.1%}"
+    assert said in text(panel.status)
 
 
 # Revocation

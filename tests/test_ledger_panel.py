@@ -38,7 +38,7 @@ def test_a_decision_is_told_with_its_looks(session):
     assert panel.error is None and "FixedBoundary(max_share=1.0" in text(section.routes)
     section.which.value = 0
     said = text(section.routes)
-    assert "Decided by FixedBoundary(max_share=0.0" in said and "Every approximation passed" in said
+    assert "FixedBoundary(max_share=0.0" in said and "Every approximation passed" in said
     for route in session.certificate().content["requests"][0]["routes"]:
         assert route["reason"] in said
     session.revoke(count=3, seed=4)

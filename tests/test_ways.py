@@ -9,7 +9,7 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit.widgets import PANELS, choosing, looking
+from unlearnkit.widgets import PANELS, choosing, looking, revocation
 from worker import content
 
 
@@ -240,3 +240,11 @@ def test_looking_changes_no_weights(session, panel):
         panel.mode.value = name
     hard_ones(panel.way)
     assert {key: content(session.store.get(key)) for key in session.store.keys} == before
+
+
+def test_every_way_can_be_gone_to_from_every_other(session):
+    for first in revocation.WAYS:
+        panel = PANELS["revocation"](session)
+        for name in ("by class", "at random", first.name, "by id", "at random"):
+            panel.mode.value = name
+            assert panel.error is None and panel.code

@@ -63,8 +63,10 @@ class Certificate:
         numbered = list(enumerate(content["requests"], start=1))
         requests = [
             [
-                *(n, r["time"], r["kind"], r["examples"], r["predicted_visits"], r["visits"]),
-                *(r["predicted_seconds"], r["seconds"], r["debt_before"], r["debt_after"]),
+                *(n, r["time"], f"{r['kind']} {r['examples'] or ''}"),
+                f"{r['predicted_visits']:,} / {r['visits']:,}",
+                f"{_cell(r['predicted_seconds'])} / {_cell(r['seconds'])}",
+                f"{r['debt_before']} \N{RIGHTWARDS ARROW} {r['debt_after']}",
                 *(r["boundary"], str(r["plan"])[:12], str(r["environment"])[:12]),
             ]
             for n, r in numbered
@@ -80,19 +82,19 @@ class Certificate:
             for a in content["artefacts"]
         ]
         states = [[c["shard"], c["state"], c["debt"]] for c in content["constituents"]]
+        run = [[part, _said(said)] for part, said in content["run"].items()]
         head = content["head"] or "none: this session keeps its store in memory"
         return (
             "<ul>"
             + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in content["says"])
             + f"</ul><p>Head of the ledger: <code>{html.escape(head)}</code></p>"
-            + _table("Run", ["", ""], [[part, said] for part, said in content["run"].items()])
+            + _table("Run", ["", ""], run)
             + _table("Constituents", ["shard", "state", "debt"], states)
             + _table(
                 "Requests",
                 [
-                    *("", "when (UTC)", "kind", "examples", "predicted visits", "visits"),
-                    *("predicted s", "measured s", "debt before", "after", "boundary", "plan"),
-                    "environment",
+                    *("", "when (UTC)", "request", "exact visits, predicted / done"),
+                    *("seconds, predicted / measured", "debt", "boundary", "plan", "environment"),
                 ],
                 requests,
             )
@@ -227,11 +229,21 @@ def _number(value: float) -> float | None:
 
 
 def _table(caption: str, heads: list[str], rows: list[list[Any]]) -> str:
-    def cell(value: object) -> str:
-        if value is None:
-            return "-"
-        return html.escape(f"{value:.3g}" if isinstance(value, float) else str(value))
-
-    body = "".join(f"<tr>{''.join(f'<td>{cell(v)}</td>' for v in row)}</tr>" for row in rows)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(_cell(v))}</td>' for v in row)}</tr>" for row in rows
+    )
     top = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
     return f"<table><caption>{caption}</caption><tr>{top}</tr>{body}</table>"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _said(value: object) -> str:
+    """A part of the run in words; what has parts itself, one after the other."""
+    if not isinstance(value, dict):
+        return _cell(value)
+    return "; ".join(f"{name.replace('_', ' ')} {_cell(part)}" for name, part in value.items())

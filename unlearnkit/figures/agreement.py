@@ -83,13 +83,15 @@ def prediction_confusion(
     return {
         "data": data,
         "layout": layout(
-            f"Predicted class, {part} examples: {differ} predicted otherwise than by from scratch",
+            f"Predicted class, {part} examples: {differ} predicted otherwise from scratch",
             max(300, min(640, 150 + 26 * len(names))),
             showlegend=False,
-            xaxis=axis(f"predicted by {MODEL_NAMES[model]}")
+            xaxis=axis(f"predicted class, {MODEL_NAMES[model]}")
             | ticks
             | {"range": [-0.5, len(names) - 0.5]},
-            yaxis=axis("predicted by from scratch") | ticks | {"range": [len(names) - 0.5, -0.5]},
+            yaxis=axis("predicted class, from scratch")
+            | ticks
+            | {"range": [len(names) - 0.5, -0.5]},
         ),
     }
 

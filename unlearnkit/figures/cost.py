@@ -97,7 +97,7 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
             "marker": dot,
         }
     )
-    after = f"error at most {now.error:.2g} nats" if bounded else f"{now.owed:,} examples owed"
+    after = f"error at most {now.error:.2g} nats" if bounded else f"{now.owed:,} owed"
     owed = f"{now.owed:,}"
     top = max(*seconds, now.seconds)
     below = max(*left, left_now)

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from unlearnkit.figures.drawing import BLUE, GREY, ORANGE, PURPLE, Drawing, Spec, axis, layout
 
 if TYPE_CHECKING:
@@ -60,6 +62,11 @@ def ledger_costs(frame: "pd.DataFrame") -> Spec:
         }
     )
     last = len(frame)
+    # From one tick to another, so that a few requests alike still have two of them.
+    shown = np.log10(frame[["predicted_seconds", "seconds"]].astype(float).to_numpy())
+    ticks = np.log10(_TICKS)
+    low = max([*ticks[ticks <= np.nanmin(shown)], ticks[0]])
+    high = min([*ticks[ticks > np.nanmax(shown)], ticks[-1]])
     return {
         "data": data,
         "layout": layout(
@@ -68,7 +75,8 @@ def ledger_costs(frame: "pd.DataFrame") -> Spec:
             xaxis=axis("request or repayment, oldest first", anchor="y2", zeroline=False)
             | {"range": [-0.02 * last, last + 0.5], "tickformat": "d"}
             | ({"dtick": 1} if last <= 20 else {}),
-            yaxis=axis("seconds", type="log", domain=[0.42, 1], tickvals=_TICKS, tickformat="~g"),
+            yaxis=axis("seconds", type="log", domain=[0.42, 1], tickvals=_TICKS, tickformat="~g")
+            | {"range": [low - 0.1, high + 0.1]},
             yaxis2=axis("owed", domain=[0, 0.3], rangemode="tozero", nticks=4),
         ),
     }

@@ -81,7 +81,8 @@ def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
     return {
         "data": data,
         "layout": layout(
-            "Stages: visits to train each, by shard and slice",
+            "Stages: visits to train each, by shard and slice"
+            + ("" if numbered else "; point at one for its number"),
             max(260, min(560, 130 + 26 * len(shards))),
             xaxis=axis(
                 "slice", automargin=False, dtick=1, range=[0.5, len(slices) + 0.5], showgrid=False

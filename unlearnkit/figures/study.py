@@ -125,6 +125,8 @@ def _lines(
     frame = uniform if len(uniform) else frame
     models = list(dict.fromkeys(frame["model"]))
     wide = 1 / len(models)
+    sizes = sorted(frame["revoked"].unique().tolist())
+    ticks: Spec = {"tickvals": sizes} if len(sizes) <= 6 else {"dtick": 1}
     data: list[Spec] = []
     axes: Spec = {}
     titles: list[Spec] = []
@@ -132,7 +134,7 @@ def _lines(
         suffix = "" if not number else str(number + 1)
         left = number * wide
         domain = [left, left + wide * (0.94 if number + 1 < len(models) else 1)]
-        axes[f"xaxis{suffix}"] = axis("revoked examples", type="log", dtick=1, domain=domain)
+        axes[f"xaxis{suffix}"] = axis("revoked examples", type="log", domain=domain) | ticks
         if len(models) > 1:
             place = {"x": sum(domain) / 2, "y": 1, "xref": "paper", "yref": "paper"}
             font = {"color": GREY}

@@ -24,6 +24,7 @@ from unlearnkit.widgets.rules import Rules, code_of
 from unlearnkit.widgets.runner import Runner, Work
 from unlearnkit.widgets.shared import SessionPanel, plural
 from unlearnkit.widgets.words import (
+    ALL_EXACT,
     looked,
     outcome,
     outstanding,
@@ -174,6 +175,7 @@ class BoundaryPanel(SessionPanel):
             self.decision = self._coloured = None
             self.table.clear()
             self.curve.hide()
+            self.sentence.steady = False
             if assessed is None:
                 self.sentence.html = paragraphs("The session is not trained yet: that is step 1.")
             else:
@@ -195,6 +197,9 @@ class BoundaryPanel(SessionPanel):
         words = sentences(assessed.workload, decision, assessed.costs, at)
         if decision.approximate:
             words += predicted_error(self.session.calibration, self._looks, error)
+        elif decision.exact:
+            words.append(ALL_EXACT)
+        self.sentence.steady = True
         self.sentence.html = paragraphs(*words)
         points = self._points(assessed)
         if now is not None and len(points) > 2:

@@ -93,11 +93,13 @@ class Way:
         """Renew whenever a control changes."""
         widget.observe(self.panel.guard(lambda change: self.renew()), names="value")
 
-    def examples(self, ids: Ids, caption: str, score: dict[int, float] | None = None) -> str:
-        """A table of a few examples, with pictures where they are images."""
+    def examples(
+        self, ids: Ids, caption: str, score: dict[int, float] | None = None, head: str = ""
+    ) -> str:
+        """A table of a few examples, with pictures where they are images, and perhaps a score."""
         heads, cells = facts(self.session, ids)
         if score is not None:
-            heads = [*heads[:4], "score", *heads[4:]]
+            heads = [*heads[:4], head, *heads[4:]]
             cells = [
                 [*line[:4], f"{score[int(i)]:.3g}", *line[4:]]
                 for i, line in zip(ids, cells, strict=True)
@@ -267,7 +269,8 @@ class HardWay(Way):
         words = f"{SCORE_WORDS[self.by.value].capitalize()} first"
         words += f"; {len(ids) - len(few)} more follow" if len(ids) > len(few) else ""
         scores = self._ranked().set_index("id")[self.by.value]
-        self.listed.html = self.examples(few, words, scores[few].to_dict())
+        head = {LOSS: "loss (nats)", INFLUENCE: "self-influence"}[self.by.value]
+        self.listed.html = self.examples(few, words, scores[few].to_dict(), head)
 
     def _ranked(self) -> "pd.DataFrame":
         """Scores of all examples, computed once for a state of the session."""

@@ -17,7 +17,12 @@ from unlearnkit.unlearning import Unlearned
 from unlearnkit.widgets.files import Files
 from unlearnkit.widgets.plot import Plot
 from unlearnkit.widgets.prose import Prose, paragraphs, table
-from unlearnkit.widgets.records import AuditSection, CertificateSection, DecisionSection
+from unlearnkit.widgets.records import (
+    AuditSection,
+    CertificateSection,
+    DecisionSection,
+    request_words,
+)
 from unlearnkit.widgets.rules import number_of
 from unlearnkit.widgets.runner import Runner, Work
 from unlearnkit.widgets.shared import SessionPanel, plural
@@ -129,7 +134,7 @@ class LedgerPanel(SessionPanel):
                     percent(visits / plan.total_visits),
                 ]
             )
-        heads = ["shard", "owed", "of shard", "from slice", "visits", "of from scratch"]
+        heads = ["shard", "owed", "of shard", "from slice", "visits", "share"]
         caption = "Debt: examples removed approximately only, and what repaying would retrain"
         return table(heads, rows, caption=caption)
 
@@ -185,8 +190,8 @@ def _requests(ledger: "pd.DataFrame") -> str:
         return paragraphs("No request was completed yet.")
     rows = [
         [
-            str(entry["time"]).replace("T", " ")[:16],
-            str(entry["kind"]) + (f" {entry['examples']:,}" if entry["examples"] else ""),
+            str(entry["time"]).replace("T", " ").replace("-", "\N{NON-BREAKING HYPHEN}")[:16],
+            request_words(entry),
             f"{entry['exact_shards']} exact, {entry['approximate_shards']} approx.",
             f"{entry['predicted_visits']:,} / {entry['visits']:,}",
             _seconds(entry["predicted_seconds"]) + " / " + _seconds(entry["seconds"]),

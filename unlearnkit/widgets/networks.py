@@ -70,6 +70,11 @@ class ParameterView(View):
                 f"from scratch, bit for bit. What is left is 0; needed was a shift of norm "
                 f"{shifts.needed:.3g}."
             )
+        elif not shifts.made:
+            first = (
+                f"Needed was a shift of norm {shifts.needed:.3g}, but none was made: the last "
+                "request did not change this constituent, which owes from before."
+            )
         else:
             first = (
                 f"Needed was a shift of norm {shifts.needed:.3g}, made was one of "

@@ -22,6 +22,7 @@ _CSS = """
   --uk-line: var(--jp-border-color2, rgba(128, 128, 128, 0.35));
   --uk-wash: var(--jp-layout-color2, rgba(128, 128, 128, 0.1));
   --uk-brand: var(--jp-brand-color1, #0072b2);
+  --uk-page: var(--jp-layout-color0, var(--vscode-editor-background, Canvas));
   --uk-error: var(--jp-error-color1, #c62828);
   --uk-ui: var(--jp-ui-font-family, system-ui, sans-serif);
   --uk-mono: var(--jp-code-font-family, ui-monospace, Menlo, monospace);
@@ -45,8 +46,19 @@ _CSS = """
 .uk-panel .uk-row > .widget-slider { flex: 1 1 300px; max-width: 480px; }
 /* ipywidgets cuts labels off after 80 px */
 .uk-panel .widget-label { color: var(--uk-ink); width: auto; min-width: 0; flex-shrink: 0; }
+.uk-panel .widget-checkbox .widget-label-basic {
+  display: flex; align-items: center; height: var(--jp-widgets-inline-height, 28px);
+}
+.uk-panel .widget-checkbox input { margin: 0 8px 0 0; }
 .uk-panel .widget-readout { color: var(--uk-ink); }
-.uk-panel :focus-visible { outline: 2px solid var(--uk-brand); outline-offset: 2px; }
+/* ipywidgets' arrow is black, in dark themes too; this grey is seen on both */
+.uk-panel .widget-dropdown > select {
+  background-image: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' \
+viewBox='0 0 18 18'%3E%3Cpath d='M4 7l5 5 5-5' fill='none' stroke='%23888' \
+stroke-width='2'/%3E%3C/svg%3E");
+}
+/* twice, to outdo ipywidgets, which takes the outline from its fields */
+.uk-panel.uk-panel :focus-visible { outline: 2px solid var(--uk-brand); outline-offset: 2px; }
 .uk-message:empty { display: none; }
 .uk-message {
   border-left: 3px solid var(--uk-brand); border-radius: 3px; padding: 6px 10px;

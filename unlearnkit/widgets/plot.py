@@ -43,7 +43,7 @@ class Plot:
         frame: "Callable[[], pd.DataFrame] | None" = None,
     ) -> None:
         self.view = PlotView(height=height)
-        self.caption = Prose()
+        self.caption = Prose(steady=True)
         self.export: Export | None = None
         self._name, self._frame = name, frame
         self.widget = ipywidgets.VBox([self.caption, self.view])

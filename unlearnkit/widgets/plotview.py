@@ -114,6 +114,7 @@ async function render({ model, el }) {
   try { Plotly = await plotly(model); } catch (error) { complain(error); return; }
 
   let page = null, waiting = false, gone = false, listening = false, drawn = "";
+  let painting = false, again = false;
   const clicked = (event) => {
     const point = event.points[0];
     const count = (model.get("clicked").count ?? 0) + 1;
@@ -129,8 +130,7 @@ async function render({ model, el }) {
     model.set("selected", { customdata: points, count });
     model.save_changes();
   };
-  const draw = async () => {
-    waiting = false;
+  const paint = async () => {
     const width = el.clientWidth, height = el.clientHeight;
     if (gone || !width || !height) return;   // hidden: the observer calls again when it shows
     const { data = [], layout = {} } = model.get("spec");
@@ -155,6 +155,14 @@ async function render({ model, el }) {
         listening = true;
       }
     } catch (error) { drawn = ""; complain(error); }
+  };
+  // Plotly draws in several steps: a second drawing that overtook the first would be undone by it.
+  const draw = async () => {
+    waiting = false;
+    if (painting) { again = true; return; }
+    painting = true;
+    try { await paint(); } finally { painting = false; }
+    if (again) { again = false; soon(); }
   };
   // Many updates, resizes and theme changes between two frames are one drawing.
   const soon = () => {

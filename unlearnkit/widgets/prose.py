@@ -24,17 +24,33 @@ if (!globalThis.__unlearnkit_keys) {
 
 function render({ model, el }) {
   el.classList.add("uk-prose");
+  let width = 0;
+  // Steady text keeps the height of the tallest so far, so that what lies below does not jump.
+  const hold = () => {
+    const steady = model.get("steady") && el.clientWidth;
+    if (!steady || el.clientWidth !== width) el.style.minHeight = "";
+    width = el.clientWidth;
+    if (steady) el.style.minHeight = `${el.offsetHeight}px`;
+  };
   const show = () => {
     const text = model.get("html");
     if (el.dataset.shown === text) return;
     el.dataset.shown = text;
     el.innerHTML = text;
     el.hidden = !text;
+    hold();
   };
   if (model.get("live")) el.setAttribute("role", "status");
   show();
+  const sizes = new ResizeObserver(() => { if (el.clientWidth !== width) hold(); });
+  sizes.observe(el);
   model.on("change:html", show);
-  return () => model.off("change:html", show);
+  model.on("change:steady", hold);
+  return () => {
+    sizes.disconnect();
+    model.off("change:html", show);
+    model.off("change:steady", hold);
+  };
 }
 export default { render };
 """
@@ -81,16 +97,24 @@ _CSS = """
 }
 .uk-prose .uk-exact::before { background: #0072B2; }
 .uk-prose .uk-approximate::before { background: #E69F00; }
-.uk-prose .uk-scroll { overflow-x: auto; max-height: 300px; overflow-y: auto; }
+/* A shade at an edge beyond which there is more; it lies still while the cover moves along. */
+.uk-prose .uk-scroll {
+  overflow: auto; max-height: 360px; background:
+    linear-gradient(var(--uk-page) 40%, transparent) 0 0 / 100% 28px local no-repeat,
+    linear-gradient(transparent, var(--uk-page) 60%) 0 100% / 100% 28px local no-repeat,
+    linear-gradient(rgba(128, 128, 128, .35), transparent) 0 0 / 100% 7px scroll no-repeat,
+    linear-gradient(transparent, rgba(128, 128, 128, .35)) 0 100% / 100% 7px scroll no-repeat;
+}
 .uk-prose .uk-scroll.uk-tall { max-height: 480px; }
 .uk-prose .uk-tall code { overflow-wrap: anywhere; background: none; color: inherit; }
-.uk-prose .uk-tall :is(th, td) { text-align: left; }
+.uk-prose .uk-tall :is(th, td) { text-align: left; overflow-wrap: anywhere; min-width: 2.5em; }
 .uk-prose table {
   border-collapse: collapse; font-size: 12.5px; margin: 2px 0; width: auto; table-layout: auto;
   font-variant-numeric: tabular-nums; border: none;
 }
 .uk-prose caption {
   text-align: left; color: var(--uk-quiet); padding: 2px 0; caption-side: top; font-size: 12.5px;
+  min-width: min(56ch, 100cqi); /* or it would be as narrow as the table below it */
 }
 .uk-prose th, .uk-prose td {
   padding: 3px 12px 3px 0; text-align: right; vertical-align: top; border: none;
@@ -99,9 +123,14 @@ _CSS = """
 .uk-prose thead th { font-weight: 600; vertical-align: bottom; }
 .uk-prose th.uk-text, .uk-prose td.uk-text { text-align: left; }
 .uk-prose td.uk-text { min-width: 6em; }
+.uk-prose td:not(.uk-text) { white-space: nowrap; }
+.uk-prose .uk-tall td { white-space: normal; }
+.uk-prose .uk-tall td:first-child { overflow-wrap: normal; }
 .uk-prose .uk-below { display: none; }
 .uk-panel .uk-prose { container-type: inline-size; }
 @container (max-width: 620px) {
+  .uk-prose th, .uk-prose td { padding-right: 8px; }
+  .uk-prose td.uk-text { min-width: 0; }
   .uk-prose .uk-long { display: none; }
   .uk-prose .uk-below { display: table-row; }
   .uk-prose tr:has(+ .uk-below) td { border-bottom: none; padding-bottom: 0; }
@@ -138,12 +167,14 @@ class Prose(anywidget.AnyWidget):
     Attributes:
         html: on show; empty takes no room.
         live: whether a screen reader announces changes.
+        steady: whether it keeps its height while its text changes under a moving slider.
     """
 
     _esm = _ESM
     _css = _CSS
     html = traitlets.Unicode().tag(sync=True)
     live = traitlets.Bool(False).tag(sync=True)
+    steady = traitlets.Bool(False).tag(sync=True)
 
 
 def paragraphs(*sentences: str) -> str:
@@ -202,10 +233,11 @@ def table(
         + ("" if long is None else _line(row[long], len(row) - 1))
         for number, row in enumerate(rows)
     )
+    name = f' aria-label="{html.escape(caption, quote=True)}"' if caption else ""
     title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return (
-        f'<div class="uk-scroll" tabindex="0"><table>{title}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="uk-scroll" tabindex="0" role="group"{name}><table>{title}'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

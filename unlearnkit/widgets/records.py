@@ -1,7 +1,8 @@
 """The ledger's sections: each decision, the certificate, and the audit of a store's folder."""
 
+import html
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets
@@ -18,7 +19,7 @@ from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.prose import Prose, bullets, coloured, paragraphs, table
 from unlearnkit.widgets.runner import Runner, Work
 from unlearnkit.widgets.section import Section
-from unlearnkit.widgets.shared import SessionPanel
+from unlearnkit.widgets.shared import SessionPanel, plural
 from unlearnkit.widgets.words import ROUTE_WORDS, looked, refusals
 
 
@@ -56,7 +57,10 @@ class DecisionSection(Section):
         """Offer the requests, the latest first."""
         self._requests = self.session.certificate().content["requests"]
         options = [
-            (f"{number + 1}: {one['kind']} {one['examples'] or ''} at {one['time'][:16]}", number)
+            (
+                f"{number + 1}: {request_words(one)}, {one['time'][:16].replace('T', ' ')} UTC",
+                number,
+            )
             for number, one in reversed(list(enumerate(self._requests)))
         ]
         if list(self.which.options) != options:
@@ -77,10 +81,9 @@ class DecisionSection(Section):
         routes = tuple(Route(**route) for route in one["routes"])
         looks = tuple(Look(**look) for look in one["looks"])
         decision = Decision(routes, one["boundary"], one["predicted_seconds"], None, looks)
+        by = f"<p>Decided by <code>{html.escape(one['boundary'])}</code>.</p>"
         self.routes.html = (
-            paragraphs(
-                f"Decided by {one['boundary']}." if one["kind"] == "unlearn" else "Debt repaid."
-            )
+            (by if one["kind"] == "unlearn" else paragraphs("Debt repaid."))
             + _routes(decision)
             + _seen(one["kind"], decision)
         )
@@ -129,7 +132,10 @@ class CertificateSection(Section):
     def draw(self) -> None:
         """Make it anew."""
         page = self._made()._repr_html_()
-        self.page.html = f'<div class="uk-scroll uk-tall" tabindex="0">{page}</div>'
+        self.page.html = (
+            '<div class="uk-scroll uk-tall" tabindex="0" role="group" aria-label="Certificate">'
+            f"{page}</div>"
+        )
 
     def clear(self) -> None:
         """Take it off the page."""
@@ -220,6 +226,12 @@ class AuditSection(Section):
 
     def _finished(self, claims: list[str]) -> None:
         self.claims.html = bullets(claims) + paragraphs(f"All {len(claims)} claims hold.")
+
+
+def request_words(one: Mapping[Any, Any]) -> str:
+    """A request or repayment in two words."""
+    count = one["examples"]
+    return f"{one['kind']} {plural(count, 'example')}" if count else str(one["kind"])
 
 
 def _seen(kind: str, decision: Decision) -> str:

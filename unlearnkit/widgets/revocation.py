@@ -177,16 +177,17 @@ class RevocationPanel(SessionPanel):
         self.number.description = "percent" if self.amount.value == SHARE else "number"
 
     def _mode_changed(self, change: Any) -> None:
-        """Offer "all" for a class only."""
-        options = [NUMBER, SHARE] if self.mode.value == AT_RANDOM else [ALL, NUMBER, SHARE]
-        if list(self.amount.options) != options:
-            self.amount.options = options
-        self._arrange()
+        """Show the way chosen; offer "all" for a class only."""
+        # The ways first: a change of the fields asks the one on show for its Python call.
         for way in self.ways.values():
             if way is not self.way:
                 way.show(False)
         if self.way is not None:
             self.way.show(True)
+        options = [NUMBER, SHARE] if self.mode.value == AT_RANDOM else [ALL, NUMBER, SHARE]
+        if list(self.amount.options) != options:
+            self.amount.options = options
+        self._arrange()
 
     def _selection(self) -> dict[str, Any]:
         """Arguments of ``revoke`` that the fields say."""

@@ -17,7 +17,7 @@ const SAY = [["", "as decided"], ["exact", "exact"], ["approximate", "approximat
 
 function render({ model, el }) {
   el.classList.add("uk-prose", "uk-routes");
-  el.innerHTML = '<div class="uk-scroll" tabindex="0"><table><caption></caption>'
+  el.innerHTML = '<div class="uk-scroll" tabindex="0" role="group"><table><caption></caption>'
     + '<thead><tr></tr></thead><tbody></tbody></table></div>';
   const caption = el.querySelector("caption"), top = el.querySelector("thead tr");
   const body = el.querySelector("tbody");
@@ -55,6 +55,7 @@ function render({ model, el }) {
     const { heads, rows } = model.get("table"), told = model.get("told");
     el.hidden = !rows.length;
     caption.textContent = model.get("caption");
+    el.firstChild.setAttribute("aria-label", model.get("caption"));
     if (top.children.length !== heads.length + 1) {
       lines = new Map();
       body.replaceChildren();
@@ -97,11 +98,18 @@ export default { render };
 
 _CSS = """
 .uk-routes[hidden] { display: none; }
-.uk-routes td:not(.uk-text) { white-space: nowrap; }
 .uk-prose.uk-routes td.uk-text { min-width: 0; }
+.uk-routes th { white-space: nowrap; }
+.uk-prose.uk-routes .uk-scroll { max-height: 480px; }
+@container (max-width: 900px) { /* as .uk-prose below 620 px: more columns stand beside why */
+  .uk-routes .uk-long { display: none; }
+  .uk-routes .uk-below { display: table-row; }
+  .uk-routes tr:has(+ .uk-below) td { border-bottom: none; padding-bottom: 0; }
+  .uk-routes .uk-below td { color: var(--uk-quiet); padding-top: 0; }
+}
 @container (max-width: 620px) {
   .uk-routes .uk-rare { display: none; }
-  .uk-routes td, .uk-routes th { padding-right: 8px; }
+  .uk-prose.uk-routes th { white-space: normal; }
 }
 .uk-routes select {
   padding: 1px 2px; border: 1px solid var(--uk-line); border-radius: 3px; font: inherit;
@@ -143,7 +151,8 @@ class RouteTable(anywidget.AnyWidget):
         """
         works = {work.shard: work for work in workload.shards}
         bounded = any(look.bound is not None for look in looks.values())
-        heads = ["shard", "route", "forget", "debt", "visits", "share", "s exact", "s approx."]
+        heads = ["shard", "route", "forget", "debt", "visits", "share"]
+        heads += ["exact (s)", "approx. (s)"]
         heads += ["error at most"] * bounded + ["why"]
         rows = []
         for route in decision.routes:

@@ -74,7 +74,7 @@ class Runner(Generic[Result]):
         self.bar.layout.width = "160px"
         self.label = ipywidgets.Label("")
         self.widget = row(self.button, self.pause, self.cancel, self.bar, self.label)
-        for widget in (self.pause, self.cancel, self.bar):
+        for widget in (self.pause, self.cancel, self.bar, self.label):
             widget.layout.display = "none"
         self.button.on_click(panel.guard(lambda button: self.start()))
         self.pause.on_click(panel.guard(lambda button: self.rest()))
@@ -97,7 +97,8 @@ class Runner(Generic[Result]):
         self._weights = self._weights_now()
         self.button.disabled, self.cancel.disabled = True, False
         self.bar.value, self.bar.bar_style, self.label.value = 0.0, "", "starting"
-        self.cancel.layout.display = self.bar.layout.display = None
+        for widget in (self.cancel, self.bar, self.label):
+            widget.layout.display = None
         self.pause.layout.display = "none" if self._pause is None else None
         self.pause.disabled = False
         self.job = Job(work, name=self.button.description)

@@ -10,6 +10,7 @@ from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
 from unlearnkit.tasks import task_of
 from unlearnkit.training import TrainReport, work_of
+from unlearnkit.unlearning import Unlearned
 from unlearnkit.widgets.job import Job
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot
@@ -47,6 +48,7 @@ class TrainingPanel(SessionPanel):
         super().__init__(session)
         self._events: list[ProgressEvent] = []
         self._accuracy: dict[str, float] = {}
+        self._at: Unlearned | None = None  # the last unlearning when it was measured
         self._measuring: Job[dict[str, float]] | None = None
         self._measured: dict[str, float] = {}
         self._pace: float | None = None  # seconds a visit, of the last run
@@ -120,8 +122,11 @@ class TrainingPanel(SessionPanel):
         task = task_of(self.session.dataset)
         test, probe = (task.words(self._accuracy[part]) for part in ("test", "probe"))
         name = f"{task.score_name[0].upper()}{task.score_name[1:]}"
+        now = self.session.last is self._at
+        when = "" if now else " before later unlearning (step 4 compares)"
         return (
-            f"{name} of the trained ensemble: {test} on test examples, {probe} on probe examples."
+            f"{name} of the trained ensemble{when}: {test} on test examples, {probe} on probe "
+            "examples."
         )
 
     def _measure(self) -> None:
@@ -129,12 +134,12 @@ class TrainingPanel(SessionPanel):
 
         def show(job: Job[dict[str, float]]) -> None:
             if job.state == "done":
-                self._accuracy = job.result or {}
+                self._accuracy, self._at = job.result or {}, at
                 self.refresh()
             elif job.state == "failed" and isinstance(job.error, Exception):
                 self.show_error(job.error)
 
-        session = self.session
+        session, at = self.session, self.session.last
         self._measuring = Job(lambda on_progress, cancel: session.score(), name="score")
         self._measuring.subscribe(self.guard(show, clears=False))
         self._measuring.start()
@@ -157,6 +162,7 @@ class TrainingPanel(SessionPanel):
 
     def _finished(self, result: Trained) -> None:
         report, self._accuracy = result
+        self._at = self.session.last
         if report.visits:
             self._pace = report.seconds / report.visits
         self._draw()

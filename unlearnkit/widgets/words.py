@@ -14,6 +14,11 @@ from unlearnkit.workload import Workload
 
 ROUTE_WORDS = {EXACT: "exact", APPROXIMATE: "approximate", LEAVE: "leaves the vote"}
 
+ALL_EXACT = (
+    "No error: nothing is modified, so the bits are those of training from scratch on "
+    "what remains, and this request leaves no debt."
+)
+
 
 def sentences(workload: Workload, decision: Decision, costs: Costs, at: str) -> list[str]:
     """A decision in words: what goes which way, what it costs, what debt remains.
