@@ -30,7 +30,7 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
         section.locator(".uk-code code", has_text="session.compare()").wait_for()
         assert heads.nth(i).get_attribute("aria-expanded") == "true"
         assert section.locator("summary", has_text="What does this mean?").count() == 1
-    assert i == 6
+    assert i == 7
     assert page.locator(".uk-panel [role=alert]").count() == 0
 
     # The threshold by keyboard: the sentence and the line follow.
