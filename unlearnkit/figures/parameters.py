@@ -270,7 +270,7 @@ def seed_distances(frame: "pd.DataFrame") -> Spec:
     looks = {
         "original": (GREY, "circle-open", -0.2),
         "unlearned": (ORANGE, "circle", 0.0),
-        SEED: (PURPLE, "diamond-tall", 0.2),
+        SEED: (PURPLE, "diamond", 0.2),
     }
     data: list[Spec] = []
     for name, (color, symbol, shift) in looks.items():
