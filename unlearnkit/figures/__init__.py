@@ -18,11 +18,11 @@ from unlearnkit.figures.judge import (
     layer_distances,
     membership_gaps,
     output_divergence,
+    seed_distances,
 )
 from unlearnkit.figures.ledger import ledger_costs
 from unlearnkit.figures.parameters import (
     parameter_scatter,
-    seed_distances,
     shift_histogram,
     shift_scatter,
     weight_images,

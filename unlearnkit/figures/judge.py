@@ -1,6 +1,7 @@
 """Figures of the judgement: original, unlearned and from-scratch models side by side."""
 
 import math
+from typing import TYPE_CHECKING
 
 from unlearnkit.comparison import MODELS, PARTS, Comparison
 from unlearnkit.figures.drawing import (
@@ -9,6 +10,7 @@ from unlearnkit.figures.drawing import (
     MODEL_COLORS,
     MODEL_NAMES,
     ORANGE,
+    PURPLE,
     Drawing,
     Spec,
     axis,
@@ -17,6 +19,13 @@ from unlearnkit.figures.drawing import (
     row_axis,
     rules,
 )
+from unlearnkit.seed_distances import SEED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    # Of each name its rows, color, symbol and place beside the layer's line.
+    Groups = dict[str, tuple[pd.Series[bool], str, str, float]]
 
 _SYMBOLS = {"original": "circle-open", "unlearned": "circle", "scratch": "diamond"}
 
@@ -73,30 +82,43 @@ def layer_distances(comparison: Comparison) -> Spec:
     left end, marked so.
     """
     frame = comparison.layers
-    layers = list(dict.fromkeys(frame["layer"]))
     exact = {
         int(row["shard"]) for _, row in comparison.constituents.iterrows() if row["bit identical"]
     }
+    unlearned, same = frame["model"] == "unlearned", frame["shard"].isin(exact)
+    groups: Groups = {
+        "original": (frame["model"] == "original", GREY, "circle-open", -0.18),
+        "unlearned, approximate": (unlearned & ~same, ORANGE, "circle", 0.18),
+        "unlearned, exact": (unlearned & same, BLUE, "diamond", 0.18),
+    }
+    return _by_layer("Distance of each layer to from scratch", frame, groups)
+
+
+@Drawing
+def seed_distances(frame: "pd.DataFrame") -> Spec:
+    """The same of one constituent, beside its twin of another seed.
+
+    Args:
+        frame: of :func:`unlearnkit.seed_distances.seed_distances`.
+    """
+    looks = {
+        "original": (GREY, "circle-open", -0.2),
+        "unlearned": (ORANGE, "circle", 0.0),
+        SEED: (PURPLE, "diamond", 0.2),
+    }
+    groups: Groups = {name: (frame["model"] == name, *look) for name, look in looks.items()}
+    title = "Distance of each layer to from scratch, and what chance does"
+    return _by_layer(title, frame, groups)
+
+
+def _by_layer(title: str, frame: "pd.DataFrame", groups: "Groups") -> Spec:
+    """Relative L2 distances, a row a layer."""
+    layers = list(dict.fromkeys(frame["layer"]))
     # A scratch whose norm is 0 gives no relative distance; the axis is for those that have one.
     known = [0.0 if row["L2"] == 0 else row["relative L2"] for _, row in frame.iterrows()]
     xaxis, zero, band = log_axis(
         "relative L2 distance (logarithmic)", known, zero="0, bit<br>for bit"
     )
-    groups = {
-        "original": (frame["model"] == "original", GREY, "circle-open", -0.18),
-        "unlearned, approximate": (
-            (frame["model"] == "unlearned") & ~frame["shard"].isin(exact),
-            ORANGE,
-            "circle",
-            0.18,
-        ),
-        "unlearned, exact": (
-            (frame["model"] == "unlearned") & frame["shard"].isin(exact),
-            BLUE,
-            "diamond",
-            0.18,
-        ),
-    }
     data: list[Spec] = []
     for name, (mask, color, symbol, shift) in groups.items():
         part = frame[mask]
@@ -122,7 +144,7 @@ def layer_distances(comparison: Comparison) -> Spec:
     return {
         "data": data,
         "layout": layout(
-            "Distance of each layer to from scratch",
+            title,
             max(260, 150 + 44 * len(layers)),
             xaxis=xaxis,
             yaxis=row_axis(layers),

@@ -1,6 +1,5 @@
 """Figures of parameters: unlearned against from scratch, the shifts, the first layer's weights."""
 
-from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +16,9 @@ from unlearnkit.figures.drawing import (
     Spec,
     axis,
     layout,
-    log_axis,
-    row_axis,
-    rules,
     shades,
 )
 from unlearnkit.parameters import ParameterSample, Shifts, WeightImages
-from unlearnkit.seed_distances import SEED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -253,55 +248,4 @@ def _diagonal(extent: list[float]) -> Spec:
     line = {"color": GREY, "width": 1, "dash": "dot"}
     return {"type": "line", "x0": low, "y0": low, "x1": high, "y1": high, "line": line} | {
         "layer": "below"
-    }
-
-
-@Drawing
-def seed_distances(frame: "pd.DataFrame") -> Spec:
-    """Distance of each layer to from scratch, beside that of another seed.
-
-    The axis is logarithmic; distances that are 0 stand apart at its left end.
-    """
-    layers = list(dict.fromkeys(frame["layer"]))
-    known = [0.0 if row["L2"] == 0 else row["relative L2"] for _, row in frame.iterrows()]
-    xaxis, zero, band = log_axis(
-        "relative L2 distance (logarithmic)", known, zero="0, bit<br>for bit"
-    )
-    looks = {
-        "original": (GREY, "circle-open", -0.2),
-        "unlearned": (ORANGE, "circle", 0.0),
-        SEED: (PURPLE, "diamond", 0.2),
-    }
-    data: list[Spec] = []
-    for name, (color, symbol, shift) in looks.items():
-        part = frame[frame["model"] == name]
-        pairs = list(zip(part["L2"], part["relative L2"], strict=True))
-        places = [zero if far == 0 else None if isnan(ratio) else ratio for far, ratio in pairs]
-        words = [
-            [layer, f"{far:.3g}", "" if isnan(ratio) else f", relative {ratio:.3g}"]
-            for layer, (far, ratio) in zip(part["layer"], pairs, strict=True)
-        ]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": name,
-                "x": places,
-                "y": [layers.index(layer) + shift for layer in part["layer"]],
-                "marker": {"color": color, "size": 10, "symbol": symbol}
-                | {"line": {"width": 1.5, "color": color}},
-                "customdata": words,
-                "hovertemplate": f"{name}<br>%{{customdata[0]}}<br>L2 %{{customdata[1]}}"
-                "%{customdata[2]}<extra></extra>",
-            }
-        )
-    return {
-        "data": data,
-        "layout": layout(
-            "Distance of each layer to from scratch, and what chance does",
-            max(260, 150 + 44 * len(layers)),
-            xaxis=xaxis,
-            yaxis=row_axis(layers),
-            shapes=[*rules(len(layers)), *band],
-        ),
     }
