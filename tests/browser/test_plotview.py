@@ -187,6 +187,23 @@ def test_the_plot_follows_the_theme(demo, screenshot):
     )
 
 
+def test_a_plot_hidden_for_a_frame_is_drawn_when_it_shows_again(demo):
+    """As JupyterLab hides its main area while it changes the theme."""
+    demo.evaluate(
+        """async () => {
+          const panel = document.querySelector('.uk-panel');
+          document.body.style.setProperty('--jp-ui-font-color1', 'rgb(1, 2, 3)');
+          document.body.classList.add('another-theme');
+          await null;  // the plots have heard of it, and will draw in the next frame
+          panel.style.display = 'none';
+          requestAnimationFrame(() => { panel.style.display = ''; });
+        }"""
+    )
+    demo.wait_for_function(
+        "() => getComputedStyle(document.querySelector('.gtitle')).fill === 'rgb(1, 2, 3)'"
+    )
+
+
 def test_a_narrow_page_wraps_and_cuts_nothing_off(demo, screenshot):
     demo.set_viewport_size({"width": 780, "height": 1000})
     demo.wait_for_function(

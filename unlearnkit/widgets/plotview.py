@@ -114,7 +114,7 @@ async function render({ model, el }) {
   try { Plotly = await plotly(model); } catch (error) { complain(error); return; }
 
   let page = null, waiting = false, gone = false, listening = false, drawn = "";
-  let painting = false, again = false;
+  let painting = false, again = false, shown = false;
   const clicked = (event) => {
     const point = event.points[0];
     const count = (model.get("clicked").count ?? 0) + 1;
@@ -132,7 +132,13 @@ async function render({ model, el }) {
   };
   const paint = async () => {
     const width = el.clientWidth, height = el.clientHeight;
-    if (gone || !width || !height) return;   // hidden: the observer calls again when it shows
+    if (gone) return;
+    if (!width || !height) {   // hidden: the observer calls again when it shows
+      // Hidden and shown between two of its looks, at the same size, is no change to an observer
+      // that does not start anew. JupyterLab does so to the whole page when the theme changes.
+      if (shown) { shown = false; sizes.unobserve(el); sizes.observe(el); }
+      return;
+    }
     const { data = [], layout = {} } = model.get("spec");
     page ??= theme(el);
     const title = layout.title?.text ?? layout.title ?? "";
@@ -174,7 +180,10 @@ async function render({ model, el }) {
 
   model.on("change:spec", soon);
   model.on("change:label", soon);
-  const sizes = new ResizeObserver(repaint);
+  const sizes = new ResizeObserver(() => {
+    shown = el.clientWidth > 0 && el.clientHeight > 0;
+    repaint();
+  });
   sizes.observe(el);
   // These change when the new theme's style sheet has arrived.
   const themes = new MutationObserver(repaint);
