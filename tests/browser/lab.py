@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,27 @@ LOCAL = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
 VOILA_ICONS = "https://cdn.jsdelivr.net/npm/@fortawesome/"
 # Milliseconds that a server, a kernel or a page may need to come up on a busy machine.
 SLOW = 60_000
+# Milliseconds that a page may take to answer a click, a resize or a theme.
+PATIENCE = 30_000
+# What is cut off or would need sideways scrolling, and plots that are not as wide as their place.
+MISFITS = """() => {
+  const parts = '.uk-panel, .uk-panel *, .jp-OutputArea-output:has(.uk-panel)';
+  const cut = [...document.querySelectorAll(parts)].filter((node) =>
+    node.clientWidth && node.scrollWidth > node.clientWidth + 1
+    && getComputedStyle(node).overflowX !== 'visible' && !node.closest('.uk-scroll'))
+    .map((node) => node.className);
+  const late = [...document.querySelectorAll('.uk-plotview')].flatMap((view) => {
+    const drawn = Number(view.querySelector('.main-svg')?.getAttribute('width') ?? 0);
+    return view.clientWidth && Math.abs(view.clientWidth - drawn) > 1
+      ? [`a plot ${drawn} px wide in ${view.clientWidth} px`] : [];
+  });
+  return [...cut, ...late];
+}"""
+# Titles and ticks of plots that are still in the ink of the other theme.
+OTHER_INK = """(ink) => [...document.querySelectorAll('.uk-plotview')]
+  .filter((view) => view.clientWidth)
+  .flatMap((view) => [...view.querySelectorAll('.gtitle, .xtick text, .ytick text')])
+  .filter((node) => getComputedStyle(node).fill.startsWith(ink)).map((node) => node.textContent)"""
 READY = """() => {
   const widget = window.jupyterapp?.shell.currentWidget;
   return widget?.sessionContext?.session?.kernel?.status === "idle";
@@ -182,7 +203,7 @@ def open_page(traffic: Traffic, *, width: int = 1280, height: int = 900) -> Iter
 
         context.on("request", lambda request: note(request.url))
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE)
         page.on("websocket", lambda socket: note(socket.url))
         page.on("console", lambda said: traffic.console.append((said.type, said.text)))
         page.on("pageerror", lambda error: traffic.console.append(("pageerror", str(error))))
@@ -253,7 +274,28 @@ def set_theme(page: Any, theme: str) -> None:
     light = "true" if theme == "light" else "false"
     page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
     page.wait_for_selector("#jupyterlab-splash", state="detached")
-    page.wait_for_timeout(200)  # the plots' own repaint, before a picture is taken
+    ink = "rgb(255, 255, 255" if theme == "light" else "rgb(0, 0, 0"
+    eventually(page, lambda: page.evaluate(OTHER_INK, ink), f"in the wrong ink for {theme}")
+
+
+def eventually(page: Any, look: Callable[[], Sequence[object]], says: str) -> None:
+    """Wait until nothing wrong is found any more.
+
+    Args:
+        page: Playwright's page.
+        look: returns what is wrong just now.
+        says: what the error calls that, should it last.
+    """
+    deadline = time.monotonic() + PATIENCE / 1000
+    while found := look():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{says}: {found}")
+        page.wait_for_timeout(50)
+
+
+def settled(page: Any, where: object) -> None:
+    """Wait until nothing is cut off: plots follow a change of width a moment later."""
+    eventually(page, lambda: page.evaluate(MISFITS), f"cut off at {where}")
 
 
 def ask(page: Any, code: str) -> str:

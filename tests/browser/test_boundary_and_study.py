@@ -1,7 +1,6 @@
 """The boundary's adaptive mode and the study viewer as a person meets them."""
 
-from lab import command, open_and_run, set_theme, write_notebook
-from test_quickstart import settled
+from lab import command, open_and_run, set_theme, settled, write_notebook
 
 BOUNDARY = """
 import unlearnkit as uk
@@ -33,20 +32,20 @@ def test_a_say_by_keyboard_and_a_click_that_rings(lab, page, screenshot, traffic
     frontier = study.locator(".uk-plotview").nth(2)
     point = frontier.locator(".scatterlayer path.point").first
     point.wait_for(timeout=60_000)
+    settled(page, "the study")
     point.scroll_into_view_if_needed()
     box = point.bounding_box()
     centre = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.move(*centre)
-    page.wait_for_timeout(200)  # plotly hovers before it takes a click
+    frontier.locator(".hoverlayer .hovertext").first.wait_for()  # before it, plotly takes no click
     page.mouse.click(*centre)
     study.locator("caption", has_text="What was clicked").wait_for()
     command(page, "application:toggle-left-area")
     for width, theme in ((640, "dark"), (1280, "light")):
         page.set_viewport_size({"width": width, "height": 900})
         set_theme(page, theme)
-        page.wait_for_timeout(500)
+        settled(page, (width, theme))
         for name in ("boundary", "study"):
             page.locator(f".uk-{name}").evaluate("(node) => node.scrollIntoView()")
             screenshot(page, f"{name}-{width}-{theme}")
-        settled(page, (width, theme))
     assert page.locator(".uk-panel [role=alert]").count() == 0 and traffic.errors == []

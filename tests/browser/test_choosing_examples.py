@@ -2,8 +2,7 @@
 
 import json
 
-from lab import ask, command, open_and_run, set_theme, write_notebook
-from test_quickstart import settled
+from lab import ask, command, open_and_run, set_theme, settled, write_notebook
 
 CELL = """
 import json
@@ -44,8 +43,8 @@ def test_picking_by_keyboard_and_by_lasso(lab, page, screenshot, traffic):
     panel.get_by_label("on a map").check()
     drag = panel.locator(".nsewdrag")
     drag.wait_for()
-    drag.scroll_into_view_if_needed()
-    page.wait_for_timeout(300)
+    settled(page, "the map")
+    drag.hover()  # once it lies still
     box = drag.bounding_box()
     corners = [(0.3, 0.3), (0.7, 0.3), (0.7, 0.7), (0.3, 0.7), (0.3, 0.32)]
     for number, (x, y) in enumerate(corners):
@@ -74,9 +73,15 @@ print(json.dumps(points))
     command(page, "application:toggle-left-area")
     page.set_viewport_size({"width": 640, "height": 900})
     set_theme(page, "dark")
-    page.wait_for_timeout(500)
-    for way in ("by query", "from a list", "by looking", "on a map", "hard ones"):
+    ways = {
+        "by query": panel.get_by_text("in the words of pandas"),
+        "from a list": panel.get_by_text("Paste ids, or rows"),
+        "by looking": cells.first,
+        "on a map": drag,
+        "hard ones": panel.locator("caption", has_text="Highest loss first"),
+    }
+    for way, there in ways.items():
         panel.get_by_label(way).check()
-        page.wait_for_timeout(400)
+        there.wait_for()
         settled(page, way)
     assert page.locator(".uk-panel [role=alert]").count() == 0 and traffic.errors == []

@@ -2,8 +2,9 @@
 
 import csv
 
-from lab import command, open_and_run, set_theme, write_notebook
-from test_quickstart import settled
+import nbformat
+
+from lab import command, open_and_run, set_theme, settled, write_notebook
 
 CELL = """
 import unlearnkit as uk
@@ -63,14 +64,12 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
     for width, theme in ((640, "dark"), (1280, "light")):
         page.set_viewport_size({"width": width, "height": 900})
         set_theme(page, theme)
-        page.wait_for_timeout(700)
+        settled(page, (width, theme))
         for i in range(heads.count()):
             heads.nth(i).evaluate("(node) => node.scrollIntoView()")
-            page.wait_for_timeout(100)
             screenshot(page, f"section-{i}-{width}-{theme}")
-        settled(page, (width, theme))
     assert traffic.errors == []
 
     command(page, "docmanager:save")
-    page.wait_for_timeout(500)
+    assert nbformat.read(path, 4).cells[0].outputs  # it is saved
     assert path.stat().st_size < 20_000  # the figures' numbers are not in it

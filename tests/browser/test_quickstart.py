@@ -15,6 +15,7 @@ from lab import (
     open_notebook,
     open_voila,
     set_theme,
+    settled,
     write_notebook,
 )
 
@@ -30,37 +31,12 @@ session.revoke(count=40)
 """
 
 
-def threshold(page) -> str:
-    """The threshold that the panel's sentence names."""
-    text = page.locator(SENTENCE).first.inner_text()
-    return re.match(r"At a threshold of ([\d.]+)%", text)[1]
-
-
 def colors(page) -> str:
     """What the bars look like: one fill a shard, in the order drawn."""
     return page.evaluate(
         """() => [...document.querySelectorAll('.uk-boundary .barlayer .point path')]
           .map((path) => path.style.fill).join(' ')"""
     )
-
-
-def sideways(page) -> list[str]:
-    """Parts of the dashboard that are cut off, or would need sideways scrolling."""
-    return page.evaluate(
-        """() => [...document.querySelectorAll('.uk-panel, .uk-panel *')].filter((node) =>
-          node.clientWidth && node.scrollWidth > node.clientWidth + 1
-          && getComputedStyle(node).overflowX !== 'visible' && !node.closest('.uk-scroll'))
-          .map((node) => node.className)"""
-    )
-
-
-def settled(page, where: tuple[int, str]) -> None:
-    """Wait until nothing is cut off: plots follow a change of width a moment later."""
-    for _ in range(50):
-        if not (found := sideways(page)):
-            return
-        page.wait_for_timeout(200)
-    raise AssertionError(f"cut off at {where}: {found}")
 
 
 def to_panel(page, name: str) -> None:
@@ -101,7 +77,7 @@ def test_the_quickstart_from_the_first_cell_to_the_comparison(quickstart, screen
         arg=drawn,
     )
     assert "approximately" not in page.locator(SENTENCE).first.inner_text()
-    assert "session.unlearn(1)" in page.locator(".uk-boundary code").inner_text()
+    page.locator(".uk-boundary code", has_text="session.unlearn(1)").wait_for()
     assert ask(page, "print(session.pending.size, len(session.ledger()))") == "5 2"
 
     # The keyboard: to the left end, and a few steps up.
@@ -144,12 +120,10 @@ def test_both_themes_and_half_the_width(quickstart, screenshot):
     for width, theme in ((1280, "light"), (1280, "dark"), (640, "dark"), (640, "light")):
         page.set_viewport_size({"width": width, "height": 900})
         set_theme(page, theme)
-        page.wait_for_timeout(700)
+        settled(page, (width, theme))
         for panel in ("training", "revocation", "boundary", "comparison", "ledger"):
             to_panel(page, panel)
-            page.wait_for_timeout(100)
             screenshot(page, f"dashboard-{width}-{theme}-{panel}")
-        settled(page, (width, theme))
 
 
 def test_training_by_mouse_keeps_the_kernel_free_and_can_be_cancelled(lab, page, screenshot):
