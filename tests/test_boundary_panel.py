@@ -1,6 +1,7 @@
 """The boundary's panel: adaptive settings, a say on every shard, a try on a copy."""
 
 import re
+from dataclasses import replace
 
 import ipywidgets
 import pytest
@@ -133,7 +134,7 @@ def test_trying_on_a_copy_tells_the_looks_and_changes_nothing(session):
 
 def test_errors_are_predicted_where_calibrated_and_tried(session):
     pairs = tuple((0.001 * n, 0.0005 * n) for n in range(1, 60))
-    session._calibration = Calibration(pairs)
+    session._history = replace(session._history, calibration=Calibration(pairs))
     panel = BoundaryPanel(session, 0.0)
     assert "can be predicted once the corrections were tried" in text(panel.sentence)
     run(panel.trial)

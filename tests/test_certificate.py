@@ -34,7 +34,7 @@ def session(tmp_path: Path) -> Session:
 
 
 def ids_of(session: Session) -> list[list[int]]:
-    return [one.tolist() for one in session._revocations.requests]
+    return [one.tolist() for one in session._history.revocations.requests]
 
 
 def test_a_certificate_names_state_requests_and_head(session: Session, tmp_path: Path) -> None:

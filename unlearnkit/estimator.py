@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unlearnkit.boundary import Boundary, FixedBoundary
 from unlearnkit.clock import Clock
+from unlearnkit.defaults import default_spec
 from unlearnkit.ensemble import assemble
 from unlearnkit.examples import Dataset, Examples
 from unlearnkit.intake import constants_of, targets_of
@@ -25,7 +26,6 @@ from unlearnkit.models import Linear, Logistic, as_architecture
 from unlearnkit.modification import debts_of
 from unlearnkit.plan import make_plan
 from unlearnkit.revocation import Revocations, check_request
-from unlearnkit.session import default_spec
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import MemoryStore
 from unlearnkit.training import train

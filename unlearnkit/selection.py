@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from jaxtyping import Int
 from unlearnkit.examples import Dataset
 from unlearnkit.hardness import example_losses, self_influence
 from unlearnkit.plan import Plan
+from unlearnkit.revocation import Revocations, select
 from unlearnkit.store import Store
 
 if TYPE_CHECKING:
@@ -131,6 +132,50 @@ def query_ids(
         )
     ids: np.ndarray = frame["id"].to_numpy()[holds]
     return ids
+
+
+def chosen_ids(
+    dataset: Dataset,
+    plan: Plan,
+    store: Store,
+    gone: Revocations,
+    ids: int | Iterable[int] | None,
+    *,
+    label: int | str | None,
+    count: int | None,
+    share: float | None,
+    query: str | None,
+    seed: int,
+) -> int | Iterable[int]:
+    """The ids that the arguments of :meth:`~unlearnkit.session.Session.revoke` name, as given.
+
+    Args:
+        dataset: of the examples.
+        plan: of the retain set.
+        store: holds the models that a query may ask for losses.
+        gone: what is chosen at random is none of these.
+        ids: see there, as for the rest.
+        label: see there.
+        count: see there.
+        share: see there.
+        query: see there.
+        seed: see there.
+
+    Raises:
+        ValueError: the arguments do not fit together, or name nothing.
+    """
+    chooses = label is not None or count is not None or share is not None
+    if query is not None:
+        if ids is not None or chooses:
+            raise ValueError("a query and another choice were both given; give one of them")
+        return query_ids(dataset, plan, store, query)
+    if ids is not None and chooses:
+        raise ValueError("ids and a selection (label, count, share) were both given; give one")
+    if ids is not None:
+        return ids
+    if not chooses:
+        raise ValueError("nothing selected: give ids, or label=, count=, share= or query=")
+    return select(dataset, gone, label=label, count=count, share=share, seed=seed)
 
 
 def ids_in(text: str, column: str | None = None) -> list[int]:

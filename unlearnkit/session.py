@@ -7,10 +7,8 @@ the current ones, checks what comes in, and replaces them one by one.
 import os
 import secrets
 import threading
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,35 +25,28 @@ from unlearnkit.clock import Clock
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.datasets import Dataset, as_dataset
 from unlearnkit.deadlines import Queue, as_deadline
+from unlearnkit.defaults import choose
 from unlearnkit.ensemble import Ensemble, assemble
 from unlearnkit.ledger import (
     Entry,
-    Record,
-    calibration_after,
     entry_of,
     ledger_frame,
     outcome_line,
-    owing_after,
-    owing_shards,
-    read_lines,
     repay_line,
     request_line,
-    requests_of,
-    unmeasured,
-    with_ids,
 )
 from unlearnkit.looks import PROBE_MAX, Probe
-from unlearnkit.losses import CrossEntropy, Loss, SquaredError
-from unlearnkit.models import MLP, Linear, Logistic, as_architecture
+from unlearnkit.losses import Loss
 from unlearnkit.modification import debts_of
 from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
-from unlearnkit.revocation import Request, Revocations, check_request, select
+from unlearnkit.resumption import keep, open_store, provenance, resume
+from unlearnkit.revocation import Request, check_request
 from unlearnkit.script import Cell, as_notebook, as_script, cells
-from unlearnkit.selection import query_ids
+from unlearnkit.selection import chosen_ids
 from unlearnkit.spec import TrainSpec
-from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
+from unlearnkit.store import DiskStore, MemoryStore
 from unlearnkit.tasks import need_classes, task_of
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import (
@@ -78,7 +69,6 @@ if TYPE_CHECKING:
 
 PROBE_SHARE = 0.01  # of the time of a training that measurements for the clock may take
 NOTHING = np.empty(0, np.int64)
-SMALL = 5000  # training examples below which the defaults are those measured on digits
 
 
 class Session:
@@ -127,7 +117,8 @@ class Session:
                 callable that returns a new ``nn.Module``.
             hidden: widths of the hidden layers of ``"mlp"``.
             num_shards: see :class:`~unlearnkit.spec.TrainSpec`, as for the next six; what is not
-                given has the default measured for data of this size (:func:`default_spec`).
+                given has the default measured for data of this size
+                (:func:`~unlearnkit.defaults.default_spec`).
             num_slices: see there.
             epochs: see there.
             batch_size: see there.
@@ -151,30 +142,21 @@ class Session:
             StoreError: the folder belongs to another run.
         """
         self.dataset: Dataset = as_dataset(data)
-        if hidden is not None:
-            if model != "mlp":
-                raise ValueError(f"hidden={hidden} fits model='mlp' only; model is {model!r}")
-            model = MLP(hidden)
-        elif isinstance(model, str) and model == "mlp":
-            model = MLP((64,) if len(self.dataset.train) < SMALL else (256,))
-        given = {
-            "num_shards": num_shards,
-            "num_slices": num_slices,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "loss": loss,
-        }
-        given = {name: value for name, value in given.items() if value is not None}
-        if spec is not None and (given or seed):
-            names = ", ".join([*given, *(["seed"] if seed else [])])
-            raise ValueError(f"spec= and {names} were both given; put them into the spec")
+        architecture, spec = choose(
+            self.dataset,
+            model,
+            hidden=hidden,
+            version=version,
+            spec=spec,
+            seed=seed,
+            num_shards=num_shards,
+            num_slices=num_slices,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            loss=loss,
+        )
         regression, width = self.dataset.is_regression, self.dataset.num_outputs
-        if regression and (model == "logistic" or type(model) is Logistic):
-            model = Linear()
-        architecture = as_architecture(model, self.dataset.feature_shape, width, version=version)
-        if spec is None:
-            spec = default_spec(self.dataset, architecture.name).with_(seed=seed, **given)
         Ensemble(architecture, spec.loss, (), aggregation, regression)  # checks the aggregation
         # Checks that the loss takes such labels, and so many classes.
         trial = self.dataset.train.labels.new_zeros((1, width) if regression else 1)
@@ -183,20 +165,13 @@ class Session:
         self.boundary: Boundary = FixedBoundary()
         check_parallel(parallel)
         self.parallel = parallel
-        self.store = _open_store(store)
+        self.store = open_store(store)
         self._work = threading.Lock()
-        self._revocations = Revocations()
-        self._records: tuple[Record, ...] = ()
-        self._owing: frozenset[int] = frozenset()  # shards, as committed
-        self._calibration = Calibration()
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         try:
-            self._revocations, self._records, self._owing, self._calibration = _resume(
-                self.store, self.dataset, plan
-            )
-            self._plan = plan.without(self._revocations.ids)
-            self._clock = _resume_clock(self.store)
-            self._queue = _resume_queue(self.store, self.dataset, self._revocations)
+            kept = resume(self.store, self.dataset, plan)
+            self._history, self._clock, self._queue = kept.history, kept.clock, kept.queue
+            self._plan = plan.without(self._history.revocations.ids)
             if isinstance(self.store, DiskStore) and not self.store.read_only:
                 # What an interrupted run left over.
                 self._settle_repaid()
@@ -213,8 +188,8 @@ class Session:
         spec = self.plan.spec
         state = "trained" if self.trained else "not trained"
         extra = ""
-        if len(self._revocations.ids):
-            extra += f", {len(self._revocations.ids)} revoked"
+        if len(self._history.revocations.ids):
+            extra += f", {len(self._history.revocations.ids)} revoked"
         if len(self._pending):
             extra += f", {len(self._pending)} pending"
         if self._queue.first is not None:
@@ -246,12 +221,12 @@ class Session:
     @property
     def calibration(self) -> Calibration:
         """What past repayments say of the errors of approximations."""
-        return self._calibration
+        return self._history.calibration
 
     @property
     def revoked(self) -> Int[np.ndarray, " id"]:
         """Ids of all completed requests, ascending."""
-        return self._revocations.ids
+        return self._history.revocations.ids
 
     @property
     def pending(self) -> Int[np.ndarray, " id"]:
@@ -332,7 +307,10 @@ class Session:
         """
         task = task_of(self.dataset)
         ensemble, probe = self.ensemble, self.dataset.probe
-        ids = {"test": self.dataset.test.ids, "probe": probe.ids[self._revocations.retained(probe)]}
+        ids = {
+            "test": self.dataset.test.ids,
+            "probe": probe.ids[self._history.revocations.retained(probe)],
+        }
         result = {}
         for part, chosen in ids.items():
             inputs, labels = self.dataset.examples(chosen)
@@ -416,19 +394,19 @@ class Session:
                 cannot be read.
             RuntimeError: there is a deadline, and the session is at work in another thread.
         """
-        chooses = label is not None or count is not None or share is not None
-        if query is not None:
-            if ids is not None or chooses:
-                raise ValueError("a query and another choice were both given; give one of them")
-            ids = query_ids(self.dataset, self._plan, self.store, query)
-        if ids is not None and chooses:
-            raise ValueError("ids and a selection (label, count, share) were both given; give one")
-        if ids is None and not chooses:
-            raise ValueError("nothing selected: give ids, or label=, count=, share= or query=")
-        gone = self._revocations
-        if ids is None:
-            pending = gone.with_request(self._pending)
-            ids = select(self.dataset, pending, label=label, count=count, share=share, seed=seed)
+        gone = self._history.revocations
+        ids = chosen_ids(
+            self.dataset,
+            self._plan,
+            self.store,
+            gone.with_request(self._pending),
+            ids,
+            label=label,
+            count=count,
+            share=share,
+            query=query,
+            seed=seed,
+        )
         request = check_request(ids, self.dataset, gone)
         merged = np.union1d(self._pending, request.ids)
         check_request(merged, self.dataset, gone)  # together they must leave something
@@ -479,7 +457,7 @@ class Session:
             self._clock,
             method=_named(method, METHODS, "method"),
             amend=_named(amend, AMENDS, "amend"),
-            calibration=self._calibration,
+            calibration=self._history.calibration,
         )
         return chosen.decide(workload, costs, {s: len(d) for s, d in self.debt.items()})
 
@@ -519,7 +497,6 @@ class Session:
 
             def commit(plan: Plan, decision: Decision) -> None:
                 if len(request):
-                    revocations = self._revocations.with_request(request)
                     line = request_line(
                         request,
                         plan,
@@ -533,9 +510,9 @@ class Session:
                     queue = self._queue.without(request.tolist())
                     self._save(line, queue)
                     # From here on it stands, whatever happens to the destroying that comes next.
-                    self._committed({**line, "ids": request.tolist()})
-                    self._plan, self._revocations = plan, revocations
-                    self._pending, self._queue = np.setdiff1d(self._pending, request), queue
+                    self._history = self._history.after({**line, "ids": request.tolist()})
+                    self._plan, self._queue = plan, queue
+                    self._pending = np.setdiff1d(self._pending, request)
 
             result = unlearn(
                 self._plan,
@@ -549,7 +526,7 @@ class Session:
                 cancel=cancel,
                 parallel=self.parallel,
                 probe=self._probe(request),
-                calibration=self._calibration,
+                calibration=self._history.calibration,
                 commit=commit,
             )
             self._clock = result.clock
@@ -642,7 +619,7 @@ class Session:
 
     def ledger(self) -> "pd.DataFrame":
         """Completed requests, oldest first."""
-        return ledger_frame(entry for _, entry in self._records)
+        return ledger_frame(entry for _, entry in self._history.records)
 
     def certificate(self, *, name_ids: bool = False) -> Certificate:
         """What is forgotten, how, and what of it can be checked, as of now.
@@ -654,8 +631,8 @@ class Session:
         return certify(
             self._plan,
             store,
-            self._records,
-            _provenance(self.dataset, self._plan),
+            self._history.records,
+            provenance(self.dataset, self._plan),
             head=store.head if isinstance(store, DiskStore) else None,
             secret=None if name_ids else self._secret(),
             original_in_memory=self._original is not None,
@@ -704,8 +681,8 @@ class Session:
 
     def _cells(self) -> list[Cell]:
         ensemble = self.ensemble if self.trained else None
-        history = tuple(line for line, _ in self._records if line)
-        return cells(self.dataset, self._plan, self.aggregation, history, self._pending, ensemble)
+        lines = self._history.lines
+        return cells(self.dataset, self._plan, self.aggregation, lines, self._pending, ensemble)
 
     @contextmanager
     def _working(self, writes: bool = True) -> Iterator[None]:
@@ -736,7 +713,7 @@ class Session:
     def _probe(self, leaving: Int[np.ndarray, " request"] = NOTHING) -> Probe:
         """What approximations are looked at on; nothing of it is revoked, or about to be."""
         ids = self.dataset.probe.ids
-        ids = ids[~np.isin(ids, np.union1d(self._revocations.ids, leaving))][:PROBE_MAX]
+        ids = ids[~np.isin(ids, np.union1d(self._history.revocations.ids, leaving))][:PROBE_MAX]
         plan = self._plan
         return Probe(plan.architecture, plan.spec.loss, *self.dataset.examples(ids))
 
@@ -744,21 +721,16 @@ class Session:
         left = debt_before - sum(len(self._standing(route.shard)) for route in decision.routes)
         line = repay_line(self._plan, decision, debt_before, left)
         self._save(line)
-        self._committed(line)
+        self._history = self._history.after(line)
 
     def _enqueue(self, queue: Queue) -> None:
         with self._working():
             self._save(queue=queue)
             self._queue = queue
 
-    def _committed(self, line: dict[str, Any]) -> None:
-        self._records = (*self._records, (line, unmeasured(line)))
-        self._owing = owing_after(self._owing, line)
-        self._calibration = calibration_after(self._calibration, line)
-
     def _settle_repaid(self) -> None:
         """Record repayments that were finished and could not be committed."""
-        settle_repaid(self._plan, self.store, self._owing, self._commit_repayment)
+        settle_repaid(self._plan, self.store, self._history.owing, self._commit_repayment)
 
     def _standing(self, shard: int) -> Int[np.ndarray, " debt"]:
         """What a shard owes as long as its approximation has not been destroyed."""
@@ -767,7 +739,7 @@ class Session:
 
     def _measured(self, entry: Entry) -> None:
         """Say what the last completion took."""
-        self._records = (*self._records[:-1], (self._records[-1][0], entry))
+        self._history = self._history.measured(entry)
         self._save(outcome_line(entry))
 
     def _secret(self) -> bytes:
@@ -776,43 +748,8 @@ class Session:
 
     def _save(self, line: dict[str, Any] | None = None, queue: Queue | None = None) -> None:
         """Commit what is in the folder, and a line of the ledger."""
-        store, partition = self.store, self._plan.partition
-        if not isinstance(store, DiskStore):
-            return
-        if store.manifest is None:
-            whole = {"ids": partition.ids, "shard": partition.shard, "slice": partition.slice_}
-            store.keep_arrays({**whole, "probe": self.dataset.probe.ids})
-        run = {
-            **_provenance(self.dataset, self._plan),
-            "rebuild": _rebuild(self._plan),
-            "clock": self._clock.to_dict(),
-            "queue": (self._queue if queue is None else queue).to_dict(),
-        }
-        store.commit(run, [] if line is None else [line])
-
-
-def default_spec(dataset: Dataset, model: str = "mlp") -> TrainSpec:
-    """The defaults, as measured.
-
-    Below 5,000 training examples (measured on digits): 5 shards, 3 slices, batches of 32, learning
-    rate 0.03, for the cnn 0.01. Otherwise (measured on Fashion-MNIST): 10 shards, 5 slices, batches
-    of 64, learning rate 0.003, for logistic regression 0.001.
-
-    Higher rates are a little more accurate and harder to unlearn approximately. Measured on 10,000
-    examples of Fashion-MNIST (5 shards, 5 slices, a tenth revoked, one seed): logistic regression
-    at 0.003 instead of 0.001 gains 1.8 points and leaves .11 instead of .04 of the output gap to
-    training from scratch; the mlp at 0.01 instead of 0.003 gains 1.9 points and leaves .32 instead
-    of .16.
-    """
-    small = len(dataset.train) < SMALL
-    rate = {"cnn": 0.01}.get(model, 0.03) if small else {"logistic": 0.001}.get(model, 0.003)
-    return TrainSpec(
-        loss=SquaredError() if dataset.is_regression else CrossEntropy(),
-        num_shards=5 if small else 10,
-        num_slices=3 if small else 5,
-        batch_size=32 if small else 64,
-        learning_rate=rate,
-    )
+        queue = self._queue if queue is None else queue
+        keep(self.store, self.dataset, self._plan, self._clock, queue, line)
 
 
 def _named(choice: Any, known: dict[str, Any], what: str) -> Any:
@@ -821,126 +758,3 @@ def _named(choice: Any, known: dict[str, Any], what: str) -> Any:
     if choice not in known:
         raise KeyError(f"no {what} is named {choice!r}; known are {', '.join(known)}")
     return known[choice]
-
-
-def _open_store(
-    store: str | os.PathLike[str] | MemoryStore | DiskStore | None,
-) -> MemoryStore | DiskStore:
-    if isinstance(store, MemoryStore | DiskStore):
-        return store
-    if store is None:
-        return MemoryStore()
-    try:
-        return DiskStore(store)
-    except StoreInUseError as held:
-        try:
-            reader = DiskStore(store, read_only=True)
-        except StoreError:  # nothing is committed yet
-            raise held from None
-        warnings.warn(
-            f"{held}. This session reads what is committed there, and changes nothing",
-            stacklevel=3,
-        )
-        return reader
-
-
-def _provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
-    return {
-        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "spec": repr(plan.spec),
-        "model": {"name": plan.architecture.name, "digest": plan.architecture.digest},
-        "partition": plan.partition.digest,
-        "environment": asdict(plan.environment),
-    }
-
-
-def _rebuild(plan: Plan) -> dict[str, Any]:
-    """What an audit makes spec and model of, where that can be said in plain values."""
-    architecture = plan.architecture
-    model = {"built-in": architecture.described, "version": architecture.version}
-    return {"spec": plan.spec.to_dict(), "model": model}
-
-
-def _resume_clock(store: MemoryStore | DiskStore) -> Clock:
-    """The rates kept with a store; an empty clock, with a note, if they are of another machine.
-
-    Raises:
-        StoreError: they are none of ours.
-    """
-    if not isinstance(store, DiskStore) or store.manifest is None:
-        return Clock()
-    try:
-        return Clock.from_dict(store.manifest.get("clock"))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _not_ours(store, "rates", error) from error
-
-
-def _resume_queue(
-    store: MemoryStore | DiskStore, dataset: Dataset, revocations: Revocations
-) -> Queue:
-    """Requests that wait in a store.
-
-    Raises:
-        StoreError: they are none of ours.
-    """
-    if not isinstance(store, DiskStore) or store.manifest is None:
-        return Queue()
-    try:
-        queue = Queue.from_dict(store.manifest.get("queue"))
-        check_request(queue.ids, dataset, revocations)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _not_ours(store, "requests", error) from error
-    return queue.without(revocations.ids.tolist())
-
-
-def _not_ours(store: DiskStore, what: str, error: Exception) -> StoreError:
-    return StoreError(
-        f"the {what} kept in {store.folder} are none of ours ({type(error).__name__}: {error}); "
-        "restore it from a copy, or use another folder"
-    )
-
-
-def _resume(
-    store: MemoryStore | DiskStore, dataset: Dataset, plan: Plan
-) -> tuple[Revocations, tuple[Record, ...], frozenset[int], Calibration]:
-    """Completed requests, records, shards that owe, and errors, if the store is of this run.
-
-    Raises:
-        StoreError: it is not; both provenances are named.
-    """
-    if not isinstance(store, DiskStore):
-        return Revocations(), (), frozenset(), Calibration()
-    manifest, ours = store.manifest, _provenance(dataset, plan)
-    if manifest is None:
-        if store.keys:
-            raise StoreError(f"{store.folder} has checkpoints but no manifest; use another folder")
-        return Revocations(), (), frozenset(), Calibration()
-    for part, mine in ours.items():
-        theirs = manifest.get(part)
-        if theirs != mine:
-            raise StoreError(
-                f"{store.folder} belongs to another run. Its {part}: {theirs}. This session's "
-                f"{part}: {mine}. Use another folder, or start the session as it was."
-            )
-    try:
-        ids = [*dataset.train.ids.tolist(), *dataset.probe.ids.tolist()]
-        lines = list(with_ids((line for line, _ in store.ledger()), store, ids))
-        records = read_lines(lines)
-        requests = requests_of(records)
-        owed = owing_shards(lines)
-        if owed is not None and not owed <= set(range(plan.num_shards)):
-            raise ValueError(f"shards {sorted(owed)} owe something, of {plan.num_shards}")
-        calibration = Calibration()
-        for line in lines:
-            if line["kind"] in ("unlearn", "repay"):
-                calibration = calibration_after(calibration, line)
-    except StoreError:
-        raise
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise StoreError(
-            f"the ledger in {store.folder} has a line that is none of ours "
-            f"({type(error).__name__}: {error}); restore it from a copy, or use another folder"
-        ) from error
-    if owed is None:
-        owed = frozenset(range(plan.num_shards))
-    return Revocations(tuple(requests)), tuple(records), owed, calibration
