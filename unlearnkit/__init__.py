@@ -37,6 +37,7 @@ from unlearnkit.plan import Plan, make_plan
 from unlearnkit.population import Population, klom, populate, ulira
 from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.relearn import relearn_time
+from unlearnkit.repayment import repay
 from unlearnkit.selection import ids_in
 from unlearnkit.session import Session
 from unlearnkit.spec import TrainSpec
@@ -44,7 +45,7 @@ from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
 from unlearnkit.stream import stream
 from unlearnkit.study import read_study, study
 from unlearnkit.training import TrainReport, train
-from unlearnkit.unlearning import Unlearned, repay, unlearn
+from unlearnkit.unlearning import Unlearned, unlearn
 from unlearnkit.workload import Workload, estimate, expected_visits
 
 if TYPE_CHECKING:

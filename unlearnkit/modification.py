@@ -48,6 +48,11 @@ def debts_of(plan: Plan, store: Store) -> Debts:
     return debts
 
 
+def total_debt(debts: Debts) -> int:
+    """The number of ids that all shards together owe."""
+    return sum(len(debt) for debt in debts.values())
+
+
 def replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
     """What an amend runs of the last stages."""
     epochs = amend.epochs(plan)

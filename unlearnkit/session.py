@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
+from unlearnkit.assessment import assess, default_method, time_large_batches
 from unlearnkit.boundary import Boundary, Decision, FixedBoundary
 from unlearnkit.calibration import Calibration
 from unlearnkit.certificate import Certificate, certify
@@ -37,10 +38,11 @@ from unlearnkit.ledger import (
 )
 from unlearnkit.looks import PROBE_MAX, Probe
 from unlearnkit.losses import Loss
-from unlearnkit.modification import debts_of
+from unlearnkit.modification import debts_of, total_debt
 from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
+from unlearnkit.repayment import repay, settle_repaid
 from unlearnkit.resumption import keep, open_store, provenance, resume
 from unlearnkit.revocation import Request, check_request
 from unlearnkit.script import Cell, as_notebook, as_script, cells
@@ -49,16 +51,7 @@ from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore
 from unlearnkit.tasks import need_classes, task_of
 from unlearnkit.training import TrainReport, train
-from unlearnkit.unlearning import (
-    Unlearned,
-    assess,
-    default_method,
-    repay,
-    settle,
-    settle_repaid,
-    time_large_batches,
-    unlearn,
-)
+from unlearnkit.unlearning import Unlearned, settle, unlearn
 from unlearnkit.workers import check_parallel
 from unlearnkit.workload import Workload
 
@@ -493,7 +486,7 @@ class Session:
         self._need_training()
         with self._working():
             original, request = self.ensemble, self._pending
-            owed = sum(len(debt) for debt in self.debt.values())
+            owed = total_debt(self.debt)
 
             def commit(plan: Plan, decision: Decision) -> None:
                 if len(request):

@@ -6,11 +6,11 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit import figures
+from unlearnkit.assessment import assess
 from unlearnkit.figures.drawing import duration, percent
 from unlearnkit.figures.workload import UNITS, amount
 from unlearnkit.forecast import debt_places, expected_curve, stage_frame, visits_without_debt
 from unlearnkit.session import Session
-from unlearnkit.unlearning import assess
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot
 from unlearnkit.widgets.prose import Prose, fold, paragraphs, table

@@ -1,0 +1,176 @@
+"""What a request would cost: its workload, and either way's seconds shard by shard."""
+
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from unlearnkit.approximate import METHODS, Amend, Method, Replay
+from unlearnkit.boundary import Cost, Costs, Coverage
+from unlearnkit.calibration import Calibration
+from unlearnkit.clock import Batches, Clock
+from unlearnkit.curvature import (
+    conjugate_gradients,
+    gauss_newton,
+    head_names,
+    mean_gradient,
+    trainable_names,
+)
+from unlearnkit.kernels.linearised import Linearised, gather, solve
+from unlearnkit.kernels.loop import compute_threads
+from unlearnkit.modification import debts_of, incomplete, members_of, replayed
+from unlearnkit.plan import Plan
+from unlearnkit.store import Store
+from unlearnkit.training import work_of
+from unlearnkit.workload import Workload, estimate
+
+LEAST_PROBE = 0.03  # seconds below which large batches are not timed beforehand
+
+
+def default_method(plan: Plan) -> Method:
+    """Staged influence; its last-layer form for convolutional networks."""
+    convolutional = plan.architecture.is_convolutional
+    return METHODS["last-layer-influence" if convolutional else "staged-influence"]
+
+
+def time_large_batches(
+    plan: Plan, store: Store, budget: float
+) -> tuple[tuple[Batches, float], ...]:
+    """Time a few large batches, so that the clock can predict a first modification.
+
+    Args:
+        plan: whose first shard is looked at; nothing is changed.
+        store: with its checkpoints.
+        budget: seconds that this may take, about.
+
+    Returns:
+        Work and its seconds; nothing where the budget is too small to tell anything.
+    """
+    if budget < LEAST_PROBE:
+        return ()
+    begun = time.perf_counter()
+    shard = next(s for s in range(plan.num_shards) if plan.final_key(s) in store)
+    rows = plan.partition.shard_rows(shard)
+    ids = plan.partition.ids[rows[plan.retained[rows]]]
+    state, module = store.get(plan.final_key(shard)).state, plan.architecture.module()
+    # What the method chosen by default moves.
+    names = (head_names if plan.architecture.is_convolutional else trainable_names)(module)
+    loss, stack = plan.spec.loss, plan.architecture.stack
+    timed: list[tuple[Batches, float]] = []
+    with compute_threads(plan.spec.num_threads):
+        for size in (8, 8, 64):  # the first is a warm-up
+            at = time.perf_counter()
+            if timed and at - begun + (1 if size == 8 else 2) * timed[-1][1] > budget:
+                break
+            inputs, targets = plan.examples[ids[:size]]
+            if stack is not None:
+                parameters = gather(stack, [state], loss)
+                model = Linearised(stack, loss, parameters, inputs.flatten(1).unsqueeze(0))
+                weights = torch.full((1, len(inputs)), 1 / len(inputs))
+                right = model.gradient(targets.unsqueeze(0), weights)
+                solve(model, weights, torch.ones(1), right, iterations=2, tolerance=0.0)
+                work = Batches(0, 4, 4 * len(inputs))
+            else:
+                gradient = mean_gradient(module, state, names, inputs, targets, loss)
+                product = gauss_newton(module, state, names, inputs, loss)
+                done = conjugate_gradients(product, gradient, iterations=2, tolerance=0.0)
+                work = Batches(0, 2 + done.iterations, (2 + done.iterations) * len(inputs))
+            timed.append((work, time.perf_counter() - at))
+    return tuple(timed[1:])
+
+
+def assess(
+    before: Plan,
+    store: Store,
+    ids: Int[np.ndarray, " request"],
+    clock: Clock,
+    *,
+    method: Method | None = None,
+    amend: Amend | None = None,
+    calibration: Calibration = Calibration(),
+) -> tuple[Plan, Workload, Costs]:
+    """Estimate a request: the plan after it, its workload, and what each way would cost.
+
+    Nothing is changed anywhere.
+    """
+    plan, debts = before.without(ids), debts_of(before, store)
+    sizes = {shard: len(debt) for shard, debt in debts.items()}
+    workload = estimate(plan, store, ids, sizes, clock=clock)
+    method, amend = method or default_method(plan), amend or Replay()
+    hit = [work.shard for work in workload.shards]
+    forget = {s: members_of(before, plan, s)[0] for s in hit if plan.alive(s)}
+    stages = {work.shard: work.stages for work in workload.shards}
+
+    def exact_seconds(shards: Iterable[int]) -> float | None:
+        chosen = tuple(shards)
+        training = clock.exact_seconds(work_of(plan, [st for s in chosen for st in stages[s]]))
+        beside = clock.request_seconds(len(hit))
+        if training is None or beside is None:
+            return None
+        return training + beside * len(chosen) / max(1, len(hit))
+
+    def approximate_seconds(shards: Iterable[int]) -> float | None:
+        chosen = {shard: forget[shard] for shard in shards}
+        replay = clock.exact_seconds(replayed(plan, chosen, amend))
+        modify = clock.modify_seconds(method.batches(plan, chosen))
+        beside = clock.request_seconds(0, len(hit))
+        if replay is None or modify is None or beside is None:
+            return None
+        return replay + modify + beside * len(chosen) / max(1, len(hit))
+
+    unsuitable = method.unsuitable(plan)
+    forced = {s: unsuitable or incomplete(before, store, s) for s in forget}
+    parts = _parts([s for s in forget if not forced[s]], approximate_seconds)
+    costs = [
+        Cost(
+            work.shard,
+            work.seconds,
+            parts.get(work.shard),
+            forced.get(work.shard, ""),
+            None
+            if plan.architecture.is_linear
+            else coverage(before, plan, work.shard, debts.get(work.shard)),
+        )
+        for work in workload.shards
+    ]
+    scratch = workload.total_seconds
+    seconds = (exact_seconds, approximate_seconds)
+    return plan, workload, Costs(tuple(costs), scratch, *seconds, clock.multiple, calibration)
+
+
+def coverage(
+    before: Plan, plan: Plan, shard: int, debt: Int[np.ndarray, " debt"] | None = None
+) -> Coverage | None:
+    """The class of which the largest part of a shard's examples would have been forgotten.
+
+    Args:
+        before: the plan before the request.
+        plan: the plan after it.
+        shard: that the request hits.
+        debt: ids that the shard removed approximately so far.
+
+    Returns:
+        None for a regression, which has no classes.
+    """
+    if plan.examples.labels.is_floating_point():
+        return None
+    rows = plan.partition.shard_rows(shard)
+    shaped = before.retained[rows]
+    if debt is not None:
+        shaped = shaped | np.isin(plan.partition.ids[rows], debt)
+    labels, gone = plan.examples.labels.numpy()[rows], shaped & ~plan.retained[rows]
+    members = np.bincount(labels[shaped])
+    counts = np.bincount(labels[gone], minlength=len(members))
+    label = int((counts / np.maximum(members, 1)).argmax())
+    return Coverage(label, int(counts[label]), int(members[label]))
+
+
+def _parts(
+    shards: list[int], seconds: Callable[[Iterable[int]], float | None]
+) -> dict[int, float | None]:
+    """Each shard's part of the seconds of all together, in proportion to those of each alone."""
+    whole, alone = seconds(shards), {shard: seconds([shard]) for shard in shards}
+    total = sum(taken or 0.0 for taken in alone.values())
+    return {s: whole and (taken or 0.0) / total * whole for s, taken in alone.items()}

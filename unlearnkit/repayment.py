@@ -1,0 +1,167 @@
+"""Repaying debt: what was removed approximately only is retrained exactly."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from unlearnkit.boundary import EXACT, Decision, Route
+from unlearnkit.clock import Clock
+from unlearnkit.looks import Look, Probe
+from unlearnkit.modification import debts_of, total_debt
+from unlearnkit.plan import Plan
+from unlearnkit.progress import OnProgress, silent
+from unlearnkit.store import Store
+from unlearnkit.training import train, work_of
+from unlearnkit.unlearning import REPAY, Unlearned, settle
+from unlearnkit.workload import estimate
+
+
+def repay(
+    plan: Plan,
+    store: Store,
+    shards: Iterable[int] | None = None,
+    *,
+    seconds: float | None = None,
+    clock: Clock = Clock(),
+    on_progress: OnProgress = silent,
+    cancel: threading.Event | None = None,
+    parallel: int | None = None,
+    probe: Probe | None = None,
+    commit: Callable[[Decision, int], None] = lambda decision, debt_before: None,
+) -> Unlearned:
+    """Clear debt by retraining exactly: of these shards, or of all that carry any.
+
+    Args:
+        plan: whose debts are in the store.
+        store: changed only by additions until ``commit`` has returned.
+        shards: to repay; all that owe by default.
+        seconds: no more than is predicted to fit into this time, the cheapest first.
+        clock: for predictions.
+        on_progress: gets events.
+        cancel: stops the run when set.
+        parallel: workers, as in :func:`~unlearnkit.training.train`.
+        probe: for comparing what is repaid with what replaces it.
+        commit: called with the shards whose debt is repaid and the debt before, when everything is
+            in the store and before anything is destroyed; once it has returned, they are repaid.
+
+    Raises:
+        LookupError: a time is given, and nothing has been timed yet.
+        Cancelled: stopped; shards that were finished are repaid, the others keep their debt.
+    """
+    begun = time.perf_counter()
+    debts = debts_of(plan, store)
+    chosen = sorted(debts if shards is None else set(shards) & set(debts))
+    sizes = {shard: len(debt) for shard, debt in debts.items()}
+    if seconds is not None:
+        chosen = _affordable(plan, store, chosen, sizes, seconds, clock)
+    nothing = np.empty(0, np.int64)
+    workload = estimate(plan, store, nothing, sizes, also=chosen, clock=clock)
+    routes = tuple(
+        Route(
+            work.shard,
+            EXACT,
+            work.visits,
+            workload.share_of(work.visits),
+            work.seconds,
+            f"a debt of {work.debt} examples is repaid",
+        )
+        for work in workload.shards
+    )
+    decision = Decision(routes, REPAY, workload.seconds, workload.interval)
+    if parallel is not None:
+        decision = replace(decision, seconds=None, interval=None)
+    try:
+        report = train(
+            plan, store, shards=chosen, on_progress=on_progress, cancel=cancel, parallel=parallel
+        )
+    except BaseException:
+        settle_repaid(plan, store, chosen, commit)
+        raise
+    if routes:
+        if probe is not None:
+            decision = replace(decision, looks=_errors(plan, store, chosen, probe))
+        commit(decision, total_debt(debts))
+    destroyed = settle(plan, store)
+    return Unlearned(
+        nothing,
+        plan,
+        workload,
+        decision,
+        report.visits,
+        0,
+        decision.seconds,
+        time.perf_counter() - begun,
+        total_debt(debts),
+        total_debt(debts_of(plan, store)),
+        destroyed,
+        clock.observe(report.timed, report.tick),
+    )
+
+
+def _errors(plan: Plan, store: Store, shards: Iterable[int], probe: Probe) -> tuple[Look, ...]:
+    """How far approximations are from the clean models that stand beside them."""
+    last, pairs = plan.spec.num_slices, {}
+    for shard in shards:
+        key = plan.final_key(shard)
+        approximation = store.approximation(key)
+        if approximation is not None:
+            pairs[shard] = store.get(key).state, approximation.checkpoints[last].state
+    exact, approximate = ([pair[i] for pair in pairs.values()] for i in (0, 1))
+    return probe.errors(list(pairs), exact, approximate)
+
+
+def _affordable(
+    plan: Plan,
+    store: Store,
+    shards: Iterable[int],
+    sizes: dict[int, int],
+    seconds: float,
+    clock: Clock,
+) -> list[int]:
+    """Shards that can be repaid within a time, chosen by fewest visits for each id of the debt."""
+    if not clock.calibrated:
+        raise LookupError(
+            f"nothing has been timed yet, so nobody can say what fits into seconds={seconds}; "
+            "repay without seconds=, in this process, and the next time it is known"
+        )
+    stages = {s: plan.missing(store, [s]) for s in shards}
+    prices = {s: sum(stage.visits for stage in stages[s]) / sizes[s] for s in stages}
+    chosen: list[int] = []
+    for shard in sorted(stages, key=lambda s: (prices[s], s)):
+        trial = [*chosen, shard]
+        training = clock.exact_seconds(work_of(plan, [st for s in trial for st in stages[s]]))
+        beside = clock.request_seconds(len(trial))
+        if training is not None and beside is not None and training + beside <= seconds:
+            chosen = trial
+    return sorted(chosen)
+
+
+def settle_repaid(
+    plan: Plan, store: Store, shards: Iterable[int], commit: Callable[[Decision, int], None]
+) -> None:
+    """Complete what an interrupted repayment finished: commit it, then destroy what it replaces.
+
+    Args:
+        plan: whose debts are in the store.
+        store: where approximations may stand beside the clean models that replace them.
+        shards: that were not committed as repaid.
+        commit: as in :func:`repay`.
+    """
+    routes, before = [], total_debt(debts_of(plan, store))
+    for shard in sorted(shards):
+        key = plan.final_key(shard)
+        approximation = store.approximation(key) if key in store else None
+        if approximation is not None:
+            first = min(approximation.checkpoints)  # from there on it was trained again
+            visits = sum(stage.visits for stage in plan.chains[shard] if stage.index >= first)
+            count = len(approximation.debt)
+            before += count
+            reason = f"a debt of {count} examples is repaid, by a run that was then interrupted"
+            share = visits / plan.total_visits
+            routes.append(Route(shard, EXACT, visits, share, None, reason))
+    if routes:
+        commit(Decision(tuple(routes), REPAY, None), before)
+        settle(plan, store)
