@@ -1,20 +1,37 @@
-"""Fixtures of the browser tests: ``lab``, ``voila``, ``page``, ``traffic``, ``screenshot``."""
+"""Fixtures of the browser tests: ``lab``, ``voila``, ``page``, ``traffic``, ``screenshot``.
+
+``module_page`` and ``module_traffic`` are a page that the tests of a module share, one after the
+other: starting Lab and a kernel takes longer than most tests.
+"""
 
 import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 HERE = Path(__file__).parent
-WATCHED = pytest.StashKey[tuple[Any, Any, list[Path], Path]]()
 # So that `from lab import ...` works under every import mode of pytest.
 sys.path.insert(0, str(HERE))
 
-from lab import Server, Traffic, find_chromium, open_page, screenshot_folder, serve, stop_kernels  # noqa: E402
+from lab import (  # noqa: E402
+    Server,
+    Traffic,
+    find_chromium,
+    kernels,
+    new_page,
+    open_browser,
+    screenshot_folder,
+    serve,
+    stop_kernels,
+)
+
+# Pages that are open, each with its traffic and the servers that it may show.
+OPEN: list[tuple[Any, Traffic, list[Server]]] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,16 +50,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """On failure, keep the end of the server's log and what the page looked like."""
     report = yield
-    watched = item.stash.get(WATCHED, None)
-    if report.failed and watched and report.when != "teardown":
-        page, traffic, logs, folder = watched
-        for log in logs:
-            report.sections.append((log.name, log.read_text()[-5000:]))
-        console = "\n".join(f"{kind}: {text}" for kind, text in traffic.console)
-        report.sections.append(("browser console", console[-5000:]))
-        picture = screenshot_folder(folder) / f"failed-{item.name}.png"
-        page.screenshot(path=picture)
-        report.sections.append(("screenshot", str(picture)))
+    if report.failed and report.when != "teardown":
+        used = [shown for shown in OPEN if any(arg is shown[0] for arg in item.funcargs.values())]
+        for number, (page, traffic, servers) in enumerate(used):
+            for server in servers:
+                report.sections.append((server.log.name, server.log.read_text()[-5000:]))
+            console = "\n".join(f"{kind}: {text}" for kind, text in traffic.console)
+            report.sections.append(("browser console", console[-5000:]))
+            folder = screenshot_folder(item.funcargs["tmp_path"])
+            picture = folder / f"failed-{item.name}-{number}.png"
+            page.screenshot(path=picture)
+            report.sections.append(("screenshot", str(picture)))
     return report
 
 
@@ -76,25 +94,55 @@ def voila(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield server
 
 
+# Ends with the last of these tests, and its event loop with it.
+@pytest.fixture(scope="package")
+def browser(chromium: str) -> Iterator[Any]:
+    """One Chromium; its pages share nothing else."""
+    with open_browser() as browser:
+        yield browser
+
+
 @pytest.fixture
 def traffic() -> Traffic:
     """What this test's page asked for and said."""
     return Traffic()
 
 
+@pytest.fixture(scope="module")
+def module_traffic() -> Traffic:
+    """What the module's page asked for and said."""
+    return Traffic()
+
+
 @pytest.fixture
 def page(
-    chromium: str, traffic: Traffic, tmp_path: Path, request: pytest.FixtureRequest
+    browser: Any, traffic: Traffic, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Any]:
     """Playwright's page; the test fails if any of its requests would leave this machine."""
     names = [name for name in ("lab", "voila") if name in request.fixturenames]
-    servers = [request.getfixturevalue(name) for name in names]
-    with open_page(traffic) as page:
-        request.node.stash[WATCHED] = (page, traffic, [server.log for server in servers], tmp_path)
+    with watched(browser, traffic, [request.getfixturevalue(name) for name in names]) as page:
         yield page
-    for server in servers:
-        if server.app == "lab":
-            stop_kernels(server)
+
+
+@pytest.fixture(scope="module")
+def module_page(browser: Any, module_traffic: Traffic, lab: Server) -> Iterator[Any]:
+    """A page for JupyterLab that a module's tests share; the last one fails for its requests."""
+    with watched(browser, module_traffic, [lab]) as page:
+        yield page
+
+
+@contextmanager
+def watched(browser: Any, traffic: Traffic, servers: list[Server]) -> Iterator[Any]:
+    """Open a page; in the end stop its kernels, and see that it asked for nothing outside."""
+    labs = {server: kernels(server) for server in servers if server.app == "lab"}
+    with new_page(browser, traffic) as page:
+        OPEN.append((page, traffic, servers))
+        try:
+            yield page
+        finally:
+            OPEN.pop()
+    for server, others in labs.items():
+        stop_kernels(server, kernels(server) - others)
     assert traffic.outside == [], f"requests beyond this machine: {traffic.outside}"
 
 

@@ -50,6 +50,7 @@ OTHER_INK = """(ink) => [...document.querySelectorAll('.uk-plotview')]
   .filter((view) => view.clientWidth)
   .flatMap((view) => [...view.querySelectorAll('.gtitle, .xtick text, .ytick text')])
   .filter((node) => getComputedStyle(node).fill.startsWith(ink)).map((node) => node.textContent)"""
+WINDOW = {"width": 1280, "height": 900}
 READY = """() => {
   const widget = window.jupyterapp?.shell.currentWidget;
   return widget?.sessionContext?.session?.kernel?.status === "idle";
@@ -183,10 +184,10 @@ def _await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None
 
 
 @contextlib.contextmanager
-def open_page(traffic: Traffic, *, width: int = 1280, height: int = 900) -> Iterator[Any]:
-    """Open a page in a fresh Chromium that can reach 127.0.0.1 only."""
-    # Playwright keeps an event loop on the thread that uses it, so it lives for one test only:
-    # other tests, nbmake's for one, start loops of their own.
+def open_browser() -> Iterator[Any]:
+    """Start a Chromium that can reach 127.0.0.1 only."""
+    # Playwright keeps an event loop on the thread that uses it until the block ends: other tests,
+    # nbmake's for one, start loops of their own.
     from playwright.sync_api import sync_playwright
 
     flags = ["--disable-gpu", "--disable-quic", "--disable-background-networking"]
@@ -195,22 +196,38 @@ def open_page(traffic: Traffic, *, width: int = 1280, height: int = 900) -> Iter
         flags.append("--no-sandbox")  # Chromium's sandbox refuses to run as root
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=flags)
-        context = browser.new_context(viewport={"width": width, "height": height})
-
-        def note(url: str) -> None:
-            if not url.startswith((*LOCAL, *traffic.allowed)):
-                traffic.outside.append(url)
-
-        context.on("request", lambda request: note(request.url))
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("websocket", lambda socket: note(socket.url))
-        page.on("console", lambda said: traffic.console.append((said.type, said.text)))
-        page.on("pageerror", lambda error: traffic.console.append(("pageerror", str(error))))
         try:
-            yield page
+            yield browser
         finally:
             browser.close()
+
+
+@contextlib.contextmanager
+def new_page(browser: Any, traffic: Traffic) -> Iterator[Any]:
+    """Open a page that shares nothing with the browser's others, and note what it asks for."""
+    context = browser.new_context(viewport=WINDOW)
+
+    def note(url: str) -> None:
+        if not url.startswith((*LOCAL, *traffic.allowed)):
+            traffic.outside.append(url)
+
+    context.on("request", lambda request: note(request.url))
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.on("websocket", lambda socket: note(socket.url))
+    page.on("console", lambda said: traffic.console.append((said.type, said.text)))
+    page.on("pageerror", lambda error: traffic.console.append(("pageerror", str(error))))
+    try:
+        yield page
+    finally:
+        context.close()
+
+
+@contextlib.contextmanager
+def open_page(traffic: Traffic) -> Iterator[Any]:
+    """Open a page in a Chromium of its own."""
+    with open_browser() as browser, new_page(browser, traffic) as page:
+        yield page
 
 
 def open_notebook(page: Any, server: Server | str, notebook: str | Path) -> None:
@@ -247,17 +264,22 @@ def open_voila(page: Any, server: Server, notebook: str | Path, traffic: Traffic
     page.wait_for_selector(".jp-OutputArea", timeout=SLOW)
 
 
-def stop_kernels(server: Server) -> None:
-    """End the kernels of JupyterLab's notebooks, so that the next test has the machine's memory."""
-    head = {"Authorization": f"token {TOKEN}"}
-    address = f"{server.base}/api/sessions"
-    with urllib.request.urlopen(urllib.request.Request(address, headers=head)) as answer:
-        sessions = json.load(answer)
+def kernels(server: Server) -> set[str]:
+    """The sessions of JupyterLab's notebooks, each with a kernel."""
+    with urllib.request.urlopen(_sessions(server)) as answer:
+        return {session["id"] for session in json.load(answer)}
+
+
+def stop_kernels(server: Server, sessions: set[str]) -> None:
+    """End kernels of JupyterLab's notebooks, so that the next test has the machine's memory."""
     for session in sessions:
-        request = urllib.request.Request(
-            f"{address}/{session['id']}", headers=head, method="DELETE"
-        )
-        urllib.request.urlopen(request).close()
+        urllib.request.urlopen(_sessions(server, f"/{session}", "DELETE")).close()
+
+
+def _sessions(server: Server, one: str = "", method: str = "GET") -> urllib.request.Request:
+    head = {"Authorization": f"token {TOKEN}"}
+    address = f"{server.base}/api/sessions{one}"
+    return urllib.request.Request(address, headers=head, method=method)
 
 
 def command(page: Any, name: str, **arguments: Any) -> None:
@@ -276,6 +298,16 @@ def set_theme(page: Any, theme: str) -> None:
     page.wait_for_selector("#jupyterlab-splash", state="detached")
     ink = "rgb(255, 255, 255" if theme == "light" else "rgb(0, 0, 0"
     eventually(page, lambda: page.evaluate(OTHER_INK, ink), f"in the wrong ink for {theme}")
+
+
+def fresh(page: Any) -> None:
+    """Give a page that tests share the size and the theme that it had, and one view."""
+    page.set_viewport_size(WINDOW)
+    page.evaluate(
+        """() => { for (const view of [...window.jupyterapp.shell.widgets("main")])
+          if (!view.sessionContext) view.close(); }"""
+    )
+    set_theme(page, "light")
 
 
 def eventually(page: Any, look: Callable[[], Sequence[object]], says: str) -> None:

@@ -10,7 +10,9 @@ from lab import (
     await_kernel,
     command,
     eventually,
+    fresh,
     open_and_run,
+    open_notebook,
     open_voila,
     set_theme,
     settled,
@@ -67,9 +69,8 @@ class Demo(Panel):
         if max(ids) > 1000:
             raise ValueError(f"id {max(ids)} is unknown; the data has ids 0 to 1000.")
         self.say(f"{len(ids)} examples revoked.")
-
-demo = Demo().update()
 """
+CELL = "from panels import Demo\ndemo = Demo().update()\ndemo"
 JOB = """
 import ipywidgets, time
 from unlearnkit.progress import ProgressEvent, check_cancelled
@@ -112,14 +113,23 @@ def brightness(colour):
     return sum(float(part) for part in re.findall(r"[\d.]+", colour)[:3]) / 3
 
 
-@pytest.fixture
-def demo(lab, page, request):
-    name = f"{request.node.name}.ipynb"
+@pytest.fixture(scope="module")
+def notebook(lab, module_page):
     (lab.root / "panels.py").write_text(PLOT)
-    write_notebook(lab.root / name, ["from panels import demo\ndemo"])
-    open_and_run(page, lab, name)
-    titles_are(page, "level 50", "map 50")
-    return page
+    write_notebook(lab.root / "panel.ipynb", [CELL])
+    open_notebook(module_page, lab, "panel.ipynb")
+    return module_page
+
+
+@pytest.fixture
+def demo(notebook):
+    """A new panel, in the page that these tests share."""
+    fresh(notebook)
+    notebook.evaluate("() => document.querySelector('.uk-panel')?.classList.add('before')")
+    command(notebook, "notebook:run-all-cells")
+    notebook.locator(".uk-panel.before").wait_for(state="detached")
+    titles_are(notebook, "level 50", "map 50")
+    return notebook
 
 
 def test_the_slider_redraws_and_a_click_comes_back(demo, screenshot):
@@ -192,6 +202,10 @@ def test_a_plot_hidden_for_a_frame_is_drawn_when_it_shows_again(demo):
     )
     demo.wait_for_function(
         "() => getComputedStyle(document.querySelector('.gtitle')).fill === 'rgb(1, 2, 3)'"
+    )
+    demo.evaluate(
+        """() => { document.body.style.removeProperty('--jp-ui-font-color1');
+          document.body.classList.remove('another-theme'); }"""
     )
 
 
@@ -283,7 +297,7 @@ def test_a_job_moves_its_bar_while_the_kernel_answers(lab, page):
 
 def test_voila_draws_the_panel(voila, page, traffic, screenshot):
     (voila.root / "panels.py").write_text(PLOT)
-    write_notebook(voila.root / "panel.ipynb", ["from panels import demo\ndemo"])
+    write_notebook(voila.root / "panel.ipynb", [CELL])
     open_voila(page, voila, "panel.ipynb", traffic)
     titles_are(page, "level 50", "map 50")
     page.locator(".uk-panel .noUi-handle").focus()

@@ -11,6 +11,7 @@ from lab import (
     ask,
     await_kernel,
     command,
+    fresh,
     open_and_run,
     open_notebook,
     open_voila,
@@ -43,17 +44,25 @@ def to_panel(page, name: str) -> None:
     page.locator(f".uk-{name}.uk-panel").evaluate("(node) => node.scrollIntoView()")
 
 
+@pytest.fixture(scope="module")
+def notebook(lab, module_page):
+    """The quickstart, all its cells run."""
+    shutil.copy(QUICKSTART, lab.root / QUICKSTART.name)
+    open_and_run(module_page, lab, QUICKSTART.name)
+    module_page.locator(".uk-boundary input[type=range]").wait_for(timeout=120_000)
+    module_page.locator(".uk-boundary .barlayer .point").first.wait_for()
+    return module_page
+
+
 @pytest.fixture
-def quickstart(lab, page, request):
-    name = f"quickstart-{request.node.name}.ipynb"
-    shutil.copy(QUICKSTART, lab.root / name)
-    open_and_run(page, lab, name)
-    page.locator(".uk-boundary input[type=range]").wait_for(timeout=120_000)
-    page.locator(".uk-boundary .barlayer .point").first.wait_for(timeout=30_000)
-    return page
+def quickstart(notebook):
+    fresh(notebook)
+    return notebook
 
 
-def test_the_quickstart_from_the_first_cell_to_the_comparison(quickstart, screenshot, traffic):
+def test_the_quickstart_from_the_first_cell_to_the_comparison(
+    quickstart, screenshot, module_traffic
+):
     page = quickstart
     assert page.locator(".jp-RenderedText[data-mime-type*=stderr]").count() == 0
     to_panel(page, "boundary")
@@ -111,7 +120,7 @@ def test_the_quickstart_from_the_first_cell_to_the_comparison(quickstart, screen
     settled(page, (1280, "light"))
     screenshot(page, "quickstart-comparison")
     assert page.locator(".uk-panel [role=alert]").count() == 0
-    assert traffic.errors == []
+    assert module_traffic.errors == []
 
 
 def test_both_themes_and_half_the_width(quickstart, screenshot):
