@@ -57,8 +57,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
                 report.sections.append((server.log.name, server.log.read_text()[-5000:]))
             console = "\n".join(f"{kind}: {text}" for kind, text in traffic.console)
             report.sections.append(("browser console", console[-5000:]))
-            folder = screenshot_folder(item.funcargs["tmp_path"])
-            picture = folder / f"failed-{item.name}-{number}.png"
+            picture = screenshot_folder(servers[0].root) / f"failed-{item.name}-{number}.png"
             page.screenshot(path=picture)
             report.sections.append(("screenshot", str(picture)))
     return report
@@ -115,9 +114,7 @@ def module_traffic() -> Traffic:
 
 
 @pytest.fixture
-def page(
-    browser: Any, traffic: Traffic, tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Any]:
+def page(browser: Any, traffic: Traffic, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Playwright's page; the test fails if any of its requests would leave this machine."""
     names = [name for name in ("lab", "voila") if name in request.fixturenames]
     with watched(browser, traffic, [request.getfixturevalue(name) for name in names]) as page:
