@@ -457,16 +457,15 @@ def read_rows(
     plan: Plan, rows: Int[np.ndarray, " row"], width: int
 ) -> tuple[Float[Tensor, "row_and_zeros width"], Tensor]:
     """Inputs, padded, and targets of some rows of the partition, with a row of zeros last."""
-    inputs = targets = torch.empty(0)
-    for begin in range(0, len(rows), PART):
+    examples = plan.examples
+    inner = examples.features[0].numel()
+    inputs = torch.empty(len(rows) + 1, width)
+    inputs[:, inner:] = 0
+    targets = examples.labels.new_empty(len(rows) + 1, *examples.labels.shape[1:])
+    for begin in range(0, len(rows), PART):  # parts that stay in the cache
         end = min(begin + PART, len(rows))
-        some, labels = plan.examples[plan.partition.ids[rows[begin:end]]]
-        if not begin:
-            inputs = torch.empty(len(rows) + 1, width)
-            targets = labels.new_empty(len(rows) + 1, *labels.shape[1:])
-            inner = some[0].numel()
-            inputs[:, inner:] = 0
-        inputs[begin:end, :inner], targets[begin:end] = some.flatten(1), labels
+        ids = plan.partition.ids[rows[begin:end]]
+        targets[begin:end] = examples.read(ids, inputs[begin:end, :inner])
     inputs[-1], targets[-1] = 0, 0
     return inputs, targets
 
