@@ -200,7 +200,14 @@ def train_shard(problem: Problem) -> Trained:
     result = Trained([], {}, 0)
     for stage, epochs in enumerate(problem.epochs, start=1):
         last = stage == len(problem.epochs)
-        tails = {epochs - q: q for q in {1, min(4, epochs)}} if last else {}
+        tails = (
+            {
+                epochs - q: q
+                for q in {1, min(4, epochs)} | ({epochs // 2} if epochs >= 16 else set())
+            }
+            if last
+            else {}
+        )
         pool = sorted(i for i, r in problem.slices.items() if r <= stage)
         generator = np.random.Generator(
             np.random.PCG64(derive(problem.seed, "order", problem.shard, stage))

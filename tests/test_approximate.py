@@ -298,6 +298,63 @@ def test_lanes_agree_with_automatic_differentiation(name, size):
     assert min(found.correction_norm for found in together) > 1e-3
 
 
+@cache
+def long_session():
+    """Two shards of one slice, trained long enough for a tail at the half."""
+    session = uk.Session(
+        uk.load("digits", num_examples=200),
+        model=uk.MLP((9,)),
+        num_shards=2,
+        num_slices=1,
+        epochs=17,
+        batch_size=16,
+    )
+    session.train()
+    return session
+
+
+def test_a_long_stage_is_corrected_at_its_half_too():
+    session, method = long_session(), StagedInfluence(iterations=5)
+    gone = {shard: session.plan.partition.shard_rows(shard)[:7] for shard in (0, 1)}
+    rounds = rounds_of(session, gone)
+    assert [each.tail for each in stretches_of(rounds[0])] == [8, 4, 1]
+    for lane, given in zip(
+        method(rounds, on_progress=quiet), rounds_of(session, gone), strict=True
+    ):
+        ours = corrections_of(session, lane)
+        theirs = corrections_of(session, method.modify(given, quiet))
+        assert set(ours) == {(1, None), (1, 8), (1, 4), (1, 1)}
+        norms = [float(ours[1, tail].norm()) for tail in (8, 4, 1)]
+        assert 1e-3 < norms[0] < norms[1] < norms[2]  # the difference grows with time
+        for place, change in ours.items():
+            assert (change - theirs[place]).abs().max() < 1e-6 + 1e-3 * change.abs().max()
+
+
+def test_a_longer_replay_is_of_four_epochs_however_early_the_first_tail_is():
+    plan = long_session().plan
+    assert plan.spec.tail_epochs() == (8, 4, 1)
+    assert Replay().longer(plan) == Replay(4) and Replay(4).longer(plan) is None
+    assert AMENDS["rewind-and-replay"].epochs(plan) == 4
+
+
+def test_curvature_is_sampled_in_proportion_to_the_pool_and_planned_so():
+    session = uneven_session("logistic")
+    method = StagedInfluence(
+        iterations=3, tolerance=0.0, curvature_share=0.5, curvature_min=2, centre_min=4
+    )
+    rounds = uneven_rounds(session)
+    for given, found in zip(rounds, method(rounds, on_progress=quiet), strict=True):
+        plan, shard = given.state.plan, given.state.shard
+        assert found.visits == method.visits(plan, shard, given.forget)
+        sizes, total = [], len(given.forget) + len(given.retain)
+        for each in stretches_of(given):
+            pool = each.num_forget + each.num_retain
+            sizes.append(method.sample_size(pool, total))
+            assert abs(sizes[-1] - pool / 2) <= 1
+        assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
 def test_a_lane_does_not_depend_on_the_others():
     session = uneven_session(uk.MLP((9,)))
     method = StagedInfluence(curvature_min=10, curvature_max=10)

@@ -130,7 +130,9 @@ def test_replay_from_a_tail_reproduces_the_end_of_training(name: str) -> None:
     for shard in range(plan.num_shards):
         stage = plan.chains[shard][-1]
         end = store.get(stage.key)
-        assert set(end.tails) == {1, min(4, stage.epochs)}
+        assert set(end.tails) == {1, min(4, stage.epochs)} | (
+            {stage.epochs // 2} if stage.epochs >= 16 else set()
+        )
         for q, tail in end.tails.items():
             [again] = run_jobs(plan, [make_job(plan, [stage], tail, stage.epochs - q)])
             assert differing(again.state, end.state) == []

@@ -27,7 +27,7 @@ from unlearnkit.spec import TrainSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-LOOP_KERNEL, STACKED_KERNEL = "loop-3", "stacked-2"
+LOOP_KERNEL, STACKED_KERNEL = "loop-4", "stacked-3"
 
 
 class HasKeys(Protocol):

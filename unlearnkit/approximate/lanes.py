@@ -60,16 +60,17 @@ class _Lane:
     def __init__(self, method: "StagedInfluence", given: ShardRound) -> None:
         self.round, self.shard = given, given.state.shard
         self.stretches = {each.name: each for each in stretches_of(given)}
-        size = method.curvature_size(len(given.forget) + len(given.retain))
+        size = len(given.forget) + len(given.retain)
         self.centre = np.empty(0, np.int64)  # of the stretch from the initial weights
         self.samples: dict[str, np.ndarray] = {}
         for name, each in self.stretches.items():
             kept = given.retain.until(each.stage)
             if each.time and each.start is None:
-                centre = method.centre_size(len(given.forget))
+                centre = method.centre_size(each.num_forget)
                 self.centre = kept.sample(centre, given.generator).rows
             if each.time:
-                self.samples[name] = kept.sample(size, given.generator).rows
+                wanted = method.sample_size(each.num_forget + each.num_retain, size)
+                self.samples[name] = kept.sample(wanted, given.generator).rows
         self.states: dict[str, State] = {}
         self.visits = 0
 

@@ -8,6 +8,8 @@ from unlearnkit.kernels import run_jobs
 from unlearnkit.plan import Plan
 from unlearnkit.schedule import make_job
 
+LONGER = 4
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -28,8 +30,8 @@ class Replay:
         return max((q for q in kept if q <= self.tail), default=min(kept))
 
     def longer(self, plan: Plan) -> "Replay | None":
-        """From the earliest tail there is, if it is not from there already."""
-        most = max(plan.spec.tail_epochs())
+        """The last four epochs, or as many as there are, if it is no less already."""
+        most = Replay(LONGER).epochs(plan)
         return Replay(most) if self.epochs(plan) < most else None
 
     def __call__(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
-from unlearnkit.approximate.replay import Replay
+from unlearnkit.approximate.replay import LONGER, Replay
 from unlearnkit.kernels import run_jobs
 from unlearnkit.plan import Plan
 from unlearnkit.schedule import make_job
@@ -12,7 +12,7 @@ from unlearnkit.schedule import make_job
 
 @dataclass(frozen=True)
 class RewindAndReplay:
-    """Replay stage R from the corrected checkpoint of stage R-1; with one slice, the longest tail.
+    """Replay stage R from the corrected checkpoint of stage R-1; with one slice, from a tail.
 
     The further back, the more of the final model is retrained and the less hangs on the
     modification. The batches are the keyed ones of training, on the retained examples. Where the
@@ -22,10 +22,10 @@ class RewindAndReplay:
     """
 
     def epochs(self, plan: Plan) -> int:
-        """Those of stage R, or of its longest tail."""
+        """Those of stage R, or with one slice the last four."""
         if plan.spec.num_slices > 1:
             return plan.spec.stage_epochs()[-1]
-        return max(plan.spec.tail_epochs())
+        return Replay(LONGER).epochs(plan)
 
     def longer(self, plan: Plan) -> None:
         """Nothing: it begins as early as it was told to."""

@@ -74,7 +74,11 @@ class StagedInfluence:
             the output KL is the same.)
         tolerance: relative residual at which they stop.
         curvature_share: examples for G as a part of the shard; between ``curvature_min`` and
-            ``curvature_max`` of them.
+            ``curvature_max`` of them, and of a stage's pool that is a part of the shard the same
+            part of that. (Fashion-MNIST, 60,000 examples, 5 shards of 5 slices, at most 512, a
+            tenth revoked: a perceptron 67 % of the output KL removed at 5.4 times the speed of
+            exact retraining with as many in every stage, 63 % at 6.4 times in this way; with at
+            most 1,024, 78 % at 2.3 and 76 % at 3.7.)
         curvature_min: see there.
         curvature_max: see there.
         centre_min: retained examples for their mean gradient where it is not read off the way, at
@@ -88,9 +92,9 @@ class StagedInfluence:
     scope: str = "all"
     iterations: int = 16
     tolerance: float = 0.01
-    curvature_share: float = 0.125
+    curvature_share: float = 1 / 12
     curvature_min: int = 128
-    curvature_max: int = 512
+    curvature_max: int = 640
     centre_min: int = 1024
     centre_ratio: int = 4
 
@@ -138,14 +142,20 @@ class StagedInfluence:
     ) -> tuple[int, int]:
         """Batches and visits with so many iterations of conjugate gradients a stretch."""
         rows = plan.partition.shard_rows(shard)
-        retained = int(plan.retained[rows].sum())
-        curvature = min(self.curvature_size(len(rows)), retained)
-        first = int(forget.slices.min())
-        stages = plan.spec.num_slices - first + len(plan.spec.tail_epochs())
-        visits = 2 * len(forget) + curvature * (1 + iterations)
-        if first == 1:  # from the initial weights on, no mean gradient is read off the way
-            visits += min(self.centre_size(len(forget)), retained) / stages
-        return round(stages * (3 + iterations)), round(stages * visits)
+        slices = plan.partition.slice_[rows[plan.retained[rows]]]
+        last, whole = plan.spec.num_slices, len(slices) + len(forget)
+        batches, visits = 0.0, 0.0
+        for stage in range(int(forget.slices.min()), last + 1):
+            retained, gone = int((slices <= stage).sum()), len(forget.until(stage))
+            if not retained:
+                continue
+            stretches = len(plan.spec.tail_epochs()) if stage == last else 1
+            curvature = min(self.sample_size(retained + gone, whole), retained)
+            batches += stretches * (3 + iterations)
+            visits += stretches * (2 * gone + curvature * (1 + iterations))
+            if stage == 1:  # from the initial weights on, no mean gradient is read off the way
+                visits += min(self.centre_size(gone), retained) - gone
+        return round(batches), round(visits)
 
     def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
         """See :class:`~unlearnkit.approximate.protocol.Method`."""
@@ -184,6 +194,11 @@ class StagedInfluence:
         wanted = int(self.curvature_share * shard_size)
         return min(max(wanted, self.curvature_min), self.curvature_max)
 
+    def sample_size(self, pool: int, shard_size: int) -> int:
+        """Examples for G of a stretch with a pool of this size, which is the shard's at the end."""
+        wanted = self.curvature_size(shard_size) * pool // max(1, shard_size)
+        return max(wanted, self.curvature_min)
+
     def centre_size(self, num_forget: int) -> int:
         """Retained examples for their mean gradient, where so many are forgotten."""
         return max(self.centre_min, self.centre_ratio * num_forget)
@@ -213,7 +228,8 @@ class _Round:
             return
         spec, end = self.state.plan.spec, stretch.end
         forcing = self._forcing(stretch)
-        size = self.method.curvature_size(len(self.forget) + len(self.retain))
+        size = len(self.forget) + len(self.retain)
+        size = self.method.sample_size(stretch.num_forget + stretch.num_retain, size)
         sample = self.retain.until(stretch.stage).sample(size, self.generator)
         inputs, _ = self.state.data(sample)
         self.correction, products = implicit_euler(
@@ -232,7 +248,7 @@ class _Round:
         spec, forget = self.state.plan.spec, self.forget.until(stretch.stage)
         if stretch.start is None:
             centre = self.retain.until(stretch.stage)
-            centre = centre.sample(self.method.centre_size(len(self.forget)), self.generator)
+            centre = centre.sample(self.method.centre_size(len(forget)), self.generator)
             difference = self._gradient(stretch.end, forget) - self._gradient(stretch.end, centre)
             return len(forget) / (len(forget) + stretch.num_retain) * difference
         ends = (stretch.start, stretch.end)
