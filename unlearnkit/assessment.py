@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from unlearnkit.approximate import METHODS, Amend, Method, Replay
+from unlearnkit.approximate import METHODS, Amend, Method, Replay, StagedInfluence
 from unlearnkit.boundary import Cost, Costs, Coverage
 from unlearnkit.calibration import Calibration
 from unlearnkit.clock import Batches, Clock
@@ -18,7 +18,7 @@ from unlearnkit.curvature import (
     mean_gradient,
     trainable_names,
 )
-from unlearnkit.kernels.linearised import Linearised, gather, solve
+from unlearnkit.kernels.linearised import Linearised, gather, passes_of_solve, solve
 from unlearnkit.kernels.loop import compute_threads
 from unlearnkit.modification import debts_of, incomplete, members_of, replayed
 from unlearnkit.plan import Plan
@@ -59,24 +59,27 @@ def time_large_batches(
     names = (head_names if plan.architecture.is_convolutional else trainable_names)(module)
     loss, stack = plan.spec.loss, plan.architecture.stack
     timed: list[tuple[Batches, float]] = []
+    last = 1
     with compute_threads(plan.spec.num_threads):
-        for size in (8, 8, 64):  # the first is a warm-up
+        # The first is a warm-up, the last what the method takes for its curvature.
+        for size in (8, 8, 64, StagedInfluence().curvature_size(len(ids))):
             at = time.perf_counter()
-            if timed and at - begun + (1 if size == 8 else 2) * timed[-1][1] > budget:
+            if timed and at - begun + size / last * timed[-1][1] > budget:
                 break
             inputs, targets = plan.examples[ids[:size]]
+            count = last = len(inputs)
             if stack is not None:
                 parameters = gather(stack, [state], loss)
                 model = Linearised(stack, loss, parameters, inputs.flatten(1).unsqueeze(0))
-                weights = torch.full((1, len(inputs)), 1 / len(inputs))
+                weights = torch.full((1, count), 1 / count)
                 right = model.gradient(targets.unsqueeze(0), weights)
                 solve(model, weights, torch.ones(1), right, iterations=2, tolerance=0.0)
-                work = Batches(0, 4, 4 * len(inputs))
+                work = Batches(0, 4, round(count * (1 + passes_of_solve(stack, count, 2))))
             else:
                 gradient = mean_gradient(module, state, names, inputs, targets, loss)
                 product = gauss_newton(module, state, names, inputs, loss)
                 done = conjugate_gradients(product, gradient, iterations=2, tolerance=0.0)
-                work = Batches(0, 2 + done.iterations, (2 + done.iterations) * len(inputs))
+                work = Batches(0, 2 + done.iterations, (2 + done.iterations) * count)
             timed.append((work, time.perf_counter() - at))
     return tuple(timed[1:])
 

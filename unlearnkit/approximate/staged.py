@@ -21,6 +21,7 @@ here serves any other module, one shard at a time, and as the lanes' independent
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +49,7 @@ from unlearnkit.curvature import (
     trainable_names,
     unflatten,
 )
+from unlearnkit.kernels.linearised import passes_of_solve
 from unlearnkit.kernels.stacked import lanes_together
 from unlearnkit.models import State, batch_statistics_layers, get_state
 from unlearnkit.plan import Plan
@@ -56,9 +58,6 @@ SCOPES = ("all", "head")
 # Part of the iterations that is expected to be run. Measured on Fashion-MNIST, of 16: .5 to .8 for
 # logistic regression, .7 to 1 for a multi-layer perceptron.
 EXPECTED_ITERATIONS = 0.75
-# Passes over the examples for G that all products of a stretch cost in lanes. Measured on
-# Fashion-MNIST, 16 iterations: 3 to 7.
-LANE_PASSES = 5
 
 
 @dataclass(frozen=True)
@@ -114,48 +113,50 @@ class StagedInfluence:
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
         """Gradients of the forget and centre sets, and all curvature products."""
-        return self._planned(plan, shard, forget, self.iterations)[1]
+        planned = self._planned(plan, shard, forget)
+        return sum(p.gradients + p.stretches * p.curvature * (1 + self.iterations) for p in planned)
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
         """Two gradients, a linearisation and three quarters of the products for each stretch.
 
         Of the head alone, products cost little beside the forward passes through the body, which
         are a third of a training step each. In lanes, batches are shared by those that run
-        together, and all products cost together as much as about five passes over their examples.
+        together, and products are of matrices as small as the examples are few.
         """
         expected = EXPECTED_ITERATIONS * self.iterations
-        lanes = plan.architecture.stack is not None and self.scope == "all"
-        together = lanes_together(plan, list(forget)) if lanes else 1
-        counts, visits = list[int](), 0
+        stack = plan.architecture.stack if self.scope == "all" else None
+        together = lanes_together(plan, list(forget)) if stack else 1
+        counts, visits = list[int](), 0.0
         for shard, members in forget.items():
-            count, each = self._planned(plan, shard, members, expected)
-            if lanes:
-                each = self._planned(plan, shard, members, LANE_PASSES)[1]
-            elif self.scope == "head":
-                each = self._planned(plan, shard, members, 0)[1] // 3
-            counts.append(count)
-            visits += each
-        return Batches(len(forget), sum(sorted(counts, reverse=True)[::together]), visits)
+            planned = self._planned(plan, shard, members)
+            counts.append(round(sum(each.stretches * (3 + expected) for each in planned)))
+            for each in planned:
+                if stack is not None:
+                    passes = passes_of_solve(stack, each.curvature, expected)
+                    visits += each.gradients + each.stretches * each.curvature * passes
+                elif self.scope == "head":
+                    visits += (each.gradients + each.stretches * each.curvature) / 3
+                else:
+                    visits += each.gradients + each.stretches * each.curvature * (1 + expected)
+        return Batches(len(forget), sum(sorted(counts, reverse=True)[::together]), round(visits))
 
-    def _planned(
-        self, plan: Plan, shard: int, forget: Members, iterations: float
-    ) -> tuple[int, int]:
-        """Batches and visits with so many iterations of conjugate gradients a stretch."""
+    def _planned(self, plan: Plan, shard: int, forget: Members) -> "list[_Planned]":
+        """What a round will read in the stages that it corrects."""
         rows = plan.partition.shard_rows(shard)
         slices = plan.partition.slice_[rows[plan.retained[rows]]]
         last, whole = plan.spec.num_slices, len(slices) + len(forget)
-        batches, visits = 0.0, 0.0
+        planned = []
         for stage in range(int(forget.slices.min()), last + 1):
             retained, gone = int((slices <= stage).sum()), len(forget.until(stage))
             if not retained:
                 continue
-            stretches = len(plan.spec.tail_epochs()) if stage == last else 1
-            curvature = min(self.sample_size(retained + gone, whole), retained)
-            batches += stretches * (3 + iterations)
-            visits += stretches * (2 * gone + curvature * (1 + iterations))
+            count = len(plan.spec.tail_epochs()) if stage == last else 1
+            gradients = 2 * gone * count
             if stage == 1:  # from the initial weights on, no mean gradient is read off the way
-                visits += min(self.centre_size(gone), retained) - gone
-        return round(batches), round(visits)
+                gradients += min(self.centre_size(gone), retained) - gone
+            curvature = min(self.sample_size(retained + gone, whole), retained)
+            planned.append(_Planned(count, gradients, curvature))
+        return planned
 
     def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
         """See :class:`~unlearnkit.approximate.protocol.Method`."""
@@ -202,6 +203,14 @@ class StagedInfluence:
     def centre_size(self, num_forget: int) -> int:
         """Retained examples for their mean gradient, where so many are forgotten."""
         return max(self.centre_min, self.centre_ratio * num_forget)
+
+
+class _Planned(NamedTuple):
+    """What is read for a stage: in how many stretches, for gradients in all, for each G."""
+
+    stretches: int
+    gradients: int
+    curvature: int
 
 
 class _Round:
