@@ -26,7 +26,7 @@ from unlearnkit.store import Store
 from unlearnkit.training import work_of
 from unlearnkit.workload import Workload, estimate
 
-LEAST_PROBE = 0.03  # seconds below which large batches are not timed beforehand
+LEAST_PROBE = 0.005  # seconds below which large batches are not timed beforehand
 
 
 def default_method(plan: Plan) -> Method:
