@@ -127,7 +127,7 @@ class Examples:
         """
         rows = torch.from_numpy(self.rows(ids))
         found = self.features[rows].flatten(1)
-        into.copy_(found).sub_(self.offset).div_(self.scale)
+        self._scale(into.copy_(found))
         return self.labels[rows]
 
     def inputs(self) -> Float32[Tensor, " n *feature"]:
@@ -135,7 +135,10 @@ class Examples:
         return self._scaled(self.features.clone())
 
     def _scaled(self, fresh: Shaped[Tensor, " k *feature"]) -> Float32[Tensor, " k *feature"]:
-        return fresh.to(torch.float32).contiguous().sub_(self.offset).div_(self.scale)
+        return self._scale(fresh.to(torch.float32).contiguous())
+
+    def _scale(self, values: Float32[Tensor, " k *feature"]) -> Float32[Tensor, " k *feature"]:
+        return values.sub_(self.offset).div_(self.scale)
 
     @cached_property
     def digests(self) -> UInt8[np.ndarray, "n 16"]:

@@ -8,7 +8,7 @@ from unlearnkit.kernels import run_jobs
 from unlearnkit.plan import Plan
 from unlearnkit.schedule import make_job
 
-LONGER = 4
+LONGER = 4  # epochs of a longer replay: the tail that every stage of so many epochs has
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,8 @@ class Linearised:
     def _products(self) -> list[Tensor | None]:
         """X X^T + 1 of every layer's inputs; None where twice the inputs are fewer than rows."""
         return [
-            torch.bmm(h, h.mT).add_(1) if 2 * h.shape[2] > h.shape[1] else None for h in self.inputs
+            torch.bmm(h, h.mT).add_(1) if _by_products(h.shape[2], h.shape[1]) else None
+            for h in self.inputs
         ]
 
     def through(self, vectors: Float[Tensor, "lane row class"]) -> Float[Tensor, "lane row class"]:
@@ -248,12 +249,17 @@ def passes_of_solve(stack: Stack, rows: int, iterations: float) -> float:
     layers = list(pairwise(widths))
     dense = sum(i * o for i, o in layers)
     later = dense - layers[0][0] * layers[0][1]
-    inner = [2 * i > rows for i, _ in layers]  # as in Linearised
+    inner = [_by_products(i, rows) for i, _ in layers]
     prepared = sum(rows * i for (i, _), kept in zip(layers, inner, strict=True) if kept)
     product = 2 * later + sum(
         rows * o if kept else 2 * i * o for (i, o), kept in zip(layers, inner, strict=True)
     )
     return (2 * dense + later + prepared + iterations * product) / (2 * dense + later)
+
+
+def _by_products(width: int, rows: int) -> bool:
+    """Whether inner products of a layer's inputs are the cheaper way through it."""
+    return 2 * width > rows
 
 
 def _wide(numbers: Float[Tensor, " lane"]) -> Float[Tensor, "lane 1 1"]:
