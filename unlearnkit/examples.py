@@ -27,6 +27,7 @@ Labels: TypeAlias = Int64[Tensor, " n"] | Float32[Tensor, "n target"]
 Ids: TypeAlias = "Sequence[SupportsIndex] | np.ndarray | pd.Series | pd.Index | Tensor"
 
 PARTS = ("train", "probe", "test")
+PART = 512  # examples converted at a time: they stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +127,8 @@ class Examples:
             KeyError: naming the first ids that are not here.
         """
         rows = torch.from_numpy(self.rows(ids))
-        found = self.features[rows].flatten(1)
-        self._scale(into.copy_(found))
+        for some, part in zip(rows.split(PART), into.split(PART), strict=True):
+            self.scale_(part.copy_(self.features[some].flatten(1)))
         return self.labels[rows]
 
     def inputs(self) -> Float32[Tensor, " n *feature"]:
@@ -135,10 +136,13 @@ class Examples:
         return self._scaled(self.features.clone())
 
     def _scaled(self, fresh: Shaped[Tensor, " k *feature"]) -> Float32[Tensor, " k *feature"]:
-        return self._scale(fresh.to(torch.float32).contiguous())
+        return self.scale_(fresh.to(torch.float32).contiguous())
 
-    def _scale(self, values: Float32[Tensor, " k *feature"]) -> Float32[Tensor, " k *feature"]:
-        return values.sub_(self.offset).div_(self.scale)
+    def scale_(self, values: Float32[Tensor, " k *feature"]) -> Float32[Tensor, " k *feature"]:
+        """Make inputs of raw values, in place."""
+        if self.offset:  # else it changes no bit
+            values.sub_(self.offset)
+        return values if self.scale == 1 else values.div_(self.scale)
 
     @cached_property
     def digests(self) -> UInt8[np.ndarray, "n 16"]:

@@ -29,7 +29,7 @@ from unlearnkit.kernels.linearised import (
     solve,
     squared_norms,
 )
-from unlearnkit.kernels.stacked import lanes_together, read_rows
+from unlearnkit.kernels.stacked import lanes_together
 from unlearnkit.models import Stack, State
 
 if TYPE_CHECKING:
@@ -61,23 +61,15 @@ class _Lane:
         self.round, self.shard = given, given.state.shard
         self.stretches = {each.name: each for each in stretches_of(given)}
         size = len(given.forget) + len(given.retain)
-        self.centre = np.empty(0, np.int64)  # of the stretch from the initial weights
-        self.samples: dict[str, np.ndarray] = {}
+        self.samples: dict[str, list[np.ndarray]] = {}
         for name, each in self.stretches.items():
             kept = given.retain.until(each.stage)
-            if each.time and each.start is None:
-                centre = method.centre_size(each.num_forget)
-                self.centre = kept.sample(centre, given.generator).rows
+            wanted = method.sample_size(each.num_forget + each.num_retain, size)
             if each.time:
-                wanted = method.sample_size(each.num_forget + each.num_retain, size)
-                self.samples[name] = kept.sample(wanted, given.generator).rows
+                samples = (kept.sample(wanted, given.generator) for _ in range(method.substeps))
+                self.samples[name] = [sample.rows for sample in samples]
         self.states: dict[str, State] = {}
         self.visits = 0
-
-    @property
-    def reads(self) -> list[np.ndarray]:
-        """All examples that it reads."""
-        return [self.round.forget.rows, self.centre, *self.samples.values()]
 
 
 class _Group:
@@ -90,8 +82,6 @@ class _Group:
         self.lanes = [_Lane(method, each) for each in rounds]
         longest = max(self.lanes, key=lambda lane: len(lane.stretches))
         self.names = list(longest.stretches)
-        self.rows = np.unique(np.concatenate([rows for lane in self.lanes for rows in lane.reads]))
-        self.inputs, self.targets = read_rows(self.plan, self.rows, stack.widths[0])
         shapes = zip(stack.widths[1:], stack.widths[:-1], strict=True)
         empty = {
             f"{name}.{part}": torch.zeros(shape)
@@ -105,7 +95,7 @@ class _Group:
         pieces[-1][..., self.stack.widths[-1] :] = 0
 
     def advance(self, name: str) -> None:
-        """One implicit Euler segment of every lane that the stretch concerns."""
+        """The substeps of every lane that the stretch concerns."""
         concerned = [i for i, lane in enumerate(self.lanes) if name in lane.stretches]
         active = [i for i in concerned if self.lanes[i].stretches[name].time]
         if len(active) == len(self.lanes):
@@ -122,81 +112,78 @@ class _Group:
         self.lanes[i].states[name] = moved(self.stack, state, self.corrections, i)
 
     def _solve(self, name: str, lanes: list[_Lane], before: Pieces) -> Pieces:
-        spec, stretches = self.plan.spec, [lane.stretches[name] for lane in lanes]
-        ends = gather(self.stack, [each.end for each in stretches], spec.loss)
-        samples = [lane.samples[name] for lane in lanes]
-        inputs, _, weights = self._read(samples)
-        time = torch.tensor([each.time for each in stretches])
-        right = self._forcing(lanes, stretches, ends)
-        for piece, earlier in zip(right, before, strict=True):
-            piece.addcdiv_(earlier, time.view(-1, 1, 1))
-        solutions = solve(
-            Linearised(self.stack, spec.loss, ends, inputs),
-            weights,
-            1 / time + spec.weight_decay,
-            right,
-            iterations=self.method.iterations,
-            tolerance=self.method.tolerance,
-        )
-        for lane, sample, spent in zip(lanes, samples, solutions.iterations.tolist(), strict=True):
-            lane.visits += len(sample) * (1 + spent)
-        return solutions.pieces
+        spec, method = self.plan.spec, self.method
+        stretches = [lane.stretches[name] for lane in lanes]
+        forcing = self._forcing(lanes, stretches)
+        time = torch.tensor([each.time for each in stretches]) / method.substeps
+        for substep in range(method.substeps):
+            samples = [lane.samples[name][substep] for lane in lanes]
+            inputs, _, weights = self._read(samples)
+            share = (substep + 1) / method.substeps
+            at = gather(self.stack, [each.way(share) for each in stretches], spec.loss)
+            right = [
+                torch.addcdiv(c, earlier, time.view(-1, 1, 1))
+                for c, earlier in zip(forcing, before, strict=True)
+            ]
+            solutions = solve(
+                Linearised(self.stack, spec.loss, at, inputs),
+                weights,
+                1 / time + spec.weight_decay,
+                right,
+                iterations=method.iterations,
+                tolerance=method.tolerance,
+            )
+            spent = solutions.iterations.tolist()
+            for lane, sample, products in zip(lanes, samples, spent, strict=True):
+                lane.visits += len(sample) * (1 + products)
+            before = solutions.pieces
+        return before
 
-    def _forcing(self, lanes: list[_Lane], stretches: list[Stretch], ends: Pieces) -> Pieces:
+    def _forcing(self, lanes: list[_Lane], stretches: list[Stretch]) -> Pieces:
         """The c of every lane: see :meth:`Stretch.forcing`."""
         spec = self.plan.spec
         members = [
             lane.round.forget.until(each.stage).rows
             for lane, each in zip(lanes, stretches, strict=True)
         ]
-        starts = [each.start for each in stretches if each.start is not None]
-        if not starts:
-            return self._first_forcing(lanes, members, ends)
         inputs, targets, weights = self._read(members)
-        before = gather(self.stack, starts, spec.loss)
-        forget: Pieces | None = None
-        for parameters in (before, ends):
+        forcing: Pieces | None = None
+        looks = list(zip(*(each.looks for each in stretches), strict=True))
+        for states in looks:
+            parameters = gather(self.stack, states, spec.loss)
             model = Linearised(self.stack, spec.loss, parameters, inputs)
-            forget = model.gradient(targets, weights / 2, forget)
-        assert forget is not None
-        odds = _wide([each.odds for each in stretches])
-        speed = _wide([1 / each.path_time for each in stretches])
-        for piece, start, end in zip(forget, before, ends, strict=True):
-            piece.addcmul_(end - start, speed).add_(start + end, alpha=spec.weight_decay / 2)
-            piece.mul_(odds)
-        self._clear_padding(forget)
-        for lane, rows in zip(lanes, members, strict=True):
-            lane.visits += 2 * len(rows)
-        return forget
-
-    def _first_forcing(self, lanes: list[_Lane], members: list[np.ndarray], ends: Pieces) -> Pieces:
-        """The same from the initial weights on: (k/n)(g_F - g_R), as one weighted sum."""
-        inputs, targets, weights = self._read(
-            [np.concatenate([rows, lane.centre]) for lane, rows in zip(lanes, members, strict=True)]
+            forcing = model.gradient(targets, weights / len(looks), forcing)
+        assert forcing is not None
+        paths = [each.path for each in stretches]
+        begins, afters = (
+            gather(self.stack, states, spec.loss)
+            for states in ([path.begin for path in paths], [path.after for path in paths])
         )
-        for i, (lane, rows) in enumerate(zip(lanes, members, strict=True)):
-            k, centre = len(rows), len(lane.centre)
-            share = k / (k + next(iter(lane.stretches.values())).num_retain)
-            weights[i, :k], weights[i, k : k + centre] = share / k, -share / centre
-            lane.visits += k + centre
-        model = Linearised(self.stack, self.plan.spec.loss, ends, inputs)
-        return model.gradient(targets, weights)
+        odds = _wide([each.odds for each in stretches])
+        speed = _wide([1 / path.time for path in paths])
+        for piece, begin, after in zip(forcing, begins, afters, strict=True):
+            piece.addcmul_(after - begin, speed).add_(begin + after, alpha=spec.weight_decay / 2)
+            piece.mul_(odds)
+        self._clear_padding(forcing)
+        for lane, rows in zip(lanes, members, strict=True):
+            lane.visits += len(looks) * len(rows)
+        return forcing
 
     def _read(
         self, rows: list[np.ndarray]
     ) -> tuple[Float[Tensor, "lane row in"], Tensor, Float[Tensor, "lane row"]]:
         """Inputs, targets and weights of a mean over each lane's rows; padding weighs 0."""
-        most = max(len(some) for some in rows)
-        index = np.zeros((len(rows), most), np.int64)
-        weights = np.zeros((len(rows), most), np.float32)
+        examples, ids = self.plan.examples, self.plan.partition.ids
+        lanes, most = len(rows), max(len(some) for some in rows)
+        inputs = torch.empty(lanes, most, self.stack.widths[0])
+        targets = examples.labels.new_empty(lanes, most, *examples.labels.shape[1:])
+        weights = torch.zeros(lanes, most)
         for i, some in enumerate(rows):
-            index[i, : len(some)] = np.searchsorted(self.rows, some)
-            weights[i, : len(some)] = 1 / len(some)
-        flat = torch.from_numpy(index).flatten()
-        inputs = self.inputs.index_select(0, flat).view(len(rows), most, -1)
-        targets = self.targets.index_select(0, flat)
-        targets = targets.view(len(rows), most, *self.targets.shape[1:])
-        return inputs, targets, torch.from_numpy(weights)
+            count = len(some)
+            targets[i, :count] = examples.read(ids[some], inputs[i, :count])
+            inputs[i, count:], targets[i, count:] = 0, 0
+            weights[i, :count] = 1 / count
+        return inputs, targets, weights
 
     def finish(self) -> list[Modified]:
         """The results; the last tail's corrections are carried to the end as they are."""

@@ -18,12 +18,16 @@ logistic regression, 87 % for 86 % and 61 % for 65 % by perceptrons; medians of 
 g_F at the end alone, logistic regression keeps 73 %.)
 
 From the initial weights gradients fall so steeply that two ends do not tell their average, and the
-result would be far worse than doing nothing. There both means are those at the end of the stretch,
-g_R over a sample.
+result would be far worse than doing nothing. There g_F is that at the end of the stretch, and g the
+one that training followed next, read off the checkpoint after it. (Beside a mean over four retained
+examples for each forgotten, at the end: output KL removed 95.2 and 94.4 % for 94.4 and 93.8 %, a
+hundredth and a tenth of 60,000 examples of Fashion-MNIST revoked, 5 shards of one slice, logistic
+regression; 76.8 and 75.9 % for 77.4 and 76.4 % by a perceptron and 10 shards; no example is read.)
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -32,6 +36,14 @@ from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.curvature import effective_time
 from unlearnkit.models import State
 from unlearnkit.store import Checkpoint
+
+
+class Path(NamedTuple):
+    """Two states, and the effective time of the training that led from the one to the other."""
+
+    begin: State
+    after: State
+    time: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +57,8 @@ class Stretch:
         start: state at its start; None for the initial weights.
         end: state at its end.
         time: effective time h without the forget set; 0 where nothing is left to train on.
+        path: where the mean gradient over the pool is read off: from start to end; where it starts
+            from the initial weights, from its end to that of the next stretch.
         path_time: effective time of the training that led from start to end.
         steps: of the optimizer without the forget set.
         num_forget: k.
@@ -57,6 +71,7 @@ class Stretch:
     start: State | None
     end: State
     time: float
+    path: Path
     path_time: float
     steps: int
     num_forget: int
@@ -67,23 +82,41 @@ class Stretch:
         """k/(n - k)."""
         return self.num_forget / max(1, self.num_retain)
 
+    @property
+    def looks(self) -> tuple[State, ...]:
+        """The states at which the gradient over the forget set is taken."""
+        return (self.end,) if self.start is None else (self.start, self.end)
+
     def forcing(
         self,
-        start: Float[Tensor, " parameter"],
-        end: Float[Tensor, " parameter"],
+        begin: Float[Tensor, " parameter"],
+        after: Float[Tensor, " parameter"],
         forget: Float[Tensor, " parameter"],
         weight_decay: float,
     ) -> Float[Tensor, " parameter"]:
-        """The c of the difference equation, from both ends.
+        """The c of the difference equation.
 
         Args:
-            start: parameters.
-            end: parameters.
-            forget: mean gradient over the forget set, averaged over both.
+            begin: parameters of the path's first state.
+            after: and of its second.
+            forget: mean gradient over the forget set, averaged over the looks.
             weight_decay: lambda.
         """
-        pool = (start - end) / self.path_time - weight_decay * (start + end) / 2
+        pool = (begin - after) / self.path.time - weight_decay * (begin + after) / 2
         return self.odds * (forget - pool)
+
+    def way(self, share: float) -> State:
+        """Parameters after this share of the way from start to end, in a straight line.
+
+        All of the way from the initial weights counts as its end.
+        """
+        if self.start is None or share == 1:
+            return self.end
+        start = self.start
+        return {
+            name: start[name].lerp(value, share) if value.is_floating_point() else value
+            for name, value in self.end.items()
+        }
 
 
 def stretches_of(given: ShardRound, *, to_end: bool = False) -> list[Stretch]:
@@ -109,7 +142,10 @@ def stretches_of(given: ShardRound, *, to_end: bool = False) -> list[Stretch]:
         end = checkpoint.tails[tail] if tail else checkpoint.state
         time = times[0] if retain and times[1] > 0 else 0.0
         steps = epochs * batches[0]
-        found.append(Stretch(name, stage, tail, start, end, time, times[1], steps, forget, retain))
+        path = Path(end if start is None else start, end, times[1])
+        found.append(
+            Stretch(name, stage, tail, start, end, time, path, times[1], steps, forget, retain)
+        )
 
     start = given.state.checkpoints[first - 1].state if first > 1 else None
     for stage in range(first, last):
@@ -119,9 +155,11 @@ def stretches_of(given: ShardRound, *, to_end: bool = False) -> list[Stretch]:
     for tail in sorted(given.state.checkpoints[last].tails, reverse=True):
         add(last, tail, epochs - tail - done, start)
         start, done = found[-1].end, epochs - tail
-    if to_end:
-        add(last, 0, epochs - done, start)
-    return found
+    add(last, 0, epochs - done, start)
+    if found[0].start is None:
+        after = next((each.path for each in found[1:] if each.path_time), found[0].path)
+        found[0] = replace(found[0], path=after)
+    return found if to_end else found[:-1]
 
 
 def corrected_checkpoints(

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from unlearnkit.kernels.gathering import Gathering
 from unlearnkit.kernels.loop import OnMark
 from unlearnkit.losses import CrossEntropy
 from unlearnkit.models import Stack, State
@@ -37,11 +38,9 @@ NARROW = 4  # outputs of at most so many classes are padded to it
 # Measured with 1 MB of second-level cache, seconds of a training run for 1 / 2 / 4 / 20 lanes:
 # MLP 784-256-10 1.43 / 1.45 / 1.63 / 1.85; MLP 600-128-100 1.35 / 1.10 / .96 / 1.15.
 GROUP_STATE_BYTES = 3 << 20
-GROUP_DATA_BYTES = 512 << 20  # their examples, at most (but for one lane)
 # Gets steps of one lane run alone, their seconds, and the seconds of the whole measurement.
 OnProbe = Callable[[int, float, float], None]
 BLOCK = 64  # steps laid out at a time
-PART = 512  # examples gathered at a time: what is converted stays in the cache
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as in torch.optim
 NUM_BUFFERS = {"sgd": 2, "adam": 4, "adamw": 4}  # weights, gradient or momentum, and Adam's moments
 
@@ -91,14 +90,12 @@ class Layout:
 
 
 def lanes_together(plan: Plan, shards: Sequence[int]) -> int:
-    """How many lanes to run in lockstep: what fits the cache, and examples that fit in memory."""
+    """How many lanes to run in lockstep: what fits the cache."""
     stack = plan.architecture.stack
     if stack is None or plan.device.type != "cpu":
         return 1  # other devices choose their algorithm by the number of lanes, which changes bits
     state = 4 * NUM_BUFFERS[plan.spec.optimizer] * Layout(stack).size
-    largest = max((int(plan.partition.shard_sizes[shard]) for shard in shards), default=1)
-    data = 4 * stack.widths[0] * largest
-    return max(1, min(GROUP_STATE_BYTES // state, GROUP_DATA_BYTES // data))
+    return max(1, GROUP_STATE_BYTES // state)
 
 
 def run_stacked(
@@ -169,8 +166,7 @@ class _Group:
             self.layout.write(job.start, self.parameters, lane)
         # Steps since the last reset, for Adam.
         self.counts = torch.zeros(lanes, 1, 1, device=self.device)
-        inputs, targets, self.position = _table(plan, jobs, self.layout.widths[0])
-        self.inputs, self.targets = inputs.to(self.device), targets.to(self.device)
+        self.gathering = Gathering(plan, [job.shard for job in jobs])
         self.totals = np.zeros(lanes)
         self.seen = np.zeros(lanes, np.int64)
         self.generator, self.minus_one = torch.Generator(), torch.tensor(-1.0, device=self.device)
@@ -276,7 +272,7 @@ class _Group:
             *((b, a) if flip else (a, b) for a, b, flip in choose), strict=True
         )
         widths, slots = self.layout.widths, self.slots
-        self.batch = self._empty(lanes * slots, widths[0])
+        self.batch = self._empty(lanes * slots, widths[0]).zero_()  # padding stays 0
         self.outputs = [self._empty(lanes, slots, width) for width in widths[1:]]
         self.hidden = [self.batch.view(lanes, slots, widths[0])]
         self.slopes: list[Tensor] = []
@@ -311,29 +307,31 @@ class _Group:
 
     def lay_out(self, begin: int, end: int) -> None:
         """Lay out the steps of a block: where each slot reads, its weight and its target."""
-        steps, lanes, slots, empty = end - begin, self.lanes, self.slots, len(self.inputs) - 1
+        steps, lanes, slots, gathering = end - begin, self.lanes, self.slots, self.gathering
         rows = np.stack([job.rows[begin:end] for job in self.jobs[:lanes]], 1)
-        alive = rows >= 0
-        counts = alive.sum(2, keepdims=True, dtype=np.float32)
-        index = np.full((steps, lanes, slots), empty, np.int32)
+        shown, size = rows >= 0, rows.shape[2]
+        alive = np.zeros((steps, lanes, slots), bool)
+        alive[..., :size] = shown
+        places = np.full((steps, lanes, slots), gathering.spare, np.int32)
+        places[..., :size] = gathering.places(rows, shown)
         weights = np.zeros((steps, lanes, slots), np.float32)
-        size = rows.shape[2]
-        index[..., :size] = np.where(alive, self.position[rows], empty)
-        np.divide(alive, counts, out=weights[..., :size])
+        np.divide(shown, shown.sum(2, keepdims=True, dtype=np.float32), out=weights[..., :size])
         self.begin = self.settled = begin
-        self.alive = weights > 0
-        flat = torch.from_numpy(index).view(steps, -1).to(self.device)
-        self.index = flat.unbind(0)
+        self.alive = alive
+        self.empty = _where_not(alive.reshape(steps, -1), self.device)
+        flat = torch.from_numpy(places).view(steps, -1).to(self.device)
+        self.places = flat.unbind(0)
         self.weights = torch.from_numpy(weights).to(self.device).unsqueeze(3).unbind(0)
-        targets = self.targets.index_select(0, flat.view(-1))
-        targets = targets.view(steps, lanes, slots, *self.targets.shape[1:])
+        there = torch.from_numpy(alive).view(-1).to(self.device)
+        targets = gathering.targets(flat.view(-1), there)
+        targets = targets.view(steps, lanes, slots, *targets.shape[1:])
         self.labels = targets.unbind(0)
         self.classes = targets.unsqueeze(3).unbind(0)
 
     # Steps
 
     def step(self, step: int, measured: bool) -> None:
-        torch.index_select(self.inputs, 0, self.index[step], out=self.batch)
+        self.gathering.read(self.places[step], self.empty[step], self.batch)
         last = len(self.stack.linears) - 1
         masks: list[Tensor | None] = []
         for i in range(last):
@@ -443,31 +441,14 @@ def _next_end(job: Job, step: int) -> int:
     return next(mark.step for mark in job.marks if mark.kind == END and mark.step >= step)
 
 
-def _table(plan: Plan, jobs: Sequence[Job], width: int) -> tuple[Tensor, Tensor, np.ndarray]:
-    """The retained examples of some jobs, padded, with a zero row last; where each row sits."""
-    shards = sorted({job.shard for job in jobs})
-    rows = np.concatenate([plan.partition.shard_rows(s) for s in shards])
-    kept = np.sort(rows[plan.retained[rows]])
-    position = np.zeros(len(plan.partition.ids), np.int32)
-    position[kept] = np.arange(len(kept))
-    return *read_rows(plan, kept, width), position
-
-
-def read_rows(
-    plan: Plan, rows: Int[np.ndarray, " row"], width: int
-) -> tuple[Float[Tensor, "row_and_zeros width"], Tensor]:
-    """Inputs, padded, and targets of some rows of the partition, with a row of zeros last."""
-    examples = plan.examples
-    inner = examples.features[0].numel()
-    inputs = torch.empty(len(rows) + 1, width)
-    inputs[:, inner:] = 0
-    targets = examples.labels.new_empty(len(rows) + 1, *examples.labels.shape[1:])
-    for begin in range(0, len(rows), PART):  # parts that stay in the cache
-        end = min(begin + PART, len(rows))
-        ids = plan.partition.ids[rows[begin:end]]
-        targets[begin:end] = examples.read(ids, inputs[begin:end, :inner])
-    inputs[-1], targets[-1] = 0, 0
-    return inputs, targets
+def _where_not(
+    alive: Bool[np.ndarray, "step slot"], device: torch.device
+) -> list[Int[Tensor, " empty"] | None]:
+    """The empty slots of every step; None where there are none."""
+    found: list[Tensor | None] = [None] * len(alive)
+    for step in np.flatnonzero(~alive.all(1)):
+        found[step] = torch.from_numpy(np.flatnonzero(~alive[step])).to(device)
+    return found
 
 
 def padded(size: int) -> int:
