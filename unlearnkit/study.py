@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 Ids = Int[np.ndarray, " request"]
 Amount = int | float
+SHORT, REPEATS = 1.0, 3  # what takes less CPU seconds is timed so often
 POLICIES: dict[str, Boundary] = {
     "hybrid": FixedBoundary(),
     "approximate": FixedBoundary(0.0),
@@ -162,8 +163,9 @@ def study(
         ``gap_removed`` the part of doing nothing's that is removed, and
         ``membership_gap_removed`` the same of the membership-inference gap. ``workload_share`` is
         the request's, ``expected_share`` what was to be expected of a uniform one of its size.
-        Times are taken once, in turn, after a warm-up; CPU seconds are those of this process, in
-        which all of it runs, so that other work on the machine counts less.
+        CPU seconds are those of this process, in which all of it runs, so that other work on the
+        machine counts less; after a warm-up, and of what takes less than a second the median of
+        three. ``visits`` are the example gradients of retraining the request exactly.
 
     Raises:
         KeyError, ValueError: settings that cannot be, before any work.
@@ -281,6 +283,7 @@ class _Bench:
                 "policy": name,
                 "method": method or "default",
                 "amend": amend or "default",
+                "visits": result.workload.visits,
                 "workload_share": result.workload.share,
                 "expected_share": expected / max(1, result.plan.total_visits),
                 "exact_shards": len(result.decision.exact),
@@ -315,11 +318,14 @@ class _Bench:
         self, ids: Ids, boundary: Boundary, method: str | None, amend: str | None
     ) -> tuple[Session, Unlearned, float]:
         """The session afterwards, the result, and CPU seconds."""
-        fork = self.session.fork()
-        fork.revoke(ids)
-        begun = time.process_time()
-        result = fork.unlearn(boundary=boundary, method=method, amend=amend)
-        return fork, result, time.process_time() - begun
+        taken: list[float] = []
+        while len(taken) < REPEATS and max(taken, default=0.0) < SHORT:
+            fork = self.session.fork()
+            fork.revoke(ids)
+            begun = time.process_time()
+            result = fork.unlearn(boundary=boundary, method=method, amend=amend)
+            taken.append(time.process_time() - begun)
+        return fork, result, float(np.median(taken))
 
     def _outputs(self, session: Session, forget: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Probabilities of test and of forgotten examples."""

@@ -92,7 +92,7 @@ class StagedInfluence:
     substeps: int = 2
     iterations: int = 13
     tolerance: float = 0.01
-    curvature_share: float = 1 / 16
+    curvature_share: float = 1 / 20
     curvature_min: int = 64
     curvature_max: int = 512
 
