@@ -9,6 +9,8 @@ import unlearnkit as uk
 from cases import CASES
 from unlearnkit.adaptive import AdaptiveBoundary
 from unlearnkit.approximate import Replay
+from unlearnkit.calibration import Calibration
+from unlearnkit.ledger import calibration_after
 from unlearnkit.looks import Look, Probe
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import DiskStore
@@ -241,6 +243,51 @@ def test_a_chaotic_network_is_retrained_and_a_calm_one_is_not():
     assert len(routes[0.01].approximate) == 3
     assert len(routes[0.5].exact) == 3
     assert {look.replayed for look in routes[0.5].looks} & {4, None}
+
+
+def test_once_training_has_shown_to_be_chaotic_nothing_is_tried_in_vain():
+    session = uk.Session(
+        "digits", model="mlp", num_shards=3, num_slices=2, epochs=15, learning_rate=0.2
+    )
+    session.train()
+    assert session.calibration.regime is None
+    for _ in range(3):
+        session.revoke(count=60)
+        tried = session.unlearn(boundary=Approximating()).decision
+        assert len(tried.exact) == 3
+        if session.calibration.regime is not None:
+            break
+    assert len(session.calibration.moved) >= 3 and session.calibration.regime > 0.4
+    session.revoke(count=60)
+    [*routes] = session.preview(boundary=uk.AdaptiveBoundary(light=0.0)).routes
+    assert {route.kind for route in routes} == {"exact"}
+    assert all("training is chaotic, as at high learning rates" in r.reason for r in routes)
+    decision = session.unlearn(boundary=uk.AdaptiveBoundary(light=0.0)).decision
+    assert not decision.looks  # none was modified first
+    # Another cap is another judgement; logistic regression is convex and never judged so.
+    [*routes] = session.fork().preview(boundary=uk.AdaptiveBoundary(light=0.0, max_kl=1e3)).routes
+    assert not any("chaotic" in route.reason for route in routes)
+
+
+def test_the_regime_is_the_median_of_the_last_looks_at_networks():
+    calibration = Calibration()
+    for moved in (9.0, 0.1, 0.2):
+        assert calibration.regime is None
+        calibration = calibration.saw(moved)
+    assert calibration.regime == pytest.approx(0.2)
+    for moved in [0.5] * 9:
+        calibration = calibration.saw(moved)
+    assert calibration.moved == (0.5,) * 9
+    kept = calibration.corrected(0, 0.1).retrained(0, 0.01)
+    assert kept.moved == calibration.moved and len(kept.pairs) == 1
+    line = {
+        "routes": [{"shard": 0, "kind": "exact"}, {"shard": 1, "kind": "approximate"}],
+        "looks": [
+            {"shard": 0, "share": 0.1, "kl": 0.2, "convex": False},
+            {"shard": 1, "share": 0.1, "kl": 0.2, "convex": True, "correction": 0.1},
+        ],
+    }
+    assert calibration_after(Calibration(), line).moved == (2.0,)
 
 
 def test_without_a_probe_only_the_correction_is_judged(trained):

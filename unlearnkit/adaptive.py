@@ -29,7 +29,8 @@ class AdaptiveBoundary(Boundary):
 
     A shard is retrained exactly where it has to be: where no method fits it, where its debt is over
     a cap, or where too large a part of it, or of one of its classes, would be forgotten
-    approximately. Of the others,
+    approximately. All are where past approximations have shown that training is chaotic, above all
+    at high learning rates, so that the next one would only be refused again. Of the others,
 
     - without a deadline all are retrained if the whole request is light; else all are modified if
       that is ``min_gain`` times faster than retraining them all, and else none;
@@ -62,6 +63,8 @@ class AdaptiveBoundary(Boundary):
             scale, stands for the nats (:class:`~unlearnkit.tasks.Regression`). Measured on diabetes
             (mlp, 1 to 10 % of all at random, two seeds): 0.001 to 0.09 at the default learning rate
             of 0.03, where 69 to 92 % was removed; 0.03 to far above 1 at 0.3, where it grew.
+            Once the median of the last looks is over the cap, all shards are retrained: the regime
+            is that of the whole training.
         max_rise: how much the loss on the probe may rise, as a part of what it was.
     """
 
@@ -170,6 +173,13 @@ class AdaptiveBoundary(Boundary):
                 f"{lost.gone} of its {lost.members} examples of class {lost.label} would be "
                 f"forgotten, {lost.share:.1%} and over {self.max_class:.1%}, and the model is not "
                 "convex"
+            )
+        regime = costs.calibration.regime
+        if regime is not None and not regime <= self.max_kl:
+            return (
+                "training is chaotic, as at high learning rates: the last approximations moved "
+                f"outputs on the probe by {regime:.2g} nats for each part forgotten, over "
+                f"{self.max_kl:g}"
             )
         if self.error is not None and not costs.calibration.ready:
             return (

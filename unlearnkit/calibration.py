@@ -12,7 +12,7 @@ pairs, and of the other half's n residuals the ceil(.95 (n + 1))-th smallest is 
 or of another size, are not promised anything. (The model is ours.)
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 LEVEL = 0.95
 LEAST = 38  # pairs: below 19 residuals no quantile of them is a bound at this level
 MEMORY = 400  # most recent pairs kept
+RECENT, ENOUGH = 9, 3  # looks that tell the regime: the most recent, and how many it takes
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,13 @@ class Calibration:
     Attributes:
         pairs: (x, e) of every approximation that was repaid.
         owed: for each shard that owes, the norm of its corrections so far, added up.
+        moved: how far approximations moved the probe's outputs, in nats for each part of their
+            shard that was forgotten; the most recent, accepted or not. Only of networks.
     """
 
     pairs: tuple[tuple[float, float], ...] = ()
     owed: dict[int, float] = field(default_factory=dict)
+    moved: tuple[float, ...] = ()
 
     def __repr__(self) -> str:
         if not self.ready:
@@ -64,6 +68,19 @@ class Calibration:
         rank = int(np.ceil(LEVEL * (len(residuals) + 1)))
         return float(a), float(b), float(residuals[rank - 1])
 
+    @property
+    def regime(self) -> float | None:
+        """The median of ``moved``; None while it has too few.
+
+        It belongs to a model and the way it was trained, above all to the learning rate: high where
+        training is chaotic, so that corrections fade (see ``AdaptiveBoundary.max_kl``).
+        """
+        return float(np.median(self.moved)) if len(self.moved) >= ENOUGH else None
+
+    def saw(self, moved: float) -> "Calibration":
+        """After a look at an approximation that moved the outputs so far."""
+        return replace(self, moved=(*self.moved, moved)[-RECENT:])
+
     def bound(self, shard: int, correction: float) -> float | None:
         """The error that one more correction of a shard leaves at most; None without calibration.
 
@@ -80,7 +97,7 @@ class Calibration:
     def corrected(self, shard: int, correction: float) -> "Calibration":
         """After an approximation of a shard was accepted."""
         owed = {**self.owed, shard: self.owed.get(shard, 0.0) + correction}
-        return Calibration(self.pairs, owed)
+        return replace(self, owed=owed)
 
     def retrained(self, shard: int, error: float | None = None) -> "Calibration":
         """After a shard was retrained exactly.
@@ -93,4 +110,4 @@ class Calibration:
         x, pairs = owed.pop(shard, 0.0), self.pairs
         if error is not None and error > 0 and x > 0:
             pairs = (*pairs, (x, error))[-MEMORY:]
-        return Calibration(pairs, owed)
+        return replace(self, pairs=pairs, owed=owed)

@@ -234,6 +234,8 @@ def calibration_after(calibration: Calibration, line: dict[str, Any]) -> Calibra
                 calibration = calibration.corrected(route["shard"], look["correction"])
         else:
             calibration = calibration.retrained(route["shard"], look.get("error"))
+        if look.get("kl") is not None and look.get("share") and not look.get("convex"):
+            calibration = calibration.saw(look["kl"] / look["share"])
     return calibration
 
 
