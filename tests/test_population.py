@@ -42,6 +42,20 @@ def test_the_divergence_is_that_of_the_gaussians():
     assert uk.klom(drawn(1.0), "original").value > uk.klom(drawn(1.0)).value
 
 
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_fitted_gaussians_need_few_models(scale):
+    population = drawn(1.0, models=100, examples=50)
+    population.margins["unlearned"] *= scale
+    fitted = uk.klom(population, estimator="gaussian")
+    # Between N(0, 1) and N(s, s^2): log s + (1 + s^2) / (2 s^2) - 1/2.
+    expected = np.log(scale) + (1 + scale**2) / (2 * scale**2) - 0.5
+    assert fitted.value == pytest.approx(expected, rel=0.15)
+    assert fitted.interval[0] < fitted.value < fitted.interval[1]
+    assert "Gaussians fitted" in fitted.note
+    with pytest.raises(KeyError, match="no estimator is named 'kernel'; use 'histogram'"):
+        uk.klom(population, estimator="kernel")
+
+
 def test_equal_populations_diverge_as_halves_of_one_do():
     measure = uk.klom(drawn(0.0, models=200))
     null = float(measure.note.split()[1].rstrip(","))

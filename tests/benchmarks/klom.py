@@ -5,8 +5,9 @@
 10,000 examples of Fashion-MNIST (digits with ``--quick``), a perceptron, 5 slices, a hundredth of
 the training examples revoked at random, the same for every seed. Each seed is trained once,
 unlearned approximately in every shard, and retrained. Models are kept in ``.bench`` as they are
-made, so a run that was stopped goes on where it was. Prints a table, with doing nothing and the
-null between two halves of the retrained models, and writes it to ``klom.json`` beside this file.
+made, so a run that was stopped goes on where it was; take the files away after a change of the
+methods. Prints a table, with doing nothing and the null between two halves of the retrained models,
+and writes it to ``klom.json`` beside this file.
 """
 
 import argparse
@@ -51,6 +52,7 @@ def main() -> None:
         )
         for kind in ("original", "unlearned"):
             klom, ulira = uk.klom(population, kind), uk.ulira(population, kind)
+            fitted = uk.klom(population, kind, estimator="gaussian")
             rows.append(
                 {
                     "amend": amend,
@@ -58,6 +60,9 @@ def main() -> None:
                     "klom": klom.value,
                     "interval": klom.interval,
                     "note": klom.note,
+                    "klom, Gaussians": fitted.value,
+                    "interval, Gaussians": fitted.interval,
+                    "note, Gaussians": fitted.note,
                     "u-lira": ulira.value,
                     "u-lira interval": ulira.interval,
                 }
