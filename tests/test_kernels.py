@@ -153,9 +153,11 @@ def test_padding_stays_zero(hidden):
         assert across[..., inside:].abs().max() == 0
 
 
+@pytest.mark.parametrize("small", [0, 1 << 20])
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float32, scaled", "16 wide", "transposed"])
-def test_batches_hold_the_retained_and_zeros(kind):
+def test_batches_hold_the_retained_and_zeros(kind, small, monkeypatch):
     """Also in columns beyond the inputs; revoked examples are poisoned, so reading one shows."""
+    monkeypatch.setattr("unlearnkit.kernels.gathering.SMALL", small)
     generator, width = torch.Generator().manual_seed(1), 16 if kind == "16 wide" else 5
     raw = torch.rand((40, width), generator=generator) * 200
     features = raw.to(torch.uint8) if kind == "uint8" else raw
@@ -175,7 +177,8 @@ def test_batches_hold_the_retained_and_zeros(kind):
     rows = np.concatenate([np.where(plan.retained[rows], rows, -1), [-1, -1]])
     gathering, alive = Gathering(plan, [1]), rows >= 0
     places = torch.from_numpy(gathering.places(rows, alive))
-    empty = torch.from_numpy(np.flatnonzero(~alive))
+    [empty] = gathering.empty(alive[None])
+    assert (empty is None) == bool(small)
     batch = torch.zeros(len(rows), 16)
     gathering.read(places, empty, batch)
     inputs, labels = examples[plan.partition.ids[rows[alive]]]

@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from unlearnkit.kernels.gathering import Gathering
@@ -318,7 +318,7 @@ class _Group:
         np.divide(shown, shown.sum(2, keepdims=True, dtype=np.float32), out=weights[..., :size])
         self.begin = self.settled = begin
         self.alive = alive
-        self.empty = _where_not(alive.reshape(steps, -1), self.device)
+        self.empty = gathering.empty(alive.reshape(steps, -1))
         flat = torch.from_numpy(places).view(steps, -1).to(self.device)
         self.places = flat.unbind(0)
         self.weights = torch.from_numpy(weights).to(self.device).unsqueeze(3).unbind(0)
@@ -439,16 +439,6 @@ class _Group:
 def _next_end(job: Job, step: int) -> int:
     """Where the stage that is at work at a step ends; the step itself if one has just ended."""
     return next(mark.step for mark in job.marks if mark.kind == END and mark.step >= step)
-
-
-def _where_not(
-    alive: Bool[np.ndarray, "step slot"], device: torch.device
-) -> list[Int[Tensor, " empty"] | None]:
-    """The empty slots of every step; None where there are none."""
-    found: list[Tensor | None] = [None] * len(alive)
-    for step in np.flatnonzero(~alive.all(1)):
-        found[step] = torch.from_numpy(np.flatnonzero(~alive[step])).to(device)
-    return found
 
 
 def padded(size: int) -> int:
