@@ -54,7 +54,7 @@ from unlearnkit.curvature import (
     unflatten,
 )
 from unlearnkit.kernels.linearised import passes_of_solve
-from unlearnkit.kernels.stacked import lanes_together
+from unlearnkit.kernels.stacked import UNIT, lanes_together
 from unlearnkit.models import State, batch_statistics_layers, get_state
 from unlearnkit.plan import Plan
 
@@ -198,7 +198,9 @@ class StagedInfluence:
 
     def sample_size(self, pool: int, shard_size: int) -> int:
         """Examples for G of a stretch with a pool of this size, which is the shard's at the end."""
-        wanted = self.curvature_size(shard_size) * pool // max(1, shard_size)
+        wanted = max(self.curvature_size(shard_size) * pool // max(1, shard_size), 1)
+        if wanted >= 8 * UNIT:  # products of rows that start aligned: 27 ms of 544, 30 of 540
+            wanted -= wanted % UNIT
         return max(wanted, self.curvature_min)
 
 
