@@ -29,8 +29,17 @@ from unlearnkit.workload import Workload, estimate
 LEAST_PROBE = 0.005  # seconds below which large batches are not timed beforehand
 
 
+# Examples for the curvature of a linear model, at most. Measured on 60,000 examples of
+# Fashion-MNIST, 5 shards, logistic regression, a hundredth and a tenth of the examples revoked: 95
+# to 96 % of the output KL removed at 4.3 to 6.5 times the speed of exact retraining; with the most
+# for networks, of which a shard takes 528, 96 to 97 % at 3.5 to 4.3 times.
+LINEAR_CURVATURE = 432
+
+
 def default_method(plan: Plan) -> Method:
     """Staged influence; its last-layer form for convolutional networks."""
+    if plan.architecture.is_linear:
+        return StagedInfluence(curvature_max=LINEAR_CURVATURE)
     convolutional = plan.architecture.is_convolutional
     return METHODS["last-layer-influence" if convolutional else "staged-influence"]
 
@@ -51,6 +60,8 @@ def time_large_batches(
     if budget < LEAST_PROBE:
         return ()
     begun = time.perf_counter()
+    method = default_method(plan)
+    staged = method if isinstance(method, StagedInfluence) else StagedInfluence()
     shard = next(s for s in range(plan.num_shards) if plan.final_key(s) in store)
     rows = plan.partition.shard_rows(shard)
     ids = plan.partition.ids[rows[plan.retained[rows]]]
@@ -62,7 +73,7 @@ def time_large_batches(
     last = 1
     with compute_threads(plan.spec.num_threads):
         # The first is a warm-up, the last what the method takes for its curvature.
-        for size in (8, 8, 64, StagedInfluence().curvature_size(len(ids))):
+        for size in (8, 8, 64, staged.curvature_size(len(ids))):
             at = time.perf_counter()
             if timed and at - begun + size / last * timed[-1][1] > budget:
                 break
