@@ -689,3 +689,9 @@ def test_a_column_of_any_stride_digests_alike() -> None:
     views = (values.as_strided((20, 1), (1, 0)), values.as_strided((20, 1), (1, 1)))
     first, second = (Examples(np.arange(20), view, labels).digests for view in views)
     assert np.array_equal(first, second)
+
+
+def test_features_lie_row_by_row_however_they_came():
+    turned = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 4).permute(2, 0, 1)
+    examples = Examples(np.arange(4), turned, torch.zeros(4, dtype=torch.int64))
+    assert examples.features.is_contiguous() and torch.equal(examples.features, turned)

@@ -65,7 +65,12 @@ class Examples:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check lengths and ids; make the constants floats, so that 16 and 16.0 digest alike."""
+        """Check lengths and ids; make the constants floats, so that 16 and 16.0 digest alike.
+
+        Features that do not lie row by row, as of a transposed array, are copied so: batches are
+        gathered from rows, and each would copy all of them otherwise.
+        """
+        object.__setattr__(self, "features", self.features.contiguous())
         object.__setattr__(self, "offset", float(self.offset))
         object.__setattr__(self, "scale", float(self.scale))
         lengths = (len(self.ids), len(self.features), len(self.labels))
