@@ -49,14 +49,15 @@ LEAST_REMOVED = {"logistic": 0.95}
 OTHERWISE = 0.6
 
 
-def sisa_seconds(data: uk.Dataset, model: str, spec: uk.TrainSpec) -> float:
+def sisa_seconds(data: uk.Dataset, model: str) -> float:
     """CPU seconds of the plain loop for a visit: one epoch of a tenth of the examples."""
     features, labels = data.examples(data.train.ids)
-    architecture = uk.Session(data, model=model, spec=spec).plan.architecture
+    plan = uk.Session(data, model=model).plan
+    spec = plan.spec
     rows = np.arange(len(labels) // 10)
     with tempfile.TemporaryDirectory() as folder:
         loop = PlainSisa(
-            architecture.module,
+            plan.architecture.module,
             features,
             labels,
             [[rows]],
@@ -258,7 +259,7 @@ def main() -> None:
                 on_progress=tell,
             )
         )
-        rate = sisa_seconds(data, model, uk.Session(data, model=model, epochs=20).spec)
+        rate = sisa_seconds(data, model)
         frames[-1]["speed_over_sisa"] = frames[-1].visits * rate / frames[-1].cpu_seconds
         report(pd.concat(frames, ignore_index=True), title, options.seeds)
 

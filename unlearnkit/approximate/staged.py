@@ -129,7 +129,7 @@ class StagedInfluence:
         for shard, members in forget.items():
             planned = self._planned(plan, shard, members)
             counts.append(
-                round(sum(each.looks + each.substeps * (1 + expected) for each in planned))
+                round(sum(each.points + each.substeps * (1 + expected) for each in planned))
             )
             for each in planned:
                 if stack is not None:
@@ -154,9 +154,9 @@ class StagedInfluence:
                 continue
             stretches = len(plan.spec.tail_epochs()) if stage == last else 1
             # From the initial weights on, the gradient is taken at the end alone.
-            looks = 2 * stretches - (stage == 1)
+            points = 2 * stretches - (stage == 1)
             curvature = min(self.sample_size(retained + gone, whole), retained)
-            planned.append(_Planned(looks, looks * gone, stretches * self.substeps, curvature))
+            planned.append(_Planned(points, points * gone, stretches * self.substeps, curvature))
         return planned
 
     def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
@@ -207,7 +207,7 @@ class StagedInfluence:
 class _Planned(NamedTuple):
     """For a stage: mean gradients and their examples in all; substeps and the examples of each."""
 
-    looks: int
+    points: int
     gradients: int
     substeps: int
     curvature: int
@@ -256,11 +256,11 @@ class _Round:
 
     def _forcing(self, stretch: Stretch) -> Float[Tensor, " parameter"]:
         """The forcing c."""
-        forget, looks = self.forget.until(stretch.stage), stretch.looks
-        mean = sum((self._gradient(at, forget) for at in looks), start=torch.zeros(()))
+        forget, points = self.forget.until(stretch.stage), stretch.points
+        mean = sum((self._gradient(at, forget) for at in points), start=torch.zeros(()))
         begin, after = (flatten(at, self.names) for at in stretch.path[:2])
         weight_decay = self.state.plan.spec.weight_decay
-        return stretch.forcing(begin, after, mean / len(looks), weight_decay)
+        return stretch.forcing(begin, after, mean / len(points), weight_decay)
 
     def _gradient(self, at: State, members: Members) -> Float[Tensor, " parameter"]:
         self.visits += len(members)

@@ -83,7 +83,7 @@ class Stretch:
         return self.num_forget / max(1, self.num_retain)
 
     @property
-    def looks(self) -> tuple[State, ...]:
+    def points(self) -> tuple[State, ...]:
         """The states at which the gradient over the forget set is taken."""
         return (self.end,) if self.start is None else (self.start, self.end)
 
@@ -99,7 +99,7 @@ class Stretch:
         Args:
             begin: parameters of the path's first state.
             after: and of its second.
-            forget: mean gradient over the forget set, averaged over the looks.
+            forget: mean gradient over the forget set, averaged over the points.
             weight_decay: lambda.
         """
         pool = (begin - after) / self.path.time - weight_decay * (begin + after) / 2
