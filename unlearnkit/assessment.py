@@ -39,7 +39,7 @@ LINEAR_CURVATURE = 432
 def default_method(plan: Plan) -> Method:
     """Staged influence; its last-layer form for convolutional networks."""
     if plan.architecture.is_linear:
-        return StagedInfluence(curvature_max=LINEAR_CURVATURE)
+        return StagedInfluence(candidates=0, curvature_share=1 / 20, curvature_max=LINEAR_CURVATURE)
     convolutional = plan.architecture.is_convolutional
     return METHODS["last-layer-influence" if convolutional else "staged-influence"]
 

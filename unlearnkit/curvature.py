@@ -143,10 +143,11 @@ def gauss_newton(
     names: Sequence[str],
     inputs: Shaped[Tensor, "batch ..."],
     loss: Loss,
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> Product:
     """The product v -> J^T H J v / n with the (generalised) Gauss-Newton matrix on these rows.
 
-    J is the Jacobian of the outputs with respect to the named parameters, H the loss's Hessian at
+    Given ``weights`` stand for 1 / n, one for each row. J is the Jacobian of the outputs with respect to the named parameters, H the loss's Hessian at
     the outputs, both at the state (Schraudolph 2002); no weight decay. The matrix is
     positive semidefinite, whatever the network. The network is linearised here, once: J^T u is
     linear in u, so differentiating it once more with respect to u gives J v (the double-backward
@@ -170,7 +171,10 @@ def gauss_newton(
     def product(vector: Float[Tensor, " parameter"]) -> Float[Tensor, " parameter"]:
         (pushed,) = torch.autograd.grad(pulled, dual, vector, retain_graph=True)
         curved = loss.output_hessian_product(at, pushed)
-        return torch.autograd.grad(outputs, parameters, curved, retain_graph=True)[0] / len(at)
+        if weights is not None:
+            curved = curved * weights.unsqueeze(1)
+        (pulled_back,) = torch.autograd.grad(outputs, parameters, curved, retain_graph=True)
+        return pulled_back / len(at) if weights is None else pulled_back
 
     return product
 

@@ -60,16 +60,14 @@ class _Lane:
     def __init__(self, method: "StagedInfluence", given: ShardRound) -> None:
         self.round, self.shard = given, given.state.shard
         self.stretches = {each.name: each for each in stretches_of(given)}
-        size = len(given.forget) + len(given.retain)
-        self.samples: dict[str, list[np.ndarray]] = {}
-        for name, each in self.stretches.items():
-            kept = given.retain.until(each.stage)
-            wanted = method.sample_size(each.num_forget + each.num_retain, size)
-            if each.time:
-                samples = (kept.sample(wanted, given.generator) for _ in range(method.substeps))
-                self.samples[name] = [sample.rows for sample in samples]
+        candidates = method.candidates_of(given, list(self.stretches.values()))
+        self.samples = {
+            name: method.draw(given, each, candidates)
+            for name, each in self.stretches.items()
+            if each.time
+        }
         self.states: dict[str, State] = {}
-        self.visits = 0
+        self.visits = candidates.visits
 
 
 class _Group:
@@ -115,11 +113,14 @@ class _Group:
         spec, method = self.plan.spec, self.method
         stretches = [lane.stretches[name] for lane in lanes]
         forcing = self._forcing(lanes, stretches)
-        time = torch.tensor([each.time for each in stretches]) / method.substeps
-        for substep in range(method.substeps):
+        substeps = method.substeps_of(stretches[0])
+        time = torch.tensor([each.time for each in stretches]) / substeps
+        for substep in range(substeps):
             samples = [lane.samples[name][substep] for lane in lanes]
-            inputs, _, weights = self._read(samples)
-            share = (substep + 1) / method.substeps
+            inputs, _, weights = self._read([sample.members.rows for sample in samples])
+            for row, sample in zip(weights, samples, strict=True):
+                row[: len(sample)] = sample.weights
+            share = (substep + 1) / substeps
             at = gather(self.stack, [each.way(share) for each in stretches], spec.loss)
             right = [
                 torch.addcdiv(c, earlier, time.view(-1, 1, 1))

@@ -13,8 +13,10 @@ round begins. With one slice this is the influence step of Koh and Liang (2017) 
 derived and not tuned. (Ours; compare the unrolled differentiation of Bae et al. 2024.)
 
 A stretch is taken in ``substeps`` equal ones, each with examples of its own for G, which is taken
-on the straight line between the two checkpoints. Errors of independent samples average out, and a
-product costs the square of their number. (Measured: see :class:`StagedInfluence`.)
+on the straight line between the two checkpoints; from the initial weights, where gradients fall
+steeply, in a single one with G at its end. Errors of independent samples average out, and a product
+costs the square of their number. (Measured: see :class:`StagedInfluence`.) Which examples are drawn
+says :mod:`unlearnkit.approximate.samples`.
 
 Stage R is cut at its tails, since training resets the optimizer there: the correction is carried
 from the start of the stage to each tail in turn.
@@ -27,7 +29,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -38,9 +39,9 @@ from unlearnkit.approximate.protocol import (
     Modified,
     OnStep,
     ShardRound,
-    ShardState,
     part_of,
 )
+from unlearnkit.approximate.samples import Candidates, Sample, candidates_at
 from unlearnkit.approximate.stretches import Stretch, corrected_checkpoints, stretches_of
 from unlearnkit.clock import Batches
 from unlearnkit.curvature import (
@@ -71,14 +72,19 @@ class StagedInfluence:
     Attributes:
         scope: ``"all"`` parameters, or only the ``"head"`` (the last linear layer): the choice for
             convolutional networks, whose body is far from linear in its parameters.
-        substeps: of implicit Euler in each stretch. (Two of 400 examples cost as much as one of
-            540, and remove as much of the output KL as one of 640 or more: 53 and 75 % for 52 and
-            72 %, a hundredth and a tenth of 60,000 examples of Fashion-MNIST revoked, 5 shards of
-            one slice, a perceptron.)
+        substeps: of implicit Euler in each stretch but one from the initial weights. (Two of 400
+            examples cost as much as one of 540, and remove as much of the output KL as one of 640
+            or more: 53 and 75 % for 52 and 72 %, a hundredth and a tenth of 60,000 examples of
+            Fashion-MNIST revoked, 5 shards of one slice, a perceptron, examples drawn alike. A
+            single one from the initial weights: 59 and 79 % for 58 and 78 %, a tenth faster.)
         iterations: of conjugate gradients, at most, for each substep. (Fewer leave more of the
             membership-inference gap: with one substep 8 remove 53 % of it, 16 95 %; the output KL
             hardly changes.)
         tolerance: relative residual at which they stop.
+        candidates: examples of which those for G are drawn, the more likely the more curvature
+            their outputs have (see :mod:`unlearnkit.approximate.samples`); 0 draws all alike. The
+            default for linear models, which gain nothing, and for the head alone, where the outputs
+            of a candidate cost as much as all that is done with one drawn.
         curvature_share: examples for G as a part of the shard; between ``curvature_min`` and
             ``curvature_max`` of them, and of a stage's pool that is a part of the shard the same
             part of that. (Fashion-MNIST, 60,000 examples, 5 shards of 5 slices, one substep, at
@@ -92,7 +98,8 @@ class StagedInfluence:
     substeps: int = 2
     iterations: int = 13
     tolerance: float = 0.01
-    curvature_share: float = 1 / 20
+    candidates: int = 4096
+    curvature_share: float = 1 / 28
     curvature_min: int = 64
     curvature_max: int = 640
 
@@ -113,10 +120,13 @@ class StagedInfluence:
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
         """Gradients of the forget set, and all curvature products."""
         planned = self._planned(plan, shard, forget)
-        return sum(p.gradients + p.substeps * p.curvature * (1 + self.iterations) for p in planned)
+        solved = sum(p.substeps * p.curvature for p in planned) * (1 + self.iterations)
+        return self._candidates(plan, shard) + sum(p.gradients for p in planned) + solved
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
         """Two gradients a stretch; a linearisation and most of the products for each substep.
+
+        A candidate's forward pass is a third of a training step.
 
         Of the head alone, products cost little beside the forward passes through the body, which
         are a third of a training step each. In lanes, batches are shared by those that run
@@ -131,6 +141,7 @@ class StagedInfluence:
             counts.append(
                 round(sum(each.points + each.substeps * (1 + expected) for each in planned))
             )
+            visits += self._candidates(plan, shard) / 3
             for each in planned:
                 if stack is not None:
                     passes = passes_of_solve(stack, each.curvature, expected)
@@ -140,6 +151,11 @@ class StagedInfluence:
                 else:
                     visits += each.gradients + each.substeps * each.curvature * (1 + expected)
         return Batches(len(forget), sum(sorted(counts, reverse=True)[::together]), round(visits))
+
+    def _candidates(self, plan: Plan, shard: int) -> int:
+        """How many of a shard's retained examples are candidates, if any are needed."""
+        rows = plan.partition.shard_rows(shard)
+        return min(self.candidates, int(plan.retained[rows].sum()))
 
     def _planned(self, plan: Plan, shard: int, forget: Members) -> "list[_Planned]":
         """What a round will read in the stages that it corrects."""
@@ -156,7 +172,8 @@ class StagedInfluence:
             # From the initial weights on, the gradient is taken at the end alone.
             points = 2 * stretches - (stage == 1)
             curvature = min(self.sample_size(retained + gone, whole), retained)
-            planned.append(_Planned(points, points * gone, stretches * self.substeps, curvature))
+            substeps = stretches * self.substeps - (stage == 1) * (self.substeps - 1)
+            planned.append(_Planned(points, points * gone, substeps, curvature))
         return planned
 
     def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
@@ -173,13 +190,13 @@ class StagedInfluence:
 
     def modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
         """Correct one shard, of any module, by automatic differentiation."""
-        state, forget, retain = given.state, given.forget, given.retain
+        state = given.state
         plan = state.plan
         module = plan.architecture.module()
         names = trainable_names(module) if self.scope == "all" else head_names(module)
-        run = _Round(self, state, module, names, forget, retain, given.generator)
-        states: dict[str, State] = {}
         stretches = stretches_of(given)
+        run = _Round(self, given, module, names, self.candidates_of(given, stretches))
+        states: dict[str, State] = {}
         for number, each in enumerate(stretches):
             share = number / len(stretches)
             on_progress(f"shard {state.shard}: correcting {each.name}", share)
@@ -190,6 +207,24 @@ class StagedInfluence:
         end = run.apply(state.checkpoints[last].state, last)
         checkpoints = corrected_checkpoints(given, stretches, states, end)
         return Modified(checkpoints, float(run.correction.norm()), run.visits)
+
+    def substeps_of(self, stretch: Stretch) -> int:
+        """Substeps of implicit Euler in a stretch."""
+        return 1 if stretch.start is None else self.substeps
+
+    def candidates_of(self, given: ShardRound, stretches: Sequence[Stretch]) -> Candidates:
+        """The examples from which all stretches' samples are drawn."""
+        if not self.candidates:
+            return Candidates(given.retain)
+        at = stretches[-1].end
+        return candidates_at(given.state, at, given.retain, self.candidates, given.generator)
+
+    def draw(self, given: ShardRound, stretch: Stretch, candidates: Candidates) -> list[Sample]:
+        """The examples for G, of each substep."""
+        whole = len(given.forget) + len(given.retain)
+        count = self.sample_size(stretch.num_forget + stretch.num_retain, whole)
+        substeps = range(self.substeps_of(stretch))
+        return [candidates.draw(stretch.stage, count, given.generator) for _ in substeps]
 
     def curvature_size(self, shard_size: int) -> int:
         """Examples for G, of a shard of this size."""
@@ -219,17 +254,15 @@ class _Round:
     def __init__(
         self,
         method: StagedInfluence,
-        state: ShardState,
+        given: ShardRound,
         module: nn.Module,
         names: tuple[str, ...],
-        forget: Members,
-        retain: Members,
-        generator: np.random.Generator,
+        candidates: Candidates,
     ) -> None:
-        self.method, self.state, self.module, self.names = method, state, module, names
-        self.forget, self.retain, self.generator = forget, retain, generator
+        self.method, self.given, self.module, self.names = method, given, module, names
+        self.state, self.forget, self.retain = given.state, given.forget, given.retain
+        self.candidates, self.visits = candidates, candidates.visits
         self.correction = torch.zeros(sum(get_state(module)[n].numel() for n in names))
-        self.visits = 0
 
     def advance(self, stretch: Stretch) -> None:
         """One stretch, in substeps of implicit Euler."""
@@ -237,22 +270,20 @@ class _Round:
             return
         spec, method = self.state.plan.spec, self.method
         forcing = self._forcing(stretch)
-        size = len(self.forget) + len(self.retain)
-        size = method.sample_size(stretch.num_forget + stretch.num_retain, size)
-        kept = self.retain.until(stretch.stage)
-        for substep in range(1, method.substeps + 1):
-            inputs, _ = self.state.data(kept.sample(size, self.generator))
-            at = stretch.way(substep / method.substeps)
+        samples = method.draw(self.given, stretch, self.candidates)
+        for substep, sample in enumerate(samples, 1):
+            inputs, _ = self.state.data(sample.members)
+            at = stretch.way(substep / len(samples))
             self.correction, products = implicit_euler(
-                gauss_newton(self.module, at, self.names, inputs, spec.loss),
+                gauss_newton(self.module, at, self.names, inputs, spec.loss, sample.weights),
                 forcing,
                 self.correction,
-                stretch.time / method.substeps,
+                stretch.time / len(samples),
                 spec.weight_decay,
                 iterations=method.iterations,
                 tolerance=method.tolerance,
             )
-            self.visits += len(inputs) * (1 + products)
+            self.visits += len(sample) * (1 + products)
 
     def _forcing(self, stretch: Stretch) -> Float[Tensor, " parameter"]:
         """The forcing c."""

@@ -1,0 +1,147 @@
+"""Which retained examples the curvature is taken on.
+
+The Gauss-Newton matrix is a mean over examples of J^T H J, with H the loss's Hessian at an
+example's outputs. Of an example that a network has learned, H is almost zero: drawn all alike, most
+of a sample says nothing. So m of N candidates are drawn, example i with the probability
+
+    p_i = min(1, a s_i),        s_i = (1 - e) tr H_i / sum_j tr H_j + e / N,        e = 0.1,
+
+a such that these sum to m, and counts 1 / (N p_i) in the mean, whose expectation is then the mean
+over all candidates (Horvitz and Thompson 1952). They are drawn systematically in a random order
+(Madow 1949), so that there are m of them. e bounds what a single example may count: H is taken
+once, at the last tail, and used for all stretches. (Ours; importance sampling by curvature.)
+
+Measured on 60,000 examples of Fashion-MNIST, a perceptron, 5 shards of one slice, a hundredth and a
+tenth revoked, means of three requests: half the examples remove as much of doing nothing's output
+KL, 56 and 78 % for 58 and 78 %, at 11.2 and 9.6 for 6.6 and 5.7 times the speed of exact
+retraining. With 1,024 candidates 52 and 70 %, with 2,048 55 and 74 %, with all 10,800 58 and 78 %;
+with H at each state anew no more. Logistic regression, which learns fewer examples by heart, gains
+nothing: 92 to 94 % for 95 % at the same speed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unlearnkit.approximate.protocol import Members, ShardState
+from unlearnkit.losses import CrossEntropy, Loss
+from unlearnkit.models import State
+
+ALIKE = 0.1  # e
+CHUNK = 512  # candidates whose outputs are computed at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Examples that stand for a pool.
+
+    Attributes:
+        members: these.
+        weights: of each in a mean over the pool.
+    """
+
+    members: Members
+    weights: Float[Tensor, " example"]
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Examples of one shard that may be drawn.
+
+    Attributes:
+        members: these.
+        traces: tr H of each; None draws all alike.
+    """
+
+    members: Members
+    traces: Float[np.ndarray, " member"] | None = None
+
+    @property
+    def visits(self) -> int:
+        """Examples whose outputs were computed for it."""
+        return 0 if self.traces is None else len(self.traces)
+
+    def draw(self, stage: int, count: int, generator: np.random.Generator) -> Sample:
+        """So many of those that take part in a stage; all, where there are no more."""
+        pool = self.members.until(stage)
+        if self.traces is None or count >= len(pool):
+            some = pool.sample(count, generator)
+            return Sample(some, torch.full((len(some),), 1 / max(1, len(some))))
+        chances = inclusion_probabilities(self.traces[self.members.slices <= stage], count)
+        chosen = systematic(chances, generator)
+        weights = torch.from_numpy(1 / (len(pool) * chances[chosen]))
+        return Sample(Members(pool.rows[chosen], pool.slices[chosen]), weights.float())
+
+
+def candidates_at(
+    state: ShardState, at: State, members: Members, count: int, generator: np.random.Generator
+) -> Candidates:
+    """At most so many of some members, with the traces of H at some parameters."""
+    plan, some = state.plan, members.sample(count, generator)
+    module, traces = plan.architecture.module(at), []
+    for begin in range(0, len(some), CHUNK):
+        part = slice(begin, begin + CHUNK)
+        inputs, _ = state.data(Members(some.rows[part], some.slices[part]))
+        with torch.no_grad():
+            traces.append(hessian_traces(module(inputs), plan.spec.loss))
+    return Candidates(some, torch.cat(traces).double().numpy() if traces else np.zeros(0))
+
+
+def hessian_traces(outputs: Float[Tensor, "row class"], loss: Loss) -> Float[Tensor, " row"]:
+    """The traces of H.
+
+    >>> hessian_traces(torch.tensor([[0.0, 0.0], [2.0, -2.0]]), CrossEntropy())
+    tensor([0.5000, 0.0353])
+    """
+    if isinstance(loss, CrossEntropy):
+        probabilities = outputs.softmax(1)
+        return (probabilities * (1 - probabilities)).sum(1)
+    units = torch.eye(outputs.shape[1], dtype=outputs.dtype)
+    return sum(
+        (
+            loss.output_hessian_product(outputs, e.expand_as(outputs))[:, c]
+            for c, e in enumerate(units)
+        ),
+        start=torch.zeros(len(outputs), dtype=outputs.dtype),
+    )
+
+
+def inclusion_probabilities(
+    traces: Float[np.ndarray, " example"], count: int
+) -> Float[np.ndarray, " example"]:
+    """The p_i of fewer than all examples.
+
+    >>> inclusion_probabilities(np.array([0.0, 0.0, 1.0, 3.0]), 2).round(3)
+    array([0.083, 0.083, 0.833, 1.   ])
+    """
+    size, known = len(traces), np.nan_to_num(traces)
+    total = known.sum()
+    shares = (1 - ALIKE) * known / total + ALIKE / size if total > 0 else np.full(size, 1 / size)
+    sure = np.zeros(size, bool)
+    while True:
+        chances = shares * ((count - sure.sum()) / shares[~sure].sum())
+        above = ~sure & (chances > 1)
+        if not above.any():
+            return np.where(sure, 1.0, chances)
+        sure |= above
+
+
+def systematic(
+    chances: Float[np.ndarray, " example"], generator: np.random.Generator
+) -> Int[np.ndarray, " drawn"]:
+    """Positions drawn with these probabilities, as many as they sum to; ascending.
+
+    In a random order the examples lie one after the other, each as long as its probability, and
+    marks at a distance of 1 choose those that they fall on.
+    """
+    order = generator.permutation(len(chances))
+    ends = np.cumsum(chances[order])
+    marks = generator.random() + np.arange(round(ends[-1]))
+    met = np.searchsorted(ends, marks, side="right")
+    return np.unique(order[np.minimum(met, len(order) - 1)])
