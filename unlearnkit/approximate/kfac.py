@@ -47,7 +47,7 @@ from torch import Tensor, nn
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.sites import Site, Size
 from unlearnkit.curvature import mean_gradient, trainable_names, unflatten
-from unlearnkit.kernels.factors import factor_rows, factors, layers_of, without
+from unlearnkit.kernels.factors import factor_rows, factors, layers_of, packed, unpacked, without
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
 
@@ -96,9 +96,9 @@ class KroneckerInfluence:
             return factors(module, sample, loss), len(sample)
         count, gone = taken
         if not len(gone):
-            return site.factors, 0
-        part = factors(module, data(gone)[0], loss)
-        return without(site.factors, part, count, len(gone)), len(gone)
+            return unpacked(site.factors), 0
+        part = packed(factors(module, data(gone)[0], loss))
+        return unpacked(without(site.factors, part, count, len(gone))), len(gone)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """A gradient; and for the factors a forward pass, and a backward pass for each class."""

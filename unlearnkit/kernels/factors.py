@@ -7,6 +7,7 @@ what a revoked example gave to stored factors can be taken out again. (Ours.)
 """
 
 from dataclasses import replace
+from math import isqrt
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from unlearnkit.store import Checkpoint
 
 
 def with_factors(plan: Plan, checkpoint: Checkpoint) -> Checkpoint:
-    """A checkpoint that was just trained, with the factors that the spec asks for.
+    """A checkpoint that was just trained, with the factors that the spec asks for, packed.
 
     They are of the examples of :func:`factor_rows`, at each of its states. On a CPU, whatever the
     device.
@@ -34,7 +35,7 @@ def with_factors(plan: Plan, checkpoint: Checkpoint) -> Checkpoint:
     inputs, _ = plan.examples[plan.partition.ids[rows]]
     states = {0: checkpoint.state, **checkpoint.tails}
     found = {
-        q: factors(plan.architecture.module(state), inputs, plan.spec.loss)
+        q: packed(factors(plan.architecture.module(state), inputs, plan.spec.loss))
         for q, state in states.items()
     }
     return replace(checkpoint, factors=found)
@@ -64,13 +65,38 @@ def factor_rows(
 
 
 def without(whole: State, part: State, count: int, gone: int) -> State:
-    """The factors of ``count`` examples, less those of ``gone`` of them, computed by themselves.
+    """The factors of ``count`` examples less those of ``gone`` of them; both packed, or neither.
 
     >>> one = {"A": torch.tensor([[2.0]])}
     >>> without({"A": torch.tensor([[3.0]])}, one, 4, 2)  # (4 * 3 - 2 * 2) / 2
     {'A': tensor([[4.]])}
     """
     return {n: (count * whole[n] - gone * part[n]) / (count - gone) for n in whole}
+
+
+def packed(found: State) -> State:
+    """The lower triangles of factors, which are symmetric, row by row: half the bytes.
+
+    >>> packed({"A": torch.tensor([[1.0, 2.0], [2.0, 5.0]])})
+    {'A': tensor([1., 2., 5.])}
+    """
+    return {n: whole[*torch.tril_indices(*whole.shape)] for n, whole in found.items()}
+
+
+def unpacked(kept: State) -> State:
+    """The inverse of :func:`packed`.
+
+    >>> unpacked({"A": torch.tensor([1.0, 2.0, 5.0])})
+    {'A': tensor([[1., 2.],
+            [2., 5.]])}
+    """
+    result = State()
+    for name, triangle in kept.items():
+        side = isqrt(2 * len(triangle))  # of n (n + 1) numbers
+        i, j = torch.tril_indices(side, side)
+        result[name] = whole = triangle.new_empty(side, side)
+        whole[i, j] = whole[j, i] = triangle
+    return result
 
 
 def layers_of(module: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
