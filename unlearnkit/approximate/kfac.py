@@ -47,7 +47,7 @@ from torch import Tensor, nn
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.sites import Site, Size
 from unlearnkit.curvature import mean_gradient, trainable_names, unflatten
-from unlearnkit.kernels.factors import factor_rows, factors, layers_of, packed, unpacked, without
+from unlearnkit.kernels.factors import factor_rows, factors, layers_of, unpacked, without
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
 
@@ -94,11 +94,10 @@ class KroneckerInfluence:
         if not taken:
             sample, _ = data(site.retain.sample(self.examples, given.generator))
             return factors(module, sample, loss), len(sample)
-        count, gone = taken
-        if not len(gone):
-            return unpacked(site.factors), 0
-        part = packed(factors(module, data(gone)[0], loss))
-        return unpacked(without(site.factors, part, count, len(gone))), len(gone)
+        (count, gone), whole = taken, unpacked(site.factors)
+        if len(gone):
+            whole = without(whole, factors(module, data(gone)[0], loss), count, len(gone))
+        return whole, len(gone)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """A gradient; and for the factors a forward pass, and a backward pass for each class."""

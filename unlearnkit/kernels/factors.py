@@ -65,7 +65,7 @@ def factor_rows(
 
 
 def without(whole: State, part: State, count: int, gone: int) -> State:
-    """The factors of ``count`` examples less those of ``gone`` of them; both packed, or neither.
+    """The factors of ``count`` examples less those of ``gone`` of them, computed by themselves.
 
     >>> one = {"A": torch.tensor([[2.0]])}
     >>> without({"A": torch.tensor([[3.0]])}, one, 4, 2)  # (4 * 3 - 2 * 2) / 2
@@ -93,9 +93,9 @@ def unpacked(kept: State) -> State:
     result = State()
     for name, triangle in kept.items():
         side = isqrt(2 * len(triangle))  # of n (n + 1) numbers
-        i, j = torch.tril_indices(side, side)
-        result[name] = whole = triangle.new_empty(side, side)
-        whole[i, j] = whole[j, i] = triangle
+        below = torch.ones(side, side, dtype=torch.bool).tril()
+        lower = triangle.new_zeros(side, side).masked_scatter_(below, triangle)
+        result[name] = lower + lower.tril(-1).T
     return result
 
 
