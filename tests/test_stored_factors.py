@@ -1,6 +1,8 @@
 """Factors for K-FAC influence that training stores with its checkpoints."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from unlearnkit.audit import AuditError, audit
 from unlearnkit.kernels import compute_threads
 from unlearnkit.kernels.factors import factor_rows, factors, unpacked, without
 from unlearnkit.modification import members_of
+from unlearnkit.plan import Plan
+from unlearnkit.progress import ProgressEvent
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import Checkpoint
 from worker import content
@@ -30,7 +34,7 @@ def one_thread():
         yield
 
 
-def trained(name: str, examples: int, **options) -> Session:
+def trained(name: str, examples: int, **options: Any) -> Session:
     case = CASES[name]
     session = case.session(spec=case.spec.with_(kfac_examples=examples), **options)
     session.train()
@@ -47,9 +51,9 @@ def as_trained(checkpoint: Checkpoint) -> list[bytes]:
     return [state_bytes(state) for state in (checkpoint.state, *checkpoint.tails.values())]
 
 
-def planned(before, after, shards, owing=False) -> int:
+def planned(before: Plan, after: Plan, shards: Iterable[int]) -> int:
     """Visits of K-FAC influence as predicted."""
-    forget = {s: members_of(before, after, s, owing)[0] for s in shards}
+    forget = {s: members_of(before, after, s, False)[0] for s in shards}
     return METHODS["kfac"].batches(after, forget).visits
 
 
@@ -165,20 +169,21 @@ def test_a_request_ends_where_it_would_without_stored_factors(name: str) -> None
 
 
 def test_a_state_that_was_modified_has_no_factors_and_the_next_request_computes_them() -> None:
-    session = trained("mlp-factors", 8)
-    for start in (0, 1):
-        before, owed = session.plan, bool(session.debt)
-        session.revoke(before.partition.ids[start::7])
-        result = session.unlearn(0, method="kfac", amend="replay" if start else "none")
-        shards = result.decision.approximate
-        assert len(shards) == before.num_shards
-        for s in shards:
+    """What is predicted is what is done, with factors and without."""
+    session, visits = trained("mlp-factors", 8), []
+    plan = session.plan
+    rows = [plan.pool(shard, 1) for shard in range(plan.num_shards)]  # whose states are all hit
+    for at, amend in enumerate(("none", "none", "replay")):
+        session.revoke(plan.partition.ids[[pool[at] for pool in rows]])
+        events: list[ProgressEvent] = []
+        result = session.unlearn(0, method="kfac", amend=amend, on_progress=events.append)
+        visits.append(result.approximate_visits)
+        assert {event.total_visits for event in events} == {visits[-1]}
+        for s in result.decision.approximate:
             kept = session.store.approximation(session.plan.final_key(s))
             assert not any(checkpoint.factors for checkpoint in kept.checkpoints.values())
-        if not start:
-            few = result.approximate_visits
-            assert few == planned(before, session.plan, shards)
-    assert owed and planned(before, session.plan, shards, owing=True) > 2 * few
+        assert len(session.debt) == plan.num_shards
+    assert visits[1] > 2 * visits[0]
     session.repay()
     assert all(checkpoint.factors for checkpoint in ends(session))
     assert session.compare().bit_identical
