@@ -505,6 +505,25 @@ def test_the_kronecker_step_is_the_dense_solve_of_its_form():
     assert (step - expected).norm() < 1e-3 * expected.norm() + 1e-6
 
 
+def test_the_model_may_be_a_layer_by_itself():
+    def layer():
+        linear = nn.Linear(5, 3)
+        nn.init.zeros_(linear.weight)  # as those of logistic regression are
+        nn.init.zeros_(linear.bias)
+        return linear
+
+    states = []
+    for model in (layer, "logistic"):
+        session = uk.Session(CASES["adam"].dataset(), model=model, epochs=4, learning_rate=0.05)
+        session.train()
+        session.revoke(session.plan.partition.ids[::6])
+        session.unlearn(0, method="kfac", amend="none")
+        states.append([[*state.values()] for state in all_states(session).values()])
+    for ours, theirs in zip(*states, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert torch.allclose(a, b, atol=1e-5)
+
+
 # Along training
 
 

@@ -79,7 +79,8 @@ class KroneckerInfluence:
             if f"{name}.A" not in found:  # no example came through it
                 continue
             a, s = found[f"{name}.A"], found[f"{name}.S"]
-            keys = [key for key in (f"{name}.weight", f"{name}.bias") if key in forcing]
+            both = (f"{name}.{part}".lstrip(".") for part in ("weight", "bias"))
+            keys = [key for key in both if key in forcing]
             rows = [forcing[key].reshape(len(s), -1) for key in keys]
             step = solve_kronecker(a, s, torch.cat(rows, 1), self.damping, spec.weight_decay)
             parts = step.split([part.shape[1] for part in rows], 1)
@@ -94,7 +95,8 @@ class KroneckerInfluence:
         if not taken:
             sample, _ = data(site.retain.sample(self.examples, given.generator))
             return factors(module, sample, loss), len(sample)
-        (count, gone), whole = taken, unpacked(site.factors)
+        count, gone = taken
+        whole = unpacked(site.factors)
         if len(gone):
             whole = without(whole, factors(module, data(gone)[0], loss), count, len(gone))
         return whole, len(gone)
