@@ -35,6 +35,12 @@ with A_F and S_F over the f alone, at the same parameters: what the m - f others
 rounding. (Ours. A place of a convolution is counted with its example, of which all have as many.)
 Where more than half of the sample is forgotten, factors are computed afresh. So they are at states
 that an earlier round has modified, since those stored were of other parameters.
+
+Measured with 512 examples on perceptrons, default specs, CPU seconds, medians: on 10,000 examples
+of Fashion-MNIST training takes 4.5 instead of 2.6 and a state 2.31 instead of .81 MB, and a request
+4.8 instead of 6.0 for a hundredth, 5.3 instead of 6.4 for a tenth; on digits .15 instead of .03 and
+45 instead of 19 kB, and .108 instead of .143, .120 instead of .145. Most of what a request still
+takes are eigendecompositions: 54 ms each for the 785 inputs of Fashion-MNIST, of 70 states.
 """
 
 from dataclasses import dataclass
