@@ -63,7 +63,7 @@ def offsets(tensor: str) -> Callable[[dict[str, Any]], slice]:
     )
 
 
-@pytest.mark.parametrize("name", ["logistic", "mlp-dropout", "cnn-batchnorm", "squared-error"])
+@pytest.mark.parametrize("name", ["logistic", "mlp-dropout", "cnn-batchnorm", "cnn-factors"])
 def test_a_good_store_has_the_bits_of_training_from_scratch(name: str, tmp_path: Path) -> None:
     session = mixed(CASES[name], tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}

@@ -27,7 +27,6 @@ from unlearnkit.approximate import (
     Scrub,
 )
 from unlearnkit.approximate.deltagrad import QuasiHessian, follow
-from unlearnkit.approximate.kfac import factors
 from unlearnkit.approximate.newton import Newton, Objective, newton
 from unlearnkit.approximate.relabelling import wrong_labels
 from unlearnkit.approximate.sites import pool_of, sites_of
@@ -35,6 +34,7 @@ from unlearnkit.approximate.walk import divergence_slope
 from unlearnkit.audit import audit
 from unlearnkit.curvature import effective_time, flatten, mean_gradient, trainable_names, unflatten
 from unlearnkit.kernels import compute_threads
+from unlearnkit.kernels.factors import factors
 from unlearnkit.losses import CrossEntropy, SquaredError
 from unlearnkit.schedule import make_job
 from unlearnkit.seeding import state_bytes
@@ -443,7 +443,7 @@ def test_on_one_example_the_kronecker_form_of_linear_layers_is_exact():
     module.load_state_dict(state)
     found = factors(module, x, CrossEntropy())
     for name in ("0", "2"):
-        a, s = found[name]
+        a, s = found[f"{name}.A"], found[f"{name}.S"]
         names = (f"{name}.weight", f"{name}.bias")
         dense = dense_gauss_newton(module, state, names, x)
         inner = a.shape[0] - 1
@@ -461,17 +461,17 @@ def test_with_a_convolution_over_the_whole_image_too():
     linear = nn.Sequential(nn.Flatten(), nn.Linear(18, 4))
     linear[1].weight.data = convolution[0].weight.data.flatten(1)
     linear[1].bias.data = convolution[0].bias.data
-    ours = factors(convolution, images, CrossEntropy())["0"]
-    theirs = factors(linear, images, CrossEntropy())["1"]
-    for a, b in zip(ours, theirs, strict=True):
-        assert torch.allclose(a, b, atol=1e-5)
+    ours = factors(convolution, images, CrossEntropy())
+    theirs = factors(linear, images, CrossEntropy())
+    for part in ("A", "S"):
+        assert torch.allclose(ours[f"0.{part}"], theirs[f"1.{part}"], atol=1e-5)
 
 
 def test_the_factors_of_a_convolution_are_sums_and_means_over_places():
     generator = torch.Generator().manual_seed(2)
     images = torch.randn(5, 1, 4, 4, generator=generator)
     module = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, stride=2), nn.Flatten())
-    a, s = factors(module, images, SquaredError())["0"]
+    a, s = factors(module, images, SquaredError()).values()
     padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
     expected = torch.zeros(10, 10)
     for image in padded:
@@ -490,7 +490,7 @@ def test_the_kronecker_step_is_the_dense_solve_of_its_form():
     found, _ = KroneckerInfluence(damping=0.2, examples=10**6)(given, site)
     module = session.plan.architecture.module(site.state)
     inputs, _ = given.state.data(site.retain)
-    a, s = factors(module, inputs, CrossEntropy())["1"]
+    a, s = factors(module, inputs, CrossEntropy()).values()
     block = torch.kron(s, a)
     damping = 0.2 * block.diagonal().mean() + session.spec.weight_decay
     names = trainable_names(module)
@@ -503,6 +503,25 @@ def test_the_kronecker_step_is_the_dense_solve_of_its_form():
         [found["1.weight"] - site.state["1.weight"],
          (found["1.bias"] - site.state["1.bias"])[:, None]], 1)  # fmt: skip
     assert (step - expected).norm() < 1e-3 * expected.norm() + 1e-6
+
+
+def test_the_model_may_be_a_layer_by_itself():
+    def layer():
+        linear = nn.Linear(5, 3)
+        nn.init.zeros_(linear.weight)  # as those of logistic regression are
+        nn.init.zeros_(linear.bias)
+        return linear
+
+    states = []
+    for model in (layer, "logistic"):
+        session = uk.Session(CASES["adam"].dataset(), model=model, epochs=4, learning_rate=0.05)
+        session.train()
+        session.revoke(session.plan.partition.ids[::6])
+        session.unlearn(0, method="kfac", amend="none")
+        states.append([[*state.values()] for state in all_states(session).values()])
+    for ours, theirs in zip(*states, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert torch.allclose(a, b, atol=1e-5)
 
 
 # Along training

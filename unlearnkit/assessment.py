@@ -114,7 +114,7 @@ def assess(
     workload = estimate(plan, store, ids, sizes, clock=clock)
     method, amend = method or default_method(plan), amend or Replay()
     hit = [work.shard for work in workload.shards]
-    forget = {s: members_of(before, plan, s)[0] for s in hit if plan.alive(s)}
+    forget = {s: members_of(before, plan, s, s in debts)[0] for s in hit if plan.alive(s)}
     stages = {work.shard: work.stages for work in workload.shards}
 
     def exact_seconds(shards: Iterable[int]) -> float | None:

@@ -14,6 +14,7 @@ import torch
 
 from unlearnkit.datasets import Dataset, Examples, as_dataset
 from unlearnkit.kernels import run_jobs
+from unlearnkit.kernels.factors import with_factors
 from unlearnkit.ledger import (
     debts_after,
     keyed_digest,
@@ -228,7 +229,7 @@ def _retrain(
     def compare(fresh: Checkpoint) -> None:
         nonlocal count
         if fresh.key in store:
-            _same(store.get(fresh.key), fresh)
+            _same(store.get(fresh.key), with_factors(plan, fresh))
             count += 1
 
     run_jobs(plan, jobs, keep=compare)
@@ -264,6 +265,7 @@ def _same(kept: Checkpoint, fresh: Checkpoint) -> None:
 
 def _tensors(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     states = {"end": checkpoint.state, **{f"tail {q}": s for q, s in checkpoint.tails.items()}}
+    states |= {f"factors {q}": kept for q, kept in checkpoint.factors.items()}
     return {f"{name} at its {at}": t for at, state in states.items() for name, t in state.items()}
 
 

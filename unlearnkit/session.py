@@ -91,6 +91,7 @@ class Session:
         learning_rate: float | None = None,
         loss: str | Loss | None = None,
         seed: int = 0,
+        kfac_examples: int | None = None,
         spec: TrainSpec | None = None,
         store: str | os.PathLike[str] | MemoryStore | DiskStore | None = None,
         aggregation: str = "mean-probability",
@@ -109,7 +110,7 @@ class Session:
             model: ``"logistic"`` (of a regression: ``"linear"``), ``"mlp"``, ``"cnn"``, or a
                 callable that returns a new ``nn.Module``.
             hidden: widths of the hidden layers of ``"mlp"``.
-            num_shards: see :class:`~unlearnkit.spec.TrainSpec`, as for the next six; what is not
+            num_shards: see :class:`~unlearnkit.spec.TrainSpec`, as for the next seven; what is not
                 given has the default measured for data of this size
                 (:func:`~unlearnkit.defaults.default_spec`).
             num_slices: see there.
@@ -119,7 +120,8 @@ class Session:
             loss: see there; cross-entropy by default, or squared error where the data have
                 targets; ``WeightedCrossEntropy((1, 5))`` weighs classes.
             seed: see there.
-            spec: all of it at once, instead of the seven arguments above.
+            kfac_examples: see there; 512 stores factors for ``unlearn(method="kfac")``.
+            spec: all of it at once, instead of the eight arguments above.
             store: a folder that keeps everything and is resumed from, or a store of either kind;
                 memory by default. A folder that another process holds is only read, with a warning
                 that says who does; ``DiskStore(folder, wait_seconds=60)`` waits for it.
@@ -148,6 +150,7 @@ class Session:
             batch_size=batch_size,
             learning_rate=learning_rate,
             loss=loss,
+            kfac_examples=kfac_examples,
         )
         regression, width = self.dataset.is_regression, self.dataset.num_outputs
         Ensemble(architecture, spec.loss, (), aggregation, regression)  # checks the aggregation

@@ -39,6 +39,10 @@ class TrainSpec:
             per-lane loop for other models; ``"loop"``: always the loop.
         device: to train on: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` and so on, or ``"auto"``: a CUDA
             device where there is one. Bits depend on it. Small models are faster on a CPU.
+        kfac_examples: retained examples of a shard, at most, over which the factors for K-FAC
+            influence are computed at the end of each stage, and stored in its checkpoint, so that a
+            request takes the forgotten ones out of them; 512 is what such a request takes without.
+            0: none are stored. The parameters are the same.
     """
 
     num_shards: int = 5
@@ -55,18 +59,20 @@ class TrainSpec:
     num_threads: int = 1
     kernel: str = "auto"
     device: str = "cpu"
+    kfac_examples: int = 0
 
     def __post_init__(self) -> None:
         """Check every field at the door."""
         object.__setattr__(self, "loss", as_loss(self.loss))
-        for name in ("num_shards", "num_slices", "epochs", "batch_size", "num_threads"):
-            value = getattr(self, name)
+        counts = ("num_shards", "num_slices", "epochs", "batch_size", "num_threads")
+        for name in (*counts, "kfac_examples"):
+            value, least = getattr(self, name), int(name in counts)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(
                     f"{name}={value!r} is a {type(value).__name__}; give a whole number"
                 )
-            if value < 1:
-                raise ValueError(f"{name}={value} is below 1; give at least 1")
+            if value < least:
+                raise ValueError(f"{name}={value} is below {least}; give at least {least}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise TypeError(f"seed={self.seed!r} is not a whole number; give an integer such as 0")
         _check_choice("epoch_rule", self.epoch_rule, EPOCH_RULES)
@@ -138,7 +144,7 @@ class TrainSpec:
         >>> TrainSpec(**TrainSpec(seed=3).to_dict()) == TrainSpec(seed=3)
         True
         """
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = self._values()
         loss = values.pop("loss")
         if type(loss) is WeightedCrossEntropy:
             return {**values, "loss": {"class_weights": list(loss.class_weights)}}
@@ -147,7 +153,17 @@ class TrainSpec:
     @property
     def digest(self) -> str:
         """A digest of every field; two specs with one digest train alike."""
-        return digest(*(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self)))
+        return digest(*(f"{name}={value!r}" for name, value in self._values().items()))
+
+    def __repr__(self) -> str:
+        return f"TrainSpec({', '.join(f'{n}={value!r}' for n, value in self._values().items())})"
+
+    def _values(self) -> dict[str, Any]:
+        """Fields by name; factors only where there are any, so that older stores stay in use."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not self.kfac_examples:
+            del values["kfac_examples"]
+        return values
 
 
 def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from unlearnkit.clock import Work, time_tick
 from unlearnkit.kernels import run_jobs
+from unlearnkit.kernels.factors import with_factors
 from unlearnkit.kernels.stacked import lanes_together
 from unlearnkit.models import State
 from unlearnkit.plan import Plan, Stage
@@ -169,7 +170,7 @@ def _train_here(
         watch.laid_out()
 
     def keep(checkpoint: Checkpoint) -> None:
-        store.put(checkpoint)
+        store.put(with_factors(plan, checkpoint))
         runs.finish(checkpoint)
         watch.stored()
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from unlearnkit.kernels import run_jobs
+from unlearnkit.kernels.factors import with_factors
 from unlearnkit.kernels.stacked import lanes_together
 from unlearnkit.models import State
 from unlearnkit.plan import Plan, Stage
@@ -160,7 +161,7 @@ def run_errand(errand: Errand) -> Done:
         run_jobs(
             plan,
             jobs,
-            keep=checkpoints.append,
+            keep=lambda checkpoint: checkpoints.append(with_factors(plan, checkpoint)),
             on_epoch=lambda job, mark, loss: epochs.append((mark, loss)),
             losses=errand.losses,
         )

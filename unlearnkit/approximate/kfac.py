@@ -20,26 +20,42 @@ the default here, 0.43 times (of a perceptron 1.8 times).
 How it deviates: s is not sampled from the model's distribution of labels; its second moment under
 it, J^T H J, is taken exactly from a root of the loss's Hessian at the outputs, by one backward pass
 for each class. The eigenvalues are those of the factors, not corrected on gradients as in Grosse et
-al. Factors are of a sample of retained examples at each stored state, which gets a step by itself;
-they are computed when a request comes, not kept from training. Parameters outside linear and plain
-convolutional layers stay as they are.
+al. Factors are of a sample of retained examples at each stored state, which gets a step by itself.
+Parameters outside linear and plain convolutional layers stay as they are.
+
+Factors kept from training. They are computed when a request comes, unless training has stored them
+(``kfac_examples`` of :class:`~unlearnkit.spec.TrainSpec`). Stored, they lie in the very file of the
+checkpoint whose parameters they are of, and were shaped by no example that did not shape it: they
+have its lineage, and are destroyed with it. A request then takes the forgotten examples of the
+sample out: of m in the sample, f of them forgotten,
+
+    (m A - f A_F) / (m - f),        (m S - f S_F) / (m - f),
+
+with A_F and S_F over the f alone, at the same parameters: what the m - f others give, but for
+rounding. (Ours. A place of a convolution is counted with its example, of which all have as many.)
+Where more than half of the sample is forgotten, factors are computed afresh. So they are at states
+that an earlier round has modified, since those stored were of other parameters.
+
+Measured with 512 examples on perceptrons, default specs, CPU seconds, medians: on 10,000 examples
+of Fashion-MNIST training takes 4.5 instead of 2.6 and a state 2.31 instead of .81 MB, and a request
+4.8 instead of 6.0 for a hundredth, 5.3 instead of 6.4 for a tenth; on digits .15 instead of .03 and
+45 instead of 19 kB, and .108 instead of .143, .120 instead of .145. Most of what a request still
+takes are eigendecompositions: 54 ms each for the 785 inputs of Fashion-MNIST, of 70 states.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.sites import Site, Size
 from unlearnkit.curvature import mean_gradient, trainable_names, unflatten
-from unlearnkit.losses import Loss
+from unlearnkit.kernels.factors import factor_rows, factors, layers_of, unpacked, without
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
-
-Factors = tuple[Float[Tensor, "in1 in1"], Float[Tensor, "out out"]]
-"""A and S of a layer."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +79,41 @@ class KroneckerInfluence:
         members = given.state.data(site.forget)
         mean = mean_gradient(module, site.state, names, *members, spec.loss)
         forcing = unflatten(k / n * mean, site.state, names)
-        sample, _ = given.state.data(site.retain.sample(self.examples, given.generator))
+        found, count = self._factors(given, site, module)
         state = dict(site.state)
-        for name, (a, s) in factors(module, sample, spec.loss).items():
-            keys = [key for key in (f"{name}.weight", f"{name}.bias") if key in forcing]
+        for name in layers_of(module):
+            if f"{name}.A" not in found:  # no example came through it
+                continue
+            a, s = found[f"{name}.A"], found[f"{name}.S"]
+            both = (f"{name}.{part}".lstrip(".") for part in ("weight", "bias"))
+            keys = [key for key in both if key in forcing]
             rows = [forcing[key].reshape(len(s), -1) for key in keys]
             step = solve_kronecker(a, s, torch.cat(rows, 1), self.damping, spec.weight_decay)
             parts = step.split([part.shape[1] for part in rows], 1)
             for key, part in zip(keys, parts, strict=True):
                 state[key] = state[key] + part.reshape(state[key].shape)
-        return state, k + len(sample) * (1 + plan.architecture.num_outputs)
+        return state, k + count * (1 + plan.architecture.num_outputs)
+
+    def _factors(self, given: ShardRound, site: Site, module: nn.Module) -> tuple[State, int]:
+        """Factors without the forget set, and on how many examples they were computed."""
+        plan, data, loss = given.state.plan, given.state.data, given.state.plan.spec.loss
+        taken = site.factors and taken_out(plan, given.state.shard, site.stage, site.forget)
+        if not taken:
+            sample, _ = data(site.retain.sample(self.examples, given.generator))
+            return factors(module, sample, loss), len(sample)
+        count, gone = taken
+        whole = unpacked(site.factors)
+        if len(gone):
+            whole = without(whole, factors(module, data(gone)[0], loss), count, len(gone))
+        return whole, len(gone)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """A gradient, a forward pass, and a backward pass for each class."""
-        passes = 1 + plan.architecture.num_outputs
-        return 1 + passes, size.forget + passes * min(self.examples, size.retain)
+        """A gradient; and for the factors a forward pass, and a backward pass for each class."""
+        passes, count = 1 + plan.architecture.num_outputs, min(self.examples, size.retain)
+        if plan.spec.kfac_examples and not size.members.owing:
+            taken = taken_out(plan, size.shard, size.stage, size.members)
+            count = len(taken[1]) if taken else count
+        return 1 + (passes if count else 0), size.forget + passes * count
 
     def unsuitable(self, plan: Plan) -> str:
         """Refuse models without a layer that has factors."""
@@ -86,69 +122,22 @@ class KroneckerInfluence:
         return "K-FAC needs a linear or convolutional layer, so it is retrained"
 
 
-def layers_of(module: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
-    """Layers that have factors."""
-    return {
-        name: layer
-        for name, layer in module.named_modules()
-        if (type(layer) is nn.Linear or (type(layer) is nn.Conv2d and _is_plain(layer)))
-        and layer.weight.requires_grad
-    }
+def taken_out(plan: Plan, shard: int, stage: int, forget: Members) -> tuple[int, Members] | None:
+    """How many examples stored factors are of, and which of them are forgotten.
 
+    None where that is more than half: factors of other examples then take hardly more, and are of
+    more.
 
-def _is_plain(layer: nn.Conv2d) -> bool:
-    numbers = not isinstance(layer.padding, str)
-    return layer.groups == 1 and layer.padding_mode == "zeros" and numbers
-
-
-def factors(module: nn.Module, inputs: Tensor, loss: Loss) -> dict[str, Factors]:
-    """A and S of every layer that has them, on these examples."""
-    layers = layers_of(module)
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
-    hooks = [
-        layer.register_forward_hook(
-            lambda _, given, out, name=name: seen.__setitem__(name, (given[0].detach(), out))
-        )
-        for name, layer in layers.items()
-    ]
-    try:
-        outputs = module(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    roots = hessian_roots(outputs.detach(), loss)
-    at = [out for _, out in seen.values()]
-    found = {
-        name: torch.zeros(layer.weight.shape[0], layer.weight.shape[0])
-        for name, layer in layers.items()
-    }
-    for column in roots.unbind(2):
-        slopes = torch.autograd.grad(outputs, at, column, retain_graph=True)
-        for name, slope in zip(seen, slopes, strict=True):
-            flat = _rows(slope)
-            found[name] += flat.T @ flat / len(flat)
-    result = {}
-    for name, (given, _) in seen.items():
-        layer = layers[name]
-        patches = _patches(layer, given)
-        if layer.bias is not None:
-            patches = torch.nn.functional.pad(patches, (0, 1), value=1.0)
-        result[name] = patches.T @ patches / len(inputs), found[name]
-    return result
-
-
-def hessian_roots(
-    outputs: Float[Tensor, "row class"], loss: Loss
-) -> Float[Tensor, "row class root"]:
-    """For each example a matrix B with B B^T = H, the loss's Hessian at its outputs."""
-    classes = outputs.shape[1]
-    columns = [
-        loss.output_hessian_product(outputs, torch.eye(classes)[i].expand_as(outputs))
-        for i in range(classes)
-    ]
-    values, vectors = torch.linalg.eigh(torch.stack(columns, 2))
-    roots: Tensor = vectors * values.clamp(min=0).sqrt().unsqueeze(1)
-    return roots
+    Args:
+        plan: of the retain set.
+        shard: 0-based.
+        stage: 1-based; its checkpoints are as trained.
+        forget: all that took part in it.
+    """
+    rows = factor_rows(plan, shard, stage, forget.rows)
+    inside = np.isin(forget.rows, rows)
+    gone = Members(forget.rows[inside], forget.slices[inside])
+    return None if 2 * len(gone) > len(rows) else (len(rows), gone)
 
 
 def solve_kronecker(
@@ -165,21 +154,3 @@ def solve_kronecker(
     turned = basis_s.T @ right @ basis_a / (products + d)
     solved: Tensor = basis_s @ turned @ basis_a.T
     return solved
-
-
-def _rows(slopes: Tensor) -> Float[Tensor, "place out"]:
-    """Gradients at the outputs, one row for each example and place."""
-    if slopes.ndim == 4:
-        return slopes.permute(0, 2, 3, 1).flatten(0, 2)
-    return slopes.flatten(0, -2)
-
-
-def _patches(layer: nn.Linear | nn.Conv2d, given: Tensor) -> Float[Tensor, "place in"]:
-    """What the weights of a layer meet, one row for each example and place."""
-    if isinstance(layer, nn.Linear):
-        return given.flatten(0, -2)
-    assert not isinstance(layer.padding, str)  # see _is_plain
-    patches = torch.nn.functional.unfold(
-        given, layer.kernel_size, layer.dilation, layer.padding, layer.stride
-    )
-    return patches.transpose(1, 2).flatten(0, 1)

@@ -20,10 +20,12 @@ class Members:
     Attributes:
         rows: positions in the partition, ascending.
         slices: 1-based slice of each.
+        owing: whether their shard owes others, so that some of its checkpoints are not as trained.
     """
 
     rows: Int[np.ndarray, " member"]
     slices: Int[np.ndarray, " member"]
+    owing: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -31,14 +33,14 @@ class Members:
     def until(self, stage: int) -> "Members":
         """Those that take part in this stage."""
         keep = self.slices <= stage
-        return Members(self.rows[keep], self.slices[keep])
+        return Members(self.rows[keep], self.slices[keep], self.owing)
 
     def sample(self, count: int, generator: np.random.Generator) -> "Members":
         """At most ``count`` of them, chosen without replacement."""
         if len(self) <= count:
             return self
         keep = np.sort(generator.choice(len(self), count, replace=False))
-        return Members(self.rows[keep], self.slices[keep])
+        return Members(self.rows[keep], self.slices[keep], self.owing)
 
 
 @dataclass(frozen=True, eq=False)

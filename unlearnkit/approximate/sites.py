@@ -39,6 +39,7 @@ class Site:
         state: as stored; not changed.
         forget: that took part until this stage.
         retain: the same.
+        factors: stored with it; none of a state that was modified.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Site:
     state: State
     forget: Members
     retain: Members
+    factors: State
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Size:
         retain: the same.
         steps: batches of an epoch, those that lost all their examples included.
         epochs: of the stretch of training that ends here.
+        shard: 0-based.
+        members: the forgotten ones.
     """
 
     stage: int
@@ -65,6 +69,8 @@ class Size:
     retain: int
     steps: int
     epochs: int
+    shard: int
+    members: Members
 
 
 class Rule(Protocol):
@@ -141,6 +147,7 @@ def sites_of(given: ShardRound) -> list[Site]:
             each.end,
             given.forget.until(each.stage),
             given.retain.until(each.stage),
+            given.state.checkpoints[each.stage].factors.get(each.tail or 0, {}),
         )
         for each in stretches_of(given, to_end=True)
     ]
@@ -160,6 +167,8 @@ def sizes_of(plan: Plan, shard: int, forget: Members) -> list[Size]:
             int((kept <= r).sum()),
             -(-len(plan.pool(shard, r)) // plan.spec.batch_size),
             count,
+            shard,
+            forget.until(r),
         )
         for r, count in ends
     ]

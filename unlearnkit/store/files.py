@@ -178,16 +178,21 @@ def decode(name: str, data: bytes) -> tuple[Checkpoint | Approximation, str]:
 
 def _describe(checkpoint: Checkpoint, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     """The index entry of a checkpoint; its tensors are added under the prefix."""
-    for label, state in (("end", checkpoint.state), *checkpoint.tails.items()):
+    factors = {f"factors {q}": kept for q, kept in checkpoint.factors.items()}
+    states = (("end", checkpoint.state), *checkpoint.tails.items(), *factors.items())
+    for label, state in states:
         for name, tensor in state.items():
             tensors[f"{prefix}{label}/{name}"] = tensor
-    return {
+    entry = {
         "key": checkpoint.key,
         "stage": checkpoint.stage,
         "tails": list(checkpoint.tails),
         "names": list(checkpoint.state),
         "lineage": checkpoint.lineage.hex(),
     }
+    if factors:  # files without any are as they were before there were any
+        entry["factors"] = {str(q): list(kept) for q, kept in checkpoint.factors.items()}
+    return entry
 
 
 def _restore(
@@ -195,15 +200,15 @@ def _restore(
 ) -> Checkpoint:
     """The checkpoint of an index entry; its tensors are taken out."""
 
-    def take(label: str) -> State:
+    def take(label: str, names: Iterable[str]) -> State:
         # Cloned to where torch would have put them: bits can depend on the alignment.
-        return {
-            str(name): tensors.pop(f"{prefix}{label}/{name}").clone() for name in entry["names"]
-        }
+        return {str(name): tensors.pop(f"{prefix}{label}/{name}").clone() for name in names}
 
-    state, tails = take("end"), {_whole(q): take(str(q)) for q in entry["tails"]}
-    lineage = bytes.fromhex(entry["lineage"])
-    return Checkpoint(str(entry["key"]), shard, _whole(entry["stage"]), state, tails, lineage)
+    key, stage, names = str(entry["key"]), _whole(entry["stage"]), entry["names"]
+    state, tails = take("end", names), {_whole(q): take(str(q), names) for q in entry["tails"]}
+    kept = entry.get("factors", {}).items()
+    factors = {_whole(int(q)): take(f"factors {q}", some) for q, some in kept}
+    return Checkpoint(key, shard, stage, state, tails, bytes.fromhex(entry["lineage"]), factors)
 
 
 def _whole(value: object) -> int:

@@ -6,7 +6,7 @@ plan whose retain set it approximates, and names its debt.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +28,9 @@ class Checkpoint:
         tails: of stage R only, the states q epochs before its end, by q.
         lineage: who shaped it: a bit for each example of slices 1..r as they were partitioned,
             ascending by id, packed as by :func:`numpy.packbits`; empty if nobody said.
+        factors: of the curvature at these states, where training was asked to keep them: by the q
+            of the tail, 0 for the end, packed (:mod:`unlearnkit.kernels.factors`). They are of the
+            very parameters, so a state that is modified has none.
     """
 
     key: str
@@ -36,11 +39,12 @@ class Checkpoint:
     state: State
     tails: dict[int, State]
     lineage: bytes = b""
+    factors: dict[int, State] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
-        states = (self.state, *self.tails.values())
+        states = (self.state, *self.tails.values(), *self.factors.values())
         return sum(tensor.nbytes for state in states for tensor in state.values())
 
 
