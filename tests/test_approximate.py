@@ -200,13 +200,14 @@ def test_stages_are_chained_as_the_definition_says(first, substeps):
         v, w = (flatten(state, names).double() for state in path)
         g = (v - w) / g_h - spec.weight_decay * (v + w) / 2
         forced = len(f) / len(r) * (g_f - g)
-        for substep in range(1, substeps + 1):
-            share = substep / substeps
+        parts = 1 if stage == 1 else substeps
+        for substep in range(1, parts + 1):
+            share = substep / parts
             way = (1 - share) * flatten(start, names) + share * flatten(end, names)
             at = {**end, **unflatten(way, end, names)}
             product = gauss_newton(module, at, names, data[1][0], spec.loss)
             dense = torch.stack([product(e) for e in torch.eye(15)])
-            inverse = substeps / h
+            inverse = parts / h
             system = dense.double() + (inverse + spec.weight_decay) * torch.eye(15).double()
             correction = torch.linalg.solve(system, forced + correction * inverse)
         corrections.append((end, correction))

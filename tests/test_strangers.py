@@ -402,6 +402,24 @@ def test_any_bytes_and_any_line_beside_the_checkpoints(
     assert not outside(folder)
 
 
+@pytest.mark.parametrize("field", ["visits", "predicted_visits", "seconds", "predicted_seconds"])
+def test_an_outcome_of_no_numbers_is_refused(
+    field: str, of_a_session: Path, tmp_path: Path
+) -> None:
+    folder = afresh(tmp_path, of_a_session)
+    path = folder / "ledger.jsonl"
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for line in lines:
+        line.pop("previous", None)
+        if line["kind"] == "outcome":
+            line["entry"][field] = []
+    path.unlink()
+    chain = extend(path, Chain(), lines)
+    with_manifest(folder, lambda content: content.update(ledger=vars(chain)))
+    with pytest.raises(StoreError, match="none of ours"):
+        CASES["logistic"].session(store=folder)
+
+
 @pytest.mark.parametrize("shard", ["", 0.0, -1, 99, True, None, [], {}])
 def test_a_shard_that_is_none_of_ours_in_a_line_of_the_ledger_is_refused(
     shard: object, of_a_session: Path, tmp_path: Path

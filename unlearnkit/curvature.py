@@ -147,9 +147,10 @@ def gauss_newton(
 ) -> Product:
     """The product v -> J^T H J v / n with the (generalised) Gauss-Newton matrix on these rows.
 
-    Given ``weights`` stand for 1 / n, one for each row. J is the Jacobian of the outputs with respect to the named parameters, H the loss's Hessian at
-    the outputs, both at the state (Schraudolph 2002); no weight decay. The matrix is
-    positive semidefinite, whatever the network. The network is linearised here, once: J^T u is
+    J is the Jacobian of the outputs with respect to the named parameters, H the loss's Hessian at
+    the outputs, both at the state (Schraudolph 2002); no weight decay. Where ``weights`` are given,
+    they stand in place of 1 / n, one for each row. The matrix is positive semidefinite, whatever
+    the network, if they are not negative. The network is linearised here, once: J^T u is
     linear in u, so differentiating it once more with respect to u gives J v (the double-backward
     trick, Townsend 2017), and a product costs about two backward passes and no forward pass. The
     graph of all rows stays in memory as long as the returned function lives. For the same rows and

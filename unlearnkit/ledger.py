@@ -179,10 +179,10 @@ def read_lines(lines: Iterable[dict[str, Any]]) -> list[Record]:
     for line in lines:
         if line["kind"] in ("unlearn", "repay"):
             _check(line)
-            records.append((line, unmeasured(line)))
+            records.append((line, _checked(unmeasured(line))))
             open_kind = line["kind"]
         else:
-            entry = Entry(**line["entry"])
+            entry = _checked(Entry(**line["entry"]))
             completed = records.pop()[0] if entry.kind == open_kind else {}
             records.append((completed, entry))
             open_kind = ""
@@ -194,6 +194,16 @@ def _check(line: dict[str, Any]) -> None:
     for whole in (*shards, *line["ids"]):
         if type(whole) is not int:
             raise TypeError(f"{whole!r} is no whole number")
+
+
+def _checked(entry: Entry) -> Entry:
+    for whole in (entry.visits, entry.predicted_visits):
+        if type(whole) is not int:
+            raise TypeError(f"{whole!r} visits are no whole number")
+    for seconds in (entry.seconds, entry.predicted_seconds):
+        if seconds is not None and type(seconds) not in (int, float):
+            raise TypeError(f"{seconds!r} seconds are no number")
+    return entry
 
 
 def requests_of(records: Iterable[Record]) -> list[Int[np.ndarray, " request"]]:
