@@ -95,8 +95,9 @@ def missing(cell: pd.Series) -> str:
     lacks = []
     if cell.speed < LEAST_SPEED:
         lacks.append(f"{cell.speed:.1f}x of {LEAST_SPEED:g}x")
-    if cell.gap_removed < least:
-        lacks.append(f"{cell.gap_removed:.0%} of {least:.0%} removed")
+    for gap, removed in (("KL", cell.gap_removed), ("MIA", cell.membership_gap_removed)):
+        if removed < least:
+            lacks.append(f"{gap} {removed:.1%} of {least:.0%}")
     return ", ".join(lacks)
 
 
