@@ -296,10 +296,13 @@ STACKS = {
 
 @pytest.mark.parametrize("name", STACKS)
 @pytest.mark.parametrize("size", [5, 40], ids=["in products", "in inputs"])
-def test_lanes_agree_with_automatic_differentiation(name, size):
+@pytest.mark.parametrize("candidates", [0, 25], ids=["alike", "by curvature"])
+def test_lanes_agree_with_automatic_differentiation(name, size, candidates):
     model, options = STACKS[name]
     session = uneven_session(model, **options)
-    method = StagedInfluence(iterations=5, curvature_min=size, curvature_max=size)
+    method = StagedInfluence(
+        iterations=5, candidates=candidates, curvature_share=1, curvature_min=2, curvature_max=size
+    )
     together = method(uneven_rounds(session), on_progress=quiet)
     for lane, given in zip(together, uneven_rounds(session), strict=True):
         alone = method.modify(given, quiet)

@@ -46,6 +46,7 @@ def default_method(plan: Plan) -> Method:
             iterations=LINEAR_ITERATIONS,
             candidates=0,
             curvature_share=1 / 20,
+            curvature_min=64,
             curvature_max=LINEAR_CURVATURE,
         )
     convolutional = plan.architecture.is_convolutional

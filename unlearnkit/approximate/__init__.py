@@ -33,7 +33,9 @@ from unlearnkit.approximate.staged import StagedInfluence
 
 METHODS: dict[str, Method] = {
     "staged-influence": StagedInfluence(),
-    "last-layer-influence": StagedInfluence(scope="head", candidates=0, curvature_share=1 / 20),
+    "last-layer-influence": StagedInfluence(
+        scope="head", candidates=0, curvature_share=1 / 20, curvature_min=64
+    ),
     "newton": Newton(),
     "fixed-damping": EachState(FixedDamping()),
     "kfac": EachState(KroneckerInfluence()),

@@ -84,7 +84,10 @@ class StagedInfluence:
         candidates: examples of which those for G are drawn, the more likely the more curvature
             their outputs have (see :mod:`unlearnkit.approximate.samples`); 0 draws all alike. The
             default for linear models, which gain nothing, and for the head alone, where the outputs
-            of a candidate cost as much as all that is done with one drawn.
+            of a candidate cost as much as all that is done with one drawn. Small shards, of which
+            ``curvature_share`` is less than twice ``curvature_min``, draw all alike too.
+            (Fashion-MNIST, 10,000 examples, a perceptron, 5 and 10 shards: from all candidates of a
+            shard no more of the output KL is removed, at .9 times the speed.)
         curvature_share: examples for G as a part of the shard; between ``curvature_min`` and
             ``curvature_max`` of them, and of a stage's pool that is a part of the shard the same
             part of that. (Fashion-MNIST, 60,000 examples, 5 shards of 5 slices, one substep, at
@@ -100,7 +103,7 @@ class StagedInfluence:
     tolerance: float = 0.01
     candidates: int = 4096
     curvature_share: float = 1 / 28
-    curvature_min: int = 64
+    curvature_min: int = 80
     curvature_max: int = 640
 
     def __post_init__(self) -> None:
@@ -121,7 +124,7 @@ class StagedInfluence:
         """Gradients of the forget set, and all curvature products."""
         planned = self._planned(plan, shard, forget)
         solved = sum(p.substeps * p.curvature for p in planned) * (1 + self.iterations)
-        return self._candidates(plan, shard) + sum(p.gradients for p in planned) + solved
+        return self._candidates(plan, shard, forget) + sum(p.gradients for p in planned) + solved
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
         """Two gradients a stretch; a linearisation and most of the products for each substep.
@@ -141,7 +144,7 @@ class StagedInfluence:
             counts.append(
                 round(sum(each.points + each.substeps * (1 + expected) for each in planned))
             )
-            visits += self._candidates(plan, shard) / 3
+            visits += self._candidates(plan, shard, members) / 3
             for each in planned:
                 if stack is not None:
                     passes = passes_of_solve(stack, each.curvature, expected)
@@ -152,10 +155,15 @@ class StagedInfluence:
                     visits += each.gradients + each.substeps * each.curvature * (1 + expected)
         return Batches(len(forget), sum(sorted(counts, reverse=True)[::together]), round(visits))
 
-    def _candidates(self, plan: Plan, shard: int) -> int:
+    def _candidates(self, plan: Plan, shard: int, forget: Members) -> int:
         """How many of a shard's retained examples are candidates, if any are needed."""
         rows = plan.partition.shard_rows(shard)
-        return min(self.candidates, int(plan.retained[rows].sum()))
+        kept = int(plan.retained[rows].sum())
+        return min(self.candidates, kept) if self._by_curvature(kept + len(forget)) else 0
+
+    def _by_curvature(self, shard_size: int) -> bool:
+        """Whether examples for G are drawn by their curvature."""
+        return self.candidates > 0 and self.curvature_share * shard_size >= 2 * self.curvature_min
 
     def _planned(self, plan: Plan, shard: int, forget: Members) -> "list[_Planned]":
         """What a round will read in the stages that it corrects."""
@@ -214,7 +222,7 @@ class StagedInfluence:
 
     def candidates_of(self, given: ShardRound, stretches: Sequence[Stretch]) -> Candidates:
         """The examples from which all stretches' samples are drawn."""
-        if not self.candidates:
+        if not self._by_curvature(len(given.forget) + len(given.retain)):
             return Candidates(given.retain)
         at = stretches[-1].end
         return candidates_at(given.state, at, given.retain, self.candidates, given.generator)
