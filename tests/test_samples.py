@@ -58,8 +58,11 @@ def test_weighted_means_are_unbiased_and_vary_less():
     members = Members(np.arange(100, 400), np.repeat([1, 2, 3], 100))
     values = traces * generator.uniform(0.5, 1.5, 300)  # what the traces tell but for a factor
     means = {}
-    for name, known in (("alike", None), ("by curvature", traces)):
-        candidates = Candidates(members, known)
+    nobody = Members(members.rows[:0], members.slices[:0])
+    for name, candidates in (
+        ("alike", Candidates(members, nobody, traces[:0])),
+        ("by curvature", Candidates(members, members, traces)),
+    ):
         samples = [candidates.draw(2, 20, generator) for _ in range(500)]
         assert all(len(s) == 20 and s.members.slices.max() <= 2 for s in samples)
         means[name] = np.array([s.weights.numpy() @ values[s.members.rows - 100] for s in samples])
@@ -71,8 +74,10 @@ def test_weighted_means_are_unbiased_and_vary_less():
 
 def test_where_no_more_are_there_all_count_alike():
     members = Members(np.arange(5), np.array([1, 1, 2, 2, 2]))
-    sample = Candidates(members, np.arange(5.0)).draw(1, 10, np.random.default_rng(0))
-    assert sample.members.rows.tolist() == [0, 1] and sample.weights.tolist() == [0.5, 0.5]
+    for known in (members, Members(members.rows[2:], members.slices[2:])):  # of stage 1 none, too
+        candidates = Candidates(members, known, np.arange(float(len(known))))
+        sample = candidates.draw(1, 10, np.random.default_rng(0))
+        assert sample.members.rows.tolist() == [0, 1] and sample.weights.tolist() == [0.5, 0.5]
 
 
 def test_weights_stand_for_the_mean_in_products():

@@ -7,7 +7,14 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from unlearnkit.approximate import METHODS, Amend, Method, Replay, StagedInfluence
+from unlearnkit.approximate import (
+    LINEAR_INFLUENCE,
+    METHODS,
+    Amend,
+    Method,
+    Replay,
+    StagedInfluence,
+)
 from unlearnkit.boundary import Cost, Costs, Coverage
 from unlearnkit.calibration import Calibration
 from unlearnkit.clock import Batches, Clock
@@ -29,26 +36,10 @@ from unlearnkit.workload import Workload, estimate
 LEAST_PROBE = 0.005  # seconds below which large batches are not timed beforehand
 
 
-# Examples for the curvature of a linear model, at most. Measured on 60,000 examples of
-# Fashion-MNIST, 5 shards, logistic regression, a hundredth and a tenth of the examples revoked: 95
-# to 96 % of the output KL removed at 4.3 to 6.5 times the speed of exact retraining; with the most
-# for networks, of which a shard takes 528, 96 to 97 % at 3.5 to 4.3 times.
-LINEAR_CURVATURE = 432
-# Iterations for a linear model. Measured as above: 96 and 95 % of the membership-inference gap
-# removed at 6.2 and 5.3 times the speed; with 13, as for networks, 92 and 90 % at 6.5 and 5.6.
-LINEAR_ITERATIONS = 20
-
-
 def default_method(plan: Plan) -> Method:
-    """Staged influence; its last-layer form for convolutional networks."""
+    """Staged influence, with settings of its own for linear models; of the head alone for CNNs."""
     if plan.architecture.is_linear:
-        return StagedInfluence(
-            iterations=LINEAR_ITERATIONS,
-            candidates=0,
-            curvature_share=1 / 20,
-            curvature_min=64,
-            curvature_max=LINEAR_CURVATURE,
-        )
+        return LINEAR_INFLUENCE
     convolutional = plan.architecture.is_convolutional
     return METHODS["last-layer-influence" if convolutional else "staged-influence"]
 

@@ -278,6 +278,20 @@ def as_loss(loss: "str | Loss | Mapping[str, Any]") -> Loss:
     return loss
 
 
+def output_hessians(
+    outputs: Float[Tensor, "row class"], loss: Loss
+) -> Float[Tensor, "row class class"]:
+    """H_i of each example i.
+
+    >>> output_hessians(torch.zeros(1, 2), CrossEntropy())
+    tensor([[[ 0.2500, -0.2500],
+             [-0.2500,  0.2500]]])
+    """
+    units = torch.eye(outputs.shape[1], dtype=outputs.dtype)
+    columns = [loss.output_hessian_product(outputs, e.expand_as(outputs)) for e in units]
+    return torch.stack(columns, 2)
+
+
 def _labels(outputs: Tensor, targets: Tensor) -> Tensor:
     """Integer labels, checked against the outputs' shape."""
     if targets.is_floating_point():

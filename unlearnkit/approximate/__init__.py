@@ -4,6 +4,8 @@ A method and an amend are frozen callables behind the Protocols of
 :mod:`unlearnkit.approximate.protocol`; dropdowns and contract tests read the two dicts here.
 """
 
+from dataclasses import replace
+
 from unlearnkit.approximate.along import Advance, AlongTraining
 from unlearnkit.approximate.ascent import GradientAscent, NegGradPlus
 from unlearnkit.approximate.dampening import Dampening
@@ -31,11 +33,18 @@ from unlearnkit.approximate.single_gradient import SingleGradient
 from unlearnkit.approximate.sites import EachState, Rule
 from unlearnkit.approximate.staged import StagedInfluence
 
+_ALIKE = StagedInfluence(candidates=0, curvature_share=1 / 20, curvature_min=64)
+
+# The default for linear models. Measured on 60,000 examples of Fashion-MNIST, 5 shards, logistic
+# regression, a hundredth and a tenth of the examples revoked: with at most 432 examples for the
+# curvature 95 to 96 % of the output KL removed at 4.3 to 6.5 times the speed of exact retraining,
+# with 528 96 to 97 % at 3.5 to 4.3 times; with 20 iterations 96 and 95 % of the
+# membership-inference gap at 6.2 and 5.3 times the speed, with 13 92 and 90 % at 6.5 and 5.6.
+LINEAR_INFLUENCE = replace(_ALIKE, iterations=20, curvature_max=432)
+
 METHODS: dict[str, Method] = {
     "staged-influence": StagedInfluence(),
-    "last-layer-influence": StagedInfluence(
-        scope="head", candidates=0, curvature_share=1 / 20, curvature_min=64
-    ),
+    "last-layer-influence": replace(_ALIKE, scope="head"),
     "newton": Newton(),
     "fixed-damping": EachState(FixedDamping()),
     "kfac": EachState(KroneckerInfluence()),
@@ -58,6 +67,7 @@ AMENDS: dict[str, Amend] = {
 
 __all__ = [
     "AMENDS",
+    "LINEAR_INFLUENCE",
     "METHODS",
     "Advance",
     "AlongTraining",

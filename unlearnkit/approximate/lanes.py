@@ -67,7 +67,7 @@ class _Lane:
             if each.time
         }
         self.states: dict[str, State] = {}
-        self.visits = candidates.visits
+        self.visits = len(candidates.known)
 
 
 class _Group:

@@ -28,7 +28,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, ShardState
-from unlearnkit.losses import CrossEntropy, Loss
+from unlearnkit.losses import CrossEntropy, Loss, output_hessians
 from unlearnkit.models import State
 
 ALIKE = 0.1  # e
@@ -56,42 +56,41 @@ class Candidates:
     """Examples of one shard that may be drawn.
 
     Attributes:
-        members: these.
-        traces: tr H of each; None draws all alike.
+        retain: all of them, for stages in which too few are known.
+        known: those of which tr H is.
+        traces: tr H of each.
     """
 
-    members: Members
-    traces: Float[np.ndarray, " member"] | None = None
-
-    @property
-    def visits(self) -> int:
-        """Examples whose outputs were computed for it."""
-        return 0 if self.traces is None else len(self.traces)
+    retain: Members
+    known: Members
+    traces: Float[np.ndarray, " known"]
 
     def draw(self, stage: int, count: int, generator: np.random.Generator) -> Sample:
         """So many of those that take part in a stage; all, where there are no more."""
-        pool = self.members.until(stage)
-        if self.traces is None or count >= len(pool):
-            some = pool.sample(count, generator)
+        pool = self.known.until(stage)
+        if count >= len(pool):
+            some = self.retain.until(stage).sample(count, generator)
             return Sample(some, torch.full((len(some),), 1 / max(1, len(some))))
-        chances = inclusion_probabilities(self.traces[self.members.slices <= stage], count)
+        chances = inclusion_probabilities(self.traces[self.known.slices <= stage], count)
         chosen = systematic(chances, generator)
         weights = torch.from_numpy(1 / (len(pool) * chances[chosen]))
         return Sample(Members(pool.rows[chosen], pool.slices[chosen]), weights.float())
 
 
 def candidates_at(
-    state: ShardState, at: State, members: Members, count: int, generator: np.random.Generator
+    state: ShardState, at: State, retain: Members, count: int, generator: np.random.Generator
 ) -> Candidates:
-    """At most so many of some members, with the traces of H at some parameters."""
-    plan, some = state.plan, members.sample(count, generator)
+    """At most so many of the retained, with the traces of H at some parameters; 0 knows none."""
+    plan, some = state.plan, retain.sample(count, generator)
+    if not len(some):
+        return Candidates(retain, some, np.zeros(0))
     module, traces = plan.architecture.module(at), []
     for begin in range(0, len(some), CHUNK):
         part = slice(begin, begin + CHUNK)
         inputs, _ = state.data(Members(some.rows[part], some.slices[part]))
         with torch.no_grad():
             traces.append(hessian_traces(module(inputs), plan.spec.loss))
-    return Candidates(some, torch.cat(traces).double().numpy() if traces else np.zeros(0))
+    return Candidates(retain, some, torch.cat(traces).double().numpy())
 
 
 def hessian_traces(outputs: Float[Tensor, "row class"], loss: Loss) -> Float[Tensor, " row"]:
@@ -103,14 +102,7 @@ def hessian_traces(outputs: Float[Tensor, "row class"], loss: Loss) -> Float[Ten
     if isinstance(loss, CrossEntropy):
         probabilities = outputs.softmax(1)
         return (probabilities * (1 - probabilities)).sum(1)
-    units = torch.eye(outputs.shape[1], dtype=outputs.dtype)
-    return sum(
-        (
-            loss.output_hessian_product(outputs, e.expand_as(outputs))[:, c]
-            for c, e in enumerate(units)
-        ),
-        start=torch.zeros(len(outputs), dtype=outputs.dtype),
-    )
+    return output_hessians(outputs, loss).diagonal(dim1=1, dim2=2).sum(1)
 
 
 def inclusion_probabilities(

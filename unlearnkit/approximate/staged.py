@@ -222,10 +222,9 @@ class StagedInfluence:
 
     def candidates_of(self, given: ShardRound, stretches: Sequence[Stretch]) -> Candidates:
         """The examples from which all stretches' samples are drawn."""
-        if not self._by_curvature(len(given.forget) + len(given.retain)):
-            return Candidates(given.retain)
-        at = stretches[-1].end
-        return candidates_at(given.state, at, given.retain, self.candidates, given.generator)
+        retain, at = given.retain, stretches[-1].end
+        count = self.candidates if self._by_curvature(len(given.forget) + len(retain)) else 0
+        return candidates_at(given.state, at, retain, count, given.generator)
 
     def draw(self, given: ShardRound, stretch: Stretch, candidates: Candidates) -> list[Sample]:
         """The examples for G, of each substep."""
@@ -269,7 +268,7 @@ class _Round:
     ) -> None:
         self.method, self.given, self.module, self.names = method, given, module, names
         self.state, self.forget, self.retain = given.state, given.forget, given.retain
-        self.candidates, self.visits = candidates, candidates.visits
+        self.candidates, self.visits = candidates, len(candidates.known)
         self.correction = torch.zeros(sum(get_state(module)[n].numel() for n in names))
 
     def advance(self, stretch: Stretch) -> None:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unlearnkit.losses import Loss
+from unlearnkit.losses import Loss, output_hessians
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
 from unlearnkit.seeding import numpy_generator
@@ -156,12 +156,7 @@ def hessian_roots(
     outputs: Float[Tensor, "row class"], loss: Loss
 ) -> Float[Tensor, "row class root"]:
     """For each example a matrix B with B B^T = H, the loss's Hessian at its outputs."""
-    classes = outputs.shape[1]
-    columns = [
-        loss.output_hessian_product(outputs, torch.eye(classes)[i].expand_as(outputs))
-        for i in range(classes)
-    ]
-    values, vectors = torch.linalg.eigh(torch.stack(columns, 2))
+    values, vectors = torch.linalg.eigh(output_hessians(outputs, loss))
     roots: Tensor = vectors * values.clamp(min=0).sqrt().unsqueeze(1)
     return roots
 
