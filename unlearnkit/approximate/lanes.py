@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.approximate.protocol import Modified, OnStep, ShardRound
-from unlearnkit.approximate.stretches import Stretch, corrected_checkpoints, stretches_of
+from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
+from unlearnkit.approximate.stretches import corrected_checkpoints, stretches_of
 from unlearnkit.kernels.linearised import (
     Linearised,
     Pieces,
@@ -67,11 +67,16 @@ class _Lane:
             if each.time
         }
         self.states: dict[str, State] = {}
+        self.summed = 0  # stage up to which the group's sums hold gradients of what is forgotten
         self.visits = len(candidates.known)
 
 
 class _Group:
-    """Lanes that are modified together; the running corrections D."""
+    """Lanes that are modified together; the running corrections D.
+
+    Beside them the sums of the forgotten examples' gradients where the last stretch ended, which is
+    where the next one starts: there only examples that join in it are read.
+    """
 
     def __init__(
         self, method: "StagedInfluence", stack: Stack, rounds: Sequence[ShardRound]
@@ -88,6 +93,7 @@ class _Group:
         }
         self.corrections = gather(stack, [empty] * len(rounds), self.plan.spec.loss)
         self._clear_padding(self.corrections)
+        self.sums = [torch.zeros_like(piece) for piece in self.corrections]
 
     def _clear_padding(self, pieces: Pieces) -> None:
         pieces[-1][..., self.stack.widths[-1] :] = 0
@@ -96,23 +102,28 @@ class _Group:
         """The substeps of every lane that the stretch concerns."""
         concerned = [i for i, lane in enumerate(self.lanes) if name in lane.stretches]
         active = [i for i in concerned if self.lanes[i].stretches[name].time]
-        if len(active) == len(self.lanes):
-            self.corrections = self._solve(name, self.lanes, self.corrections)
-        elif active:
-            before = [piece[active] for piece in self.corrections]
-            found = self._solve(name, [self.lanes[i] for i in active], before)
-            for piece, new in zip(self.corrections, found, strict=True):
-                piece[active] = new
+        if active:
+            before = self._take(self.corrections, active)
+            found = self._solve(name, active, self._forcing(name, active), before)
+            self.corrections = self._put(self.corrections, active, found)
         for i in concerned:
-            self._move(i, name, self.lanes[i].stretches[name].end)
+            lane = self.lanes[i]
+            lane.states[name] = moved(self.stack, lane.stretches[name].end, self.corrections, i)
 
-    def _move(self, i: int, name: str, state: State) -> None:
-        self.lanes[i].states[name] = moved(self.stack, state, self.corrections, i)
+    def _take(self, pieces: Pieces, active: list[int]) -> Pieces:
+        return pieces if len(active) == len(self.lanes) else [piece[active] for piece in pieces]
 
-    def _solve(self, name: str, lanes: list[_Lane], before: Pieces) -> Pieces:
+    def _put(self, pieces: Pieces, active: list[int], found: Pieces) -> Pieces:
+        if len(active) == len(self.lanes):
+            return found
+        for piece, new in zip(pieces, found, strict=True):
+            piece[active] = new
+        return pieces
+
+    def _solve(self, name: str, active: list[int], forcing: Pieces, before: Pieces) -> Pieces:
         spec, method = self.plan.spec, self.method
+        lanes = [self.lanes[i] for i in active]
         stretches = [lane.stretches[name] for lane in lanes]
-        forcing = self._forcing(lanes, stretches)
         substeps = method.substeps_of(stretches[0])
         time = torch.tensor([each.time for each in stretches]) / substeps
         for substep in range(substeps):
@@ -140,54 +151,66 @@ class _Group:
             before = solutions.pieces
         return before
 
-    def _forcing(self, lanes: list[_Lane], stretches: list[Stretch]) -> Pieces:
-        """The c of every lane: see :meth:`Stretch.forcing`."""
+    def _forcing(self, name: str, active: list[int]) -> Pieces:
+        """The c of some lanes: see :meth:`Stretch.forcing`."""
         spec = self.plan.spec
-        members = [
-            lane.round.forget.until(each.stage).rows
-            for lane, each in zip(lanes, stretches, strict=True)
-        ]
-        inputs, targets, weights = self._read(members)
-        forcing: Pieces | None = None
-        points = list(zip(*(each.points for each in stretches), strict=True))
-        for states in points:
-            parameters = gather(self.stack, states, spec.loss)
-            model = Linearised(self.stack, spec.loss, parameters, inputs)
-            forcing = model.gradient(targets, weights / len(points), forcing)
-        assert forcing is not None
+        lanes = [self.lanes[i] for i in active]
+        stretches = [lane.stretches[name] for lane in lanes]
+        forgotten, joined = list[Members](), list[Members]()
+        for lane, each in zip(lanes, stretches, strict=True):
+            forgotten.append(lane.round.forget.until(each.stage))
+            joined.append(forgotten[-1].since(lane.summed))
+            lane.summed = each.stage
+        forcing = self._take(self.sums, active)
+        if stretches[0].start is not None:
+            forcing = self._add(forcing, lanes, [each.points[0] for each in stretches], joined)
+        sums = self._add(None, lanes, [each.end for each in stretches], forgotten)
         paths = [each.path for each in stretches]
         begins, afters = (
             gather(self.stack, states, spec.loss)
             for states in ([path.begin for path in paths], [path.after for path in paths])
         )
-        odds = _wide([each.odds for each in stretches])
+        share = _wide([1 / (len(each.points) * each.num_forget) for each in stretches])
         speed = _wide([1 / path.time for path in paths])
-        for piece, begin, after in zip(forcing, begins, afters, strict=True):
+        odds = _wide([each.odds for each in stretches])
+        for piece, at_end, begin, after in zip(forcing, sums, begins, afters, strict=True):
+            piece.add_(at_end).mul_(share)
             piece.addcmul_(after - begin, speed).add_(begin + after, alpha=spec.weight_decay / 2)
             piece.mul_(odds)
         self._clear_padding(forcing)
-        for lane, rows in zip(lanes, members, strict=True):
-            lane.visits += len(points) * len(rows)
+        self.sums = self._put(self.sums, active, sums)
         return forcing
+
+    def _add(
+        self, to: Pieces | None, lanes: list[_Lane], at: list[State], members: list[Members]
+    ) -> Pieces:
+        """Sums of the members' gradients, added to what is given."""
+        if to is not None and not any(members):
+            return to
+        inputs, targets, there = self._read([some.rows for some in members])
+        for lane, some in zip(lanes, members, strict=True):
+            lane.visits += len(some)
+        parameters = gather(self.stack, at, self.plan.spec.loss)
+        model = Linearised(self.stack, self.plan.spec.loss, parameters, inputs)
+        return model.gradient(targets, there, to)
 
     def _read(
         self, rows: list[np.ndarray]
     ) -> tuple[Float[Tensor, "lane row in"], Tensor, Float[Tensor, "lane row"]]:
-        """Inputs, targets and weights of a mean over each lane's rows; padding weighs 0."""
+        """Inputs, targets, and 1 for each row, 0 for padding."""
         examples, ids = self.plan.examples, self.plan.partition.ids
         lanes, most = len(rows), max(len(some) for some in rows)
         inputs = torch.empty(lanes, most, self.stack.widths[0])
         targets = examples.labels.new_empty(lanes, most, *examples.labels.shape[1:])
-        weights = torch.zeros(lanes, most)
+        there = torch.ones(lanes, most)
         if all(len(some) == most for some in rows):  # at once: of 64 each in a third of the time
             labels = examples.read(ids[np.concatenate(rows)], inputs.flatten(0, 1))
-            return inputs, labels.view_as(targets), weights.fill_(1 / most)
+            return inputs, labels.view_as(targets), there
         for i, some in enumerate(rows):
             count = len(some)
             targets[i, :count] = examples.read(ids[some], inputs[i, :count])
-            inputs[i, count:], targets[i, count:] = 0, 0
-            weights[i, :count] = 1 / count
-        return inputs, targets, weights
+            inputs[i, count:], targets[i, count:], there[i, count:] = 0, 0, 0
+        return inputs, targets, there
 
     def finish(self) -> list[Modified]:
         """The results; the last tail's corrections are carried to the end as they are."""

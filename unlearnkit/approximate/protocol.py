@@ -35,6 +35,11 @@ class Members:
         keep = self.slices <= stage
         return Members(self.rows[keep], self.slices[keep], self.owing)
 
+    def since(self, stage: int) -> "Members":
+        """Those that take part only after this stage."""
+        keep = self.slices > stage
+        return Members(self.rows[keep], self.slices[keep], self.owing)
+
     def sample(self, count: int, generator: np.random.Generator) -> "Members":
         """At most ``count`` of them, chosen without replacement."""
         if len(self) <= count:

@@ -171,17 +171,18 @@ class StagedInfluence:
         slices = plan.partition.slice_[rows[plan.retained[rows]]]
         first, last = int(forget.slices.min()), plan.spec.num_slices
         whole = len(slices) + len(forget)
-        planned = []
+        planned: list[_Planned] = []
         for stage in range(first, last + 1):
             retained, gone = int((slices <= stage).sum()), len(forget.until(stage))
             if not retained:
                 continue
             stretches = len(plan.spec.tail_epochs()) if stage == last else 1
-            # From the initial weights on, the gradient is taken at the end alone.
-            points = 2 * stretches - (stage == 1)
+            # At the start of a stage only of those that join in it: see _Round.
+            joined = gone - (planned[-1].forgotten if planned else 0) if stage > 1 else 0
+            points, gradients = stretches + (joined > 0), stretches * gone + joined
             curvature = min(self.sample_size(retained + gone, whole), retained)
             substeps = stretches * self.substeps - (stage == 1) * (self.substeps - 1)
-            planned.append(_Planned(points, points * gone, substeps, curvature))
+            planned.append(_Planned(gone, points, gradients, substeps, curvature))
         return planned
 
     def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
@@ -247,8 +248,9 @@ class StagedInfluence:
 
 
 class _Planned(NamedTuple):
-    """For a stage: mean gradients and their examples in all; substeps and the examples of each."""
+    """For a stage: the forgotten; where they are read, and how many in all; substeps, of each."""
 
+    forgotten: int
     points: int
     gradients: int
     substeps: int
@@ -256,7 +258,11 @@ class _Planned(NamedTuple):
 
 
 class _Round:
-    """The running correction D of one round, and what it took."""
+    """The running correction D of one round, and what it took.
+
+    Beside it the sum of the forgotten examples' gradients where the last stretch ended, which is
+    where the next one starts: there only examples that join in it are read.
+    """
 
     def __init__(
         self,
@@ -270,6 +276,7 @@ class _Round:
         self.state, self.forget, self.retain = given.state, given.forget, given.retain
         self.candidates, self.visits = candidates, len(candidates.known)
         self.correction = torch.zeros(sum(get_state(module)[n].numel() for n in names))
+        self.sum, self.summed = torch.zeros_like(self.correction), 0  # of the stages up to this
 
     def advance(self, stretch: Stretch) -> None:
         """One stretch, in substeps of implicit Euler."""
@@ -294,16 +301,21 @@ class _Round:
 
     def _forcing(self, stretch: Stretch) -> Float[Tensor, " parameter"]:
         """The forcing c."""
-        forget, points = self.forget.until(stretch.stage), stretch.points
-        mean = sum((self._gradient(at, forget) for at in points), start=torch.zeros(()))
+        forget, total = self.forget.until(stretch.stage), self.sum
+        if stretch.start is not None:
+            total = total + self._gradients(stretch.start, forget.since(self.summed))
+        self.sum, self.summed = self._gradients(stretch.end, forget), stretch.stage
+        mean = (total + self.sum) / (len(stretch.points) * len(forget))
         begin, after = (flatten(at, self.names) for at in stretch.path[:2])
-        weight_decay = self.state.plan.spec.weight_decay
-        return stretch.forcing(begin, after, mean / len(points), weight_decay)
+        return stretch.forcing(begin, after, mean, self.state.plan.spec.weight_decay)
 
-    def _gradient(self, at: State, members: Members) -> Float[Tensor, " parameter"]:
+    def _gradients(self, at: State, members: Members) -> Float[Tensor, " parameter"]:
+        """Their sum."""
         self.visits += len(members)
-        loss = self.state.plan.spec.loss
-        return mean_gradient(self.module, at, self.names, *self.state.data(members), loss)
+        if not len(members):
+            return torch.zeros_like(self.correction)
+        loss, data = self.state.plan.spec.loss, self.state.data(members)
+        return len(members) * mean_gradient(self.module, at, self.names, *data, loss)
 
     def apply(self, at: State, stage: int) -> State:
         """The state with the correction added; batch statistics are measured anew."""
