@@ -67,7 +67,8 @@ class Batches:
     Attributes:
         shards: that are modified.
         batches: gradients, linearisations and curvature products.
-        visits: example gradients; a curvature product counts as one each.
+        visits: what they take in gradients of one example; a curvature product counts as one for
+            each of its examples.
     """
 
     shards: int

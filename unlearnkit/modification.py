@@ -119,7 +119,8 @@ def modify_shards(
     rounds = {shard: _round(before, plan, store, shard, debts) for shard in decision.approximate}
     forget = {shard: each.forget for shard, each in rounds.items()}
     planned = method.batches(plan, forget)
-    large, replay = planned.visits, replayed(plan, forget, amend).visits
+    large = sum(method.visits(plan, shard, members) for shard, members in forget.items())
+    replay = replayed(plan, forget, amend).visits
 
     def step(begin: int, visits: int) -> OnStep:
         def on_step(sentence: str, share: float) -> None:

@@ -83,8 +83,11 @@ class Rule(Protocol):
         """
         ...
 
-    def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """Batches and example gradients that a call takes at most."""
+    def cost(self, plan: Plan, size: Size) -> tuple[int, int] | tuple[int, int, int]:
+        """Batches and example gradients that a call takes at most.
+
+        A third number, if there is one, is for what else takes time, in gradients of one example.
+        """
         ...
 
     def unsuitable(self, plan: Plan) -> str:
@@ -122,16 +125,18 @@ class EachState:
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
         """Of all stored states."""
-        return self._planned(plan, shard, forget)[1]
+        return sum(cost[1] for cost in self._planned(plan, shard, forget))
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
         """Of all stored states, one after the other."""
-        planned = [self._planned(plan, shard, members) for shard, members in forget.items()]
-        return Batches(len(planned), sum(b for b, _ in planned), sum(v for _, v in planned))
+        planned = [
+            cost for s, members in forget.items() for cost in self._planned(plan, s, members)
+        ]
+        whole = sum(sum(cost[1:]) for cost in planned)
+        return Batches(len(forget), sum(cost[0] for cost in planned), whole)
 
-    def _planned(self, plan: Plan, shard: int, forget: Members) -> tuple[int, int]:
-        costs = [self.rule.cost(plan, size) for size in sizes_of(plan, shard, forget)]
-        return sum(b for b, _ in costs), sum(v for _, v in costs)
+    def _planned(self, plan: Plan, shard: int, forget: Members) -> list[tuple[int, ...]]:
+        return [self.rule.cost(plan, size) for size in sizes_of(plan, shard, forget)]
 
     def unsuitable(self, plan: Plan) -> str:
         """As the rule says."""
