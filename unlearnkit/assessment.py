@@ -1,7 +1,8 @@
 """What a request would cost: its workload, and either way's seconds shard by shard."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -117,15 +118,16 @@ def assess(
     forget = {s: members_of(before, plan, s, s in debts)[0] for s in hit if plan.alive(s)}
     stages = {work.shard: work.stages for work in workload.shards}
 
-    def exact_seconds(shards: Iterable[int]) -> float | None:
-        chosen = tuple(shards)
+    @cache
+    def exact_seconds(chosen: tuple[int, ...]) -> float | None:
         training = clock.exact_seconds(work_of(plan, [st for s in chosen for st in stages[s]]))
         beside = clock.request_seconds(len(hit))
         if training is None or beside is None:
             return None
         return training + beside * len(chosen) / max(1, len(hit))
 
-    def approximate_seconds(shards: Iterable[int]) -> float | None:
+    @cache
+    def approximate_seconds(shards: tuple[int, ...]) -> float | None:
         chosen = {shard: forget[shard] for shard in shards}
         replay = clock.exact_seconds(replayed(plan, chosen, amend))
         modify = clock.modify_seconds(method.batches(plan, chosen))
@@ -182,9 +184,9 @@ def coverage(
 
 
 def _parts(
-    shards: list[int], seconds: Callable[[Iterable[int]], float | None]
+    shards: list[int], seconds: Callable[[tuple[int, ...]], float | None]
 ) -> dict[int, float | None]:
     """Each shard's part of the seconds of all together, in proportion to those of each alone."""
-    whole, alone = seconds(shards), {shard: seconds([shard]) for shard in shards}
+    whole, alone = seconds(tuple(shards)), {shard: seconds((shard,)) for shard in shards}
     total = sum(taken or 0.0 for taken in alone.values())
     return {s: whole and (taken or 0.0) / total * whole for s, taken in alone.items()}

@@ -77,14 +77,15 @@ class Costs:
 
     shards: tuple[Cost, ...]
     scratch_seconds: float | None
-    exact_seconds: Callable[[Iterable[int]], float | None]
-    approximate_seconds: Callable[[Iterable[int]], float | None]
+    exact_seconds: Callable[[tuple[int, ...]], float | None]
+    approximate_seconds: Callable[[tuple[int, ...]], float | None]
     multiple: Callable[[bool], float] = lambda approximate: FEW_MULTIPLE
     calibration: Calibration = Calibration()
 
     def seconds(self, exact: Iterable[int], approximate: Iterable[int]) -> float | None:
         """Predicted for a decision; None before anything was timed."""
-        parts = [self.exact_seconds(exact), self.approximate_seconds(approximate)]
+        ways = (self.exact_seconds, exact), (self.approximate_seconds, approximate)
+        parts = [predicted(tuple(sorted(shards))) for predicted, shards in ways]
         return None if None in parts else float(sum(part for part in parts if part is not None))
 
     def interval(self, exact: Iterable[int], approximate: Iterable[int]) -> Interval | None:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.attacks import Attack, membership_auc, membership_gap
-from unlearnkit.curvature import flatten, trainable_names
+from unlearnkit.curvature import flatten
 from unlearnkit.ensemble import Constituent, Ensemble, assemble
 from unlearnkit.examples import Dataset
 from unlearnkit.metrics import Measure, churn, tug_of_war
@@ -294,7 +294,7 @@ def _constituent_rows(
 ) -> "pd.DataFrame":
     import pandas as pd
 
-    names = trainable_names(plan.architecture.module())
+    names = plan.architecture.trainable_names
     rows = []
     for s in shards:
         scratch = ensembles["scratch"].by_shard[s]
@@ -342,7 +342,7 @@ def _layer_rows(
             model = ensembles[name].by_shard.get(s)
             if model is None:
                 continue
-            for layer in trainable_names(plan.architecture.module()):
+            for layer in plan.architecture.trainable_names:
                 a, b = model.state[layer].reshape(-1).double(), scratch[layer].reshape(-1).double()
                 distance, norm = float((a - b).norm()), float(b.norm())
                 rows.append(

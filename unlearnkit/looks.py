@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.curvature import trainable_names
 from unlearnkit.kernels.linearised import Linearised, gather
 from unlearnkit.losses import CrossEntropy, Loss
 from unlearnkit.models import Architecture, State
@@ -98,7 +97,7 @@ class Probe:
 
     def correction(self, state: State, norm: float) -> float:
         """A correction's norm as a part of that of the parameters that it is added to."""
-        names = trainable_names(self.architecture.module())
+        names = self.architecture.trainable_names
         whole = sum(float(state[name].square().sum()) for name in names) ** 0.5
         return float(norm / max(whole, 1e-30))
 

@@ -245,6 +245,11 @@ class Architecture:
             module.load_state_dict(state)
         return module.eval()
 
+    @cached_property
+    def trainable_names(self) -> tuple[str, ...]:
+        """Names of the parameters that are trained, in the order of the module."""
+        return tuple(name for name, p in self._skeleton.named_parameters() if p.requires_grad)
+
     @property
     def num_parameters(self) -> int:
         """Number of trainable numbers."""

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unlearnkit.comparison import MODELS, Comparison
-from unlearnkit.curvature import flatten, trainable_names
+from unlearnkit.curvature import flatten
 from unlearnkit.models import Architecture, State
 from unlearnkit.seeding import numpy_generator, state_bytes
 
@@ -129,7 +129,7 @@ def parameter_sample(
     import pandas as pd
 
     states = states_of(comparison, shard)
-    names = trainable_names(comparison.scratch.architecture.module())
+    names = comparison.scratch.architecture.trainable_names
     sizes = {name: states["scratch"][name].numel() for name in names}
     generator = numpy_generator(seed, "parameter-sample", shard)
     parts = []
@@ -180,7 +180,7 @@ def shifts(comparison: Comparison, shard: int, *, bins: int = 61) -> Shifts:
     if bins < 1 or bins % 2 == 0:
         raise ValueError(f"bins={bins} met; give an odd number, so that one is centred on 0")
     states = states_of(comparison, shard)
-    names = trainable_names(comparison.scratch.architecture.module())
+    names = comparison.scratch.architecture.trainable_names
     flat = {model: flatten(states[model], names).double().cpu().numpy() for model in MODELS}
     moves = {
         "needed": flat["scratch"] - flat["original"],

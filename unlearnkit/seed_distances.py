@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unlearnkit.comparison import Comparison
-from unlearnkit.curvature import trainable_names
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.store import MemoryStore
@@ -74,7 +73,7 @@ def seed_distances(
     states[SEED] = store.get(other.final_key(shard)).state
     rows = []
     for name in ("original", "unlearned", SEED):
-        for layer in trainable_names(plan.architecture.module()) if name in states else ():
+        for layer in plan.architecture.trainable_names if name in states else ():
             target = states["scratch"][layer].double()
             distance, norm = float((states[name][layer].double() - target).norm()), target.norm()
             relative = distance / float(norm) if norm else float("nan")

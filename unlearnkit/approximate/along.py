@@ -16,7 +16,7 @@ from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRoun
 from unlearnkit.approximate.sites import Size, modified, sites_of, sizes_of, with_buffers
 from unlearnkit.approximate.stretches import Stretch, stretches_of
 from unlearnkit.clock import Batches
-from unlearnkit.curvature import flatten, trainable_names, unflatten
+from unlearnkit.curvature import flatten, unflatten
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
 
@@ -60,7 +60,7 @@ class AlongTraining:
         ]
 
     def _modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
-        names = trainable_names(given.state.plan.architecture.module())
+        names = given.state.plan.architecture.trainable_names
         sites, states, visits = sites_of(given), dict[str, State](), 0
         difference = torch.zeros(len(flatten(sites[0].state, names)))
         stretches = stretches_of(given, to_end=True)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.sites import Site, Size, pool_of
-from unlearnkit.curvature import flatten, trainable_names, unflatten
+from unlearnkit.curvature import flatten, unflatten
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
 
@@ -47,7 +47,7 @@ class Dampening:
 
     def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
         """See :class:`~unlearnkit.approximate.sites.Rule`."""
-        names = trainable_names(given.state.plan.architecture.module())
+        names = given.state.plan.architecture.trainable_names
         sample = pool_of(site).sample(self.examples, given.generator)
         w = flatten(site.state, names)
         factors = self.factors(

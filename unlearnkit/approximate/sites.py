@@ -24,7 +24,7 @@ from unlearnkit.approximate.protocol import (
 from unlearnkit.approximate.staged import recompute_buffers
 from unlearnkit.approximate.stretches import corrected_checkpoints, stretches_of
 from unlearnkit.clock import Batches
-from unlearnkit.curvature import flatten, trainable_names
+from unlearnkit.curvature import flatten
 from unlearnkit.models import State
 from unlearnkit.plan import Plan
 
@@ -197,7 +197,7 @@ def modified(
         bound: see there.
     """
     end = states[sites[-1].name]
-    names = trainable_names(given.state.plan.architecture.module())
+    names = given.state.plan.architecture.trainable_names
     norm = float((flatten(end, names) - flatten(sites[-1].state, names)).norm())
     checkpoints = corrected_checkpoints(given, stretches_of(given), states, end)
     return Modified(checkpoints, norm, visits, bound)

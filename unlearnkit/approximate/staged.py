@@ -29,6 +29,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -171,9 +172,11 @@ class StagedInfluence:
         slices = plan.partition.slice_[rows[plan.retained[rows]]]
         first, last = int(forget.slices.min()), plan.spec.num_slices
         whole = len(slices) + len(forget)
+        counts = (np.bincount(some, minlength=last + 1) for some in (slices, forget.slices))
+        until = np.cumsum(list(counts), axis=1).tolist()
         planned: list[_Planned] = []
         for stage in range(first, last + 1):
-            retained, gone = int((slices <= stage).sum()), len(forget.until(stage))
+            retained, gone = until[0][stage], until[1][stage]
             if not retained:
                 continue
             stretches = len(plan.spec.tail_epochs()) if stage == last else 1
