@@ -220,7 +220,7 @@ def train_shard(problem: Problem) -> Trained:
                 optimizer = Optimizer(problem)
             if epoch in tails:
                 result.tails[tails[epoch]] = copy_of(state)
-            order = orders[epoch].tolist()
+            order = orders[epochs - 1 - epoch].tolist()  # the last epoch is drawn first
             for step in range(-(-len(order) // problem.batch_size)):
                 batch = order[step * problem.batch_size : (step + 1) * problem.batch_size]
                 slots = [i for i, one in enumerate(batch) if one not in problem.revoked]

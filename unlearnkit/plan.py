@@ -27,7 +27,7 @@ from unlearnkit.spec import TrainSpec
 if TYPE_CHECKING:
     import pandas as pd
 
-LOOP_KERNEL, STACKED_KERNEL = "loop-4", "stacked-3"
+LOOP_KERNEL, STACKED_KERNEL = "loop-5", "stacked-4"
 
 
 class HasKeys(Protocol):

@@ -1,7 +1,7 @@
 """The one schedule: which example sits in which slot of which step. It drives every kernel.
 
 Slot-stable order: an epoch's order is a permutation of the pool's *original* members, revoked or
-not, keyed by (seed, shard, stage) and the epoch's place in it, and cut into batches. A revoked
+not, keyed by (seed, shard, stage) and the epochs that follow in it, and cut into batches. A revoked
 example leaves its slot empty; nobody else moves. A batch without survivors is no step.
 """
 
@@ -127,8 +127,8 @@ def _stage_steps(plan: Plan, stage: Stage, first: int) -> tuple[np.ndarray, np.n
     members = plan.pool(stage.shard, stage.index).astype(np.int32)
     count, size = len(members), spec.batch_size
     generator = numpy_generator(spec.seed, "order", stage.shard, stage.index)
-    # All epochs are drawn, whatever the first, so that an epoch's order is a function of its key.
-    order = generator.permuted(members[None].repeat(stage.epochs, 0), axis=1)[first:]
+    # The last epoch is drawn first: a replay of the last draws no others, and finds the same order.
+    order = generator.permuted(members[None].repeat(epochs, 0), axis=1)[::-1]
     steps = -(-count // size)
     table = np.full((epochs, steps * size), -1, np.int32)
     table[:, :count] = order
