@@ -220,7 +220,9 @@ class Plan:
         pool = self.pool(shard, stage)
         shaped = self.retained[pool]
         if debt is not None:
-            shaped = shaped | np.isin(self.partition.ids[pool], debt)
+            owed = np.zeros(len(self.retained), bool)
+            owed[self.partition.rows(debt)] = True
+            shaped = shaped | owed[pool]
         return np.packbits(shaped).tobytes()
 
     def without(self, ids: Iterable[int] | np.ndarray) -> "Plan":
