@@ -205,7 +205,7 @@ def train_shard(problem: Problem) -> Trained:
         tails = (
             {
                 epochs - q: q
-                for q in {1, min(4, epochs)} | ({epochs // 2} if epochs >= 16 else set())
+                for q in {1, min(4, epochs)} | ({2 * epochs // 3} if epochs >= 16 else set())
             }
             if last
             else {}

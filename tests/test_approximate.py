@@ -318,7 +318,7 @@ def test_lanes_agree_with_automatic_differentiation(name, size, candidates):
 
 @cache
 def long_session():
-    """Two shards of one slice, trained long enough for a tail at the half."""
+    """Two shards of one slice, trained long enough for a tail early on."""
     session = uk.Session(
         uk.load("digits", num_examples=200),
         model=uk.MLP((9,)),
@@ -331,18 +331,18 @@ def long_session():
     return session
 
 
-def test_a_long_stage_is_corrected_at_its_half_too():
+def test_a_long_stage_is_corrected_early_on_too():
     session, method = long_session(), StagedInfluence(iterations=5)
     gone = {shard: session.plan.partition.shard_rows(shard)[:7] for shard in (0, 1)}
     rounds = rounds_of(session, gone)
-    assert [each.tail for each in stretches_of(rounds[0])] == [8, 4, 1]
+    assert [each.tail for each in stretches_of(rounds[0])] == [11, 4, 1]
     for lane, given in zip(
         method(rounds, on_progress=quiet), rounds_of(session, gone), strict=True
     ):
         ours = corrections_of(session, lane)
         theirs = corrections_of(session, method.modify(given, quiet))
-        assert set(ours) == {(1, None), (1, 8), (1, 4), (1, 1)}
-        norms = [float(ours[1, tail].norm()) for tail in (8, 4, 1)]
+        assert set(ours) == {(1, None), (1, 11), (1, 4), (1, 1)}
+        norms = [float(ours[1, tail].norm()) for tail in (11, 4, 1)]
         assert 1e-3 < norms[0] < norms[1] < norms[2]  # the difference grows with time
         for place, change in ours.items():
             assert (change - theirs[place]).abs().max() < 1e-6 + 1e-3 * change.abs().max()
@@ -350,7 +350,7 @@ def test_a_long_stage_is_corrected_at_its_half_too():
 
 def test_a_longer_replay_is_of_four_epochs_however_early_the_first_tail_is():
     plan = long_session().plan
-    assert plan.spec.tail_epochs() == (8, 4, 1)
+    assert plan.spec.tail_epochs() == (11, 4, 1)
     assert Replay().longer(plan) == Replay(4) and Replay(4).longer(plan) is None
     assert AMENDS["rewind-and-replay"].epochs(plan) == 4
 

@@ -180,7 +180,7 @@ def test_epoch_rules(slices: int, epochs: int) -> None:
             assert abs(work - epochs) < 1
         assert spec.tail_epochs() == tuple(
             sorted(
-                {1, min(4, stages[-1])} | ({stages[-1] // 2} if stages[-1] >= 16 else set()),
+                {1, min(4, stages[-1])} | ({2 * stages[-1] // 3} if stages[-1] >= 16 else set()),
                 reverse=True,
             )
         )

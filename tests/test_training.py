@@ -131,7 +131,7 @@ def test_replay_from_a_tail_reproduces_the_end_of_training(name: str) -> None:
         stage = plan.chains[shard][-1]
         end = store.get(stage.key)
         assert set(end.tails) == {1, min(4, stage.epochs)} | (
-            {stage.epochs // 2} if stage.epochs >= 16 else set()
+            {2 * stage.epochs // 3} if stage.epochs >= 16 else set()
         )
         for q, tail in end.tails.items():
             [again] = run_jobs(plan, [make_job(plan, [stage], tail, stage.epochs - q)])

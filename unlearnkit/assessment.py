@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -38,9 +39,16 @@ LEAST_PROBE = 0.005  # seconds below which large batches are not timed beforehan
 
 
 def default_method(plan: Plan) -> Method:
-    """Staged influence, with settings of its own for linear models; of the head alone for CNNs."""
+    """Staged influence, with settings of its own for linear models; of the head alone for CNNs.
+
+    A linear model of one slice has few stretches, and takes three substeps in each but the first.
+    (Fashion-MNIST, 60,000 examples, 5 shards, means of four requests of 100, a hundredth and a
+    tenth: 97, 97 and 96 % of the output KL removed for 96, 96 and 95 % with two, at 6.0, 6.4 and
+    5.5 for 7.2, 7.5 and 6.4 times the speed of exact retraining.)
+    """
     if plan.architecture.is_linear:
-        return LINEAR_INFLUENCE
+        few = plan.spec.num_slices == 1
+        return replace(LINEAR_INFLUENCE, substeps=3) if few else LINEAR_INFLUENCE
     convolutional = plan.architecture.is_convolutional
     return METHODS["last-layer-influence" if convolutional else "staged-influence"]
 
