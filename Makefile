@@ -5,7 +5,9 @@
 # make peer    the same beside the published SISA code (PEER=folder: a checkout of it)
 # make gap     what the approximate branch leaves of the gap to training from scratch
 # make rivals  methods of the literature beside ours, each with a small grid, on digits
-# make study   policies over many requests, Fashion-MNIST 10,000 (QUICK=1: digits; WHOLE=1: 60,000)
+#              (DATA=fashion-mnist: on 10,000 examples of it)
+# make study   policies over many requests, Fashion-MNIST 10,000 (QUICK=1: digits; WHOLE=1: 60,000;
+#              RATES=1: the learning rate as an axis; SEEDS=3: over so many seeds)
 # make course  the student versions of the course, from the instructor's
 # make format  let ruff rewrite what it can
 # make clean   remove the virtual environment and caches
@@ -20,6 +22,9 @@ PYTEST_ARGS ?=
 JOBS ?= 2
 QUICK ?=
 WHOLE ?=
+RATES ?=
+SEEDS ?= 1
+DATA ?= digits
 PEER ?=
 
 BIN := .venv/bin
@@ -64,10 +69,11 @@ gap: .venv/installed-test
 	$(BIN)/python tests/benchmarks/gap.py
 
 rivals: .venv/installed-test
-	$(BIN)/python tests/benchmarks/rivals.py $(if $(QUICK),--quick)
+	$(BIN)/python tests/benchmarks/rivals.py --data $(DATA) $(if $(QUICK),--quick)
 
 study: .venv/installed-test
-	$(BIN)/python tests/benchmarks/study.py $(if $(QUICK),--quick) $(if $(WHOLE),--whole)
+	$(BIN)/python tests/benchmarks/study.py $(if $(QUICK),--quick) $(if $(WHOLE)$(RATES),--whole) \
+	    $(if $(RATES),--rates) --seeds $(SEEDS)
 
 # nbgrader calls alembic by name.
 course: .venv/installed-test

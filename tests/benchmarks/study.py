@@ -3,6 +3,7 @@
     make study              Fashion-MNIST, 10,000 examples: logistic regression, MLP, CNN
     make study WHOLE=1      all 60,000 examples (hours on two cores)
     make study QUICK=1      digits, a few minutes
+    make study RATES=1      what the learning rate does: 60,000 examples, a perceptron, 5 shards
 
 Shards 5 and 10, slices 1 and 5, 20 epochs. Requests of 10 and 100 examples, of a tenth and of a
 class; of 60,000 examples 100, a hundredth and a tenth. Means are over requests of random examples;
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import readme
 import torch
 from reference_sisa import PlainSisa
 
@@ -47,6 +49,7 @@ SHOWN = [
 LEAST_SPEED = 4.0
 LEAST_REMOVED = {"logistic": 0.95}
 OTHERWISE = 0.6
+RATES = (1 / 3, 1 / 2, 1, 2)  # of the default
 
 
 def sisa_seconds(data: uk.Dataset, model: str) -> float:
@@ -178,15 +181,6 @@ def cell_table(cells: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def into_readme(title: str, text: str) -> None:
-    """Put a table where the README has a place for it."""
-    readme = ROOT / "README.md"
-    begin, end = f"<!-- study {title} -->\n", "<!-- end of study -->"
-    before, found, rest = readme.read_text().partition(begin)
-    if found:
-        readme.write_text(before + begin + text + end + rest.partition(end)[2])
-
-
 def report(frame: pd.DataFrame, title: str, seeds: int) -> None:
     """Print, write and draw what there is."""
     cells = summarise(frame)
@@ -209,7 +203,7 @@ def report(frame: pd.DataFrame, title: str, seeds: int) -> None:
     (HERE / f"study-{title}.json").write_text(text + "\n")
     summary = summary_table(best, command)
     (HERE / f"study-{title}.md").write_text(f"{summary}\n{cell_table(cells)}")
-    into_readme(title, summary)
+    readme.put(f"study {title}", summary)
     for draw in (
         figures.study_speed,
         figures.study_gap,
@@ -220,11 +214,56 @@ def report(frame: pd.DataFrame, title: str, seeds: int) -> None:
         draw(frame).write_html(OUTPUT / f"{draw.__name__}-{title}.html")
 
 
+def rates(data: uk.Dataset, title: str, seeds: list[int]) -> None:
+    """The learning rate as an axis: how well a perceptron can be unlearned approximately."""
+    default = uk.Session(data, model="mlp").spec.learning_rate
+    frame = uk.study(
+        data,
+        models=["mlp"],
+        num_shards=[5],
+        num_slices=(1, 5),
+        learning_rates=[round(default * factor, 6) for factor in RATES],
+        epochs=20,
+        seeds=seeds,
+        revoked=(100, 0.01, 0.1),
+        policies={"approximate": uk.FixedBoundary(0.0)},
+        path=OUTPUT / f"study-{title}.jsonl",
+        on_progress=tell,
+    )
+    frame.to_json(HERE / f"study-rates-{title}.json", orient="records", indent=1)
+    shown = ["test_accuracy", "output_kl_of_nothing", "gap_removed", "membership_gap_removed"]
+    exact = frame[frame.policy == "exact"].groupby("learning_rate").test_accuracy.mean()
+    lines = [
+        f"`python tests/benchmarks/study.py --whole --rates ({title}, {len(seeds)} seeds)`, a "
+        "perceptron, 5 shards of 1 and 5 slices, everything modified, medians:",
+        "",
+        "| learning rate | test accuracy | revoked | output KL, doing nothing | KL gap removed | "
+        "MIA gap removed |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (rate, revoked), some in frame[frame.policy == "approximate"].groupby(
+        ["learning_rate", "revoked"]
+    ):
+        row = some[shown].median()
+        lines.append(
+            f"| {rate:g} | {exact[rate]:.3f} | {revoked} | {row.output_kl_of_nothing:.1e} | "
+            f"{row.gap_removed:.0%} | {row.membership_gap_removed:.0%} |"
+        )
+    print("\n".join(lines))
+    readme.put(f"rates {title}", "\n".join(lines) + "\n")
+
+
+def tell(event: uk.ProgressEvent) -> None:
+    """How far it is."""
+    print(f"{event.done_visits} of {event.total_visits} requests", flush=True)
+
+
 def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="digits")
     parser.add_argument("--whole", action="store_true", help="all of Fashion-MNIST")
+    parser.add_argument("--rates", action="store_true", help="the learning rate as an axis")
     parser.add_argument("--models", nargs="*", default=["logistic", "mlp", "cnn"])
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="the first")
@@ -237,9 +276,10 @@ def main() -> None:
     (OUTPUT / ".gitignore").write_text("*\n")
     title = f"{name}-{len(data.train)}"
 
-    def tell(event: uk.ProgressEvent) -> None:
-        print(f"{event.done_visits} of {event.total_visits} requests", flush=True)
-
+    seeds = list(range(options.seed, options.seed + options.seeds))
+    if options.rates:
+        rates(data, title, seeds)
+        return
     small = (10, 100, 0.1, "class")
     frames = []
     for model in options.models:
@@ -250,7 +290,7 @@ def main() -> None:
                 num_shards=(5, 10),
                 num_slices=(1, 5),
                 epochs=20,
-                seeds=range(options.seed, options.seed + options.seeds),
+                seeds=seeds,
                 revoked=(100, 0.01, 0.1) if options.whole else small,
                 policies={
                     "adaptive": uk.AdaptiveBoundary(),
