@@ -41,14 +41,14 @@ LEAST_PROBE = 0.005  # seconds below which large batches are not timed beforehan
 def default_method(plan: Plan) -> Method:
     """Staged influence, with settings of its own for linear models; of the head alone for CNNs.
 
-    A linear model of one slice has few stretches, and takes three substeps in each but the first.
-    (Fashion-MNIST, 60,000 examples, 5 shards, means of four requests of 100, a hundredth and a
-    tenth: 97, 97 and 96 % of the output KL removed for 96, 96 and 95 % with two, at 6.0, 6.4 and
-    5.5 for 7.2, 7.5 and 6.4 times the speed of exact retraining.)
+    A linear model of one slice has few stretches, and takes four substeps in each but the first.
+    (Fashion-MNIST, 60,000 examples, 5 and 10 shards, means of six requests of a hundredth and of a
+    tenth: 97, 96, 97 and 95 % of the output KL removed for 97, 95, 97 and 94 % with three, at 5.4,
+    4.8, 5.3 and 4.7 for 6.2, 5.3, 5.9 and 5.1 times the speed of exact retraining.)
     """
     if plan.architecture.is_linear:
         few = plan.spec.num_slices == 1
-        return replace(LINEAR_INFLUENCE, substeps=3) if few else LINEAR_INFLUENCE
+        return replace(LINEAR_INFLUENCE, substeps=4) if few else LINEAR_INFLUENCE
     convolutional = plan.architecture.is_convolutional
     return METHODS["last-layer-influence" if convolutional else "staged-influence"]
 
