@@ -43,8 +43,8 @@ from unlearnkit.approximate import (
 from unlearnkit.assessment import default_method
 
 GRID: dict[str, list[Method]] = {
-    "fixed-damping": [EachState(FixedDamping(d)) for d in (0.01, 0.03, 0.1, 0.3, 1.0)],
-    "kfac": [EachState(KroneckerInfluence(d)) for d in (1.0, 3.0, 10.0, 30.0, 100.0)],
+    "fixed-damping": [EachState(FixedDamping(d)) for d in (0.03, 0.1, 0.3, 1.0, 3.0)],
+    "kfac": [EachState(KroneckerInfluence(d)) for d in (3.0, 30.0, 300.0, 3000.0)],
     "fine-tuning": [FineTuning(p, r) for p, r in ((1, 0.1), (1, 1.0), (3, 0.3))],
     "gradient-ascent": [
         EachState(GradientAscent(s, r))
