@@ -7,8 +7,8 @@ seeds of it, and digits and breast cancer, are trained at a third, once, three a
 default learning rate. Requests of a hundredth, of a tenth and of three tenths of a class are
 modified in every shard, whatever the looks say, and retrained. For each shard it is noted whether
 the guard would have refused it, and which part of doing nothing's divergence from the retrained
-model is removed, on test examples. Prints a table, writes it into the README, and all of it to
-``guard.json`` beside this file.
+model is removed, on test examples. Prints a table, writes it into the README, and one by data and
+model to ``guard.json`` beside this file.
 """
 
 import argparse
@@ -68,6 +68,28 @@ def measure(data: uk.Dataset, model: str, seed: int, factor: float) -> Iterator[
             }
 
 
+def parts_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same by data, model and learning rate."""
+    refused = frame.refused != ""
+    marked = frame.assign(
+        refused=refused,
+        led_away=~refused & (frame.removed < 0),
+        for_nothing=refused & (frame.removed >= ENOUGH),
+    )
+    return (
+        marked.groupby(["data", "model", "rate"])
+        .agg(
+            shards=("removed", "size"),
+            refused=("refused", "mean"),
+            led_away=("led_away", "mean"),
+            for_nothing=("for_nothing", "mean"),
+            removed=("removed", "median"),
+            moved=("kl for each part", "median"),
+        )
+        .reset_index()
+    )
+
+
 def table_of(frame: pd.DataFrame) -> str:
     """What the guard let through and what it refused, by learning rate."""
     lines = [
@@ -106,13 +128,8 @@ def main() -> None:
                     rows += measure(data, model, seed, factor)
                 print(f"{name} {model} {seed}", flush=True)
     frame = pd.DataFrame(rows)
-    parts = frame.groupby(["data", "model", "rate"]).agg(
-        shards=("removed", "size"),
-        refused=("refused", lambda some: (some != "").mean()),
-        removed=("removed", "median"),
-        moved=("kl for each part", "median"),
-    )
-    print(parts.to_string(float_format="{:.3g}".format))
+    parts = parts_of(frame)
+    print(parts.to_string(index=False, float_format="{:.3g}".format))
     print(table_of(frame))
     if quick:
         return
@@ -121,7 +138,7 @@ def main() -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
         "torch": str(torch.__version__),
-        "rows": rows,
+        "rows": parts.to_dict("records"),
     }
     (HERE / "guard.json").write_text(json.dumps(record, indent=1) + "\n")
     readme.put("guard", table_of(frame))
