@@ -1,12 +1,14 @@
 """The clock: rates found again from work whose cost is known, and what it says of its own error."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.optimize import nnls
 
+import unlearnkit as uk
 from cases import CASES
 from unlearnkit import MemoryStore, train
 from unlearnkit.clock import Batches, Clock, Work, nonnegative_least_squares
@@ -163,3 +165,31 @@ def test_rates_of_another_machine_are_not_taken(tmp_path: Path) -> None:
     assert session.preview(1).seconds is None
     session.unlearn(1)
     assert session.clock.calibrated
+
+
+def test_of_batches_by_themselves_the_fastest_measurement_counts() -> None:
+    small, large = Batches(0, 4, 100), Batches(0, 4, 900)
+    clock = Clock().observe_probe(small, 2.0).observe_probe(large, 5.0).observe_probe(small, 1.0)
+    assert dict(clock.observe_probe(large, 6.0).modify) == {small: 1.0, large: 5.0}
+
+
+def test_a_first_measurement_that_is_far_off_does_not_stand() -> None:
+    """Or a session would go on retraining, whatever modifying takes."""
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(4000, 200)).astype(np.float32)
+    data = features, generator.integers(0, 3, 4000)
+    session = uk.Session(data, model=uk.MLP((256,)), num_shards=2, num_slices=1, epochs=40)
+    session.train()
+    far_off = Batches(0, 4, 1000), 1e6
+    session._clock = replace(session._clock, modify=(far_off,))
+    session.revoke(count=5)
+    assert session.unlearn(boundary=uk.AdaptiveBoundary(light=0)).decision.exact
+    first, *later = session._clock.modify
+    assert first == far_off and later
+    assert all(work.shards == 0 and seconds < 1e3 for work, seconds in later)
+    session.revoke(count=5)
+    session.unlearn(0.0)
+    timed = session._clock.modify
+    session.revoke(count=5)
+    session.unlearn(1.0)
+    assert session._clock.modify == timed  # once a modification was timed, no more is

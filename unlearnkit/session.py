@@ -19,7 +19,7 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.assessment import assess, default_method, time_large_batches
-from unlearnkit.boundary import Boundary, Decision, FixedBoundary
+from unlearnkit.boundary import EXACT, Boundary, Decision, FixedBoundary
 from unlearnkit.calibration import Calibration
 from unlearnkit.certificate import Certificate, certify
 from unlearnkit.clock import Clock
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
     from unlearnkit.widgets import Dashboard, SessionPanel
 
+PROBES_AGAIN, PROBE_SHARE_AGAIN = 3, 0.05  # the same after so many exact requests
 PROBE_SHARE = 0.01  # of the time of a training that measurements for the clock may take
 NOTHING = np.empty(0, np.int64)
 
@@ -179,6 +180,7 @@ class Session:
         self._pending: Int[np.ndarray, " request"] = self._queue.ids
         self._original: Ensemble | None = None
         self._last: Unlearned | None = None
+        self._probes_again = 0
 
     def __repr__(self) -> str:
         spec = self.plan.spec
@@ -352,11 +354,14 @@ class Session:
             self._clock = self._clock.observe(report.timed, report.tick)
             if report.runs:
                 if not self._clock.modify and not report.paused:
-                    budget = PROBE_SHARE * report.seconds - report.probe_seconds
-                    for timed in time_large_batches(self._plan, self.store, budget):
-                        self._clock = self._clock.observe_modify(*timed)
+                    self._time_modifying(PROBE_SHARE * report.seconds - report.probe_seconds)
                 self._save()
             return report
+
+    def _time_modifying(self, budget: float) -> None:
+        """Tell the clock what a few large batches take."""
+        for timed in time_large_batches(self._plan, self.store, budget):
+            self._clock = self._clock.observe_probe(*timed)
 
     def revoke(
         self,
@@ -529,6 +534,12 @@ class Session:
             if len(request):
                 self._original, self._last = original, result
                 self._measured(entry_of(result))
+            # Else a first measurement that was far off would stand, and nothing ever be modified.
+            kinds = {route.kind for route in result.decision.routes}
+            probed_only = all(work.shards == 0 for work, _ in self._clock.modify)
+            if kinds == {EXACT} and probed_only and self._probes_again < PROBES_AGAIN:
+                self._probes_again += 1
+                self._time_modifying(PROBE_SHARE_AGAIN * result.seconds)
             return result
 
     def repay(
