@@ -35,7 +35,6 @@ from unlearnkit.store import Store
 from unlearnkit.training import work_of
 from unlearnkit.workload import Workload, estimate
 
-SMALL_SHARD = 4480  # examples; below, staged influence draws those for the curvature alike
 LEAST_PROBE = 0.005  # seconds below which large batches are not timed beforehand
 
 
@@ -57,9 +56,10 @@ def default_method(plan: Plan) -> Method:
         return replace(LINEAR_INFLUENCE, substeps=4) if one_slice else LINEAR_INFLUENCE
     if plan.architecture.is_convolutional:
         return METHODS["last-layer-influence"]
-    if one_slice or len(plan.partition.ids) >= SMALL_SHARD * plan.num_shards:
-        return METHODS["staged-influence"]
-    return replace(StagedInfluence(), substeps=1, curvature_min=112)
+    chosen, shard_size = StagedInfluence(), len(plan.partition.ids) // plan.num_shards
+    if one_slice or chosen.draws_by_curvature(shard_size):
+        return chosen
+    return replace(chosen, substeps=1, curvature_min=112)
 
 
 def time_large_batches(

@@ -160,10 +160,10 @@ class StagedInfluence:
         """How many of a shard's retained examples are candidates, if any are needed."""
         rows = plan.partition.shard_rows(shard)
         kept = int(plan.retained[rows].sum())
-        return min(self.candidates, kept) if self._by_curvature(kept + len(forget)) else 0
+        return min(self.candidates, kept) if self.draws_by_curvature(kept + len(forget)) else 0
 
-    def _by_curvature(self, shard_size: int) -> bool:
-        """Whether examples for G are drawn by their curvature."""
+    def draws_by_curvature(self, shard_size: int) -> bool:
+        """Whether examples for G are drawn by their curvature, of a shard of this size."""
         return self.candidates > 0 and self.curvature_share * shard_size >= 2 * self.curvature_min
 
     def _planned(self, plan: Plan, shard: int, forget: Members) -> "list[_Planned]":
@@ -227,7 +227,7 @@ class StagedInfluence:
     def candidates_of(self, given: ShardRound, stretches: Sequence[Stretch]) -> Candidates:
         """The examples from which all stretches' samples are drawn."""
         retain, at = given.retain, stretches[-1].end
-        count = self.candidates if self._by_curvature(len(given.forget) + len(retain)) else 0
+        count = self.candidates if self.draws_by_curvature(len(given.forget) + len(retain)) else 0
         return candidates_at(given.state, at, retain, count, given.generator)
 
     def draw(self, given: ShardRound, stretch: Stretch, candidates: Candidates) -> list[Sample]:
