@@ -46,10 +46,12 @@ def default_method(plan: Plan) -> Method:
     tenth: 97, 96, 97 and 95 % of the output KL removed for 97, 95, 97 and 94 % with three, at 5.4,
     4.8, 5.3 and 4.7 for 6.2, 5.3, 5.9 and 5.1 times the speed of exact retraining.)
 
-    A perceptron of small shards and several slices has many, and takes one, with a few examples
-    more. (10,000 examples, 10 shards of 5 slices, means of four requests of 10, 100 and 1,000: 80,
-    86 and 83 % removed for 81, 87 and 87 % with two, at 4.0, 3.9 and 3.9 for 3.3, 3.2 and 3.1 times
-    the speed. Of one slice it would lose up to 6 points.)
+    A perceptron of small shards and several slices takes a few examples more, and of five slices
+    and more, which have many stretches, one substep. (10,000 examples, 10 shards of 5 slices, means
+    of four requests of 10, 100 and 1,000: 80, 86 and 83 % removed for 81, 87 and 87 % with two, at
+    4.0, 3.9 and 3.9 for 3.3, 3.2 and 3.1 times the speed. Of one slice it would lose up to 6
+    points. Digits, 5 shards of 3 slices, means of twelve requests of a tenth: with two substeps 72
+    for 64 % with fewer examples and 61 % with one substep.)
     """
     one_slice = plan.spec.num_slices == 1
     if plan.architecture.is_linear:
@@ -59,7 +61,7 @@ def default_method(plan: Plan) -> Method:
     chosen, shard_size = StagedInfluence(), len(plan.partition.ids) // plan.num_shards
     if one_slice or chosen.draws_by_curvature(shard_size):
         return chosen
-    return replace(chosen, substeps=1, curvature_min=112)
+    return replace(chosen, substeps=1 if plan.spec.num_slices >= 5 else 2, curvature_min=112)
 
 
 def time_large_batches(
