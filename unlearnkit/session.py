@@ -60,8 +60,8 @@ if TYPE_CHECKING:
 
     from unlearnkit.widgets import Dashboard, SessionPanel
 
-PROBES_AGAIN, PROBE_SHARE_AGAIN = 3, 0.05  # the same after so many exact requests
 PROBE_SHARE = 0.01  # of the time of a training that measurements for the clock may take
+PROBES_AGAIN, PROBE_SHARE_AGAIN = 3, 0.05  # so many exact requests repeat them, at this share
 NOTHING = np.empty(0, np.int64)
 
 
