@@ -98,6 +98,53 @@ def test_a_class_and_half_of_it(plan):
         assert len(ids) == round(share * (labels == label).sum())
 
 
+def test_examples_that_are_alike(plan):
+    ids = KINDS["alike"](plan, 20, np.random.default_rng(3))
+    features = plan.examples[plan.partition.ids][0].flatten(1)
+    near = features[plan.partition.rows(ids)]
+    # One of them has the others as its nearest neighbours.
+    distances = (near[:, None] - features[None]).square().sum(2)
+    nearest = np.sort(
+        plan.partition.ids[distances.argsort(dim=1, stable=True)[:, :20].numpy()], axis=1
+    )
+    assert (nearest == ids).all(1).any()
+
+
+def test_ids_of_your_own(tmp_path):
+    path = tmp_path / "study.jsonl"
+    train = uk.load("digits").train.ids
+    ids = train[train < 40][::-1]
+    frame = uk.study("digits", **SETTINGS, revoked=(("mine", ids), np.int64(4)), path=path)
+    mine = frame[frame.kind == "mine"]
+    assert (mine.revoked == len(ids)).all() and (mine.amount == len(ids)).all()
+    session = uk.Session("digits", model="logistic", num_shards=4, num_slices=2, epochs=3)
+    session.train()
+    session.revoke(ids)
+    session.unlearn(0.0)
+    got = mine[mine.policy == "approximate"].iloc[0].output_kl
+    assert got == pytest.approx(session.compare().output_kl["unlearned"], rel=1e-6)
+    assert (frame[frame.kind == "uniform"].revoked == 4).all()
+    # Others of the same name and number are other requests; the same in another order are not.
+    uk.study("digits", **SETTINGS, revoked=(("mine", ids[::-1].tolist()),), path=path)
+    assert len(path.read_text().splitlines()) == 6
+    uk.study("digits", **SETTINGS, revoked=(("mine", [*ids[1:].tolist(), 90]),), path=path)
+    assert len(path.read_text().splitlines()) == 9
+
+
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        ([], "are none"),
+        ([3, 99_999], "1 of the 2 ids of 'mine' are no training examples of digits"),
+    ],
+)
+def test_ids_that_cannot_be_are_refused_before_any_work(ids, says):
+    with pytest.raises(ValueError, match=says):
+        uk.study("digits", revoked=(("mine", ids),))
+    with pytest.raises(ValueError, match="give your ids another name"):
+        uk.study("digits", revoked=(("class", [3]),))
+
+
 @pytest.mark.parametrize("amount", [0, -1, 0.0, 1.5, -0.1])
 def test_amounts_out_of_range_are_refused_before_any_work(amount):
     with pytest.raises(ValueError, match="is out of range"):

@@ -14,8 +14,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,41 +74,59 @@ def costly(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
     return np.sort(partition.ids[ranked[: _count(amount, len(ranked))]])
 
 
+def alike(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
+    """An example and those that are most like it, by Euclidean distance of their features."""
+    partition = plan.partition
+    features, _ = plan.examples[partition.ids]
+    features = features.flatten(1)
+    centre = features[int(generator.integers(len(features)))]
+    ranked = (features - centre).square().sum(1).argsort(stable=True).numpy()
+    return np.sort(partition.ids[ranked[: _count(amount, len(ranked))]])
+
+
 KINDS: dict[str, Callable[[Plan, Amount, np.random.Generator], Ids]] = {
     "uniform": uniform,
     "class": of_class,
     "costly": costly,
+    "alike": alike,
 }
 
 
 @dataclass(frozen=True)
 class Revoked:
-    """A kind of request and its size.
+    """A kind of request and its size, or the very examples.
 
     Attributes:
-        kind: a name in ``KINDS``.
+        kind: a name in ``KINDS``; of given examples any other.
         amount: a number of examples, or a share above 0 and at most 1, written as a float.
+        ids: of given examples.
     """
 
     kind: str
     amount: Amount
+    ids: tuple[int, ...] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, what: "Amount | str | tuple[str, Amount] | Revoked") -> "Revoked":
-        """From a number (uniform), ``"class"``, ``"half-class"``, or a pair (kind, amount).
+    def of(cls, what: "What") -> "Revoked":
+        """From what :func:`study` takes.
 
         >>> Revoked.of(0.1), Revoked.of("half-class")
         (Revoked(kind='uniform', amount=0.1), Revoked(kind='class', amount=0.5))
+        >>> Revoked.of(("mislabelled", [7, 3, 7])).ids
+        (3, 7)
 
         Raises:
             KeyError: no kind has this name.
-            ValueError: an amount out of range.
+            ValueError: an amount out of range, or no ids.
         """
         if isinstance(what, Revoked):
             return what
         if isinstance(what, str):
             what = {"class": ("class", 1.0), "half-class": ("class", 0.5)}.get(what, (what, 0))
         kind, amount = what if isinstance(what, tuple) else ("uniform", what)
+        if isinstance(amount, Iterable):
+            return cls._given(kind, amount)
+        amount = int(amount) if isinstance(amount, Integral) else float(amount)
         if kind not in KINDS:
             raise KeyError(f"no kind of request is named {kind!r}; known are {', '.join(KINDS)}")
         if not (amount >= 1 if isinstance(amount, int) else 0 < amount <= 1):
@@ -116,6 +135,31 @@ class Revoked:
                 "a share above 0 and at most 1 as a float"
             )
         return cls(kind, amount)
+
+    @classmethod
+    def _given(cls, name: str, ids: Iterable[int]) -> "Revoked":
+        if name in KINDS:
+            raise ValueError(
+                f"{name!r} is a kind of request that draws its examples; give your ids another name"
+            )
+        chosen = tuple(np.unique(np.asarray(ids, np.int64)).tolist())
+        if not chosen:
+            raise ValueError(f"the ids named {name!r} are none; give at least one")
+        return cls(name, len(chosen), chosen)
+
+    def draw(self, plan: Plan, generator: np.random.Generator) -> Ids:
+        """The ids, ascending."""
+        if self.ids is None:
+            return KINDS[self.kind](plan, self.amount, generator)
+        return np.array(self.ids)
+
+    @property
+    def key(self) -> str:
+        """The same only for the same request."""
+        return repr(self) if self.ids is None else f"{self!r} {digest(str(self.ids))}"
+
+
+What = Amount | str | tuple[str, Amount | Iterable[int]] | Revoked
 
 
 def study(
@@ -127,7 +171,7 @@ def study(
     learning_rates: Sequence[float | None] = (None,),
     epochs: int | None = None,
     seeds: Iterable[int] = (0,),
-    revoked: Sequence[Amount | str | tuple[str, Amount] | Revoked] = (1, 0.01, 0.1),
+    revoked: Sequence[What] = (1, 0.01, 0.1),
     policies: dict[str, Boundary] | None = None,
     methods: Sequence[str | None] = (None,),
     amends: Sequence[str | None] = (None,),
@@ -145,8 +189,9 @@ def study(
         learning_rates: constant over a run.
         epochs: per example over the whole run; the default of the data otherwise.
         seeds: each gives another partition, training and choice of examples.
-        revoked: what is forgotten: a count, a share as a float, ``"class"``, ``"half-class"``, or a
-            pair (kind, amount) with a kind of ``KINDS``.
+        revoked: what is forgotten: a count, a share as a float, ``"class"``, ``"half-class"``, a
+            pair (kind, amount) with a kind of ``KINDS``, or your own choice as a pair of a name and
+            the ids.
         policies: boundaries by name; by default the fixed boundary with its default threshold,
             and everything approximate. Everything exact is always there as ``"exact"``.
         methods: of modification, by name; None for the default of the model.
@@ -180,7 +225,16 @@ def study(
         for name, boundary in chosen.items()
         for method, amend in product(methods, amends)
     ]
-    dataset, log = as_dataset(data), _Log(path)
+    dataset = as_dataset(data)
+    for request in requests:
+        unknown = np.setdiff1d(request.ids or (), dataset.train.ids)
+        if len(unknown):
+            raise ValueError(
+                f"{len(unknown)} of the {len(request.ids or ())} ids of {request.kind!r} are no "
+                f"training examples of {dataset.name}, such as {int(unknown[0])}; take them from "
+                "load(...).train.ids"
+            )
+    log = _Log(path)
     settings = list(product(models, num_shards, num_slices, learning_rates, seeds))
     total, done = len(settings) * len(requests), 0
     rows: list[dict[str, Any]] = []
@@ -250,13 +304,12 @@ class _Bench:
 
     def measure(self, request: Revoked) -> list[dict[str, Any]]:
         """Rows of one request, from the log where it has them all."""
-        keys = [digest(self.key, repr(request), repr(way)) for way in [("exact",), *self.ways]]
+        keys = [digest(self.key, request.key, repr(way)) for way in [("exact",), *self.ways]]
         if all(key in self.log.rows for key in keys):
             return [self.log.rows[key] for key in keys]
         self._train()
         plan = self.session.plan
-        generator = numpy_generator(plan.spec.seed, "study", repr(request))
-        ids = KINDS[request.kind](plan, request.amount, generator)
+        ids = request.draw(plan, numpy_generator(plan.spec.seed, "study", repr(request)))
         forget = self.dataset.examples(ids)
         before = self._outputs(self.session, forget)
         exact, result, cpu = self._unlearn(ids, FixedBoundary(1.0), None, None)
