@@ -236,7 +236,7 @@ def test_the_guard_looks_at_predictions() -> None:
         assert look.rise == pytest.approx(loss[1] / loss[0] - 1, abs=1e-5)
     forgotten = session.fork()
     forgotten.revoke(count=12, seed=1)
-    refused = forgotten.unlearn(boundary=uk.AdaptiveBoundary(light=0, min_gain=1, max_kl=1e-9))
+    refused = forgotten.unlearn(boundary=uk.AdaptiveBoundary(light=0, min_gain=1, max_drift=1e-9))
     assert not refused.decision.approximate
 
 

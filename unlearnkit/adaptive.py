@@ -53,16 +53,9 @@ class AdaptiveBoundary(Boundary):
             probe's outputs from those of exact retraining, by the 95 % bound of the calibration.
             None for none. Without calibration nothing is approximated under a budget.
         max_correction: of the norm of a model's parameters, the part that a correction may have.
-        max_kl: how far, in nats, the outputs on the probe may move for each part of the shard that
-            is forgotten: at 0.4 a tenth may move them by 0.04. Only for networks. Outputs that move
-            further are a sign of chaotic training, in which corrections fade. Measured on 10,000
-            examples of Fashion-MNIST, 1 to 30 % of a shard at random: 0.03 to 0.16 at the default
-            learning rates, where 59 to 90 % of the divergence from scratch was removed; 0.5 to 1.2
-            for a perceptron at 0.03, where less than a fifth was, or it grew.
-            Of a regression half the squared difference of predictions, in units of the target
-            scale, stands for the nats (:class:`~unlearnkit.tasks.Regression`). Measured on diabetes
-            (mlp, 1 to 10 % of all at random, two seeds): 0.001 to 0.09 at the default learning rate
-            of 0.03, where 69 to 92 % was removed; 0.03 to far above 1 at 0.3, where it grew.
+        max_drift: how far the replay may move the outputs on the probe away from the corrected
+            ones, for each epoch, as a part of the loss of the forgotten examples
+            (:mod:`unlearnkit.looks`). Only for networks. DRIFTMEASURED
             Once the median of the last looks is over the cap, all shards are retrained: the regime
             is that of the whole training.
         max_rise: how much the loss on the probe may rise, as a part of what it was.
@@ -76,7 +69,7 @@ class AdaptiveBoundary(Boundary):
     max_class: float = 0.5
     error: float | None = None
     max_correction: float = 0.3
-    max_kl: float = 0.4
+    max_drift: float = 0.2
     max_rise: float = 0.6
 
     def __post_init__(self) -> None:
@@ -91,7 +84,7 @@ class AdaptiveBoundary(Boundary):
                 raise ValueError(f"{name}={share!r} is out of range; give a share from 0 to 1")
         if self.error is not None and not self.error > 0:
             raise ValueError(f"error={self.error!r} is no budget; give one above 0")
-        for name in ("max_correction", "max_kl", "max_rise"):
+        for name in ("max_correction", "max_drift", "max_rise"):
             cap = getattr(self, name)
             if not cap > 0:
                 raise ValueError(f"{name}={cap!r} lets nothing pass; give a cap above 0")
@@ -141,14 +134,12 @@ class AdaptiveBoundary(Boundary):
                 f"its correction is {look.correction:.1%} of its parameters, over "
                 f"{self.max_correction:.1%}"
             )
-        if look.kl is not None and look.share is not None and not look.convex:
-            cap = self.max_kl * look.share
-            if not look.kl <= cap:
-                return (
-                    f"its outputs on the probe moved by {look.kl:.2g} nats, over {cap:.2g} for "
-                    f"{look.share:.1%} forgotten, with {look.replayed} epochs replayed, as if "
-                    "training were chaotic"
-                )
+        if look.drift is not None and not look.drift <= self.max_drift:
+            return (
+                f"its outputs on the probe drifted by {look.drift:.1%} of the forgotten examples' "
+                f"loss for each epoch replayed, over {self.max_drift:.1%}, with {look.replayed} "
+                "epochs replayed, as if training were chaotic"
+            )
         if look.rise is not None and not look.rise <= self.max_rise:
             return (
                 f"its loss on the probe rose by {look.rise:.1%}, over {self.max_rise:.1%}, "
@@ -175,11 +166,11 @@ class AdaptiveBoundary(Boundary):
                 "convex"
             )
         regime = costs.calibration.regime
-        if regime is not None and not regime <= self.max_kl:
+        if regime is not None and not regime <= self.max_drift:
             return (
-                "training is chaotic, as at high learning rates: the last approximations moved "
-                f"outputs on the probe by {regime:.2g} nats for each part forgotten, over "
-                f"{self.max_kl:g}"
+                "training is chaotic, as at high learning rates: the replays of the last "
+                f"approximations let outputs on the probe drift by {regime:.1%} of the forgotten "
+                f"examples' loss, over {self.max_drift:.1%}"
             )
         if self.error is not None and not costs.calibration.ready:
             return (

@@ -30,13 +30,13 @@ class Calibration:
     Attributes:
         pairs: (x, e) of every approximation that was repaid.
         owed: for each shard that owes, the norm of its corrections so far, added up.
-        moved: how far approximations moved the probe's outputs, in nats for each part of their
-            shard that was forgotten; the most recent, accepted or not. Only of networks.
+        drifts: of approximations (see :mod:`unlearnkit.looks`); the most recent, accepted or not.
+            Only of networks.
     """
 
     pairs: tuple[tuple[float, float], ...] = ()
     owed: dict[int, float] = field(default_factory=dict)
-    moved: tuple[float, ...] = ()
+    drifts: tuple[float, ...] = ()
 
     def __repr__(self) -> str:
         if not self.ready:
@@ -70,16 +70,16 @@ class Calibration:
 
     @property
     def regime(self) -> float | None:
-        """The median of ``moved``; None while it has too few.
+        """The median of ``drifts``; None while there are too few.
 
         It belongs to a model and the way it was trained, above all to the learning rate: high where
-        training is chaotic, so that corrections fade (see ``AdaptiveBoundary.max_kl``).
+        training is chaotic, so that corrections fade (see ``AdaptiveBoundary.max_drift``).
         """
-        return float(np.median(self.moved)) if len(self.moved) >= ENOUGH else None
+        return float(np.median(self.drifts)) if len(self.drifts) >= ENOUGH else None
 
-    def saw(self, moved: float) -> "Calibration":
-        """After a look at an approximation that moved the outputs so far."""
-        return replace(self, moved=(*self.moved, moved)[-RECENT:])
+    def saw(self, drift: float) -> "Calibration":
+        """After a look at an approximation."""
+        return replace(self, drifts=(*self.drifts, drift)[-RECENT:])
 
     def bound(self, shard: int, correction: float) -> float | None:
         """The error that one more correction of a shard leaves at most; None without calibration.

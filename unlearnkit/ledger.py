@@ -244,8 +244,8 @@ def calibration_after(calibration: Calibration, line: dict[str, Any]) -> Calibra
                 calibration = calibration.corrected(route["shard"], look["correction"])
         else:
             calibration = calibration.retrained(route["shard"], look.get("error"))
-        if look.get("kl") is not None and look.get("share") and not look.get("convex"):
-            calibration = calibration.saw(look["kl"] / look["share"])
+        if look.get("drift") is not None:  # earlier versions had none
+            calibration = calibration.saw(look["drift"])
     return calibration
 
 

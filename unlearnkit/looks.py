@@ -1,8 +1,16 @@
 """Looks at an approximation before it is accepted: its correction, and its outputs on the probe.
 
 The probe is a labelled held-out part that is neither trained on nor tested on. An approximation
-that is off shows there as a rise of the loss over that of the model as it stood, or as outputs that
-went further than the request explains. (Ours.)
+that is off shows there as a rise of the loss over that of the model as it stood, or as drift: what
+the amend does to the outputs beyond the correction, held against what there is to forget,
+
+    drift = mean KL(corrected outputs, amended outputs) / (loss of the forgotten * epochs replayed).
+
+Where two runs stay side by side, the correction has said what training without the forgotten
+examples leads to, and a replay hardly moves the outputs; where training is chaotic it leads away.
+The loss is that of the forgotten examples under the model as it stood: examples that it had not
+learned have changed it much, those that it knows by heart are of the regime in which training is
+chaotic. (Ours; ``AdaptiveBoundary.max_drift`` has what was measured.)
 """
 
 from collections.abc import Sequence
@@ -33,6 +41,8 @@ class Look:
         bound: on the error that the correction leaves, by past repayments.
         replayed: epochs of the amend.
         kl: mean KL in nats from the outputs on the probe before the request to those after it.
+        drift: mean KL in nats from the corrected outputs on the probe to the amended ones, for each
+            epoch replayed, as a part of the mean loss of the forgotten examples before the request.
         rise: of the mean loss on the probe, as a part of that before the request.
         error: of an approximation that exact retraining has replaced: mean KL in nats from the
             exact outputs on the probe to those of the approximation.
@@ -45,6 +55,7 @@ class Look:
     bound: float | None = None
     replayed: int | None = None
     kl: float | None = None
+    drift: float | None = None
     rise: float | None = None
     error: float | None = None
 
@@ -52,8 +63,8 @@ class Look:
     def sentence(self) -> str:
         """What was seen before it was accepted, in words.
 
-        >>> Look(0, kl=2e-4, rise=-0.001).sentence
-        'its outputs on the probe moved by 0.0002 nats, loss there by -0.1%'
+        >>> Look(0, kl=2e-4, drift=0.02, rise=-0.001).sentence
+        'its outputs on the probe moved by 0.0002 nats and drifted by 2.0%, loss there by -0.1%'
         """
         parts = []
         if self.correction is not None:
@@ -61,7 +72,8 @@ class Look:
         if self.bound is not None:
             parts.append(f"error at most {self.bound:.2g} nats by calibration")
         if self.kl is not None:
-            parts.append(f"its outputs on the probe moved by {self.kl:.2g} nats")
+            drift = "" if self.drift is None else f" and drifted by {self.drift:.1%}"
+            parts.append(f"its outputs on the probe moved by {self.kl:.2g} nats{drift}")
         if self.rise is not None:
             parts.append(f"loss there by {self.rise:+.1%}")
         return ", ".join(parts)
@@ -101,19 +113,46 @@ class Probe:
         whole = sum(float(state[name].square().sum()) for name in names) ** 0.5
         return float(norm / max(whole, 1e-30))
 
+    def loss_of(self, state: State, inputs: Tensor, targets: Tensor) -> float:
+        """The mean loss of some examples."""
+        with torch.no_grad():
+            outputs = self.architecture.module(state)(inputs)
+        return float(self.loss.value(outputs, targets).mean())
+
     def after(
-        self, looks: Sequence[Look], before: Sequence[State], after: Sequence[State]
+        self,
+        looks: Sequence[Look],
+        before: Sequence[State],
+        corrected: Sequence[State],
+        after: Sequence[State],
+        losses: Sequence[float] | None = None,
     ) -> list[Look]:
-        """Looks with what the probe says of the models after an amend."""
+        """Looks with what the probe says of the models after an amend.
+
+        Args:
+            looks: so far.
+            before: the models before the request.
+            corrected: before the amend.
+            after: after it.
+            losses: of the forgotten examples under the models before the request; without these,
+                as where the loss is convex, drift is not looked at.
+        """
         if not looks or not len(self.inputs):
             return list(looks)
         old, new = self.outputs(before), self.outputs(after)
-        losses = [self.loss.value(each, self._targets(each)).mean(1) for each in (old, new)]
-        rises = (losses[1] / losses[0] - 1).tolist()
+        levels = [self.loss.value(each, self._targets(each)).mean(1) for each in (old, new)]
+        rises = (levels[1] / levels[0] - 1).tolist()
         divergences = map(self._divergence, old, new)
-        return [
+        seen = [
             replace(look, kl=kl, rise=rise)
             for look, kl, rise in zip(looks, divergences, rises, strict=True)
+        ]
+        if losses is None:
+            return seen
+        further = map(self._divergence, self.outputs(corrected), new)
+        return [
+            look if kl is None else replace(look, drift=_drift(kl, loss, look.replayed))
+            for look, kl, loss in zip(seen, further, losses, strict=True)
         ]
 
     def errors(
@@ -135,3 +174,8 @@ class Probe:
             return None  # the outputs are neither probabilities nor predictions of the targets
         pair = self.loss.probabilities(reference), self.loss.probabilities(outputs)
         return float(task_of(self.targets).divergence(*pair).mean())
+
+
+def _drift(kl: float, loss: float, epochs: int | None) -> float:
+    """What an amend did to the outputs, for each epoch, as a part of the loss of the forgotten."""
+    return kl / (max(loss, 1e-12) * max(epochs or 1, 1))

@@ -27,7 +27,7 @@ from unlearnkit.boundary import Boundary, Decision
 from unlearnkit.calibration import Calibration
 from unlearnkit.clock import Batches, Work
 from unlearnkit.kernels.loop import compute_threads
-from unlearnkit.looks import Look, Probe
+from unlearnkit.looks import PROBE_MAX, Look, Probe
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled
 from unlearnkit.seeding import numpy_generator
@@ -230,10 +230,20 @@ class _Guard:
         seen = self.probe.after(
             [replace(self.looks[s], replayed=self.amended[s].epochs) for s in chosen],
             [self.before[s] for s in chosen],
+            [self.modified[s].checkpoints[len(self.rounds[s].state.chain)].state for s in chosen],
             [self.amended[s].checkpoint.state for s in chosen],
+            None if self.probe.architecture.is_linear else list(map(self._loss, chosen)),
         )
         self.looks |= dict(zip(chosen, seen, strict=True))
         return self._objections(chosen)
+
+    def _loss(self, shard: int) -> float:
+        """Of what the shard forgets, before the request: of so many examples from all of it."""
+        given = self.rounds[shard]
+        some = np.linspace(0, len(given.forget) - 1, min(len(given.forget), PROBE_MAX)).round()
+        rows = given.forget.rows[some.astype(np.int64)]
+        examples = given.state.plan.examples[given.state.plan.partition.ids[rows]]
+        return self.probe.loss_of(self.before[shard], *examples)
 
     def _objections(self, shards: Iterable[int]) -> dict[int, str]:
         asked = {s: self.boundary.objection(self.looks[s]) for s in shards}

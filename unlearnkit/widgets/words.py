@@ -125,17 +125,20 @@ def looked(decision: Decision) -> str:
                 _known(look.bound, "{:.2g}".format),
                 _known(look.replayed, str),
                 _known(look.kl, "{:.2g}".format),
+                _known(look.drift, "{:.1%}".format),
                 _known(look.rise, "{:+.1%}".format),
                 f"refused: {routes[look.shard].reason}" if refused else "accepted",
             ]
         )
     heads = ["shard", "forgets", "correction", "error at most", "epochs replayed"]
-    heads += ["outputs moved", "loss", "came to"]
+    heads += ["outputs moved", "drift", "loss", "came to"]
     caption = (
         "Looks at the approximations: the correction as a part of the parameters, the error by "
-        "calibration, and after the amend the probe's outputs (KL in nats) and loss"
+        "calibration, and after the amend the probe's outputs (KL in nats), how far each epoch "
+        "replayed led them away from the corrected ones (of the forgotten examples' loss; much "
+        "where training is chaotic), and loss"
     )
-    return table(heads, rows, caption=caption, text=(7,), long=7) if rows else ""
+    return table(heads, rows, caption=caption, text=(8,), long=8) if rows else ""
 
 
 def refusals(decision: Decision) -> str:
