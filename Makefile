@@ -7,7 +7,8 @@
 # make rivals  methods of the literature beside ours, each with a small grid, on digits
 #              (DATA=fashion-mnist: on 10,000 examples of it)
 # make study   policies over many requests, Fashion-MNIST 10,000 (QUICK=1: digits; WHOLE=1: 60,000;
-#              RATES=1: the learning rate as an axis; SEEDS=3: over so many seeds)
+#              RATES=1: the learning rate as an axis; SEEDS=3: over so many seeds; SEED=7: the
+#              first; DATA=mnist; REVOKED="10 0.1 half-class alike:0.05")
 # make course  the student versions of the course, from the instructor's
 # make format  let ruff rewrite what it can
 # make clean   remove the virtual environment and caches
@@ -24,7 +25,9 @@ QUICK ?=
 WHOLE ?=
 RATES ?=
 SEEDS ?= 1
-DATA ?= digits
+SEED ?= 0
+DATA ?=
+REVOKED ?=
 PEER ?=
 
 BIN := .venv/bin
@@ -69,11 +72,12 @@ gap: .venv/installed-test
 	$(BIN)/python tests/benchmarks/gap.py
 
 rivals: .venv/installed-test
-	$(BIN)/python tests/benchmarks/rivals.py --data $(DATA) $(if $(QUICK),--quick)
+	$(BIN)/python tests/benchmarks/rivals.py --data $(or $(DATA),digits) $(if $(QUICK),--quick)
 
 study: .venv/installed-test
 	$(BIN)/python tests/benchmarks/study.py $(if $(QUICK),--quick) $(if $(WHOLE)$(RATES),--whole) \
-	    $(if $(RATES),--rates) --seeds $(SEEDS)
+	    $(if $(RATES),--rates) --seeds $(SEEDS) --seed $(SEED) $(if $(DATA),--data $(DATA)) \
+	    $(if $(REVOKED),--revoked $(REVOKED))
 
 # nbgrader calls alembic by name.
 course: .venv/installed-test

@@ -55,7 +55,15 @@ class AdaptiveBoundary(Boundary):
         max_correction: of the norm of a model's parameters, the part that a correction may have.
         max_drift: how far the replay may move the outputs on the probe away from the corrected
             ones, for each epoch, as a part of the loss of the forgotten examples
-            (:mod:`unlearnkit.looks`). Only for networks. DRIFTMEASURED
+            (:mod:`unlearnkit.looks`). Only for networks. Measured on digits, breast cancer and
+            10,000 examples of Fashion-MNIST, requests of thirteen kinds (at random, of a class,
+            alike, hardest, easiest, of one shard...): at a third, once, three and ten times the
+            default learning rate 0, 6, 39 and 80 % of the shards are over 0.2, of which 0, 2, 5
+            and 1 % although half of the divergence from scratch or more was removed. A cap on how
+            far outputs move for each part of a shard that is forgotten (0.4 nats) refused 14 % at
+            the default rates, 11 % for nothing: hard examples move them far, and rightly so. Of a
+            regression half the squared difference of predictions stands for the nats; on diabetes
+            drift was below 0.002 up to three times the default rate, 0.3 at ten times.
             Once the median of the last looks is over the cap, all shards are retrained: the regime
             is that of the whole training.
         max_rise: how much the loss on the probe may rise, as a part of what it was.

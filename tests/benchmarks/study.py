@@ -4,12 +4,15 @@
     make study WHOLE=1      all 60,000 examples (hours on two cores)
     make study QUICK=1      digits, a few minutes
     make study RATES=1      what the learning rate does: 60,000 examples, a perceptron, 5 shards
+    make study SEEDS=3 SEED=7 DATA=mnist REVOKED="10 0.1 half-class alike:0.05 costly:100"
+                            other seeds, other data (a name that uk.load knows), other requests
 
 Shards 5 and 10, slices 1 and 5, 20 epochs. Requests of 10 and 100 examples, of a tenth and of a
 class; of 60,000 examples 100, a hundredth and a tenth. Means are over requests of random examples;
 classes, which networks retrain exactly, have rows of their own. Rows are added to
 ``.bench/study-*.jsonl`` as they are measured, so a run that was stopped goes on where it was.
-Prints and writes every cell, geometric means over them, and a table for the README.
+Prints and writes every cell and geometric means over them: beside this file and into the README, or
+with ``DATA``, ``SEED`` or ``REVOKED`` into ``.bench``.
 
 Beside the exact engine stands a plain SISA loop (``reference_sisa.py``): the CPU seconds that it
 takes for a visit are measured on one epoch of a tenth of the examples, and multiplied by the visits
@@ -49,6 +52,7 @@ SHOWN = [
 LEAST_SPEED = 4.0
 LEAST_REMOVED = {"logistic": 0.95}
 OTHERWISE = 0.6
+MANY = 10_000  # examples; of more than these, so many are taken
 RATES = (1 / 3, 1 / 2, 1, 2)  # of the default
 
 
@@ -110,9 +114,9 @@ def geometric(speeds: pd.Series) -> float:
 
 
 def headline(cells: pd.DataFrame) -> pd.DataFrame:
-    """By model and policy, and over all models: cells of at least 10 random examples."""
+    """By model and policy, and over all models: cells of at least 10 random examples, if any."""
     random = (cells.revoked >= 10) & (cells.kind == "uniform")
-    cells = cells[(cells.policy != "exact") & random]
+    cells = cells[(cells.policy != "exact") & (random | (not random.any()))]
     groups = [(*key, some) for key, some in cells.groupby(["policy", "model"], sort=False)]
     groups += [(key, "all", some) for key, some in cells.groupby("policy", sort=False)]
     rows = []
@@ -181,7 +185,7 @@ def cell_table(cells: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def report(frame: pd.DataFrame, title: str, seeds: int) -> None:
+def report(frame: pd.DataFrame, title: str, seeds: int, folder: Path) -> None:
     """Print, write and draw what there is."""
     cells = summarise(frame)
     best = headline(cells)
@@ -200,17 +204,19 @@ def report(frame: pd.DataFrame, title: str, seeds: int) -> None:
         "cells": cells.to_dict("records"),
     }
     text = json.dumps(record, indent=1, default=float).replace("NaN", "null")
-    (HERE / f"study-{title}.json").write_text(text + "\n")
+    (folder / f"study-{title}.json").write_text(text + "\n")
     summary = summary_table(best, command)
-    (HERE / f"study-{title}.md").write_text(f"{summary}\n{cell_table(cells)}")
+    (folder / f"study-{title}.md").write_text(f"{summary}\n{cell_table(cells)}")
     readme.put(f"study {title}", summary)
-    for draw in (
+    drawn = [
         figures.study_speed,
         figures.study_gap,
         figures.study_frontier,
         figures.study_workload,
-        figures.study_map,
-    ):
+    ]
+    if (frame.kind == "uniform").any():
+        drawn.append(figures.study_map)
+    for draw in drawn:
         draw(frame).write_html(OUTPUT / f"{draw.__name__}-{title}.html")
 
 
@@ -253,6 +259,15 @@ def rates(data: uk.Dataset, title: str, seeds: list[int]) -> None:
     readme.put(f"rates {title}", "\n".join(lines) + "\n")
 
 
+def request(word: str) -> float | str | tuple[str, float]:
+    """What to revoke, from a word: 10, 0.1, class, or alike:0.05."""
+    kind, _, amount = word.rpartition(":")
+    if amount.replace(".", "", 1).isdecimal():
+        number = float(amount) if "." in amount else int(amount)
+        return (kind, number) if kind else number
+    return word
+
+
 def tell(event: uk.ProgressEvent) -> None:
     """How far it is."""
     print(f"{event.done_visits} of {event.total_visits} requests", flush=True)
@@ -264,25 +279,36 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="digits")
     parser.add_argument("--whole", action="store_true", help="all of Fashion-MNIST")
     parser.add_argument("--rates", action="store_true", help="the learning rate as an axis")
-    parser.add_argument("--models", nargs="*", default=["logistic", "mlp", "cnn"])
+    parser.add_argument("--data", default="", help="a name that uk.load knows")
+    parser.add_argument("--models", nargs="*", help="logistic, mlp and, for images, cnn")
+    parser.add_argument("--revoked", nargs="*", help="amounts, class, half-class, or kind:amount")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="the first")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    name = "digits" if options.quick else "fashion-mnist"
-    size = None if options.quick or options.whole else 10_000
-    data = uk.load(name, num_examples=size)
+    name = options.data or ("digits" if options.quick else "fashion-mnist")
+    data = uk.load(name)
+    if data.train.labels.is_floating_point():
+        parser.error(f"{name} is a regression, and these tables are of accuracies; take classes")
+    if not (options.quick or options.whole) and len(data.train) > MANY:
+        data = uk.load(name, num_examples=MANY)
     OUTPUT.mkdir(exist_ok=True)
     (OUTPUT / ".gitignore").write_text("*\n")
     title = f"{name}-{len(data.train)}"
+    if options.seed:
+        title += f"-seed-{options.seed}"
+    revoked = [request(word) for word in options.revoked or ()]
+    if revoked:
+        title += "-" + "-".join(options.revoked).replace(":", "-")
+    models = options.models or ["logistic", "mlp"] + ["cnn"] * (len(data.feature_shape) == 3)
 
     seeds = list(range(options.seed, options.seed + options.seeds))
     if options.rates:
         rates(data, title, seeds)
         return
-    small = (10, 100, 0.1, "class")
+    usual = (100, 0.01, 0.1) if options.whole else (10, 100, 0.1, "class")
     frames = []
-    for model in options.models:
+    for model in models:
         frames.append(
             uk.study(
                 data,
@@ -291,7 +317,7 @@ def main() -> None:
                 num_slices=(1, 5),
                 epochs=20,
                 seeds=seeds,
-                revoked=(100, 0.01, 0.1) if options.whole else small,
+                revoked=revoked or usual,
                 policies={
                     "adaptive": uk.AdaptiveBoundary(),
                     "approximate": uk.FixedBoundary(0.0),
@@ -302,7 +328,8 @@ def main() -> None:
         )
         rate = sisa_seconds(data, model)
         frames[-1]["speed_over_sisa"] = frames[-1].visits * rate / frames[-1].cpu_seconds
-        report(pd.concat(frames, ignore_index=True), title, options.seeds)
+        folder = OUTPUT if options.data or options.seed or revoked else HERE
+        report(pd.concat(frames, ignore_index=True), title, options.seeds, folder)
 
 
 if __name__ == "__main__":
