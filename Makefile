@@ -9,6 +9,7 @@
 # make study   policies over many requests, Fashion-MNIST 10,000 (QUICK=1: digits; WHOLE=1: 60,000;
 #              RATES=1: the learning rate as an axis; SEEDS=3: over so many seeds; SEED=7: the
 #              first; DATA=mnist; REVOKED="10 0.1 half-class alike:0.05")
+# make streams forty requests one after the other (QUICK=1: digits; WHOLE=1: 60,000; SEEDS=3)
 # make course  the student versions of the course, from the instructor's
 # make format  let ruff rewrite what it can
 # make clean   remove the virtual environment and caches
@@ -33,7 +34,7 @@ PEER ?=
 BIN := .venv/bin
 export TORCH
 
-.PHONY: help lab test quick lint bench peer gap rivals study course format clean again
+.PHONY: help lab test quick lint bench peer gap rivals study streams course format clean again
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -78,6 +79,9 @@ study: .venv/installed-test
 	$(BIN)/python tests/benchmarks/study.py $(if $(QUICK),--quick) $(if $(WHOLE)$(RATES),--whole) \
 	    $(if $(RATES),--rates) --seeds $(SEEDS) --seed $(SEED) $(if $(DATA),--data $(DATA)) \
 	    $(if $(REVOKED),--revoked $(REVOKED))
+
+streams: .venv/installed-test
+	$(BIN)/python tests/benchmarks/streams.py $(if $(QUICK),--quick) $(if $(WHOLE),--whole) --seeds $(SEEDS)
 
 # nbgrader calls alembic by name.
 course: .venv/installed-test

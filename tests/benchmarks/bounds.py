@@ -8,7 +8,8 @@ error of each approximation. The first requests calibrate; of the others, before
 95 % upper bound is noted and later compared with the error. Predicted seconds, too, are noted
 before each run and compared with those measured. Sizes are log-uniform from 1 to a fiftieth of the
 examples; the last requests are of a kind that was never calibrated on, of examples of one class.
-After every model it prints a table and writes it to ``bounds.json`` beside this file.
+After every model it prints a table, and writes it to ``bounds.json`` beside this file and into the
+README.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import readme
 import torch
 
 import unlearnkit as uk
@@ -73,6 +75,24 @@ def measure(data: uk.Dataset, model: str, rounds: int) -> dict[str, object]:
     }
 
 
+def table_of(rows: list[dict[str, object]]) -> str:
+    """As Markdown."""
+    lines = [
+        "| model | bound held (cases) | of a kind never calibrated on | bound over error, median | "
+        "seconds off: modifying | retraining |",
+        "|---|---|---|---|---|---|",
+    ]
+    for _, row in pd.DataFrame(rows).iterrows():
+        lines.append(
+            f"| {row.model} | {row['held, as calibrated']:.0%} ({row['cases, as calibrated']}) | "
+            f"{row['held, one class']:.0%} ({row['cases, one class']}) | "
+            f"{row['bound over error, median']:.1f}x | "
+            f"{row['seconds off, approximate, median']:.0%} | "
+            f"{row['seconds off, exact, median']:.0%} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -93,6 +113,7 @@ def main() -> None:
                 "rows": rows,
             }
             Path(__file__).with_name("bounds.json").write_text(json.dumps(record, indent=1) + "\n")
+            readme.put("bounds", table_of(rows))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 For digits and 10,000 examples of Fashion-MNIST at the default specs, a tenth of the training
 examples is revoked at random, several times over. Each request is unlearned once with every shard
 approximate and once with every shard exact, in turn, from the same trained session; both times are
-of that same run. Prints a table and writes it to ``gap.json`` beside this file.
+of that same run. Prints a table, and writes it to ``gap.json`` beside this file and into the
+README.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+import readme
 import torch
 
 import unlearnkit as uk
@@ -52,6 +54,23 @@ def measure(data: uk.Dataset, model: str, share: float, repeats: int) -> dict[st
     return {**name, "test accuracy": accuracy, **medians.to_dict(), "gap removed": removed}
 
 
+def table_of(rows: list[dict[str, object]]) -> str:
+    """As Markdown."""
+    lines = [
+        "| data | model | test accuracy | output KL | doing nothing | gap removed | membership gap | "
+        "doing nothing | speed |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for _, row in pd.DataFrame(rows).iterrows():
+        lines.append(
+            f"| {row.data} ({row.examples:,}) | {row.model} | {row['test accuracy']:.3f} | "
+            f"{row.KL:.1e} | {row['KL, doing nothing']:.1e} | {row['gap removed']:.0%} | "
+            f"{row['MIA gap']:.1e} | {row['MIA gap, doing nothing']:.1e} | "
+            f"{row['speed over exact']:.1f}x |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -76,6 +95,7 @@ def main() -> None:
     }
     if not quick:
         Path(__file__).with_name("gap.json").write_text(json.dumps(record, indent=1) + "\n")
+        readme.put("gap", table_of(rows))
 
 
 if __name__ == "__main__":

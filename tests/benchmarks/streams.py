@@ -1,0 +1,99 @@
+"""Streams of requests: the adaptive boundary, with its cap on debt, beside always retraining.
+
+    make streams            10,000 examples of Fashion-MNIST (QUICK=1: digits; WHOLE=1: all 60,000)
+
+40 requests of 10 random examples, one after the other, at the default shards and slices, repayments
+included, by ``uk.stream``; medians over the seeds. Every shard that the boundary retrains on the
+way is compared, byte for byte with all its checkpoints, with that of always retraining. Prints a
+table, writes it to ``streams-*.json`` beside this file, and into the README.
+"""
+
+import argparse
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import readme
+import torch
+
+import unlearnkit as uk
+
+HERE = Path(__file__).resolve().parent
+
+
+def measure(data: uk.Dataset, model: str, seed: int) -> dict[str, object]:
+    """One stream, in one row."""
+    session = uk.Session(data, model=model, seed=seed)
+    session.train()
+    frame = uk.stream(session, seed=seed)
+    if not (frame.bit_identical == frame.exact_operations).all():
+        raise SystemExit(f"{model}: an exact operation is not bit-identical")
+    spec, last = session.spec, frame.iloc[-1]
+    return {
+        "model": model,
+        "num_shards": spec.num_shards,
+        "num_slices": spec.num_slices,
+        "seed": seed,
+        "speed": last.speed,
+        "seconds": frame.cpu_seconds.mean(),
+        "exact_seconds": frame.exact_cpu_seconds.mean(),
+        "exact_operations": int(frame.exact_operations.sum()),
+        "approximate_operations": int(frame.approximate_operations.sum()),
+        "debt": int(frame.debt.max()),
+    }
+
+
+def table_of(frame: pd.DataFrame) -> str:
+    """Medians over the seeds."""
+    lines = [
+        "| model | shards x slices | CPU seconds of a request | always retraining | cheaper | "
+        "shards modified | retrained, all bit-identical | most debt |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for model, some in frame.groupby("model", sort=False):
+        row = some.median(numeric_only=True)
+        lines.append(
+            f"| {model} | {row.num_shards:.0f} x {row.num_slices:.0f} | {row.seconds:.2g} | "
+            f"{row.exact_seconds:.2g} | {row.speed:.1f}x | {row.approximate_operations:.0f} | "
+            f"{row.exact_operations:.0f} | {row.debt:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="digits")
+    parser.add_argument("--whole", action="store_true", help="all of Fashion-MNIST")
+    parser.add_argument("--models", nargs="*", default=["logistic", "mlp", "cnn"])
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    name = "digits" if options.quick else "fashion-mnist"
+    data = uk.load(name, num_examples=None if options.quick or options.whole else 10_000)
+    rows = []
+    for model in options.models:
+        for seed in range(options.seeds):
+            rows.append(measure(data, model, seed))
+            print(rows[-1], flush=True)
+    table = table_of(pd.DataFrame(rows))
+    print(table)
+    if options.quick:
+        return
+    title = f"streams {name}-{len(data.train)}"
+    record = {
+        "command": f"python tests/benchmarks/streams.py ({title}, {options.seeds} seeds)",
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "torch": str(torch.__version__),
+        "rows": rows,
+    }
+    path = HERE / f"{title.replace(' ', '-')}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    readme.put(title, table)
+
+
+if __name__ == "__main__":
+    main()
