@@ -57,8 +57,8 @@ def measure(data: uk.Dataset, model: str, share: float, repeats: int) -> dict[st
 def table_of(rows: list[dict[str, object]]) -> str:
     """As Markdown."""
     lines = [
-        "| data | model | test accuracy | output KL | doing nothing | gap removed | membership gap | "
-        "doing nothing | speed |",
+        "| data | model | test accuracy | output KL | doing nothing | gap removed | "
+        "membership gap | doing nothing | speed |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for _, row in pd.DataFrame(rows).iterrows():
