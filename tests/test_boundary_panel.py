@@ -132,6 +132,20 @@ def test_trying_on_a_copy_tells_the_looks_and_changes_nothing(session):
         )
 
 
+def test_a_trial_is_judged_by_the_boundary_that_was_chosen():
+    session = uk.Session(
+        "digits", model="mlp", num_shards=3, num_slices=2, epochs=15, learning_rate=0.5
+    )
+    session.train()
+    session.revoke(count=60)
+    panel = BoundaryPanel(session)
+    run(panel.trial)
+    assert "accepted" in text(panel.tried) and "refuse" not in text(panel.tried)
+    panel.rules.mode.value = ADAPTIVE
+    run(panel.trial)
+    assert "this boundary would refuse it: its" in text(panel.tried)
+
+
 def test_errors_are_predicted_where_calibrated_and_tried(session):
     pairs = tuple((0.001 * n, 0.0005 * n) for n in range(1, 60))
     session._history = replace(session._history, calibration=Calibration(pairs))

@@ -144,9 +144,9 @@ class AdaptiveBoundary(Boundary):
             )
         if look.drift is not None and not look.drift <= self.max_drift:
             return (
-                f"its outputs on the probe drifted by {look.drift:.1%} of the forgotten examples' "
-                f"loss for each epoch replayed, over {self.max_drift:.1%}, with {look.replayed} "
-                "epochs replayed, as if training were chaotic"
+                f"its outputs on the probe drifted by {look.drift:.2g} times the forgotten "
+                f"examples' loss for each epoch replayed, over {self.max_drift:g}, with "
+                f"{look.replayed} epochs replayed, as if training were chaotic"
             )
         if look.rise is not None and not look.rise <= self.max_rise:
             return (
@@ -177,8 +177,8 @@ class AdaptiveBoundary(Boundary):
         if regime is not None and not regime <= self.max_drift:
             return (
                 "training is chaotic, as at high learning rates: the replays of the last "
-                f"approximations let outputs on the probe drift by {regime:.1%} of the forgotten "
-                f"examples' loss, over {self.max_drift:.1%}"
+                f"approximations let outputs on the probe drift by {regime:.2g} times the "
+                f"forgotten examples' loss, over {self.max_drift:g}"
             )
         if self.error is not None and not costs.calibration.ready:
             return (

@@ -64,7 +64,7 @@ class Look:
         """What was seen before it was accepted, in words.
 
         >>> Look(0, kl=2e-4, drift=0.02, rise=-0.001).sentence
-        'its outputs on the probe moved by 0.0002 nats and drifted by 2.0%, loss there by -0.1%'
+        'its outputs on the probe moved by 0.0002 nats and drifted by 0.02, loss there by -0.1%'
         """
         parts = []
         if self.correction is not None:
@@ -72,7 +72,7 @@ class Look:
         if self.bound is not None:
             parts.append(f"error at most {self.bound:.2g} nats by calibration")
         if self.kl is not None:
-            drift = "" if self.drift is None else f" and drifted by {self.drift:.1%}"
+            drift = "" if self.drift is None else f" and drifted by {self.drift:.2g}"
             parts.append(f"its outputs on the probe moved by {self.kl:.2g} nats{drift}")
         if self.rise is not None:
             parts.append(f"loss there by {self.rise:+.1%}")

@@ -107,7 +107,7 @@ class BoundaryPanel(SessionPanel):
             ended=self.changed,
             weights=self._weights,
         )
-        self.trial: Runner[Decision] = Runner(
+        self.trial: Runner[tuple[Decision, Boundary]] = Runner(
             self, "Try approximations on a copy", self._prepare_trial, self._was_tried
         )
         self.trial.button.button_style = ""
@@ -272,21 +272,21 @@ class BoundaryPanel(SessionPanel):
     def _finished(self, result: Unlearned) -> None:
         self.say(f"{plural(len(result.ids), 'example')} unlearned. Step 4 compares.")
 
-    def _prepare_trial(self) -> Work[Decision]:
-        fork = self.session.fork()
+    def _prepare_trial(self) -> Work[tuple[Decision, Boundary]]:
+        fork, judge = self.session.fork(), self.boundary
 
-        def work(on_progress: OnProgress, cancel: threading.Event) -> Decision:
+        def work(on_progress: OnProgress, cancel: threading.Event) -> tuple[Decision, Boundary]:
             everything = FixedBoundary(0.0)
-            return fork.unlearn(
-                boundary=everything, on_progress=on_progress, cancel=cancel
-            ).decision
+            tried = fork.unlearn(boundary=everything, on_progress=on_progress, cancel=cancel)
+            return tried.decision, judge
 
         return work
 
-    def _was_tried(self, decision: Decision) -> None:
+    def _was_tried(self, tried: tuple[Decision, Boundary]) -> None:
+        decision, judge = tried
         self._looks, self._curve = {look.shard: look for look in decision.looks}, (None, [])
         said = "Tried on a copy, every shard modified that may be; the session is as it was."
-        self.tried.html = paragraphs(said) + looked(decision)
+        self.tried.html = paragraphs(said) + looked(decision, judge)
         self.decide()
 
 

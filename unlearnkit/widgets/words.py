@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from unlearnkit.boundary import APPROXIMATE, EXACT, LEAVE, Costs, Decision
+from unlearnkit.boundary import APPROXIMATE, EXACT, LEAVE, Boundary, Costs, Decision
 from unlearnkit.calibration import LEAST, Calibration
 from unlearnkit.figures.drawing import duration, percent
 from unlearnkit.looks import Look
@@ -111,12 +111,20 @@ def _which(shards: "tuple[int, ...] | list[int]") -> str:
     return f"{len(shards)} shards ({listing(shards)}) are" if many else f"shard {shards[0]} is"
 
 
-def looked(decision: Decision) -> str:
-    """A table of what was seen of each approximation, and what came of it; empty without any."""
+def looked(decision: Decision, boundary: Boundary | None = None) -> str:
+    """A table of what was seen of each approximation, and what came of it; empty without any.
+
+    Args:
+        decision: with its looks.
+        boundary: another one that is to say what would have come of it.
+    """
     routes = {route.shard: route for route in decision.routes}
     rows = []
     for look in decision.looks:
         refused = routes[look.shard].kind == EXACT
+        came = f"refused: {routes[look.shard].reason}" if refused else "accepted"
+        if boundary is not None and not refused and (why := boundary.objection(look)):
+            came = f"this boundary would refuse it: {why}"
         rows.append(
             [
                 str(look.shard),
@@ -125,9 +133,9 @@ def looked(decision: Decision) -> str:
                 _known(look.bound, "{:.2g}".format),
                 _known(look.replayed, str),
                 _known(look.kl, "{:.2g}".format),
-                _known(look.drift, "{:.1%}".format),
+                _known(look.drift, "{:.2g}".format),
                 _known(look.rise, "{:+.1%}".format),
-                f"refused: {routes[look.shard].reason}" if refused else "accepted",
+                came,
             ]
         )
     heads = ["shard", "forgets", "correction", "error at most", "epochs replayed"]
