@@ -1,5 +1,6 @@
 """The approximate branch against closed forms, dense solves, and doing nothing."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -16,6 +17,7 @@ from unlearnkit.approximate import (
     ShardRound,
     ShardState,
     StagedInfluence,
+    staged,
 )
 from unlearnkit.approximate.staged import implicit_euler, recompute_buffers
 from unlearnkit.approximate.stretches import stretches_of
@@ -380,6 +382,36 @@ def test_a_lane_does_not_depend_on_the_others():
         ours, theirs = corrections_of(session, found), corrections_of(session, alone)
         for place, change in ours.items():
             assert (change - theirs[place]).abs().max() < 1e-6  # rounding of weights of size 1
+
+
+def test_where_few_are_forgotten_less_is_done_and_planned_so(monkeypatch):
+    monkeypatch.setattr(staged, "FEW_CURVATURE", 12)
+    monkeypatch.setattr(staged, "FEW_CANDIDATES", 30)
+    session = uneven_session(uk.MLP((9,)))
+    method = StagedInfluence(
+        tolerance=0.0, iterations=2, curvature_share=0.5, curvature_min=5, candidates=40, few=0.15
+    )
+    light = replace(method, substeps=1, curvature_max=12, candidates=30, few=0.0)
+    rounds = uneven_rounds(session)
+    found, whole = method(rounds, on_progress=quiet), []
+    for number, (given, got) in enumerate(zip(uneven_rounds(session), found, strict=True)):
+        plan, shard, forget = given.state.plan, given.state.shard, given.forget
+        size = len(forget) + len(given.retain)
+        whole.append(len(forget) >= 0.15 * size)
+        fit = method.fit_for(len(forget), size)
+        assert fit == (method if whole[-1] else light)
+        assert got.visits == method.visits(plan, shard, forget) == fit.visits(plan, shard, forget)
+        assert method.batches(plan, {shard: forget}) == fit.batches(plan, {shard: forget})
+        [alone] = fit([uneven_rounds(session)[number]], on_progress=quiet)
+        ours, theirs = corrections_of(session, got), corrections_of(session, alone)
+        for place, change in ours.items():
+            assert (change - theirs[place]).abs().max() < 1e-6
+    assert set(whole) == {True, False}  # lanes of both kinds, in one call
+    work = [method.batches(each.state.plan, {each.state.shard: each.forget}) for each in rounds]
+    together = method.batches(
+        rounds[0].state.plan, {each.state.shard: each.forget for each in rounds}
+    )
+    assert together.visits == pytest.approx(sum(each.visits for each in work), abs=3)
 
 
 def test_a_shard_may_lose_whole_slices():
