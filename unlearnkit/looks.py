@@ -4,13 +4,14 @@ The probe is a labelled held-out part that is neither trained on nor tested on. 
 that is off shows there as a rise of the loss over that of the model as it stood, or as drift: what
 the amend does to the outputs beyond the correction, held against what there is to forget,
 
-    drift = mean KL(corrected outputs, amended outputs) / (loss of the forgotten * epochs replayed).
+    drift = mean KL(corrected outputs, amended outputs) / (epochs replayed * share * loss),
 
+of a request that forgets this share of the shard, with this mean loss of the forgotten examples.
 Where two runs stay side by side, the correction has said what training without the forgotten
 examples leads to, and a replay hardly moves the outputs; where training is chaotic it leads away.
-The loss is that of the forgotten examples under the model as it stood: examples that it had not
-learned have changed it much, those that it knows by heart are of the regime in which training is
-chaotic. (Ours; ``AdaptiveBoundary.max_drift`` has what was measured.)
+The loss is that under the model as it stood: examples that it had not learned have changed it much,
+those that it knows by heart are of the regime in which training is chaotic. (Ours;
+``AdaptiveBoundary.max_drift`` has what was measured.)
 """
 
 from collections.abc import Sequence
@@ -42,7 +43,8 @@ class Look:
         replayed: epochs of the amend.
         kl: mean KL in nats from the outputs on the probe before the request to those after it.
         drift: mean KL in nats from the corrected outputs on the probe to the amended ones, for each
-            epoch replayed, as a part of the mean loss of the forgotten examples before the request.
+            epoch replayed, over the share times the mean loss, before the request, of the forgotten
+            examples.
         rise: of the mean loss on the probe, as a part of that before the request.
         error: of an approximation that exact retraining has replaced: mean KL in nats from the
             exact outputs on the probe to those of the approximation.
@@ -151,7 +153,7 @@ class Probe:
             return seen
         further = map(self._divergence, self.outputs(corrected), new)
         return [
-            look if kl is None else replace(look, drift=_drift(kl, loss, look.replayed))
+            look if kl is None else replace(look, drift=_drift(look, kl, loss))
             for look, kl, loss in zip(seen, further, losses, strict=True)
         ]
 
@@ -176,6 +178,6 @@ class Probe:
         return float(task_of(self.targets).divergence(*pair).mean())
 
 
-def _drift(kl: float, loss: float, epochs: int | None) -> float:
-    """What an amend did to the outputs, for each epoch, as a part of the loss of the forgotten."""
-    return kl / (max(loss, 1e-12) * max(epochs or 1, 1))
+def _drift(look: Look, kl: float, loss: float) -> float:
+    """What an amend did to the outputs, for each epoch, over the loss that is forgotten."""
+    return kl / (max(look.replayed or 1, 1) * max((look.share or 0.0) * loss, 1e-12))
