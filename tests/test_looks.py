@@ -158,7 +158,7 @@ def test_drift_is_what_the_amend_adds_to_the_correction(trained, epochs):
         forgotten, labels = session.dataset.examples(mine)
         before = session.plan.architecture.module(session.original.by_shard[look.shard].state)
         loss = torch.nn.functional.cross_entropy(before(forgotten), labels).detach()
-        assert look.drift == pytest.approx(float(kl / loss) / epochs / look.share, rel=1e-3)
+        assert look.drift == pytest.approx(float(kl / loss) / epochs / look.share**0.5, rel=1e-3)
         assert kl > 0
     assert all(look.drift == 0 for look in still)
 
@@ -170,7 +170,7 @@ def test_hard_examples_move_a_calm_network_far_and_are_no_sign_of_chaos():
     decision = session.unlearn(boundary=Approximating()).decision
     assert decision.approximate == (0, 1)
     for look in decision.looks:
-        assert look.kl > 0.4 * look.share and look.drift < 2
+        assert look.kl > 0.4 * look.share and look.drift < 0.5
     comparison = session.compare()
     assert comparison.output_kl["unlearned"] < 0.5 * comparison.output_kl["original"]
 
@@ -267,8 +267,8 @@ def test_nan_never_passes():
     fine = Look(0, 0.1, correction=0.01, replayed=1, kl=0.01, drift=0.01, rise=0.01)
     assert not boundary.objection(fine)
     assert not uk.FixedBoundary().objection(Look(0, correction=float("nan")))
-    far = replace(fine, drift=3.5)
-    assert "drifted by 3.5 times the loss that is forgotten" in boundary.objection(far)
+    far = replace(fine, drift=0.8)
+    assert "drifted by 0.8 of what there is to forget" in boundary.objection(far)
     # However far the outputs moved, if the correction said so.
     assert not boundary.objection(replace(fine, kl=3.0))
 
@@ -299,7 +299,7 @@ def test_once_training_has_shown_to_be_chaotic_nothing_is_tried_in_vain():
         assert len(tried.exact) == 3
         if session.calibration.regime is not None:
             break
-    assert len(session.calibration.drifts) >= 3 and session.calibration.regime > 3
+    assert len(session.calibration.drifts) >= 3 and session.calibration.regime > 0.7
     session.revoke(count=60)
     [*routes] = session.preview(boundary=uk.AdaptiveBoundary(light=0.0)).routes
     assert {route.kind for route in routes} == {"exact"}

@@ -4,14 +4,16 @@ The probe is a labelled held-out part that is neither trained on nor tested on. 
 that is off shows there as a rise of the loss over that of the model as it stood, or as drift: what
 the amend does to the outputs beyond the correction, held against what there is to forget,
 
-    drift = mean KL(corrected outputs, amended outputs) / (epochs replayed * share * loss),
+    drift = mean KL(corrected outputs, amended outputs) / (epochs replayed * sqrt(share) * loss),
 
 of a request that forgets this share of the shard, with this mean loss of the forgotten examples.
 Where two runs stay side by side, the correction has said what training without the forgotten
 examples leads to, and a replay hardly moves the outputs; where training is chaotic it leads away.
 The loss is that under the model as it stood: examples that it had not learned have changed it much,
-those that it knows by heart are of the regime in which training is chaotic. (Ours;
-``AdaptiveBoundary.max_drift`` has what was measured.)
+those that it knows by heart are of the regime in which training is chaotic. The root of the share
+stands between two measures: over the share itself, requests of single examples look chaotic at any
+rate, and without it those of few never do. (Ours; ``AdaptiveBoundary.max_drift`` has what was
+measured.)
 """
 
 from collections.abc import Sequence
@@ -43,8 +45,8 @@ class Look:
         replayed: epochs of the amend.
         kl: mean KL in nats from the outputs on the probe before the request to those after it.
         drift: mean KL in nats from the corrected outputs on the probe to the amended ones, for each
-            epoch replayed, over the share times the mean loss, before the request, of the forgotten
-            examples.
+            epoch replayed, over the root of the share times the mean loss, before the request, of
+            the forgotten examples.
         rise: of the mean loss on the probe, as a part of that before the request.
         error: of an approximation that exact retraining has replaced: mean KL in nats from the
             exact outputs on the probe to those of the approximation.
@@ -179,5 +181,5 @@ class Probe:
 
 
 def _drift(look: Look, kl: float, loss: float) -> float:
-    """What an amend did to the outputs, for each epoch, over the loss that is forgotten."""
-    return kl / (max(look.replayed or 1, 1) * max((look.share or 0.0) * loss, 1e-12))
+    """What an amend did to the outputs, for each epoch, beside what there was to forget."""
+    return kl / (max(look.replayed or 1, 1) * max((look.share or 0.0) ** 0.5 * loss, 1e-12))

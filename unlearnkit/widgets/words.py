@@ -143,8 +143,8 @@ def looked(decision: Decision, boundary: Boundary | None = None) -> str:
     caption = (
         "Looks at the approximations: the correction as a part of the parameters, the error by "
         "calibration, and after the amend the probe's outputs (KL in nats), how far each epoch "
-        "replayed led them away from the corrected ones (over the forgotten examples' part of the "
-        "loss; much where training is chaotic), and loss"
+        "replayed led them away from the corrected ones (beside what there is to forget; much "
+        "where training is chaotic), and loss"
     )
     return table(heads, rows, caption=caption, text=(8,), long=8) if rows else ""
 
