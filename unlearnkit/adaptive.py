@@ -59,10 +59,11 @@ class AdaptiveBoundary(Boundary):
             requests of thirteen kinds (at random, of a class, alike, hardest, easiest, of one
             shard...): at a third, once, three and ten times the default learning rate 0, 6, 38 and
             82 % of the shards are over 0.7, and 0, 2, 4 and 2 % although half of the divergence
-            from scratch or more was removed. A cap on how far outputs move for each part of a shard that
-            is forgotten (0.4 nats) refused 14 % at the default rates, 11 % for nothing: hard
-            examples move them far, and rightly so. Of a regression half the squared difference of
-            predictions stands for the nats.
+            from scratch or more was removed. A cap on how far outputs move for each part of a
+            shard that is forgotten (0.4 nats) refused 14 % at the default rates, 11 % for nothing:
+            hard examples move them far, and rightly so. Of a regression half the squared difference
+            of predictions stands for the nats: on diabetes (mlp, a fiftieth and a tenth revoked)
+            drift was below 0.02 up to three times the default rate, 1 in the median at ten times.
             Once the median of the last looks is over the cap, all shards are retrained: the regime
             is that of the whole training.
         max_rise: how much the loss on the probe may rise, as a part of what it was.
