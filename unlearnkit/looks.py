@@ -16,6 +16,7 @@ rate, and without it those of few never do. (Ours; ``AdaptiveBoundary.max_drift`
 measured.)
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -182,4 +183,4 @@ class Probe:
 
 def _drift(look: Look, kl: float, loss: float) -> float:
     """What an amend did to the outputs, for each epoch, beside what there was to forget."""
-    return kl / (max(look.replayed or 1, 1) * max((look.share or 0.0) ** 0.5 * loss, 1e-12))
+    return kl / (max(look.replayed or 1, 1) * max(math.sqrt(look.share or 0.0) * loss, 1e-12))
