@@ -411,7 +411,25 @@ def test_where_few_are_forgotten_less_is_done_and_planned_so(monkeypatch):
     together = method.batches(
         rounds[0].state.plan, {each.state.shard: each.forget for each in rounds}
     )
+    # Each is rounded by itself.
     assert together.visits == pytest.approx(sum(each.visits for each in work), abs=3)
+
+
+def test_where_few_are_forgotten_less_is_done_without_lanes_too():
+    session = uneven_session(uk.MLP((9,)))
+    method = StagedInfluence(
+        scope="head", curvature_share=0.5, curvature_min=5, candidates=40, few=0.15
+    )
+    rounds, counts = uneven_rounds(session), set()
+    found = method(rounds, on_progress=quiet)
+    for given, got in zip(uneven_rounds(session), found, strict=True):
+        forgotten = len(given.forget)
+        fit = method.fit_for(forgotten, forgotten + len(given.retain))
+        counts.add(fit.substeps)
+        theirs = corrections_of(session, fit.modify(given, quiet))
+        for place, change in corrections_of(session, got).items():
+            assert torch.equal(change, theirs[place])
+    assert counts == {1, 2}
 
 
 def test_a_shard_may_lose_whole_slices():

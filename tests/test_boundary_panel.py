@@ -143,7 +143,10 @@ def test_a_trial_is_judged_by_the_boundary_that_was_chosen():
     assert "accepted" in text(panel.tried) and "refuse" not in text(panel.tried)
     panel.rules.mode.value = ADAPTIVE
     run(panel.trial)
-    assert "this boundary would refuse it: its" in text(panel.tried)
+    assert "would replay longer, and refuse it if that fails too: its" in text(panel.tried)
+    panel.rules.error.value = "1e-6"  # a budget, and nothing is calibrated
+    run(panel.trial)
+    assert "this boundary would refuse it: its error is not bounded" in text(panel.tried)
 
 
 def test_errors_are_predicted_where_calibrated_and_tried(session):

@@ -1,6 +1,9 @@
 """Studies: every policy on the same requests, exact as the reference, resumed without loss."""
 
+import sys
+
 import numpy as np
+import pandas as pd
 import pytest
 
 import unlearnkit as uk
@@ -143,6 +146,39 @@ def test_ids_that_cannot_be_are_refused_before_any_work(ids, says):
         uk.study("digits", revoked=(("mine", ids),))
     with pytest.raises(ValueError, match="give your ids another name"):
         uk.study("digits", revoked=(("class", [3]),))
+    with pytest.raises(ValueError, match="are all training examples"):
+        uk.study("digits", revoked=(("all", uk.load("digits").train.ids),))
+
+
+@pytest.mark.parametrize(
+    ("revoked", "says"),
+    [
+        (("mine", np.arange(9) < 2), "for a mask, use numpy.flatnonzero"),
+        (("mine", [3.7, 4.2]), "ids of kind float64 were given"),
+        (("mine", "12"), "is text; give whole numbers"),
+        (("uniform", "0.1"), "is text; give whole numbers"),
+        ([3, 7], "give a pair of a name and the ids"),
+    ],
+)
+def test_what_are_no_ids_is_refused_before_any_work(revoked, says):
+    with pytest.raises(TypeError, match=says):
+        uk.study("digits", revoked=(revoked,))
+
+
+def test_ids_may_be_a_set_or_a_series():
+    found = {Revoked.of(("mine", kind([7, 3]))).ids for kind in (set, pd.Series, iter, tuple)}
+    assert found == {(3, 7)}
+
+
+def test_another_default_method_is_measured_anew(tmp_path, monkeypatch):
+    path, settings = tmp_path / "study.jsonl", {**SETTINGS, "revoked": (20,)}
+    uk.study("digits", **settings, path=path)
+    uk.study("digits", **settings, path=path)
+    assert len(path.read_text().splitlines()) == 3
+    other = uk.METHODS["single-gradient"]
+    monkeypatch.setattr(sys.modules["unlearnkit.study"], "default_method", lambda plan: other)
+    uk.study("digits", **settings, path=path)
+    assert len(path.read_text().splitlines()) == 6
 
 
 @pytest.mark.parametrize("amount", [0, -1, 0.0, 1.5, -0.1])

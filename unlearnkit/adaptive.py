@@ -64,8 +64,9 @@ class AdaptiveBoundary(Boundary):
             hard examples move them far, and rightly so. Of a regression half the squared difference
             of predictions stands for the nats: on diabetes (mlp, a fiftieth and a tenth revoked)
             drift was below 0.02 up to three times the default rate, 1 in the median at ten times.
-            Once the median of the last looks is over the cap, all shards are retrained: the regime
-            is that of the whole training.
+            Losses other than cross-entropy and squared error of a regression have no drift, and are
+            judged by the rise alone. Once the median of the last looks is over the cap, all shards
+            are retrained: the regime is that of the whole training.
         max_rise: how much the loss on the probe may rise, as a part of what it was.
     """
 
@@ -144,14 +145,13 @@ class AdaptiveBoundary(Boundary):
             )
         if look.drift is not None and not look.drift <= self.max_drift:
             return (
-                f"its outputs on the probe drifted by {look.drift:.2g} of what there is to forget, "
-                f"over {self.max_drift:g}, with {look.replayed} epochs replayed, as if training "
-                "were chaotic"
+                f"its outputs on the probe drifted by {look.drift:.2g}, over {self.max_drift:g}, "
+                f"with {_epochs(look)} replayed, as if training were chaotic"
             )
         if look.rise is not None and not look.rise <= self.max_rise:
             return (
                 f"its loss on the probe rose by {look.rise:.1%}, over {self.max_rise:.1%}, "
-                f"with {look.replayed} epochs replayed"
+                f"with {_epochs(look)} replayed"
             )
         return ""
 
@@ -177,8 +177,7 @@ class AdaptiveBoundary(Boundary):
         if regime is not None and not regime <= self.max_drift:
             return (
                 "training is chaotic, as at high learning rates: in the last approximations "
-                f"outputs on the probe drifted by {regime:.2g} of what there was to forget, over "
-                f"{self.max_drift:g}"
+                f"outputs on the probe drifted by {regime:.2g}, over {self.max_drift:g}"
             )
         if self.error is not None and not costs.calibration.ready:
             return (
@@ -243,6 +242,10 @@ class AdaptiveBoundary(Boundary):
         seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
         share = workload.share_of(work.visits)
         return Route(work.shard, kind, work.visits, share, seconds[kind], reason)
+
+
+def _epochs(look: Look) -> str:
+    return "1 epoch" if look.replayed == 1 else f"{look.replayed} epochs"
 
 
 def _forgotten(work: ShardWork) -> float:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
+from unlearnkit.approximate import Replay
+from unlearnkit.assessment import default_method
 from unlearnkit.boundary import APPROXIMATE, Decision, Route
 from unlearnkit.calibration import Calibration
 from unlearnkit.plan import Plan
@@ -100,6 +102,8 @@ def request_line(
 ) -> dict[str, Any]:
     """What a request is completed by: its ids, and what was decided and predicted."""
     how = {"method": repr(method), "amend": repr(amend)} if decision.approximate else {}
+    usual = method == default_method(plan) and amend == Replay()  # others may drift by themselves
+    drifts = [look.drift for look in decision.looks if usual and look.drift is not None]
     return {
         "kind": "unlearn",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -110,6 +114,7 @@ def request_line(
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
         "looks": [asdict(look) for look in decision.looks],
+        "drifts": drifts,
         "predicted_visits": decision.exact_visits,
         "predicted_seconds": decision.seconds,
         "debt_before": debt_before,
@@ -244,8 +249,8 @@ def calibration_after(calibration: Calibration, line: dict[str, Any]) -> Calibra
                 calibration = calibration.corrected(route["shard"], look["correction"])
         else:
             calibration = calibration.retrained(route["shard"], look.get("error"))
-        if look.get("drift") is not None:  # earlier versions had none
-            calibration = calibration.saw(look["drift"])
+    for drift in line.get("drifts", ()):  # of the default method and amend alone
+        calibration = calibration.saw(drift)
     return calibration
 
 

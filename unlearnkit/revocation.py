@@ -66,7 +66,7 @@ def check_request(
         KeyError: ids that the dataset does not have, or that belong to its test part.
         ValueError: no training example would remain.
     """
-    given = _as_ids(ids)
+    given = as_ids(ids)
     unique, counts = np.unique(given, return_counts=True)
     known = np.concatenate([dataset.train.ids, dataset.probe.ids])
     unknown = unique[~np.isin(unique, known)]
@@ -166,7 +166,12 @@ def _class_number(dataset: Dataset, label: int | str) -> int:
     return int(label)
 
 
-def _as_ids(ids: int | Iterable[int] | np.ndarray) -> Ids:
+def as_ids(ids: int | Iterable[int] | np.ndarray) -> Ids:
+    """Whole numbers as an array, as they were given.
+
+    Raises:
+        TypeError: an id is not a whole number.
+    """
     if isinstance(ids, str | bytes):
         raise TypeError(f"ids={ids!r} is text; give whole numbers such as [3, 141, 592]")
     items = [ids] if isinstance(ids, int | np.integer) else ids

@@ -24,12 +24,15 @@ import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
+from unlearnkit.approximate import AMENDS, METHODS, Replay
+from unlearnkit.assessment import default_method
 from unlearnkit.attacks import membership_auc
 from unlearnkit.boundary import Boundary, FixedBoundary
 from unlearnkit.datasets import Dataset, as_dataset
 from unlearnkit.metrics import churn
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
+from unlearnkit.revocation import as_ids
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
 from unlearnkit.tasks import task_of
@@ -117,12 +120,17 @@ class Revoked:
 
         Raises:
             KeyError: no kind has this name.
+            TypeError: ids that are no whole numbers, or without a name.
             ValueError: an amount out of range, or no ids.
         """
         if isinstance(what, Revoked):
             return what
         if isinstance(what, str):
             what = {"class": ("class", 1.0), "half-class": ("class", 0.5)}.get(what, (what, 0))
+        if isinstance(what, Iterable) and not isinstance(what, tuple):
+            raise TypeError(
+                "ids alone were given; give a pair of a name and the ids: ('mislabelled', [3, 7])"
+            )
         kind, amount = what if isinstance(what, tuple) else ("uniform", what)
         if isinstance(amount, Iterable):
             return cls._given(kind, amount)
@@ -138,11 +146,11 @@ class Revoked:
 
     @classmethod
     def _given(cls, name: str, ids: Iterable[int]) -> "Revoked":
+        chosen = tuple(np.unique(as_ids(ids)).tolist())
         if name in KINDS:
             raise ValueError(
                 f"{name!r} is a kind of request that draws its examples; give your ids another name"
             )
-        chosen = tuple(np.unique(np.asarray(ids, np.int64)).tolist())
         if not chosen:
             raise ValueError(f"the ids named {name!r} are none; give at least one")
         return cls(name, len(chosen), chosen)
@@ -213,7 +221,7 @@ def study(
         three. ``visits`` are the example gradients of retraining the request exactly.
 
     Raises:
-        KeyError, ValueError: settings that cannot be, before any work.
+        KeyError, TypeError, ValueError: settings that cannot be, before any work.
         Cancelled: stopped by ``cancel``.
     """
     import pandas as pd
@@ -234,6 +242,8 @@ def study(
                 f"training examples of {dataset.name}, such as {int(unknown[0])}; take them from "
                 "load(...).train.ids"
             )
+        if len(request.ids or ()) >= len(dataset.train):
+            raise ValueError(f"{request.kind!r} are all training examples; leave some")
     log = _Log(path)
     settings = list(product(models, num_shards, num_slices, learning_rates, seeds))
     total, done = len(settings) * len(requests), 0
@@ -299,12 +309,17 @@ class _Bench:
         self.key = digest(
             dataset.fingerprint, plan.architecture.digest, plan.spec.digest, plan.environment.digest
         )
+        usual = default_method(plan), Replay()
+        self._named = [
+            (name, boundary, METHODS.get(method or "", usual[0]), AMENDS.get(amend or "", usual[1]))
+            for name, boundary, method, amend in ways
+        ]
         self.scratch_cpu = math.nan
         self.test = dataset.examples(dataset.test.ids)
 
     def measure(self, request: Revoked) -> list[dict[str, Any]]:
         """Rows of one request, from the log where it has them all."""
-        keys = [digest(self.key, request.key, repr(way)) for way in [("exact",), *self.ways]]
+        keys = [digest(self.key, request.key, repr(way)) for way in [("exact",), *self._named]]
         if all(key in self.log.rows for key in keys):
             return [self.log.rows[key] for key in keys]
         self._train()

@@ -4,7 +4,7 @@ A model of a regression is read as one of targets with a normal distribution of 
 its outputs, in units of the target scale: squared error is then its negative log-likelihood, up to
 a constant, as cross-entropy is that of a classification (Bishop 2006, Pattern Recognition and
 Machine Learning, sections 3.1.1 and 4.3.4). What is defined by likelihoods so carries over:
-divergence from scratch, membership inference, the caps on what outputs may move.
+divergence from scratch, membership inference, the cap on how outputs may drift.
 """
 
 import math

@@ -1,6 +1,7 @@
 """Decisions and their outcomes in words, for the panels."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from unlearnkit.boundary import APPROXIMATE, EXACT, LEAVE, Boundary, Costs, Decision
@@ -111,6 +112,16 @@ def _which(shards: "tuple[int, ...] | list[int]") -> str:
     return f"{len(shards)} shards ({listing(shards)}) are" if many else f"shard {shards[0]} is"
 
 
+def _judged(look: Look, boundary: Boundary) -> str:
+    """What a boundary would have said of an approximation that was made without asking it."""
+    correction = replace(look, replayed=None, kl=None, drift=None, rise=None)
+    if why := boundary.objection(correction):
+        return f"this boundary would refuse it: {why}"
+    if why := boundary.objection(look):
+        return f"this boundary would replay longer, and refuse it if that fails too: {why}"
+    return "accepted"
+
+
 def looked(decision: Decision, boundary: Boundary | None = None) -> str:
     """A table of what was seen of each approximation, and what came of it; empty without any.
 
@@ -123,8 +134,8 @@ def looked(decision: Decision, boundary: Boundary | None = None) -> str:
     for look in decision.looks:
         refused = routes[look.shard].kind == EXACT
         came = f"refused: {routes[look.shard].reason}" if refused else "accepted"
-        if boundary is not None and not refused and (why := boundary.objection(look)):
-            came = f"this boundary would refuse it: {why}"
+        if boundary is not None and not refused:
+            came = _judged(look, boundary)
         rows.append(
             [
                 str(look.shard),
