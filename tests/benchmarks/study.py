@@ -12,7 +12,7 @@ class; of 60,000 examples 100, a hundredth and a tenth. Means are over requests 
 classes, which networks retrain exactly, have rows of their own. Rows are added to
 ``.bench/study-*.jsonl`` as they are measured, so a run that was stopped goes on where it was.
 Prints and writes every cell and geometric means over them: beside this file and into the README, or
-with ``DATA``, ``SEED`` or ``REVOKED`` into ``.bench``.
+with ``DATA``, ``SEED``, ``REVOKED`` or ``--models`` into ``.bench``.
 
 Beside the exact engine stands a plain SISA loop (``reference_sisa.py``): the CPU seconds that it
 takes for a visit are measured on one epoch of a tenth of the examples, and multiplied by the visits
@@ -207,7 +207,8 @@ def report(frame: pd.DataFrame, title: str, seeds: int, folder: Path) -> None:
     (folder / f"study-{title}.json").write_text(text + "\n")
     summary = summary_table(best, command)
     (folder / f"study-{title}.md").write_text(f"{summary}\n{cell_table(cells)}")
-    readme.put(f"study {title}", summary)
+    if folder is HERE:
+        readme.put(f"study {title}", summary)
     drawn = [
         figures.study_speed,
         figures.study_gap,
@@ -220,7 +221,7 @@ def report(frame: pd.DataFrame, title: str, seeds: int, folder: Path) -> None:
         draw(frame).write_html(OUTPUT / f"{draw.__name__}-{title}.html")
 
 
-def rates(data: uk.Dataset, title: str, seeds: list[int]) -> None:
+def rates(data: uk.Dataset, title: str, seeds: list[int], folder: Path) -> None:
     """The learning rate as an axis: how well a perceptron can be unlearned approximately."""
     default = uk.Session(data, model="mlp").spec.learning_rate
     frame = uk.study(
@@ -233,10 +234,10 @@ def rates(data: uk.Dataset, title: str, seeds: list[int]) -> None:
         seeds=seeds,
         revoked=(100, 0.01, 0.1),
         policies={"approximate": uk.FixedBoundary(0.0)},
-        path=OUTPUT / f"study-{title}.jsonl",
+        path=OUTPUT / f"study-{data.name}-{len(data.train)}.jsonl",
         on_progress=tell,
     )
-    frame.to_json(HERE / f"study-rates-{title}.json", orient="records", indent=1)
+    frame.to_json(folder / f"study-rates-{title}.json", orient="records", indent=1)
     shown = ["test_accuracy", "output_kl_of_nothing", "gap_removed", "membership_gap_removed"]
     exact = frame[frame.policy == "exact"].groupby("learning_rate").test_accuracy.mean()
     lines = [
@@ -256,7 +257,8 @@ def rates(data: uk.Dataset, title: str, seeds: list[int]) -> None:
             f"{row.gap_removed:.0%} | {row.membership_gap_removed:.0%} |"
         )
     print("\n".join(lines))
-    readme.put(f"rates {title}", "\n".join(lines) + "\n")
+    if folder is HERE:
+        readme.put(f"rates {title}", "\n".join(lines) + "\n")
 
 
 def request(word: str) -> float | str | tuple[str, float]:
@@ -290,7 +292,7 @@ def main() -> None:
     data = uk.load(name)
     if data.train.labels.is_floating_point():
         parser.error(f"{name} is a regression, and these tables are of accuracies; take classes")
-    if not (options.quick or options.whole) and len(data.train) > MANY:
+    if not options.whole and len(data.train) > MANY:
         data = uk.load(name, num_examples=MANY)
     OUTPUT.mkdir(exist_ok=True)
     (OUTPUT / ".gitignore").write_text("*\n")
@@ -300,11 +302,18 @@ def main() -> None:
     revoked = [request(word) for word in options.revoked or ()]
     if revoked:
         title += "-" + "-".join(options.revoked).replace(":", "-")
+    if options.models:
+        title += "-" + "-".join(options.models)
     models = options.models or ["logistic", "mlp"] + ["cnn"] * (len(data.feature_shape) == 3)
 
+    other = options.data or options.seed or revoked or options.models
+    folder = OUTPUT if other else HERE
+
     seeds = list(range(options.seed, options.seed + options.seeds))
+    if options.rates and (revoked or options.models):
+        parser.error("--rates has requests and a model of its own; leave --revoked and --models")
     if options.rates:
-        rates(data, title, seeds)
+        rates(data, title, seeds, folder)
         return
     usual = (100, 0.01, 0.1) if options.whole else (10, 100, 0.1, "class")
     frames = []
@@ -322,13 +331,12 @@ def main() -> None:
                     "adaptive": uk.AdaptiveBoundary(),
                     "approximate": uk.FixedBoundary(0.0),
                 },
-                path=OUTPUT / f"study-{title}.jsonl",
+                path=OUTPUT / f"study-{data.name}-{len(data.train)}.jsonl",
                 on_progress=tell,
             )
         )
         rate = sisa_seconds(data, model)
         frames[-1]["speed_over_sisa"] = frames[-1].visits * rate / frames[-1].cpu_seconds
-        folder = OUTPUT if options.data or options.seed or revoked else HERE
         report(pd.concat(frames, ignore_index=True), title, options.seeds, folder)
 
 
