@@ -21,6 +21,7 @@ from unlearnkit.approximate import (
 )
 from unlearnkit.approximate.staged import implicit_euler, recompute_buffers
 from unlearnkit.approximate.stretches import stretches_of
+from unlearnkit.assessment import default_method
 from unlearnkit.curvature import (
     effective_time,
     flatten,
@@ -551,3 +552,16 @@ def test_it_beats_doing_nothing_on_fashion_mnist(model):
     ours, nothing = gaps(session, 1000, seeds=(1,))
     print(f"\nfashion-mnist {model}: output KL {ours:.2e}, doing nothing {nothing:.2e}")
     assert ours < nothing
+
+
+@pytest.mark.parametrize(
+    ("shard_size", "slices", "most", "substeps"),
+    [(1_000, 5, 432, 2), (12_000, 1, 432, 4), (15_000, 2, 535, 2), (60_000, 1, 768, 4)],
+)
+def test_linear_models_of_large_shards_take_more_examples(shard_size, slices, most, substeps):
+    count = 2 * shard_size
+    arrays = np.zeros((count, 3), np.float32), np.arange(count) % 2
+    data = uk.from_arrays(*arrays, test=arrays, probe=arrays)
+    session = uk.Session(data, model="logistic", num_shards=2, num_slices=slices)
+    method = default_method(session.plan)
+    assert (method.curvature_max, method.substeps) == (most, substeps)
