@@ -158,6 +158,8 @@ def test_ids_that_cannot_be_are_refused_before_any_work(ids, says):
         (("mine", "12"), "is text; give whole numbers"),
         (("uniform", "0.1"), "is text; give whole numbers"),
         ([3, 7], "give a pair of a name and the ids"),
+        ((3, 7), "give a pair of a name and the ids"),
+        ((3, 7, 11), "give a pair of a name and the ids"),
     ],
 )
 def test_what_are_no_ids_is_refused_before_any_work(revoked, says):

@@ -127,7 +127,8 @@ class Revoked:
             return what
         if isinstance(what, str):
             what = {"class": ("class", 1.0), "half-class": ("class", 0.5)}.get(what, (what, 0))
-        if isinstance(what, Iterable) and not isinstance(what, tuple):
+        pair = isinstance(what, tuple) and len(what) == 2 and isinstance(what[0], str)
+        if isinstance(what, Iterable) and not pair:
             raise TypeError(
                 "ids alone were given; give a pair of a name and the ids: ('mislabelled', [3, 7])"
             )
