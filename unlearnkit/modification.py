@@ -241,9 +241,9 @@ class _Guard:
         """Of what the shard forgets, before the request: of so many examples from all of it."""
         given = self.rounds[shard]
         some = np.linspace(0, len(given.forget) - 1, min(len(given.forget), PROBE_MAX)).round()
-        rows = given.forget.rows[some.astype(np.int64)]
-        examples = given.state.plan.examples[given.state.plan.partition.ids[rows]]
-        return self.probe.loss_of(self.before[shard], *examples)
+        chosen = some.astype(np.int64)
+        members = Members(given.forget.rows[chosen], given.forget.slices[chosen])
+        return self.probe.loss_of(self.before[shard], *given.state.data(members))
 
     def _objections(self, shards: Iterable[int]) -> dict[int, str]:
         asked = {s: self.boundary.objection(self.looks[s]) for s in shards}

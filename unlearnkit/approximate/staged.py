@@ -104,8 +104,8 @@ class StagedInfluence:
             examples, a perceptron, 5 shards of one slice, 100 revoked: 36 instead of 38 % of the
             output KL removed at 13.5 instead of 9.1 times the speed of exact retraining, means of
             four requests, and 88 instead of 86 % of the membership-inference gap; at a third of the
-            default learning rate 71 instead of 75 %, at half of it 48 instead of 56 %; a hundredth
-            revoked: 58 instead of 66 %.)
+            default learning rate 60 instead of 67 %, at half of it 59 instead of 64 %, means of
+            two. It would cost more where more is revoked: of a hundredth 58 instead of 66 %.)
     """
 
     scope: str = "all"
