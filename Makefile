@@ -7,8 +7,8 @@
 # make rivals  methods of the literature beside ours, each with a small grid, on digits
 #              (DATA=fashion-mnist: on 10,000 examples of it)
 # make study   policies over many requests, Fashion-MNIST 10,000 (QUICK=1: digits; WHOLE=1: 60,000;
-#              RATES=1: the learning rate as an axis; SEEDS=3: over so many seeds; SEED=7: the
-#              first; DATA=mnist; REVOKED="10 0.1 half-class alike:0.05")
+#              RATES=1: the learning rate as an axis; ACTIVATIONS=1: the perceptron's; SEEDS=3:
+#              over so many seeds; SEED=7: the first; DATA=mnist; REVOKED="10 half-class alike:0.05")
 # make streams forty requests one after the other (QUICK=1: digits; WHOLE=1: 60,000; SEEDS=3)
 # make course  the student versions of the course, from the instructor's
 # make format  let ruff rewrite what it can
@@ -25,6 +25,7 @@ JOBS ?= 2
 QUICK ?=
 WHOLE ?=
 RATES ?=
+ACTIVATIONS ?=
 SEEDS ?= 1
 SEED ?= 0
 DATA ?=
@@ -76,8 +77,8 @@ rivals: .venv/installed-test
 	$(BIN)/python tests/benchmarks/rivals.py --data $(or $(DATA),digits) $(if $(QUICK),--quick)
 
 study: .venv/installed-test
-	$(BIN)/python tests/benchmarks/study.py $(if $(QUICK),--quick) $(if $(WHOLE)$(RATES),--whole) \
-	    $(if $(RATES),--rates) --seeds $(SEEDS) --seed $(SEED) $(if $(DATA),--data $(DATA)) \
+	$(BIN)/python tests/benchmarks/study.py $(if $(QUICK),--quick) $(if $(WHOLE)$(RATES)$(ACTIVATIONS),--whole) \
+	    $(if $(RATES),--rates) $(if $(ACTIVATIONS),--activations) --seeds $(SEEDS) --seed $(SEED) $(if $(DATA),--data $(DATA)) \
 	    $(if $(REVOKED),--revoked $(REVOKED))
 
 streams: .venv/installed-test

@@ -77,7 +77,7 @@ class AdaptiveBoundary(Boundary):
     max_forgotten: float = 0.3
     max_class: float = 0.5
     error: float | None = None
-    max_correction: float = 0.3
+    max_correction: float = 0.4
     max_drift: float = 0.7
     max_rise: float = 0.6
 

@@ -53,12 +53,18 @@ class MLP:
 
     Attributes:
         hidden: widths of the hidden layers.
-        activation: ``"relu"``, ``"gelu"`` or ``"tanh"``.
+        activation: ``"gelu"``, ``"tanh"`` or ``"relu"``. The derivative of a ReLU jumps, so that two
+            runs which differ in a few examples part further than these tell, and no first-order
+            correction brings them together; those of the other two are smooth. (One run of 20
+            epochs in 64 bits, a shard of 10,800 examples of Fashion-MNIST, 784-256-10: if twenty
+            examples weigh 1 % less, outputs move by 21 to 29 % of what they move by without them
+            for a ReLU, by under 1 % for the others. ``make study ACTIVATIONS=1`` has what that
+            means for unlearning.)
         dropout: rate after each hidden layer.
     """
 
     hidden: tuple[int, ...] = (256,)
-    activation: str = "relu"
+    activation: str = "gelu"
     dropout: float = 0.0
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@
     make study WHOLE=1      all 60,000 examples (hours on two cores)
     make study QUICK=1      digits, a few minutes
     make study RATES=1      what the learning rate does: 60,000 examples, a perceptron, 5 shards
+    make study ACTIVATIONS=1    what the perceptron's activation does, likewise
     make study SEEDS=3 SEED=7 DATA=mnist REVOKED="10 0.1 half-class alike:0.05 costly:100"
                             other seeds, other data (a name that uk.load knows), other requests
 
@@ -26,6 +27,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -224,41 +226,69 @@ def report(frame: pd.DataFrame, title: str, seeds: int, folder: Path) -> None:
 def rates(data: uk.Dataset, title: str, seeds: list[int], folder: Path) -> None:
     """The learning rate as an axis: how well a perceptron can be unlearned approximately."""
     default = uk.Session(data, model="mlp").spec.learning_rate
-    frame = uk.study(
-        data,
-        models=["mlp"],
-        num_shards=[5],
-        num_slices=(1, 5),
-        learning_rates=[round(default * factor, 6) for factor in RATES],
-        epochs=20,
-        seeds=seeds,
-        revoked=(100, 0.01, 0.1),
-        policies={"approximate": uk.FixedBoundary(0.0)},
-        path=OUTPUT / f"study-{data.name}-{len(data.train)}.jsonl",
-        on_progress=tell,
-    )
-    frame.to_json(folder / f"study-rates-{title}.json", orient="records", indent=1)
-    shown = ["test_accuracy", "output_kl_of_nothing", "gap_removed", "membership_gap_removed"]
-    exact = frame[frame.policy == "exact"].groupby("learning_rate").test_accuracy.mean()
+    settings = {f"{rate:g}": ("mlp", rate) for rate in (round(default * x, 6) for x in RATES)}
+    axis(data, title, seeds, folder, ("rates", "learning rate"), settings)
+
+
+def activations(data: uk.Dataset, title: str, seeds: list[int], folder: Path) -> None:
+    """The same with the activation between the layers as the axis."""
+    settings = {name: (uk.MLP(activation=name), None) for name in ("gelu", "tanh", "relu")}
+    axis(data, title, seeds, folder, ("activations", "activation"), settings)
+
+
+def axis(
+    data: uk.Dataset,
+    title: str,
+    seeds: list[int],
+    folder: Path,
+    axis: tuple[str, str],
+    settings: dict[str, tuple[Any, float | None]],
+) -> None:
+    """Modify everything under some settings of training, and print, keep and publish a table.
+
+    Args:
+        axis: the option's name, and what is varied in words.
+        settings: models and learning rates (None for the default) by what is shown of them.
+    """
+    option, varied = axis
+    frames = [
+        uk.study(
+            data,
+            models=[model],
+            num_shards=[5],
+            num_slices=(1, 5),
+            learning_rates=[rate],
+            epochs=20,
+            seeds=seeds,
+            revoked=(100, 0.01, 0.1),
+            policies={"approximate": uk.FixedBoundary(0.0)},
+            path=OUTPUT / f"study-{data.name}-{len(data.train)}.jsonl",
+            on_progress=tell,
+        ).assign(setting=shown)
+        for shown, (model, rate) in settings.items()
+    ]
+    frame = pd.concat(frames, ignore_index=True)
+    frame.to_json(folder / f"study-{option}-{title}.json", orient="records", indent=1)
+    columns = ["output_kl_of_nothing", "gap_removed", "membership_gap_removed", "speed"]
+    exact = frame[frame.policy == "exact"].groupby("setting").test_accuracy.mean()
     lines = [
-        f"`python tests/benchmarks/study.py --whole --rates ({title}, {len(seeds)} seeds)`, a "
+        f"`python tests/benchmarks/study.py --whole --{option} ({title}, {len(seeds)} seeds)`, a "
         "perceptron, 5 shards of 1 and 5 slices, everything modified, medians:",
         "",
-        "| learning rate | test accuracy | revoked | output KL, doing nothing | KL gap removed | "
-        "MIA gap removed |",
-        "|---|---|---|---|---|---|",
+        f"| {varied} | test accuracy | revoked | output KL, doing nothing | KL gap removed | "
+        "MIA gap removed | speed |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for (rate, revoked), some in frame[frame.policy == "approximate"].groupby(
-        ["learning_rate", "revoked"]
-    ):
-        row = some[shown].median()
+    modified = frame[frame.policy == "approximate"]
+    for (setting, revoked), some in modified.groupby(["setting", "revoked"], sort=False):
+        row = some[columns].median()
         lines.append(
-            f"| {rate:g} | {exact[rate]:.3f} | {revoked} | {row.output_kl_of_nothing:.1e} | "
-            f"{row.gap_removed:.0%} | {row.membership_gap_removed:.0%} |"
+            f"| {setting} | {exact[setting]:.3f} | {revoked} | {row.output_kl_of_nothing:.1e} | "
+            f"{row.gap_removed:.0%} | {row.membership_gap_removed:.0%} | {row.speed:.1f}x |"
         )
     print("\n".join(lines))
     if folder is HERE:
-        readme.put(f"rates {title}", "\n".join(lines) + "\n")
+        readme.put(f"{option} {title}", "\n".join(lines) + "\n")
 
 
 def request(word: str) -> float | str | tuple[str, float]:
@@ -281,6 +311,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="digits")
     parser.add_argument("--whole", action="store_true", help="all of Fashion-MNIST")
     parser.add_argument("--rates", action="store_true", help="the learning rate as an axis")
+    parser.add_argument("--activations", action="store_true", help="the activation as an axis")
     parser.add_argument("--data", default="", help="a name that uk.load knows")
     parser.add_argument("--models", nargs="*", help="logistic, mlp and, for images, cnn")
     parser.add_argument("--revoked", nargs="*", help="amounts, class, half-class, or kind:amount")
@@ -310,10 +341,16 @@ def main() -> None:
     folder = OUTPUT if other else HERE
 
     seeds = list(range(options.seed, options.seed + options.seeds))
-    if options.rates and (revoked or options.models):
-        parser.error("--rates has requests and a model of its own; leave --revoked and --models")
-    if options.rates:
-        rates(data, title, seeds, folder)
+    if (options.rates or options.activations) and (revoked or options.models):
+        parser.error(
+            "--rates and --activations have requests and a model of their own; leave --revoked and "
+            "--models"
+        )
+    if options.rates or options.activations:
+        if options.activations:
+            activations(data, title, seeds, folder)
+        if options.rates:
+            rates(data, title, seeds, folder)
         return
     usual = (100, 0.01, 0.1) if options.whole else (10, 100, 0.1, "class")
     frames = []
