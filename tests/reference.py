@@ -86,7 +86,7 @@ def logistic(w: State, x: Tensor, masks: Masks, alone: bool) -> Tensor:
 
 def mlp_dropout(w: State, x: Tensor, masks: Masks, alone: bool) -> Tensor:
     for layer in ("1", "4"):
-        x = F.linear(x, w[f"{layer}.weight"], w[f"{layer}.bias"]).relu()
+        x = F.gelu(F.linear(x, w[f"{layer}.weight"], w[f"{layer}.bias"]))
         x = masks.apply(x, 0.3)
     return F.linear(x, w["7.weight"], w["7.bias"])
 
@@ -128,7 +128,7 @@ def mlp_tanh(w: State, x: Tensor, masks: Masks, alone: bool) -> Tensor:
 
 
 def mlp_one_dropout(w: State, x: Tensor, masks: Masks, alone: bool) -> Tensor:
-    x = masks.apply(F.linear(x, w["1.weight"], w["1.bias"]).relu(), 0.2)
+    x = masks.apply(F.gelu(F.linear(x, w["1.weight"], w["1.bias"])), 0.2)
     return F.linear(x, w["4.weight"], w["4.bias"])
 
 

@@ -53,13 +53,13 @@ class MLP:
 
     Attributes:
         hidden: widths of the hidden layers.
-        activation: ``"gelu"``, ``"tanh"`` or ``"relu"``. The derivative of a ReLU jumps, so that two
-            runs which differ in a few examples part further than these tell, and no first-order
-            correction brings them together; those of the other two are smooth. (One run of 20
-            epochs in 64 bits, a shard of 10,800 examples of Fashion-MNIST, 784-256-10: if twenty
-            examples weigh 1 % less, outputs move by 21 to 29 % of what they move by without them
-            for a ReLU, by under 1 % for the others. ``make study ACTIVATIONS=1`` has what that
-            means for unlearning.)
+        activation: ``"gelu"``, ``"tanh"`` or ``"relu"``. The derivative of a ReLU jumps, so that
+            two runs which differ in a few examples part further than these tell, and no first-order
+            correction brings them together; those of the other two are smooth. (Fashion-MNIST, a
+            shard of 10,800 examples, 784-256-10, 20 epochs in 64 bits, three choices of twenty
+            examples: if these weigh 1 % less, outputs move by 21 to 29 % of what they move by
+            without them for a ReLU, in KL, and by less than 1 % for the others. ``make study
+            ACTIVATIONS=1`` has what that means for unlearning.)
         dropout: rate after each hidden layer.
     """
 

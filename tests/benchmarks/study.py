@@ -247,6 +247,10 @@ def axis(
     """Modify everything under some settings of training, and print, keep and publish a table.
 
     Args:
+        data: to be trained on.
+        title: of it.
+        seeds: medians are over.
+        folder: for all rows.
         axis: the option's name, and what is varied in words.
         settings: models and learning rates (None for the default) by what is shown of them.
     """
