@@ -149,7 +149,13 @@ CASES = {
             34,
             slice_sizes=((1, 1, 1), (1, 6, 4), (11, 1, 8)),
         ),
-        Case("adam", MLP((6,), "relu"), SMALL.with_(optimizer="adam", learning_rate=0.01), (5,), 31),
+        Case(
+            "adam",
+            MLP((6,), "relu"),
+            SMALL.with_(optimizer="adam", learning_rate=0.01),
+            (5,),
+            31,
+        ),
         Case(
             "adamw",
             norm_and_dropout,
