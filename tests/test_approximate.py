@@ -243,10 +243,59 @@ def test_the_mean_gradient_can_be_read_off_the_way():
         at = at - spec.learning_rate * (passed[-1][1] + spec.weight_decay * at)
     assert (at - flatten(stretch.end, names)).abs().max() < 1e-6  # float32
     mean = sum(g for _, g in passed) / 3
-    # With no forget gradient, the forcing is the mean gradient times -k/(n - k); weights change by
-    # so little on the way that their decay is that of their mean.
-    found = stretch.forcing(passed[0][0], at, torch.zeros_like(at), spec.weight_decay)
-    assert torch.allclose(found, -3 / (len(rows) - 3) * mean, rtol=1e-3, atol=1e-6)
+    # Weights change by so little on the way that their decay is that of their mean.
+    found = stretch.pool(passed[0][0], at, spec.weight_decay)
+    assert torch.allclose(found, mean, rtol=1e-3, atol=1e-6)
+
+
+def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monkeypatch):
+    """All of them and no caution: the two means' difference; all caution: what the path says."""
+    features = torch.randn(60, 4, generator=torch.Generator().manual_seed(3))
+    spec = uk.TrainSpec(num_shards=1, num_slices=1, epochs=12, batch_size=8, learning_rate=0.05)
+    session = uk.Session((features, (features[:, 0] > 0).long()), model="logistic", spec=spec)
+    session.train()
+    rows = session.plan.partition.shard_rows(0)
+    module = session.plan.architecture.module()
+    names = trainable_names(module)
+    monkeypatch.setattr(staged, "MANY", 9)
+
+    def forcings(method, caution, gone=9):
+        [given] = rounds_of(session, {0: rows[:gone]})
+        monkeypatch.setattr(staged, "CAUTION", caution)
+        stretches = stretches_of(given)
+        candidates = method.candidates_of(given, stretches)
+        run = staged._Round(method, given, module, names, candidates)
+        return given, stretches, [run._forcing(each) for each in stretches]
+
+    head = StagedInfluence(scope="head", candidates=0)
+    referred = replace(head, references=10**6)
+    given, stretches, means = forcings(referred, 0.0)
+    path, cautious, some = (
+        forcings(*way)[2] for way in ((head, 4), (referred, 1e9), (referred, 4))
+    )
+    assert torch.equal(torch.stack(path), torch.stack(cautious))
+    assert torch.equal(path[0], means[0]) and stretches[0].start is None
+    for i, each in enumerate(stretches[1:], 1):
+        gradients = [
+            sum(
+                mean_gradient(module, at, names, *given.state.data(members), spec.loss)
+                for at in each.points
+            )
+            / 2
+            for members in (given.forget, given.retain)
+        ]
+        expected = 9 / len(rows) * (gradients[0] - gradients[1])
+        assert torch.allclose(means[i], expected, rtol=1e-3, atol=1e-6)
+        assert not torch.allclose(path[i], expected, rtol=0.1, atol=1e-4)
+        part = ((some[i] - path[i]) @ (means[i] - path[i])) / (means[i] - path[i]).square().sum()
+        assert 0 <= part <= 1
+        assert torch.allclose(some[i], path[i] + part * (means[i] - path[i]), atol=1e-6)
+    fewer = [forcings(method, 0.0, gone=8)[2] for method in (head, referred)]
+    assert torch.equal(torch.stack(fewer[0]), torch.stack(fewer[1]))
+    [found] = referred([given], on_progress=quiet)
+    assert found.visits <= referred.visits(given.state.plan, 0, given.forget)
+    [without] = head([given], on_progress=quiet)
+    assert found.visits - without.visits >= len(stretches) * len(given.retain)
 
 
 @cache

@@ -42,9 +42,16 @@ _ALIKE = StagedInfluence(candidates=0, curvature_share=1 / 20, curvature_min=64)
 # membership-inference gap at 6.2 and 5.3 times the speed, with 13 92 and 90 % at 6.5 and 5.6.
 LINEAR_INFLUENCE = replace(_ALIKE, iterations=20, curvature_max=432)
 
+# The default for networks of convolutions. Measured on 10,000 examples of Fashion-MNIST, 5 shards,
+# a tenth revoked: with 64 examples for the curvature and more, 64, 80 and 60 % of the output KL
+# removed in shards of one slice at 11 times the speed of exact retraining (seeds 0, 1 and 2), 90
+# and 81 % in shards of five at 8.5 times; with 256 and more 68, 88 and 69 % at 10 times, 93 and
+# 80 % at 7.5 times.
+LAST_LAYER_INFLUENCE = replace(_ALIKE, scope="head", curvature_min=256, references=4)
+
 METHODS: dict[str, Method] = {
     "staged-influence": StagedInfluence(),
-    "last-layer-influence": replace(_ALIKE, scope="head"),
+    "last-layer-influence": LAST_LAYER_INFLUENCE,
     "newton": Newton(),
     "fixed-damping": EachState(FixedDamping()),
     "kfac": EachState(KroneckerInfluence()),

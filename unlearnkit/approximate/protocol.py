@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unlearnkit.clock import Batches
@@ -30,22 +30,23 @@ class Members:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def take(self, keep: Int[np.ndarray, " kept"] | Bool[np.ndarray, " member"]) -> "Members":
+        """Some of them, by position or by a mask."""
+        return Members(self.rows[keep], self.slices[keep], self.owing)
+
     def until(self, stage: int) -> "Members":
         """Those that take part in this stage."""
-        keep = self.slices <= stage
-        return Members(self.rows[keep], self.slices[keep], self.owing)
+        return self.take(self.slices <= stage)
 
     def since(self, stage: int) -> "Members":
         """Those that take part only after this stage."""
-        keep = self.slices > stage
-        return Members(self.rows[keep], self.slices[keep], self.owing)
+        return self.take(self.slices > stage)
 
     def sample(self, count: int, generator: np.random.Generator) -> "Members":
         """At most ``count`` of them, chosen without replacement."""
         if len(self) <= count:
             return self
-        keep = np.sort(generator.choice(len(self), count, replace=False))
-        return Members(self.rows[keep], self.slices[keep], self.owing)
+        return self.take(np.sort(generator.choice(len(self), count, replace=False)))
 
 
 @dataclass(frozen=True, eq=False)

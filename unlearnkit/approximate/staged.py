@@ -65,6 +65,7 @@ SCOPES = ("all", "head")
 # logistic regression, .85 to 1 for a multi-layer perceptron.
 EXPECTED_ITERATIONS = 0.9
 FEW_CURVATURE, FEW_CANDIDATES = 256, 1024  # see StagedInfluence.few
+MANY, CAUTION = 500, 4.0  # see StagedInfluence.references
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,17 @@ class StagedInfluence:
             four requests, and 88 instead of 86 % of the membership-inference gap; at a third of the
             default learning rate 60 instead of 67 %, at half of it 59 instead of 64 %, means of
             two. It would cost more where more is revoked: of a hundredth 58 instead of 66 %.)
+        references: retained examples, for each forgotten one, whose gradients are taken beside
+            those of the forgotten: in shards of one slice that forget ``MANY`` examples or more,
+            after the initial weights. Where training ends a stretch is not quite where its path
+            leads, in networks of convolutions above all: gradients there are off by as much for all
+            examples, forgotten or retained, and what is read off the path is not. Many forgotten
+            examples tell their mean so well that this is what is left of the difference. See
+            ``_Round._referred``. (Fashion-MNIST, 60,000 examples, 5 shards of one slice, a tenth
+            revoked, the head of a network of convolutions, seeds 0, 1 and 2: of the output KL 68,
+            83 and 77 % removed instead of -6, 78 and 69 %, at 11 instead of 14 times the speed of
+            exact retraining. Of a hundredth, or of 10,000 examples, nothing was gained, and
+            nothing where stages after the first end shards of five slices.)
     """
 
     scope: str = "all"
@@ -117,6 +129,7 @@ class StagedInfluence:
     curvature_min: int = 80
     curvature_max: int = 640
     few: float = 0.004
+    references: int = 0
 
     def __post_init__(self) -> None:
         """Check the scope."""
@@ -208,6 +221,8 @@ class StagedInfluence:
             # At the start of a stage only of those that join in it: see _Round.
             joined = gone - (planned[-1].forgotten if planned else 0) if stage > 1 else 0
             points, gradients = stretches + (joined > 0), stretches * gone + joined
+            if stage == 1 == last:
+                gradients += stretches * self._num_references(gone, retained)
             curvature = min(self.sample_size(retained + gone, whole), retained)
             substeps = stretches * self.substeps - (stage == 1) * (self.substeps - 1)
             planned.append(_Planned(gone, points, gradients, substeps, curvature))
@@ -274,6 +289,19 @@ class StagedInfluence:
         substeps = range(self.substeps_of(stretch))
         return [candidates.draw(stretch.stage, count, given.generator) for _ in substeps]
 
+    def _num_references(self, forgotten: int, retained: int) -> int:
+        return min(self.references * forgotten, retained) if forgotten >= MANY else 0
+
+    def references_of(self, given: ShardRound) -> tuple[Members, Members] | None:
+        """Retained examples whose gradients are taken, in two halves; None where none are."""
+        count = self._num_references(len(given.forget), len(given.retain))
+        if count < 2 or given.state.plan.spec.num_slices > 1:
+            return None
+        drawn = given.retain.sample(count, given.generator)
+        order = given.generator.permutation(len(drawn))
+        first, second = (drawn.take(np.sort(half)) for half in np.array_split(order, 2))
+        return first, second
+
     def curvature_size(self, shard_size: int) -> int:
         """Examples for G, of a shard of this size."""
         wanted = int(self.curvature_share * shard_size)
@@ -322,6 +350,8 @@ class _Round:
         self.candidates, self.visits = candidates, len(candidates.known)
         self.correction = torch.zeros(sum(get_state(module)[n].numel() for n in names))
         self.sum, self.summed = torch.zeros_like(self.correction), 0  # of the stages up to this
+        self.references = method.references_of(given)
+        self.ended: list[Float[Tensor, " parameter"]] = []  # their sums at the last stretch's end
 
     def advance(self, stretch: Stretch) -> None:
         """One stretch, in substeps of implicit Euler."""
@@ -352,7 +382,38 @@ class _Round:
         self.sum, self.summed = self._gradients(stretch.end, forget), stretch.stage
         mean = (total + self.sum) / (len(stretch.points) * len(forget))
         begin, after = (flatten(at, self.names) for at in stretch.path[:2])
-        return stretch.forcing(begin, after, mean, self.state.plan.spec.weight_decay)
+        pool = stretch.pool(begin, after, self.state.plan.spec.weight_decay)
+        if self.references is not None and stretch.start is not None:
+            pool += self._referred(stretch, self.references, mean, pool)
+        return stretch.odds * (mean - pool)
+
+    def _referred(
+        self,
+        stretch: Stretch,
+        references: tuple[Members, Members],
+        forget: Float[Tensor, " parameter"],
+        pool: Float[Tensor, " parameter"],
+    ) -> Float[Tensor, " parameter"]:
+        """What the pool's gradient differs by where the forgotten examples' gradients are taken.
+
+        The mean gradient of retained examples at the same points, less what the path says of it,
+        shrunk by the sampling noise in it as by James and Stein (1961): to the part
+        1 - ``CAUTION`` noise / square, or 0. The noise is told by the difference of two halves. It
+        weighs ``CAUTION`` times, since it is as large in directions of little curvature, which keep
+        a correction for long. (The factor is ours; between 1 and 8 it changes little of what
+        ``StagedInfluence.references`` has measured.)
+        """
+        assert stretch.start is not None
+        begun = self.ended or [self._gradients(stretch.start, half) for half in references]
+        self.ended = [self._gradients(stretch.end, half) for half in references]
+        sums = [(a + b) / 2 for a, b in zip(begun, self.ended, strict=True)]
+        sizes = [len(half) for half in references]
+        share = stretch.num_forget / (stretch.num_forget + stretch.num_retain)
+        retained = (pool - share * forget) / (1 - share)
+        offset = (sums[0] + sums[1]) / sum(sizes) - retained
+        apart = sums[0] / sizes[0] - sums[1] / sizes[1]
+        noise, square = float(apart.square().sum()) / 4, float(offset.square().sum())
+        return (1 - share) * max(0.0, 1 - CAUTION * noise / max(square, 1e-30)) * offset
 
     def _gradients(self, at: State, members: Members) -> Float[Tensor, " parameter"]:
         """Their sum."""

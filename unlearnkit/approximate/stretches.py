@@ -87,23 +87,20 @@ class Stretch:
         """The states at which the gradient over the forget set is taken."""
         return (self.end,) if self.start is None else (self.start, self.end)
 
-    def forcing(
+    def pool(
         self,
         begin: Float[Tensor, " parameter"],
         after: Float[Tensor, " parameter"],
-        forget: Float[Tensor, " parameter"],
         weight_decay: float,
     ) -> Float[Tensor, " parameter"]:
-        """The c of the difference equation.
+        """The mean gradient g over the pool, read off the path.
 
         Args:
             begin: parameters of the path's first state.
             after: and of its second.
-            forget: mean gradient over the forget set, averaged over the points.
             weight_decay: lambda.
         """
-        pool = (begin - after) / self.path.time - weight_decay * (begin + after) / 2
-        return self.odds * (forget - pool)
+        return (begin - after) / self.path.time - weight_decay * (begin + after) / 2
 
     def way(self, share: float) -> State:
         """Parameters after this share of the way from start to end, in a straight line.
