@@ -56,15 +56,15 @@ class AdaptiveBoundary(Boundary):
         max_drift: how far the replay may move the outputs on the probe away from the corrected
             ones, for each epoch, beside what there is to forget (:mod:`unlearnkit.looks`). Only
             for networks. Measured on digits, breast cancer and 10,000 examples of Fashion-MNIST,
-            requests of thirteen kinds (at random, of a class, alike, hardest, easiest, of one
-            shard...): at a third, once, three and ten times the default learning rate 0, 6, 38 and
-            82 % of the shards are over 0.7, and 0, 2, 4 and 2 % although half of the divergence
-            from scratch or more was removed. A cap on how far outputs move for each part of a
-            shard that is forgotten (0.4 nats) refused 14 % at the default rates, 11 % for nothing:
-            hard examples move them far, and rightly so. Of a regression half the squared difference
-            of predictions stands for the nats: on diabetes (mlp, a fiftieth and a tenth revoked)
-            drift was 0.0001 in the median at the default rate, 0.002 at three times and 1 at ten.
-            Losses other than cross-entropy and squared error of a regression have no drift, and are
+            networks of ReLUs, requests of thirteen kinds (at random, of a class, alike, hardest,
+            easiest, of one shard...): at a third, once, three and ten times the default learning
+            rate 0, 6, 38 and 82 % of the shards are over 0.7, and 0, 2, 4 and 2 % although half of
+            the divergence from scratch or more was removed. A cap on how far outputs move for each
+            part of a shard that is forgotten (0.4 nats) refused 14 % at the default rates, 11 % for
+            nothing: hard examples move them far, and rightly so. Of a regression half the squared
+            difference of predictions stands for the nats: on diabetes (mlp, a fiftieth and a tenth
+            revoked) drift was 0.0001 in the median at the default rate, 0.002 at three times and 1
+            at ten. Losses other than cross-entropy and squared error of a regression have no drift, and are
             judged by the rise alone. Once the median of the last looks is over the cap, all shards
             are retrained: the regime is that of the whole training.
         max_rise: how much the loss on the probe may rise, as a part of what it was.
