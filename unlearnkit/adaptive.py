@@ -64,9 +64,9 @@ class AdaptiveBoundary(Boundary):
             nothing: hard examples move them far, and rightly so. Of a regression half the squared
             difference of predictions stands for the nats: on diabetes (mlp, a fiftieth and a tenth
             revoked) drift was 0.0001 in the median at the default rate, 0.002 at three times and 1
-            at ten. Losses other than cross-entropy and squared error of a regression have no drift, and are
-            judged by the rise alone. Once the median of the last looks is over the cap, all shards
-            are retrained: the regime is that of the whole training.
+            at ten. Losses other than cross-entropy and squared error of a regression have no drift,
+            and are judged by the rise alone. Once the median of the last looks is over the cap, all
+            shards are retrained: the regime is that of the whole training.
         max_rise: how much the loss on the probe may rise, as a part of what it was.
     """
 
