@@ -249,7 +249,7 @@ def test_the_mean_gradient_can_be_read_off_the_way():
 
 
 def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monkeypatch):
-    """All of them and no caution: the two means' difference; all caution: what the path says."""
+    """All of them: the difference of two means. Some of them: nearer to what the path says."""
     features = torch.randn(60, 4, generator=torch.Generator().manual_seed(3))
     spec = uk.TrainSpec(num_shards=1, num_slices=1, epochs=12, batch_size=8, learning_rate=0.05)
     session = uk.Session((features, (features[:, 0] > 0).long()), model="logistic", spec=spec)
@@ -268,10 +268,10 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
         return given, stretches, [run._forcing(each) for each in stretches]
 
     head = StagedInfluence(scope="head", candidates=0)
-    referred = replace(head, references=10**6)
-    given, stretches, means = forcings(referred, 0.0)
-    path, cautious, some = (
-        forcings(*way)[2] for way in ((head, 4), (referred, 1e9), (referred, 4))
+    referred, twice = (replace(head, references=count) for count in (10**6, 2))
+    given, stretches, means = forcings(referred, 4.0)
+    path, cautious, some, bold = (
+        forcings(*way)[2] for way in ((head, 4), (twice, 1e9), (twice, 0.1), (twice, 0))
     )
     assert torch.equal(torch.stack(path), torch.stack(cautious))
     assert torch.equal(path[0], means[0]) and stretches[0].start is None
@@ -287,9 +287,10 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
         expected = 9 / len(rows) * (gradients[0] - gradients[1])
         assert torch.allclose(means[i], expected, rtol=1e-3, atol=1e-6)
         assert not torch.allclose(path[i], expected, rtol=0.1, atol=1e-4)
-        part = ((some[i] - path[i]) @ (means[i] - path[i])) / (means[i] - path[i]).square().sum()
-        assert 0 <= part <= 1
-        assert torch.allclose(some[i], path[i] + part * (means[i] - path[i]), atol=1e-6)
+        whole = bold[i] - path[i]
+        part = (some[i] - path[i]) @ whole / whole.square().sum()
+        assert 0 < part < 1
+        assert torch.allclose(some[i], path[i] + part * whole, atol=1e-6)
     fewer = [forcings(method, 0.0, gone=8)[2] for method in (head, referred)]
     assert torch.equal(torch.stack(fewer[0]), torch.stack(fewer[1]))
     [found] = referred([given], on_progress=quiet)
@@ -339,10 +340,11 @@ def corrections_of(session, found):
 
 STACKS = {
     "logistic": ("logistic", {}),
-    "relu": (uk.MLP((9,)), {}),
+    "relu": (uk.MLP((9,), "relu"), {}),
     "deep tanh": (uk.MLP((6, 5), activation="tanh"), {}),
     "gelu, squared error": (uk.MLP((20,), activation="gelu"), {"loss": "squared-error"}),
     "dropout": (uk.MLP((9,), dropout=0.2), {}),
+    "relu, dropout": (uk.MLP((8, 5), "relu", 0.2), {}),
 }
 
 

@@ -96,7 +96,7 @@ def test_bits_do_not_depend_on_how_many_lanes_run_together(
     "model",
     [
         uk.Logistic(),
-        uk.MLP((7,)),
+        uk.MLP((7,), "relu"),
         uk.MLP((9, 33), activation="gelu"),
         uk.MLP((16,), activation="tanh"),
     ],

@@ -213,7 +213,10 @@ def test_after_a_crash_the_folder_opens_and_the_next_run_ends_in_the_same_bits(
             {"spec": CASE.spec.with_(seed=5)},
             r"Its spec: TrainSpec\(.*seed=0.*session's spec: .*seed=5",
         ),
-        ({"model": "mlp"}, r"Its model: .*'logistic'.*This session's model: .*'mlp'"),
+        (
+            {"model": "mlp"},
+            r"Its model: .*'kind': 'logistic'.*This session's model: .*'mlp'.*'activation': 'gelu'",
+        ),
         ({"data": "squared-error"}, r"Its dataset: .*'logistic'.*dataset: .*'squared-error'"),
         ({"partition": True}, r"Its partition: \w+\. This session's partition: \w+"),
     ],

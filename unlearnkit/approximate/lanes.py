@@ -152,7 +152,7 @@ class _Group:
         return before
 
     def _forcing(self, name: str, active: list[int]) -> Pieces:
-        """The c of some lanes: see :meth:`Stretch.forcing`."""
+        """The c of some lanes: see :mod:`unlearnkit.approximate.stretches`."""
         spec = self.plan.spec
         lanes = [self.lanes[i] for i in active]
         stretches = [lane.stretches[name] for lane in lanes]

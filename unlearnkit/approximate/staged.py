@@ -7,10 +7,11 @@ implicit Euler segment over each stretch between two resets of the optimizer giv
     (I/h + G + lambda I) D = c + D_before / h,        D = 0 before the first affected stage,
 
 with h the effective time of the stretch, c = (k/n)(mean forget gradient - mean retain gradient)
-over the stage's pool along the stretch (see :mod:`unlearnkit.approximate.stretches`), and G the
-Gauss-Newton matrix on m retained examples at its end, all by the checkpoints as stored when the
-round begins. With one slice this is the influence step of Koh and Liang (2017) with damping 1/h,
-derived and not tuned. (Ours; compare the unrolled differentiation of Bae et al. 2024.)
+over the stage's pool along the stretch (see :mod:`unlearnkit.approximate.stretches`, and
+``StagedInfluence.references`` for where that is not enough), and G the Gauss-Newton matrix on m
+retained examples at its end, all by the checkpoints as stored when the round begins. With one slice
+this is the influence step of Koh and Liang (2017) with damping 1/h, derived and not tuned. (Ours;
+compare the unrolled differentiation of Bae et al. 2024.)
 
 A stretch is taken in ``substeps`` equal ones, each with examples of its own for G, which is taken
 on the straight line between the two checkpoints; from the initial weights, where gradients fall
@@ -108,17 +109,17 @@ class StagedInfluence:
             membership-inference gap, one request. With ReLUs 36 instead of 38 % and 88 instead of
             86 %, means of four. It would cost more where more is revoked: of a hundredth 58 instead
             of 66 %.)
-        references: retained examples, for each forgotten one, whose gradients are taken beside
-            those of the forgotten: in shards of one slice that forget ``MANY`` examples or more,
-            after the initial weights. Where training ends a stretch is not quite where its path
-            leads, in networks of convolutions above all: gradients there are off by as much for all
-            examples, forgotten or retained, and what is read off the path is not. Many forgotten
-            examples tell their mean so well that this is what is left of the difference. See
+        references: only for the head: retained examples, for each forgotten one, whose gradients
+            are taken beside those of the forgotten, in shards of one slice that forget ``MANY``
+            examples or more. Where training ends a stretch is not quite where its path leads, in
+            networks of convolutions above all: gradients there are off by as much for all examples,
+            forgotten or retained, and what is read off the path is not. Many forgotten examples
+            tell their mean so well that this is what is left of the difference. See
             ``_Round._referred``. (Fashion-MNIST, 60,000 examples, 5 shards of one slice, a tenth
-            revoked, the head of a network of convolutions, seeds 0, 1 and 2: of the output KL 68,
-            83 and 77 % removed instead of -6, 78 and 69 %, at 11 instead of 14 times the speed of
-            exact retraining. Of a hundredth, or of 10,000 examples, nothing was gained, and
-            nothing where stages after the first end shards of five slices.)
+            revoked, a network of convolutions, seeds 0, 1 and 2: of the output KL REFS instead of
+            -6, 78 and 69 %, at 11 instead of 14 times the speed of exact retraining. Of a
+            hundredth, or of 10,000 examples, nothing was gained, and nothing in shards of five
+            slices.)
     """
 
     scope: str = "all"
@@ -136,6 +137,11 @@ class StagedInfluence:
         """Check the scope."""
         if self.scope not in SCOPES:
             raise ValueError(f"scope={self.scope!r} is not known; use 'all' or 'head'")
+        if self.references < 0 or (self.references and self.scope != "head"):
+            raise ValueError(
+                f"references={self.references} with scope={self.scope!r}: give 0, or more with "
+                "scope='head'"
+            )
 
     def unsuitable(self, plan: Plan) -> str:
         """Refuse optimizers whose difference equation this is not."""
@@ -147,7 +153,7 @@ class StagedInfluence:
         return ""
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
-        """Gradients of the forget set, and all curvature products."""
+        """Gradients of the forget set and its references, and all curvature products."""
         fit = self.fit_for(len(forget), _shard_size(plan, shard, forget))
         planned = fit._planned(plan, shard, forget)
         solved = sum(p.substeps * p.curvature for p in planned) * (1 + fit.iterations)
@@ -222,8 +228,9 @@ class StagedInfluence:
             # At the start of a stage only of those that join in it: see _Round.
             joined = gone - (planned[-1].forgotten if planned else 0) if stage > 1 else 0
             points, gradients = stretches + (joined > 0), stretches * gone + joined
-            if stage == 1 == last:
-                gradients += stretches * self._num_references(gone, retained)
+            if stage == 1 == last and (references := self._num_references(gone, retained)):
+                points += 2 * stretches
+                gradients += stretches * references
             curvature = min(self.sample_size(retained + gone, whole), retained)
             substeps = stretches * self.substeps - (stage == 1) * (self.substeps - 1)
             planned.append(_Planned(gone, points, gradients, substeps, curvature))
@@ -322,7 +329,7 @@ def _shard_size(plan: Plan, shard: int, forget: Members) -> int:
 
 
 class _Planned(NamedTuple):
-    """For a stage: the forgotten; where they are read, and how many in all; substeps, of each."""
+    """For a stage: the forgotten; batches of gradients, examples in them; substeps, of each."""
 
     forgotten: int
     points: int
@@ -413,7 +420,9 @@ class _Round:
         retained = (pool - share * forget) / (1 - share)
         offset = (sums[0] + sums[1]) / sum(sizes) - retained
         apart = sums[0] / sizes[0] - sums[1] / sizes[1]
-        noise, square = float(apart.square().sum()) / 4, float(offset.square().sum())
+        unread = 1 - sum(sizes) / stretch.num_retain  # drawn without replacement
+        noise = unread * float(apart.square().sum()) / 4
+        square = float(offset.square().sum())
         return (1 - share) * max(0.0, 1 - CAUTION * noise / max(square, 1e-30)) * offset
 
     def _gradients(self, at: State, members: Members) -> Float[Tensor, " parameter"]:
