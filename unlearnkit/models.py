@@ -91,6 +91,12 @@ class MLP:
 class CNN:
     """A small convolutional network: two convolutions that halve the image, and a linear head.
 
+    After a convolution stands a ReLU: with GELUs training takes a seventh longer and ends less
+    accurate, .862 for .867, and no more is removed for sure. (60,000 examples of Fashion-MNIST, 5
+    shards of one slice, one seed, the last layer modified: of 100, 600 and 6,000 examples 91, 88
+    and 11 % of the output KL for 77, 86 and -6 %, before ``StagedInfluence.references``; of 10,000
+    examples a tenth, 57 for 64 %.)
+
     Attributes:
         channels: of the two convolutions.
         batch_norm: normalise by batch statistics after each convolution.

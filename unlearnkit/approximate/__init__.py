@@ -2,6 +2,9 @@
 
 A method and an amend are frozen callables behind the Protocols of
 :mod:`unlearnkit.approximate.protocol`; dropdowns and contract tests read the two dicts here.
+
+Where docstrings give figures of perceptrons that were measured for a choice made here, in
+``assessment`` or in ``TrainSpec``, their activation was a ReLU unless another is named.
 """
 
 from dataclasses import replace
