@@ -53,6 +53,9 @@ class AdaptiveBoundary(Boundary):
             probe's outputs from those of exact retraining, by the 95 % bound of the calibration.
             None for none. Without calibration nothing is approximated under a budget.
         max_correction: of the norm of a model's parameters, the part that a correction may have.
+            (Whole classes by logistic regression, 10,000 examples of Fashion-MNIST, correct about a
+            quarter to a third; modified, 89 to 98 % of the output KL is removed, in the median of
+            three seeds. Networks are seldom corrected by so much.)
         max_drift: how far the replay may move the outputs on the probe away from the corrected
             ones, for each epoch, beside what there is to forget (:mod:`unlearnkit.looks`). Only
             for networks. Measured on digits, breast cancer and 10,000 examples of Fashion-MNIST,
