@@ -96,14 +96,8 @@ def resume(store: AnyStore, dataset: Dataset, plan: Plan) -> Kept:
         theirs = store.manifest.get(part)
         if theirs != mine:
             if part == "model":  # digests alone do not tell what differs
-                built_in = (store.manifest.get("rebuild") or {}).get("model", {}).get("built-in")
-                theirs, mine = (
-                    described or of
-                    for described, of in (
-                        (built_in, theirs),
-                        (plan.architecture.described, mine),
-                    )
-                )
+                kept = (store.manifest.get("rebuild") or {}).get("model", {})
+                theirs, mine = kept.get("built-in") or theirs, plan.architecture.described or mine
             raise StoreError(
                 f"{store.folder} belongs to another run. Its {part}: {theirs}. This session's "
                 f"{part}: {mine}. Use another folder, or start the session as it was."
