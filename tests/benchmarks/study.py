@@ -241,7 +241,7 @@ def axis(
     title: str,
     seeds: list[int],
     folder: Path,
-    axis: tuple[str, str],
+    named: tuple[str, str],
     settings: dict[str, tuple[Any, float | None]],
 ) -> None:
     """Modify everything under some settings of training, and print, keep and publish a table.
@@ -251,10 +251,10 @@ def axis(
         title: of it.
         seeds: medians are over.
         folder: for all rows.
-        axis: the option's name, and what is varied in words.
+        named: the option's name, and what is varied in words.
         settings: models and learning rates (None for the default) by what is shown of them.
     """
-    option, varied = axis
+    option, varied = named
     frames = [
         uk.study(
             data,
