@@ -17,6 +17,7 @@ from unlearnkit.approximate import (
     Replay,
     StagedInfluence,
 )
+from unlearnkit.approximate.heads import Body, head_stack
 from unlearnkit.boundary import Cost, Costs, Coverage
 from unlearnkit.calibration import Calibration
 from unlearnkit.clock import Batches, Clock
@@ -94,9 +95,12 @@ def time_large_batches(
     rows = plan.partition.shard_rows(shard)
     ids = plan.partition.ids[rows[plan.retained[rows]]]
     state, module = store.get(plan.final_key(shard)).state, plan.architecture.module()
-    # What the method chosen by default moves.
-    names = (head_names if plan.architecture.is_convolutional else trainable_names)(module)
     loss, stack = plan.spec.loss, plan.architecture.stack
+    head, body = staged.scope == "head", None
+    names = (head_names if head else trainable_names)(module)
+    if head:
+        stack = head_stack(plan.architecture.module(state), plan.examples[ids[:2]][0])
+        body = None if stack is None else Body(module, stack)
     timed: list[tuple[Batches, float]] = []
     last = 1
     with compute_threads(plan.spec.num_threads):
@@ -107,18 +111,21 @@ def time_large_batches(
                 break
             inputs, targets = plan.examples[ids[:size]]
             count = last = len(inputs)
+            visits = 4.0 * count  # a gradient, a linearisation, two products
             if stack is not None:
-                parameters = gather(stack, [state], loss)
-                model = Linearised(stack, loss, parameters, inputs.flatten(1).unsqueeze(0))
+                if body is not None:
+                    body.features(state, inputs)  # once for gradients, and for curvature again
+                seen = inputs.flatten(1) if body is None else body.features(state, inputs)
+                model = Linearised(stack, loss, gather(stack, [state], loss), seen.unsqueeze(0))
                 weights = torch.full((1, count), 1 / count)
                 right = model.gradient(targets.unsqueeze(0), weights)
                 solve(model, weights, torch.ones(1), right, iterations=2, tolerance=0.0)
-                work = Batches(0, 4, round(count * (1 + passes_of_solve(stack, count, 2))))
+                visits = count * (1 + passes_of_solve(stack, count, 2))
             else:
                 gradient = mean_gradient(module, state, names, inputs, targets, loss)
                 product = gauss_newton(module, state, names, inputs, loss)
-                done = conjugate_gradients(product, gradient, iterations=2, tolerance=0.0)
-                work = Batches(0, 2 + done.iterations, (2 + done.iterations) * count)
+                conjugate_gradients(product, gradient, iterations=2, tolerance=0.0)
+            work = Batches(0, 4, round(2 * count / 3 if head else visits))
             timed.append((work, time.perf_counter() - at))
     return tuple(timed[1:])
 

@@ -24,6 +24,7 @@ from unlearnkit.approximate.stretches import corrected_checkpoints, stretches_of
 from unlearnkit.kernels.linearised import (
     Linearised,
     Pieces,
+    clear_padding,
     gather,
     moved,
     solve,
@@ -92,11 +93,8 @@ class _Group:
             for part, shape in (("weight", (outer, inner)), ("bias", (outer,)))
         }
         self.corrections = gather(stack, [empty] * len(rounds), self.plan.spec.loss)
-        self._clear_padding(self.corrections)
+        clear_padding(stack, self.corrections)
         self.sums = [torch.zeros_like(piece) for piece in self.corrections]
-
-    def _clear_padding(self, pieces: Pieces) -> None:
-        pieces[-1][..., self.stack.widths[-1] :] = 0
 
     def advance(self, name: str) -> None:
         """The substeps of every lane that the stretch concerns."""
@@ -177,7 +175,7 @@ class _Group:
             piece.add_(at_end).mul_(share)
             piece.addcmul_(after - begin, speed).add_(begin + after, alpha=spec.weight_decay / 2)
             piece.mul_(odds)
-        self._clear_padding(forcing)
+        clear_padding(self.stack, forcing)
         self.sums = self._put(self.sums, active, sums)
         return forcing
 

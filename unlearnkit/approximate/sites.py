@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from unlearnkit.approximate.difference import recompute_buffers
 from unlearnkit.approximate.protocol import (
     Members,
     Modified,
@@ -21,7 +22,6 @@ from unlearnkit.approximate.protocol import (
     ShardRound,
     part_of,
 )
-from unlearnkit.approximate.staged import recompute_buffers
 from unlearnkit.approximate.stretches import corrected_checkpoints, stretches_of
 from unlearnkit.clock import Batches
 from unlearnkit.curvature import flatten

@@ -22,19 +22,20 @@ says :mod:`unlearnkit.approximate.samples`.
 Stage R is cut at its tails, since training resets the optimizer there: the correction is carried
 from the start of the stage to each tail in turn.
 
-Stacks of linear layers go through :mod:`unlearnkit.approximate.lanes`, all shards together. What is
-here serves any other module, one shard at a time, and as the lanes' independent reference.
+Stacks of linear layers go through :mod:`unlearnkit.approximate.lanes`, all shards together, and the
+last layer alone through :mod:`unlearnkit.approximate.heads`.
+:mod:`unlearnkit.approximate.difference` serves any other module, one shard at a time, and as their
+independent reference.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
 
+from unlearnkit.approximate.difference import Difference
+from unlearnkit.approximate.heads import head_stack, modify_heads
 from unlearnkit.approximate.lanes import modify_lanes
 from unlearnkit.approximate.protocol import (
     Members,
@@ -47,26 +48,21 @@ from unlearnkit.approximate.samples import Candidates, Sample, candidates_at
 from unlearnkit.approximate.stretches import Stretch, corrected_checkpoints, stretches_of
 from unlearnkit.clock import Batches
 from unlearnkit.curvature import (
-    Product,
-    conjugate_gradients,
-    flatten,
-    gauss_newton,
     head_names,
-    mean_gradient,
     trainable_names,
-    unflatten,
 )
 from unlearnkit.kernels.linearised import passes_of_solve
 from unlearnkit.kernels.stacked import UNIT, lanes_together
-from unlearnkit.models import State, batch_statistics_layers, get_state
+from unlearnkit.models import Stack, State
 from unlearnkit.plan import Plan
 
 SCOPES = ("all", "head")
+Lanes = Callable[["StagedInfluence", Stack, Sequence[ShardRound], OnStep], list[Modified]]
 # Part of the iterations that is expected to be run. Measured on Fashion-MNIST, of 13: .5 to 1 for
 # logistic regression, .85 to 1 for a multi-layer perceptron.
 EXPECTED_ITERATIONS = 0.9
 FEW_CURVATURE, FEW_CANDIDATES = 256, 1024  # see StagedInfluence.few
-MANY, CAUTION = 500, 4.0  # see StagedInfluence.references
+MANY = 500  # see StagedInfluence.references
 
 
 @dataclass(frozen=True)
@@ -115,12 +111,12 @@ class StagedInfluence:
             networks of convolutions above all: gradients there are off by as much for all examples,
             forgotten or retained, and what is read off the path is not. Many forgotten examples
             tell their mean so well that this is what is left of the difference. See
-            ``_Round._referred``. (Fashion-MNIST, 60,000 examples, shards of one slice, a tenth
-            revoked, a network of convolutions, seeds 0, 1 and 2: of the output KL 82, 77 and 78 %
-            removed instead of 55, 74 and 77 % in 5 shards, 79, 79 and 76 % instead of 74, 78 and
-            72 % in 10, at 11.5 instead of 14 times the speed of exact retraining; of one other
-            request 65 instead of -6 %. Of a hundredth, or of 10,000 examples, nothing was gained,
-            and nothing in shards of five slices.)
+            :class:`~unlearnkit.approximate.difference.Difference`. (Fashion-MNIST, 60,000 examples,
+            shards of one slice, a tenth revoked, a network of convolutions, seeds 0, 1 and 2: of
+            the output KL 82, 77 and 78 % removed instead of 55, 74 and 77 % in 5 shards, 79, 79 and
+            76 % instead of 74, 78 and 72 % in 10, at 11.5 instead of 14 times the speed of exact
+            retraining; of one other request 65 instead of -6 %. Of a hundredth, or of 10,000
+            examples, nothing was gained, and nothing in shards of five slices.)
     """
 
     scope: str = "all"
@@ -163,33 +159,34 @@ class StagedInfluence:
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
         """Two gradients a stretch; a linearisation and most of the products for each substep.
 
-        A candidate's forward pass is a third of a training step.
-
-        Of the head alone, products cost little beside the forward passes through the body, which
-        are a third of a training step each. In lanes, batches are shared by those that run
-        together, and products are of matrices as small as the examples are few.
+        A candidate's forward pass is a third of a training step, and so is what the body makes of
+        an example where the head alone is corrected, whose products cost little beside. In lanes,
+        batches are shared by those that run together, and products are of matrices as small as the
+        examples are few. Bodies are passed through one by one.
         """
         expected = EXPECTED_ITERATIONS * self.iterations
-        stack = plan.architecture.stack if self.scope == "all" else None
-        together = lanes_together(plan, list(forget)) if stack else 1
-        counts, visits = dict[StagedInfluence, list[int]](), 0.0
+        head = self.scope == "head"
+        stack = None if head else plan.architecture.stack
+        together = lanes_together(plan, list(forget)) if stack else len(forget) if head else 1
+        counts, visits, bodies = dict[StagedInfluence, list[int]](), 0.0, 0
         for shard, members in forget.items():
             fit = self.fit_for(len(members), _shard_size(plan, shard, members))
             planned = fit._planned(plan, shard, members)
-            counts.setdefault(fit, []).append(
-                round(sum(each.points + each.substeps * (1 + expected) for each in planned))
-            )
+            passed = sum(each.points + each.substeps for each in planned)
+            products = round(sum(each.substeps for each in planned) * expected)
+            counts.setdefault(fit, []).append(products if head else passed + products)
+            bodies += passed if head else 0
             visits += fit._candidates(plan, shard, members) / 3
             for each in planned:
                 if stack is not None:
                     passes = passes_of_solve(stack, each.curvature, expected)
                     visits += each.gradients + each.substeps * each.curvature * passes
-                elif self.scope == "head":
+                elif head:
                     visits += (each.gradients + each.substeps * each.curvature) / 3
                 else:
                     visits += each.gradients + each.substeps * each.curvature * (1 + expected)
         run = sum(sum(sorted(some, reverse=True)[::together]) for some in counts.values())
-        return Batches(len(forget), run, round(visits))
+        return Batches(len(forget), bodies + run, round(visits))
 
     def _candidates(self, plan: Plan, shard: int, forget: Members) -> int:
         """How many of a shard's retained examples are candidates, if any are needed."""
@@ -226,7 +223,7 @@ class StagedInfluence:
             if not retained:
                 continue
             stretches = len(plan.spec.tail_epochs()) if stage == last else 1
-            # At the start of a stage only of those that join in it: see _Round.
+            # At the start of a stage only of those that join in it: see Difference.
             joined = gone - (planned[-1].forgotten if planned else 0) if stage > 1 else 0
             points, gradients = stretches + (joined > 0), stretches * gone + joined
             if stage == 1 == last and (references := self._num_references(gone, retained)):
@@ -241,9 +238,9 @@ class StagedInfluence:
         """See :class:`~unlearnkit.approximate.protocol.Method`."""
         if not rounds:
             return []
-        stack = rounds[0].state.plan.architecture.stack
         modified: dict[int, Modified] = {}
-        if stack is None or self.scope != "all":
+        stack, together = self._lanes(rounds[0])
+        if stack is None:
             for number, each in enumerate(rounds):
                 told = part_of(on_progress, number, len(rounds))
                 modified[number] = self._fit(each).modify(each, told)
@@ -253,9 +250,18 @@ class StagedInfluence:
             alike.setdefault(self._fit(each), []).append(number)
         for turn, (fit, numbers) in enumerate(alike.items()):
             told = part_of(on_progress, turn, len(alike))
-            found = modify_lanes(fit, stack, [rounds[number] for number in numbers], told)
+            found = together(fit, stack, [rounds[number] for number in numbers], told)
             modified |= dict(zip(numbers, found, strict=True))
         return [modified[number] for number in range(len(rounds))]
+
+    def _lanes(self, given: ShardRound) -> tuple[Stack | None, Lanes]:
+        """The stack of linear layers that is corrected in lanes, if one is, and how."""
+        architecture = given.state.plan.architecture
+        if self.scope == "all":
+            return architecture.stack, modify_lanes
+        last = given.state.checkpoints[len(given.state.chain)].state
+        some = given.forget.take(np.arange(min(2, len(given.forget))))
+        return head_stack(architecture.module(last), given.state.data(some)[0]), modify_heads
 
     def _fit(self, given: ShardRound) -> "StagedInfluence":
         forgotten = len(given.forget)
@@ -268,7 +274,7 @@ class StagedInfluence:
         module = plan.architecture.module()
         names = trainable_names(module) if self.scope == "all" else head_names(module)
         stretches = stretches_of(given)
-        run = _Round(self, given, module, names, self.candidates_of(given, stretches))
+        run = Difference(self, given, module, names, self.candidates_of(given, stretches))
         states: dict[str, State] = {}
         for number, each in enumerate(stretches):
             share = number / len(stretches)
@@ -337,167 +343,3 @@ class _Planned(NamedTuple):
     gradients: int
     substeps: int
     curvature: int
-
-
-class _Round:
-    """The running correction D of one round, and what it took.
-
-    Beside it the sum of the forgotten examples' gradients where the last stretch ended, which is
-    where the next one starts: there only examples that join in it are read.
-    """
-
-    def __init__(
-        self,
-        method: StagedInfluence,
-        given: ShardRound,
-        module: nn.Module,
-        names: tuple[str, ...],
-        candidates: Candidates,
-    ) -> None:
-        self.method, self.given, self.module, self.names = method, given, module, names
-        self.state, self.forget, self.retain = given.state, given.forget, given.retain
-        self.candidates, self.visits = candidates, len(candidates.known)
-        self.correction = torch.zeros(sum(get_state(module)[n].numel() for n in names))
-        self.sum, self.summed = torch.zeros_like(self.correction), 0  # of the stages up to this
-        self.references = method.references_of(given)
-        self.ended: list[Float[Tensor, " parameter"]] = []  # their sums at the last stretch's end
-
-    def advance(self, stretch: Stretch) -> None:
-        """One stretch, in substeps of implicit Euler."""
-        if not stretch.time:
-            return
-        spec, method = self.state.plan.spec, self.method
-        forcing = self._forcing(stretch)
-        samples = method.draw(self.given, stretch, self.candidates)
-        for substep, sample in enumerate(samples, 1):
-            inputs, _ = self.state.data(sample.members)
-            at = stretch.way(substep / len(samples))
-            self.correction, products = implicit_euler(
-                gauss_newton(self.module, at, self.names, inputs, spec.loss, sample.weights),
-                forcing,
-                self.correction,
-                stretch.time / len(samples),
-                spec.weight_decay,
-                iterations=method.iterations,
-                tolerance=method.tolerance,
-            )
-            self.visits += len(sample) * (1 + products)
-
-    def _forcing(self, stretch: Stretch) -> Float[Tensor, " parameter"]:
-        """The forcing c."""
-        forget, total = self.forget.until(stretch.stage), self.sum
-        if stretch.start is not None:
-            total = total + self._gradients(stretch.start, forget.since(self.summed))
-        self.sum, self.summed = self._gradients(stretch.end, forget), stretch.stage
-        mean = (total + self.sum) / (len(stretch.points) * len(forget))
-        begin, after = (flatten(at, self.names) for at in stretch.path[:2])
-        pool = stretch.pool(begin, after, self.state.plan.spec.weight_decay)
-        if self.references is not None and stretch.start is not None:
-            pool += self._referred(stretch, self.references, mean, pool)
-        return stretch.odds * (mean - pool)
-
-    def _referred(
-        self,
-        stretch: Stretch,
-        references: tuple[Members, Members],
-        forget: Float[Tensor, " parameter"],
-        pool: Float[Tensor, " parameter"],
-    ) -> Float[Tensor, " parameter"]:
-        """What the pool's gradient differs by where the forgotten examples' gradients are taken.
-
-        The mean gradient of retained examples at the same points, less what the path says of it,
-        shrunk by the sampling noise in it as by James and Stein (1961): to the part
-        1 - ``CAUTION`` noise / square, or 0. The noise is told by the difference of two halves. It
-        weighs ``CAUTION`` times, since it is as large in directions of little curvature, which keep
-        a correction for long. (The factor is ours; between 1 and 8 it changes little of what
-        ``StagedInfluence.references`` has measured.)
-        """
-        assert stretch.start is not None
-        begun = self.ended or [self._gradients(stretch.start, half) for half in references]
-        self.ended = [self._gradients(stretch.end, half) for half in references]
-        sums = [(a + b) / 2 for a, b in zip(begun, self.ended, strict=True)]
-        sizes = [len(half) for half in references]
-        share = stretch.num_forget / (stretch.num_forget + stretch.num_retain)
-        retained = (pool - share * forget) / (1 - share)
-        offset = (sums[0] + sums[1]) / sum(sizes) - retained
-        apart = sums[0] / sizes[0] - sums[1] / sizes[1]
-        unread = 1 - sum(sizes) / stretch.num_retain  # drawn without replacement
-        noise = unread * float(apart.square().sum()) / 4
-        square = float(offset.square().sum())
-        return (1 - share) * max(0.0, 1 - CAUTION * noise / max(square, 1e-30)) * offset
-
-    def _gradients(self, at: State, members: Members) -> Float[Tensor, " parameter"]:
-        """Their sum."""
-        self.visits += len(members)
-        if not len(members):
-            return torch.zeros_like(self.correction)
-        loss, data = self.state.plan.spec.loss, self.state.data(members)
-        return len(members) * mean_gradient(self.module, at, self.names, *data, loss)
-
-    def apply(self, at: State, stage: int) -> State:
-        """The state with the correction added; batch statistics are measured anew."""
-        moved = flatten(at, self.names) + self.correction
-        parts = unflatten(moved, at, self.names)
-        state = {name: parts.get(name, tensor).clone() for name, tensor in at.items()}
-        if not self.state.plan.architecture.has_batch_statistics:
-            return state
-        return recompute_buffers(self.module, state, self.state.data(self.retain.until(stage))[0])
-
-
-def implicit_euler(
-    gauss_newton_product: Product,
-    difference: Float[Tensor, " parameter"],
-    before: Float[Tensor, " parameter"],
-    h: float,
-    weight_decay: float,
-    *,
-    iterations: int,
-    tolerance: float,
-) -> tuple[Float[Tensor, " parameter"], int]:
-    """Solve (I/h + G + lambda I) D = c + D_before / h by conjugate gradients.
-
-    Args:
-        gauss_newton_product: v -> G v.
-        difference: c.
-        before: D at the start of the segment.
-        h: effective time of the segment; infinity drops the I/h terms.
-        weight_decay: lambda.
-        iterations: at most.
-        tolerance: relative residual.
-
-    Returns:
-        D at the end of the segment, and the number of products computed.
-    """
-    damping = 1 / h + weight_decay
-    solution = conjugate_gradients(
-        lambda v: gauss_newton_product(v) + damping * v,
-        difference + before / h,
-        iterations=iterations,
-        tolerance=tolerance,
-    )
-    return solution.x, solution.iterations
-
-
-def recompute_buffers(
-    module: nn.Module, state: State, inputs: Float[Tensor, "member ..."], chunk: int = 256
-) -> State:
-    """The state with its running statistics averaged over batches of these inputs alone.
-
-    Statistics that were gathered while the forget set took part would carry its trace.
-    """
-    module.load_state_dict(state)
-    layers = batch_statistics_layers(module)
-    momenta = [layer.momentum for layer in layers]
-    module.eval()
-    for layer in layers:
-        layer.reset_running_stats()  # type: ignore[operator]
-        layer.momentum = None  # type: ignore[assignment]  # None: the plain average of all batches
-        layer.train()
-    with torch.no_grad():
-        for part in inputs.split(chunk):
-            if len(part) > 1:
-                module(part)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-    module.eval()
-    return get_state(module)

@@ -62,6 +62,11 @@ def gather(stack: Stack, states: Sequence[State], loss: Loss) -> Pieces:
     return pieces
 
 
+def clear_padding(stack: Stack, pieces: Pieces) -> None:
+    """Zeros in place of the biases of padded classes: for pieces that are no parameters."""
+    pieces[-1][..., stack.widths[-1] :] = 0
+
+
 def moved(stack: Stack, state: State, by: Pieces, lane: int) -> State:
     """A state with a lane's correction added, without padding."""
     result = {}
