@@ -22,7 +22,6 @@ from unlearnkit.approximate import (
     staged,
 )
 from unlearnkit.approximate.difference import Difference, implicit_euler, recompute_buffers
-from unlearnkit.approximate.heads import head_stack
 from unlearnkit.approximate.stretches import stretches_of
 from unlearnkit.assessment import default_method
 from unlearnkit.curvature import (
@@ -34,7 +33,7 @@ from unlearnkit.curvature import (
     unflatten,
 )
 from unlearnkit.losses import CrossEntropy, SquaredError
-from unlearnkit.models import get_state
+from unlearnkit.models import as_head, get_state
 from unlearnkit.seeding import numpy_generator, state_bytes
 
 
@@ -298,7 +297,13 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
     assert torch.equal(torch.stack(fewer[0]), torch.stack(fewer[1]))
     [found] = referred([given], on_progress=quiet)
     assert found.visits <= referred.visits(given.state.plan, 0, given.forget)
+    [given] = rounds_of(session, {0: rows[:9]})
+    assert found.correction_norm == pytest.approx(
+        referred.modify(given, quiet).correction_norm, rel=1e-4
+    )
+    [given] = rounds_of(session, {0: rows[:9]})
     [without] = head([given], on_progress=quiet)
+    assert abs(without.correction_norm / found.correction_norm - 1) > 1e-3
     assert found.visits - without.visits >= len(stretches) * len(given.retain)
 
 
@@ -385,11 +390,11 @@ class Images(nn.Module):
         return self.head(self.body(x.unsqueeze(1)))
 
 
-class Warm(Images):
-    """Its outputs are not those of the last layer."""
+class Scaled(Images):
+    """Changed in place after its last layer, though not at every output."""
 
     def forward(self, x):
-        return super().forward(x).div_(2)
+        return super().forward(x).clamp_(-1.0, 1.0)
 
 
 class Tied(nn.Module):
@@ -403,31 +408,74 @@ class Tied(nn.Module):
         return self.head(self.head(self.first(x)).tanh())
 
 
+class Shared(Tied):
+    """Its last layer's weight is used before it."""
+
+    def forward(self, x):
+        return self.head(nn.functional.linear(self.first(x), self.head.weight).tanh())
+
+
+class Reordered(Images):
+    """The bias comes first."""
+
+    def __init__(self):
+        super().__init__()
+        weight = self.head.weight
+        del self.head.weight
+        self.head.weight = weight
+
+
+class Hooked(Images):
+    """Another's hook changes what its last layer returns."""
+
+    def __init__(self):
+        super().__init__()
+        self.head.register_forward_hook(lambda layer, given, outputs: 3 * outputs)
+
+
+class Named(Images):
+    """Calls its last layer with a keyword."""
+
+    def forward(self, x):
+        return self.head(input=self.body(x.unsqueeze(1)))
+
+
+class Low(Images):
+    """In a lower precision."""
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(x)
+
+
 HEADS = {
     "convolution": (Images, {}),
     "perceptron": (uk.MLP((9,)), {}),
     "squared error, dropout": (uk.MLP((9,), dropout=0.2), {"loss": "squared-error"}),
 }
 BLIND = {
-    "scaled": Warm,
+    "changed in place": Scaled,
     "used twice": Tied,
+    "weight used before": Shared,
+    "bias first": Reordered,
+    "changed by a hook": Hooked,
+    "called by keyword": Named,
     "no bias": lambda: nn.Sequential(nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 6, bias=False)),
     "more behind it": lambda: nn.Sequential(nn.Linear(7, 6), nn.Tanh()),
 }
 
 
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("together", [3, 2, 1])
 def test_heads_agree_with_automatic_differentiation(name, together, monkeypatch):
     model, options = HEADS[name]
     session = uneven_session(model, **options)
     method = StagedInfluence(scope="head", iterations=5, candidates=25, curvature_min=9)
-    if not together:
-        monkeypatch.setattr(heads, "GROUP_BYTES", 1)
+    monkeypatch.setattr(heads, "heads_together", lambda stack, curvature: together)
     monkeypatch.setattr(heads, "CHUNK", 7)
     told = []
     found = method(uneven_rounds(session), on_progress=lambda *step: told.append(step))
-    assert len(told) == (4 if together else 4 + 2 + 3) and told[0][1] == 0
+    assert len(told) == {3: 4, 2: 4 + 3, 1: 4 + 2 + 3}[together] and told[0][1] == 0
     for lane, given in zip(found, uneven_rounds(session), strict=True):
         alone = method.modify(given, quiet)
         assert lane.visits == alone.visits
@@ -441,13 +489,40 @@ def test_heads_agree_with_automatic_differentiation(name, together, monkeypatch)
 
 @pytest.mark.parametrize("name", BLIND)
 def test_a_last_layer_that_does_not_give_the_outputs_is_differentiated(name, monkeypatch):
-    session, inputs = uneven_session(BLIND[name]), torch.randn(3, 7)
-    assert head_stack(session.plan.architecture.module(), inputs) is None
+    session = uneven_session(BLIND[name])
+    assert session.plan.architecture.head is None
     monkeypatch.setattr(staged, "modify_heads", None)
     method = StagedInfluence(scope="head", curvature_min=9)
-    found = method(uneven_rounds(session), on_progress=quiet)
+    rounds = uneven_rounds(session)
+    found = method(rounds, on_progress=quiet)
     for lane, given in zip(found, uneven_rounds(session), strict=True):
         assert lane.correction_norm == method.modify(given, quiet).correction_norm > 1e-3
+    work = [method.batches(each.state.plan, {each.state.shard: each.forget}) for each in rounds]
+    forget = {each.state.shard: each.forget for each in rounds}
+    together = method.batches(rounds[0].state.plan, forget)
+    assert together.batches == sum(each.batches for each in work)
+
+
+def test_other_last_layers_are_not_taken_for_plain_ones():
+    inputs = torch.randn(3, 7)
+    assert as_head(nn.Linear(7, 6), inputs) is None  # there is no body
+    assert as_head(nn.Flatten(), inputs) is None
+    assert as_head(Low(), inputs) is None
+    assert as_head(nn.Sequential(nn.Unflatten(1, (7, 1)), nn.Linear(1, 6)), inputs) is None
+    normed = nn.Sequential(nn.Tanh(), nn.utils.parametrizations.weight_norm(nn.Linear(7, 6)))
+    assert as_head(normed, inputs) is None
+
+
+def test_products_with_heads_are_planned_to_be_shared(monkeypatch):
+    session, method = uneven_session(Images), StagedInfluence(scope="head")
+    plan = session.plan
+    forget = {each.state.shard: each.forget for each in uneven_rounds(session)}
+    alone = [method.batches(plan, {shard: some}) for shard, some in forget.items()]
+    together = method.batches(plan, forget)
+    assert together.batches < sum(each.batches for each in alone)
+    assert together.visits == pytest.approx(sum(each.visits for each in alone), abs=3)
+    monkeypatch.setattr(heads, "GROUP_BYTES", 1)
+    assert method.batches(plan, forget).batches == sum(each.batches for each in alone)
 
 
 @cache
@@ -571,10 +646,12 @@ def test_a_shard_may_lose_whole_slices():
     changes = corrections_of(session, found)
     assert changes[1, None].abs().max() == 0  # nothing is left to train stage 1 on
     assert changes[2, None].abs().max() > 0
-    [_, given, _] = uneven_rounds(session, whole=1)
-    alone = corrections_of(session, method.modify(given, quiet))
-    for place, change in changes.items():
-        assert (change - alone[place]).abs().max() < 1e-6 + 1e-3 * change.abs().max()
+    for tried in (method, StagedInfluence(scope="head")):
+        [_, found, _] = tried(uneven_rounds(session, whole=1), on_progress=quiet)
+        [_, given, _] = uneven_rounds(session, whole=1)
+        alone = corrections_of(session, tried.modify(given, quiet))
+        for place, change in corrections_of(session, found).items():
+            assert (change - alone[place]).abs().max() < 1e-6 + 1e-3 * change.abs().max()
 
 
 def test_replaying_shards_together_is_replaying_each():

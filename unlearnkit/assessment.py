@@ -17,7 +17,8 @@ from unlearnkit.approximate import (
     Replay,
     StagedInfluence,
 )
-from unlearnkit.approximate.heads import Body, head_stack
+from unlearnkit.approximate.heads import Body
+from unlearnkit.approximate.staged import EXPECTED_ITERATIONS
 from unlearnkit.boundary import Cost, Costs, Coverage
 from unlearnkit.calibration import Calibration
 from unlearnkit.clock import Batches, Clock
@@ -98,9 +99,10 @@ def time_large_batches(
     loss, stack = plan.spec.loss, plan.architecture.stack
     head, body = staged.scope == "head", None
     names = (head_names if head else trainable_names)(module)
-    if head:
-        stack = head_stack(plan.architecture.module(state), plan.examples[ids[:2]][0])
-        body = None if stack is None else Body(module, stack)
+    if head and (stack := plan.architecture.head) is not None:
+        body = Body(module, stack)
+    # Products with a head are not among its visits: as many for each as a request takes.
+    products = round(EXPECTED_ITERATIONS * staged.iterations) if head else 2
     timed: list[tuple[Batches, float]] = []
     last = 1
     with compute_threads(plan.spec.num_threads):
@@ -119,13 +121,13 @@ def time_large_batches(
                 model = Linearised(stack, loss, gather(stack, [state], loss), seen.unsqueeze(0))
                 weights = torch.full((1, count), 1 / count)
                 right = model.gradient(targets.unsqueeze(0), weights)
-                solve(model, weights, torch.ones(1), right, iterations=2, tolerance=0.0)
+                solve(model, weights, torch.ones(1), right, iterations=products, tolerance=0.0)
                 visits = count * (1 + passes_of_solve(stack, count, 2))
             else:
                 gradient = mean_gradient(module, state, names, inputs, targets, loss)
                 product = gauss_newton(module, state, names, inputs, loss)
-                conjugate_gradients(product, gradient, iterations=2, tolerance=0.0)
-            work = Batches(0, 4, round(2 * count / 3 if head else visits))
+                conjugate_gradients(product, gradient, iterations=products, tolerance=0.0)
+            work = Batches(0, 2 + products, round(2 * count / 3 if head else visits))
             timed.append((work, time.perf_counter() - at))
     return tuple(timed[1:])
 

@@ -278,6 +278,12 @@ class Architecture:
         return as_stack(self._skeleton)
 
     @cached_property
+    def head(self) -> "Stack | None":
+        """The last linear layer as a stack of one, if the outputs are its own."""
+        inputs = torch.randn((3, *self.feature_shape), generator=torch_generator("trial"))
+        return as_head(self.module(), inputs)
+
+    @cached_property
     def is_linear(self) -> bool:
         """Whether its outputs are linear in its parameters, so that every loss here is convex."""
         return self.stack is not None and len(self.stack.linears) == 1
@@ -351,6 +357,50 @@ def as_stack(module: nn.Module) -> Stack | None:
             rate = dropout.rate
         dropouts.append(rate)
     return None
+
+
+def as_head(module: nn.Module, inputs: Tensor) -> Stack | None:
+    """Read a module's last linear layer as a stack of one, if the outputs are its own.
+
+    That is, if what it makes of its inputs, the *features*, is returned as it is, and no parameter
+    of it has shaped them.
+
+    >>> as_head(nn.Sequential(nn.Tanh(), nn.Linear(8, 3)), torch.ones(2, 8))
+    Stack(linears=('1',), widths=(8, 3), activations=(), dropouts=())
+    >>> as_head(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), torch.ones(2, 4)) is None
+    True
+
+    Args:
+        module: private, in eval mode; its parameters' ``requires_grad`` are changed.
+        inputs: some examples to try it on.
+    """
+    linears = [each for each in module.named_modules() if isinstance(each[1], nn.Linear)]
+    name, head = linears[-1] if linears else ("", module)
+    parts = [part for part, _ in head.named_parameters()]
+    if type(head) is not nn.Linear or not name or parts != ["weight", "bias"]:
+        return None
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter is head.weight or parameter is head.bias)
+    seen: list[tuple[Tensor, Tensor, int]] = []
+
+    def see(layer: nn.Module, given: tuple[Tensor, ...], outputs: Tensor) -> None:
+        if len(given) == 1:
+            seen.append((given[0], outputs, outputs._version))
+
+    hook = head.register_forward_hook(see)
+    outputs = module(inputs)
+    hook.remove()
+    if len(seen) != 1:
+        return None
+    features, returned, version = seen[0]
+    if outputs is not returned or outputs._version != version:  # changed, if only in place
+        return None
+    if features.requires_grad or features.ndim != 2 or features.dtype != torch.float32:
+        return None
+    made = nn.functional.linear(features, head.weight, head.bias)
+    if outputs.dtype != torch.float32 or not torch.equal(made, outputs):
+        return None
+    return Stack((name,), (head.in_features, head.out_features), (), ())
 
 
 def _is_plain_flatten(layer: nn.Module) -> bool:

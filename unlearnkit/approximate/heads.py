@@ -1,11 +1,11 @@
 """Staged influence of the last layer on several shards at once.
 
-Where what a module gives is what its last linear layer gives, that layer is a linear model of the
+Where a module's outputs are those of its last linear layer, that layer is a linear model of the
 *features* that the body makes of an example. So after one pass through the body, for each state at
 which gradients or curvature are taken, the equation of :mod:`unlearnkit.approximate.staged` is
 solved as for a logistic regression (:mod:`unlearnkit.kernels.linearised`), all shards together.
-(Measured, a network of convolutions, 10,000 examples of Fashion-MNIST in 10 shards of 5 slices, 100
-revoked: MEASURED1)
+(10,000 examples of Fashion-MNIST, a network of convolutions, 10 shards of 5 slices, 10, 100 and a
+tenth revoked, three requests each, medians: MEASURED1)
 
 A shard's numbers do not depend on the shards it is modified with, but for rounding.
 """
@@ -62,42 +62,13 @@ class Body:
         return torch.cat(seen)
 
 
-def head_stack(module: nn.Module, inputs: Float[Tensor, "row ..."]) -> Stack | None:
-    """The last linear layer as a stack of one, if a module's outputs are those of that layer.
-
-    Args:
-        module: in eval mode, with any state.
-        inputs: some examples to try it on.
-
-    Raises:
-        ValueError: there is no linear layer.
-    """
-    names = head_names(module)
-    name = names[0].rpartition(".")[0]
-    head = module.get_submodule(name)
-    if type(head) is not nn.Linear or head.bias is None or head.weight.dtype != torch.float32:
-        return None
-    parameters = [p for _, p in module.named_parameters(remove_duplicate=False)]
-    if sum(p is head.weight or p is head.bias for p in parameters) != 2:  # shared with another
-        return None
-    seen: list[tuple[Tensor, Tensor]] = []
-    hook = head.register_forward_hook(lambda _, given, outputs: seen.append((given[0], outputs)))
-    with torch.no_grad():
-        outputs = module(inputs)
-        hook.remove()
-        if len(seen) != 1 or seen[0][1] is not outputs or seen[0][0].ndim != 2:
-            return None
-        if not torch.equal(head(seen[0][0]), outputs):  # changed in place
-            return None
-    return Stack((name,), (head.in_features, head.out_features), (), ())
-
-
 def modify_heads(
     method: "StagedInfluence", stack: Stack, rounds: Sequence[ShardRound], on_progress: OnStep
 ) -> list[Modified]:
     """Correct the last layer of several shards; results in the order given."""
     body = Body(rounds[0].state.plan.architecture.module(), stack)
-    size = heads_together(method.curvature_max, stack.widths[0])
+    sizes = [len(each.forget) + len(each.retain) for each in rounds]
+    size = heads_together(stack, max(method.sample_size(size, size) for size in sizes))
     done: list[Modified] = []
     for begin in range(0, len(rounds), size):
         lanes = [_Lane(method, each, body) for each in rounds[begin : begin + size]]
@@ -115,9 +86,13 @@ def modify_heads(
     return done
 
 
-def heads_together(curvature: int, width: int) -> int:
-    """How many shards are corrected together: what their features for curvature leave room for."""
-    return max(1, GROUP_BYTES // (4 * curvature * width))
+def heads_together(stack: Stack, curvature: int) -> int:
+    """How many shards are corrected together: as many as the memory for their features holds.
+
+    >>> heads_together(Stack(("head",), (512, 10), (), ()), curvature=512)
+    32
+    """
+    return max(1, GROUP_BYTES // (4 * curvature * stack.widths[0]))
 
 
 class _Lane(Difference):
@@ -130,20 +105,19 @@ class _Lane(Difference):
         self.body, self.stretches = body, {each.name: each for each in stretches}
         self.states: dict[str, State] = {}
 
-    def features(self, at: State, members: Members) -> tuple[Float[Tensor, "row feature"], Tensor]:
-        """What the body makes of examples at a state, and their targets."""
-        inputs, targets = self.state.data(members)
-        return self.body.features(at, inputs), targets
-
     def gradients(self, at: State, members: Members) -> Float[Tensor, " parameter"]:
         self.visits += len(members)
         if not len(members):
             return torch.zeros_like(self.correction)
         stack, loss = self.body.stack, self.state.plan.spec.loss
-        features, targets = self.features(at, members)
-        model = Linearised(stack, loss, gather(stack, [at], loss), features.unsqueeze(0))
-        pieces = model.gradient(targets.unsqueeze(0), torch.ones(1, len(members)))
-        return _flat(stack, pieces, 0)
+        inputs, targets = self.state.data(members)
+        parameters, total = gather(stack, [at], loss), None
+        for part, some in zip(inputs.split(CHUNK), targets.split(CHUNK), strict=True):
+            features = self.body.features(at, part).unsqueeze(0)
+            model = Linearised(stack, loss, parameters, features)
+            total = model.gradient(some.unsqueeze(0), torch.ones(1, len(some)), total)
+        assert total is not None
+        return _flat(stack, total, 0)
 
     def finish(self) -> Modified:
         """The last tail's correction is carried to the end as it is; an amend replays from it."""
@@ -172,7 +146,8 @@ def _advance(name: str, lanes: list[_Lane]) -> None:
         inputs = torch.zeros(len(lanes), max(map(len, drawn)), stack.widths[0])
         weights = torch.zeros(inputs.shape[:2])
         for i, (lane, there, sample) in enumerate(zip(lanes, at, drawn, strict=True)):
-            inputs[i, : len(sample)], _ = lane.features(there, sample.members)
+            examples, _ = lane.state.data(sample.members)
+            inputs[i, : len(sample)] = lane.body.features(there, examples)
             weights[i, : len(sample)] = sample.weights
         right = [c + lane.correction / h for c, lane, h in zip(forcing, lanes, time, strict=True)]
         solutions = solve(

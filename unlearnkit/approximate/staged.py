@@ -35,7 +35,7 @@ from typing import NamedTuple
 import numpy as np
 
 from unlearnkit.approximate.difference import Difference
-from unlearnkit.approximate.heads import head_stack, modify_heads
+from unlearnkit.approximate.heads import heads_together, modify_heads
 from unlearnkit.approximate.lanes import modify_lanes
 from unlearnkit.approximate.protocol import (
     Members,
@@ -53,7 +53,7 @@ from unlearnkit.curvature import (
 )
 from unlearnkit.kernels.linearised import passes_of_solve
 from unlearnkit.kernels.stacked import UNIT, lanes_together
-from unlearnkit.models import Stack, State
+from unlearnkit.models import Architecture, Stack, State
 from unlearnkit.plan import Plan
 
 SCOPES = ("all", "head")
@@ -160,32 +160,37 @@ class StagedInfluence:
         """Two gradients a stretch; a linearisation and most of the products for each substep.
 
         A candidate's forward pass is a third of a training step, and so is what the body makes of
-        an example where the head alone is corrected, whose products cost little beside. In lanes,
-        batches are shared by those that run together, and products are of matrices as small as the
-        examples are few. Bodies are passed through one by one.
+        an example where the head alone is corrected; products with it are counted as batches only,
+        and the clock is told by timing both. In lanes, batches are shared by those that run
+        together, but not the passes through the body, and products are of matrices as small as the
+        examples are few.
         """
         expected = EXPECTED_ITERATIONS * self.iterations
-        head = self.scope == "head"
-        stack = None if head else plan.architecture.stack
-        together = lanes_together(plan, list(forget)) if stack else len(forget) if head else 1
-        counts, visits, bodies = dict[StagedInfluence, list[int]](), 0.0, 0
+        head, (stack, _) = self.scope == "head", self._lanes(plan.architecture)
+        runs, visits = dict[StagedInfluence, list[int]](), 0.0  # shared in lanes
+        bodies, together, largest = 0, 1, 1
         for shard, members in forget.items():
             fit = self.fit_for(len(members), _shard_size(plan, shard, members))
             planned = fit._planned(plan, shard, members)
             passed = sum(each.points + each.substeps for each in planned)
             products = round(sum(each.substeps for each in planned) * expected)
-            counts.setdefault(fit, []).append(products if head else passed + products)
             bodies += passed if head else 0
+            largest = max(largest, *(each.curvature for each in planned))
+            runs.setdefault(fit, []).append(products if head else passed + products)
             visits += fit._candidates(plan, shard, members) / 3
             for each in planned:
-                if stack is not None:
+                if head:
+                    visits += (each.gradients + each.substeps * each.curvature) / 3
+                elif stack is not None:
                     passes = passes_of_solve(stack, each.curvature, expected)
                     visits += each.gradients + each.substeps * each.curvature * passes
-                elif head:
-                    visits += (each.gradients + each.substeps * each.curvature) / 3
                 else:
                     visits += each.gradients + each.substeps * each.curvature * (1 + expected)
-        run = sum(sum(sorted(some, reverse=True)[::together]) for some in counts.values())
+        if stack is not None and head:
+            together = heads_together(stack, largest)
+        elif stack is not None:
+            together = lanes_together(plan, list(forget))
+        run = sum(sum(sorted(some, reverse=True)[::together]) for some in runs.values())
         return Batches(len(forget), bodies + run, round(visits))
 
     def _candidates(self, plan: Plan, shard: int, forget: Members) -> int:
@@ -239,7 +244,7 @@ class StagedInfluence:
         if not rounds:
             return []
         modified: dict[int, Modified] = {}
-        stack, together = self._lanes(rounds[0])
+        stack, together = self._lanes(rounds[0].state.plan.architecture)
         if stack is None:
             for number, each in enumerate(rounds):
                 told = part_of(on_progress, number, len(rounds))
@@ -254,14 +259,11 @@ class StagedInfluence:
             modified |= dict(zip(numbers, found, strict=True))
         return [modified[number] for number in range(len(rounds))]
 
-    def _lanes(self, given: ShardRound) -> tuple[Stack | None, Lanes]:
+    def _lanes(self, architecture: Architecture) -> tuple[Stack | None, Lanes]:
         """The stack of linear layers that is corrected in lanes, if one is, and how."""
-        architecture = given.state.plan.architecture
         if self.scope == "all":
             return architecture.stack, modify_lanes
-        last = given.state.checkpoints[len(given.state.chain)].state
-        some = given.forget.take(np.arange(min(2, len(given.forget))))
-        return head_stack(architecture.module(last), given.state.data(some)[0]), modify_heads
+        return architecture.head, modify_heads
 
     def _fit(self, given: ShardRound) -> "StagedInfluence":
         forgotten = len(given.forget)
