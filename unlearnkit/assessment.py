@@ -115,8 +115,8 @@ def time_large_batches(
             count = last = len(inputs)
             visits = 4.0 * count  # a gradient, a linearisation, two products
             if stack is not None:
-                if body is not None:
-                    body.features(state, inputs)  # once for gradients, and for curvature again
+                if body is not None:  # once for gradients, once for curvature, and for looks
+                    body.features(state, torch.cat([inputs, inputs]))
                 seen = inputs.flatten(1) if body is None else body.features(state, inputs)
                 model = Linearised(stack, loss, gather(stack, [state], loss), seen.unsqueeze(0))
                 weights = torch.full((1, count), 1 / count)
