@@ -356,6 +356,20 @@ STACKS = {
 }
 
 
+def check_lanes(session, method, found):
+    """What was found for uneven rounds in lanes is what is found for each by itself."""
+    for lane, given in zip(found, uneven_rounds(session), strict=True):
+        alone = method.modify(given, quiet)
+        assert lane.visits == alone.visits
+        assert lane.correction_norm == pytest.approx(alone.correction_norm, rel=1e-4)
+        ours, theirs = corrections_of(session, lane), corrections_of(session, alone)
+        assert set(ours) == set(theirs)
+        for place, change in ours.items():
+            # The same iterates but for float32 rounding, also of the weights they are added to.
+            assert (change - theirs[place]).abs().max() < 1e-6 + 1e-3 * change.abs().max()
+    assert min(lane.correction_norm for lane in found) > 1e-3
+
+
 @pytest.mark.parametrize("name", STACKS)
 @pytest.mark.parametrize("size", [5, 40], ids=["in products", "in inputs"])
 @pytest.mark.parametrize("candidates", [0, 25], ids=["alike", "by curvature"])
@@ -366,16 +380,7 @@ def test_lanes_agree_with_automatic_differentiation(name, size, candidates):
         iterations=5, candidates=candidates, curvature_share=1, curvature_min=2, curvature_max=size
     )
     together = method(uneven_rounds(session), on_progress=quiet)
-    for lane, given in zip(together, uneven_rounds(session), strict=True):
-        alone = method.modify(given, quiet)
-        assert lane.visits == alone.visits
-        assert lane.correction_norm == pytest.approx(alone.correction_norm, rel=1e-4)
-        ours, theirs = corrections_of(session, lane), corrections_of(session, alone)
-        assert set(ours) == set(theirs)
-        for place, change in ours.items():
-            # The same iterates but for float32 rounding, also of the weights they are added to.
-            assert (change - theirs[place]).abs().max() < 1e-6 + 1e-3 * change.abs().max()
-    assert min(found.correction_norm for found in together) > 1e-3
+    check_lanes(session, method, together)
 
 
 class Images(nn.Module):
@@ -476,15 +481,7 @@ def test_heads_agree_with_automatic_differentiation(name, together, monkeypatch)
     told = []
     found = method(uneven_rounds(session), on_progress=lambda *step: told.append(step))
     assert len(told) == {3: 4, 2: 4 + 3, 1: 4 + 2 + 3}[together] and told[0][1] == 0
-    for lane, given in zip(found, uneven_rounds(session), strict=True):
-        alone = method.modify(given, quiet)
-        assert lane.visits == alone.visits
-        assert lane.correction_norm == pytest.approx(alone.correction_norm, rel=1e-4)
-        ours, theirs = corrections_of(session, lane), corrections_of(session, alone)
-        assert set(ours) == set(theirs)
-        for place, change in ours.items():
-            assert (change - theirs[place]).abs().max() < 1e-6 + 1e-3 * change.abs().max()
-    assert min(lane.correction_norm for lane in found) > 1e-3
+    check_lanes(session, method, found)
 
 
 @pytest.mark.parametrize("name", BLIND)

@@ -3,15 +3,16 @@
 The equation is that of :mod:`unlearnkit.approximate.staged`, solved by automatic differentiation.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearnkit.approximate.protocol import Members, ShardRound
+from unlearnkit.approximate.protocol import Members, Modified, ShardRound
 from unlearnkit.approximate.samples import Candidates
-from unlearnkit.approximate.stretches import Stretch
+from unlearnkit.approximate.stretches import Stretch, corrected_checkpoints
 from unlearnkit.curvature import (
     Product,
     conjugate_gradients,
@@ -137,6 +138,18 @@ class Difference:
         if not self.state.plan.architecture.has_batch_statistics:
             return state
         return recompute_buffers(self.module, state, self.state.data(self.retain.until(stage))[0])
+
+    def finish(self, stretches: Iterable[Stretch], states: dict[str, State]) -> Modified:
+        """The result; the last tail's correction is carried to the end: an amend replays from it.
+
+        Args:
+            stretches: of the round, all led through.
+            states: corrected, at their ends, by name.
+        """
+        last = len(self.state.chain)
+        end = self.apply(self.state.checkpoints[last].state, last)
+        checkpoints = corrected_checkpoints(self.given, stretches, states, end)
+        return Modified(checkpoints, float(self.correction.norm()), self.visits)
 
 
 def implicit_euler(

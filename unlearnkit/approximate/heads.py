@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from unlearnkit.approximate.difference import Difference
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
-from unlearnkit.approximate.stretches import corrected_checkpoints, stretches_of
+from unlearnkit.approximate.stretches import stretches_of
 from unlearnkit.curvature import flatten, head_names, unflatten
 from unlearnkit.kernels.linearised import Linearised, Pieces, clear_padding, gather, solve
 from unlearnkit.models import Stack, State
@@ -84,7 +84,7 @@ def modify_heads(
             for lane in concerned:
                 stretch = lane.stretches[name]
                 lane.states[name] = lane.apply(stretch.end, stretch.stage)
-        done += [lane.finish() for lane in lanes]
+        done += [lane.finish(lane.stretches.values(), lane.states) for lane in lanes]
     return done
 
 
@@ -120,13 +120,6 @@ class _Lane(Difference):
             total = model.gradient(some.unsqueeze(0), torch.ones(1, len(some)), total)
         assert total is not None
         return _flat(stack, total, 0)
-
-    def finish(self) -> Modified:
-        """The last tail's correction is carried to the end as it is; an amend replays from it."""
-        last = len(self.state.chain)
-        end = self.apply(self.state.checkpoints[last].state, last)
-        checkpoints = corrected_checkpoints(self.given, self.stretches.values(), self.states, end)
-        return Modified(checkpoints, float(self.correction.norm()), self.visits)
 
 
 def _advance(name: str, lanes: list[_Lane]) -> None:

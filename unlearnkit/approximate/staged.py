@@ -45,7 +45,7 @@ from unlearnkit.approximate.protocol import (
     part_of,
 )
 from unlearnkit.approximate.samples import Candidates, Sample, candidates_at
-from unlearnkit.approximate.stretches import Stretch, corrected_checkpoints, stretches_of
+from unlearnkit.approximate.stretches import Stretch, stretches_of
 from unlearnkit.clock import Batches
 from unlearnkit.curvature import (
     head_names,
@@ -283,11 +283,7 @@ class StagedInfluence:
             on_progress(f"shard {state.shard}: correcting {each.name}", share)
             run.advance(each)
             states[each.name] = run.apply(each.end, each.stage)
-        # The last tail's correction is carried to the end as it is; an amend replays from a tail.
-        last = plan.spec.num_slices
-        end = run.apply(state.checkpoints[last].state, last)
-        checkpoints = corrected_checkpoints(given, stretches, states, end)
-        return Modified(checkpoints, float(run.correction.norm()), run.visits)
+        return run.finish(stretches, states)
 
     def substeps_of(self, stretch: Stretch) -> int:
         """Substeps of implicit Euler in a stretch."""
