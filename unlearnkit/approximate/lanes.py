@@ -11,15 +11,16 @@ stretches of a stage 86 % of doing nothing's output KL is removed for 94 % by lo
 5 shards of one slice, and 62 % for 76 % by a perceptron, 10 shards.)
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
+from unlearnkit.approximate.protocol import Modified, OnStep, ShardRound
+from unlearnkit.approximate.samples import Sample
 from unlearnkit.approximate.stretches import corrected_checkpoints, stretches_of
 from unlearnkit.kernels.linearised import (
     Linearised,
@@ -35,6 +36,9 @@ from unlearnkit.models import Stack, State
 
 if TYPE_CHECKING:
     from unlearnkit.approximate.staged import StagedInfluence
+
+
+TOGETHER = 16 << 20  # bytes of inputs and activations that are linearised at once
 
 
 def modify_lanes(
@@ -67,9 +71,19 @@ class _Lane:
             for name, each in self.stretches.items()
             if each.time
         }
+        order = np.argsort(given.forget.slices, kind="stable")
+        self.forget = given.forget.take(order)
         self.states: dict[str, State] = {}
         self.summed = 0  # stage up to which the group's sums hold gradients of what is forgotten
         self.visits = len(candidates.known)
+
+
+class _Block(NamedTuple):
+    """A substep of a stretch, and the lanes that take it."""
+
+    name: str
+    substep: int
+    active: list[int]
 
 
 class _Group:
@@ -95,11 +109,17 @@ class _Group:
         self.corrections = gather(stack, [empty] * len(rounds), self.plan.spec.loss)
         clear_padding(stack, self.corrections)
         self.sums = [torch.zeros_like(piece) for piece in self.corrections]
+        # What is forgotten, once for all stretches; each takes part from its slice on.
+        self.inputs, self.targets, there = self._read([lane.forget.rows for lane in self.lanes])
+        self.slices = torch.full(there.shape, self.plan.spec.num_slices + 1)
+        for row, lane in zip(self.slices, self.lanes, strict=True):
+            row[: len(lane.forget)] = torch.from_numpy(lane.forget.slices)
+        self.linearised = self._linearise()
 
     def advance(self, name: str) -> None:
         """The substeps of every lane that the stretch concerns."""
         concerned = [i for i, lane in enumerate(self.lanes) if name in lane.stretches]
-        active = [i for i in concerned if self.lanes[i].stretches[name].time]
+        active = self._active(name)
         if active:
             before = self._take(self.corrections, active)
             found = self._solve(name, active, self._forcing(name, active), before)
@@ -107,6 +127,9 @@ class _Group:
         for i in concerned:
             lane = self.lanes[i]
             lane.states[name] = moved(self.stack, lane.stretches[name].end, self.corrections, i)
+
+    def _active(self, name: str) -> list[int]:
+        return [i for i, lane in enumerate(self.lanes) if name in lane.samples]
 
     def _take(self, pieces: Pieces, active: list[int]) -> Pieces:
         return pieces if len(active) == len(self.lanes) else [piece[active] for piece in pieces]
@@ -118,25 +141,67 @@ class _Group:
             piece[active] = new
         return pieces
 
+    def _linearise(self) -> Iterator[tuple[Linearised, Float[Tensor, "lane row"]]]:
+        """The lanes of every substep in turn at their examples, with the weights of these.
+
+        What the stored checkpoints and the examples give does not wait for the substep before. For
+        small samples, where a call takes longer than what it computes, several are made at once.
+        """
+        blocks = [
+            _Block(name, substep, active)
+            for name in self.names
+            if (active := self._active(name))
+            for substep in range(len(self.lanes[active[0]].samples[name]))
+        ]
+        width = 4 * sum(self.stack.widths)
+        begin = 0
+        while begin < len(blocks):
+            together, rows = list[_Block](), 0
+            for block in blocks[begin:]:
+                counts = [len(sample) for sample in self._samples(block)]
+                rows += sum(counts)
+                if together and (rows * width > TOGETHER or max(counts) != most):
+                    break
+                together.append(block)
+                most = max(counts)
+            begin += len(together)
+            yield from self._parts(together)
+
+    def _samples(self, block: _Block) -> list[Sample]:
+        return [self.lanes[i].samples[block.name][block.substep] for i in block.active]
+
+    def _parts(
+        self, blocks: list[_Block]
+    ) -> Iterator[tuple[Linearised, Float[Tensor, "lane row"]]]:
+        spec = self.plan.spec
+        samples = [sample for block in blocks for sample in self._samples(block)]
+        inputs, _, weights = self._read([sample.members.rows for sample in samples])
+        for row, sample in zip(weights, samples, strict=True):
+            row[: len(sample)] = sample.weights
+        states = [
+            lane.stretches[block.name].way((block.substep + 1) / len(lane.samples[block.name]))
+            for block in blocks
+            for lane in (self.lanes[i] for i in block.active)
+        ]
+        model = Linearised(self.stack, spec.loss, gather(self.stack, states, spec.loss), inputs)
+        end = 0
+        for block in blocks:
+            begin, end = end, end + len(block.active)
+            yield model.lanes(begin, end), weights[begin:end]
+
     def _solve(self, name: str, active: list[int], forcing: Pieces, before: Pieces) -> Pieces:
         spec, method = self.plan.spec, self.method
         lanes = [self.lanes[i] for i in active]
-        stretches = [lane.stretches[name] for lane in lanes]
-        substeps = method.substeps_of(stretches[0])
-        time = torch.tensor([each.time for each in stretches]) / substeps
+        substeps = len(lanes[0].samples[name])
+        time = torch.tensor([lane.stretches[name].time for lane in lanes]) / substeps
         for substep in range(substeps):
-            samples = [lane.samples[name][substep] for lane in lanes]
-            inputs, _, weights = self._read([sample.members.rows for sample in samples])
-            for row, sample in zip(weights, samples, strict=True):
-                row[: len(sample)] = sample.weights
-            share = (substep + 1) / substeps
-            at = gather(self.stack, [each.way(share) for each in stretches], spec.loss)
+            model, weights = next(self.linearised)
             right = [
                 torch.addcdiv(c, earlier, time.view(-1, 1, 1))
                 for c, earlier in zip(forcing, before, strict=True)
             ]
             solutions = solve(
-                Linearised(self.stack, spec.loss, at, inputs),
+                model,
                 weights,
                 1 / time + spec.weight_decay,
                 right,
@@ -144,8 +209,8 @@ class _Group:
                 tolerance=method.tolerance,
             )
             spent = solutions.iterations.tolist()
-            for lane, sample, products in zip(lanes, samples, spent, strict=True):
-                lane.visits += len(sample) * (1 + products)
+            for lane, products in zip(lanes, spent, strict=True):
+                lane.visits += len(lane.samples[name][substep]) * (1 + products)
             before = solutions.pieces
         return before
 
@@ -154,15 +219,14 @@ class _Group:
         spec = self.plan.spec
         lanes = [self.lanes[i] for i in active]
         stretches = [lane.stretches[name] for lane in lanes]
-        forgotten, joined = list[Members](), list[Members]()
-        for lane, each in zip(lanes, stretches, strict=True):
-            forgotten.append(lane.round.forget.until(each.stage))
-            joined.append(forgotten[-1].since(lane.summed))
-            lane.summed = each.stage
+        stages = [each.stage for each in stretches]
         forcing = self._take(self.sums, active)
         if stretches[0].start is not None:
-            forcing = self._add(forcing, lanes, [each.points[0] for each in stretches], joined)
-        sums = self._add(None, lanes, [each.end for each in stretches], forgotten)
+            starts, summed = [each.points[0] for each in stretches], [l.summed for l in lanes]
+            forcing = self._add(forcing, active, starts, summed, stages)
+        sums = self._add(None, active, [each.end for each in stretches], [0] * len(lanes), stages)
+        for lane, stage in zip(lanes, stages, strict=True):
+            lane.summed = stage
         paths = [each.path for each in stretches]
         begins, afters = (
             gather(self.stack, states, spec.loss)
@@ -180,17 +244,27 @@ class _Group:
         return forcing
 
     def _add(
-        self, to: Pieces | None, lanes: list[_Lane], at: list[State], members: list[Members]
+        self,
+        to: Pieces | None,
+        active: list[int],
+        at: list[State],
+        after: list[int],
+        until: list[int],
     ) -> Pieces:
-        """Sums of the members' gradients, added to what is given."""
-        if to is not None and not any(members):
+        """Sums of the gradients of what is forgotten in some slices, added to what is given."""
+        slices = self.slices if len(active) == len(self.lanes) else self.slices[active]
+        bounds = torch.tensor([after, until]).unsqueeze(2)
+        there = (slices > bounds[0]) & (slices <= bounds[1])
+        counts = there.sum(1).tolist()
+        if to is not None and not any(counts):
             return to
-        inputs, targets, there = self._read([some.rows for some in members])
-        for lane, some in zip(lanes, members, strict=True):
-            lane.visits += len(some)
-        parameters = gather(self.stack, at, self.plan.spec.loss)
-        model = Linearised(self.stack, self.plan.spec.loss, parameters, inputs)
-        return model.gradient(targets, there, to)
+        for i, count in zip(active, counts, strict=True):
+            self.lanes[i].visits += count
+        most = int((slices <= bounds[1]).sum(1).max())
+        [inputs, targets] = self._take([self.inputs, self.targets], active)
+        parameters, loss = gather(self.stack, at, self.plan.spec.loss), self.plan.spec.loss
+        model = Linearised(self.stack, loss, parameters, inputs[:, :most])
+        return model.gradient(targets[:, :most], there[:, :most].float(), to)
 
     def _read(
         self, rows: list[np.ndarray]

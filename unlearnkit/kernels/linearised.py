@@ -19,7 +19,8 @@ each parameter. (Ours; the kernel trick for the neural tangent kernel of Jacot e
 A lane's numbers do not depend on the other lanes, but for rounding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -39,6 +40,8 @@ PARTS = ("weight", "bias")
 
 Pieces = list[Tensor]
 """Parameters, or numbers like them: (lane, out, in) and (lane, 1, out) for each layer."""
+
+Curve = Callable[[Tensor, Tensor], Tensor]
 
 
 def gather(stack: Stack, states: Sequence[State], loss: Loss) -> Pieces:
@@ -104,6 +107,16 @@ class Linearised:
             self.inputs.append(h)
         self.outputs = torch.baddbmm(parameters[-1], self.inputs[-1], self.weights[-1].mT)
 
+    def lanes(self, begin: int, end: int) -> "Linearised":
+        """Some of the lanes; what was computed is shared."""
+        part = copy(self)
+        part.weights, part.inputs, part.slopes, part._products = (
+            [None if each is None else each[begin:end] for each in some]
+            for some in (self.weights, self.inputs, self.slopes, self._products)
+        )
+        part.outputs = self.outputs[begin:end]
+        return part
+
     def gradient(
         self, targets: Tensor, weights: Float[Tensor, "lane row"], into: Pieces | None = None
     ) -> Pieces:
@@ -111,9 +124,19 @@ class Linearised:
         slopes = self.loss.output_gradient(self.outputs, targets)
         return self.pull(slopes * weights.unsqueeze(2), into)
 
-    def curve(self, vectors: Float[Tensor, "lane row class"]) -> Float[Tensor, "lane row class"]:
-        """The loss's Hessian at the outputs times one vector for each example."""
-        return self.loss.output_hessian_product(self.outputs, vectors)
+    def curvature(self, weights: Float[Tensor, "lane row"]) -> Curve:
+        """(v, out) -> H v in out, with vectors at the outputs and each example's H so weighted."""
+        loss, outputs, rows = self.loss, self.outputs, weights.unsqueeze(2)
+        if not isinstance(loss, CrossEntropy):
+            return lambda v, out: torch.mul(loss.output_hessian_product(outputs, v), rows, out=out)
+        p = loss.probabilities(outputs)  # once, and not in every product
+        weighted = p * rows
+
+        def product(v: Tensor, out: Tensor) -> Tensor:
+            torch.mul(weighted, v, out=out)
+            return out.addcmul_(p, out.sum(-1, keepdim=True), value=-1)
+
+        return product
 
     def down(self, vectors: Float[Tensor, "lane row class"]) -> list[Tensor]:
         """Vectors at the outputs, carried back to the outputs of every linear layer."""
@@ -207,37 +230,39 @@ def solve(
         iterations: at most.
         tolerance: relative residual.
     """
-    rows, d, wide_d = weights.unsqueeze(2), damping, _wide(damping)
-    scale, seen = squared_norms(right), model.push(right)  # b.b and J b
+    # Of (I + J^T H J/d) (d x) = b, whose iterates are the same.
+    curve = model.curvature(weights / damping.unsqueeze(1))
+    goal, seen = squared_norms(right).view(-1, 1, 1), model.push(right)  # b.b and J b
     # Coordinates (a, u) of the solution, the residual and the direction; for those two J v beside
     # u, so that one operation serves both.
-    a_x, u_x = torch.zeros_like(d), torch.zeros_like(seen)
-    a_r, residual = torch.ones_like(d), torch.stack([u_x, seen])
-    a_p, direction, image = a_r.clone(), residual.clone(), torch.empty_like(residual)
-    squared, length, goal = scale, scale, tolerance**2 * scale
-    spent, active = torch.zeros_like(d, dtype=torch.int64), scale > goal
+    a_x, u_x = torch.zeros_like(goal), torch.zeros_like(seen)
+    a_p, residual = torch.ones_like(goal), torch.stack([u_x, seen])
+    direction, image = residual.clone(), torch.empty_like(residual)
+    squared, length, goal = goal, goal, tolerance**2 * goal
+    spent, active = torch.zeros_like(goal, dtype=torch.int64), squared > goal
     for _ in range(iterations):
         if not bool(active.any()):
             break
         spent += active
-        torch.mul(model.curve(direction[1]), rows, out=image[0])
-        curvature = torch.addcmul((image[0] * direction[1]).sum((1, 2)), d, length)
-        active = active & (curvature > 0)  # false also where it is not a number
-        step = torch.where(active, squared / curvature, 0)
-        image[1] = model.through(image[0])
-        image.addcmul_(wide_d, direction)
+        curved = curve(direction[1], image[0])
+        slope = _inner(curved, direction[1]).add_(length)
+        active = active & (slope > 0)  # false also where it is not a number
+        step = torch.where(active, squared / slope, 0)
+        image[1] = model.through(curved)
+        image.add_(direction)
         a_x.addcmul_(step, a_p)
-        u_x.addcmul_(_wide(step), direction[0])
-        a_r.addcmul_(step * d, a_p, value=-1)
-        residual.addcmul_(_wide(step), image, value=-1)
-        inner = torch.addcmul(residual[1], _wide(a_r), seen).mul_(residual[0]).sum((1, 2))
-        before, squared = squared, torch.where(active, inner.addcmul_(a_r * a_r, scale), squared)
+        u_x.addcmul_(step, direction[0])
+        residual.addcmul_(step, image, value=-1)
+        # r.r, with r = (1 - a_x) b + J^T u; what b adds is 0, since residuals are orthogonal.
+        before, squared = squared, torch.where(active, _inner(*residual), squared)
         ratio = torch.where(active, squared / before, 0)
-        a_p = torch.addcmul(a_r, ratio, a_p)
-        direction.mul_(_wide(ratio)).add_(residual)
-        length = torch.addcmul(squared, ratio * ratio, length)  # residuals are orthogonal
+        a_p.mul_(ratio).add_(1 - a_x)
+        direction.mul_(ratio).add_(residual)
+        length = torch.addcmul(squared, ratio * ratio, length)  # again, since they are orthogonal
         active = active & (squared > goal)
-    return Solutions(model.pull(u_x, [piece.mul_(_wide(a_x)) for piece in right]), spent)
+    wide = _wide(damping)
+    found = model.pull(u_x.div_(wide), [piece.mul_(a_x / wide) for piece in right])
+    return Solutions(found, spent.flatten())
 
 
 def passes_of_solve(stack: Stack, rows: int, iterations: float) -> float:
@@ -283,6 +308,12 @@ def inner_products(
 def _by_products(width: int, rows: int) -> bool:
     """Whether inner products of a layer's inputs are the cheaper way through it."""
     return 2 * width > rows
+
+
+def _inner(
+    one: Float[Tensor, "lane row class"], other: Float[Tensor, "lane row class"]
+) -> Float[Tensor, "lane 1 1"]:
+    return (one * other).sum((1, 2), keepdim=True)
 
 
 def _wide(numbers: Float[Tensor, " lane"]) -> Float[Tensor, "lane 1 1"]:
