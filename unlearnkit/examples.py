@@ -125,6 +125,8 @@ class Examples:
     def read(self, ids: Ids, into: Float32[Tensor, "k feature"]) -> Tensor:
         """Write the inputs of these ids, flattened, into a tensor, with no copy between.
 
+        They are made in a single pass, so that the last bit may differ from those of training.
+
         Returns:
             Their labels.
 
@@ -132,9 +134,13 @@ class Examples:
             KeyError: naming the first ids that are not here.
         """
         rows = torch.from_numpy(self.rows(ids))
-        features = self.features.flatten(1)
+        features, shift = self.features.flatten(1), torch.tensor(-self.offset / self.scale)
         for some, part in zip(rows.split(PART), into.split(PART), strict=True):
-            self.scale_(part.copy_(features.index_select(0, some)))  # features[some] is slower
+            part.copy_(features.index_select(0, some))  # features[some] is slower
+            if self.offset:
+                torch.add(shift, part, alpha=1 / self.scale, out=part)
+            else:
+                self.scale_(part)
         return self.labels[rows]
 
     def inputs(self) -> Float32[Tensor, " n *feature"]:
