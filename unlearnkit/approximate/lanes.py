@@ -29,6 +29,7 @@ from unlearnkit.kernels.linearised import (
     gather,
     moved,
     solve,
+    solve_linear,
     squared_norms,
 )
 from unlearnkit.kernels.stacked import lanes_together
@@ -115,6 +116,7 @@ class _Group:
         for row, lane in zip(self.slices, self.lanes, strict=True):
             row[: len(lane.forget)] = torch.from_numpy(lane.forget.slices)
         self.linearised = self._linearise()
+        self.gathered: dict[tuple[int, ...], Pieces] = {}  # see _parameters
 
     def advance(self, name: str) -> None:
         """The substeps of every lane that the stretch concerns."""
@@ -153,19 +155,20 @@ class _Group:
             if (active := self._active(name))
             for substep in range(len(self.lanes[active[0]].samples[name]))
         ]
-        width = 4 * sum(self.stack.widths)
-        begin = 0
-        while begin < len(blocks):
-            together, rows = list[_Block](), 0
-            for block in blocks[begin:]:
-                counts = [len(sample) for sample in self._samples(block)]
-                rows += sum(counts)
-                if together and (rows * width > TOGETHER or max(counts) != most):
-                    break
-                together.append(block)
-                most = max(counts)
-            begin += len(together)
+        together: list[_Block] = []
+        for block in blocks:
+            if together and not self._fits(together, block):
+                yield from self._parts(together)
+                together = []
+            together.append(block)
+        if together:
             yield from self._parts(together)
+
+    def _fits(self, together: list[_Block], block: _Block) -> bool:
+        """Whether it is linearised together with these."""
+        counts = [[len(some) for some in self._samples(each)] for each in (*together, block)]
+        numbers = sum(map(sum, counts)) * sum(self.stack.widths)
+        return max(counts[0]) == max(counts[-1]) and 4 * numbers <= TOGETHER
 
     def _samples(self, block: _Block) -> list[Sample]:
         return [self.lanes[i].samples[block.name][block.substep] for i in block.active]
@@ -200,7 +203,7 @@ class _Group:
                 torch.addcdiv(c, earlier, time.view(-1, 1, 1))
                 for c, earlier in zip(forcing, before, strict=True)
             ]
-            solutions = solve(
+            solutions = (solve_linear if self.plan.architecture.is_linear else solve)(
                 model,
                 weights,
                 1 / time + spec.weight_decay,
@@ -222,14 +225,14 @@ class _Group:
         stages = [each.stage for each in stretches]
         forcing = self._take(self.sums, active)
         if stretches[0].start is not None:
-            starts, summed = [each.points[0] for each in stretches], [l.summed for l in lanes]
+            starts, summed = [each.points[0] for each in stretches], [lane.summed for lane in lanes]
             forcing = self._add(forcing, active, starts, summed, stages)
         sums = self._add(None, active, [each.end for each in stretches], [0] * len(lanes), stages)
         for lane, stage in zip(lanes, stages, strict=True):
             lane.summed = stage
         paths = [each.path for each in stretches]
         begins, afters = (
-            gather(self.stack, states, spec.loss)
+            self._parameters(states)
             for states in ([path.begin for path in paths], [path.after for path in paths])
         )
         share = _wide([1 / (len(each.points) * each.num_forget) for each in stretches])
@@ -262,9 +265,18 @@ class _Group:
             self.lanes[i].visits += count
         most = int((slices <= bounds[1]).sum(1).max())
         [inputs, targets] = self._take([self.inputs, self.targets], active)
-        parameters, loss = gather(self.stack, at, self.plan.spec.loss), self.plan.spec.loss
+        loss, parameters = self.plan.spec.loss, self._parameters(at)
         model = Linearised(self.stack, loss, parameters, inputs[:, :most])
         return model.gradient(targets[:, :most], there[:, :most].float(), to)
+
+    def _parameters(self, states: list[State]) -> Pieces:
+        """Parameters side by side, not to be changed; the last are kept: stretches share ends."""
+        key = tuple(map(id, states))
+        if key not in self.gathered:
+            while len(self.gathered) > 1:
+                del self.gathered[next(iter(self.gathered))]
+            self.gathered[key] = gather(self.stack, states, self.plan.spec.loss)
+        return self.gathered[key]
 
     def _read(
         self, rows: list[np.ndarray]

@@ -110,11 +110,11 @@ class Linearised:
     def lanes(self, begin: int, end: int) -> "Linearised":
         """Some of the lanes; what was computed is shared."""
         part = copy(self)
-        part.weights, part.inputs, part.slopes, part._products = (
-            [None if each is None else each[begin:end] for each in some]
-            for some in (self.weights, self.inputs, self.slopes, self._products)
+        part.weights, part.inputs, part.slopes, [part.outputs] = (
+            [each[begin:end] for each in some]
+            for some in (self.weights, self.inputs, self.slopes, [self.outputs])
         )
-        part.outputs = self.outputs[begin:end]
+        part._products = [None if each is None else each[begin:end] for each in self._products]
         return part
 
     def gradient(
@@ -262,6 +262,65 @@ def solve(
         active = active & (squared > goal)
     wide = _wide(damping)
     found = model.pull(u_x.div_(wide), [piece.mul_(a_x / wide) for piece in right])
+    return Solutions(found, spent.flatten())
+
+
+def solve_linear(
+    model: Linearised,
+    weights: Float[Tensor, "lane row"],
+    damping: Float[Tensor, " lane"],
+    right: Pieces,
+    *,
+    iterations: int,
+    tolerance: float,
+) -> Solutions:
+    """Solve (d I + J^T H J) x = b in every lane by way of y = J x, the change of the outputs.
+
+    It is the solution of
+
+        (I + K H/d) y = J b/d,        K = J J^T,        and then x = (b - J^T H y)/d.
+
+    I + K H/d is self-adjoint in the inner product (u, v) = u^T H v, in which conjugate gradients
+    run. What the examples do not see of b, most of it, is divided by d once and not approached step
+    by step. (The dual form of ridge regression, Saunders et al. 1998. For linear models: 10,000
+    examples of Fashion-MNIST, 10 shards of 5 slices, 5.4 iterations instead of 6.2, of half the
+    operations. Where iterations are cut short, as for perceptrons of large shards, its iterates
+    correct too much and those of :func:`solve` too little, which is better: 60,000 examples, 10
+    shards, 13 iterations, 68 instead of 81 % of the output KL removed.)
+
+    Args:
+        model: as in :func:`solve`, like all that follows.
+        weights: of the examples in H.
+        damping: d.
+        right: b; used up.
+        iterations: at most.
+        tolerance: residual of y as a part of J b/d, both in the norm of H.
+    """
+    wide = _wide(damping)
+    curve, seen = model.curvature(weights / damping.unsqueeze(1)), model.push(right).div_(wide)
+    # The direction, the residual and the product with the direction, each beside H/d times itself,
+    # so that one operation serves both; and H y/d.
+    direction, solution = torch.stack([seen, seen]), torch.zeros_like(seen)
+    curve(seen, direction[1])
+    residual, image = direction.clone(), torch.empty_like(direction)
+    squared = _inner(*residual)
+    goal = tolerance**2 * squared
+    spent, active = torch.zeros_like(goal, dtype=torch.int64), squared > goal
+    for _ in range(iterations):
+        if not bool(active.any()):
+            break
+        spent += active
+        torch.add(direction[0], model.through(direction[1]), out=image[0])
+        curve(image[0], image[1])
+        slope = _inner(direction[1], image[0])
+        active = active & (slope > 0)  # false also where it is not a number
+        step = torch.where(active, squared / slope, 0)
+        solution.addcmul_(step, direction[1])
+        residual.addcmul_(step, image, value=-1)
+        before, squared = squared, _inner(*residual)
+        direction.mul_(torch.where(active, squared / before, 0)).add_(residual)
+        active = active & (squared > goal)
+    found = model.pull(solution.neg_(), [piece.div_(wide) for piece in right])
     return Solutions(found, spent.flatten())
 
 
