@@ -719,9 +719,9 @@ class Session:
 
     def _probe(self, leaving: Int[np.ndarray, " request"] = NOTHING) -> Probe:
         """What approximations are looked at on; nothing of it is revoked, or about to be."""
-        ids = self.dataset.probe.ids
-        ids = ids[~np.isin(ids, np.union1d(self._history.revocations.ids, leaving))][:PROBE_MAX]
-        plan = self._plan
+        examples, plan = self.dataset.probe, self._plan
+        rows, there = examples.find(np.union1d(self._history.revocations.ids, leaving))
+        ids = np.delete(examples.ids, rows[there])[:PROBE_MAX]
         return Probe(plan.architecture, plan.spec.loss, *self.dataset.examples(ids))
 
     def _commit_repayment(self, decision: Decision, debt_before: int) -> None:

@@ -235,13 +235,12 @@ class _Group:
             self._parameters(states)
             for states in ([path.begin for path in paths], [path.after for path in paths])
         )
-        share = _wide([1 / (len(each.points) * each.num_forget) for each in stretches])
-        speed = _wide([1 / path.time for path in paths])
         odds = _wide([each.odds for each in stretches])
+        share = odds * _wide([1 / (len(each.points) * each.num_forget) for each in stretches])
+        speed, half = odds * _wide([1 / path.time for path in paths]), odds * spec.weight_decay / 2
         for piece, at_end, begin, after in zip(forcing, sums, begins, afters, strict=True):
             piece.add_(at_end).mul_(share)
-            piece.addcmul_(after - begin, speed).add_(begin + after, alpha=spec.weight_decay / 2)
-            piece.mul_(odds)
+            piece.addcmul_(after, half + speed).addcmul_(begin, half - speed)
         clear_padding(self.stack, forcing)
         self.sums = self._put(self.sums, active, sums)
         return forcing

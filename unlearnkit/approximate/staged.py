@@ -30,6 +30,7 @@ independent reference.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -208,19 +209,24 @@ class StagedInfluence:
         if forgotten >= self.few * shard_size:
             return self
         if self.draws_by_curvature(shard_size):
-            return replace(
-                self,
-                substeps=1,
-                candidates=min(self.candidates, FEW_CANDIDATES),
-                curvature_max=min(self.curvature_max, FEW_CURVATURE),
-                few=0.0,
-            )
-        if (
-            self.candidates
-            or self.scope == "head"
-            or self.curvature_size(shard_size) > self.curvature_min
-        ):
-            return self
+            return self._fewer_examples
+        small = self.curvature_size(shard_size) == self.curvature_min
+        if small and not self.candidates and self.scope == "all":
+            return self._fewer_substeps
+        return self
+
+    @cached_property
+    def _fewer_examples(self) -> "StagedInfluence":
+        return replace(
+            self,
+            substeps=1,
+            candidates=min(self.candidates, FEW_CANDIDATES),
+            curvature_max=min(self.curvature_max, FEW_CURVATURE),
+            few=0.0,
+        )
+
+    @cached_property
+    def _fewer_substeps(self) -> "StagedInfluence":
         return replace(self, substeps=max(1, self.substeps // 2), few=0.0)
 
     def _planned(self, plan: Plan, shard: int, forget: Members) -> "list[_Planned]":

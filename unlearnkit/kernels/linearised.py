@@ -22,7 +22,7 @@ A lane's numbers do not depend on the other lanes, but for rounding.
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import torch
@@ -324,6 +324,7 @@ def solve_linear(
     return Solutions(found, spent.flatten())
 
 
+@lru_cache
 def passes_of_solve(stack: Stack, rows: int, iterations: float) -> float:
     """What a linearisation and a solve cost for each example, in gradients of one example.
 
