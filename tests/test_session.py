@@ -9,6 +9,7 @@ from torch import nn
 
 from cases import CASES, stop_after
 from unlearnkit import (
+    AdaptiveBoundary,
     Cancelled,
     FixedBoundary,
     MemoryStore,
@@ -350,6 +351,11 @@ def test_bad_sessions_are_refused(
         (lambda s: s.revoke(label="z"), KeyError, "class 'z' is not in"),
         (lambda s: s.revoke(count=99), ValueError, "count=99 is out of range"),
         (lambda s: s.unlearn(1.5), ValueError, "max_share=1.5 is out of range"),
+        (
+            lambda s: s.preview(AdaptiveBoundary()),
+            TypeError,
+            r"was given where a number is.*give it as boundary=AdaptiveBoundary\(",
+        ),
         (lambda s: s.preview(-0.5), ValueError, "max_share=-0.5 is out of range"),
         (lambda s: s.unlearn(method="magic"), KeyError, "no method is named 'magic'"),
         (lambda s: s.unlearn(amend="magic"), KeyError, "no amend is named 'magic'"),

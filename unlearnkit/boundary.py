@@ -6,7 +6,7 @@ is public to us, and the rules here are our own.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from unlearnkit.calibration import Calibration
 from unlearnkit.clock import FEW_MULTIPLE, Interval
@@ -197,6 +197,7 @@ class Decision:
         return f"<p>{self!r}</p>{table}"
 
 
+@runtime_checkable
 class Boundary(Protocol):
     """Chooses a route for every shard that a request hits."""
 

@@ -713,6 +713,11 @@ class Session:
     def _boundary(self, max_share: float | None, boundary: Boundary | None) -> Boundary:
         if max_share is not None and boundary is not None:
             raise ValueError("max_share and boundary were both given; give one of them")
+        if isinstance(max_share, Boundary):
+            raise TypeError(
+                f"{max_share!r} was given where a number is, the threshold max_share; give it as "
+                f"boundary={max_share!r}"
+            )
         if max_share is not None:
             return FixedBoundary(max_share)
         return self.boundary if boundary is None else boundary

@@ -98,7 +98,7 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
         }
     )
     after = f"error at most {now.error:.2g} nats" if bounded else f"{now.owed:,} owed"
-    owed = f"{now.owed:,}"
+    words = f"{left_now:.2g}" if bounded else f"{now.owed:,}"
     top = max(*seconds, now.seconds)
     below = max(*left, left_now)
     return {
@@ -108,14 +108,14 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
             260,
             hovermode="closest",
             shapes=[
-                *_dot(now.share, "y", now.seconds, top, duration(now.seconds)),
-                *_dot(now.share, "y2", left_now, below, f"{left_now:.2g}" if bounded else owed),
+                *_dot(now.share, "y", now.seconds, shares, seconds, duration(now.seconds)),
+                *_dot(now.share, "y2", left_now, shares, left, words),
             ],
             xaxis=axis("threshold", tickformat=".0%", anchor="y2") | {"range": [-0.02, 1.02]},
-            yaxis=axis("seconds", range=[0, 1.2 * top or 1], domain=[0.56, 1], nticks=4),
+            yaxis=axis("seconds", range=[0, 1.3 * top or 1], domain=[0.56, 1], nticks=4),
             yaxis2=axis(
                 "error, nats" if bounded else "owed",
-                range=[0, 1.2 * below or 1],
+                range=[0, 1.3 * below or 1],
                 domain=[0, 0.42],
                 nticks=4,
             ),
@@ -123,12 +123,21 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
     }
 
 
-def _dot(x: float, axis_y: str, y: float, top: float, words: str) -> list[Spec]:
-    """A point and its value, as shapes in pixels around it; the value stands inside the plot."""
+def _dot(
+    x: float, axis_y: str, y: float, shares: Sequence[float], values: Sequence[float], words: str
+) -> list[Spec]:
+    """A point and its value, as shapes in pixels around it.
+
+    The value stands inside the plot, to the right of a point in the left half and else to its left,
+    and where the curve there is not: above it where that runs lower, below where it runs higher.
+    """
     place = {"xref": "x", "yref": axis_y, "xanchor": x, "yanchor": y}
     pixels = {"xsizemode": "pixel", "ysizemode": "pixel"}
-    left = x < 0.5  # of the middle: the words stand to its right
-    side, above = (10 if left else -10), y < 0.6 * top
+    left = x < 0.5  # of the middle
+    side = 10 if left else -10
+    there = [v for s, v in zip(shares, values, strict=True) if (s > x if left else s < x)]
+    beside = y if not there else there[0] if left else there[-1]
+    above = beside < y or (beside == y and y < 0.6 * max(values))
     height = 7 if above else -7
     return [
         {
