@@ -38,7 +38,7 @@ from unlearnkit.kernels.linearised import (
     gather,
     moved,
     solve,
-    solve_linear,
+    solve_by_outputs,
 )
 from unlearnkit.losses import CrossEntropy, SquaredError
 from unlearnkit.models import as_head, get_state
@@ -368,7 +368,7 @@ def check_lanes(session, method, found):
     """What was found for uneven rounds in lanes is what is found for each by itself."""
     for lane, given in zip(found, uneven_rounds(session), strict=True):
         alone = method.modify(given, quiet)
-        if not session.plan.architecture.is_linear or method.scope == "head":
+        if not method.by_outputs:
             assert lane.visits == alone.visits
         assert lane.correction_norm == pytest.approx(alone.correction_norm, rel=1e-4)
         ours, theirs = corrections_of(session, lane), corrections_of(session, alone)
@@ -385,17 +385,19 @@ def check_lanes(session, method, found):
 def test_lanes_agree_with_automatic_differentiation(name, size, candidates):
     model, options = STACKS[name]
     session = uneven_session(model, **options)
-    linear = name == "logistic"  # is solved in another way, and agrees where both are done
     method = StagedInfluence(
-        iterations=100 if linear else 5,
-        tolerance=1e-6 if linear else 0.01,
-        candidates=candidates,
-        curvature_share=1,
-        curvature_min=2,
-        curvature_max=size,
+        iterations=5, candidates=candidates, curvature_share=1, curvature_min=2, curvature_max=size
     )
     together = method(uneven_rounds(session), on_progress=quiet)
     check_lanes(session, method, together)
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_by_way_of_the_outputs_the_same_is_found(name):
+    model, options = STACKS[name]
+    session = uneven_session(model, **options)
+    method = StagedInfluence(iterations=100, tolerance=1e-6, by_outputs=True)
+    check_lanes(session, method, method(uneven_rounds(session), on_progress=quiet))
 
 
 @pytest.mark.parametrize("name", ["logistic", "relu", "deep tanh", "gelu, squared error"])
@@ -427,7 +429,7 @@ def test_solves_of_lanes_are_dense_solves(name):
         ]
         system = torch.stack(curved) + damping[lane] * torch.eye(len(curved))
         expected.append(torch.linalg.solve(system, flatten(right[lane], names)))
-    for way, limit in [(way, limit) for way in (solve, solve_linear) for limit in (0, 1, 200)]:
+    for way, limit in [(way, limit) for way in (solve, solve_by_outputs) for limit in (0, 1, 200)]:
         pieces = gather(stack, right, spec.loss)
         clear_padding(stack, pieces)
         found = way(
@@ -718,7 +720,7 @@ def test_where_few_are_forgotten_less_is_done_to_heads_too():
 
 def test_a_shard_may_lose_whole_slices():
     session = uneven_session("logistic")
-    method = StagedInfluence(iterations=100, tolerance=1e-6)
+    method = StagedInfluence()
     [_, found, _] = method(uneven_rounds(session, whole=1), on_progress=quiet)
     changes = corrections_of(session, found)
     assert changes[1, None].abs().max() == 0  # nothing is left to train stage 1 on

@@ -29,7 +29,13 @@ from unlearnkit.curvature import (
     mean_gradient,
     trainable_names,
 )
-from unlearnkit.kernels.linearised import Linearised, gather, passes_of_solve, solve, solve_linear
+from unlearnkit.kernels.linearised import (
+    Linearised,
+    gather,
+    passes_of_solve,
+    solve,
+    solve_by_outputs,
+)
 from unlearnkit.kernels.loop import compute_threads
 from unlearnkit.modification import debts_of, incomplete, members_of, replayed
 from unlearnkit.plan import Plan
@@ -77,7 +83,9 @@ def default_method(plan: Plan) -> Method:
     chosen = StagedInfluence()
     if one_slice or chosen.draws_by_curvature(shard_size):
         return chosen
-    return replace(chosen, substeps=1 if plan.spec.num_slices >= 5 else 2, curvature_min=112)
+    return replace(
+        chosen, substeps=1 if plan.spec.num_slices >= 5 else 2, curvature_min=112, by_outputs=True
+    )
 
 
 def time_large_batches(
@@ -127,7 +135,7 @@ def time_large_batches(
                 model = Linearised(stack, loss, gather(stack, [state], loss), seen.unsqueeze(0))
                 weights = torch.full((1, count), 1 / count)
                 right = model.gradient(targets.unsqueeze(0), weights)
-                solver = solve_linear if plan.architecture.is_linear else solve
+                solver = solve_by_outputs if staged.by_outputs and not head else solve
                 solver(model, weights, torch.ones(1), right, iterations=products, tolerance=0.0)
                 visits = count * (1 + passes_of_solve(stack, count, 2))
             else:

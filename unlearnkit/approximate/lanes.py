@@ -29,7 +29,7 @@ from unlearnkit.kernels.linearised import (
     gather,
     moved,
     solve,
-    solve_linear,
+    solve_by_outputs,
     squared_norms,
 )
 from unlearnkit.kernels.stacked import lanes_together
@@ -203,7 +203,7 @@ class _Group:
                 torch.addcdiv(c, earlier, time.view(-1, 1, 1))
                 for c, earlier in zip(forcing, before, strict=True)
             ]
-            solutions = (solve_linear if self.plan.architecture.is_linear else solve)(
+            solutions = (solve_by_outputs if method.by_outputs else solve)(
                 model,
                 weights,
                 1 / time + spec.weight_decay,
