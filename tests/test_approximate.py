@@ -19,6 +19,7 @@ from unlearnkit.approximate import (
     StagedInfluence,
     difference,
     heads,
+    lanes,
     staged,
 )
 from unlearnkit.approximate.difference import Difference, implicit_euler, recompute_buffers
@@ -41,7 +42,7 @@ from unlearnkit.kernels.linearised import (
     solve_by_outputs,
 )
 from unlearnkit.losses import CrossEntropy, SquaredError
-from unlearnkit.models import as_head, get_state
+from unlearnkit.models import Stack, as_head, get_state
 from unlearnkit.seeding import numpy_generator, state_bytes
 
 
@@ -392,6 +393,21 @@ def test_lanes_agree_with_automatic_differentiation(name, size, candidates):
     check_lanes(session, method, together)
 
 
+@pytest.mark.parametrize("name", ["logistic", "relu"])
+def test_lanes_agree_however_much_is_kept_and_linearised_at_once(name, monkeypatch):
+    model, options = STACKS[name]
+    session = uneven_session(model, **options)
+    method = StagedInfluence(iterations=5, candidates=0, curvature_min=5)
+    found = []
+    for kept, together in [(0, 0), (1 << 20, 3000), (1 << 20, 1 << 20)]:
+        monkeypatch.setattr(lanes, "KEPT", kept)
+        monkeypatch.setattr(lanes, "TOGETHER", together)
+        found.append(method(uneven_rounds(session), on_progress=quiet))
+        check_lanes(session, method, found[-1])
+    for i, first in enumerate(found[0]):
+        assert first.visits == found[1][i].visits == found[2][i].visits
+
+
 @pytest.mark.parametrize("name", STACKS)
 def test_by_way_of_the_outputs_the_same_is_found(name):
     model, options = STACKS[name]
@@ -451,6 +467,37 @@ def test_solves_of_lanes_are_dense_solves(name):
             assert max(off) < 1e-9
         else:
             assert max(off[:2]) > 1e-3 and off[2] == 0
+
+
+def test_solving_by_outputs_stops_where_they_are_right():
+    """Inputs of widely different size: what the right side does to the outputs tells little."""
+    generator = torch.Generator().manual_seed(2)
+    stack, loss = Stack(("head",), (60, 3), (), ()), SquaredError()
+    inputs = 4 * torch.randn(200, 60, generator=generator) / torch.arange(1, 61) ** 2
+    right = {
+        "head.weight": torch.randn(3, 60, generator=generator),
+        "head.bias": torch.randn(3, generator=generator),
+    }
+    state = {name: torch.zeros_like(part) for name, part in right.items()}
+    design = torch.cat([inputs, torch.ones(200, 1)], 1)
+    flat = torch.cat([right["head.weight"], right["head.bias"].unsqueeze(1)], 1)
+    for damping in (0.01, 0.1, 1.0):
+        system = design.T @ design / 200 + damping * torch.eye(61)
+        expected = design @ torch.linalg.solve(system.double(), flat.T.double()).float()
+        for tolerance in (0.1, 0.01):
+            found = solve_by_outputs(
+                Linearised(stack, loss, gather(stack, [state], loss), inputs.unsqueeze(0)),
+                torch.full((1, 200), 1 / 200),
+                torch.tensor([damping]),
+                [piece.clone() for piece in gather(stack, [right], loss)],
+                iterations=50,
+                tolerance=tolerance,
+            )
+            weight, bias = (piece[0] for piece in found.pieces)
+            off = (inputs @ weight.T + bias - expected).norm() / expected.norm()
+            assert off < tolerance and int(found.iterations) < 20
+        seen = design @ flat.T / damping
+        assert seen.norm() > 4 * expected.norm()  # a part of which is no part of the outputs
 
 
 class Images(nn.Module):
@@ -699,6 +746,8 @@ def test_where_few_are_forgotten_of_a_small_shard_half_of_the_substeps_are_taken
         assert alike.fit_for(forgotten, size) is alike
     for other in (replace(alike, scope="head"), StagedInfluence()):
         assert other.fit_for(3, 1000) is other
+    fixed = replace(alike, curvature_max=64)
+    assert fixed.fit_for(1, 60_000) is fixed
 
 
 def test_where_few_are_forgotten_less_is_done_to_heads_too():

@@ -69,6 +69,9 @@ def test_reading_into_a_tensor_gives_the_same_numbers(kind):
     inputs, expected = examples[ids]
     assert torch.allclose(place[:, :9], inputs.flatten(1), rtol=0, atol=2e-6)  # up to 13
     assert place[:, 9:].isnan().all()
+    far = Examples(np.arange(10), features + 10_000, torch.arange(10), 10_000.5, 3.0)
+    far.read([7, 2], place[:2, :9])
+    assert torch.equal(place[:2, :9], far[[7, 2]][0].flatten(1)) or kind is torch.uint8
     assert torch.equal(labels, expected)
     with pytest.raises(KeyError, match="3"):
         examples.read([3], place[:1, :9])

@@ -27,6 +27,7 @@ Labels: TypeAlias = Int64[Tensor, " n"] | Float32[Tensor, "n target"]
 Ids: TypeAlias = "Sequence[SupportsIndex] | np.ndarray | pd.Series | pd.Index | Tensor"
 
 PARTS = ("train", "probe", "test")
+SINGLE = 16.0  # offsets, in scales, up to which raw values are made inputs in one pass
 PART = 512  # examples converted at a time: they stay in the cache
 
 
@@ -125,7 +126,8 @@ class Examples:
     def read(self, ids: Ids, into: Float32[Tensor, "k feature"]) -> Tensor:
         """Write the inputs of these ids, flattened, into a tensor, with no copy between.
 
-        They are made in a single pass, so that the last bit may differ from those of training.
+        They may differ from those of training by rounding, of numbers of size ``SINGLE`` at most,
+        for they are made in a single pass where the offset is no larger.
 
         Returns:
             Their labels.
@@ -137,7 +139,7 @@ class Examples:
         features, shift = self.features.flatten(1), torch.tensor(-self.offset / self.scale)
         for some, part in zip(rows.split(PART), into.split(PART), strict=True):
             part.copy_(features.index_select(0, some))  # features[some] is slower
-            if self.offset:
+            if self.offset and abs(shift) <= SINGLE:
                 torch.add(shift, part, alpha=1 / self.scale, out=part)
             else:
                 self.scale_(part)

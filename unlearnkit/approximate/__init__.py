@@ -43,7 +43,7 @@ _ALIKE = StagedInfluence(candidates=0, curvature_share=1 / 20, curvature_min=64)
 # curvature 95 to 96 % of the output KL removed at 4.3 to 6.5 times the speed of exact retraining,
 # with 528 96 to 97 % at 3.5 to 4.3 times; with 20 iterations 96 and 95 % of the
 # membership-inference gap at 6.2 and 5.3 times the speed, with 13 92 and 90 % at 6.5 and 5.6.
-LINEAR_INFLUENCE = replace(_ALIKE, iterations=20, curvature_max=432, by_outputs=True)
+LINEAR_INFLUENCE = replace(_ALIKE, iterations=20, tolerance=0.1, curvature_max=432, by_outputs=True)
 
 # The default for networks of convolutions. Measured on 10,000 examples of Fashion-MNIST, 5 shards,
 # a tenth revoked: with 64 examples for the curvature and more, 64, 80 and 60 % of the output KL

@@ -1,9 +1,8 @@
 """Staged influence on several shards at once, for stacks of linear layers.
 
-The same equation, solved to the same tolerance, as in :mod:`unlearnkit.approximate.staged`, which
-says what it is. Shards are lanes that go from stretch to stretch together, each from its own first
-affected stage on. A shard's numbers do not depend on the shards it is modified with, but for
-rounding.
+The same equation as in :mod:`unlearnkit.approximate.staged`, which says what it is. Shards are
+lanes that go from stretch to stretch together, each from its own first affected stage on. A shard's
+numbers do not depend on the shards it is modified with, but for rounding.
 
 The examples for the curvature are drawn anew for every substep, since errors of independent samples
 average out. (Measured on 60,000 examples of Fashion-MNIST, a tenth revoked: with one sample for all
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from unlearnkit.approximate.staged import StagedInfluence
 
 
+KEPT = 32 << 20  # bytes of forgotten examples that are kept for all stretches
 TOGETHER = 16 << 20  # bytes of inputs and activations that are linearised at once
 
 
@@ -110,11 +110,9 @@ class _Group:
         self.corrections = gather(stack, [empty] * len(rounds), self.plan.spec.loss)
         clear_padding(stack, self.corrections)
         self.sums = [torch.zeros_like(piece) for piece in self.corrections]
-        # What is forgotten, once for all stretches; each takes part from its slice on.
-        self.inputs, self.targets, there = self._read([lane.forget.rows for lane in self.lanes])
-        self.slices = torch.full(there.shape, self.plan.spec.num_slices + 1)
-        for row, lane in zip(self.slices, self.lanes, strict=True):
-            row[: len(lane.forget)] = torch.from_numpy(lane.forget.slices)
+        forgotten = [lane.forget.rows for lane in self.lanes]
+        size = 4 * len(self.lanes) * max(map(len, forgotten)) * stack.widths[0]
+        self.kept = self._read(forgotten) if size <= KEPT else None
         self.linearised = self._linearise()
         self.gathered: dict[tuple[int, ...], Pieces] = {}  # see _parameters
 
@@ -211,6 +209,7 @@ class _Group:
                 iterations=method.iterations,
                 tolerance=method.tolerance,
             )
+            del model  # before the next is made
             spent = solutions.iterations.tolist()
             for lane, products in zip(lanes, spent, strict=True):
                 lane.visits += len(lane.samples[name][substep]) * (1 + products)
@@ -254,19 +253,36 @@ class _Group:
         until: list[int],
     ) -> Pieces:
         """Sums of the gradients of what is forgotten in some slices, added to what is given."""
-        slices = self.slices if len(active) == len(self.lanes) else self.slices[active]
-        bounds = torch.tensor([after, until]).unsqueeze(2)
-        there = (slices > bounds[0]) & (slices <= bounds[1])
-        counts = there.sum(1).tolist()
+        spans = [
+            np.searchsorted(self.lanes[i].forget.slices, bounds, side="right").tolist()
+            for i, *bounds in zip(active, after, until, strict=True)
+        ]
+        counts = [end - begin for begin, end in spans]
         if to is not None and not any(counts):
             return to
         for i, count in zip(active, counts, strict=True):
             self.lanes[i].visits += count
-        most = int((slices <= bounds[1]).sum(1).max())
-        [inputs, targets] = self._take([self.inputs, self.targets], active)
+        inputs, targets, there = self._forgotten(active, spans)
         loss, parameters = self.plan.spec.loss, self._parameters(at)
-        model = Linearised(self.stack, loss, parameters, inputs[:, :most])
-        return model.gradient(targets[:, :most], there[:, :most].float(), to)
+        return Linearised(self.stack, loss, parameters, inputs).gradient(targets, there, to)
+
+    def _forgotten(
+        self, active: list[int], spans: list[list[int]]
+    ) -> tuple[Float[Tensor, "lane row in"], Tensor, Float[Tensor, "lane row"]]:
+        """The forgotten examples of some lanes from a place in their order to another."""
+        if self.kept is None:
+            lanes = [self.lanes[i].forget.rows for i in active]
+            return self._read([rows[slice(*span)] for rows, span in zip(lanes, spans, strict=True)])
+        begins, ends = torch.tensor(spans).T.unsqueeze(2)
+        rows = torch.arange(int((ends - begins).max()))
+        there = (rows < ends - begins).float()
+        if len(active) == len(self.lanes) and not begins.any():
+            return self.kept[0][:, : len(rows)], self.kept[1][:, : len(rows)], there
+        places = (
+            torch.tensor(active).unsqueeze(1),
+            (begins + rows).clamp_(max=self.kept[0].shape[1] - 1),
+        )
+        return self.kept[0][places], self.kept[1][places], there
 
     def _parameters(self, states: list[State]) -> Pieces:
         """Parameters side by side, not to be changed; the last are kept: stretches share ends."""

@@ -4,9 +4,9 @@ A *lane* is one constituent at one of its checkpoints, with examples of its own.
 :mod:`unlearnkit.curvature` does for any module by automatic differentiation is written out here for
 logistic regression and multi-layer perceptrons, as batched products over lanes.
 
-The solve does not form its vectors. Conjugate gradients on A = d I + J^T H J, from the right side
-b, stay in the span of b and the rows of J, so each of their vectors is v = a b + J^T u with a
-number a and one u for each example and output. A product with A then needs J v alone, and
+The solves do not form vectors of parameters. Conjugate gradients on A = d I + J^T H J, from the
+right side b, stay in the span of b and the rows of J, so each of their vectors is v = a b + J^T u
+with a number a and one u for each example and output. A product with A then needs J v alone, and
 
     J J^T u:   down the layers  s_i = act'(z_i) * (s_(i+1) W_(i+1)),     s_last = u,
                up again         t_i = (X_i X_i^T + 1) s_i + (act'(z_(i-1)) * t_(i-1)) W_i^T,
@@ -125,9 +125,13 @@ class Linearised:
         return self.pull(slopes * weights.unsqueeze(2), into)
 
     def curvature(self, weights: Float[Tensor, "lane row"]) -> Curve:
-        """(v, out) -> H v in out, with vectors at the outputs and each example's H so weighted."""
+        """A function of v and out, which do not overlap: H v, put into out.
+
+        Args:
+            weights: of each example's H.
+        """
         loss, outputs, rows = self.loss, self.outputs, weights.unsqueeze(2)
-        if not isinstance(loss, CrossEntropy):
+        if type(loss) is not CrossEntropy:
             return lambda v, out: torch.mul(loss.output_hessian_product(outputs, v), rows, out=out)
         p = loss.probabilities(outputs)  # once, and not in every product
         weighted = p * rows
@@ -292,18 +296,18 @@ def solve_by_outputs(
         damping: d.
         right: b; used up.
         iterations: at most.
-        tolerance: residual of y as a part of J b/d, both in the norm of H.
+        tolerance: residual of y as a part of y, both in the norm of H: a bound on the part that is
+            off, since I + K H/d makes nothing smaller.
     """
     wide = _wide(damping)
     curve, seen = model.curvature(weights / damping.unsqueeze(1)), model.push(right).div_(wide)
-    # The direction, the residual and the product with the direction, each beside H/d times itself,
-    # so that one operation serves both; and H y/d.
-    direction, solution = torch.stack([seen, seen]), torch.zeros_like(seen)
+    # y, the direction, the residual and the product with the direction, each beside H/d times
+    # itself, so that one operation serves both.
+    direction, solution = torch.stack([seen, seen]), torch.zeros(2, *seen.shape, dtype=seen.dtype)
     curve(seen, direction[1])
     residual, image = direction.clone(), torch.empty_like(direction)
     squared = _inner(*residual)
-    goal = tolerance**2 * squared
-    spent, active = torch.zeros_like(goal, dtype=torch.int64), squared > goal
+    spent, active = torch.zeros_like(squared, dtype=torch.int64), squared > 0
     for _ in range(iterations):
         if not bool(active.any()):
             break
@@ -313,12 +317,12 @@ def solve_by_outputs(
         slope = _inner(direction[1], image[0])
         active = active & (slope > 0)  # false also where it is not a number
         step = torch.where(active, squared / slope, 0)
-        solution.addcmul_(step, direction[1])
+        solution.addcmul_(step, direction)
         residual.addcmul_(step, image, value=-1)
         before, squared = squared, _inner(*residual)
         direction.mul_(torch.where(active, squared / before, 0)).add_(residual)
-        active = active & (squared > goal)
-    found = model.pull(solution.neg_(), [piece.div_(wide) for piece in right])
+        active = active & (squared > tolerance**2 * _inner(*solution))
+    found = model.pull(solution[1].neg_(), [piece.div_(wide) for piece in right])
     return Solutions(found, spent.flatten())
 
 
