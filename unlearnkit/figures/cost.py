@@ -15,6 +15,8 @@ from unlearnkit.figures.drawing import (
     layout,
 )
 
+ROOM = 1.5  # of the largest value: a point's value stands above it
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -112,10 +114,10 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
                 *_dot(now.share, "y2", left_now, shares, left, words),
             ],
             xaxis=axis("threshold", tickformat=".0%", anchor="y2") | {"range": [-0.02, 1.02]},
-            yaxis=axis("seconds", range=[0, 1.3 * top or 1], domain=[0.56, 1], nticks=4),
+            yaxis=axis("seconds", range=[0, ROOM * top or 1], domain=[0.56, 1], nticks=4),
             yaxis2=axis(
                 "error, nats" if bounded else "owed",
-                range=[0, 1.3 * below or 1],
+                range=[0, ROOM * below or 1],
                 domain=[0, 0.42],
                 nticks=4,
             ),
@@ -129,7 +131,7 @@ def _dot(
     """A point and its value, as shapes in pixels around it.
 
     The value stands inside the plot, to the right of a point in the left half and else to its left,
-    and where the curve there is not: above it where that runs lower, below where it runs higher.
+    and where the curve there is not: below it where that runs higher, if there is room.
     """
     place = {"xref": "x", "yref": axis_y, "xanchor": x, "yanchor": y}
     pixels = {"xsizemode": "pixel", "ysizemode": "pixel"}
@@ -137,7 +139,7 @@ def _dot(
     side = 10 if left else -10
     there = [v for s, v in zip(shares, values, strict=True) if (s > x if left else s < x)]
     beside = y if not there else there[0] if left else there[-1]
-    above = beside < y or (beside == y and y < 0.6 * max(values))
+    above = beside <= y or y < 0.3 * max(values)  # else there is no room below
     height = 7 if above else -7
     return [
         {
