@@ -279,7 +279,7 @@ def test_nan_never_passes():
 
 def test_a_chaotic_network_is_retrained_and_a_calm_one_is_not():
     routes = {}
-    for rate in (0.01, 0.5):
+    for rate in (0.01, 0.3):
         session = uk.Session(
             "digits", model="mlp", num_shards=3, num_slices=2, epochs=15, learning_rate=rate
         )
@@ -287,8 +287,8 @@ def test_a_chaotic_network_is_retrained_and_a_calm_one_is_not():
         session.revoke(count=60)
         routes[rate] = session.unlearn(boundary=Approximating()).decision
     assert len(routes[0.01].approximate) == 3
-    assert len(routes[0.5].exact) == 3
-    assert {look.replayed for look in routes[0.5].looks} & {4, None}
+    assert len(routes[0.3].exact) == 3
+    assert {look.replayed for look in routes[0.3].looks} == {4}
 
 
 def test_once_training_has_shown_to_be_chaotic_nothing_is_tried_in_vain():

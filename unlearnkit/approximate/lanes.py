@@ -75,8 +75,15 @@ class _Lane:
         order = np.argsort(given.forget.slices, kind="stable")
         self.forget = given.forget.take(order)
         self.states: dict[str, State] = {}
-        self.summed = 0  # stage up to which the group's sums hold gradients of what is forgotten
+        self.summed = 0  # stage up to which gradients of what is forgotten are in the group's sums
         self.visits = len(candidates.known)
+
+    def joined(self, stage: int) -> tuple[int, int]:
+        """From where to where, in their order, forgotten examples join up to a stage."""
+        slices, bounds = self.forget.slices, (self.summed, stage)
+        self.summed = stage
+        begin, end = np.searchsorted(slices, bounds, side="right").tolist()
+        return begin, end
 
 
 class _Block(NamedTuple):
@@ -113,7 +120,7 @@ class _Group:
         forgotten = [lane.forget.rows for lane in self.lanes]
         size = 4 * len(self.lanes) * max(map(len, forgotten)) * stack.widths[0]
         self.kept = self._read(forgotten) if size <= KEPT else None
-        self.linearised = self._linearise()
+        self.linearised, self.forcings = self._linearise(), self._forcings()
         self.gathered: dict[tuple[int, ...], Pieces] = {}  # see _parameters
 
     def advance(self, name: str) -> None:
@@ -122,7 +129,7 @@ class _Group:
         active = self._active(name)
         if active:
             before = self._take(self.corrections, active)
-            found = self._solve(name, active, self._forcing(name, active), before)
+            found = self._solve(name, active, next(self.forcings), before)
             self.corrections = self._put(self.corrections, active, found)
         for i in concerned:
             lane = self.lanes[i]
@@ -216,70 +223,93 @@ class _Group:
             before = solutions.pieces
         return before
 
-    def _forcing(self, name: str, active: list[int]) -> Pieces:
-        """The c of some lanes: see :mod:`unlearnkit.approximate.stretches`."""
-        spec = self.plan.spec
-        lanes = [self.lanes[i] for i in active]
-        stretches = [lane.stretches[name] for lane in lanes]
-        stages = [each.stage for each in stretches]
-        forcing = self._take(self.sums, active)
-        if stretches[0].start is not None:
-            starts, summed = [each.points[0] for each in stretches], [lane.summed for lane in lanes]
-            forcing = self._add(forcing, active, starts, summed, stages)
-        sums = self._add(None, active, [each.end for each in stretches], [0] * len(lanes), stages)
-        for lane, stage in zip(lanes, stages, strict=True):
-            lane.summed = stage
+    def _forcings(self) -> Iterator[Pieces]:
+        """The c of the lanes of every stretch in turn, several made at once as what is linearised.
+
+        See :mod:`unlearnkit.approximate.stretches`.
+        """
+        numbers = 6 * sum(piece[0].numel() for piece in self.sums)
+        numbers += sum(self.stack.widths) * max(len(lane.forget) for lane in self.lanes)
+        together: list[_Block] = []
+        for name in self.names:
+            block = _Block(name, 0, self._active(name))
+            count = sum(len(each.active) for each in (*together, block))
+            if together and 4 * count * numbers > TOGETHER:
+                yield from self._forcings_of(together)
+                together = []
+            if block.active:
+                together.append(block)
+        yield from self._forcings_of(together)
+
+    def _forcings_of(self, blocks: list[_Block]) -> Iterator[Pieces]:
+        chosen = [i for block in blocks for i in block.active]
+        stretches = [self.lanes[i].stretches[block.name] for block in blocks for i in block.active]
+        # Where a lane's sum at the start is: among those of all lanes, or behind these.
+        latest, places, spans = list(range(len(self.lanes))), list[int](), list[tuple[int, int]]()
+        for number, (i, each) in enumerate(zip(chosen, stretches, strict=True)):
+            places.append(latest[i])
+            latest[i] = len(self.lanes) + number
+            spans.append(self.lanes[i].joined(each.stage))
+        ends = self._gradients(chosen, [each.end for each in stretches], [(0, e) for _, e in spans])
+        if len(blocks) == 1:
+            forcing = self._take(self.sums, chosen)
+            self.sums = self._put(self.sums, chosen, ends)
+        else:
+            sums = [torch.cat(pair) for pair in zip(self.sums, ends, strict=True)]
+            forcing = [piece[places] for piece in sums]
+            self.sums = [piece[latest] for piece in sums]
+        joins = [
+            number
+            for number, (each, (begin, end)) in enumerate(zip(stretches, spans, strict=True))
+            if each.start is not None and end > begin
+        ]
+        if joins:
+            starts = [stretches[n].points[0] for n in joins]
+            joined = self._gradients([chosen[n] for n in joins], starts, [spans[n] for n in joins])
+            for piece, new in zip(forcing, joined, strict=True):
+                piece.index_add_(0, torch.tensor(joins), new)
         paths = [each.path for each in stretches]
         begins, afters = (
             self._parameters(states)
             for states in ([path.begin for path in paths], [path.after for path in paths])
         )
-        odds = _wide([each.odds for each in stretches])
+        odds, decay = _wide([each.odds for each in stretches]), self.plan.spec.weight_decay
         share = odds * _wide([1 / (len(each.points) * each.num_forget) for each in stretches])
-        speed, half = odds * _wide([1 / path.time for path in paths]), odds * spec.weight_decay / 2
-        for piece, at_end, begin, after in zip(forcing, sums, begins, afters, strict=True):
+        speed, half = odds * _wide([1 / path.time for path in paths]), odds * decay / 2
+        for piece, at_end, begin, after in zip(forcing, ends, begins, afters, strict=True):
             piece.add_(at_end).mul_(share)
             piece.addcmul_(after, half + speed).addcmul_(begin, half - speed)
         clear_padding(self.stack, forcing)
-        self.sums = self._put(self.sums, active, sums)
-        return forcing
+        done = 0
+        for block in blocks:
+            some = slice(done, done + len(block.active))
+            done = some.stop
+            yield [piece[some] for piece in forcing]
 
-    def _add(
-        self,
-        to: Pieces | None,
-        active: list[int],
-        at: list[State],
-        after: list[int],
-        until: list[int],
+    def _gradients(
+        self, chosen: list[int], at: list[State], spans: list[tuple[int, int]]
     ) -> Pieces:
-        """Sums of the gradients of what is forgotten in some slices, added to what is given."""
-        spans = [
-            np.searchsorted(self.lanes[i].forget.slices, bounds, side="right").tolist()
-            for i, *bounds in zip(active, after, until, strict=True)
-        ]
-        counts = [end - begin for begin, end in spans]
-        if to is not None and not any(counts):
-            return to
-        for i, count in zip(active, counts, strict=True):
-            self.lanes[i].visits += count
-        inputs, targets, there = self._forgotten(active, spans)
+        """Sums of the gradients of what some lanes forget, from a place in their order on."""
+        for i, (begin, end) in zip(chosen, spans, strict=True):
+            self.lanes[i].visits += end - begin
+        inputs, targets, there = self._forgotten(chosen, spans)
         loss, parameters = self.plan.spec.loss, self._parameters(at)
-        return Linearised(self.stack, loss, parameters, inputs).gradient(targets, there, to)
+        return Linearised(self.stack, loss, parameters, inputs).gradient(targets, there)
 
     def _forgotten(
-        self, active: list[int], spans: list[list[int]]
+        self, chosen: list[int], spans: list[tuple[int, int]]
     ) -> tuple[Float[Tensor, "lane row in"], Tensor, Float[Tensor, "lane row"]]:
         """The forgotten examples of some lanes from a place in their order to another."""
         if self.kept is None:
-            lanes = [self.lanes[i].forget.rows for i in active]
+            lanes = [self.lanes[i].forget.rows for i in chosen]
             return self._read([rows[slice(*span)] for rows, span in zip(lanes, spans, strict=True)])
         begins, ends = torch.tensor(spans).T.unsqueeze(2)
         rows = torch.arange(int((ends - begins).max()))
         there = (rows < ends - begins).float()
-        if len(active) == len(self.lanes) and not begins.any():
+        if chosen == list(range(len(self.lanes))) and not begins.any():
             return self.kept[0][:, : len(rows)], self.kept[1][:, : len(rows)], there
         places = (
-            torch.tensor(active).unsqueeze(1),
+            torch.tensor(chosen).unsqueeze(1),
             (begins + rows).clamp_(max=self.kept[0].shape[1] - 1),
         )
         return self.kept[0][places], self.kept[1][places], there
