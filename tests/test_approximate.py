@@ -408,6 +408,19 @@ def test_lanes_agree_however_much_is_kept_and_linearised_at_once(name, monkeypat
         assert first.visits == found[1][i].visits == found[2][i].visits
 
 
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"scope": "tail"}, "scope='tail' is not known; use 'all' or 'head'"),
+        ({"references": 4}, "references=4 with scope='all'"),
+        ({"scope": "head", "by_outputs": True}, "by_outputs=True with scope='head'"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        StagedInfluence(**options)
+
+
 @pytest.mark.parametrize("name", STACKS)
 def test_by_way_of_the_outputs_the_same_is_found(name):
     model, options = STACKS[name]

@@ -10,7 +10,7 @@ stretches of a stage 86 % of doing nothing's output KL is removed for 94 % by lo
 5 shards of one slice, and 62 % for 76 % by a perceptron, 10 shards.)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -94,6 +94,18 @@ class _Block(NamedTuple):
     active: list[int]
 
 
+def _groups(blocks: list[_Block], fit: Callable[[list[_Block]], bool]) -> Iterator[list[_Block]]:
+    """As many at a time, in order, as fit; one at least."""
+    together: list[_Block] = []
+    for block in blocks:
+        if together and not fit([*together, block]):
+            yield together
+            together = []
+        together.append(block)
+    if together:
+        yield together
+
+
 class _Group:
     """Lanes that are modified together; the running corrections D.
 
@@ -160,18 +172,12 @@ class _Group:
             if (active := self._active(name))
             for substep in range(len(self.lanes[active[0]].samples[name]))
         ]
-        together: list[_Block] = []
-        for block in blocks:
-            if together and not self._fits(together, block):
-                yield from self._parts(together)
-                together = []
-            together.append(block)
-        if together:
+        for together in _groups(blocks, self._fit):
             yield from self._parts(together)
 
-    def _fits(self, together: list[_Block], block: _Block) -> bool:
-        """Whether it is linearised together with these."""
-        counts = [[len(some) for some in self._samples(each)] for each in (*together, block)]
+    def _fit(self, blocks: list[_Block]) -> bool:
+        """Whether they are linearised together."""
+        counts = [[len(some) for some in self._samples(each)] for each in blocks]
         numbers = sum(map(sum, counts)) * sum(self.stack.widths)
         return max(counts[0]) == max(counts[-1]) and 4 * numbers <= TOGETHER
 
@@ -230,16 +236,13 @@ class _Group:
         """
         numbers = 6 * sum(piece[0].numel() for piece in self.sums)
         numbers += sum(self.stack.widths) * max(len(lane.forget) for lane in self.lanes)
-        together: list[_Block] = []
-        for name in self.names:
-            block = _Block(name, 0, self._active(name))
-            count = sum(len(each.active) for each in (*together, block))
-            if together and 4 * count * numbers > TOGETHER:
-                yield from self._forcings_of(together)
-                together = []
-            if block.active:
-                together.append(block)
-        yield from self._forcings_of(together)
+
+        def fit(blocks: list[_Block]) -> bool:
+            return 4 * numbers * sum(len(each.active) for each in blocks) <= TOGETHER
+
+        blocks = [_Block(name, 0, self._active(name)) for name in self.names]
+        for together in _groups([block for block in blocks if block.active], fit):
+            yield from self._forcings_of(together)
 
     def _forcings_of(self, blocks: list[_Block]) -> Iterator[Pieces]:
         chosen = [i for block in blocks for i in block.active]
