@@ -35,7 +35,7 @@ BROWSER_SECONDS = 300
 @pytest.fixture
 def no_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine without data, without scikit-learn's cache and without a network."""
-    from unlearnkit.sources import places
+    from unlearnkit.data.sources import locate
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise urllib.error.URLError("no network in this test")
@@ -44,7 +44,7 @@ def no_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "cache"))
     monkeypatch.delenv("UNLEARNKIT_DATA", raising=False)
-    monkeypatch.setattr(places, "SYSTEM_ROOTS", ("data", "~/data"))
+    monkeypatch.setattr(locate, "SYSTEM_ROOTS", ("data", "~/data"))
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     return tmp_path
 

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import torch
 
-from unlearnkit import sources
-from unlearnkit.datasets import (
+from unlearnkit.data import sources
+from unlearnkit.data.datasets import (
     DATASETS,
     Dataset,
     Examples,
@@ -24,7 +24,7 @@ from unlearnkit.datasets import (
     from_frame,
     load,
 )
-from unlearnkit.sources import download
+from unlearnkit.data.sources import download
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 needs_fashion = pytest.mark.skipif(

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import unlearnkit as uk
-from unlearnkit.sources import adult, cifar, covertype, idx, purchase
+from unlearnkit.data.sources import adult, cifar, covertype, idx, purchase
 
 RANDOM = np.random.default_rng(0)
 

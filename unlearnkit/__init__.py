@@ -14,7 +14,7 @@ from unlearnkit.approximate import AMENDS, METHODS, Replay, StagedInfluence
 from unlearnkit.boundary import BOUNDARIES, ChosenBoundary, Decision, FixedBoundary
 from unlearnkit.choosing import ExampleMap, example_map, example_table, hardest
 from unlearnkit.comparison import Comparison, compare
-from unlearnkit.datasets import (
+from unlearnkit.data.datasets import (
     DATASETS,
     Dataset,
     Examples,

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from unlearnkit.audit import audit
-from unlearnkit.datasets import DATASETS, load
+from unlearnkit.data.datasets import DATASETS, load
 from unlearnkit.store import StoreError
 
 

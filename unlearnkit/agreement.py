@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.comparison import MODELS, PARTS, Comparison
-from unlearnkit.examples import Dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics import accuracy, example_kl, output_kl
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unlearnkit.datasets import Dataset, Examples, as_dataset
+from unlearnkit.data.datasets import Dataset, Examples, as_dataset
 from unlearnkit.kernels import run_jobs
 from unlearnkit.kernels.factors import with_factors
 from unlearnkit.ledger import (

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from unlearnkit.examples import Dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.hardness import stage_state
 from unlearnkit.representations import HIDDEN, OUTPUT, layer_outputs, principal_axes
 from unlearnkit.revocation import select

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from unlearnkit.attacks import Attack, membership_auc, membership_gap
 from unlearnkit.curvature import flatten
+from unlearnkit.data.examples import Dataset
 from unlearnkit.ensemble import Constituent, Ensemble, assemble
-from unlearnkit.examples import Dataset
 from unlearnkit.metrics import Measure, churn, tug_of_war
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, silent

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from unlearnkit.examples import Dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.losses import CrossEntropy, SquaredError
 from unlearnkit.models import MLP, Architecture, Linear, Logistic, as_architecture
 from unlearnkit.spec import TrainSpec

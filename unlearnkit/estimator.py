@@ -18,10 +18,10 @@ from torch import Tensor
 
 from unlearnkit.boundary import Boundary, FixedBoundary
 from unlearnkit.clock import Clock
+from unlearnkit.data.coercion import constants_of, targets_of
+from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.defaults import default_spec
 from unlearnkit.ensemble import assemble
-from unlearnkit.examples import Dataset, Examples
-from unlearnkit.intake import constants_of, targets_of
 from unlearnkit.models import Linear, Logistic, as_architecture
 from unlearnkit.modification import debts_of
 from unlearnkit.plan import make_plan

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from unlearnkit.attacks import auc_interval
 from unlearnkit.comparison import MODELS, Comparison
-from unlearnkit.datasets import Dataset
+from unlearnkit.data.datasets import Dataset
 from unlearnkit.ensemble import state_probabilities
 from unlearnkit.metrics import auc, share_interval
 from unlearnkit.parameters import states_of

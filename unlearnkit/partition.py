@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from unlearnkit.examples import Examples
+from unlearnkit.data.examples import Examples
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.spec import TrainSpec
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
-from unlearnkit.examples import Examples
+from unlearnkit.data.examples import Examples
 from unlearnkit.models import Architecture
 from unlearnkit.partition import Partition, make_partition
 from unlearnkit.seeding import digest

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.boundary import Boundary, FixedBoundary
-from unlearnkit.datasets import as_dataset
+from unlearnkit.data.datasets import as_dataset
 from unlearnkit.metrics import SMALLEST_PROBABILITY, Measure, auc
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.seeding import digest

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from unlearnkit.comparison import Comparison
 from unlearnkit.curvature import flatten, mean_gradient, trainable_names, unflatten
+from unlearnkit.data.examples import Dataset
 from unlearnkit.ensemble import Constituent, Ensemble
-from unlearnkit.examples import Dataset
 from unlearnkit.metrics import Measure
 from unlearnkit.models import State
 from unlearnkit.unlearning import Unlearned

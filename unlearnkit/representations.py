@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unlearnkit.comparison import Comparison
-from unlearnkit.datasets import Dataset
+from unlearnkit.data.datasets import Dataset
 from unlearnkit.ensemble import CHUNK
 from unlearnkit.models import Architecture, State
 from unlearnkit.parameters import states_of

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from unlearnkit.clock import Clock
+from unlearnkit.data.examples import Dataset
 from unlearnkit.deadlines import Queue
-from unlearnkit.examples import Dataset
 from unlearnkit.history import History, read_history
 from unlearnkit.ledger import with_ids
 from unlearnkit.plan import Plan

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Int
 
-from unlearnkit.examples import Dataset, Examples
+from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.seeding import numpy_generator
 
 Ids = Int[np.ndarray, " request"]

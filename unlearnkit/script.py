@@ -13,9 +13,9 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS
 from unlearnkit.boundary import EXACT
-from unlearnkit.datasets import DATASETS
+from unlearnkit.data.datasets import DATASETS
+from unlearnkit.data.examples import Dataset
 from unlearnkit.ensemble import Ensemble
-from unlearnkit.examples import Dataset
 from unlearnkit.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.models import BUILT_IN, Architecture
 from unlearnkit.partition import make_partition

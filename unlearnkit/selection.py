@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from unlearnkit.examples import Dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.hardness import example_losses, self_influence
 from unlearnkit.plan import Plan
 from unlearnkit.revocation import Revocations, select

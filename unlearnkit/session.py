@@ -24,7 +24,7 @@ from unlearnkit.calibration import Calibration
 from unlearnkit.certificate import Certificate, certify
 from unlearnkit.clock import Clock
 from unlearnkit.comparison import Comparison, compare
-from unlearnkit.datasets import Dataset, as_dataset
+from unlearnkit.data.datasets import Dataset, as_dataset
 from unlearnkit.deadlines import Queue, as_deadline
 from unlearnkit.defaults import choose
 from unlearnkit.ensemble import Ensemble, assemble
@@ -104,10 +104,12 @@ class Session:
 
         Args:
             data: a name such as ``"digits"`` (those in ``DATASETS``, for
-                :func:`~unlearnkit.datasets.load`), a :class:`~unlearnkit.datasets.Dataset`, a pair
-                (features, labels) of arrays or tensors, a pair (DataFrame, target column) or
-                (``"file.csv"``, target column), a torch ``Dataset``, or a Hugging Face one; see
-                :func:`~unlearnkit.datasets.as_dataset`, and call it yourself for their options.
+                :func:`~unlearnkit.data.datasets.load`), a
+                :class:`~unlearnkit.data.datasets.Dataset`, a pair (features, labels) of arrays or
+                tensors, a pair (DataFrame, target column) or (``"file.csv"``, target column), a
+                torch ``Dataset``, or a Hugging Face one; see
+                :func:`~unlearnkit.data.datasets.as_dataset`, and call it yourself for their
+                options.
             model: ``"logistic"`` (of a regression: ``"linear"``), ``"mlp"``, ``"cnn"``, or a
                 callable that returns a new ``nn.Module``.
             hidden: widths of the hidden layers of ``"mlp"``.

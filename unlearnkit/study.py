@@ -28,7 +28,7 @@ from unlearnkit.approximate import AMENDS, METHODS, Replay
 from unlearnkit.assessment import default_method
 from unlearnkit.attacks import membership_auc
 from unlearnkit.boundary import Boundary, FixedBoundary
-from unlearnkit.datasets import Dataset, as_dataset
+from unlearnkit.data.datasets import Dataset, as_dataset
 from unlearnkit.metrics import churn
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent

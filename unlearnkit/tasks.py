@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from unlearnkit.examples import Dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics import SMALLEST_PROBABILITY, accuracy, example_kl
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.datasets import Dataset
+from unlearnkit.data.datasets import Dataset
 from unlearnkit.widgets.prose import picture, picture_source
 
 

@@ -4,8 +4,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from unlearnkit.sources.download import from_openml
-from unlearnkit.sources.places import Published, find_files
+from unlearnkit.data.sources.download import from_openml
+from unlearnkit.data.sources.locate import Published, find_files
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data import Dataset as TorchDataset
 
-from unlearnkit.arrays import from_arrays
-from unlearnkit.examples import Dataset
+from unlearnkit.data.arrays import from_arrays
+from unlearnkit.data.examples import Dataset
 
 READ_TWICE = 256  # items that are read a second time, to find transforms that draw random numbers
 # Images have 8 bits a pixel whatever they show, so this is no statistic: to -1..1.
@@ -33,7 +33,7 @@ def from_torch(
 ) -> Dataset:
     """A dataset of a torch map-style ``Dataset`` whose items are pairs (input, label).
 
-    Labels are class numbers, or floats: targets, as in :func:`~unlearnkit.arrays.from_arrays`.
+    Labels are class numbers, or floats: targets, as in :func:`~unlearnkit.data.arrays.from_arrays`.
 
     It is read through a ``DataLoader`` without shuffling; an example's id is its index. Images of
     PIL become bytes of shape (channels, height, width), scaled by constants to -1..1. Class names
@@ -43,13 +43,14 @@ def from_torch(
         dataset: of the training part, and of the others where they are None.
         test: of the test part; None splits it off.
         probe: the same for the probe part.
-        options: as for :func:`~unlearnkit.arrays.from_arrays`, such as ``offset`` and ``scale``.
+        options: as for :func:`~unlearnkit.data.arrays.from_arrays`, such as ``offset`` and
+            ``scale``.
 
     Raises:
         TypeError: a dataset that has no indices, items that are no pairs, images that are neither
             grey nor RGB.
         ValueError: an item that differs between two reads, or differs in shape from the first; and
-            all that :func:`~unlearnkit.arrays.from_arrays` raises.
+            all that :func:`~unlearnkit.data.arrays.from_arrays` raises.
 
     >>> data = torch.utils.data.TensorDataset(torch.eye(20), torch.arange(20) % 2)
     >>> from_torch(data)

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
-from unlearnkit.sources.download import from_openml
-from unlearnkit.sources.places import Published, find_files, read_bytes
+from unlearnkit.data.sources.download import from_openml
+from unlearnkit.data.sources.locate import Published, find_files, read_bytes
 
 Batch: TypeAlias = tuple[UInt8[np.ndarray, "n 3 32 32"], UInt8[np.ndarray, " n"]]
 Arrays: TypeAlias = tuple[

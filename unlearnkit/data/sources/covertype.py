@@ -6,8 +6,8 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Int16
 
-from unlearnkit.sources.download import bounded
-from unlearnkit.sources.places import Published, find_files
+from unlearnkit.data.sources.download import bounded
+from unlearnkit.data.sources.locate import Published, find_files
 
 Arrays: TypeAlias = tuple[Int16[np.ndarray, "n 54"], Int16[np.ndarray, " n"]]
 

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Shaped
 from torch import Tensor
 
-from unlearnkit.arrays import from_arrays
-from unlearnkit.examples import Dataset
-from unlearnkit.frames import from_frame
-from unlearnkit.intake import class_numbers, vocabulary_of
-from unlearnkit.torch_data import IMAGE_OFFSET, IMAGE_SCALE, as_input, is_image, stack
+from unlearnkit.data.arrays import from_arrays
+from unlearnkit.data.coercion import class_numbers, vocabulary_of
+from unlearnkit.data.examples import Dataset
+from unlearnkit.data.frames import from_frame
+from unlearnkit.data.from_torch import IMAGE_OFFSET, IMAGE_SCALE, as_input, is_image, stack
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ def from_hugging_face(
     """A dataset of a Hugging Face ``Dataset``, or of a ``DatasetDict`` with its parts.
 
     One column of images or arrays, or any number of columns of single values, which are then a
-    table (:func:`~unlearnkit.frames.from_frame`). An example's id is its row number.
+    table (:func:`~unlearnkit.data.frames.from_frame`). An example's id is its row number.
 
     Args:
         data: of the training part; of a ``DatasetDict`` its ``"train"``, with ``"test"`` for the
@@ -66,7 +66,8 @@ def from_hugging_face(
         features: the columns to learn from; None takes all others.
         test: of the test part; None splits it off.
         probe: the same for the probe part.
-        options: as for :func:`~unlearnkit.arrays.from_arrays`, for tables as for ``from_frame``.
+        options: as for :func:`~unlearnkit.data.arrays.from_arrays`, for tables as for
+            ``from_frame``.
 
     Raises:
         KeyError: no such part or column, or no way to tell the target.

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
-from unlearnkit.examples import PARTS, Dataset, Examples
-from unlearnkit.intake import (
+from unlearnkit.data.coercion import (
     Array,
     as_pair,
     check_contents,
@@ -19,6 +18,7 @@ from unlearnkit.intake import (
     targets_of,
     task_of_labels,
 )
+from unlearnkit.data.examples import PARTS, Dataset, Examples
 
 
 def from_arrays(

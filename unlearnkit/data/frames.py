@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unlearnkit.arrays import from_arrays
-from unlearnkit.encoding import Constants, check_kinds, encoding_of, plain_array
-from unlearnkit.examples import Dataset
-from unlearnkit.intake import check_columns, class_numbers, vocabulary_of
+from unlearnkit.data.arrays import from_arrays
+from unlearnkit.data.coercion import check_columns, class_numbers, vocabulary_of
+from unlearnkit.data.encoding import Constants, check_kinds, encoding_of, plain_array
+from unlearnkit.data.examples import Dataset
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
-from unlearnkit.sources.places import Published, find_files
+from unlearnkit.data.sources.locate import Published, find_files
 
 Arrays: TypeAlias = tuple[UInt8[np.ndarray, "n 600"], UInt8[np.ndarray, " n"]]
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from jaxtyping import Int64, Shaped
 
-from unlearnkit.arrays import first_of, keyed_permutation, split
-from unlearnkit.encoding import Encoding
-from unlearnkit.examples import Dataset
-from unlearnkit.sources import (
+from unlearnkit.data.arrays import first_of, keyed_permutation, split
+from unlearnkit.data.encoding import Encoding
+from unlearnkit.data.examples import Dataset
+from unlearnkit.data.sources import (
     ADULT_NUMBERS,
     ADULT_TARGET,
     ADULT_VALUES,

@@ -6,19 +6,19 @@ from typing import Any, Protocol
 import numpy as np
 from torch.utils.data import Dataset as TorchDataset
 
-from unlearnkit.arrays import from_arrays
-from unlearnkit.examples import Dataset, Examples
-from unlearnkit.frames import from_file, from_frame
-from unlearnkit.hugging_face import from_hugging_face, is_table
-from unlearnkit.named_images import load_cifar_10, load_digits, load_fashion_mnist, load_mnist
-from unlearnkit.named_tables import (
+from unlearnkit.data.arrays import from_arrays
+from unlearnkit.data.examples import Dataset, Examples
+from unlearnkit.data.frames import from_file, from_frame
+from unlearnkit.data.from_hugging_face import from_hugging_face, is_table
+from unlearnkit.data.from_torch import from_torch
+from unlearnkit.data.named_images import load_cifar_10, load_digits, load_fashion_mnist, load_mnist
+from unlearnkit.data.named_tables import (
     load_adult,
     load_breast_cancer,
     load_covertype,
     load_diabetes,
     load_purchase_100,
 )
-from unlearnkit.torch_data import from_torch
 
 __all__ = [
     "DATASETS",
@@ -75,9 +75,9 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
     in ``path``; in the folder ``$UNLEARNKIT_DATA``; in ``/usr/share/datasets``, ``data``,
     ``~/data`` and ``~/.cache``, in torchvision's layout too; and are else downloaded through
     scikit-learn, which keeps a copy. ``"purchase-100"`` has to be fetched by hand. What each folder
-    may hold, and how it is checked, stands with the readers in :mod:`unlearnkit.sources`; parts,
-    scaling, source and licence with the loaders in :mod:`unlearnkit.named_images` and
-    :mod:`unlearnkit.named_tables`, and in ``load(...).source`` and ``load(...).licence``.
+    may hold, and how it is checked, stands with the readers in :mod:`unlearnkit.data.sources`;
+    parts, scaling, source and licence with the loaders in :mod:`unlearnkit.data.named_images` and
+    :mod:`unlearnkit.data.named_tables`, and in ``load(...).source`` and ``load(...).licence``.
 
     Preprocessing is by constants that no example shapes, and an example has one id for ever.
 

@@ -11,8 +11,8 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
-from unlearnkit.sources.download import from_openml
-from unlearnkit.sources.places import Published, find_files, read_bytes
+from unlearnkit.data.sources.download import from_openml
+from unlearnkit.data.sources.locate import Published, find_files, read_bytes
 
 Arrays: TypeAlias = tuple[UInt8[np.ndarray, "..."], ...]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from jaxtyping import Float32
 
-from unlearnkit.intake import listed
+from unlearnkit.data.coercion import listed
 
 if TYPE_CHECKING:
     import pandas as pd

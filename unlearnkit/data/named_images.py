@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from unlearnkit.arrays import first_of, keyed_permutation, split
-from unlearnkit.examples import Dataset
-from unlearnkit.sources import (
+from unlearnkit.data.arrays import first_of, keyed_permutation, split
+from unlearnkit.data.examples import Dataset
+from unlearnkit.data.sources import (
     CIFAR_10_CLASSES,
     cifar_10_arrays,
     fashion_mnist_arrays,

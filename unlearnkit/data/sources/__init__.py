@@ -6,11 +6,11 @@ one; where no checksum of the decompressed bytes is published, its shape, its va
 of examples per class are held against what its authors say.
 """
 
-from unlearnkit.sources.adult import ADULT_NUMBERS, ADULT_TARGET, ADULT_VALUES, adult_tables
-from unlearnkit.sources.cifar import CIFAR_10_CLASSES, cifar_10_arrays
-from unlearnkit.sources.covertype import covertype_arrays
-from unlearnkit.sources.idx import fashion_mnist_arrays, mnist_arrays, read_idx
-from unlearnkit.sources.purchase import purchase_100_arrays
+from unlearnkit.data.sources.adult import ADULT_NUMBERS, ADULT_TARGET, ADULT_VALUES, adult_tables
+from unlearnkit.data.sources.cifar import CIFAR_10_CLASSES, cifar_10_arrays
+from unlearnkit.data.sources.covertype import covertype_arrays
+from unlearnkit.data.sources.idx import fashion_mnist_arrays, mnist_arrays, read_idx
+from unlearnkit.data.sources.purchase import purchase_100_arrays
 
 __all__ = [
     "ADULT_NUMBERS",

@@ -1,0 +1,1 @@
+"""Examples, data sets and their sources."""
