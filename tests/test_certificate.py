@@ -17,7 +17,7 @@ from unlearnkit import DiskStore, Session, StoreError
 from unlearnkit.__main__ import main
 from unlearnkit.audit import AuditError, audit
 from unlearnkit.ledger import keyed_digest
-from unlearnkit.store.chain import Chain, extend, unchain
+from unlearnkit.store.ledger_file import Chain, extend, unchain
 
 CASE = CASES["logistic"]
 

@@ -24,7 +24,7 @@ from cases import CASES
 from unlearnkit import DiskStore, StoreError
 from unlearnkit.audit import audit
 from unlearnkit.store import Approximation, Checkpoint
-from unlearnkit.store.chain import Chain, extend
+from unlearnkit.store.ledger_file import Chain, extend
 
 EXAMPLES = int(os.environ.get("UNLEARNKIT_FUZZ", "150"))
 FUZZ = settings(

@@ -30,7 +30,7 @@ from unlearnkit.schedule import make_job
 from unlearnkit.seeding import digest
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, State, StoreError
-from unlearnkit.store.chain import START
+from unlearnkit.store.ledger_file import START
 
 
 class AuditError(StoreError):

@@ -27,7 +27,6 @@ from weakref import WeakValueDictionary
 import numpy as np
 from safetensors.numpy import load, save
 
-from unlearnkit.store.chain import unchain
 from unlearnkit.store.files import (
     NAME,
     StoreError,
@@ -43,7 +42,8 @@ from unlearnkit.store.files import (
     telling,
     unfinished,
 )
-from unlearnkit.store.hold import Hold
+from unlearnkit.store.ledger_file import unchain
+from unlearnkit.store.lock import Hold
 from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
 from unlearnkit.store.memory import Approximation, Checkpoint, MemoryStore
 

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnkit.store.chain import Chain, extend
 from unlearnkit.store.files import (
     FORMAT,
     NAME,
@@ -25,6 +24,7 @@ from unlearnkit.store.files import (
     sync_paths,
     telling,
 )
+from unlearnkit.store.ledger_file import Chain, extend
 
 MANIFEST, LEDGER = "manifest.json", "ledger.jsonl"
 
