@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from unlearnkit import CNN, MLP, Dataset, Examples, Logistic, Partition, Session, TrainSpec
-from unlearnkit.models import Architecture, as_architecture
+from unlearnkit.models.architecture import Architecture, as_architecture
 
 NUM_CLASSES = 3
 NUM_PROBE, NUM_TEST = 8, 12

@@ -41,8 +41,8 @@ from unlearnkit.kernels.linearised import (
     solve,
     solve_by_outputs,
 )
-from unlearnkit.losses import CrossEntropy, SquaredError
-from unlearnkit.models import Stack, as_head, get_state
+from unlearnkit.models.architecture import Stack, as_head, get_state
+from unlearnkit.models.losses import CrossEntropy, SquaredError
 from unlearnkit.seeding import numpy_generator, state_bytes
 
 

@@ -14,7 +14,7 @@ from test_strangers import at_most, sealed, with_manifest
 from unlearnkit import MLP, CrossEntropy, Session, TrainSpec
 from unlearnkit.__main__ import main
 from unlearnkit.audit import AuditError, audit
-from unlearnkit.models import built_in, describe
+from unlearnkit.models.architecture import built_in, describe
 
 LOGISTIC = CASES["logistic"]
 

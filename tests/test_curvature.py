@@ -17,7 +17,7 @@ from unlearnkit.curvature import (
     trainable_names,
     unflatten,
 )
-from unlearnkit.losses import LOSSES, Loss, SquaredError
+from unlearnkit.models.losses import LOSSES, Loss, SquaredError
 
 # float64 rounding of sums over some hundred products of order one
 TOLERANCE = 1e-12

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unlearnkit.losses import (
+from unlearnkit.models.losses import (
     LOSSES,
     CrossEntropy,
     Loss,

@@ -35,7 +35,7 @@ from unlearnkit.audit import audit
 from unlearnkit.curvature import effective_time, flatten, mean_gradient, trainable_names, unflatten
 from unlearnkit.kernels import compute_threads
 from unlearnkit.kernels.factors import factors
-from unlearnkit.losses import CrossEntropy, SquaredError
+from unlearnkit.models.losses import CrossEntropy, SquaredError
 from unlearnkit.schedule import make_job
 from unlearnkit.seeding import state_bytes
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from cases import CASES
 from unlearnkit import CNN, MLP, Logistic, MemoryStore, TrainSpec, make_plan, train
-from unlearnkit.models import KeyedDropout, StepContext, as_architecture, step_context
+from unlearnkit.models.architecture import KeyedDropout, StepContext, as_architecture, step_context
 from unlearnkit.seeding import state_bytes
 
 

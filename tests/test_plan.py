@@ -8,7 +8,7 @@ import torch
 
 from cases import CASES
 from unlearnkit import MLP, Examples, MemoryStore, TrainSpec, make_partition, make_plan, train
-from unlearnkit.models import as_architecture
+from unlearnkit.models.architecture import as_architecture
 from unlearnkit.plan import Plan
 from unlearnkit.spec import EPOCH_RULES
 

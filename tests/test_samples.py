@@ -12,8 +12,8 @@ from unlearnkit.approximate.samples import (
     systematic,
 )
 from unlearnkit.curvature import gauss_newton, trainable_names
-from unlearnkit.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
-from unlearnkit.models import get_state
+from unlearnkit.models.architecture import get_state
+from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 
 LOSSES = [CrossEntropy(), SquaredError(), WeightedCrossEntropy((1.0, 5.0, 2.0))]
 

@@ -12,7 +12,7 @@ from cases import CASES, NUM_CLASSES, Case, stop_after
 from reference import Problem, train_shard
 from unlearnkit import Cancelled, DiskStore, MemoryStore, ProgressEvent, Session, train
 from unlearnkit.kernels import run_jobs, stacked
-from unlearnkit.models import State, StepContext
+from unlearnkit.models.architecture import State, StepContext
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.schedule import make_job
 from worker import content

@@ -27,10 +27,18 @@ from unlearnkit.data.datasets import (
     load,
 )
 from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
-from unlearnkit.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.metrics import METRICS
 from unlearnkit.milestones import stage_accuracies
-from unlearnkit.models import CNN, MLP, MODELS, Architecture, Linear, Logistic, as_architecture
+from unlearnkit.models.architecture import (
+    CNN,
+    MLP,
+    MODELS,
+    Architecture,
+    Linear,
+    Logistic,
+    as_architecture,
+)
+from unlearnkit.models.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.override import OverriddenBoundary
 from unlearnkit.partition import Partition, make_partition
 from unlearnkit.plan import Plan, make_plan

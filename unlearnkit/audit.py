@@ -23,7 +23,7 @@ from unlearnkit.ledger import (
     requests_of,
     with_ids,
 )
-from unlearnkit.models import Architecture, as_architecture, built_in
+from unlearnkit.models.architecture import Architecture, as_architecture, built_in
 from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan
 from unlearnkit.schedule import make_job

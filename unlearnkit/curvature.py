@@ -33,7 +33,7 @@ from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from unlearnkit.losses import Loss
+from unlearnkit.models.losses import Loss
 
 State = dict[str, Tensor]
 """Parameters and buffers by name, as `module.state_dict()` gives them."""

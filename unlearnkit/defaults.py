@@ -3,8 +3,8 @@
 from typing import Any
 
 from unlearnkit.data.examples import Dataset
-from unlearnkit.losses import CrossEntropy, SquaredError
-from unlearnkit.models import MLP, Architecture, Linear, Logistic, as_architecture
+from unlearnkit.models.architecture import MLP, Architecture, Linear, Logistic, as_architecture
+from unlearnkit.models.losses import CrossEntropy, SquaredError
 from unlearnkit.spec import TrainSpec
 
 SMALL = 5000  # training examples below which the defaults are those measured on digits
@@ -24,7 +24,8 @@ def choose(
 
     Args:
         dataset: to be trained on.
-        model: a name, or anything that :func:`~unlearnkit.models.as_architecture` takes.
+        model: a name, or anything that :func:`~unlearnkit.models.architecture.as_architecture`
+            takes.
         hidden: widths of the hidden layers of ``"mlp"``.
         version: identifies a model given as a callable.
         spec: all of it at once.

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.losses import Loss
-from unlearnkit.models import Architecture, State
+from unlearnkit.models.architecture import Architecture, State
+from unlearnkit.models.losses import Loss
 from unlearnkit.plan import Plan
 from unlearnkit.seeding import digest, state_bytes
 from unlearnkit.store import Store

@@ -22,7 +22,7 @@ from unlearnkit.data.coercion import constants_of, targets_of
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.defaults import default_spec
 from unlearnkit.ensemble import assemble
-from unlearnkit.models import Linear, Logistic, as_architecture
+from unlearnkit.models.architecture import Linear, Logistic, as_architecture
 from unlearnkit.modification import debts_of
 from unlearnkit.plan import make_plan
 from unlearnkit.revocation import Revocations, check_request

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from unlearnkit.comparison import MODELS, Comparison
 from unlearnkit.curvature import flatten
-from unlearnkit.models import Architecture, State
+from unlearnkit.models.architecture import Architecture, State
 from unlearnkit.seeding import numpy_generator, state_bytes
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Int
 
 from unlearnkit.data.examples import Examples
-from unlearnkit.models import Architecture
+from unlearnkit.models.architecture import Architecture
 from unlearnkit.partition import Partition, make_partition
 from unlearnkit.seeding import digest
 from unlearnkit.spec import TrainSpec

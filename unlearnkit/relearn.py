@@ -10,7 +10,7 @@ from unlearnkit.curvature import flatten, mean_gradient, trainable_names, unflat
 from unlearnkit.data.examples import Dataset
 from unlearnkit.ensemble import Constituent, Ensemble
 from unlearnkit.metrics import Measure
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.unlearning import Unlearned
 
 SOURCE = "Chundawat et al. 2022 (Zero-Shot Machine Unlearning), anamnesis index"

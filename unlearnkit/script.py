@@ -16,8 +16,8 @@ from unlearnkit.boundary import EXACT
 from unlearnkit.data.datasets import DATASETS
 from unlearnkit.data.examples import Dataset
 from unlearnkit.ensemble import Ensemble
-from unlearnkit.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
-from unlearnkit.models import BUILT_IN, Architecture
+from unlearnkit.models.architecture import BUILT_IN, Architecture
+from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.partition import make_partition
 from unlearnkit.plan import Plan
 from unlearnkit.spec import TrainSpec

@@ -37,7 +37,7 @@ from unlearnkit.ledger import (
     request_line,
 )
 from unlearnkit.looks import PROBE_MAX, Probe
-from unlearnkit.losses import Loss
+from unlearnkit.models.losses import Loss
 from unlearnkit.modification import debts_of, total_debt
 from unlearnkit.partition import Partition
 from unlearnkit.plan import Plan, make_plan

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from unlearnkit.losses import LOSSES, CrossEntropy, Loss, WeightedCrossEntropy, as_loss
+from unlearnkit.models.losses import LOSSES, CrossEntropy, Loss, WeightedCrossEntropy, as_loss
 from unlearnkit.seeding import digest
 
 EPOCH_RULES = ("sisa", "full", "equal_work")
@@ -31,7 +31,7 @@ class TrainSpec:
         learning_rate: constant over the run.
         momentum: of SGD; ignored by the others.
         weight_decay: lambda of an L2 penalty (lambda/2) ||w||^2; decoupled for AdamW.
-        loss: a :class:`~unlearnkit.losses.Loss` or the name of one.
+        loss: a :class:`~unlearnkit.models.losses.Loss` or the name of one.
         seed: of the partition, the initial weights, the orders and the dropout masks.
         num_threads: compute threads of torch during training. Bits depend on it; one is fastest
             for small models.

@@ -14,7 +14,7 @@ from unlearnkit.clock import Work, time_tick
 from unlearnkit.kernels import run_jobs
 from unlearnkit.kernels.factors import with_factors
 from unlearnkit.kernels.stacked import lanes_together
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan, Stage
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.schedule import Mark, make_job

@@ -17,7 +17,7 @@ from itertools import takewhile
 from unlearnkit.kernels import run_jobs
 from unlearnkit.kernels.factors import with_factors
 from unlearnkit.kernels.stacked import lanes_together
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan, Stage
 from unlearnkit.progress import check_cancelled
 from unlearnkit.schedule import Mark, make_job

@@ -17,7 +17,7 @@ from unlearnkit.approximate.sites import Size, modified, sites_of, sizes_of, wit
 from unlearnkit.approximate.stretches import Stretch, stretches_of
 from unlearnkit.clock import Batches
 from unlearnkit.curvature import flatten, unflatten
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.sites import Site, Size
 from unlearnkit.approximate.walk import Walk, batches_of, endless, retained_batches
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.sites import Site, Size, pool_of
 from unlearnkit.curvature import flatten, unflatten
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 
 CHUNK_BYTES = 2**26  # of single gradients at a time

@@ -21,7 +21,7 @@ from unlearnkit.curvature import (
     mean_gradient,
     unflatten,
 )
-from unlearnkit.models import State, batch_statistics_layers, get_state
+from unlearnkit.models.architecture import State, batch_statistics_layers, get_state
 
 if TYPE_CHECKING:
     from unlearnkit.approximate.staged import StagedInfluence

@@ -21,7 +21,7 @@ from unlearnkit.approximate.sites import (
 )
 from unlearnkit.clock import Batches
 from unlearnkit.kernels import run_jobs
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 from unlearnkit.schedule import Job, make_job
 from unlearnkit.store import Checkpoint

@@ -24,7 +24,7 @@ from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRoun
 from unlearnkit.approximate.stretches import stretches_of
 from unlearnkit.curvature import flatten, head_names, unflatten
 from unlearnkit.kernels.linearised import Linearised, Pieces, clear_padding, gather, solve
-from unlearnkit.models import Stack, State
+from unlearnkit.models.architecture import Stack, State
 
 if TYPE_CHECKING:
     from unlearnkit.approximate.staged import StagedInfluence

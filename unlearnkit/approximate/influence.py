@@ -28,7 +28,7 @@ from unlearnkit.curvature import (
     trainable_names,
     unflatten,
 )
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 
 

@@ -55,7 +55,7 @@ from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.sites import Site, Size
 from unlearnkit.curvature import mean_gradient, trainable_names, unflatten
 from unlearnkit.kernels.factors import factor_rows, factors, layers_of, unpacked, without
-from unlearnkit.models import Architecture, State
+from unlearnkit.models.architecture import Architecture, State
 from unlearnkit.plan import Plan
 
 EIGEN = 4  # measured: of 129 to 1,153 columns 4 to 7 times what so many multiplications take
@@ -136,7 +136,7 @@ def decompositions(architecture: Architecture) -> int:
     By multiplications: a gradient is counted as three for each weight at each place, less those
     that would lead to the inputs; a decomposition of n x n numbers as EIGEN n^3.
 
-    >>> from unlearnkit.models import MLP, as_architecture
+    >>> from unlearnkit.models.architecture import MLP, as_architecture
     >>> decompositions(as_architecture(MLP((256,)), (784,), 10))
     5060
     """

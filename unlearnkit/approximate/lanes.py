@@ -32,7 +32,7 @@ from unlearnkit.kernels.linearised import (
     squared_norms,
 )
 from unlearnkit.kernels.stacked import lanes_together
-from unlearnkit.models import Stack, State
+from unlearnkit.models.architecture import Stack, State
 
 if TYPE_CHECKING:
     from unlearnkit.approximate.staged import StagedInfluence

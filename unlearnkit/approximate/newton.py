@@ -43,8 +43,8 @@ from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRoun
 from unlearnkit.approximate.sites import Site, modified, sites_of, sizes_of, untrained
 from unlearnkit.clock import Batches
 from unlearnkit.curvature import conjugate_gradients
-from unlearnkit.losses import CrossEntropy, Loss, SquaredError
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
+from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
 from unlearnkit.plan import Plan
 
 # Passes over the examples of a stage, gradients and products, that are expected: the mean measured

@@ -28,7 +28,7 @@ from unlearnkit.approximate.walk import (
     has_divergence,
     retained_batches,
 )
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 
 

@@ -25,7 +25,7 @@ from unlearnkit.approximate.protocol import (
 from unlearnkit.approximate.stretches import corrected_checkpoints, stretches_of
 from unlearnkit.clock import Batches
 from unlearnkit.curvature import flatten
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 
 

@@ -54,7 +54,7 @@ from unlearnkit.curvature import (
 )
 from unlearnkit.kernels.linearised import passes_of_solve
 from unlearnkit.kernels.stacked import UNIT, lanes_together
-from unlearnkit.models import Architecture, Stack, State
+from unlearnkit.models.architecture import Architecture, Stack, State
 from unlearnkit.plan import Plan
 
 SCOPES = ("all", "head")

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.curvature import effective_time
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.store import Checkpoint
 
 

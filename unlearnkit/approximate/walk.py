@@ -14,8 +14,8 @@ from torch import Tensor
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.sites import Site, pool_of
 from unlearnkit.kernels.loop import make_optimizer
-from unlearnkit.losses import CrossEntropy, Loss, SquaredError
-from unlearnkit.models import State, get_state
+from unlearnkit.models.architecture import State, get_state
+from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
 from unlearnkit.plan import Plan
 from unlearnkit.schedule import make_job
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from unlearnkit.kernels.loop import compute_threads, repeatable, run_loop
 from unlearnkit.kernels.stacked import OnProbe, run_stacked
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 from unlearnkit.schedule import END, EPOCH, TAIL, Job, Mark
 from unlearnkit.store import Checkpoint

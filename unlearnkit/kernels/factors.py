@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unlearnkit.losses import Loss, output_hessians
-from unlearnkit.models import State
+from unlearnkit.models.architecture import State
+from unlearnkit.models.losses import Loss, output_hessians
 from unlearnkit.plan import Plan
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Checkpoint

@@ -30,8 +30,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.kernels.stacked import BACKWARD, FORWARD, NARROW, padded
-from unlearnkit.losses import CrossEntropy, Loss
-from unlearnkit.models import Stack, State
+from unlearnkit.models.architecture import Stack, State
+from unlearnkit.models.losses import CrossEntropy, Loss
 
 BLOCK = 128  # rows of inner products computed at a time
 NOWHERE = -1e30  # bias of a padded class, whose probability is then exactly 0

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.models import State, batch_statistics_layers, get_state, step_context
+from unlearnkit.models.architecture import State, batch_statistics_layers, get_state, step_context
 from unlearnkit.plan import Plan
 from unlearnkit.progress import check_cancelled
 from unlearnkit.schedule import END, EPOCH, RESET, TAIL, Job, Mark

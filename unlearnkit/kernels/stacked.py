@@ -24,8 +24,8 @@ from torch import Tensor
 
 from unlearnkit.kernels.gathering import Gathering
 from unlearnkit.kernels.loop import OnMark
-from unlearnkit.losses import CrossEntropy
-from unlearnkit.models import Stack, State
+from unlearnkit.models.architecture import Stack, State
+from unlearnkit.models.losses import CrossEntropy
 from unlearnkit.plan import Plan
 from unlearnkit.progress import check_cancelled
 from unlearnkit.schedule import END, EPOCH, RESET, TAIL, Job, Mark

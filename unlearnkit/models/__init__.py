@@ -1,0 +1,1 @@
+"""Architectures, built-in models, losses and parameter vectors."""
