@@ -7,8 +7,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from unlearnkit.attacks import auc_interval, membership_auc, membership_gap
-from unlearnkit.metrics import (
+from unlearnkit.metrics.attacks import auc_interval, membership_auc, membership_gap
+from unlearnkit.metrics.metrics import (
     METRICS,
     Measure,
     Metric,

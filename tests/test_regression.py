@@ -15,7 +15,7 @@ from torch.utils.data import TensorDataset
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit import METHODS, agreement, exposure
-from unlearnkit.tasks import Classification, Regression, task_of
+from unlearnkit.metrics.tasks import Classification, Regression, task_of
 from unlearnkit.widgets.predictions import TargetView
 
 RNG = np.random.default_rng(3)

@@ -12,7 +12,7 @@ from sklearn.metrics import auc, confusion_matrix, roc_auc_score, roc_curve
 from cases import CASES
 from unlearnkit import agreement, as_architecture, exposure, parameters, representations
 from unlearnkit.comparison import MODELS, PARTS
-from unlearnkit.metrics import output_kl
+from unlearnkit.metrics.metrics import output_kl
 
 
 def compared(name, max_share=0.3, count=3):

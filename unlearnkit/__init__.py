@@ -27,7 +27,7 @@ from unlearnkit.data.datasets import (
     load,
 )
 from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
-from unlearnkit.metrics import METRICS
+from unlearnkit.metrics.metrics import METRICS
 from unlearnkit.milestones import stage_accuracies
 from unlearnkit.models.architecture import (
     CNN,

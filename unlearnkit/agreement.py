@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unlearnkit.comparison import MODELS, PARTS, Comparison
 from unlearnkit.data.examples import Dataset
-from unlearnkit.metrics import accuracy, example_kl, output_kl
+from unlearnkit.metrics.metrics import accuracy, example_kl, output_kl
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,8 +65,8 @@ def class_agreement(comparison: Comparison, part: str = "test") -> "pd.DataFrame
 
     One row a class that the part has: class (number), examples, accuracy of original, unlearned and
     scratch (the nearer to scratch, the better), and mean KL(scratch || model) in nats of original
-    and unlearned, best 0 (:func:`~unlearnkit.metrics.output_kl`). Forgetting a class, or examples
-    of one, shows here where the mean over all classes hides it.
+    and unlearned, best 0 (:func:`~unlearnkit.metrics.metrics.output_kl`). Forgetting a class, or
+    examples of one, shows here where the mean over all classes hides it.
 
     Raises:
         KeyError: no such part.

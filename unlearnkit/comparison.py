@@ -15,16 +15,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.attacks import Attack, membership_auc, membership_gap
 from unlearnkit.curvature import flatten
 from unlearnkit.data.examples import Dataset
 from unlearnkit.ensemble import Constituent, Ensemble, assemble
-from unlearnkit.metrics import Measure, churn, tug_of_war
+from unlearnkit.metrics.attacks import Attack, membership_auc, membership_gap
+from unlearnkit.metrics.metrics import Measure, churn, tug_of_war
+from unlearnkit.metrics.tasks import Task, task_of
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import Checkpoint, MemoryStore, Store
-from unlearnkit.tasks import Task, task_of
 from unlearnkit.training import train
 from unlearnkit.unlearning import Unlearned
 
@@ -59,7 +59,7 @@ class Comparison:
             original, unlearned, scratch; columns forget, retain, test.
         output_kl: mean KL in nats from scratch's outputs on the test part, unlearned and original;
             of a regression half the mean squared difference of predictions, in squared units of the
-            target scale (:class:`~unlearnkit.tasks.Regression`).
+            target scale (:class:`~unlearnkit.metrics.tasks.Regression`).
         churn: share of test examples whose predicted class differs from scratch's; empty for a
             regression.
         tug_of_war: product of 1 - |accuracy gap| over the three parts, unlearned against scratch;

@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.attacks import auc_interval
 from unlearnkit.comparison import MODELS, Comparison
 from unlearnkit.data.datasets import Dataset
 from unlearnkit.ensemble import state_probabilities
-from unlearnkit.metrics import auc, share_interval
+from unlearnkit.metrics.attacks import auc_interval
+from unlearnkit.metrics.metrics import auc, share_interval
+from unlearnkit.metrics.tasks import task_of
 from unlearnkit.parameters import states_of
-from unlearnkit.tasks import task_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +51,9 @@ def membership_losses(comparison: Comparison) -> "pd.DataFrame":
     """Cross-entropy in nats of every forgotten and test example under the three ensembles.
 
     Of a regression half the squared error, in squared units of the target scale
-    (:class:`~unlearnkit.tasks.Regression`). One row an example: part, id, label (none for several
-    targets), original, unlearned, scratch. The attack's score is minus
-    the loss (Yeom, Giacomelli, Fredrikson and Jha 2018, as a ranking).
+    (:class:`~unlearnkit.metrics.tasks.Regression`). One row an example: part, id, label (none for
+    several targets), original, unlearned, scratch. The attack's score is minus the loss (Yeom,
+    Giacomelli, Fredrikson and Jha 2018, as a ranking).
     """
     import pandas as pd
 
@@ -98,8 +98,8 @@ def roc_curve(members: Float[Tensor, " member"], others: Float[Tensor, " other"]
 
     One row a threshold, ascending, the first with nobody called: threshold, false positive rate,
     true positive rate. Ties move both at once; the trapezoid area under the points is then the
-    Mann-Whitney area that :func:`~unlearnkit.attacks.membership_auc` reports. Empty where either
-    side is.
+    Mann-Whitney area that :func:`~unlearnkit.metrics.attacks.membership_auc` reports. Empty where
+    either side is.
 
     >>> curve = roc_curve(torch.tensor([0.1, 0.4]), torch.tensor([0.4, 0.9]))
     >>> curve["true positive rate"].tolist(), curve["false positive rate"].tolist()

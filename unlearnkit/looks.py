@@ -25,9 +25,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unlearnkit.kernels.linearised import Linearised, gather
+from unlearnkit.metrics.tasks import task_of
 from unlearnkit.models.architecture import Architecture, State
 from unlearnkit.models.losses import CrossEntropy, Loss
-from unlearnkit.tasks import task_of
 
 PROBE_MAX = 256  # examples of the probe part that are looked at, at most; the first by id
 

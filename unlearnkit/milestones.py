@@ -8,8 +8,8 @@ import numpy as np
 
 from unlearnkit.ensemble import state_probabilities
 from unlearnkit.kernels.loop import compute_threads
+from unlearnkit.metrics.tasks import task_of
 from unlearnkit.session import Session
-from unlearnkit.tasks import task_of
 
 if TYPE_CHECKING:
     import pandas as pd

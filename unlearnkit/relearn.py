@@ -9,7 +9,7 @@ from unlearnkit.comparison import Comparison
 from unlearnkit.curvature import flatten, mean_gradient, trainable_names, unflatten
 from unlearnkit.data.examples import Dataset
 from unlearnkit.ensemble import Constituent, Ensemble
-from unlearnkit.metrics import Measure
+from unlearnkit.metrics.metrics import Measure
 from unlearnkit.models.architecture import State
 from unlearnkit.unlearning import Unlearned
 

@@ -37,6 +37,7 @@ from unlearnkit.ledger import (
     request_line,
 )
 from unlearnkit.looks import PROBE_MAX, Probe
+from unlearnkit.metrics.tasks import need_classes, task_of
 from unlearnkit.models.losses import Loss
 from unlearnkit.modification import debts_of, total_debt
 from unlearnkit.partition import Partition
@@ -49,7 +50,6 @@ from unlearnkit.script import Cell, as_notebook, as_script, cells
 from unlearnkit.selection import chosen_ids
 from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore
-from unlearnkit.tasks import need_classes, task_of
 from unlearnkit.training import TrainReport, train
 from unlearnkit.unlearning import Unlearned, settle, unlearn
 from unlearnkit.workers import check_parallel

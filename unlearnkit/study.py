@@ -26,16 +26,16 @@ from torch import Tensor
 
 from unlearnkit.approximate import AMENDS, METHODS, Replay
 from unlearnkit.assessment import default_method
-from unlearnkit.attacks import membership_auc
 from unlearnkit.boundary import Boundary, FixedBoundary
 from unlearnkit.data.datasets import Dataset, as_dataset
-from unlearnkit.metrics import churn
+from unlearnkit.metrics.attacks import membership_auc
+from unlearnkit.metrics.metrics import churn
+from unlearnkit.metrics.tasks import task_of
 from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.revocation import as_ids
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
-from unlearnkit.tasks import task_of
 from unlearnkit.unlearning import Unlearned
 from unlearnkit.workload import expected_visits
 

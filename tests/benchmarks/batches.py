@@ -22,7 +22,7 @@ import readme
 import torch
 
 import unlearnkit as uk
-from unlearnkit.metrics import output_kl
+from unlearnkit.metrics.metrics import output_kl
 
 HERE = Path(__file__).resolve().parent
 BATCHES = ((64, 20), (1024, 20), (10_000, 100))  # and epochs

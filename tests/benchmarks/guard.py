@@ -26,7 +26,7 @@ import torch
 
 import unlearnkit as uk
 from unlearnkit.approximate import Replay
-from unlearnkit.metrics import output_kl
+from unlearnkit.metrics.metrics import output_kl
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.study import Revoked
 

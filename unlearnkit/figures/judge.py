@@ -157,7 +157,8 @@ def _by_layer(title: str, frame: "pd.DataFrame", groups: "Groups") -> Spec:
 def output_divergence(comparison: Comparison) -> Spec:
     """Mean KL of outputs on the test part to scratch: unlearned, and doing nothing.
 
-    Of a regression half the mean squared difference (:class:`~unlearnkit.tasks.Regression`).
+    Of a regression half the mean squared difference
+    (:class:`~unlearnkit.metrics.tasks.Regression`).
     """
     classes = comparison.task.name == "classification"
     what = "KL" if classes else "half squared difference"

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 from unlearnkit import figures
 from unlearnkit.figures.drawing import duration
+from unlearnkit.metrics.tasks import task_of
 from unlearnkit.milestones import stage_accuracies
 from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
-from unlearnkit.tasks import task_of
 from unlearnkit.training import TrainReport, work_of
 from unlearnkit.unlearning import Unlearned
 from unlearnkit.widgets.job import Job

@@ -16,7 +16,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from unlearnkit.data.examples import Dataset
-from unlearnkit.metrics import SMALLEST_PROBABILITY, accuracy, example_kl
+from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY, accuracy, example_kl
 
 
 class Task(Protocol):
@@ -82,7 +82,7 @@ class Classification:
     def divergence(
         self, reference: Float[Tensor, "batch output"], outputs: Float[Tensor, "batch output"]
     ) -> Float[Tensor, " batch"]:
-        """:func:`~unlearnkit.metrics.example_kl`."""
+        """:func:`~unlearnkit.metrics.metrics.example_kl`."""
         return example_kl(reference, outputs)
 
     def log_likelihood(

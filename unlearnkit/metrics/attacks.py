@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from unlearnkit.metrics import Z95, Measure, format_value, placements
-from unlearnkit.tasks import task_of
+from unlearnkit.metrics.metrics import Z95, Measure, format_value, placements
+from unlearnkit.metrics.tasks import task_of
 
 SOURCE = "Yeom et al. 2018"
 
