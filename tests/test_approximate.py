@@ -17,15 +17,8 @@ from unlearnkit.approximate import (
     ShardRound,
     ShardState,
     StagedInfluence,
-    difference,
-    heads,
-    lanes,
-    staged,
 )
-from unlearnkit.approximate.difference import Difference, implicit_euler, recompute_buffers
-from unlearnkit.approximate.stretches import stretches_of
-from unlearnkit.assessment import default_method
-from unlearnkit.curvature import (
+from unlearnkit.approximate.curvature import (
     effective_time,
     flatten,
     gauss_newton,
@@ -33,7 +26,13 @@ from unlearnkit.curvature import (
     trainable_names,
     unflatten,
 )
-from unlearnkit.kernels.linearised import (
+from unlearnkit.approximate.influence import any_module, last_layer, stacked, staged
+from unlearnkit.approximate.influence.any_module import (
+    Difference,
+    implicit_euler,
+    recompute_buffers,
+)
+from unlearnkit.approximate.linearised import (
     Linearised,
     clear_padding,
     gather,
@@ -41,6 +40,8 @@ from unlearnkit.kernels.linearised import (
     solve,
     solve_by_outputs,
 )
+from unlearnkit.approximate.segments import stretches_of
+from unlearnkit.assessment import default_method
 from unlearnkit.models.architecture import Stack, as_head, get_state
 from unlearnkit.models.losses import CrossEntropy, SquaredError
 from unlearnkit.seeding import numpy_generator, state_bytes
@@ -272,7 +273,7 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
 
     def forcings(method, caution, gone=9):
         [given] = rounds_of(session, {0: rows[:gone]})
-        monkeypatch.setattr(difference, "CAUTION", caution)
+        monkeypatch.setattr(any_module, "CAUTION", caution)
         stretches = stretches_of(given)
         candidates = method.candidates_of(given, stretches)
         run = Difference(method, given, module, names, candidates)
@@ -400,8 +401,8 @@ def test_lanes_agree_however_much_is_kept_and_linearised_at_once(name, monkeypat
     method = StagedInfluence(iterations=5, candidates=0, curvature_min=5)
     found = []
     for kept, together in [(0, 0), (1 << 20, 3000), (1 << 20, 1 << 20)]:
-        monkeypatch.setattr(lanes, "KEPT", kept)
-        monkeypatch.setattr(lanes, "TOGETHER", together)
+        monkeypatch.setattr(stacked, "KEPT", kept)
+        monkeypatch.setattr(stacked, "TOGETHER", together)
         found.append(method(uneven_rounds(session), on_progress=quiet))
         check_lanes(session, method, found[-1])
     for i, first in enumerate(found[0]):
@@ -606,8 +607,8 @@ def test_heads_agree_with_automatic_differentiation(name, together, monkeypatch)
     model, options = HEADS[name]
     session = uneven_session(model, **options)
     method = StagedInfluence(scope="head", iterations=5, candidates=25, curvature_min=9)
-    monkeypatch.setattr(heads, "heads_together", lambda stack, curvature: together)
-    monkeypatch.setattr(heads, "CHUNK", 7)
+    monkeypatch.setattr(last_layer, "heads_together", lambda stack, curvature: together)
+    monkeypatch.setattr(last_layer, "CHUNK", 7)
     told = []
     found = method(uneven_rounds(session), on_progress=lambda *step: told.append(step))
     assert len(told) == {3: 4, 2: 4 + 3, 1: 4 + 2 + 3}[together] and told[0][1] == 0
@@ -648,7 +649,7 @@ def test_products_with_heads_are_planned_to_be_shared(monkeypatch):
     together = method.batches(plan, forget)
     assert together.batches < sum(each.batches for each in alone)
     assert together.visits == pytest.approx(sum(each.visits for each in alone), abs=3)
-    monkeypatch.setattr(heads, "GROUP_BYTES", 1)
+    monkeypatch.setattr(last_layer, "GROUP_BYTES", 1)
     assert method.batches(plan, forget).batches == sum(each.batches for each in alone)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
-from unlearnkit.curvature import (
+from unlearnkit.approximate.curvature import (
     conjugate_gradients,
     effective_time,
     flatten,

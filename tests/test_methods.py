@@ -26,13 +26,19 @@ from unlearnkit.approximate import (
     Relabelling,
     Scrub,
 )
-from unlearnkit.approximate.deltagrad import QuasiHessian, follow
-from unlearnkit.approximate.newton import Newton, Objective, newton
-from unlearnkit.approximate.relabelling import wrong_labels
-from unlearnkit.approximate.sites import pool_of, sites_of
-from unlearnkit.approximate.walk import divergence_slope
+from unlearnkit.approximate.baselines.deltagrad import QuasiHessian, follow
+from unlearnkit.approximate.baselines.newton import Newton, Objective, newton
+from unlearnkit.approximate.baselines.relabelling import wrong_labels
+from unlearnkit.approximate.curvature import (
+    effective_time,
+    flatten,
+    mean_gradient,
+    trainable_names,
+    unflatten,
+)
+from unlearnkit.approximate.optimise import divergence_slope
+from unlearnkit.approximate.stored_states import pool_of, sites_of
 from unlearnkit.audit import audit
-from unlearnkit.curvature import effective_time, flatten, mean_gradient, trainable_names, unflatten
 from unlearnkit.kernels import compute_threads
 from unlearnkit.kernels.factors import factors
 from unlearnkit.models.losses import CrossEntropy, SquaredError

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from unlearnkit.approximate import Members
-from unlearnkit.approximate.samples import (
+from unlearnkit.approximate.curvature import gauss_newton, trainable_names
+from unlearnkit.approximate.influence.samples import (
     Candidates,
     hessian_traces,
     inclusion_probabilities,
     systematic,
 )
-from unlearnkit.curvature import gauss_newton, trainable_names
 from unlearnkit.models.architecture import get_state
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 

@@ -17,25 +17,25 @@ from unlearnkit.approximate import (
     Replay,
     StagedInfluence,
 )
-from unlearnkit.approximate.heads import Body
-from unlearnkit.approximate.staged import EXPECTED_ITERATIONS
-from unlearnkit.boundary import Cost, Costs, Coverage
-from unlearnkit.calibration import Calibration
-from unlearnkit.clock import Batches, Clock
-from unlearnkit.curvature import (
+from unlearnkit.approximate.curvature import (
     conjugate_gradients,
     gauss_newton,
     head_names,
     mean_gradient,
     trainable_names,
 )
-from unlearnkit.kernels.linearised import (
+from unlearnkit.approximate.influence.last_layer import Body
+from unlearnkit.approximate.influence.staged import EXPECTED_ITERATIONS
+from unlearnkit.approximate.linearised import (
     Linearised,
     gather,
     passes_of_solve,
     solve,
     solve_by_outputs,
 )
+from unlearnkit.boundary import Cost, Costs, Coverage
+from unlearnkit.calibration import Calibration
+from unlearnkit.clock import Batches, Clock
 from unlearnkit.kernels.loop import compute_threads
 from unlearnkit.modification import debts_of, incomplete, members_of, replayed
 from unlearnkit.plan import Plan

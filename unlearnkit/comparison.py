@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.curvature import flatten
+from unlearnkit.approximate.curvature import flatten
 from unlearnkit.data.examples import Dataset
 from unlearnkit.ensemble import Constituent, Ensemble, assemble
 from unlearnkit.metrics.attacks import Attack, membership_auc, membership_gap

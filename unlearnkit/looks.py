@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.kernels.linearised import Linearised, gather
+from unlearnkit.approximate.linearised import Linearised, gather
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.models.architecture import Architecture, State
 from unlearnkit.models.losses import CrossEntropy, Loss

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from unlearnkit.approximate.curvature import flatten
 from unlearnkit.comparison import MODELS, Comparison
-from unlearnkit.curvature import flatten
 from unlearnkit.models.architecture import Architecture, State
 from unlearnkit.seeding import numpy_generator, state_bytes
 

@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from unlearnkit.approximate.curvature import flatten, mean_gradient, trainable_names, unflatten
 from unlearnkit.comparison import Comparison
-from unlearnkit.curvature import flatten, mean_gradient, trainable_names, unflatten
 from unlearnkit.data.examples import Dataset
 from unlearnkit.ensemble import Constituent, Ensemble
 from unlearnkit.metrics.metrics import Measure

@@ -9,15 +9,21 @@ Where docstrings give figures of perceptrons that were measured for a choice mad
 
 from dataclasses import replace
 
-from unlearnkit.approximate.along import Advance, AlongTraining
-from unlearnkit.approximate.ascent import GradientAscent, NegGradPlus
-from unlearnkit.approximate.dampening import Dampening
-from unlearnkit.approximate.deltagrad import DeltaGrad
-from unlearnkit.approximate.distillation import Distillation
-from unlearnkit.approximate.fine_tuning import FineTune, FineTuning
-from unlearnkit.approximate.influence import FixedDamping
-from unlearnkit.approximate.kfac import KroneckerInfluence
-from unlearnkit.approximate.newton import Newton
+from unlearnkit.approximate.amends.distillation import Distillation
+from unlearnkit.approximate.amends.replay import NoAmend, Replay
+from unlearnkit.approximate.amends.rewind import RewindAndReplay
+from unlearnkit.approximate.baselines.ascent import GradientAscent, NegGradPlus
+from unlearnkit.approximate.baselines.dampening import Dampening
+from unlearnkit.approximate.baselines.deltagrad import DeltaGrad
+from unlearnkit.approximate.baselines.fine_tuning import FineTune, FineTuning
+from unlearnkit.approximate.baselines.fixed_damping import FixedDamping
+from unlearnkit.approximate.baselines.kfac import KroneckerInfluence
+from unlearnkit.approximate.baselines.newton import Newton
+from unlearnkit.approximate.baselines.relabelling import Relabelling
+from unlearnkit.approximate.baselines.scrub import Scrub
+from unlearnkit.approximate.baselines.single_gradient import SingleGradient
+from unlearnkit.approximate.baselines.trajectory import Advance, AlongTraining
+from unlearnkit.approximate.influence.staged import StagedInfluence
 from unlearnkit.approximate.protocol import (
     Amend,
     Amended,
@@ -28,13 +34,7 @@ from unlearnkit.approximate.protocol import (
     ShardRound,
     ShardState,
 )
-from unlearnkit.approximate.relabelling import Relabelling
-from unlearnkit.approximate.replay import NoAmend, Replay
-from unlearnkit.approximate.rewind import RewindAndReplay
-from unlearnkit.approximate.scrub import Scrub
-from unlearnkit.approximate.single_gradient import SingleGradient
-from unlearnkit.approximate.sites import EachState, Rule
-from unlearnkit.approximate.staged import StagedInfluence
+from unlearnkit.approximate.stored_states import EachState, Rule
 
 _ALIKE = StagedInfluence(candidates=0, curvature_share=1 / 20, curvature_min=64)
 

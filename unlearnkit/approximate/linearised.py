@@ -1,8 +1,8 @@
 """Stacks of linear layers, linearised: gradients and Gauss-Newton solves of several lanes at once.
 
 A *lane* is one constituent at one of its checkpoints, with examples of its own. What
-:mod:`unlearnkit.curvature` does for any module by automatic differentiation is written out here for
-logistic regression and multi-layer perceptrons, as batched products over lanes.
+:mod:`unlearnkit.approximate.curvature` does for any module by automatic differentiation is written
+out here for logistic regression and multi-layer perceptrons, as batched products over lanes.
 
 The solves do not form vectors of parameters. Conjugate gradients on A = d I + J^T H J, from the
 right side b, stay in the span of b and the rows of J, so each of their vectors is v = a b + J^T u

@@ -30,11 +30,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.approximate.along import only_sgd
+from unlearnkit.approximate.baselines.trajectory import only_sgd
+from unlearnkit.approximate.curvature import flatten, mean_gradient, trainable_names, unflatten
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.sites import Size, untrained
-from unlearnkit.approximate.stretches import Stretch
-from unlearnkit.curvature import flatten, mean_gradient, trainable_names, unflatten
+from unlearnkit.approximate.segments import Stretch
+from unlearnkit.approximate.stored_states import Size, untrained
 from unlearnkit.plan import Plan
 from unlearnkit.spec import TrainSpec
 
@@ -58,7 +58,7 @@ class DeltaGrad:
     examples: int = 512
 
     def __call__(self, given: ShardRound, stretch: Stretch, before: Vector) -> tuple[Vector, int]:
-        """See :class:`~unlearnkit.approximate.along.Advance`."""
+        """See :class:`~unlearnkit.approximate.baselines.trajectory.Advance`."""
         plan, spec = given.state.plan, given.state.plan.spec
         module = plan.architecture.module()
         names = trainable_names(module)

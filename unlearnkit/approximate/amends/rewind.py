@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from unlearnkit.approximate.amends.replay import LONGER, Replay
 from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
-from unlearnkit.approximate.replay import LONGER, Replay
 from unlearnkit.kernels import run_jobs
 from unlearnkit.plan import Plan
 from unlearnkit.schedule import make_job

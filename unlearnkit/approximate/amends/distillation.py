@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from unlearnkit.approximate.optimise import Walk, divergence_slope, retained_batches
 from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
-from unlearnkit.approximate.sites import Site, sites_of, with_buffers
-from unlearnkit.approximate.walk import Walk, divergence_slope, retained_batches
+from unlearnkit.approximate.stored_states import Site, sites_of, with_buffers
 from unlearnkit.plan import Plan
 
 

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unlearnkit.approximate.curvature import flatten, unflatten
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, part_of
-from unlearnkit.approximate.sites import Size, modified, sites_of, sizes_of, with_buffers
-from unlearnkit.approximate.stretches import Stretch, stretches_of
+from unlearnkit.approximate.segments import Stretch, stretches_of
+from unlearnkit.approximate.stored_states import Size, modified, sites_of, sizes_of, with_buffers
 from unlearnkit.clock import Batches
-from unlearnkit.curvature import flatten, unflatten
 from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.approximate.along import only_sgd
+from unlearnkit.approximate.baselines.trajectory import only_sgd
+from unlearnkit.approximate.curvature import mean_gradient, trainable_names
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.sites import Size, untrained
-from unlearnkit.approximate.stretches import Stretch
-from unlearnkit.curvature import mean_gradient, trainable_names
+from unlearnkit.approximate.segments import Stretch
+from unlearnkit.approximate.stored_states import Size, untrained
 from unlearnkit.plan import Plan
 
 
@@ -34,7 +34,7 @@ class SingleGradient:
     def __call__(
         self, given: ShardRound, stretch: Stretch, before: Float[Tensor, " parameter"]
     ) -> tuple[Float[Tensor, " parameter"], int]:
-        """See :class:`~unlearnkit.approximate.along.Advance`."""
+        """See :class:`~unlearnkit.approximate.baselines.trajectory.Advance`."""
         plan, forget = given.state.plan, given.forget.until(stretch.stage)
         module = plan.architecture.module()
         start = untrained(given) if stretch.start is None else stretch.start

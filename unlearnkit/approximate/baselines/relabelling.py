@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unlearnkit.approximate.optimise import Walk, retained_batches
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.sites import Site, Size
-from unlearnkit.approximate.walk import Walk, retained_batches
+from unlearnkit.approximate.stored_states import Site, Size
 from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 
@@ -38,7 +38,7 @@ class Relabelling:
     rate: float = 0.1
 
     def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
-        """See :class:`~unlearnkit.approximate.sites.Rule`."""
+        """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         plan, generator = given.state.plan, given.generator
         loss, walk = plan.spec.loss, Walk(given, site, self.rate)
         gone = np.searchsorted(walk.rows, site.forget.rows)

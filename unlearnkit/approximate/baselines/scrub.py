@@ -19,15 +19,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.sites import Site, Size
-from unlearnkit.approximate.walk import (
+from unlearnkit.approximate.optimise import (
     Walk,
     batches_of,
     divergence_slope,
     has_divergence,
     retained_batches,
 )
+from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.stored_states import Site, Size
 from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 
@@ -51,7 +51,7 @@ class Scrub:
     rate: float = 0.3
 
     def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
-        """See :class:`~unlearnkit.approximate.sites.Rule`."""
+        """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         plan = given.state.plan
         loss, walk = plan.spec.loss, Walk(given, site, self.rate)
         teacher = walk.outputs()

@@ -14,7 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
-from unlearnkit.approximate.difference import recompute_buffers
+from unlearnkit.approximate.curvature import flatten
+from unlearnkit.approximate.influence.any_module import recompute_buffers
 from unlearnkit.approximate.protocol import (
     Members,
     Modified,
@@ -22,9 +23,8 @@ from unlearnkit.approximate.protocol import (
     ShardRound,
     part_of,
 )
-from unlearnkit.approximate.stretches import corrected_checkpoints, stretches_of
+from unlearnkit.approximate.segments import corrected_checkpoints, stretches_of
 from unlearnkit.clock import Batches
-from unlearnkit.curvature import flatten
 from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 

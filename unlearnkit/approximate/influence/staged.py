@@ -7,7 +7,7 @@ implicit Euler segment over each stretch between two resets of the optimizer giv
     (I/h + G + lambda I) D = c + D_before / h,        D = 0 before the first affected stage,
 
 with h the effective time of the stretch, c = (k/n)(mean forget gradient - mean retain gradient)
-over the stage's pool along the stretch (see :mod:`unlearnkit.approximate.stretches`, and
+over the stage's pool along the stretch (see :mod:`unlearnkit.approximate.segments`, and
 ``StagedInfluence.references`` for where that is not enough), and G the Gauss-Newton matrix on m
 retained examples at its end, all by the checkpoints as stored when the round begins. With one slice
 this is the influence step of Koh and Liang (2017) with damping 1/h, derived and not tuned. (Ours;
@@ -17,15 +17,15 @@ A stretch is taken in ``substeps`` equal ones, each with examples of its own for
 on the straight line between the two checkpoints; from the initial weights, where gradients fall
 steeply, in a single one with G at its end. Errors of independent samples average out, and a product
 costs the square of their number. (Measured: see :class:`StagedInfluence`.) Which examples are drawn
-says :mod:`unlearnkit.approximate.samples`.
+says :mod:`unlearnkit.approximate.influence.samples`.
 
 Stage R is cut at its tails, since training resets the optimizer there: the correction is carried
 from the start of the stage to each tail in turn.
 
-Stacks of linear layers go through :mod:`unlearnkit.approximate.lanes`, all shards together, and the
-last layer alone through :mod:`unlearnkit.approximate.heads`.
-:mod:`unlearnkit.approximate.difference` serves any other module, one shard at a time, and as their
-independent reference.
+Stacks of linear layers go through :mod:`unlearnkit.approximate.influence.stacked`, all shards
+together, and the last layer alone through :mod:`unlearnkit.approximate.influence.last_layer`.
+:mod:`unlearnkit.approximate.influence.any_module` serves any other module, one shard at a time, and
+as their independent reference.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,9 +35,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unlearnkit.approximate.difference import Difference
-from unlearnkit.approximate.heads import heads_together, modify_heads
-from unlearnkit.approximate.lanes import modify_lanes
+from unlearnkit.approximate.curvature import (
+    head_names,
+    trainable_names,
+)
+from unlearnkit.approximate.influence.any_module import Difference
+from unlearnkit.approximate.influence.last_layer import heads_together, modify_heads
+from unlearnkit.approximate.influence.samples import Candidates, Sample, candidates_at
+from unlearnkit.approximate.influence.stacked import modify_lanes
+from unlearnkit.approximate.linearised import passes_of_solve
 from unlearnkit.approximate.protocol import (
     Members,
     Modified,
@@ -45,14 +51,8 @@ from unlearnkit.approximate.protocol import (
     ShardRound,
     part_of,
 )
-from unlearnkit.approximate.samples import Candidates, Sample, candidates_at
-from unlearnkit.approximate.stretches import Stretch, stretches_of
+from unlearnkit.approximate.segments import Stretch, stretches_of
 from unlearnkit.clock import Batches
-from unlearnkit.curvature import (
-    head_names,
-    trainable_names,
-)
-from unlearnkit.kernels.linearised import passes_of_solve
 from unlearnkit.kernels.stacked import UNIT, lanes_together
 from unlearnkit.models.architecture import Architecture, Stack, State
 from unlearnkit.plan import Plan
@@ -86,12 +86,12 @@ class StagedInfluence:
         tolerance: relative residual at which they stop: of the correction or, by way of the
             outputs, of what it does to these.
         candidates: examples of which those for G are drawn, the more likely the more curvature
-            their outputs have (see :mod:`unlearnkit.approximate.samples`); 0 draws all alike. The
-            default for linear models, which gain nothing, and for the head alone, where the outputs
-            of a candidate cost as much as all that is done with one drawn. Small shards, of which
-            ``curvature_share`` is less than twice ``curvature_min``, draw all alike too.
-            (Fashion-MNIST, 10,000 examples, a perceptron, 5 and 10 shards: from all candidates of a
-            shard no more of the output KL is removed, at .9 times the speed.)
+            their outputs have (see :mod:`unlearnkit.approximate.influence.samples`); 0 draws all
+            alike. The default for linear models, which gain nothing, and for the head alone, where
+            the outputs of a candidate cost as much as all that is done with one drawn. Small
+            shards, of which ``curvature_share`` is less than twice ``curvature_min``, draw all
+            alike too. (Fashion-MNIST, 10,000 examples, a perceptron, 5 and 10 shards: from all
+            candidates of a shard no more of the output KL is removed, at .9 times the speed.)
         curvature_share: examples for G as a part of the shard; between ``curvature_min`` and
             ``curvature_max`` of them, and of a stage's pool that is a part of the shard the same
             part of that. (Fashion-MNIST, 60,000 examples, 5 shards of 5 slices, one substep, at
@@ -116,15 +116,16 @@ class StagedInfluence:
             networks of convolutions above all: gradients there are off by as much for all examples,
             forgotten or retained, and what is read off the path is not. Many forgotten examples
             tell their mean so well that this is what is left of the difference. See
-            :class:`~unlearnkit.approximate.difference.Difference`. (Fashion-MNIST, 60,000 examples,
-            shards of one slice, a tenth revoked, a network of convolutions, seeds 0, 1 and 2: of
-            the output KL 82, 77 and 78 % removed instead of 55, 74 and 77 % in 5 shards, 79, 79 and
-            76 % instead of 74, 78 and 72 % in 10, at 11.5 instead of 14 times the speed of exact
-            retraining; of one other request 65 instead of -6 %. Of a hundredth, or of 10,000
-            examples, nothing was gained, and nothing in shards of five slices.)
+            :class:`~unlearnkit.approximate.influence.any_module.Difference`. (Fashion-MNIST, 60,000
+            examples, shards of one slice, a tenth revoked, a network of convolutions, seeds 0, 1
+            and 2: of the output KL 82, 77 and 78 % removed instead of 55, 74 and 77 % in 5 shards,
+            79, 79 and 76 % instead of 74, 78 and 72 % in 10, at 11.5 instead of 14 times the speed
+            of exact retraining; of one other request 65 instead of -6 %. Of a hundredth, or of
+            10,000 examples, nothing was gained, and nothing in shards of five slices.)
         by_outputs: only for stacks of linear layers: solve by way of the change of the outputs (see
-            ``solve_by_outputs`` of :mod:`unlearnkit.kernels.linearised`). The same solution where
-            the iterations reach it, as for linear models and in small shards, in fewer and cheaper
+            ``solve_by_outputs`` of :mod:`unlearnkit.approximate.linearised`). The same solution
+            where the iterations reach it, as for linear models and in small shards, in fewer and
+            cheaper
             ones: the choice for these. (10,000 examples of Fashion-MNIST, a perceptron, 10 shards
             of 5 slices, 10, 100 and 1,000 revoked, means of three: 91 % of the output KL removed
             each time, either way, at 3.7, 4.1 and 3.9 for 3.3, 3.8 and 3.7 times the speed of exact

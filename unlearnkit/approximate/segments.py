@@ -32,8 +32,8 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from unlearnkit.approximate.curvature import effective_time
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.curvature import effective_time
 from unlearnkit.models.architecture import State
 from unlearnkit.store import Checkpoint
 

@@ -1,8 +1,8 @@
 """Influence with Kronecker-factored curvature.
 
-The step of :mod:`unlearnkit.approximate.influence`, D = (k/n) H^-1 g_F, with the Gauss-Newton
-matrix taken as block-diagonal over layers, each block as a Kronecker product S (x) A: of a layer
-with inputs a (a last 1 for the bias) and gradients s at its outputs, over examples,
+The step of :mod:`unlearnkit.approximate.baselines.fixed_damping`, D = (k/n) H^-1 g_F, with the
+Gauss-Newton matrix taken as block-diagonal over layers, each block as a Kronecker product S (x) A:
+of a layer with inputs a (a last 1 for the bias) and gradients s at its outputs, over examples,
 
     A = E[a a^T],        S = E[s s^T]        (Martens and Grosse 2015, sections 2 and 3),
 
@@ -51,9 +51,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unlearnkit.approximate.curvature import mean_gradient, trainable_names, unflatten
 from unlearnkit.approximate.protocol import Members, ShardRound
-from unlearnkit.approximate.sites import Site, Size
-from unlearnkit.curvature import mean_gradient, trainable_names, unflatten
+from unlearnkit.approximate.stored_states import Site, Size
 from unlearnkit.kernels.factors import factor_rows, factors, layers_of, unpacked, without
 from unlearnkit.models.architecture import Architecture, State
 from unlearnkit.plan import Plan
@@ -74,7 +74,7 @@ class KroneckerInfluence:
     examples: int = 512
 
     def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
-        """See :class:`~unlearnkit.approximate.sites.Rule`."""
+        """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         plan = given.state.plan
         module, spec = plan.architecture.module(site.state), plan.spec
         names = trainable_names(module)

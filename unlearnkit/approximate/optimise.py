@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, ShardRound
-from unlearnkit.approximate.sites import Site, pool_of
+from unlearnkit.approximate.stored_states import Site, pool_of
 from unlearnkit.kernels.loop import make_optimizer
 from unlearnkit.models.architecture import State, get_state
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError

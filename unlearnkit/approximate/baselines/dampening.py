@@ -22,9 +22,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unlearnkit.approximate.curvature import flatten, unflatten
 from unlearnkit.approximate.protocol import Members, ShardRound
-from unlearnkit.approximate.sites import Site, Size, pool_of
-from unlearnkit.curvature import flatten, unflatten
+from unlearnkit.approximate.stored_states import Site, Size, pool_of
 from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 
@@ -46,7 +46,7 @@ class Dampening:
     examples: int = 512
 
     def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
-        """See :class:`~unlearnkit.approximate.sites.Rule`."""
+        """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         names = given.state.plan.architecture.trainable_names
         sample = pool_of(site).sample(self.examples, given.generator)
         w = flatten(site.state, names)

@@ -18,9 +18,7 @@ training had.
 
 from dataclasses import dataclass
 
-from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.sites import Site, Size
-from unlearnkit.curvature import (
+from unlearnkit.approximate.curvature import (
     conjugate_gradients,
     flatten,
     gauss_newton,
@@ -28,6 +26,8 @@ from unlearnkit.curvature import (
     trainable_names,
     unflatten,
 )
+from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.stored_states import Site, Size
 from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 
@@ -49,7 +49,7 @@ class FixedDamping:
     tolerance: float = 0.01
 
     def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
-        """See :class:`~unlearnkit.approximate.sites.Rule`."""
+        """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         plan, module = given.state.plan, given.state.plan.architecture.module()
         names, loss = trainable_names(module), plan.spec.loss
         k, n = len(site.forget), len(site.forget) + len(site.retain)

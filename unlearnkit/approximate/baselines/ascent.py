@@ -1,8 +1,8 @@
 """Gradient ascent on the forget set, alone or beside descent on the retained one.
 
 Both walk by the optimizer of training from every stored state (see
-:mod:`unlearnkit.approximate.walk`); that, and the restriction to the slices until its stage, is how
-they deviate from their sources.
+:mod:`unlearnkit.approximate.optimise`); that, and the restriction to the slices until its stage, is
+how they deviate from their sources.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unlearnkit.approximate.optimise import Walk, batches_of, endless, retained_batches
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.sites import Site, Size
-from unlearnkit.approximate.walk import Walk, batches_of, endless, retained_batches
+from unlearnkit.approximate.stored_states import Site, Size
 from unlearnkit.models.architecture import State
 from unlearnkit.plan import Plan
 
@@ -35,7 +35,7 @@ class GradientAscent:
     rate: float = 0.1
 
     def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
-        """See :class:`~unlearnkit.approximate.sites.Rule`."""
+        """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         spec = given.state.plan.spec
         walk = Walk(given, site, self.rate)
 
@@ -78,7 +78,7 @@ class NegGradPlus:
     rate: float = 0.3
 
     def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
-        """See :class:`~unlearnkit.approximate.sites.Rule`."""
+        """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         plan = given.state.plan
         loss, size = plan.spec.loss, plan.spec.batch_size
         walk = Walk(given, site, self.rate)

@@ -39,10 +39,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unlearnkit.approximate.curvature import conjugate_gradients
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, part_of
-from unlearnkit.approximate.sites import Site, modified, sites_of, sizes_of, untrained
+from unlearnkit.approximate.stored_states import Site, modified, sites_of, sizes_of, untrained
 from unlearnkit.clock import Batches
-from unlearnkit.curvature import conjugate_gradients
 from unlearnkit.models.architecture import State
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
 from unlearnkit.plan import Plan

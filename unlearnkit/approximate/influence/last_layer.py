@@ -2,12 +2,13 @@
 
 Where a module's outputs are those of its last linear layer, that layer is a linear model of the
 *features* that the body makes of an example. So after one pass through the body, for each state at
-which gradients or curvature are taken, the equation of :mod:`unlearnkit.approximate.staged` is
-solved as for a logistic regression (:mod:`unlearnkit.kernels.linearised`), all shards together.
-(Measured, a network of convolutions, 10,000 examples of Fashion-MNIST in 10 shards of 5 slices, 10,
-100 and a tenth revoked, medians of three: 6.3, 6.9 and 6.5 times the speed of exact retraining, and
-5.6, 5.6 and 5.1 times by automatic differentiation, one shard after the other, to remove the same
-parts of the output KL.)
+which gradients or curvature are taken, the equation of
+:mod:`unlearnkit.approximate.influence.staged` is solved as for a logistic regression
+(:mod:`unlearnkit.approximate.linearised`), all shards together. (Measured, a network of
+convolutions, 10,000 examples of Fashion-MNIST in 10 shards of 5 slices, 10, 100 and a tenth
+revoked, medians of three: 6.3, 6.9 and 6.5 times the speed of exact retraining, and 5.6, 5.6 and
+5.1 times by automatic differentiation, one shard after the other, to remove the same parts of the
+output KL.)
 
 A shard's numbers do not depend on the shards it is modified with, but for rounding.
 """
@@ -19,15 +20,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearnkit.approximate.difference import Difference
+from unlearnkit.approximate.curvature import flatten, head_names, unflatten
+from unlearnkit.approximate.influence.any_module import Difference
+from unlearnkit.approximate.linearised import Linearised, Pieces, clear_padding, gather, solve
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
-from unlearnkit.approximate.stretches import stretches_of
-from unlearnkit.curvature import flatten, head_names, unflatten
-from unlearnkit.kernels.linearised import Linearised, Pieces, clear_padding, gather, solve
+from unlearnkit.approximate.segments import stretches_of
 from unlearnkit.models.architecture import Stack, State
 
 if TYPE_CHECKING:
-    from unlearnkit.approximate.staged import StagedInfluence
+    from unlearnkit.approximate.influence.staged import StagedInfluence
 
 CHUNK = 1024  # examples that pass through the body at a time
 GROUP_BYTES = 32 << 20  # of features for curvature, all lanes together

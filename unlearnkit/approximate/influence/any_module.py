@@ -1,6 +1,7 @@
 """The difference of one shard's two trainings, carried from stretch to stretch by any module.
 
-The equation is that of :mod:`unlearnkit.approximate.staged`, solved by automatic differentiation.
+The equation is that of :mod:`unlearnkit.approximate.influence.staged`, solved by automatic
+differentiation.
 """
 
 from collections.abc import Iterable
@@ -10,10 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearnkit.approximate.protocol import Members, Modified, ShardRound
-from unlearnkit.approximate.samples import Candidates
-from unlearnkit.approximate.stretches import Stretch, corrected_checkpoints
-from unlearnkit.curvature import (
+from unlearnkit.approximate.curvature import (
     Product,
     conjugate_gradients,
     flatten,
@@ -21,10 +19,13 @@ from unlearnkit.curvature import (
     mean_gradient,
     unflatten,
 )
+from unlearnkit.approximate.influence.samples import Candidates
+from unlearnkit.approximate.protocol import Members, Modified, ShardRound
+from unlearnkit.approximate.segments import Stretch, corrected_checkpoints
 from unlearnkit.models.architecture import State, batch_statistics_layers, get_state
 
 if TYPE_CHECKING:
-    from unlearnkit.approximate.staged import StagedInfluence
+    from unlearnkit.approximate.influence.staged import StagedInfluence
 
 CAUTION = 4.0  # see Difference._referred
 
@@ -80,7 +81,7 @@ class Difference:
             self.visits += len(sample) * (1 + products)
 
     def forcing(self, stretch: Stretch) -> Float[Tensor, " parameter"]:
-        """The c of a stretch: see :mod:`unlearnkit.approximate.stretches`."""
+        """The c of a stretch: see :mod:`unlearnkit.approximate.segments`."""
         forget, total = self.forget.until(stretch.stage), self.sum
         if stretch.start is not None:
             total = total + self.gradients(stretch.start, forget.since(self.summed))

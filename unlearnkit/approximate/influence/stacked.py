@@ -1,8 +1,8 @@
 """Staged influence on several shards at once, for stacks of linear layers.
 
-The same equation as in :mod:`unlearnkit.approximate.staged`, which says what it is. Shards are
-lanes that go from stretch to stretch together, each from its own first affected stage on. A shard's
-numbers do not depend on the shards it is modified with, but for rounding.
+The same equation as in :mod:`unlearnkit.approximate.influence.staged`, which says what it is.
+Shards are lanes that go from stretch to stretch together, each from its own first affected stage
+on. A shard's numbers do not depend on the shards it is modified with, but for rounding.
 
 The examples for the curvature are drawn anew for every substep, since errors of independent samples
 average out. (Measured on 60,000 examples of Fashion-MNIST, a tenth revoked: with one sample for all
@@ -18,10 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.approximate.protocol import Modified, OnStep, ShardRound
-from unlearnkit.approximate.samples import Sample
-from unlearnkit.approximate.stretches import corrected_checkpoints, stretches_of
-from unlearnkit.kernels.linearised import (
+from unlearnkit.approximate.influence.samples import Sample
+from unlearnkit.approximate.linearised import (
     Linearised,
     Pieces,
     clear_padding,
@@ -31,11 +29,13 @@ from unlearnkit.kernels.linearised import (
     solve_by_outputs,
     squared_norms,
 )
+from unlearnkit.approximate.protocol import Modified, OnStep, ShardRound
+from unlearnkit.approximate.segments import corrected_checkpoints, stretches_of
 from unlearnkit.kernels.stacked import lanes_together
 from unlearnkit.models.architecture import Stack, State
 
 if TYPE_CHECKING:
-    from unlearnkit.approximate.staged import StagedInfluence
+    from unlearnkit.approximate.influence.staged import StagedInfluence
 
 
 KEPT = 32 << 20  # bytes of forgotten examples that are kept for all stretches
@@ -232,7 +232,7 @@ class _Group:
     def _forcings(self) -> Iterator[Pieces]:
         """The c of the lanes of every stretch in turn, several made at once as what is linearised.
 
-        See :mod:`unlearnkit.approximate.stretches`.
+        See :mod:`unlearnkit.approximate.segments`.
         """
         numbers = 6 * sum(piece[0].numel() for piece in self.sums)
         numbers += sum(self.stack.widths) * max(len(lane.forget) for lane in self.lanes)

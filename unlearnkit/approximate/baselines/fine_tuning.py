@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from unlearnkit.approximate.protocol import Amended, Members, Modified, OnStep, ShardRound
-from unlearnkit.approximate.sites import (
+from unlearnkit.approximate.stored_states import (
     modified,
     sites_of,
     sizes_of,

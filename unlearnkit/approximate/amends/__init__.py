@@ -1,0 +1,1 @@
+"""Amends: what follows a direct modification of the parameters."""

@@ -1,0 +1,1 @@
+"""Approximate methods of the literature, for comparison."""

@@ -1,0 +1,1 @@
+"""Staged influence, the approximate method of this package."""
