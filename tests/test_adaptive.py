@@ -6,8 +6,8 @@ import pytest
 import unlearnkit as uk
 from unlearnkit.adaptive import AdaptiveBoundary
 from unlearnkit.boundary import Cost, Costs, Coverage
-from unlearnkit.plan import Stage
 from unlearnkit.revocation import select
+from unlearnkit.training.plan import Stage
 from unlearnkit.workload import ShardWork, Workload
 
 

@@ -10,7 +10,7 @@ import torch
 from cases import CASES
 from unlearnkit import FixedBoundary, Session
 from unlearnkit.boundary import Cost, Costs, Decision
-from unlearnkit.plan import Stage
+from unlearnkit.training.plan import Stage
 from unlearnkit.workload import ShardWork, Workload
 
 

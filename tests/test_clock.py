@@ -11,8 +11,8 @@ from scipy.optimize import nnls
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit import MemoryStore, train
-from unlearnkit.clock import Batches, Clock, Work, nonnegative_least_squares
-from unlearnkit.training import work_of
+from unlearnkit.training.clock import Batches, Clock, Work, nonnegative_least_squares
+from unlearnkit.training.train import work_of
 from worker import content
 
 

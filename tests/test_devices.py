@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import unlearnkit as uk
-from unlearnkit.kernels.loop import repeatable
 from unlearnkit.seeding import state_bytes
+from unlearnkit.training.kernels.loop import repeatable
 
 needs_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no CUDA device here; the path is type-checked only"

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unlearnkit as uk
-from unlearnkit.kernels.gathering import Gathering
-from unlearnkit.kernels.loop import compute_threads, run_loop
-from unlearnkit.kernels.stacked import _Group, run_stacked
-from unlearnkit.schedule import END, TAIL, make_job
 from unlearnkit.seeding import state_bytes
+from unlearnkit.training.kernels.batches import Gathering
+from unlearnkit.training.kernels.loop import compute_threads, run_loop
+from unlearnkit.training.kernels.stacked import _Group, run_stacked
+from unlearnkit.training.schedule import END, TAIL, make_job
 
 
 def problem(features=5, classes=3, examples=60, seed=0):
@@ -157,7 +157,7 @@ def test_padding_stays_zero(hidden):
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float32, scaled", "16 wide", "transposed"])
 def test_batches_hold_the_retained_and_zeros(kind, small, monkeypatch):
     """Also in columns beyond the inputs; revoked examples are poisoned, so reading one shows."""
-    monkeypatch.setattr("unlearnkit.kernels.gathering.SMALL", small)
+    monkeypatch.setattr("unlearnkit.training.kernels.batches.SMALL", small)
     generator, width = torch.Generator().manual_seed(1), 16 if kind == "16 wide" else 5
     raw = torch.rand((40, width), generator=generator) * 200
     features = raw.to(torch.uint8) if kind == "uint8" else raw

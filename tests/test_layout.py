@@ -82,7 +82,7 @@ def imported_entries(source: str, package: tuple[str, ...]) -> Iterator[tuple[in
         ("from . import plan, spec", ("unlearnkit",), ["plan", "spec"]),
         ("from ..plan import Stage", ("unlearnkit", "kernels"), ["plan"]),
         ("from .loop import run", ("unlearnkit", "kernels"), ["kernels"]),
-        ("import unlearnkit.plan as p\nimport numpy", ("unlearnkit",), ["plan"]),
+        ("import unlearnkit.training.plan as p\nimport numpy", ("unlearnkit",), ["plan"]),
         ("from unlearnkit import Session", ("unlearnkit",), ["Session"]),
         ("import unlearnkit", ("unlearnkit",), [""]),
         ("def f():\n    from unlearnkit.store.disk import x", ("unlearnkit",), ["store"]),

@@ -14,7 +14,7 @@ from unlearnkit.models.losses import (
     WeightedCrossEntropy,
     as_loss,
 )
-from unlearnkit.spec import TrainSpec
+from unlearnkit.training.spec import TrainSpec
 
 # float64 rounding of a few additions of numbers of order one
 TOLERANCE = 1e-13

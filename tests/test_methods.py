@@ -39,11 +39,11 @@ from unlearnkit.approximate.curvature import (
 from unlearnkit.approximate.optimise import divergence_slope
 from unlearnkit.approximate.stored_states import pool_of, sites_of
 from unlearnkit.audit import audit
-from unlearnkit.kernels import compute_threads
-from unlearnkit.kernels.factors import factors
 from unlearnkit.models.losses import CrossEntropy, SquaredError
-from unlearnkit.schedule import make_job
 from unlearnkit.seeding import state_bytes
+from unlearnkit.training.kernels import compute_threads
+from unlearnkit.training.kernels.factors import factors
+from unlearnkit.training.schedule import make_job
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import torch
 from cases import CASES
 from unlearnkit import MLP, Examples, MemoryStore, TrainSpec, make_partition, make_plan, train
 from unlearnkit.models.architecture import as_architecture
-from unlearnkit.plan import Plan
-from unlearnkit.spec import EPOCH_RULES
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.spec import EPOCH_RULES
 
 CASE = CASES["mlp-dropout"]
 

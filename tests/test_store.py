@@ -12,8 +12,8 @@ from filelock import FileLock
 from cases import CASES
 from lineage import parse
 from unlearnkit import DiskStore, MemoryStore, Session, StoreError
-from unlearnkit.plan import Plan
 from unlearnkit.store import Approximation, Checkpoint
+from unlearnkit.training.plan import Plan
 from worker import content
 
 CASE = CASES["logistic"]

@@ -11,10 +11,10 @@ import torch
 from cases import CASES, NUM_CLASSES, Case, stop_after
 from reference import Problem, train_shard
 from unlearnkit import Cancelled, DiskStore, MemoryStore, ProgressEvent, Session, train
-from unlearnkit.kernels import run_jobs, stacked
 from unlearnkit.models.architecture import State, StepContext
-from unlearnkit.plan import Plan, make_plan
-from unlearnkit.schedule import make_job
+from unlearnkit.training.kernels import run_jobs, stacked
+from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.schedule import make_job
 from worker import content
 
 

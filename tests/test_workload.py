@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cases import CASES
 from unlearnkit import MemoryStore, Session, TrainSpec, estimate, expected_visits, make_plan, train
-from unlearnkit.spec import EPOCH_RULES
+from unlearnkit.training.spec import EPOCH_RULES
 
 
 class Counting(nn.Module):

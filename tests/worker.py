@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from cases import CASES
-from unlearnkit import Examples, MemoryStore, make_plan, training
+from unlearnkit import Examples, MemoryStore, make_plan
 from unlearnkit.store import Checkpoint
+from unlearnkit.training import train
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -86,7 +87,7 @@ def train_from_scratch(
         revoked=revoked,
     )
     store = MemoryStore()
-    report = training.train(plan, store)
+    report = train.train(plan, store)
     contents = {key: content(store.get(key)) for key in store.keys}
     return Scratch([stage.key for stage in plan.stages], contents, report.visits)
 

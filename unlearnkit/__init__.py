@@ -26,7 +26,6 @@ from unlearnkit.data.datasets import (
     from_torch,
     load,
 )
-from unlearnkit.ensemble import AGGREGATIONS, Ensemble, assemble
 from unlearnkit.metrics.metrics import METRICS
 from unlearnkit.milestones import stage_accuracies
 from unlearnkit.models.architecture import (
@@ -40,19 +39,20 @@ from unlearnkit.models.architecture import (
 )
 from unlearnkit.models.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.override import OverriddenBoundary
-from unlearnkit.partition import Partition, make_partition
-from unlearnkit.plan import Plan, make_plan
 from unlearnkit.population import Population, klom, populate, ulira
 from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.relearn import relearn_time
 from unlearnkit.repayment import repay
 from unlearnkit.selection import ids_in
 from unlearnkit.session import Session
-from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError, StoreIOError
 from unlearnkit.stream import stream
 from unlearnkit.study import read_study, study
-from unlearnkit.training import TrainReport, train
+from unlearnkit.training.ensemble import AGGREGATIONS, Ensemble, assemble
+from unlearnkit.training.partition import Partition, make_partition
+from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.spec import TrainSpec
+from unlearnkit.training.train import TrainReport, train
 from unlearnkit.unlearning import Unlearned, unlearn
 from unlearnkit.workload import Workload, estimate, expected_visits
 

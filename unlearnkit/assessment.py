@@ -35,12 +35,12 @@ from unlearnkit.approximate.linearised import (
 )
 from unlearnkit.boundary import Cost, Costs, Coverage
 from unlearnkit.calibration import Calibration
-from unlearnkit.clock import Batches, Clock
-from unlearnkit.kernels.loop import compute_threads
 from unlearnkit.modification import debts_of, incomplete, members_of, replayed
-from unlearnkit.plan import Plan
 from unlearnkit.store import Store
-from unlearnkit.training import work_of
+from unlearnkit.training.clock import Batches, Clock
+from unlearnkit.training.kernels.loop import compute_threads
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.train import work_of
 from unlearnkit.workload import Workload, estimate
 
 LINEAR_MOST = 768  # examples for the curvature of a linear model: see default_method

@@ -13,8 +13,6 @@ import numpy as np
 import torch
 
 from unlearnkit.data.datasets import Dataset, Examples, as_dataset
-from unlearnkit.kernels import run_jobs
-from unlearnkit.kernels.factors import with_factors
 from unlearnkit.ledger import (
     debts_after,
     keyed_digest,
@@ -24,13 +22,15 @@ from unlearnkit.ledger import (
     with_ids,
 )
 from unlearnkit.models.architecture import Architecture, as_architecture, built_in
-from unlearnkit.partition import Partition
-from unlearnkit.plan import Plan, make_plan
-from unlearnkit.schedule import make_job
 from unlearnkit.seeding import digest
-from unlearnkit.spec import TrainSpec
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, State, StoreError
 from unlearnkit.store.ledger_file import START
+from unlearnkit.training.kernels import run_jobs
+from unlearnkit.training.kernels.factors import with_factors
+from unlearnkit.training.partition import Partition
+from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.schedule import make_job
+from unlearnkit.training.spec import TrainSpec
 
 
 class AuditError(StoreError):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from unlearnkit.calibration import Calibration
-from unlearnkit.clock import FEW_MULTIPLE, Interval
 from unlearnkit.looks import Look
+from unlearnkit.training.clock import FEW_MULTIPLE, Interval
 from unlearnkit.workload import ShardWork, Workload
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import numpy as np
 
 from unlearnkit.ledger import Record, keyed_digest, requests_of
 from unlearnkit.modification import debts_of
-from unlearnkit.plan import Plan
 from unlearnkit.store import Checkpoint, Store
+from unlearnkit.training.plan import Plan
 
 EXACT, APPROXIMATE, LEFT = "exact", "approximate", "left the vote"
 

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from unlearnkit.approximate.curvature import flatten
 from unlearnkit.data.examples import Dataset
-from unlearnkit.ensemble import Constituent, Ensemble, assemble
 from unlearnkit.metrics.attacks import Attack, membership_auc, membership_gap
 from unlearnkit.metrics.metrics import Measure, churn, tug_of_war
 from unlearnkit.metrics.tasks import Task, task_of
-from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import Checkpoint, MemoryStore, Store
-from unlearnkit.training import train
+from unlearnkit.training.ensemble import Constituent, Ensemble, assemble
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.train import train
 from unlearnkit.unlearning import Unlearned
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def compare(
             default. The other constituents are the same in all three models.
         on_progress: gets events of training from scratch.
         cancel: stops when set.
-        parallel: workers that train from scratch, as in :func:`~unlearnkit.training.train`.
+        parallel: workers that train from scratch, as in :func:`~unlearnkit.training.train.train`.
     """
     import pandas as pd
 

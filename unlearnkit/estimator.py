@@ -17,18 +17,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from unlearnkit.boundary import Boundary, FixedBoundary
-from unlearnkit.clock import Clock
 from unlearnkit.data.coercion import constants_of, targets_of
 from unlearnkit.data.examples import Dataset, Examples
-from unlearnkit.defaults import default_spec
-from unlearnkit.ensemble import assemble
 from unlearnkit.models.architecture import Linear, Logistic, as_architecture
 from unlearnkit.modification import debts_of
-from unlearnkit.plan import make_plan
 from unlearnkit.revocation import Revocations, check_request
-from unlearnkit.spec import TrainSpec
 from unlearnkit.store import MemoryStore
-from unlearnkit.training import train
+from unlearnkit.training.clock import Clock
+from unlearnkit.training.defaults import default_spec
+from unlearnkit.training.ensemble import assemble
+from unlearnkit.training.plan import make_plan
+from unlearnkit.training.spec import TrainSpec
+from unlearnkit.training.train import train
 from unlearnkit.unlearning import Unlearned, unlearn
 
 FEW = 30  # rows below which there are fewer shards by default: 5 of 6 rows, 2 in a slice
@@ -124,7 +124,8 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
         num_shards: S. None takes the default of a session on data of this size, and so for
             num_slices, batch_size and learning_rate; below 30 rows, as many shards as have 6 each.
         num_slices: R.
-        epochs: as for :class:`~unlearnkit.spec.TrainSpec`, and so the rest up to weight_decay.
+        epochs: as for :class:`~unlearnkit.training.spec.TrainSpec`, and so the rest up to
+            weight_decay.
         batch_size: see there.
         optimizer: see there.
         learning_rate: see there.

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from unlearnkit.comparison import MODELS, Comparison
 from unlearnkit.data.datasets import Dataset
-from unlearnkit.ensemble import state_probabilities
 from unlearnkit.metrics.attacks import auc_interval
 from unlearnkit.metrics.metrics import auc, share_interval
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.parameters import states_of
+from unlearnkit.training.ensemble import state_probabilities
 
 if TYPE_CHECKING:
     import pandas as pd

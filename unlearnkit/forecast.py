@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.plan import Plan
+from unlearnkit.training.plan import Plan
 from unlearnkit.workload import Workload, expected_visits
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unlearnkit.ensemble import CHUNK
 from unlearnkit.models.architecture import State
-from unlearnkit.plan import Plan
 from unlearnkit.store import Store
+from unlearnkit.training.ensemble import CHUNK
+from unlearnkit.training.plan import Plan
 
 Scores = Float[np.ndarray, " example"]
 

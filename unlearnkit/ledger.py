@@ -14,8 +14,8 @@ from unlearnkit.approximate import Replay
 from unlearnkit.assessment import default_method
 from unlearnkit.boundary import APPROXIMATE, Decision, Route
 from unlearnkit.calibration import Calibration
-from unlearnkit.plan import Plan
 from unlearnkit.store import DiskStore
+from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning import Unlearned
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearnkit.ensemble import state_probabilities
-from unlearnkit.kernels.loop import compute_threads
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.session import Session
+from unlearnkit.training.ensemble import state_probabilities
+from unlearnkit.training.kernels.loop import compute_threads
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,14 +25,14 @@ from unlearnkit.approximate import (
 )
 from unlearnkit.boundary import Boundary, Decision
 from unlearnkit.calibration import Calibration
-from unlearnkit.clock import Batches, Work
-from unlearnkit.kernels.loop import compute_threads
 from unlearnkit.looks import PROBE_MAX, Look, Probe
-from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Checkpoint, Store
-from unlearnkit.training import work_of
+from unlearnkit.training.clock import Batches, Work
+from unlearnkit.training.kernels.loop import compute_threads
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.train import work_of
 
 Debts = dict[int, Int[np.ndarray, " debt"]]
 

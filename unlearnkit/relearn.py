@@ -8,9 +8,9 @@ from torch import Tensor
 from unlearnkit.approximate.curvature import flatten, mean_gradient, trainable_names, unflatten
 from unlearnkit.comparison import Comparison
 from unlearnkit.data.examples import Dataset
-from unlearnkit.ensemble import Constituent, Ensemble
 from unlearnkit.metrics.metrics import Measure
 from unlearnkit.models.architecture import State
+from unlearnkit.training.ensemble import Constituent, Ensemble
 from unlearnkit.unlearning import Unlearned
 
 SOURCE = "Chundawat et al. 2022 (Zero-Shot Machine Unlearning), anamnesis index"

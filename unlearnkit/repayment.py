@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from unlearnkit.boundary import EXACT, Decision, Route
-from unlearnkit.clock import Clock
 from unlearnkit.looks import Look, Probe
 from unlearnkit.modification import debts_of, total_debt
-from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.store import Store
-from unlearnkit.training import train, work_of
+from unlearnkit.training.clock import Clock
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.train import train, work_of
 from unlearnkit.unlearning import REPAY, Unlearned, settle
 from unlearnkit.workload import estimate
 
@@ -42,7 +42,7 @@ def repay(
         clock: for predictions.
         on_progress: gets events.
         cancel: stops the run when set.
-        parallel: workers, as in :func:`~unlearnkit.training.train`.
+        parallel: workers, as in :func:`~unlearnkit.training.train.train`.
         probe: for comparing what is repaid with what replaces it.
         commit: called with the shards whose debt is repaid and the debt before, when everything is
             in the store and before anything is destroyed; once it has returned, they are repaid.

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from unlearnkit.comparison import Comparison
 from unlearnkit.data.datasets import Dataset
-from unlearnkit.ensemble import CHUNK
 from unlearnkit.models.architecture import Architecture, State
 from unlearnkit.parameters import states_of
 from unlearnkit.seeding import numpy_generator
+from unlearnkit.training.ensemble import CHUNK
 
 if TYPE_CHECKING:
     import pandas as pd

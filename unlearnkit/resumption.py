@@ -5,14 +5,14 @@ import warnings
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from unlearnkit.clock import Clock
 from unlearnkit.data.examples import Dataset
 from unlearnkit.deadlines import Queue
 from unlearnkit.history import History, read_history
 from unlearnkit.ledger import with_ids
-from unlearnkit.plan import Plan
 from unlearnkit.revocation import Revocations, check_request
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
+from unlearnkit.training.clock import Clock
+from unlearnkit.training.plan import Plan
 
 AnyStore = MemoryStore | DiskStore
 

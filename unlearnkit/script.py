@@ -15,12 +15,12 @@ from unlearnkit.approximate import AMENDS, METHODS
 from unlearnkit.boundary import EXACT
 from unlearnkit.data.datasets import DATASETS
 from unlearnkit.data.examples import Dataset
-from unlearnkit.ensemble import Ensemble
 from unlearnkit.models.architecture import BUILT_IN, Architecture
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
-from unlearnkit.partition import make_partition
-from unlearnkit.plan import Plan
-from unlearnkit.spec import TrainSpec
+from unlearnkit.training.ensemble import Ensemble
+from unlearnkit.training.partition import make_partition
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.spec import TrainSpec
 
 WIDTH = 100  # of lines
 PLACEHOLDER = "...  # to fill in:"

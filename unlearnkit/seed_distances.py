@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unlearnkit.comparison import Comparison
-from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.store import MemoryStore
-from unlearnkit.training import train
+from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.train import train
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,12 +22,9 @@ from unlearnkit.assessment import assess, default_method, time_large_batches
 from unlearnkit.boundary import EXACT, Boundary, Decision, FixedBoundary
 from unlearnkit.calibration import Calibration
 from unlearnkit.certificate import Certificate, certify
-from unlearnkit.clock import Clock
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.data.datasets import Dataset, as_dataset
 from unlearnkit.deadlines import Queue, as_deadline
-from unlearnkit.defaults import choose
-from unlearnkit.ensemble import Ensemble, assemble
 from unlearnkit.ledger import (
     Entry,
     entry_of,
@@ -40,19 +37,22 @@ from unlearnkit.looks import PROBE_MAX, Probe
 from unlearnkit.metrics.tasks import need_classes, task_of
 from unlearnkit.models.losses import Loss
 from unlearnkit.modification import debts_of, total_debt
-from unlearnkit.partition import Partition
-from unlearnkit.plan import Plan, make_plan
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.repayment import repay, settle_repaid
 from unlearnkit.resumption import keep, open_store, provenance, resume
 from unlearnkit.revocation import Request, check_request
 from unlearnkit.script import Cell, as_notebook, as_script, cells
 from unlearnkit.selection import chosen_ids
-from unlearnkit.spec import TrainSpec
 from unlearnkit.store import DiskStore, MemoryStore
-from unlearnkit.training import TrainReport, train
+from unlearnkit.training.clock import Clock
+from unlearnkit.training.defaults import choose
+from unlearnkit.training.ensemble import Ensemble, assemble
+from unlearnkit.training.partition import Partition
+from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.spec import TrainSpec
+from unlearnkit.training.train import TrainReport, train
+from unlearnkit.training.workers import check_parallel
 from unlearnkit.unlearning import Unlearned, settle, unlearn
-from unlearnkit.workers import check_parallel
 from unlearnkit.workload import Workload
 
 if TYPE_CHECKING:
@@ -113,9 +113,9 @@ class Session:
             model: ``"logistic"`` (of a regression: ``"linear"``), ``"mlp"``, ``"cnn"``, or a
                 callable that returns a new ``nn.Module``.
             hidden: widths of the hidden layers of ``"mlp"``.
-            num_shards: see :class:`~unlearnkit.spec.TrainSpec`, as for the next seven; what is not
-                given has the default measured for data of this size
-                (:func:`~unlearnkit.defaults.default_spec`).
+            num_shards: see :class:`~unlearnkit.training.spec.TrainSpec`, as for the next seven;
+                what is not given has the default measured for data of this size
+                (:func:`~unlearnkit.training.defaults.default_spec`).
             num_slices: see there.
             epochs: see there.
             batch_size: see there.
@@ -132,8 +132,8 @@ class Session:
             partition: shards and slices of your own.
             version: identifies a model given as a callable.
             parallel: a number of workers that train shards beside each other, to the same bits; -1
-                for all there are (:func:`~unlearnkit.training.train`). This process by default; it
-                can be changed at any time: ``session.parallel = 2``.
+                for all there are (:func:`~unlearnkit.training.train.train`). This process by
+                default; it can be changed at any time: ``session.parallel = 2``.
 
         Raises:
             ValueError, TypeError, KeyError: bad input, in one sentence each.

@@ -31,11 +31,11 @@ from unlearnkit.data.datasets import Dataset, as_dataset
 from unlearnkit.metrics.attacks import membership_auc
 from unlearnkit.metrics.metrics import churn
 from unlearnkit.metrics.tasks import task_of
-from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.revocation import as_ids
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
+from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning import Unlearned
 from unlearnkit.workload import expected_visits
 

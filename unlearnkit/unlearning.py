@@ -23,13 +23,13 @@ from unlearnkit.approximate import Amend, Method, Replay
 from unlearnkit.assessment import assess, default_method
 from unlearnkit.boundary import Boundary, Decision
 from unlearnkit.calibration import Calibration
-from unlearnkit.clock import Clock, Interval
 from unlearnkit.looks import Probe
 from unlearnkit.modification import debts_of, modify_shards, total_debt
-from unlearnkit.plan import Plan
 from unlearnkit.progress import OnProgress, check_cancelled, silent
 from unlearnkit.store import Store
-from unlearnkit.training import train
+from unlearnkit.training.clock import Clock, Interval
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.train import train
 from unlearnkit.workload import Workload
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ def unlearn(
         amend: after it; replay of the last epoch otherwise.
         on_progress: gets events.
         cancel: stops the run when set; the old ensemble then stands.
-        parallel: workers of the exact part, as in :func:`~unlearnkit.training.train`. The clock
-            predicts one process, so it neither speaks of such a run nor learns from it.
+        parallel: workers of the exact part, as in :func:`~unlearnkit.training.train.train`. The
+            clock predicts one process, so it neither speaks of such a run nor learns from it.
         probe: for looking at approximations; without it they are judged by their corrections alone.
         calibration: what past repayments say of errors.
         commit: called with the new plan and the decision when everything is in the store and

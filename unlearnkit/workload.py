@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from unlearnkit.clock import FEW_MULTIPLE, Clock, Interval, Work
-from unlearnkit.plan import HasKeys, Plan, Stage
-from unlearnkit.training import work_of
+from unlearnkit.training.clock import FEW_MULTIPLE, Clock, Interval, Work
+from unlearnkit.training.plan import HasKeys, Plan, Stage
+from unlearnkit.training.train import work_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from reference_sisa import PlainSisa
 from torch import Tensor, nn
 
 import unlearnkit as uk
-from unlearnkit.clock import Clock
+from unlearnkit.training.clock import Clock
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.kernels.stacked import BACKWARD, FORWARD, NARROW, padded
 from unlearnkit.models.architecture import Stack, State
 from unlearnkit.models.losses import CrossEntropy, Loss
+from unlearnkit.training.kernels.stacked import BACKWARD, FORWARD, NARROW, padded
 
 BLOCK = 128  # rows of inner products computed at a time
 NOWHERE = -1e30  # bias of a padded class, whose probability is then exactly 0

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.stored_states import Site, pool_of
-from unlearnkit.kernels.loop import make_optimizer
 from unlearnkit.models.architecture import State, get_state
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
-from unlearnkit.plan import Plan
-from unlearnkit.schedule import make_job
+from unlearnkit.training.kernels.loop import make_optimizer
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.schedule import make_job
 
 Rows = Int[np.ndarray, " row"]
 Slope = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from unlearnkit.clock import Batches
-from unlearnkit.plan import Plan, Stage
 from unlearnkit.store import Checkpoint
+from unlearnkit.training.clock import Batches
+from unlearnkit.training.plan import Plan, Stage
 
 
 @dataclass(frozen=True, eq=False)

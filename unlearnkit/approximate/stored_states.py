@@ -24,9 +24,9 @@ from unlearnkit.approximate.protocol import (
     part_of,
 )
 from unlearnkit.approximate.segments import corrected_checkpoints, stretches_of
-from unlearnkit.clock import Batches
 from unlearnkit.models.architecture import State
-from unlearnkit.plan import Plan
+from unlearnkit.training.clock import Batches
+from unlearnkit.training.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnkit.figures.drawing import GREY, Drawing, Spec, axis, layout, shades
 from unlearnkit.progress import ProgressEvent
-from unlearnkit.spec import TrainSpec
-from unlearnkit.training import TrainReport
+from unlearnkit.training.spec import TrainSpec
+from unlearnkit.training.train import TrainReport
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,8 +29,8 @@ class Checkpoint:
         lineage: who shaped it: a bit for each example of slices 1..r as they were partitioned,
             ascending by id, packed as by :func:`numpy.packbits`; empty if nobody said.
         factors: of the curvature at these states, where training was asked to keep them: by the q
-            of the tail, 0 for the end, packed (:mod:`unlearnkit.kernels.factors`). They are of the
-            very parameters, so a state that is modified has none.
+            of the tail, 0 for the end, packed (:mod:`unlearnkit.training.kernels.factors`). They
+            are of the very parameters, so a state that is modified has none.
     """
 
     key: str

@@ -9,7 +9,7 @@ from unlearnkit.metrics.tasks import task_of
 from unlearnkit.milestones import stage_accuracies
 from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
-from unlearnkit.training import TrainReport, work_of
+from unlearnkit.training.train import TrainReport, work_of
 from unlearnkit.unlearning import Unlearned
 from unlearnkit.widgets.job import Job
 from unlearnkit.widgets.panel import row

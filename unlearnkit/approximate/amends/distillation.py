@@ -8,7 +8,7 @@ from torch import Tensor
 from unlearnkit.approximate.optimise import Walk, divergence_slope, retained_batches
 from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
 from unlearnkit.approximate.stored_states import Site, sites_of, with_buffers
-from unlearnkit.plan import Plan
+from unlearnkit.training.plan import Plan
 
 
 @dataclass(frozen=True)

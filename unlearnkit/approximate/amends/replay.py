@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
-from unlearnkit.kernels import run_jobs
-from unlearnkit.plan import Plan
-from unlearnkit.schedule import make_job
+from unlearnkit.training.kernels import run_jobs
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.schedule import make_job
 
 LONGER = 4  # epochs of a longer replay: the tail that every stage of so many epochs has
 

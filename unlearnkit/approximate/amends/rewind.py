@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from unlearnkit.approximate.amends.replay import LONGER, Replay
 from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
-from unlearnkit.kernels import run_jobs
-from unlearnkit.plan import Plan
-from unlearnkit.schedule import make_job
+from unlearnkit.training.kernels import run_jobs
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.schedule import make_job
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from unlearnkit.approximate.optimise import Walk, batches_of, endless, retained_
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.stored_states import Site, Size
 from unlearnkit.models.architecture import State
-from unlearnkit.plan import Plan
+from unlearnkit.training.plan import Plan
 
 
 @dataclass(frozen=True)

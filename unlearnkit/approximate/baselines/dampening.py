@@ -26,7 +26,7 @@ from unlearnkit.approximate.curvature import flatten, unflatten
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.stored_states import Site, Size, pool_of
 from unlearnkit.models.architecture import State
-from unlearnkit.plan import Plan
+from unlearnkit.training.plan import Plan
 
 CHUNK_BYTES = 2**26  # of single gradients at a time
 

@@ -35,8 +35,8 @@ from unlearnkit.approximate.curvature import flatten, mean_gradient, trainable_n
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.segments import Stretch
 from unlearnkit.approximate.stored_states import Size, untrained
-from unlearnkit.plan import Plan
-from unlearnkit.spec import TrainSpec
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.spec import TrainSpec
 
 Vector = Float[Tensor, " parameter"]
 

@@ -19,12 +19,12 @@ from unlearnkit.approximate.stored_states import (
     untrained,
     with_buffers,
 )
-from unlearnkit.clock import Batches
-from unlearnkit.kernels import run_jobs
 from unlearnkit.models.architecture import State
-from unlearnkit.plan import Plan
-from unlearnkit.schedule import Job, make_job
 from unlearnkit.store import Checkpoint
+from unlearnkit.training.clock import Batches
+from unlearnkit.training.kernels import run_jobs
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.schedule import Job, make_job
 
 
 @dataclass(frozen=True)

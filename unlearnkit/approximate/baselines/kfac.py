@@ -24,10 +24,10 @@ al. Factors are of a sample of retained examples at each stored state, which get
 Parameters outside linear and plain convolutional layers stay as they are.
 
 Factors kept from training. They are computed when a request comes, unless training has stored them
-(``kfac_examples`` of :class:`~unlearnkit.spec.TrainSpec`). Stored, they lie in the very file of the
-checkpoint whose parameters they are of, and were shaped by no example that did not shape it: they
-have its lineage, and are destroyed with it. A request then takes the forgotten examples of the
-sample out: of m in the sample, f of them forgotten,
+(``kfac_examples`` of :class:`~unlearnkit.training.spec.TrainSpec`). Stored, they lie in the very
+file of the checkpoint whose parameters they are of, and were shaped by no example that did not
+shape it: they have its lineage, and are destroyed with it. A request then takes the forgotten
+examples of the sample out: of m in the sample, f of them forgotten,
 
     (m A - f A_F) / (m - f),        (m S - f S_F) / (m - f),
 
@@ -54,9 +54,9 @@ from torch import Tensor, nn
 from unlearnkit.approximate.curvature import mean_gradient, trainable_names, unflatten
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.stored_states import Site, Size
-from unlearnkit.kernels.factors import factor_rows, factors, layers_of, unpacked, without
 from unlearnkit.models.architecture import Architecture, State
-from unlearnkit.plan import Plan
+from unlearnkit.training.kernels.factors import factor_rows, factors, layers_of, unpacked, without
+from unlearnkit.training.plan import Plan
 
 EIGEN = 4  # measured: of 129 to 1,153 columns 4 to 7 times what so many multiplications take
 

@@ -42,10 +42,10 @@ from torch import Tensor
 from unlearnkit.approximate.curvature import conjugate_gradients
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, part_of
 from unlearnkit.approximate.stored_states import Site, modified, sites_of, sizes_of, untrained
-from unlearnkit.clock import Batches
 from unlearnkit.models.architecture import State
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
-from unlearnkit.plan import Plan
+from unlearnkit.training.clock import Batches
+from unlearnkit.training.plan import Plan
 
 # Passes over the examples of a stage, gradients and products, that are expected: the mean measured
 # on digits at the default spec, a tenth of the examples removed (99 to 167).

@@ -24,7 +24,7 @@ from unlearnkit.approximate.curvature import mean_gradient, trainable_names
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.segments import Stretch
 from unlearnkit.approximate.stored_states import Size, untrained
-from unlearnkit.plan import Plan
+from unlearnkit.training.plan import Plan
 
 
 @dataclass(frozen=True)

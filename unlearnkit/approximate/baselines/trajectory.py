@@ -16,9 +16,9 @@ from unlearnkit.approximate.curvature import flatten, unflatten
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, part_of
 from unlearnkit.approximate.segments import Stretch, stretches_of
 from unlearnkit.approximate.stored_states import Size, modified, sites_of, sizes_of, with_buffers
-from unlearnkit.clock import Batches
 from unlearnkit.models.architecture import State
-from unlearnkit.plan import Plan
+from unlearnkit.training.clock import Batches
+from unlearnkit.training.plan import Plan
 
 
 class Advance(Protocol):

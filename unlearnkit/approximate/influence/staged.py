@@ -52,10 +52,10 @@ from unlearnkit.approximate.protocol import (
     part_of,
 )
 from unlearnkit.approximate.segments import Stretch, stretches_of
-from unlearnkit.clock import Batches
-from unlearnkit.kernels.stacked import UNIT, lanes_together
 from unlearnkit.models.architecture import Architecture, Stack, State
-from unlearnkit.plan import Plan
+from unlearnkit.training.clock import Batches
+from unlearnkit.training.kernels.stacked import UNIT, lanes_together
+from unlearnkit.training.plan import Plan
 
 SCOPES = ("all", "head")
 Lanes = Callable[["StagedInfluence", Stack, Sequence[ShardRound], OnStep], list[Modified]]

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from unlearnkit.models.architecture import State
 from unlearnkit.models.losses import Loss, output_hessians
-from unlearnkit.plan import Plan
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Checkpoint
+from unlearnkit.training.plan import Plan
 
 
 def with_factors(plan: Plan, checkpoint: Checkpoint) -> Checkpoint:

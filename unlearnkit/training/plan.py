@@ -20,9 +20,9 @@ from jaxtyping import Bool, Int
 
 from unlearnkit.data.examples import Examples
 from unlearnkit.models.architecture import Architecture
-from unlearnkit.partition import Partition, make_partition
 from unlearnkit.seeding import digest
-from unlearnkit.spec import TrainSpec
+from unlearnkit.training.partition import Partition, make_partition
+from unlearnkit.training.spec import TrainSpec
 
 if TYPE_CHECKING:
     import pandas as pd

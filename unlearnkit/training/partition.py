@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int, UInt8
 
 from unlearnkit.data.examples import Examples
 from unlearnkit.seeding import digest, numpy_generator
-from unlearnkit.spec import TrainSpec
+from unlearnkit.training.spec import TrainSpec
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unlearnkit.clock import Work, time_tick
-from unlearnkit.kernels import run_jobs
-from unlearnkit.kernels.factors import with_factors
-from unlearnkit.kernels.stacked import lanes_together
 from unlearnkit.models.architecture import State
-from unlearnkit.plan import Plan, Stage
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
-from unlearnkit.schedule import Mark, make_job
-from unlearnkit.stopwatch import Stopwatch
 from unlearnkit.store import Checkpoint, Store
-from unlearnkit.workers import Done, check_parallel, train_in_workers
+from unlearnkit.training.clock import Work, time_tick
+from unlearnkit.training.kernels import run_jobs
+from unlearnkit.training.kernels.factors import with_factors
+from unlearnkit.training.kernels.stacked import lanes_together
+from unlearnkit.training.plan import Plan, Stage
+from unlearnkit.training.schedule import Mark, make_job
+from unlearnkit.training.stopwatch import Stopwatch
+from unlearnkit.training.workers import Done, check_parallel, train_in_workers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,15 +22,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from unlearnkit.kernels.gathering import Gathering
-from unlearnkit.kernels.loop import OnMark
 from unlearnkit.models.architecture import Stack, State
 from unlearnkit.models.losses import CrossEntropy
-from unlearnkit.plan import Plan
 from unlearnkit.progress import check_cancelled
-from unlearnkit.schedule import END, EPOCH, RESET, TAIL, Job, Mark
 from unlearnkit.seeding import derive
-from unlearnkit.spec import TrainSpec
+from unlearnkit.training.kernels.batches import Gathering
+from unlearnkit.training.kernels.loop import OnMark
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.schedule import END, EPOCH, RESET, TAIL, Job, Mark
+from unlearnkit.training.spec import TrainSpec
 
 UNIT = 16  # floats in 64 bytes
 NARROW = 4  # outputs of at most so many classes are padded to it

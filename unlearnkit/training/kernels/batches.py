@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from unlearnkit.plan import Plan
+from unlearnkit.training.plan import Plan
 
 SMALL = 2 << 20  # bytes of a table that is made: it stays in the cache
 

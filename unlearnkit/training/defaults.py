@@ -5,7 +5,7 @@ from typing import Any
 from unlearnkit.data.examples import Dataset
 from unlearnkit.models.architecture import MLP, Architecture, Linear, Logistic, as_architecture
 from unlearnkit.models.losses import CrossEntropy, SquaredError
-from unlearnkit.spec import TrainSpec
+from unlearnkit.training.spec import TrainSpec
 
 SMALL = 5000  # training examples below which the defaults are those measured on digits
 
@@ -29,7 +29,7 @@ def choose(
         hidden: widths of the hidden layers of ``"mlp"``.
         version: identifies a model given as a callable.
         spec: all of it at once.
-        seed: see :class:`~unlearnkit.spec.TrainSpec`.
+        seed: see :class:`~unlearnkit.training.spec.TrainSpec`.
         **given: its other fields; None takes the default.
 
     Raises:

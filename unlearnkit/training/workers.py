@@ -14,14 +14,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
 
-from unlearnkit.kernels import run_jobs
-from unlearnkit.kernels.factors import with_factors
-from unlearnkit.kernels.stacked import lanes_together
 from unlearnkit.models.architecture import State
-from unlearnkit.plan import Plan, Stage
 from unlearnkit.progress import check_cancelled
-from unlearnkit.schedule import Mark, make_job
 from unlearnkit.store import Checkpoint
+from unlearnkit.training.kernels import run_jobs
+from unlearnkit.training.kernels.factors import with_factors
+from unlearnkit.training.kernels.stacked import lanes_together
+from unlearnkit.training.plan import Plan, Stage
+from unlearnkit.training.schedule import Mark, make_job
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Errand:
         pieces: consecutive stages of one shard each.
         starts: the states that these start from. Initial weights too: making them would cost a
             worker a second at first, since torch then imports its compiler.
-        losses: see :func:`~unlearnkit.kernels.run_jobs`.
+        losses: see :func:`~unlearnkit.training.kernels.run_jobs`.
     """
 
     plan: Plan
@@ -101,7 +101,7 @@ def train_in_workers(
         starts: the states that these start from.
         parallel: number of workers; -1 for all there are.
         take: gets results one by one as they come in, in this process.
-        losses: see :func:`~unlearnkit.kernels.run_jobs`.
+        losses: see :func:`~unlearnkit.training.kernels.run_jobs`.
         cancel: looked at after every result.
         pause: once set, no more is given out; what was given out before comes in.
 

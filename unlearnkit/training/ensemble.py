@@ -11,9 +11,9 @@ from torch import Tensor
 
 from unlearnkit.models.architecture import Architecture, State
 from unlearnkit.models.losses import Loss
-from unlearnkit.plan import Plan
 from unlearnkit.seeding import digest, state_bytes
 from unlearnkit.store import Store
+from unlearnkit.training.plan import Plan
 
 CHUNK = 4096  # examples a forward pass; bounds memory, changes no definition
 

@@ -3,12 +3,12 @@
 import threading
 from collections.abc import Callable, Sequence
 
-from unlearnkit.kernels.loop import compute_threads, repeatable, run_loop
-from unlearnkit.kernels.stacked import OnProbe, run_stacked
 from unlearnkit.models.architecture import State
-from unlearnkit.plan import Plan
-from unlearnkit.schedule import END, EPOCH, TAIL, Job, Mark
 from unlearnkit.store import Checkpoint
+from unlearnkit.training.kernels.loop import compute_threads, repeatable, run_loop
+from unlearnkit.training.kernels.stacked import OnProbe, run_stacked
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.schedule import END, EPOCH, TAIL, Job, Mark
 
 
 def run_jobs(

@@ -7,8 +7,8 @@ rates apart and costs nothing more.
 import time
 from statistics import median
 
-from unlearnkit.clock import Work
-from unlearnkit.schedule import END, EPOCH, Job, Mark
+from unlearnkit.training.clock import Work
+from unlearnkit.training.schedule import END, EPOCH, Job, Mark
 
 
 class Stopwatch:

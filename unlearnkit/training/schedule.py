@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.models.architecture import State
-from unlearnkit.plan import Plan, Stage
 from unlearnkit.seeding import numpy_generator
+from unlearnkit.training.plan import Plan, Stage
 
 RESET, TAIL, EPOCH, END = "reset", "tail", "epoch", "end"
 

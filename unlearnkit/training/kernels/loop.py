@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.models.architecture import State, batch_statistics_layers, get_state, step_context
-from unlearnkit.plan import Plan
 from unlearnkit.progress import check_cancelled
-from unlearnkit.schedule import END, EPOCH, RESET, TAIL, Job, Mark
-from unlearnkit.spec import TrainSpec
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.schedule import END, EPOCH, RESET, TAIL, Job, Mark
+from unlearnkit.training.spec import TrainSpec
 
 # Called at every mark of a job: with the state at a tail or an end, and with the mean
 # loss of the epoch at an epoch's end where it was measured.

@@ -1,0 +1,1 @@
+"""Specs, partitions, plans, kernels and the training of an ensemble."""
