@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import unlearnkit as uk
-from unlearnkit.adaptive import AdaptiveBoundary
-from unlearnkit.boundary import Cost, Costs, Coverage
-from unlearnkit.revocation import select
 from unlearnkit.training.plan import Stage
-from unlearnkit.workload import ShardWork, Workload
+from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
+from unlearnkit.unlearning.boundary.protocol import Cost, Costs, Coverage
+from unlearnkit.unlearning.request import select
+from unlearnkit.unlearning.workload import ShardWork, Workload
 
 
 def request(*shards, debt=None):

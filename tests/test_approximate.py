@@ -41,10 +41,10 @@ from unlearnkit.approximate.linearised import (
     solve_by_outputs,
 )
 from unlearnkit.approximate.segments import stretches_of
-from unlearnkit.assessment import default_method
 from unlearnkit.models.architecture import Stack, as_head, get_state
 from unlearnkit.models.losses import CrossEntropy, SquaredError
 from unlearnkit.seeding import numpy_generator, state_bytes
+from unlearnkit.unlearning.assess import default_method
 
 
 def ridge(inputs, targets, weight_decay):

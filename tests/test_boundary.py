@@ -9,9 +9,9 @@ import torch
 
 from cases import CASES
 from unlearnkit import FixedBoundary, Session
-from unlearnkit.boundary import Cost, Costs, Decision
 from unlearnkit.training.plan import Stage
-from unlearnkit.workload import ShardWork, Workload
+from unlearnkit.unlearning.boundary.protocol import Cost, Costs, Decision
+from unlearnkit.unlearning.workload import ShardWork, Workload
 
 
 def workload(*visits: int, retained: int = 10) -> Workload:

@@ -9,8 +9,8 @@ import pytest
 import unlearnkit as uk
 from cases import CASES
 from test_dashboard import call, run, text, weights
-from unlearnkit.boundary import APPROXIMATE, EXACT
-from unlearnkit.calibration import Calibration
+from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
+from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.widgets import BoundaryPanel
 from unlearnkit.widgets.rules import ADAPTIVE, HAND
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import unlearnkit as uk
-from unlearnkit.calibration import LEAST, Calibration
+from unlearnkit.unlearning.error_model import LEAST, Calibration
 
 
 def log_linear(generator, count, a=-1.0, b=2.0, noise=0.5):

@@ -10,7 +10,7 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit.boundary import APPROXIMATE, EXACT
+from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from unlearnkit.widgets import PANELS, Dashboard, PlotView, shared
 from unlearnkit.widgets.revocation import parse_ids
 from worker import content

@@ -12,9 +12,9 @@ import pytest
 from cases import CASES, stop_after
 from test_strangers import with_manifest
 from unlearnkit import Cancelled, Session, StoreError
-from unlearnkit.repayment import repay
 from unlearnkit.training.clock import Clock, Work
 from unlearnkit.training.train import work_of
+from unlearnkit.unlearning.repay import repay
 from worker import content
 
 DAY = timedelta(days=1)

@@ -307,7 +307,7 @@ def test_a_repayment_is_recorded_by_the_stroke_that_completes_it(
     assert entry["debt_before"] - entry["debt_after"] == owed[min(owed)]
     # The next is committed, and the process ends before anything is destroyed.
     with monkeypatch.context() as patch:
-        patch.setattr("unlearnkit.repayment.settle", lambda plan, store: 1 / 0)
+        patch.setattr("unlearnkit.unlearning.repay.settle", lambda plan, store: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             session.repay([sorted(owed)[1]])
     count = len(session.ledger())

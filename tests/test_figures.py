@@ -12,9 +12,9 @@ import torch
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit import TrainReport, figures
-from unlearnkit.boundary import APPROXIMATE, EXACT
 from unlearnkit.figures.drawing import BLUE, ORANGE, PLOTLY
 from unlearnkit.figures.route import CELL_COLORS, OWED, STAYS, UNDECIDED
+from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from worker import content
 
 

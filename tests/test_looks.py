@@ -7,15 +7,15 @@ import torch
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit import modification
-from unlearnkit.adaptive import AdaptiveBoundary
 from unlearnkit.approximate import Replay
-from unlearnkit.calibration import Calibration
 from unlearnkit.ledger import calibration_after
-from unlearnkit.looks import Look, Probe
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import DiskStore
-from unlearnkit.unlearning import unlearn
+from unlearnkit.unlearning import modify
+from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
+from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.inspection import Look, Probe
+from unlearnkit.unlearning.unlearn import unlearn
 from worker import content
 
 
@@ -143,7 +143,7 @@ def test_what_was_seen_is_what_the_models_show(trained):
 
 @pytest.mark.parametrize(("epochs", "most"), [(1, 256), (4, 256), (1, 4)])
 def test_drift_is_what_the_amend_adds_to_the_correction(trained, epochs, most, monkeypatch):
-    monkeypatch.setattr(modification, "PROBE_MAX", most)
+    monkeypatch.setattr(modify, "PROBE_MAX", most)
     session, corrected = fork(trained), fork(trained)
     looks = session.unlearn(0.0, amend=Replay(epochs)).decision.looks
     still = corrected.unlearn(0.0, amend="none").decision.looks

@@ -4,8 +4,8 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit.boundary import APPROXIMATE, EXACT
-from unlearnkit.looks import Look
+from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
+from unlearnkit.unlearning.inspection import Look
 
 
 @pytest.fixture

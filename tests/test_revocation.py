@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cases import CASES
-from unlearnkit.revocation import Revocations, check_request, select
+from unlearnkit.unlearning.request import Revocations, check_request, select
 
 DATA = CASES["logistic"].dataset()
 TRAIN, PROBE, TEST = DATA.train.ids, DATA.probe.ids, DATA.test.ids

@@ -23,8 +23,8 @@ from unlearnkit import (
     WeightedCrossEntropy,
     Workload,
 )
-from unlearnkit.boundary import Costs
-from unlearnkit.looks import Look
+from unlearnkit.unlearning.boundary.protocol import Costs
+from unlearnkit.unlearning.inspection import Look
 from worker import content
 
 

@@ -180,7 +180,7 @@ def test_after_a_crash_the_folder_opens_and_the_next_run_ends_in_the_same_bits(
         raise Crash
 
     # No clean-up may run either, so we cut off the functions that would do it.
-    monkeypatch.setattr("unlearnkit.unlearning.settle", crash)
+    monkeypatch.setattr("unlearnkit.unlearning.unlearn.settle", crash)
     if moment == "commit":
         monkeypatch.setattr(DiskStore, "commit", crash)
     with pytest.raises(Crash):

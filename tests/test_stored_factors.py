@@ -15,13 +15,13 @@ from test_methods import states_of
 from unlearnkit import Session, StoreError, TrainSpec
 from unlearnkit.approximate import METHODS, EachState, KroneckerInfluence
 from unlearnkit.audit import AuditError, audit
-from unlearnkit.modification import members_of
 from unlearnkit.progress import ProgressEvent
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import Checkpoint
 from unlearnkit.training.kernels import compute_threads
 from unlearnkit.training.kernels.factors import factor_rows, factors, unpacked, without
 from unlearnkit.training.plan import Plan
+from unlearnkit.unlearning.modify import members_of
 from worker import content
 
 ALL = 10**6  # examples: more than there are

@@ -8,8 +8,9 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit import figures, forecast
+from unlearnkit import figures
 from unlearnkit.figures.route import OWED, STAYS, UNDECIDED
+from unlearnkit.unlearning import expected_workload
 from unlearnkit.widgets import PANELS
 
 
@@ -46,9 +47,9 @@ def test_debt_makes_a_request_dearer_by_the_stages_before_it(indebted):
     after, workload = session.plan.without([late]), session.workload()
     visits = [stage.visits for stage in after.chains[2]]
     assert workload.visits == sum(visits)  # back to the first slice, for the debt
-    alone = forecast.visits_without_debt(session.plan, workload, session.pending)
+    alone = expected_workload.visits_without_debt(session.plan, workload, session.pending)
     assert alone == visits[2]
-    owed = forecast.debt_places(session.plan, session.debt)
+    owed = expected_workload.debt_places(session.plan, session.debt)
     assert owed.tolist() == [[0, 0, 0], [0, 0, 0], [1, 0, 1]]
 
 
@@ -56,7 +57,7 @@ def test_the_curve_is_the_mean_of_requests_that_are_drawn():
     data = uk.load("digits", num_examples=400)
     session = uk.Session(data, model="logistic", num_shards=4, num_slices=2, epochs=3)
     session.train()
-    curve = forecast.expected_curve(session.plan, session.workload())
+    curve = expected_workload.expected_curve(session.plan, session.workload())
     assert curve["revoked"].min() == 1 and curve["revoked"].max() == 200
     for count in (1, 6, 15):
         found = []
@@ -76,8 +77,10 @@ def test_the_map_has_the_cost_of_every_stage_in_its_unit(indebted, unit):
     session = indebted.fork()
     session.revoke([of_slice(session, 1, 2)])
     workload = session.workload()
-    frame = forecast.stage_frame(workload).set_index(["shard", "slice"])
-    figure = figures.stage_map(workload, unit, forecast.debt_places(session.plan, session.debt))
+    frame = expected_workload.stage_frame(workload).set_index(["shard", "slice"])
+    figure = figures.stage_map(
+        workload, unit, expected_workload.debt_places(session.plan, session.debt)
+    )
     names = {}
     for trace in figure.data:
         if trace.type != "heatmap":

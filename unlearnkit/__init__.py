@@ -9,9 +9,7 @@ public to us; formulas, operators, boundary rule and defaults are our own.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from unlearnkit.adaptive import AdaptiveBoundary
 from unlearnkit.approximate import AMENDS, METHODS, Replay, StagedInfluence
-from unlearnkit.boundary import BOUNDARIES, ChosenBoundary, Decision, FixedBoundary
 from unlearnkit.choosing import ExampleMap, example_map, example_table, hardest
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.data.datasets import (
@@ -38,11 +36,9 @@ from unlearnkit.models.architecture import (
     as_architecture,
 )
 from unlearnkit.models.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
-from unlearnkit.override import OverriddenBoundary
 from unlearnkit.population import Population, klom, populate, ulira
 from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.relearn import relearn_time
-from unlearnkit.repayment import repay
 from unlearnkit.selection import ids_in
 from unlearnkit.session import Session
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError, StoreIOError
@@ -53,8 +49,17 @@ from unlearnkit.training.partition import Partition, make_partition
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.spec import TrainSpec
 from unlearnkit.training.train import TrainReport, train
-from unlearnkit.unlearning import Unlearned, unlearn
-from unlearnkit.workload import Workload, estimate, expected_visits
+from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
+from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
+from unlearnkit.unlearning.boundary.protocol import (
+    BOUNDARIES,
+    ChosenBoundary,
+    Decision,
+    FixedBoundary,
+)
+from unlearnkit.unlearning.repay import repay
+from unlearnkit.unlearning.unlearn import Unlearned, unlearn
+from unlearnkit.unlearning.workload import Workload, estimate, expected_visits
 
 if TYPE_CHECKING:
     from unlearnkit.estimator import UnlearnableClassifier, UnlearnableRegressor

@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from unlearnkit.data.examples import Dataset
 from unlearnkit.hardness import stage_state
 from unlearnkit.representations import HIDDEN, OUTPUT, layer_outputs, principal_axes
-from unlearnkit.revocation import select
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.selection import INFLUENCE, LOSS, SCORES, table_of
 from unlearnkit.session import Session
+from unlearnkit.unlearning.request import select
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,7 +26,7 @@ from unlearnkit.store import Checkpoint, MemoryStore, Store
 from unlearnkit.training.ensemble import Constituent, Ensemble, assemble
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import train
-from unlearnkit.unlearning import Unlearned
+from unlearnkit.unlearning.unlearn import Unlearned
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,12 +16,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from unlearnkit.boundary import Boundary, FixedBoundary
 from unlearnkit.data.coercion import constants_of, targets_of
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.models.architecture import Linear, Logistic, as_architecture
-from unlearnkit.modification import debts_of
-from unlearnkit.revocation import Revocations, check_request
 from unlearnkit.store import MemoryStore
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.defaults import default_spec
@@ -29,7 +26,10 @@ from unlearnkit.training.ensemble import assemble
 from unlearnkit.training.plan import make_plan
 from unlearnkit.training.spec import TrainSpec
 from unlearnkit.training.train import train
-from unlearnkit.unlearning import Unlearned, unlearn
+from unlearnkit.unlearning.boundary.protocol import Boundary, FixedBoundary
+from unlearnkit.unlearning.modify import debts_of
+from unlearnkit.unlearning.request import Revocations, check_request
+from unlearnkit.unlearning.unlearn import Unlearned, unlearn
 
 FEW = 30  # rows below which there are fewer shards by default: 5 of 6 rows, 2 in a slice
 
@@ -67,8 +67,8 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # no types
         Args:
             rows: numbers of the rows, from 0. Rows forgotten before are passed over.
             boundary: chooses between exact and approximate for each shard: a boundary, or the
-                threshold of a :class:`~unlearnkit.boundary.FixedBoundary`. 1 is always exact, 0
-                always approximate.
+                threshold of a :class:`~unlearnkit.unlearning.boundary.protocol.FixedBoundary`. 1 is
+                always exact, 0 always approximate.
 
         Raises:
             sklearn.exceptions.NotFittedError: ``fit`` comes first.

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from unlearnkit.calibration import Calibration
 from unlearnkit.ledger import (
     Entry,
     Record,
@@ -17,7 +16,8 @@ from unlearnkit.ledger import (
     requests_of,
     unmeasured,
 )
-from unlearnkit.revocation import Revocations
+from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.request import Revocations
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.approximate import Replay
-from unlearnkit.assessment import default_method
-from unlearnkit.boundary import APPROXIMATE, Decision, Route
-from unlearnkit.calibration import Calibration
 from unlearnkit.store import DiskStore
 from unlearnkit.training.plan import Plan
-from unlearnkit.unlearning import Unlearned
+from unlearnkit.unlearning.assess import default_method
+from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, Decision, Route
+from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.unlearn import Unlearned
 
 if TYPE_CHECKING:
     import pandas as pd

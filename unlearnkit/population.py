@@ -19,13 +19,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.boundary import Boundary, FixedBoundary
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY, Measure, auc
 from unlearnkit.metrics.tasks import need_classes
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
+from unlearnkit.unlearning.boundary.protocol import Boundary, FixedBoundary
 
 Margins = Float[np.ndarray, "model example"]
 KINDS = ("original", "unlearned", "scratch")

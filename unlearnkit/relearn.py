@@ -11,7 +11,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics.metrics import Measure
 from unlearnkit.models.architecture import State
 from unlearnkit.training.ensemble import Constituent, Ensemble
-from unlearnkit.unlearning import Unlearned
+from unlearnkit.unlearning.unlearn import Unlearned
 
 SOURCE = "Chundawat et al. 2022 (Zero-Shot Machine Unlearning), anamnesis index"
 

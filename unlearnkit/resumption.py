@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from unlearnkit.data.examples import Dataset
-from unlearnkit.deadlines import Queue
 from unlearnkit.history import History, read_history
 from unlearnkit.ledger import with_ids
-from unlearnkit.revocation import Revocations, check_request
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.plan import Plan
+from unlearnkit.unlearning.deadlines import Queue
+from unlearnkit.unlearning.request import Revocations, check_request
 
 AnyStore = MemoryStore | DiskStore
 

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS
-from unlearnkit.boundary import EXACT
 from unlearnkit.data.datasets import DATASETS
 from unlearnkit.data.examples import Dataset
 from unlearnkit.models.architecture import BUILT_IN, Architecture
@@ -21,6 +20,7 @@ from unlearnkit.training.ensemble import Ensemble
 from unlearnkit.training.partition import make_partition
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.spec import TrainSpec
+from unlearnkit.unlearning.boundary.protocol import EXACT
 
 WIDTH = 100  # of lines
 PLACEHOLDER = "...  # to fill in:"

@@ -12,9 +12,9 @@ from jaxtyping import Int
 
 from unlearnkit.data.examples import Dataset
 from unlearnkit.hardness import example_losses, self_influence
-from unlearnkit.revocation import Revocations, select
 from unlearnkit.store import Store
 from unlearnkit.training.plan import Plan
+from unlearnkit.unlearning.request import Revocations, select
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,13 +18,9 @@ import torch
 from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
-from unlearnkit.assessment import assess, default_method, time_large_batches
-from unlearnkit.boundary import EXACT, Boundary, Decision, FixedBoundary
-from unlearnkit.calibration import Calibration
 from unlearnkit.certificate import Certificate, certify
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.data.datasets import Dataset, as_dataset
-from unlearnkit.deadlines import Queue, as_deadline
 from unlearnkit.ledger import (
     Entry,
     entry_of,
@@ -33,14 +29,10 @@ from unlearnkit.ledger import (
     repay_line,
     request_line,
 )
-from unlearnkit.looks import PROBE_MAX, Probe
 from unlearnkit.metrics.tasks import need_classes, task_of
 from unlearnkit.models.losses import Loss
-from unlearnkit.modification import debts_of, total_debt
 from unlearnkit.progress import OnProgress, silent
-from unlearnkit.repayment import repay, settle_repaid
 from unlearnkit.resumption import keep, open_store, provenance, resume
-from unlearnkit.revocation import Request, check_request
 from unlearnkit.script import Cell, as_notebook, as_script, cells
 from unlearnkit.selection import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore
@@ -52,8 +44,16 @@ from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.spec import TrainSpec
 from unlearnkit.training.train import TrainReport, train
 from unlearnkit.training.workers import check_parallel
-from unlearnkit.unlearning import Unlearned, settle, unlearn
-from unlearnkit.workload import Workload
+from unlearnkit.unlearning.assess import assess, default_method, time_large_batches
+from unlearnkit.unlearning.boundary.protocol import EXACT, Boundary, Decision, FixedBoundary
+from unlearnkit.unlearning.deadlines import Queue, as_deadline
+from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.inspection import PROBE_MAX, Probe
+from unlearnkit.unlearning.modify import debts_of, total_debt
+from unlearnkit.unlearning.repay import repay, settle_repaid
+from unlearnkit.unlearning.request import Request, check_request
+from unlearnkit.unlearning.unlearn import Unlearned, settle, unlearn
+from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -446,7 +446,8 @@ class Session:
         """What a boundary would decide on the pending request. No side effects.
 
         Args:
-            max_share: a :class:`~unlearnkit.boundary.FixedBoundary` with this threshold.
+            max_share: a :class:`~unlearnkit.unlearning.boundary.protocol.FixedBoundary` with this
+                threshold.
             boundary: another one; :attr:`boundary` by default.
             method: as in :meth:`unlearn`.
             amend: as in :meth:`unlearn`.
@@ -477,8 +478,9 @@ class Session:
         """Forget the pending examples; without any, do nothing and say so.
 
         Args:
-            max_share: threshold of a :class:`~unlearnkit.boundary.FixedBoundary`: 1 is always
-                exact, 0 always approximate.
+            max_share: threshold of a
+                :class:`~unlearnkit.unlearning.boundary.protocol.FixedBoundary`: 1 is always exact,
+                0 always approximate.
             boundary: another one; :attr:`boundary` by default.
             method: of modification, a name in ``METHODS`` or an object; staged influence by
                 default (its last-layer form for convolutional networks).

@@ -8,11 +8,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from unlearnkit.adaptive import AdaptiveBoundary
-from unlearnkit.boundary import Boundary, FixedBoundary
 from unlearnkit.comparison import same_bytes
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.session import Session
+from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
+from unlearnkit.unlearning.boundary.protocol import Boundary, FixedBoundary
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,19 +25,19 @@ from jaxtyping import Int
 from torch import Tensor
 
 from unlearnkit.approximate import AMENDS, METHODS, Replay
-from unlearnkit.assessment import default_method
-from unlearnkit.boundary import Boundary, FixedBoundary
 from unlearnkit.data.datasets import Dataset, as_dataset
 from unlearnkit.metrics.attacks import membership_auc
 from unlearnkit.metrics.metrics import churn
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
-from unlearnkit.revocation import as_ids
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
 from unlearnkit.training.plan import Plan
-from unlearnkit.unlearning import Unlearned
-from unlearnkit.workload import expected_visits
+from unlearnkit.unlearning.assess import default_method
+from unlearnkit.unlearning.boundary.protocol import Boundary, FixedBoundary
+from unlearnkit.unlearning.request import as_ids
+from unlearnkit.unlearning.unlearn import Unlearned
+from unlearnkit.unlearning.workload import expected_visits
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,7 +24,7 @@ import readme
 import torch
 
 import unlearnkit as uk
-from unlearnkit.calibration import LEAST
+from unlearnkit.unlearning.error_model import LEAST
 
 
 def ids_of(session: uk.Session, generator: np.random.Generator, label: int | None) -> np.ndarray:

@@ -16,8 +16,8 @@ import numpy as np
 
 import unlearnkit as uk
 from unlearnkit.audit import audit
-from unlearnkit.boundary import Decision, Route
 from unlearnkit.ledger import Entry, outcome_line, request_line
+from unlearnkit.unlearning.boundary.protocol import Decision, Route
 
 
 def session_on(folder: Path, data: uk.Dataset) -> uk.Session:

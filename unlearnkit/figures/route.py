@@ -2,7 +2,6 @@
 
 from itertools import accumulate
 
-from unlearnkit.boundary import APPROXIMATE, EXACT, LEAVE, Decision
 from unlearnkit.figures.drawing import (
     BLUE,
     FAINT,
@@ -18,7 +17,8 @@ from unlearnkit.figures.drawing import (
     layout,
     percent,
 )
-from unlearnkit.workload import EMPTY, KEPT, OUTSTANDING, RETRAIN, Workload
+from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, LEAVE, Decision
+from unlearnkit.unlearning.workload import EMPTY, KEPT, OUTSTANDING, RETRAIN, Workload
 
 UNDECIDED = "would be retrained"
 STAYS, OWED, NOTHING = "stays", "outstanding debt", "no examples left"

@@ -16,7 +16,7 @@ from unlearnkit.figures.drawing import (
     percent,
 )
 from unlearnkit.figures.route import MOST_NUMBERED, workload_map
-from unlearnkit.workload import Workload
+from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +104,7 @@ def expected_curve(
     """Expected workload by the size of a request, with the request itself on it.
 
     Args:
-        curve: of :func:`~unlearnkit.forecast.expected_curve`.
+        curve: of :func:`~unlearnkit.unlearning.expected_workload.expected_curve`.
         unit: one of ``UNITS``.
         actual: examples of the request, and its workload in this unit.
         without_debt: what that would be if nothing were owed.

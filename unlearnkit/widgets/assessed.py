@@ -5,11 +5,11 @@ from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from unlearnkit.boundary import Boundary, Costs, Decision, FixedBoundary
 from unlearnkit.figures import CurvePoint
-from unlearnkit.looks import Look
-from unlearnkit.override import OverriddenBoundary
-from unlearnkit.workload import Workload
+from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
+from unlearnkit.unlearning.boundary.protocol import Boundary, Costs, Decision, FixedBoundary
+from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING
 import ipywidgets
 
 from unlearnkit import figures
-from unlearnkit.assessment import assess
-from unlearnkit.boundary import APPROXIMATE, EXACT, Boundary, Decision, FixedBoundary
 from unlearnkit.figures import CurvePoint
 from unlearnkit.figures.drawing import percent
-from unlearnkit.looks import Look
-from unlearnkit.override import OverriddenBoundary
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
-from unlearnkit.unlearning import Unlearned
+from unlearnkit.unlearning.assess import assess
+from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
+from unlearnkit.unlearning.boundary.protocol import (
+    APPROXIMATE,
+    EXACT,
+    Boundary,
+    Decision,
+    FixedBoundary,
+)
+from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.assessed import Assessed, curve
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot

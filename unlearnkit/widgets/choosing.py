@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.choosing import INFLUENCE, LOSS, hardest_of, score_table
-from unlearnkit.revocation import Request
 from unlearnkit.selection import EXAMPLE, SCORES, column_names, ids_in, query_ids
 from unlearnkit.session import Session
+from unlearnkit.unlearning.request import Request
 from unlearnkit.widgets.panel import Panel, row
 from unlearnkit.widgets.pictures import are_images, pictures
 from unlearnkit.widgets.prose import Prose, fold, paragraphs, table

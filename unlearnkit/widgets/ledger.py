@@ -9,11 +9,11 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit import figures
-from unlearnkit.deadlines import Queue
 from unlearnkit.figures.drawing import duration, percent
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
-from unlearnkit.unlearning import Unlearned
+from unlearnkit.unlearning.deadlines import Queue
+from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.files import Files
 from unlearnkit.widgets.plot import Plot
 from unlearnkit.widgets.prose import Prose, paragraphs, table

@@ -8,7 +8,7 @@ import numpy as np
 
 from unlearnkit import figures
 from unlearnkit.choosing import ExampleMap, example_map, score_table
-from unlearnkit.revocation import select
+from unlearnkit.unlearning.request import select
 from unlearnkit.widgets.choosing import (
     ALL_CLASSES,
     SCORE_MEANING,

@@ -8,12 +8,12 @@ from typing import Any
 import ipywidgets
 
 from unlearnkit.audit import audit
-from unlearnkit.boundary import Decision, Route
 from unlearnkit.certificate import Certificate
 from unlearnkit.figures.drawing import duration, percent
-from unlearnkit.looks import Look
 from unlearnkit.progress import OnProgress, check_cancelled
 from unlearnkit.store import DiskStore
+from unlearnkit.unlearning.boundary.protocol import Decision, Route
+from unlearnkit.unlearning.inspection import Look
 from unlearnkit.widgets.files import Files
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.prose import Prose, bullets, coloured, paragraphs, table

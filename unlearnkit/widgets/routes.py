@@ -5,11 +5,11 @@ from typing import Any
 import anywidget
 import traitlets
 
-from unlearnkit.boundary import LEAVE, Costs, Decision
 from unlearnkit.figures.drawing import percent
-from unlearnkit.looks import Look
+from unlearnkit.unlearning.boundary.protocol import LEAVE, Costs, Decision
+from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.workload import Workload
 from unlearnkit.widgets.words import ROUTE_WORDS
-from unlearnkit.workload import Workload
 
 # A row is changed cell by cell, so that a field keeps the focus while the slider moves.
 _ESM = """

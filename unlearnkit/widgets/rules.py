@@ -7,9 +7,9 @@ from typing import Any
 
 import ipywidgets
 
-from unlearnkit.adaptive import AdaptiveBoundary
-from unlearnkit.boundary import UNITS, Boundary, FixedBoundary
-from unlearnkit.override import OverriddenBoundary
+from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
+from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
+from unlearnkit.unlearning.boundary.protocol import UNITS, Boundary, FixedBoundary
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.slider import PercentSlider
 

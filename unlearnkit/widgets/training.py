@@ -10,7 +10,7 @@ from unlearnkit.milestones import stage_accuracies
 from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
 from unlearnkit.training.train import TrainReport, work_of
-from unlearnkit.unlearning import Unlearned
+from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.job import Job
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot

@@ -4,14 +4,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from unlearnkit.boundary import APPROXIMATE, EXACT, LEAVE, Boundary, Costs, Decision
-from unlearnkit.calibration import LEAST, Calibration
 from unlearnkit.figures.drawing import duration, percent
-from unlearnkit.looks import Look
-from unlearnkit.unlearning import Unlearned
+from unlearnkit.unlearning.boundary.protocol import (
+    APPROXIMATE,
+    EXACT,
+    LEAVE,
+    Boundary,
+    Costs,
+    Decision,
+)
+from unlearnkit.unlearning.error_model import LEAST, Calibration
+from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.unlearn import Unlearned
+from unlearnkit.unlearning.workload import Workload
 from unlearnkit.widgets.prose import table
 from unlearnkit.widgets.shared import listing, plural
-from unlearnkit.workload import Workload
 
 ROUTE_WORDS = {EXACT: "exact", APPROXIMATE: "approximate", LEAVE: "leaves the vote"}
 

@@ -6,17 +6,22 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit import figures
-from unlearnkit.assessment import assess
 from unlearnkit.figures.drawing import duration, percent
 from unlearnkit.figures.workload import UNITS, amount
-from unlearnkit.forecast import debt_places, expected_curve, stage_frame, visits_without_debt
 from unlearnkit.session import Session
+from unlearnkit.unlearning.assess import assess
+from unlearnkit.unlearning.expected_workload import (
+    debt_places,
+    expected_curve,
+    stage_frame,
+    visits_without_debt,
+)
+from unlearnkit.unlearning.workload import Workload, expected_visits
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.plot import Plot
 from unlearnkit.widgets.prose import Prose, fold, paragraphs, table
 from unlearnkit.widgets.section import Section
 from unlearnkit.widgets.shared import SessionPanel, plural
-from unlearnkit.workload import Workload, expected_visits
 
 
 class Stages(Section):
@@ -72,10 +77,11 @@ class Stages(Section):
     def code(self) -> str:
         """The calls behind the figures."""
         return (
-            "from unlearnkit import figures, forecast\n"
+            "from unlearnkit import figures\n"
+            "from unlearnkit.unlearning import expected_workload\n"
             "workload = session.workload()\n"
             f"figures.stage_map(workload, {self.unit.value!r})\n"
-            "curve = forecast.expected_curve(session.plan, workload)\n"
+            "curve = expected_workload.expected_curve(session.plan, workload)\n"
             f"figures.expected_curve(curve, {self.unit.value!r})"
         )
 

@@ -30,8 +30,8 @@ class Calibration:
     Attributes:
         pairs: (x, e) of every approximation that was repaid.
         owed: for each shard that owes, the norm of its corrections so far, added up.
-        drifts: of approximations (see :mod:`unlearnkit.looks`); the most recent, accepted or not.
-            Only of networks.
+        drifts: of approximations (see :mod:`unlearnkit.unlearning.inspection`); the most recent,
+            accepted or not. Only of networks.
     """
 
     pairs: tuple[tuple[float, float], ...] = ()

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from unlearnkit.calibration import Calibration
-from unlearnkit.looks import Look
 from unlearnkit.training.clock import FEW_MULTIPLE, Interval
-from unlearnkit.workload import ShardWork, Workload
+from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.workload import ShardWork, Workload
 
 if TYPE_CHECKING:
     import pandas as pd

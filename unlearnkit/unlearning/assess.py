@@ -33,15 +33,15 @@ from unlearnkit.approximate.linearised import (
     solve,
     solve_by_outputs,
 )
-from unlearnkit.boundary import Cost, Costs, Coverage
-from unlearnkit.calibration import Calibration
-from unlearnkit.modification import debts_of, incomplete, members_of, replayed
 from unlearnkit.store import Store
 from unlearnkit.training.clock import Batches, Clock
 from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import work_of
-from unlearnkit.workload import Workload, estimate
+from unlearnkit.unlearning.boundary.protocol import Cost, Costs, Coverage
+from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.modify import debts_of, incomplete, members_of, replayed
+from unlearnkit.unlearning.workload import Workload, estimate
 
 LINEAR_MOST = 768  # examples for the curvature of a linear model: see default_method
 LINEAR_SMALL = 1500  # examples of a shard: see there

@@ -2,7 +2,7 @@
 
 The boundary looks at each shard twice: when its correction is known, and when it has been amended.
 What it refuses is left for exact retraining. Nothing is stored here; what comes out is for
-:func:`~unlearnkit.unlearning.unlearn` to store.
+:func:`~unlearnkit.unlearning.unlearn.unlearn` to store.
 """
 
 import threading
@@ -23,9 +23,6 @@ from unlearnkit.approximate import (
     ShardRound,
     ShardState,
 )
-from unlearnkit.boundary import Boundary, Decision
-from unlearnkit.calibration import Calibration
-from unlearnkit.looks import PROBE_MAX, Look, Probe
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Checkpoint, Store
@@ -33,6 +30,9 @@ from unlearnkit.training.clock import Batches, Work
 from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import work_of
+from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
+from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.inspection import PROBE_MAX, Look, Probe
 
 Debts = dict[int, Int[np.ndarray, " debt"]]
 

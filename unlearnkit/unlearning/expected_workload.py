@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.training.plan import Plan
-from unlearnkit.workload import Workload, expected_visits
+from unlearnkit.unlearning.workload import Workload, expected_visits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,9 +36,9 @@ def expected_curve(plan: Plan, workload: Workload) -> "pd.DataFrame":
     """Expected workload of requests of every size, each example equally likely.
 
     One row for some numbers of examples up to half of those that there are: revoked; visits, of
-    :func:`~unlearnkit.workload.expected_visits`, which takes all slices to be of one size; share of
-    training from scratch what then remains; seconds at the mean rate of a training from scratch,
-    nan before anything was timed.
+    :func:`~unlearnkit.unlearning.workload.expected_visits`, which takes all slices to be of one
+    size; share of training from scratch what then remains; seconds at the mean rate of a training
+    from scratch, nan before anything was timed.
 
     Args:
         plan: of the retain set before the request.

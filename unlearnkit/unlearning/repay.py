@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from unlearnkit.boundary import EXACT, Decision, Route
-from unlearnkit.looks import Look, Probe
-from unlearnkit.modification import debts_of, total_debt
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.store import Store
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import train, work_of
-from unlearnkit.unlearning import REPAY, Unlearned, settle
-from unlearnkit.workload import estimate
+from unlearnkit.unlearning.boundary.protocol import EXACT, Decision, Route
+from unlearnkit.unlearning.inspection import Look, Probe
+from unlearnkit.unlearning.modify import debts_of, total_debt
+from unlearnkit.unlearning.unlearn import REPAY, Unlearned, settle
+from unlearnkit.unlearning.workload import estimate
 
 
 def repay(

@@ -20,17 +20,17 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.approximate import Amend, Method, Replay
-from unlearnkit.assessment import assess, default_method
-from unlearnkit.boundary import Boundary, Decision
-from unlearnkit.calibration import Calibration
-from unlearnkit.looks import Probe
-from unlearnkit.modification import debts_of, modify_shards, total_debt
 from unlearnkit.progress import OnProgress, check_cancelled, silent
 from unlearnkit.store import Store
 from unlearnkit.training.clock import Clock, Interval
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import train
-from unlearnkit.workload import Workload
+from unlearnkit.unlearning.assess import assess, default_method
+from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
+from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.inspection import Probe
+from unlearnkit.unlearning.modify import debts_of, modify_shards, total_debt
+from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd

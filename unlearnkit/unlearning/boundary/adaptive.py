@@ -8,7 +8,7 @@ before anything is replayed; the third, the guard, at what the probe shows after
 
 from dataclasses import dataclass
 
-from unlearnkit.boundary import (
+from unlearnkit.unlearning.boundary.protocol import (
     APPROXIMATE,
     BOUNDARIES,
     EXACT,
@@ -18,9 +18,9 @@ from unlearnkit.boundary import (
     Decision,
     Route,
 )
-from unlearnkit.calibration import LEAST
-from unlearnkit.looks import Look
-from unlearnkit.workload import ShardWork, Workload
+from unlearnkit.unlearning.error_model import LEAST
+from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.workload import ShardWork, Workload
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,14 @@ class AdaptiveBoundary(Boundary):
             quarter to a third; modified, 89 to 98 % of the output KL is removed, in the median of
             three seeds. Networks are seldom corrected by so much.)
         max_drift: how far the replay may move the outputs on the probe away from the corrected
-            ones, for each epoch, beside what there is to forget (:mod:`unlearnkit.looks`). Only
-            for networks. Measured on digits, breast cancer and 10,000 examples of Fashion-MNIST,
-            networks of ReLUs, requests of thirteen kinds (at random, of a class, alike, hardest,
-            easiest, of one shard...): at a third, once, three and ten times the default learning
-            rate 0, 6, 38 and 82 % of the shards are over 0.7, and 0, 2, 4 and 2 % although half of
-            the divergence from scratch or more was removed. A cap on how far outputs move for each
-            part of a shard that is forgotten (0.4 nats) refused 14 % at the default rates, 11 % for
+            ones, for each epoch, beside what there is to forget
+            (:mod:`unlearnkit.unlearning.inspection`). Only for networks. Measured on digits, breast
+            cancer and 10,000 examples of Fashion-MNIST, networks of ReLUs, requests of thirteen
+            kinds (at random, of a class, alike, hardest, easiest, of one shard...): at a third,
+            once, three and ten times the default learning rate 0, 6, 38 and 82 % of the shards are
+            over 0.7, and 0, 2, 4 and 2 % although half of the divergence from scratch or more was
+            removed. A cap on how far outputs move for each part of a shard that is forgotten (0.4
+            nats) refused 14 % at the default rates, 11 % for
             nothing: hard examples move them far, and rightly so. Of a regression half the squared
             difference of predictions stands for the nats: on diabetes (mlp, a fiftieth and a tenth
             revoked) drift was 0.0001 in the median at the default rate, 0.002 at three times and 1

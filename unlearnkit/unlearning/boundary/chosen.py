@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from unlearnkit.boundary import (
+from unlearnkit.unlearning.boundary.protocol import (
     APPROXIMATE,
     BOUNDARIES,
     EXACT,
@@ -14,8 +14,8 @@ from unlearnkit.boundary import (
     FixedBoundary,
     Route,
 )
-from unlearnkit.looks import Look
-from unlearnkit.workload import Workload
+from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.workload import Workload
 
 
 @dataclass(frozen=True)

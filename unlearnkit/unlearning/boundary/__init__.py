@@ -1,0 +1,1 @@
+"""Boundaries: the choice between retraining and modifying, shard by shard."""
