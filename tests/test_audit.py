@@ -13,8 +13,8 @@ from cases import CASES, Case, norm_and_dropout
 from test_strangers import at_most, sealed, with_manifest
 from unlearnkit import MLP, CrossEntropy, Session, TrainSpec
 from unlearnkit.__main__ import main
-from unlearnkit.audit import AuditError, audit
 from unlearnkit.models.architecture import built_in, describe
+from unlearnkit.records.audit import AuditError, audit
 
 LOGISTIC = CASES["logistic"]
 

@@ -15,8 +15,8 @@ from cases import CASES
 from test_strangers import sealed, with_manifest
 from unlearnkit import DiskStore, Session, StoreError
 from unlearnkit.__main__ import main
-from unlearnkit.audit import AuditError, audit
-from unlearnkit.ledger import keyed_digest
+from unlearnkit.records.audit import AuditError, audit
+from unlearnkit.records.ledger import keyed_digest
 from unlearnkit.store.ledger_file import Chain, extend, unchain
 
 CASE = CASES["logistic"]

@@ -35,7 +35,7 @@ from unlearnkit import (
     StoreIOError,
     train,
 )
-from unlearnkit.audit import audit
+from unlearnkit.records.audit import audit
 from victim import STEPS, finish
 from worker import ROOT, content
 

@@ -38,8 +38,8 @@ from unlearnkit.approximate.curvature import (
 )
 from unlearnkit.approximate.optimise import divergence_slope
 from unlearnkit.approximate.stored_states import pool_of, sites_of
-from unlearnkit.audit import audit
 from unlearnkit.models.losses import CrossEntropy, SquaredError
+from unlearnkit.records.audit import audit
 from unlearnkit.seeding import state_bytes
 from unlearnkit.training.kernels import compute_threads
 from unlearnkit.training.kernels.factors import factors

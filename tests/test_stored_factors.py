@@ -14,8 +14,8 @@ from test_audit import altered, offsets
 from test_methods import states_of
 from unlearnkit import Session, StoreError, TrainSpec
 from unlearnkit.approximate import METHODS, EachState, KroneckerInfluence
-from unlearnkit.audit import AuditError, audit
 from unlearnkit.progress import ProgressEvent
+from unlearnkit.records.audit import AuditError, audit
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import Checkpoint
 from unlearnkit.training.kernels import compute_threads

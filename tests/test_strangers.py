@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from cases import CASES
 from unlearnkit import DiskStore, StoreError
-from unlearnkit.audit import audit
+from unlearnkit.records.audit import audit
 from unlearnkit.store import Approximation, Checkpoint
 from unlearnkit.store.ledger_file import Chain, extend
 

@@ -5,8 +5,8 @@ import importlib
 import sys
 from typing import Any
 
-from unlearnkit.audit import audit
 from unlearnkit.data.datasets import DATASETS, load
+from unlearnkit.records.audit import audit
 from unlearnkit.store import StoreError
 
 

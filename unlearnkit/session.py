@@ -18,10 +18,13 @@ import torch
 from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
-from unlearnkit.certificate import Certificate, certify
 from unlearnkit.comparison import Comparison, compare
 from unlearnkit.data.datasets import Dataset, as_dataset
-from unlearnkit.ledger import (
+from unlearnkit.metrics.tasks import need_classes, task_of
+from unlearnkit.models.losses import Loss
+from unlearnkit.progress import OnProgress, silent
+from unlearnkit.records.certificate import Certificate, certify
+from unlearnkit.records.ledger import (
     Entry,
     entry_of,
     ledger_frame,
@@ -29,11 +32,8 @@ from unlearnkit.ledger import (
     repay_line,
     request_line,
 )
-from unlearnkit.metrics.tasks import need_classes, task_of
-from unlearnkit.models.losses import Loss
-from unlearnkit.progress import OnProgress, silent
-from unlearnkit.resumption import keep, open_store, provenance, resume
-from unlearnkit.script import Cell, as_notebook, as_script, cells
+from unlearnkit.records.persistence import keep, open_store, provenance, resume
+from unlearnkit.records.script import Cell, as_notebook, as_script, cells
 from unlearnkit.selection import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore
 from unlearnkit.training.clock import Clock

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import unlearnkit as uk
-from unlearnkit.audit import audit
-from unlearnkit.ledger import Entry, outcome_line, request_line
+from unlearnkit.records.audit import audit
+from unlearnkit.records.ledger import Entry, outcome_line, request_line
 from unlearnkit.unlearning.boundary.protocol import Decision, Route
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import ipywidgets
 
-from unlearnkit.audit import audit
-from unlearnkit.certificate import Certificate
 from unlearnkit.figures.drawing import duration, percent
 from unlearnkit.progress import OnProgress, check_cancelled
+from unlearnkit.records.audit import audit
+from unlearnkit.records.certificate import Certificate
 from unlearnkit.store import DiskStore
 from unlearnkit.unlearning.boundary.protocol import Decision, Route
 from unlearnkit.unlearning.inspection import Look
@@ -179,7 +179,7 @@ class AuditSection(Section):
             return ""
         data = ", dataset=session.dataset" if self.retrain.value else ""
         return (
-            "from unlearnkit.audit import audit\n"
+            "from unlearnkit.records.audit import audit\n"
             f"print(*audit(session.store, session.store.head{data}), sep='\\n')"
         )
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from unlearnkit.data.examples import Dataset
-from unlearnkit.history import History, read_history
-from unlearnkit.ledger import with_ids
+from unlearnkit.records.history import History, read_history
+from unlearnkit.records.ledger import with_ids
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.plan import Plan

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearnkit.ledger import (
+from unlearnkit.records.ledger import (
     Entry,
     Record,
     calibration_after,

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from unlearnkit.data.datasets import Dataset, Examples, as_dataset
-from unlearnkit.ledger import (
+from unlearnkit.models.architecture import Architecture, as_architecture, built_in
+from unlearnkit.records.ledger import (
     debts_after,
     keyed_digest,
     owing_shards,
@@ -21,7 +22,6 @@ from unlearnkit.ledger import (
     requests_of,
     with_ids,
 )
-from unlearnkit.models.architecture import Architecture, as_architecture, built_in
 from unlearnkit.seeding import digest
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, State, StoreError
 from unlearnkit.store.ledger_file import START

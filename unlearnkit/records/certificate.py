@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from unlearnkit.ledger import Record, keyed_digest, requests_of
+from unlearnkit.records.ledger import Record, keyed_digest, requests_of
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.modify import debts_of

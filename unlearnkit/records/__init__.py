@@ -1,0 +1,1 @@
+"""The ledger and what is derived from it: certificates, audits, scripts."""
