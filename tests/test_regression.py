@@ -14,7 +14,8 @@ from torch.utils.data import TensorDataset
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit import METHODS, agreement, exposure
+from unlearnkit import METHODS
+from unlearnkit.evaluation import membership, predictions
 from unlearnkit.metrics.tasks import Classification, Regression, task_of
 from unlearnkit.widgets.predictions import TargetView
 
@@ -187,7 +188,7 @@ def test_what_is_for_classes_names_the_way_out() -> None:
     comparison = session.compare()
     with pytest.raises(ValueError, match=r"its RMSE are comparison\.scores"):
         comparison.accuracies  # noqa: B018
-    for function in (agreement.prediction_confusion, agreement.class_agreement):
+    for function in (predictions.prediction_confusion, predictions.class_agreement):
         with pytest.raises(ValueError, match="is for classes, and this is a regression"):
             function(comparison)
 
@@ -213,9 +214,9 @@ def test_a_comparison_measures_what_it_says() -> None:
     score = -torch.cat(errors).double().square().flatten().numpy()
     auc = roc_auc_score(members, score)
     assert comparison.attacks["unlearned"].auc == pytest.approx(auc, rel=1e-9)
-    losses = exposure.membership_losses(comparison)
+    losses = membership.membership_losses(comparison)
     np.testing.assert_allclose(np.sort(losses["unlearned"]), np.sort(-score / 2), rtol=1e-5)
-    frame = agreement.predictions(comparison, data)
+    frame = predictions.predictions(comparison, data)
     np.testing.assert_allclose(frame["true"], truth[:, 0])
     np.testing.assert_allclose(frame["scratch"], predicted[:, 0])
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 import unlearnkit as uk
-from unlearnkit.relearn import relearn_time
+from unlearnkit.evaluation.relearn import relearn_time
 
 
 def unlearned(share):

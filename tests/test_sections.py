@@ -13,8 +13,8 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit import exposure, parameters
-from unlearnkit.seed_distances import seed_distances
+from unlearnkit.evaluation import membership, parameters
+from unlearnkit.evaluation.seed_distances import seed_distances
 from unlearnkit.widgets import PANELS
 from unlearnkit.widgets.attack import AttackView
 from unlearnkit.widgets.networks import EmbeddingView, ParameterView, SeedView, WeightView
@@ -153,17 +153,17 @@ def test_choices_are_drawn_and_written_as_code(panel, session):
 
 def test_the_threshold_sweeps_and_the_riskiest_are_listed(panel):
     found = opened(panel, AttackView)
-    losses = exposure.membership_losses(panel.comparison)
+    losses = membership.membership_losses(panel.comparison)
     for share in (0.0, 40.0, 100.0):
         found.slider.value = share
-        threshold = exposure.threshold_at(losses, share / 100)
-        rates = exposure.rates(losses, "unlearned", threshold)
+        threshold = membership.threshold_at(losses, share / 100)
+        rates = membership.rates(losses, "unlearned", threshold)
         assert found.losses.view.spec["layout"]["shapes"][0]["x0"] == pytest.approx(threshold)
         mark = found.roc.view.spec["data"][3]
         assert (mark["x"], mark["y"]) == ([rates.false], [rates.true])
         assert f"Unlearned: {rates.true:.1%} of forgotten" in text(found.words)
         assert f"threshold_at(losses, {share / 100:g}, 'unlearned')" in found._code_line.code
-    riskiest = exposure.riskiest(losses)["id"].tolist()
+    riskiest = membership.riskiest(losses)["id"].tolist()
     assert len(riskiest) == 3
     listed = re.findall(r"<tr><td[^>]*>(\d+)</td>", found.risks.html)
     assert [int(i) for i in listed] == riskiest

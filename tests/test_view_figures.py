@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from cases import CASES
-from unlearnkit import agreement, exposure, figures, parameters, representations
-from unlearnkit.comparison import MODELS
+from unlearnkit import figures
+from unlearnkit.evaluation import membership, parameters, predictions, representations
+from unlearnkit.evaluation.comparison import MODELS
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_twins_are_linked_and_the_forgotten_marked(mixed):
 
 def test_confusion_has_every_count_once(mixed):
     comparison, dataset, *_ = mixed
-    table = agreement.prediction_confusion(comparison, "original")
+    table = predictions.prediction_confusion(comparison, "original")
     figure = figures.prediction_confusion(table, dataset.class_names, "original")
     drawn = sum(np.array([[v or 0 for v in row] for row in trace.z]) for trace in figure.data)
     assert drawn.tolist() == table.tolist()
@@ -119,7 +120,7 @@ def test_confusion_has_every_count_once(mixed):
 
 def test_classes_are_drawn_as_measured(mixed):
     comparison, dataset, *_ = mixed
-    frame = agreement.class_agreement(comparison)
+    frame = predictions.class_agreement(comparison)
     for trace, model in zip(
         figures.class_accuracy(frame, dataset.class_names).data, MODELS, strict=True
     ):
@@ -132,17 +133,17 @@ def test_classes_are_drawn_as_measured(mixed):
 
 def test_an_attack_is_drawn_with_threshold_and_intervals(mixed):
     comparison, *_ = mixed
-    losses = exposure.membership_losses(comparison)
-    threshold = exposure.threshold_at(losses, 0.5)
+    losses = membership.membership_losses(comparison)
+    threshold = membership.threshold_at(losses, 0.5)
     forgotten, test, reference = figures.membership_losses(losses, "unlearned", threshold).data
     own = losses[losses["part"] == "forget"]
     assert list(forgotten.x) == sorted(own["unlearned"]) and forgotten.y[-1] == 1
     assert list(reference.x) == sorted(own["scratch"]) and len(test.x) == 12
     line = figures.membership_losses(losses, "unlearned", threshold).layout.shapes[0]
     assert line.x0 == line.x1 == threshold
-    curves = exposure.roc_curves(losses)
-    marks = [exposure.rates(losses, model, threshold) for model in ("unlearned", "scratch")]
-    figure = figures.membership_roc(curves, exposure.roc_areas(losses), marks)
+    curves = membership.roc_curves(losses)
+    marks = [membership.rates(losses, model, threshold) for model in ("unlearned", "scratch")]
+    figure = figures.membership_roc(curves, membership.roc_areas(losses), marks)
     for trace, model in zip(figure.data[:3], MODELS, strict=True):
         own = curves[curves["model"] == model]
         assert list(trace.x) == own["false positive rate"].tolist()
@@ -156,8 +157,8 @@ def test_an_attack_is_drawn_with_threshold_and_intervals(mixed):
 def test_every_figure_is_plain_json(mixed):
     comparison, dataset, exact, approximate = mixed
     names = dataset.class_names
-    frame = agreement.class_agreement(comparison, "forget")
-    losses = exposure.membership_losses(comparison)
+    frame = predictions.class_agreement(comparison, "forget")
+    losses = membership.membership_losses(comparison)
     specs = [
         *(
             draw.spec(parameters.parameter_sample(comparison, shard))
@@ -168,8 +169,8 @@ def test_every_figure_is_plain_json(mixed):
         figures.class_accuracy.spec(frame, names, "forget"),
         figures.class_divergence.spec(frame, names, "forget"),
         figures.membership_losses.spec(losses, "original", 0.0),
-        figures.membership_roc.spec(exposure.roc_curves(losses), exposure.roc_areas(losses)),
-        figures.prediction_confusion.spec(agreement.prediction_confusion(comparison), names),
+        figures.membership_roc.spec(membership.roc_curves(losses), membership.roc_areas(losses)),
+        figures.prediction_confusion.spec(predictions.prediction_confusion(comparison), names),
     ]
     for spec in specs:
         json.dumps(spec, allow_nan=False)
@@ -177,10 +178,10 @@ def test_every_figure_is_plain_json(mixed):
 
 def test_an_attack_without_forgotten_examples_draws_what_there_is(mixed):
     comparison, *_ = mixed
-    losses = exposure.membership_losses(comparison)
+    losses = membership.membership_losses(comparison)
     losses = losses[losses["part"] == "test"]
-    rates = [exposure.rates(losses, "unlearned", 0.5)]
-    curves, areas = exposure.roc_curves(losses), exposure.roc_areas(losses)
+    rates = [membership.rates(losses, "unlearned", 0.5)]
+    curves, areas = membership.roc_curves(losses), membership.roc_areas(losses)
     figure = figures.membership_roc(curves, areas, rates)
     assert all(not trace.x for trace in figure.data) and "area unknown" in figure.data[0].name
     assert len(figures.membership_losses(losses, "unlearned", 0.5).data[1].x) == 12

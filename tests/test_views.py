@@ -10,8 +10,9 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import auc, confusion_matrix, roc_auc_score, roc_curve
 
 from cases import CASES
-from unlearnkit import agreement, as_architecture, exposure, parameters, representations
-from unlearnkit.comparison import MODELS, PARTS
+from unlearnkit import as_architecture
+from unlearnkit.evaluation import membership, parameters, predictions, representations
+from unlearnkit.evaluation.comparison import MODELS, PARTS
 from unlearnkit.metrics.metrics import output_kl
 
 
@@ -214,18 +215,18 @@ def test_confusion_and_classes_are_counts(mixed):
     comparison, _ = mixed
     predictions = {name: comparison.outputs[name].test.argmax(1).numpy() for name in MODELS}
     for model in ("unlearned", "original"):
-        table = agreement.prediction_confusion(comparison, model)
+        table = predictions.prediction_confusion(comparison, model)
         expected = confusion_matrix(predictions["scratch"], predictions[model], labels=range(3))
         assert table.tolist() == expected.tolist()
         assert 1 - np.trace(table) / table.sum() == pytest.approx(comparison.churn[model])
     with pytest.raises(KeyError, match="no part is named 'probe'; known are forget, retain, test"):
-        agreement.prediction_confusion(comparison, part="probe")
+        predictions.prediction_confusion(comparison, part="probe")
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_classes_add_up_to_the_whole(mixed, part):
     comparison, _ = mixed
-    frame = agreement.class_agreement(comparison, part)
+    frame = predictions.class_agreement(comparison, part)
     weights = frame["examples"] / frame["examples"].sum()
     assert frame["examples"].sum() == len(comparison.ids[part])
     for model in MODELS:
@@ -239,7 +240,7 @@ def test_classes_add_up_to_the_whole(mixed, part):
 
 def test_most_changed_are_the_greatest_divergences(mixed):
     comparison, _ = mixed
-    frame = agreement.most_changed(comparison, "retain", most=5)
+    frame = predictions.most_changed(comparison, "retain", most=5)
     p, q = (comparison.outputs[name].retain.double() for name in ("scratch", "unlearned"))
     every = torch.nn.functional.kl_div(q.log(), p, reduction="none").sum(1)
     assert frame["KL"].tolist() == pytest.approx(every.sort(descending=True).values[:5].tolist())
@@ -252,9 +253,9 @@ def test_most_changed_are_the_greatest_divergences(mixed):
 def test_nothing_changed_where_all_is_exact():
     comparison, _ = compared("uneven", 1.0)
     assert comparison.bit_identical
-    assert agreement.most_changed(comparison).empty
-    assert len(agreement.most_changed(comparison, model="original"))
-    assert (exposure.riskiest(exposure.membership_losses(comparison))["excess"] == 0).all()
+    assert predictions.most_changed(comparison).empty
+    assert len(predictions.most_changed(comparison, model="original"))
+    assert (membership.riskiest(membership.membership_losses(comparison))["excess"] == 0).all()
 
 
 # Membership
@@ -262,9 +263,9 @@ def test_nothing_changed_where_all_is_exact():
 
 def test_curves_are_scikit_learns_and_their_area_the_reported_one(mixed):
     comparison, _ = mixed
-    losses = exposure.membership_losses(comparison)
+    losses = membership.membership_losses(comparison)
     truth = losses["part"] == "forget"
-    curves = exposure.roc_curves(losses)
+    curves = membership.roc_curves(losses)
     for model in MODELS:
         own = curves[curves["model"] == model]
         false, true, _ = roc_curve(truth, -losses[model], drop_intermediate=False)
@@ -274,28 +275,28 @@ def test_curves_are_scikit_learns_and_their_area_the_reported_one(mixed):
         assert area == pytest.approx(comparison.attacks[model].auc)
         assert area == pytest.approx(roc_auc_score(truth, -losses[model]))
         reported = comparison.attacks[model]
-        value, interval = exposure.roc_areas(losses)[model]
+        value, interval = membership.roc_areas(losses)[model]
         assert value == pytest.approx(reported.auc)
         assert interval == pytest.approx(reported.interval)
 
 
 def test_ties_move_both_rates_at_once():
     members, others = torch.tensor([0.5, 0.5, 1.0]), torch.tensor([0.5, 2.0])
-    curve = exposure.roc_curve(members, others)
+    curve = membership.roc_curve(members, others)
     ranks = rankdata([-0.5, -0.5, -1.0, -0.5, -2.0])
     mann_whitney = (ranks[:3].sum() - 6) / 6
     area = auc(curve["false positive rate"], curve["true positive rate"])
     assert area == pytest.approx(mann_whitney)
-    assert exposure.roc_curve(torch.empty(0), others).empty
+    assert membership.roc_curve(torch.empty(0), others).empty
 
 
 def test_rates_at_a_threshold_are_counts_on_the_curve(mixed):
     comparison, _ = mixed
-    losses = exposure.membership_losses(comparison)
-    curves = exposure.roc_curves(losses)
+    losses = membership.membership_losses(comparison)
+    curves = membership.roc_curves(losses)
     for share in (0.0, 0.25, 1.0):
-        threshold = exposure.threshold_at(losses, share)
-        found = exposure.rates(losses, "unlearned", threshold)
+        threshold = membership.threshold_at(losses, share)
+        found = membership.rates(losses, "unlearned", threshold)
         test = losses.query("part == 'test'")["unlearned"]
         assert found.false == pytest.approx(max(math.ceil(share * 12), 1) / 12)
         assert threshold in set(test)
@@ -304,12 +305,12 @@ def test_rates_at_a_threshold_are_counts_on_the_curve(mixed):
         low, high = found.true_interval
         assert 0 <= low <= found.true <= high <= 1
     with pytest.raises(ValueError, match=r"share=1.5 of 12 test examples"):
-        exposure.threshold_at(losses, 1.5)
+        membership.threshold_at(losses, 1.5)
 
 
 def test_the_riskiest_are_those_known_better_than_scratch_knows_them(mixed):
     comparison, _ = mixed
-    frame = exposure.riskiest(exposure.membership_losses(comparison))
+    frame = membership.riskiest(membership.membership_losses(comparison))
     assert sorted(frame["id"]) == sorted(comparison.ids["forget"])
     assert frame["excess"].is_monotonic_decreasing
     place = comparison.ids["forget"].tolist().index(frame["id"][0])
@@ -325,7 +326,7 @@ def test_a_constituent_is_attacked_with_what_its_own_shard_lost(mixed):
     lost = {shard: comparison.forgotten_of(shard) for shard in comparison.shards}
     assert sorted(np.concatenate(list(lost.values()))) == sorted(comparison.ids["forget"])
     for shard, ids in lost.items():
-        losses = exposure.constituent_losses(comparison, dataset, shard)
+        losses = membership.constituent_losses(comparison, dataset, shard)
         assert losses["id"][losses["part"] == "forget"].tolist() == ids.tolist()
         inputs, labels = dataset.examples(losses["id"].to_numpy())
         for model in MODELS:
@@ -335,7 +336,7 @@ def test_a_constituent_is_attacked_with_what_its_own_shard_lost(mixed):
             expected = torch.nn.functional.cross_entropy(module(inputs), labels, reduction="none")
             assert losses[model].tolist() == pytest.approx(expected.tolist(), abs=1e-5)
         exact = shard == shard_of(comparison, True)
-        assert (exposure.riskiest(losses)["excess"] == 0).all() == exact
+        assert (membership.riskiest(losses)["excess"] == 0).all() == exact
 
 
 def test_a_shard_that_lost_nothing_in_this_request_has_no_areas():
@@ -347,11 +348,11 @@ def test_a_shard_that_lost_nothing_in_this_request_has_no_areas():
         session.unlearn(0.0)
     comparison = session.compare()
     assert comparison.shards == (1, 2) and comparison.forgotten_of(1).size == 0
-    losses = exposure.constituent_losses(comparison, session.dataset, 1)
-    assert exposure.roc_curves(losses).empty and exposure.riskiest(losses).empty
-    area, interval = exposure.roc_areas(losses)["unlearned"]
+    losses = membership.constituent_losses(comparison, session.dataset, 1)
+    assert membership.roc_curves(losses).empty and membership.riskiest(losses).empty
+    area, interval = membership.roc_areas(losses)["unlearned"]
     assert math.isnan(area) and interval is None
-    rates = exposure.rates(losses, "unlearned", 1.0)
+    rates = membership.rates(losses, "unlearned", 1.0)
     assert math.isnan(rates.true) and rates.true_interval is None
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnkit.approximate import AMENDS, METHODS, Replay, StagedInfluence
 from unlearnkit.choosing import ExampleMap, example_map, example_table, hardest
-from unlearnkit.comparison import Comparison, compare
 from unlearnkit.data.datasets import (
     DATASETS,
     Dataset,
@@ -24,8 +23,10 @@ from unlearnkit.data.datasets import (
     from_torch,
     load,
 )
+from unlearnkit.evaluation.comparison import Comparison, compare
+from unlearnkit.evaluation.relearn import relearn_time
+from unlearnkit.evaluation.stage_scores import stage_accuracies
 from unlearnkit.metrics.metrics import METRICS
-from unlearnkit.milestones import stage_accuracies
 from unlearnkit.models.architecture import (
     CNN,
     MLP,
@@ -38,7 +39,6 @@ from unlearnkit.models.architecture import (
 from unlearnkit.models.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.population import Population, klom, populate, ulira
 from unlearnkit.progress import Cancelled, ProgressEvent
-from unlearnkit.relearn import relearn_time
 from unlearnkit.selection import ids_in
 from unlearnkit.session import Session
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError, StoreIOError

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 
 from unlearnkit.data.examples import Dataset
+from unlearnkit.evaluation.representations import HIDDEN, OUTPUT, layer_outputs, principal_axes
 from unlearnkit.hardness import stage_state
-from unlearnkit.representations import HIDDEN, OUTPUT, layer_outputs, principal_axes
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.selection import INFLUENCE, LOSS, SCORES, table_of
 from unlearnkit.session import Session
@@ -33,7 +33,7 @@ class ExampleMap:
         places: on the two principal axes.
         explained: part of the variance that these carry, 0 to 1.
         shard: whose model gave the features; None for the inputs themselves.
-        layer: that gave them, ``"inputs"``, or as in :mod:`unlearnkit.representations`.
+        layer: that gave them, ``"inputs"``, or as in :mod:`unlearnkit.evaluation.representations`.
         total: examples that there are.
     """
 

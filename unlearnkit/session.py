@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
-from unlearnkit.comparison import Comparison, compare
 from unlearnkit.data.datasets import Dataset, as_dataset
+from unlearnkit.evaluation.comparison import Comparison, compare
 from unlearnkit.metrics.tasks import need_classes, task_of
 from unlearnkit.models.losses import Loss
 from unlearnkit.progress import OnProgress, silent

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from unlearnkit.comparison import same_bytes
+from unlearnkit.evaluation.comparison import same_bytes
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.session import Session
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary

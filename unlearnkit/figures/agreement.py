@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearnkit.comparison import MODELS
+from unlearnkit.evaluation.comparison import MODELS
 from unlearnkit.figures.drawing import (
     GREY,
     MODEL_COLORS,
@@ -37,7 +37,7 @@ def prediction_confusion(
     """Which class scratch predicts (row) and which another model does (column).
 
     Args:
-        table: of :func:`~unlearnkit.agreement.prediction_confusion`.
+        table: of :func:`~unlearnkit.evaluation.predictions.prediction_confusion`.
         class_names: of the rows and columns.
         model: of the columns.
         part: of which examples.
@@ -101,7 +101,7 @@ def class_accuracy(frame: "pd.DataFrame", class_names: tuple[str, ...], part: st
     """Accuracy of the three models in each class.
 
     Args:
-        frame: of :func:`~unlearnkit.agreement.class_agreement`.
+        frame: of :func:`~unlearnkit.evaluation.predictions.class_agreement`.
         class_names: of all classes.
         part: of which examples.
     """
@@ -147,7 +147,7 @@ def class_divergence(
     """Mean KL of outputs from scratch's in each class: unlearned, and doing nothing.
 
     Args:
-        frame: of :func:`~unlearnkit.agreement.class_agreement`.
+        frame: of :func:`~unlearnkit.evaluation.predictions.class_agreement`.
         class_names: of all classes.
         part: of which examples.
     """
@@ -191,7 +191,7 @@ def predicted_targets(
     """Predictions of a regression against true targets: another model's and scratch's.
 
     Args:
-        frame: of :func:`~unlearnkit.agreement.predictions`.
+        frame: of :func:`~unlearnkit.evaluation.predictions.predictions`.
         target: which.
         model: beside scratch.
         part: of the examples.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unlearnkit.comparison import MODELS
-from unlearnkit.exposure import Rates
+from unlearnkit.evaluation.comparison import MODELS
+from unlearnkit.evaluation.membership import Rates
 from unlearnkit.figures.drawing import (
     GREEN,
     GREY,
@@ -38,7 +38,7 @@ def membership_losses(losses: "pd.DataFrame", model: str, threshold: float) -> S
     they would lie had they never been seen.
 
     Args:
-        losses: of :func:`~unlearnkit.exposure.membership_losses`.
+        losses: of :func:`~unlearnkit.evaluation.membership.membership_losses`.
         model: that is attacked.
         threshold: on the loss, in nats.
     """
@@ -110,8 +110,8 @@ def membership_roc(curves: "pd.DataFrame", areas: Areas, rates: Sequence[Rates] 
     """True against false positive rate at every threshold; scratch's curve is the reference.
 
     Args:
-        curves: of :func:`~unlearnkit.exposure.roc_curves`.
-        areas: of :func:`~unlearnkit.exposure.roc_areas`, with their 95 % intervals.
+        curves: of :func:`~unlearnkit.evaluation.membership.roc_curves`.
+        areas: of :func:`~unlearnkit.evaluation.membership.roc_areas`, with their 95 % intervals.
         rates: at the threshold now, of each model to be marked, with 95 % intervals.
     """
     data: list[Spec] = []

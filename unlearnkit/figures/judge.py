@@ -3,7 +3,8 @@
 import math
 from typing import TYPE_CHECKING
 
-from unlearnkit.comparison import MODELS, PARTS, Comparison
+from unlearnkit.evaluation.comparison import MODELS, PARTS, Comparison
+from unlearnkit.evaluation.seed_distances import SEED
 from unlearnkit.figures.drawing import (
     BLUE,
     GREY,
@@ -19,7 +20,6 @@ from unlearnkit.figures.drawing import (
     row_axis,
     rules,
 )
-from unlearnkit.seed_distances import SEED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ def seed_distances(frame: "pd.DataFrame") -> Spec:
     """The same of one constituent, beside its twin of another seed.
 
     Args:
-        frame: of :func:`unlearnkit.seed_distances.seed_distances`.
+        frame: of :func:`unlearnkit.evaluation.seed_distances.seed_distances`.
     """
     looks = {
         "original": (GREY, "circle-open", -0.2),

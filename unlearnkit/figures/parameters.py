@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unlearnkit.comparison import MODELS
+from unlearnkit.evaluation.comparison import MODELS
+from unlearnkit.evaluation.parameters import ParameterSample, Shifts, WeightImages
 from unlearnkit.figures.drawing import (
     DIVERGING,
     GREEN,
@@ -18,7 +19,6 @@ from unlearnkit.figures.drawing import (
     layout,
     shades,
 )
-from unlearnkit.parameters import ParameterSample, Shifts, WeightImages
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unlearnkit.evaluation.representations import TwinEmbedding
 from unlearnkit.figures.drawing import (
     BLUE,
     FAINT,
@@ -22,7 +23,6 @@ from unlearnkit.figures.drawing import (
     row_axis,
     rules,
 )
-from unlearnkit.representations import TwinEmbedding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ def layer_similarity(frame: "pd.DataFrame") -> Spec:
     """How much of the similarity to scratch each layer's output lacks; one dot a shard.
 
     Args:
-        frame: of :func:`~unlearnkit.representations.layer_similarity`.
+        frame: of :func:`~unlearnkit.evaluation.representations.layer_similarity`.
     """
     layers = list(dict.fromkeys(frame["layer"]))
     lacking = 1 - frame["CKA"]

@@ -63,7 +63,7 @@ def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
     """Accuracy (or R2) of every shard's model on probe examples, after each of its slices.
 
     Args:
-        frame: of :func:`~unlearnkit.milestones.stage_accuracies`.
+        frame: of :func:`~unlearnkit.evaluation.stage_scores.stage_accuracies`.
         spec: of the training.
     """
     starts = [0, *accumulate(spec.stage_epochs())]

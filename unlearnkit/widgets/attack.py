@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import ipywidgets
 
-from unlearnkit import exposure, figures
-from unlearnkit.exposure import Rates
+from unlearnkit import figures
+from unlearnkit.evaluation import membership
+from unlearnkit.evaluation.membership import Rates
 from unlearnkit.figures.attack import Areas
 from unlearnkit.figures.drawing import MODEL_NAMES
 from unlearnkit.widgets.panel import Panel, row
@@ -65,20 +66,21 @@ class AttackView(View):
     def code(self) -> str:
         """Both plots at the threshold, and the list."""
         model, shard = self.model.value, self.shard.value
-        losses = "exposure.membership_losses(session.compare())"
+        losses = "membership.membership_losses(session.compare())"
         if shard != WHOLE:
             losses = (
-                f"exposure.constituent_losses(\n    session.compare(), session.dataset, {shard})"
+                f"membership.constituent_losses(\n    session.compare(), session.dataset, {shard})"
             )
         return (
-            "from unlearnkit import exposure, figures\n"
+            "from unlearnkit import figures\n"
+            "from unlearnkit.evaluation import membership\n"
             f"losses = {losses}\n"
-            f"threshold = exposure.threshold_at(losses, {self.slider.value / 100:g}, {model!r})\n"
+            f"threshold = membership.threshold_at(losses, {self.slider.value / 100:g}, {model!r})\n"
             f"figures.membership_losses(losses, {model!r}, threshold)\n"
-            f"rates = [exposure.rates(losses, m, threshold) for m in ({model!r}, 'scratch')]\n"
-            "curves, areas = exposure.roc_curves(losses), exposure.roc_areas(losses)\n"
+            f"rates = [membership.rates(losses, m, threshold) for m in ({model!r}, 'scratch')]\n"
+            "curves, areas = membership.roc_curves(losses), membership.roc_areas(losses)\n"
             "figures.membership_roc(curves, areas, rates)\n"
-            "exposure.riskiest(losses)"
+            "membership.riskiest(losses)"
         )
 
     def clear(self) -> None:
@@ -91,14 +93,14 @@ class AttackView(View):
         """Score all examples, and list those at risk."""
         shard = self.offer_shards(self.shard, whole=True)
         if shard == WHOLE:
-            self._losses = exposure.membership_losses(self.comparison)
+            self._losses = membership.membership_losses(self.comparison)
         else:
             dataset = self._source.session.dataset
-            self._losses = exposure.constituent_losses(self.comparison, dataset, shard)
-        self._curves = exposure.roc_curves(self._losses)
-        self._areas = exposure.roc_areas(self._losses)
+            self._losses = membership.constituent_losses(self.comparison, dataset, shard)
+        self._curves = membership.roc_curves(self._losses)
+        self._areas = membership.roc_areas(self._losses)
         self._frames = {"membership-losses": self._losses, "membership-roc": self._curves}
-        self.risks.html = self._riskiest(exposure.riskiest(self._losses))
+        self.risks.html = self._riskiest(membership.riskiest(self._losses))
         self.sweep()
 
     def sweep(self) -> None:
@@ -106,8 +108,8 @@ class AttackView(View):
         losses, curves, model = self._losses, self._curves, self.model.value
         if losses is None or curves is None:
             return
-        threshold = exposure.threshold_at(losses, self.slider.value / 100, model)
-        rates = [exposure.rates(losses, name, threshold) for name in (model, "scratch")]
+        threshold = membership.threshold_at(losses, self.slider.value / 100, model)
+        rates = [membership.rates(losses, name, threshold) for name in (model, "scratch")]
         self.losses.show(figures.membership_losses.spec(losses, model, threshold))
         self.roc.show(figures.membership_roc.spec(curves, self._areas, rates))
         self.words.html = paragraphs(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import ipywidgets
 
 from unlearnkit import figures
-from unlearnkit.comparison import Comparison
+from unlearnkit.evaluation.comparison import Comparison
+from unlearnkit.evaluation.parameters import image_layer
 from unlearnkit.figures.drawing import duration
-from unlearnkit.parameters import image_layer
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
 from unlearnkit.widgets.attack import AttackView

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import ipywidgets
 
-from unlearnkit import figures, parameters, representations
-from unlearnkit.seed_distances import SEED, seed_distances
+from unlearnkit import figures
+from unlearnkit.evaluation import parameters, representations
+from unlearnkit.evaluation.seed_distances import SEED, seed_distances
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.prose import paragraphs
 from unlearnkit.widgets.view import OTHERS, View
@@ -44,7 +45,8 @@ class ParameterView(View):
     def code(self) -> str:
         """Scatter and histogram."""
         return (
-            "from unlearnkit import figures, parameters\n"
+            "from unlearnkit import figures\n"
+            "from unlearnkit.evaluation import parameters\n"
             "comparison = session.compare()\n"
             f"sample = parameters.parameter_sample(comparison, {self.shard.value})\n"
             "figures.parameter_scatter(sample)   # also figures.shift_scatter(sample)\n"
@@ -114,7 +116,7 @@ class SeedView(View):
         """Train the twin and draw."""
         return (
             "from unlearnkit import figures\n"
-            "from unlearnkit.seed_distances import seed_distances\n"
+            "from unlearnkit.evaluation.seed_distances import seed_distances\n"
             f"frame = seed_distances(session.plan, session.compare(), {self.shard.value})\n"
             "figures.seed_distances(frame)"
         )
@@ -161,7 +163,8 @@ class WeightView(View):
         """The pictures."""
         names = ", session.dataset.class_names" if self._classes() else ""
         return (
-            "from unlearnkit import figures, parameters\n"
+            "from unlearnkit import figures\n"
+            "from unlearnkit.evaluation import parameters\n"
             f"images = parameters.weight_images(session.compare(), {self.shard.value})\n"
             f"figures.weight_images(images{names})"
         )
@@ -203,7 +206,8 @@ class LayerView(View):
     def code(self) -> str:
         """The plot."""
         return (
-            "from unlearnkit import figures, representations\n"
+            "from unlearnkit import figures\n"
+            "from unlearnkit.evaluation import representations\n"
             "figures.layer_similarity(\n"
             "    representations.layer_similarity(session.compare(), session.dataset))"
         )
@@ -241,7 +245,8 @@ class EmbeddingView(View):
         """The plot."""
         model = "" if self.model.value == "unlearned" else f", model={self.model.value!r}"
         return (
-            "from unlearnkit import figures, representations\n"
+            "from unlearnkit import figures\n"
+            "from unlearnkit.evaluation import representations\n"
             "twin = representations.twin_embedding(\n"
             f"    session.compare(), session.dataset, {self.shard.value}{model})\n"
             "figures.twin_embedding(twin, session.dataset.class_names)"

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import ipywidgets
 
-from unlearnkit import agreement, figures
-from unlearnkit.comparison import PARTS
+from unlearnkit import figures
+from unlearnkit.evaluation import predictions
+from unlearnkit.evaluation.comparison import PARTS
 from unlearnkit.figures.drawing import MODEL_NAMES, percent
 from unlearnkit.widgets.panel import row
 from unlearnkit.widgets.pictures import pictures
@@ -37,8 +38,9 @@ class ClassView(View):
         """Both plots."""
         part = self.part.value
         return (
-            "from unlearnkit import agreement, figures\n"
-            f"frame = agreement.class_agreement(session.compare(), {part!r})\n"
+            "from unlearnkit import figures\n"
+            "from unlearnkit.evaluation import predictions\n"
+            f"frame = predictions.class_agreement(session.compare(), {part!r})\n"
             f"figures.class_accuracy(frame, session.dataset.class_names, {part!r})\n"
             f"figures.class_divergence(frame, session.dataset.class_names, {part!r})"
         )
@@ -46,7 +48,7 @@ class ClassView(View):
     def draw(self) -> None:
         """Count by class."""
         names, part = self._source.session.dataset.class_names, self.part.value
-        frame = agreement.class_agreement(self.comparison, part)
+        frame = predictions.class_agreement(self.comparison, part)
         self._frames = {"class-accuracy": frame, "class-divergence": frame}
         self.accuracy.show(figures.class_accuracy.spec(frame, names, part))
         self.divergence.show(figures.class_divergence.spec(frame, names, part))
@@ -80,12 +82,13 @@ class PredictionView(View):
         """Both."""
         model, part = self.model.value, self.part.value
         return (
-            "from unlearnkit import agreement, figures\n"
+            "from unlearnkit import figures\n"
+            "from unlearnkit.evaluation import predictions\n"
             "comparison = session.compare()\n"
-            f"confused = agreement.prediction_confusion(comparison, {model!r}, {part!r})\n"
+            f"confused = predictions.prediction_confusion(comparison, {model!r}, {part!r})\n"
             "figures.prediction_confusion(\n"
             f"    confused, session.dataset.class_names, {model!r}, {part!r})\n"
-            f"agreement.most_changed(comparison, {part!r}, model={model!r})"
+            f"predictions.most_changed(comparison, {part!r}, model={model!r})"
         )
 
     def draw(self) -> None:
@@ -94,13 +97,13 @@ class PredictionView(View):
 
         dataset = self._source.session.dataset
         names, model, part = dataset.class_names, self.model.value, self.part.value
-        confused = agreement.prediction_confusion(self.comparison, model, part)
+        confused = predictions.prediction_confusion(self.comparison, model, part)
         self.confusion.show(figures.prediction_confusion.spec(confused, names, model, part))
         columns = pd.Index(names, name="from scratch")
         self._frames = {
             "prediction-confusion": pd.DataFrame(confused, columns, names).reset_index()
         }
-        frame = agreement.most_changed(self.comparison, part, model=model)
+        frame = predictions.most_changed(self.comparison, part, model=model)
         if frame.empty:
             self.changed.html = paragraphs(
                 f"Every output on the {part} examples equals that of from scratch, bit for bit."
@@ -159,22 +162,23 @@ class TargetView(View):
         """The plot."""
         model, part = self.model.value, self.part.value
         return (
-            "from unlearnkit import agreement, figures\n"
-            f"frame = agreement.predictions(session.compare(), session.dataset, {part!r})\n"
+            "from unlearnkit import figures\n"
+            "from unlearnkit.evaluation import predictions\n"
+            f"frame = predictions.predictions(session.compare(), session.dataset, {part!r})\n"
             f"figures.predicted_targets(frame, {self.target.value!r}, {model!r}, {part!r})"
         )
 
     def draw(self) -> None:
         """Predict, and list examples."""
         model, part, target = self.model.value, self.part.value, self.target.value
-        frame = agreement.predictions(self.comparison, self._source.session.dataset, part)
+        frame = predictions.predictions(self.comparison, self._source.session.dataset, part)
         self._frames = {"predicted-targets": frame}
         self.predicted.show(figures.predicted_targets.spec(frame, target, model, part))
         own = frame[frame["target"] == target]
         own = own.assign(moved=own[model] - own["scratch"])
         moved = own["moved"].abs()
         order = moved[moved > 0].sort_values(ascending=False, kind="stable").index
-        own = own.loc[order[: agreement.MOST_CHANGED]]
+        own = own.loc[order[: predictions.MOST_CHANGED]]
         if own.empty:
             self.changed.html = paragraphs(
                 f"Every prediction on the {part} examples equals that of from scratch, bit for bit."

@@ -4,9 +4,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from unlearnkit import figures
+from unlearnkit.evaluation.stage_scores import stage_accuracies
 from unlearnkit.figures.drawing import duration
 from unlearnkit.metrics.tasks import task_of
-from unlearnkit.milestones import stage_accuracies
 from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
 from unlearnkit.training.train import TrainReport, work_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import ipywidgets
 
-from unlearnkit.comparison import Comparison
+from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.figures.drawing import MODEL_NAMES
 from unlearnkit.session import Session
 from unlearnkit.widgets.panel import Panel

@@ -10,7 +10,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from unlearnkit.comparison import Comparison
+from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.store import MemoryStore
 from unlearnkit.training.plan import Plan, make_plan

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unlearnkit.comparison import Comparison
 from unlearnkit.data.datasets import Dataset
+from unlearnkit.evaluation.comparison import Comparison
+from unlearnkit.evaluation.parameters import states_of
 from unlearnkit.models.architecture import Architecture, State
-from unlearnkit.parameters import states_of
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.training.ensemble import CHUNK
 

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.comparison import MODELS, PARTS, Comparison
 from unlearnkit.data.examples import Dataset
+from unlearnkit.evaluation.comparison import MODELS, PARTS, Comparison
 from unlearnkit.metrics.metrics import accuracy, example_kl, output_kl
 
 if TYPE_CHECKING:

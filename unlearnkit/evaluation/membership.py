@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.comparison import MODELS, Comparison
 from unlearnkit.data.datasets import Dataset
+from unlearnkit.evaluation.comparison import MODELS, Comparison
+from unlearnkit.evaluation.parameters import states_of
 from unlearnkit.metrics.attacks import auc_interval
 from unlearnkit.metrics.metrics import auc, share_interval
 from unlearnkit.metrics.tasks import task_of
-from unlearnkit.parameters import states_of
 from unlearnkit.training.ensemble import state_probabilities
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from unlearnkit.approximate.curvature import flatten, mean_gradient, trainable_names, unflatten
-from unlearnkit.comparison import Comparison
 from unlearnkit.data.examples import Dataset
+from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.metrics.metrics import Measure
 from unlearnkit.models.architecture import State
 from unlearnkit.training.ensemble import Constituent, Ensemble

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unlearnkit.approximate.curvature import flatten
-from unlearnkit.comparison import MODELS, Comparison
+from unlearnkit.evaluation.comparison import MODELS, Comparison
 from unlearnkit.models.architecture import Architecture, State
 from unlearnkit.seeding import numpy_generator, state_bytes
 

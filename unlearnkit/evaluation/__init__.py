@@ -1,0 +1,1 @@
+"""Comparing an unlearned model with a retrained one."""
