@@ -7,7 +7,7 @@ import torch
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit import hardness
+from unlearnkit.selection import example_scores
 
 
 @pytest.fixture(scope="module", params=["mlp-dropout", "cnn-batchnorm", "squared-error"])
@@ -36,8 +36,8 @@ def gradients_by_autograd(session, module, ids):
 
 def test_scores_are_those_of_autograd_under_the_shards_own_models(session):
     plan, store = session.plan, session.store
-    losses = hardness.example_losses(plan, store)
-    influence = hardness.self_influence(plan, store)
+    losses = example_scores.example_losses(plan, store)
+    influence = example_scores.self_influence(plan, store)
     epochs, partition = plan.spec.stage_epochs(), plan.partition
     for shard in range(plan.num_shards):
         rows = np.flatnonzero(partition.shard == shard)

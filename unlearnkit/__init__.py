@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from unlearnkit.approximate import AMENDS, METHODS, Replay, StagedInfluence
-from unlearnkit.choosing import ExampleMap, example_map, example_table, hardest
 from unlearnkit.data.datasets import (
     DATASETS,
     Dataset,
@@ -39,7 +38,8 @@ from unlearnkit.models.architecture import (
 from unlearnkit.models.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.population import Population, klom, populate, ulira
 from unlearnkit.progress import Cancelled, ProgressEvent
-from unlearnkit.selection import ids_in
+from unlearnkit.selection.example_map import ExampleMap, example_map, example_table, hardest
+from unlearnkit.selection.queries import ids_in
 from unlearnkit.session import Session
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError, StoreIOError
 from unlearnkit.stream import stream

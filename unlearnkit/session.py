@@ -34,7 +34,7 @@ from unlearnkit.records.ledger import (
 )
 from unlearnkit.records.persistence import keep, open_store, provenance, resume
 from unlearnkit.records.script import Cell, as_notebook, as_script, cells
-from unlearnkit.selection import chosen_ids
+from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.defaults import choose
@@ -384,7 +384,7 @@ class Session:
             count: so many at random (of the class).
             share: this part at random (of the class), from 0 to 1.
             query: those of which this holds, such as ``"label == 3 and loss > 2"``; see
-                :func:`~unlearnkit.selection.query_ids`.
+                :func:`~unlearnkit.selection.queries.query_ids`.
             seed: of the random choice.
             deadline: by when they have to be forgotten, a moment or a time from now. The request is
                 then kept with a store in a folder, and :meth:`due` tells when it has to be

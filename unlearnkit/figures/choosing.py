@@ -4,7 +4,6 @@ from collections.abc import Collection
 
 import numpy as np
 
-from unlearnkit.choosing import ExampleMap
 from unlearnkit.figures.drawing import (
     BLUE,
     FAINT,
@@ -20,6 +19,7 @@ from unlearnkit.figures.drawing import (
     layout,
     percent,
 )
+from unlearnkit.selection.example_map import ExampleMap
 
 # Colour and shape together tell 18 classes apart; vermillion is for the request.
 _COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY)

@@ -7,8 +7,8 @@ import ipywidgets
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.choosing import INFLUENCE, LOSS, hardest_of, score_table
-from unlearnkit.selection import EXAMPLE, SCORES, column_names, ids_in, query_ids
+from unlearnkit.selection.example_map import INFLUENCE, LOSS, hardest_of, score_table
+from unlearnkit.selection.queries import EXAMPLE, SCORES, column_names, ids_in, query_ids
 from unlearnkit.session import Session
 from unlearnkit.unlearning.request import Request
 from unlearnkit.widgets.panel import Panel, row

@@ -7,7 +7,7 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit import figures
-from unlearnkit.choosing import ExampleMap, example_map, score_table
+from unlearnkit.selection.example_map import ExampleMap, example_map, score_table
 from unlearnkit.unlearning.request import select
 from unlearnkit.widgets.choosing import (
     ALL_CLASSES,

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 
 from unlearnkit.data.examples import Dataset
-from unlearnkit.hardness import example_losses, self_influence
+from unlearnkit.selection.example_scores import example_losses, self_influence
 from unlearnkit.store import Store
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.request import Revocations, select

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.representations import HIDDEN, OUTPUT, layer_outputs, principal_axes
-from unlearnkit.hardness import stage_state
 from unlearnkit.seeding import numpy_generator
-from unlearnkit.selection import INFLUENCE, LOSS, SCORES, table_of
+from unlearnkit.selection.example_scores import stage_state
+from unlearnkit.selection.queries import INFLUENCE, LOSS, SCORES, table_of
 from unlearnkit.session import Session
 from unlearnkit.unlearning.request import select
 
@@ -62,7 +62,7 @@ def example_table(session: Session, scores: Collection[str] = ()) -> "pd.DataFra
     Args:
         session: with the examples.
         scores: further columns of ``"loss"`` and ``"self_influence"``
-            (:mod:`unlearnkit.hardness`).
+            (:mod:`unlearnkit.selection.example_scores`).
 
     Raises:
         KeyError: a score of another name.
@@ -83,7 +83,7 @@ def hardest(
         session: trained.
         count: so many.
         by: ``"loss"``, under the example's own shard's model; or ``"self_influence"``, of TracIn in
-            the last layer (:func:`unlearnkit.hardness.self_influence`).
+            the last layer (:func:`unlearnkit.selection.example_scores.self_influence`).
         label: only of this class, by number or name.
 
     Raises:

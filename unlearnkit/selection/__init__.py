@@ -1,0 +1,1 @@
+"""Choosing examples: queries, the example map and example scores."""
