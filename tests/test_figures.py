@@ -12,8 +12,8 @@ import torch
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit import TrainReport, figures
+from unlearnkit.figures.decision import CELL_COLORS, OWED, STAYS, UNDECIDED
 from unlearnkit.figures.drawing import BLUE, ORANGE, PLOTLY
-from unlearnkit.figures.route import CELL_COLORS, OWED, STAYS, UNDECIDED
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from worker import content
 

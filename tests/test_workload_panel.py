@@ -9,7 +9,7 @@ import pytest
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit import figures
-from unlearnkit.figures.route import OWED, STAYS, UNDECIDED
+from unlearnkit.figures.decision import OWED, STAYS, UNDECIDED
 from unlearnkit.unlearning import expected_workload
 from unlearnkit.widgets import PANELS
 

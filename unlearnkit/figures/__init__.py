@@ -3,32 +3,32 @@
 ``import unlearnkit.figures``, then for example ``unlearnkit.figures.workload_map(workload)``.
 """
 
-from unlearnkit.figures.agreement import (
-    class_accuracy,
-    class_divergence,
-    predicted_targets,
-    prediction_confusion,
-)
-from unlearnkit.figures.attack import membership_losses, membership_roc
-from unlearnkit.figures.choosing import example_map
-from unlearnkit.figures.cost import CurvePoint, cost_curve
-from unlearnkit.figures.drawing import Drawing, Figure
-from unlearnkit.figures.judge import (
+from unlearnkit.figures.comparison import (
     comparison_accuracy,
     layer_distances,
     membership_gaps,
     output_divergence,
     seed_distances,
 )
+from unlearnkit.figures.cost import CurvePoint, cost_curve
+from unlearnkit.figures.decision import boundary_bars, workload_map
+from unlearnkit.figures.drawing import Drawing, Figure
+from unlearnkit.figures.example_map import example_map
 from unlearnkit.figures.ledger import ledger_costs
+from unlearnkit.figures.membership import membership_losses, membership_roc
 from unlearnkit.figures.parameters import (
     parameter_scatter,
     shift_histogram,
     shift_scatter,
     weight_images,
 )
+from unlearnkit.figures.predictions import (
+    class_accuracy,
+    class_divergence,
+    predicted_targets,
+    prediction_confusion,
+)
 from unlearnkit.figures.representations import layer_similarity, twin_embedding
-from unlearnkit.figures.route import boundary_bars, workload_map
 from unlearnkit.figures.stream import stream_debt
 from unlearnkit.figures.study import (
     study_frontier,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unlearnkit.figures.decision import MOST_NUMBERED, workload_map
 from unlearnkit.figures.drawing import (
     GREY,
     PURPLE,
@@ -15,7 +16,6 @@ from unlearnkit.figures.drawing import (
     layout,
     percent,
 )
-from unlearnkit.figures.route import MOST_NUMBERED, workload_map
 from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:

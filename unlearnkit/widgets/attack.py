@@ -8,8 +8,8 @@ import ipywidgets
 from unlearnkit import figures
 from unlearnkit.evaluation import membership
 from unlearnkit.evaluation.membership import Rates
-from unlearnkit.figures.attack import Areas
 from unlearnkit.figures.drawing import MODEL_NAMES
+from unlearnkit.figures.membership import Areas
 from unlearnkit.widgets.panel import Panel, row
 from unlearnkit.widgets.pictures import pictures
 from unlearnkit.widgets.prose import paragraphs, table
