@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 import unlearnkit as uk
-from unlearnkit.population import Population
+from unlearnkit.studies.population import Population
 
 IDS = [3, 141, 592]
 OPTIONS = {"model": "logistic", "num_shards": 2, "num_slices": 2, "epochs": 3}

@@ -8,7 +8,7 @@ import pytest
 
 import unlearnkit as uk
 from unlearnkit.seeding import numpy_generator
-from unlearnkit.study import KINDS, Revoked
+from unlearnkit.studies.study import KINDS, Revoked
 
 SETTINGS = {"models": ("logistic",), "num_shards": (4,), "num_slices": (2,), "epochs": 3}
 
@@ -178,7 +178,9 @@ def test_another_default_method_is_measured_anew(tmp_path, monkeypatch):
     uk.study("digits", **settings, path=path)
     assert len(path.read_text().splitlines()) == 3
     other = uk.METHODS["single-gradient"]
-    monkeypatch.setattr(sys.modules["unlearnkit.study"], "default_method", lambda plan: other)
+    monkeypatch.setattr(
+        sys.modules["unlearnkit.studies.study"], "default_method", lambda plan: other
+    )
     uk.study("digits", **settings, path=path)
     assert len(path.read_text().splitlines()) == 6
 

@@ -36,14 +36,14 @@ from unlearnkit.models.architecture import (
     as_architecture,
 )
 from unlearnkit.models.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
-from unlearnkit.population import Population, klom, populate, ulira
 from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.selection.example_map import ExampleMap, example_map, example_table, hardest
 from unlearnkit.selection.queries import ids_in
 from unlearnkit.session import Session
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError, StoreIOError
-from unlearnkit.stream import stream
-from unlearnkit.study import read_study, study
+from unlearnkit.studies.population import Population, klom, populate, ulira
+from unlearnkit.studies.stream import stream
+from unlearnkit.studies.study import read_study, study
 from unlearnkit.training.ensemble import AGGREGATIONS, Ensemble, assemble
 from unlearnkit.training.partition import Partition, make_partition
 from unlearnkit.training.plan import Plan, make_plan

@@ -28,7 +28,7 @@ import unlearnkit as uk
 from unlearnkit.approximate import Replay
 from unlearnkit.metrics.metrics import output_kl
 from unlearnkit.seeding import numpy_generator
-from unlearnkit.study import Revoked
+from unlearnkit.studies.study import Revoked
 
 HERE = Path(__file__).resolve().parent
 FACTORS = (1 / 3, 1.0, 3.0, 10.0)

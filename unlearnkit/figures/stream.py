@@ -13,7 +13,7 @@ def stream_debt(frame: "pd.DataFrame") -> Spec:
     """Debt and cost over a stream of requests.
 
     Args:
-        frame: of :func:`~unlearnkit.stream.stream`.
+        frame: of :func:`~unlearnkit.studies.stream.stream`.
     """
     x = frame["round"].tolist()
     costs = {

@@ -41,7 +41,7 @@ def study_speed(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
     the greatest. Requests are uniform ones, where there are any.
 
     Args:
-        frame: of :func:`~unlearnkit.study.study`.
+        frame: of :func:`~unlearnkit.studies.study.study`.
         chosen: labels of rows to ring.
     """
     return _lines(
@@ -59,7 +59,7 @@ def study_gap(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
     """Part of doing nothing's gap that is removed against the number of revoked examples.
 
     Args:
-        frame: of :func:`~unlearnkit.study.study`.
+        frame: of :func:`~unlearnkit.studies.study.study`.
         chosen: labels of rows to ring.
     """
     title = "Gap to from scratch that is removed"
@@ -74,7 +74,7 @@ def study_frontier(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
     The line joins the points that no other beats in both. Doing nothing is at 0 %, however fast.
 
     Args:
-        frame: of :func:`~unlearnkit.study.study`.
+        frame: of :func:`~unlearnkit.studies.study.study`.
         chosen: labels of rows to ring.
     """
     groups = list(_ways(frame))

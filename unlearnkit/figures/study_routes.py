@@ -15,7 +15,7 @@ def study_workload(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
     """Workload of uniform requests: expected before they were known, and met.
 
     Args:
-        frame: of :func:`~unlearnkit.study.study`.
+        frame: of :func:`~unlearnkit.studies.study.study`.
         chosen: labels of rows to ring.
     """
     uniform = frame[frame["kind"] == "uniform"]
@@ -54,7 +54,7 @@ def study_map(
     """Where a policy goes exact and where approximate, by shards, slices and size of a request.
 
     Args:
-        frame: of :func:`~unlearnkit.study.study`; uniform requests are shown.
+        frame: of :func:`~unlearnkit.studies.study.study`; uniform requests are shown.
         policy: a name in it.
         chosen: labels of rows whose cells are framed.
 

@@ -9,7 +9,7 @@ import ipywidgets
 
 from unlearnkit import figures
 from unlearnkit.figures.drawing import Spec, duration, percent
-from unlearnkit.study import read_study
+from unlearnkit.studies.study import read_study
 from unlearnkit.widgets.panel import Panel, row
 from unlearnkit.widgets.plot import Plot
 from unlearnkit.widgets.prose import Prose, paragraphs, table
@@ -42,7 +42,7 @@ class StudyViewer(Panel):
     """Speed, what is removed, workload and routes over the rows of a study.
 
     Args:
-        study: a frame of :func:`~unlearnkit.study.study`, or the path of its file.
+        study: a frame of :func:`~unlearnkit.studies.study.study`, or the path of its file.
 
     Attributes:
         frame: all rows.
@@ -202,8 +202,8 @@ def explore(study: "pd.DataFrame | str | os.PathLike[str]") -> StudyViewer:
     """A study as linked plots, in a cell.
 
     Args:
-        study: a frame of :func:`~unlearnkit.study.study`, or the path of its file, which may still
-            be growing.
+        study: a frame of :func:`~unlearnkit.studies.study.study`, or the path of its file, which
+            may still be growing.
     """
     return StudyViewer(study)
 

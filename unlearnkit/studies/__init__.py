@@ -1,0 +1,1 @@
+"""Studies over many requests, streams of requests, and populations of models."""
