@@ -12,7 +12,7 @@ from test_dashboard import call, run, text, weights
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.widgets import BoundaryPanel
-from unlearnkit.widgets.rules import ADAPTIVE, HAND
+from unlearnkit.widgets.boundary.rule import ADAPTIVE, HAND
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,9 @@ import pytest
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
-from unlearnkit.widgets import PANELS, Dashboard, PlotView, shared
-from unlearnkit.widgets.revocation import parse_ids
+from unlearnkit.widgets import PANELS, Dashboard, PlotView
+from unlearnkit.widgets.parts import shared
+from unlearnkit.widgets.revocation.panel import parse_ids
 from worker import content
 
 CASE = CASES["uneven"]

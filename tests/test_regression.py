@@ -17,7 +17,7 @@ from cases import CASES
 from unlearnkit import METHODS
 from unlearnkit.evaluation import membership, predictions
 from unlearnkit.metrics.tasks import Classification, Regression, task_of
-from unlearnkit.widgets.predictions import TargetView
+from unlearnkit.widgets.comparison.predictions import TargetView
 
 RNG = np.random.default_rng(3)
 FEATURES = RNG.normal(size=(40, 3)).astype(np.float32)

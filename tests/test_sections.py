@@ -16,9 +16,14 @@ from cases import CASES
 from unlearnkit.evaluation import membership, parameters
 from unlearnkit.evaluation.seed_distances import seed_distances
 from unlearnkit.widgets import PANELS
-from unlearnkit.widgets.attack import AttackView
-from unlearnkit.widgets.networks import EmbeddingView, ParameterView, SeedView, WeightView
-from unlearnkit.widgets.predictions import ClassView, PredictionView
+from unlearnkit.widgets.comparison.membership import AttackView
+from unlearnkit.widgets.comparison.networks import (
+    EmbeddingView,
+    ParameterView,
+    SeedView,
+    WeightView,
+)
+from unlearnkit.widgets.comparison.predictions import ClassView, PredictionView
 
 
 @pytest.fixture(autouse=True)

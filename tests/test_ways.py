@@ -9,7 +9,8 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit.widgets import PANELS, choosing, looking, revocation
+from unlearnkit.widgets import PANELS
+from unlearnkit.widgets.revocation import grid_and_map, panel
 from worker import content
 
 
@@ -133,7 +134,7 @@ def test_the_grid_turns_pages_keeps_picks_and_marks_the_request(session, panel):
     panel.mode.value = "by looking"
     grid = panel.way
     first = [item["id"] for item in grid.picker.items]
-    assert first == session.plan.partition.ids[: looking.ROWS].tolist()
+    assert first == session.plan.partition.ids[: grid_and_map.ROWS].tolist()
     assert [item["waiting"] for item in grid.picker.items][:2] == [True, False]
     assert grid.picker.heads[:4] == ["id", "class", "shard", "slice"]
     assert grid.back.disabled and "1 to 20 of 34" in grid.place.html
@@ -210,7 +211,7 @@ def test_the_map_says_what_it_draws_and_rings_the_request(session, panel, monkey
     assert sorted(drawn["id"]) == session.plan.partition.ids.tolist()
 
     whole = uk.example_map
-    monkeypatch.setattr(looking, "example_map", lambda *given: whole(*given, most=20))
+    monkeypatch.setattr(grid_and_map, "example_map", lambda *given: whole(*given, most=20))
     panel.way.source.value = -1
     said = panel.way.words.html
     assert "of 34 training examples are drawn: a sample in which each was equally likely" in said
@@ -243,7 +244,7 @@ def test_looking_changes_no_weights(session, panel):
 
 
 def test_every_way_can_be_gone_to_from_every_other(session):
-    for first in revocation.WAYS:
+    for first in panel.WAYS:
         panel = PANELS["revocation"](session)
         for name in ("by class", "at random", first.name, "by id", "at random"):
             panel.mode.value = name

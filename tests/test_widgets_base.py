@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 import pytest
 
 from unlearnkit.progress import Cancelled, ProgressEvent, check_cancelled
-from unlearnkit.widgets.job import Job
-from unlearnkit.widgets.panel import Panel, row
-from unlearnkit.widgets.plotview import PlotView
+from unlearnkit.widgets.parts.job import Job
+from unlearnkit.widgets.parts.panel import Panel, row
+from unlearnkit.widgets.parts.plotview import PlotView
 
 
 @pytest.fixture(autouse=True)

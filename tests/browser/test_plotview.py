@@ -22,8 +22,8 @@ from lab import (
 # A slider and two linked views; a panel whose callback fails; nothing needs training.
 PLOT = """
 import ipywidgets, numpy as np, plotly.graph_objects as go
-from unlearnkit.widgets.panel import Panel, row
-from unlearnkit.widgets.plotview import PlotView
+from unlearnkit.widgets.parts.panel import Panel, row
+from unlearnkit.widgets.parts.plotview import PlotView
 
 def bars(level):
     x = np.arange(12)
@@ -74,7 +74,7 @@ CELL = "from panels import Demo\ndemo = Demo().update()\ndemo"
 JOB = """
 import ipywidgets, time
 from unlearnkit.progress import ProgressEvent, check_cancelled
-from unlearnkit.widgets.job import Job
+from unlearnkit.widgets.parts.job import Job
 
 def work(on_progress, cancel):
     for visit in range(1, 4001):

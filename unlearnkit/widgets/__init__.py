@@ -1,14 +1,14 @@
 """What a notebook shows: panels, plots and the job that runs beside them."""
 
-from unlearnkit.widgets.boundary import BoundaryPanel
-from unlearnkit.widgets.comparison import ComparisonPanel
+from unlearnkit.widgets.boundary.panel import BoundaryPanel
+from unlearnkit.widgets.comparison.panel import ComparisonPanel
 from unlearnkit.widgets.dashboard import PANELS, Dashboard
-from unlearnkit.widgets.job import Job
-from unlearnkit.widgets.ledger import LedgerPanel
-from unlearnkit.widgets.panel import Panel
-from unlearnkit.widgets.plotview import PlotView
-from unlearnkit.widgets.revocation import RevocationPanel
-from unlearnkit.widgets.shared import SessionPanel
+from unlearnkit.widgets.ledger.panel import LedgerPanel
+from unlearnkit.widgets.parts.job import Job
+from unlearnkit.widgets.parts.panel import Panel
+from unlearnkit.widgets.parts.plotview import PlotView
+from unlearnkit.widgets.parts.shared import SessionPanel
+from unlearnkit.widgets.revocation.panel import RevocationPanel
 from unlearnkit.widgets.study import StudyViewer
 from unlearnkit.widgets.training import TrainingPanel
 

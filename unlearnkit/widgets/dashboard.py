@@ -7,13 +7,13 @@ from typing import Any
 import ipywidgets
 
 from unlearnkit.session import Session
-from unlearnkit.widgets.boundary import BoundaryPanel
-from unlearnkit.widgets.comparison import ComparisonPanel
-from unlearnkit.widgets.ledger import LedgerPanel
-from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.prose import Prose
-from unlearnkit.widgets.revocation import RevocationPanel
-from unlearnkit.widgets.shared import SessionPanel, plural, update_panels
+from unlearnkit.widgets.boundary.panel import BoundaryPanel
+from unlearnkit.widgets.comparison.panel import ComparisonPanel
+from unlearnkit.widgets.ledger.panel import LedgerPanel
+from unlearnkit.widgets.parts.html import Prose
+from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.shared import SessionPanel, plural, update_panels
+from unlearnkit.widgets.revocation.panel import RevocationPanel
 from unlearnkit.widgets.training import TrainingPanel
 from unlearnkit.widgets.workload import WorkloadPanel
 

@@ -10,10 +10,10 @@ import ipywidgets
 from unlearnkit import figures
 from unlearnkit.figures.drawing import Spec, duration, percent
 from unlearnkit.studies.study import read_study
-from unlearnkit.widgets.panel import Panel, row
-from unlearnkit.widgets.plot import Plot
-from unlearnkit.widgets.prose import Prose, paragraphs, table
-from unlearnkit.widgets.shared import plural
+from unlearnkit.widgets.parts.html import Prose, paragraphs, table
+from unlearnkit.widgets.parts.panel import Panel, row
+from unlearnkit.widgets.parts.plot import Plot
+from unlearnkit.widgets.parts.shared import plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,12 +11,12 @@ from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
 from unlearnkit.training.train import TrainReport, work_of
 from unlearnkit.unlearning.unlearn import Unlearned
-from unlearnkit.widgets.job import Job
-from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.plot import Plot
-from unlearnkit.widgets.prose import Prose, paragraphs
-from unlearnkit.widgets.runner import Runner, Work
-from unlearnkit.widgets.shared import SessionPanel, plural
+from unlearnkit.widgets.parts.html import Prose, paragraphs
+from unlearnkit.widgets.parts.job import Job
+from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.plot import Plot
+from unlearnkit.widgets.parts.runner import Runner, Work
+from unlearnkit.widgets.parts.shared import SessionPanel, plural
 
 if TYPE_CHECKING:
     import pandas as pd

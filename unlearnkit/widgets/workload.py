@@ -17,11 +17,11 @@ from unlearnkit.unlearning.expected_workload import (
     visits_without_debt,
 )
 from unlearnkit.unlearning.workload import Workload, expected_visits
-from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.plot import Plot
-from unlearnkit.widgets.prose import Prose, fold, paragraphs, table
-from unlearnkit.widgets.section import Section
-from unlearnkit.widgets.shared import SessionPanel, plural
+from unlearnkit.widgets.parts.html import Prose, fold, paragraphs, table
+from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.plot import Plot
+from unlearnkit.widgets.parts.section import Section
+from unlearnkit.widgets.parts.shared import SessionPanel, plural
 
 
 class Stages(Section):

@@ -10,8 +10,8 @@ import ipywidgets
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
 from unlearnkit.unlearning.boundary.protocol import UNITS, Boundary, FixedBoundary
-from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.slider import PercentSlider
+from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.slider import PercentSlider
 
 HAND, ADAPTIVE = "by hand", "adaptive"
 

@@ -7,12 +7,12 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit.session import Session
-from unlearnkit.widgets.choosing import HardWay, ListWay, QueryWay, Way
-from unlearnkit.widgets.looking import GridWay, MapWay
-from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.pictures import pictures
-from unlearnkit.widgets.prose import Prose, fold, paragraphs
-from unlearnkit.widgets.shared import SessionPanel, label_counts, listing, plural
+from unlearnkit.widgets.parts.html import Prose, fold, paragraphs
+from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.pictures import pictures
+from unlearnkit.widgets.parts.shared import SessionPanel, label_counts, listing, plural
+from unlearnkit.widgets.revocation.grid_and_map import GridWay, MapWay
+from unlearnkit.widgets.revocation.selectors import HardWay, ListWay, QueryWay, Way
 
 BY_ID, BY_CLASS, AT_RANDOM = "by id", "by class", "at random"
 ALL, NUMBER, SHARE = "all", "a number", "a share (%)"

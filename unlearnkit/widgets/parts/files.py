@@ -6,7 +6,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from unlearnkit.widgets.export import LOOKS
+from unlearnkit.widgets.parts.export import LOOKS
 
 _ESM = """
 const KINDS = { json: "application/json", html: "text/html", csv: "text/csv" };

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from unlearnkit.figures.drawing import Spec
-from unlearnkit.widgets.export import Export
-from unlearnkit.widgets.plotview import PlotView
-from unlearnkit.widgets.prose import Prose
+from unlearnkit.widgets.parts.export import Export
+from unlearnkit.widgets.parts.html import Prose
+from unlearnkit.widgets.parts.plotview import PlotView
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ import ipywidgets
 
 from unlearnkit.figures.drawing import duration
 from unlearnkit.progress import OnProgress, ProgressEvent
-from unlearnkit.widgets.job import Job
-from unlearnkit.widgets.panel import Panel, row
+from unlearnkit.widgets.parts.job import Job
+from unlearnkit.widgets.parts.panel import Panel, row
 
 Result = TypeVar("Result")
 Work = Callable[[OnProgress, threading.Event], Result]

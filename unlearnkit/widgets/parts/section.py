@@ -7,8 +7,8 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from unlearnkit.widgets.panel import CodeLine, Panel
-from unlearnkit.widgets.prose import Prose, fold, paragraphs
+from unlearnkit.widgets.parts.html import Prose, fold, paragraphs
+from unlearnkit.widgets.parts.panel import CodeLine, Panel
 
 _ESM = """
 function render({ model, el }) {

@@ -13,21 +13,21 @@ from unlearnkit.evaluation.parameters import image_layer
 from unlearnkit.figures.drawing import duration
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
-from unlearnkit.widgets.attack import AttackView
-from unlearnkit.widgets.networks import (
+from unlearnkit.widgets.comparison.membership import AttackView
+from unlearnkit.widgets.comparison.networks import (
     EmbeddingView,
     LayerView,
     ParameterView,
     SeedView,
     WeightView,
 )
-from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.plot import Plot
-from unlearnkit.widgets.predictions import ClassView, PredictionView, TargetView
-from unlearnkit.widgets.prose import Prose, bullets, coloured, paragraphs, table
-from unlearnkit.widgets.runner import Runner, Work
-from unlearnkit.widgets.shared import SessionPanel, listing, plural
-from unlearnkit.widgets.view import View
+from unlearnkit.widgets.comparison.predictions import ClassView, PredictionView, TargetView
+from unlearnkit.widgets.parts.html import Prose, bullets, coloured, paragraphs, table
+from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.plot import Plot
+from unlearnkit.widgets.parts.runner import Runner, Work
+from unlearnkit.widgets.parts.shared import SessionPanel, listing, plural
+from unlearnkit.widgets.parts.view import View
 
 if TYPE_CHECKING:
     import pandas as pd

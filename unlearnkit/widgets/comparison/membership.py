@@ -10,11 +10,11 @@ from unlearnkit.evaluation import membership
 from unlearnkit.evaluation.membership import Rates
 from unlearnkit.figures.drawing import MODEL_NAMES
 from unlearnkit.figures.membership import Areas
-from unlearnkit.widgets.panel import Panel, row
-from unlearnkit.widgets.pictures import pictures
-from unlearnkit.widgets.prose import paragraphs, table
-from unlearnkit.widgets.slider import PercentSlider
-from unlearnkit.widgets.view import OTHERS, WHOLE, HasComparison, View
+from unlearnkit.widgets.parts.html import paragraphs, table
+from unlearnkit.widgets.parts.panel import Panel, row
+from unlearnkit.widgets.parts.pictures import pictures
+from unlearnkit.widgets.parts.slider import PercentSlider
+from unlearnkit.widgets.parts.view import OTHERS, WHOLE, HasComparison, View
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,15 +22,10 @@ from unlearnkit.unlearning.boundary.protocol import (
 )
 from unlearnkit.unlearning.inspection import Look
 from unlearnkit.unlearning.unlearn import Unlearned
-from unlearnkit.widgets.assessed import Assessed, curve
-from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.plot import Plot
-from unlearnkit.widgets.prose import Prose, fold, paragraphs
-from unlearnkit.widgets.routes import RouteTable
-from unlearnkit.widgets.rules import Rules, code_of
-from unlearnkit.widgets.runner import Runner, Work
-from unlearnkit.widgets.shared import SessionPanel, plural
-from unlearnkit.widgets.words import (
+from unlearnkit.widgets.boundary.curve import Assessed, curve
+from unlearnkit.widgets.boundary.route_table import RouteTable
+from unlearnkit.widgets.boundary.rule import Rules, code_of
+from unlearnkit.widgets.boundary.sentences import (
     ALL_EXACT,
     looked,
     outcome,
@@ -39,6 +34,11 @@ from unlearnkit.widgets.words import (
     refusals,
     sentences,
 )
+from unlearnkit.widgets.parts.html import Prose, fold, paragraphs
+from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.plot import Plot
+from unlearnkit.widgets.parts.runner import Runner, Work
+from unlearnkit.widgets.parts.shared import SessionPanel, plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.data.datasets import Dataset
-from unlearnkit.widgets.prose import picture, picture_source
+from unlearnkit.widgets.parts.html import picture, picture_source
 
 
 def are_images(dataset: Dataset) -> bool:

@@ -11,7 +11,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from unlearnkit.widgets.plotview import PlotView
+from unlearnkit.widgets.parts.plotview import PlotView
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,10 +8,10 @@ from unlearnkit import figures
 from unlearnkit.evaluation import predictions
 from unlearnkit.evaluation.comparison import PARTS
 from unlearnkit.figures.drawing import MODEL_NAMES, percent
-from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.pictures import pictures
-from unlearnkit.widgets.prose import paragraphs, table
-from unlearnkit.widgets.view import OTHERS, View
+from unlearnkit.widgets.parts.html import paragraphs, table
+from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.pictures import pictures
+from unlearnkit.widgets.parts.view import OTHERS, View
 
 
 class ClassView(View):

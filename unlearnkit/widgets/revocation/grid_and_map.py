@@ -9,7 +9,13 @@ import numpy as np
 from unlearnkit import figures
 from unlearnkit.selection.example_map import ExampleMap, example_map, score_table
 from unlearnkit.unlearning.request import select
-from unlearnkit.widgets.choosing import (
+from unlearnkit.widgets.parts.html import Prose, fold, paragraphs
+from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.picker import Picker
+from unlearnkit.widgets.parts.pictures import are_images, sources
+from unlearnkit.widgets.parts.plot import Plot
+from unlearnkit.widgets.parts.shared import label_counts, listing, plural
+from unlearnkit.widgets.revocation.selectors import (
     ALL_CLASSES,
     SCORE_MEANING,
     SCORE_WORDS,
@@ -18,12 +24,6 @@ from unlearnkit.widgets.choosing import (
     class_choice,
     facts,
 )
-from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.picker import Picker
-from unlearnkit.widgets.pictures import are_images, sources
-from unlearnkit.widgets.plot import Plot
-from unlearnkit.widgets.prose import Prose, fold, paragraphs
-from unlearnkit.widgets.shared import label_counts, listing, plural
 
 PAGE = 48  # pictures
 ROWS = 20

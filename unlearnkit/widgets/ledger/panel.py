@@ -14,18 +14,18 @@ from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
 from unlearnkit.unlearning.deadlines import Queue
 from unlearnkit.unlearning.unlearn import Unlearned
-from unlearnkit.widgets.files import Files
-from unlearnkit.widgets.plot import Plot
-from unlearnkit.widgets.prose import Prose, paragraphs, table
-from unlearnkit.widgets.records import (
+from unlearnkit.widgets.boundary.rule import number_of
+from unlearnkit.widgets.ledger.sections import (
     AuditSection,
     CertificateSection,
     DecisionSection,
     request_words,
 )
-from unlearnkit.widgets.rules import number_of
-from unlearnkit.widgets.runner import Runner, Work
-from unlearnkit.widgets.shared import SessionPanel, plural
+from unlearnkit.widgets.parts.files import Files
+from unlearnkit.widgets.parts.html import Prose, paragraphs, table
+from unlearnkit.widgets.parts.plot import Plot
+from unlearnkit.widgets.parts.runner import Runner, Work
+from unlearnkit.widgets.parts.shared import SessionPanel, plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,9 +8,9 @@ import ipywidgets
 from unlearnkit import figures
 from unlearnkit.evaluation import parameters, representations
 from unlearnkit.evaluation.seed_distances import SEED, seed_distances
-from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.prose import paragraphs
-from unlearnkit.widgets.view import OTHERS, View
+from unlearnkit.widgets.parts.html import paragraphs
+from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.view import OTHERS, View
 
 
 class ParameterView(View):

@@ -11,10 +11,10 @@ from unlearnkit.selection.example_map import INFLUENCE, LOSS, hardest_of, score_
 from unlearnkit.selection.queries import EXAMPLE, SCORES, column_names, ids_in, query_ids
 from unlearnkit.session import Session
 from unlearnkit.unlearning.request import Request
-from unlearnkit.widgets.panel import Panel, row
-from unlearnkit.widgets.pictures import are_images, pictures
-from unlearnkit.widgets.prose import Prose, fold, paragraphs, table
-from unlearnkit.widgets.shared import plural
+from unlearnkit.widgets.parts.html import Prose, fold, paragraphs, table
+from unlearnkit.widgets.parts.panel import Panel, row
+from unlearnkit.widgets.parts.pictures import are_images, pictures
+from unlearnkit.widgets.parts.shared import plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from unlearnkit.figures.drawing import percent
 from unlearnkit.unlearning.boundary.protocol import LEAVE, Costs, Decision
 from unlearnkit.unlearning.inspection import Look
 from unlearnkit.unlearning.workload import Workload
-from unlearnkit.widgets.words import ROUTE_WORDS
+from unlearnkit.widgets.boundary.sentences import ROUTE_WORDS
 
 # A row is changed cell by cell, so that a field keeps the focus while the slider moves.
 _ESM = """

@@ -17,8 +17,8 @@ from unlearnkit.unlearning.error_model import LEAST, Calibration
 from unlearnkit.unlearning.inspection import Look
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.unlearning.workload import Workload
-from unlearnkit.widgets.prose import table
-from unlearnkit.widgets.shared import listing, plural
+from unlearnkit.widgets.parts.html import table
+from unlearnkit.widgets.parts.shared import listing, plural
 
 ROUTE_WORDS = {EXACT: "exact", APPROXIMATE: "approximate", LEAVE: "leaves the vote"}
 

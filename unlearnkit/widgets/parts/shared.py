@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from unlearnkit.data.datasets import Dataset
 from unlearnkit.session import Session
-from unlearnkit.widgets.panel import Panel
+from unlearnkit.widgets.parts.panel import Panel
 
 # The panels of each session that are told of changes. Widgets are never collected while their
 # kernel runs, so running a cell again and again would tell ever more of them: the latest are told.

@@ -9,10 +9,10 @@ import ipywidgets
 from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.figures.drawing import MODEL_NAMES
 from unlearnkit.session import Session
-from unlearnkit.widgets.panel import Panel
-from unlearnkit.widgets.plot import Plot
-from unlearnkit.widgets.prose import Prose
-from unlearnkit.widgets.section import Section
+from unlearnkit.widgets.parts.html import Prose
+from unlearnkit.widgets.parts.panel import Panel
+from unlearnkit.widgets.parts.plot import Plot
+from unlearnkit.widgets.parts.section import Section
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,13 +14,13 @@ from unlearnkit.records.certificate import Certificate
 from unlearnkit.store import DiskStore
 from unlearnkit.unlearning.boundary.protocol import Decision, Route
 from unlearnkit.unlearning.inspection import Look
-from unlearnkit.widgets.files import Files
-from unlearnkit.widgets.panel import row
-from unlearnkit.widgets.prose import Prose, bullets, coloured, paragraphs, table
-from unlearnkit.widgets.runner import Runner, Work
-from unlearnkit.widgets.section import Section
-from unlearnkit.widgets.shared import SessionPanel, plural
-from unlearnkit.widgets.words import ROUTE_WORDS, looked, refusals
+from unlearnkit.widgets.boundary.sentences import ROUTE_WORDS, looked, refusals
+from unlearnkit.widgets.parts.files import Files
+from unlearnkit.widgets.parts.html import Prose, bullets, coloured, paragraphs, table
+from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.runner import Runner, Work
+from unlearnkit.widgets.parts.section import Section
+from unlearnkit.widgets.parts.shared import SessionPanel, plural
 
 
 class DecisionSection(Section):
