@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import unlearnkit as uk
+from unlearnkit.training.spec import OPTIMIZERS
 from unlearnkit.seeding import state_bytes
 from unlearnkit.training.kernels.loop import repeatable
 
@@ -45,7 +46,7 @@ def test_the_settings_of_the_process_are_left_alone():
 
 
 @needs_cuda
-@pytest.mark.parametrize("optimizer", uk.spec.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(
     "model", [uk.Logistic(), uk.MLP((16,), dropout=0.2), uk.CNN()], ids=["logistic", "mlp", "cnn"]
 )

@@ -15,7 +15,7 @@ from torch import nn
 
 import unlearnkit
 from unlearnkit import CNN, MLP, AdaptiveBoundary, MemoryStore, Session, assemble, make_plan, train
-from unlearnkit.estimator import UnlearnableClassifier, UnlearnableRegressor
+from unlearnkit.estimators import UnlearnableClassifier, UnlearnableRegressor
 from unlearnkit.seeding import state_bytes
 from worker import content, poisoned
 

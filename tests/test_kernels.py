@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unlearnkit as uk
+from unlearnkit.training.spec import OPTIMIZERS
 from unlearnkit.seeding import state_bytes
 from unlearnkit.training.kernels.batches import Gathering
 from unlearnkit.training.kernels.loop import compute_threads, run_loop
@@ -69,7 +70,7 @@ models = st.one_of(
     classes=st.sampled_from([2, 3, 4, 5, 10, 16, 17, 19]),
     examples=st.integers(60, 150),
     batch_size=st.integers(1, 40),
-    optimizer=st.sampled_from(uk.spec.OPTIMIZERS),
+    optimizer=st.sampled_from(OPTIMIZERS),
     threads=st.sampled_from([1, 2]),
     seed=st.integers(0, 5),
 )
@@ -88,7 +89,7 @@ def test_bits_do_not_depend_on_how_many_lanes_run_together(
         assert some == {place: found for place, found in alone.items() if place[0] in (1, 3)}
 
 
-@pytest.mark.parametrize("optimizer", uk.spec.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(
     "loss", ["cross-entropy", "squared-error", uk.WeightedCrossEntropy((1, 3, 0, 0.5))], ids=str
 )

@@ -10,7 +10,8 @@ import pytest
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit.widgets import PANELS
-from unlearnkit.widgets.revocation import grid_and_map, panel
+from unlearnkit.widgets.revocation import grid_and_map
+from unlearnkit.widgets.revocation import panel as module
 from worker import content
 
 
@@ -244,7 +245,7 @@ def test_looking_changes_no_weights(session, panel):
 
 
 def test_every_way_can_be_gone_to_from_every_other(session):
-    for first in panel.WAYS:
+    for first in module.WAYS:
         panel = PANELS["revocation"](session)
         for name in ("by class", "at random", first.name, "by id", "at random"):
             panel.mode.value = name

@@ -62,7 +62,7 @@ from unlearnkit.unlearning.unlearn import Unlearned, unlearn
 from unlearnkit.unlearning.workload import Workload, estimate, expected_visits
 
 if TYPE_CHECKING:
-    from unlearnkit.estimator import UnlearnableClassifier, UnlearnableRegressor
+    from unlearnkit.estimators import UnlearnableClassifier, UnlearnableRegressor
     from unlearnkit.widgets.study import explore
 
 __version__ = "0.1.0"
@@ -148,8 +148,8 @@ __all__ = [
 
 # What is slow to import: scikit-learn; widgets and plotly.
 _LATER = {
-    "UnlearnableClassifier": "estimator",
-    "UnlearnableRegressor": "estimator",
+    "UnlearnableClassifier": "estimators",
+    "UnlearnableRegressor": "estimators",
     "explore": "widgets.study",
 }
 
