@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import unlearnkit as uk
-from unlearnkit.training.spec import OPTIMIZERS
 from unlearnkit.seeding import state_bytes
 from unlearnkit.training.kernels.loop import repeatable
+from unlearnkit.training.spec import OPTIMIZERS
 
 needs_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no CUDA device here; the path is type-checked only"

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unlearnkit as uk
-from unlearnkit.training.spec import OPTIMIZERS
 from unlearnkit.seeding import state_bytes
 from unlearnkit.training.kernels.batches import Gathering
 from unlearnkit.training.kernels.loop import compute_threads, run_loop
 from unlearnkit.training.kernels.stacked import _Group, run_stacked
 from unlearnkit.training.schedule import END, TAIL, make_job
+from unlearnkit.training.spec import OPTIMIZERS
 
 
 def problem(features=5, classes=3, examples=60, seed=0):

@@ -10,8 +10,8 @@ import pytest
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit.widgets import PANELS
-from unlearnkit.widgets.revocation import grid_and_map
-from unlearnkit.widgets.revocation import panel as module
+from unlearnkit.widgets.revocation import grid_and_map, selectors
+from unlearnkit.widgets.revocation import panel as revocation_panel
 from worker import content
 
 
@@ -167,7 +167,7 @@ def test_forgotten_examples_leave_grid_map_and_picks(session, panel):
 def test_what_was_computed_is_kept_until_the_models_change(session, panel, monkeypatch):
     asked = []
     for name in ("score_table", "example_map"):
-        for module in (choosing, looking):
+        for module in (selectors, grid_and_map):
             if hasattr(module, name):
                 whole = getattr(module, name)
                 monkeypatch.setattr(
@@ -245,7 +245,7 @@ def test_looking_changes_no_weights(session, panel):
 
 
 def test_every_way_can_be_gone_to_from_every_other(session):
-    for first in module.WAYS:
+    for first in revocation_panel.WAYS:
         panel = PANELS["revocation"](session)
         for name in ("by class", "at random", first.name, "by id", "at random"):
             panel.mode.value = name

@@ -1,9 +1,9 @@
 """Kronecker factors of a network's curvature: computed, and kept with checkpoints.
 
 Of a layer with inputs a (a last 1 for the bias) and gradients s at its outputs, A = E[a a^T] and
-S = E[s s^T] (Martens and Grosse 2015; see :mod:`unlearnkit.approximate.baselines.kfac`). Both are means
-over examples, so the sums over m examples less the sums over f of them are those over the m - f others:
-what a revoked example gave to stored factors can be taken out again. (Ours.)
+S = E[s s^T] (Martens and Grosse 2015; see :mod:`unlearnkit.approximate.baselines.kfac`). Both are
+means over examples, so the sums over m examples less the sums over f of them are those over the
+m - f others: what a revoked example gave to stored factors can be taken out again. (Ours.)
 """
 
 from dataclasses import replace
