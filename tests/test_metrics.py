@@ -105,7 +105,7 @@ def test_auc_is_counting_pairs_and_sklearns() -> None:
 def test_tug_of_war() -> None:
     assert tug_of_war(0.1, -0.2, 0.5) == pytest.approx(0.9 * 0.8 * 0.5)
     assert tug_of_war(1.0, 0.0, 0.0) == 0
-    with pytest.raises(ValueError, match="divide percentages by 100"):
+    with pytest.raises(ValueError, match="give shares, not percentages"):
         tug_of_war(3.0, 0.0, 0.0)
 
 

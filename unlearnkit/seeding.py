@@ -1,8 +1,8 @@
-"""Keyed randomness: every random number comes from a private generator named by what it is for.
+"""Keyed randomness: every random number comes from a private generator with a key of its purpose.
 
-A generator is a function of a key such as ``(seed, "order", shard, stage, epoch)``. The global
-generators of torch and numpy are neither read nor written: other notebook cells draw from them
-while training runs in a thread.
+A key is a tuple such as ``(seed, "order", shard, stage, epoch)`` and alone determines the numbers.
+The global generators of torch and numpy are neither read nor written, because other notebook cells
+may draw from them while training runs in a thread.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ Key = int | str
 
 
 def derive(*key: Key) -> int:
-    """A 63-bit seed for a key of integers and strings.
+    """Derive a 63-bit seed from a key of integers and strings.
 
-    Distinct keys give independent seeds (BLAKE2b); the same key always gives the same seed.
+    The same key always gives the same seed. Distinct keys give independent seeds (BLAKE2b hash).
 
     >>> derive(0, "order", 3) == derive(0, "order", 3)
     True
@@ -31,55 +31,67 @@ def derive(*key: Key) -> int:
 
 
 def numpy_generator(*key: Key) -> np.random.Generator:
-    """A private numpy generator for this key."""
+    """Return a private numpy generator, seeded from this key."""
     return np.random.Generator(np.random.PCG64(derive(*key)))
 
 
 def torch_generator(*key: Key) -> torch.Generator:
-    """A private torch generator (CPU) for this key."""
+    """Return a private torch generator on the CPU, seeded from this key."""
     return torch.Generator().manual_seed(derive(*key))
 
 
 class RefuseGlobalRandomness(TorchDispatchMode):
-    """Refuse operators that would draw from torch's global generator.
+    """Context that refuses operators that would draw from torch's global generator.
 
-    A dispatch mode is local to its thread, so what other threads draw meanwhile neither disturbs
-    nor is disturbed. The caller passes a function that says where the code is (a layer's name).
+    A dispatch mode is local to its thread, so other threads may draw meanwhile without effect.
     """
 
     def __init__(self, where: Any) -> None:
-        """Remember how to name the place; ``where()`` returns a string."""
+        """Create the context.
+
+        Args:
+            where: returns the name of the code that is running, such as a layer's, for the error.
+        """
         super().__init__()  # type: ignore[no-untyped-call]
         self._where = where
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:  # (torch's own signature)
-        """Pass every operator on, but for those that draw without a generator of their own."""
+        """Run an operator unless it draws random numbers without a generator argument.
+
+        Raises:
+            GlobalRandomnessError: the operator would draw from the global generator.
+        """
         kwargs = kwargs or {}
         if draws_globally(func, args, kwargs):
             raise GlobalRandomnessError(
                 f"{self._where()} draws random numbers from torch's global generator "
-                f"({func.overloadpacket.__name__}), so its bits would depend on what other cells "
-                "draw. Use nn.Dropout (unlearnkit keys it), or a layer without randomness."
+                f"({func.overloadpacket.__name__}), so its results would depend on what other "
+                "notebook cells draw. Use nn.Dropout, whose masks unlearnkit draws from a keyed "
+                "generator, or a layer without randomness."
             )
         return func(*args, **kwargs)
 
 
 class PrivateRandomness(TorchDispatchMode):
-    """Let operators that would draw from the global generator draw from a private one.
+    """Context in which operators draw from a private generator instead of torch's global one.
 
-    Used while a model is built: ``nn.init`` and friends then depend on the given generator alone,
-    whatever other threads draw at the same time, and the global generator is left as it was.
+    It is used while a model is built. The initial weights then depend on the given generator alone,
+    whatever other threads draw at the same time, and the global generator keeps its state.
     """
 
     def __init__(self, generator: torch.Generator) -> None:
-        """Draw from ``generator`` for as long as the mode is on."""
+        """Create the context; operators draw from ``generator`` while it is entered."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._generator = generator
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Redirect random operators to the private generator."""
+        """Run an operator, with the private generator if it draws random numbers.
+
+        Raises:
+            GlobalRandomnessError: the operator draws, and cannot be given a generator.
+        """
         kwargs = kwargs or {}
         if not draws_globally(func, args, kwargs):
             return func(*args, **kwargs)
@@ -97,14 +109,14 @@ class PrivateRandomness(TorchDispatchMode):
         overload = getattr(packet, "generator", None)
         if overload is None:
             raise GlobalRandomnessError(
-                f"building the model draws random numbers by torch.{name}, which takes no "
+                f"building the model draws random numbers with torch.{name}, which accepts no "
                 "generator; initialise with torch.nn.init, torch.rand or torch.randn."
             )
         return overload(*args, **{**kwargs, "generator": self._generator})
 
 
 class GlobalRandomnessError(ValueError):
-    """A model draws from the global generator, which would break exactness."""
+    """A model draws from torch's global generator, so that exact retraining is impossible."""
 
 
 def _takes_generator(func: Any) -> bool:
@@ -121,7 +133,7 @@ def draws_globally(func: Any, args: Any, kwargs: Any) -> bool:
         return False
     if bound.get("train") is False or bound.get("training") is False:
         return False
-    # Fused attention carries a dropout rate; without one it draws nothing.
+    # Fused attention has a dropout rate; it draws nothing if the rate is 0.
     defaults = {argument.name: argument.default_value for argument in func._schema.arguments}
     for rate in ("dropout_p", "p", "dropout"):
         value = bound.get(rate, defaults.get(rate))
@@ -131,9 +143,9 @@ def draws_globally(func: Any, args: Any, kwargs: Any) -> bool:
 
 
 def state_bytes(state: dict[str, Tensor]) -> bytes:
-    """Names, shapes, kinds and raw bytes of tensors, in the order given.
+    """Serialise names, shapes, dtypes and raw bytes of tensors, in the order of the dict.
 
-    Equality of these bytes is what *exact* means.
+    Two states are *exactly* equal if and only if these bytes are equal.
     """
     parts: list[bytes] = []
     for name, tensor in state.items():
@@ -144,7 +156,7 @@ def state_bytes(state: dict[str, Tensor]) -> bytes:
 
 
 def digest(*parts: bytes | str | int) -> str:
-    """A 32-digit hexadecimal digest (BLAKE2b) over length-prefixed parts.
+    """Compute a digest of 32 hexadecimal digits (BLAKE2b) over length-prefixed parts.
 
     >>> digest("ab", "c") == digest("a", "bc")
     False

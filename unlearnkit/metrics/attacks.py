@@ -1,17 +1,17 @@
-"""Membership inference: can an attacker tell forgotten examples from ones never seen?
+"""Membership inference: can an attacker tell forgotten examples from unseen ones?
 
 The attack of Yeom, Giacomelli, Fredrikson and Jha 2018 (section 3, as a ranking): training lowers
-the loss of what it sees, so the score of an example is minus its cross-entropy (of a regression
-minus half its squared error), with the forget set as members and test examples as non-members. The
-area under the ROC curve sums up all thresholds.
+the loss of the training examples, so the attack scores an example by minus its cross-entropy (in
+regression minus half its squared error). The forget set are the members and test examples the
+non-members. The area under the ROC curve (AUC) summarises all thresholds.
 
-**0.5 is the wrong target.** Forgotten and test examples need not be alike: where a whole class was
-removed, the model retrained from scratch never saw that class, does badly on it, and scores .05 to
-.12. A model that scores 0.5 there still knows the class. The target is the score of scratch, so
-`membership_gap` is the measure, and its best value is 0.
+**An AUC of 0.5 is the wrong target.** Forgotten and test examples need not be alike. If a whole
+class is forgotten, for example, the retrained model predicts it badly and its AUC lies far below
+0.5; a model with an AUC of 0.5 still knows the class. The target is the AUC of the retrained model,
+so the measure is `membership_gap`, whose best value is 0.
 
-Few revoked examples give no power: read the intervals. Those with interval bounds on both sides of
-0 show no leak, which is not the same as showing that there is none.
+With few forgotten examples the attack has little statistical power. An interval that contains 0
+means that no leak was detected, not that there is none.
 """
 
 import math
@@ -29,15 +29,15 @@ SOURCE = "Yeom et al. 2018"
 
 @dataclass(frozen=True, eq=False)
 class Attack:
-    """One model under attack. It has no best direction of its own: see `membership_gap`.
+    """Result of the attack on one model; `membership_gap` gives the value to judge it by.
 
     Attributes:
-        auc: the probability that a forgotten example scores above a test example, 0..1; nan where
-            the attack could not be made.
-        interval: its 95 % confidence interval over the choice of examples (`auc_interval`).
-        reason: why there is no value; empty where there is one.
-        forget_placements: for each forgotten example the share of test examples scoring below it.
-        test_placements: for each test example the share of forgotten examples scoring above it.
+        auc: the probability that a forgotten example scores above a test example, 0..1; nan if
+            the attack was not possible.
+        interval: 95 % confidence interval of the AUC over the choice of examples (`auc_interval`).
+        reason: why there is no value; empty if there is one.
+        forget_placements: for each forgotten example, the share of test examples scoring below it.
+        test_placements: for each test example, the share of forgotten examples scoring above it.
     """
 
     auc: float
@@ -60,17 +60,17 @@ def membership_auc(
 ) -> Attack:
     """Attack one model by its loss on forgotten and on test examples.
 
-    Deterministic. Scores are logarithms of the label's probability, clamped at
-    `SMALLEST_PROBABILITY`, or of float targets minus half the squared error of the outputs; where
-    float32 probabilities saturate at 1 examples tie, and count half. Without forgotten or test
-    examples, or where outputs are not finite, the result is nan with the reason.
+    The attack is deterministic. The score of an example is the logarithm of its label's
+    probability, clamped at `SMALLEST_PROBABILITY`; for float targets it is minus half the squared
+    error. Ties, such as float32 probabilities that saturate at 1, count half. If there are no
+    forgotten or no test examples, or outputs are not finite, the AUC is nan and `reason` says why.
 
     >>> forget, test = torch.tensor([[0.9, 0.1]]), torch.tensor([[0.8, 0.2], [0.3, 0.7]])
     >>> membership_auc(forget, torch.tensor([0]), test, torch.tensor([0, 0])).auc
     1.0
 
     Raises:
-        ValueError: not one label per row of probabilities.
+        ValueError: the number of labels differs from the number of rows.
     """
     members = task_of(labels_forget).log_likelihood(probabilities_forget, labels_forget)
     others = task_of(labels_test).log_likelihood(probabilities_test, labels_test)
@@ -90,20 +90,19 @@ def membership_auc(
 
 
 def membership_gap(unlearned: Attack, scratch: Attack) -> Measure:
-    """The unlearned model's attack score less scratch's, on the same examples; best 0, not 0.5.
+    """AUC of the unlearned model minus that of the retrained model, on the same examples; best 0.
 
-    Scratch never saw the forgotten examples, so whatever it scores is what innocence looks like on
-    these examples. Above 0 the unlearned model still remembers them; below 0 it was pushed
-    beyond, which an attacker who knows the method can see as well.
+    The retrained model never saw the forgotten examples, so its AUC is that of a model without
+    memory of them. Above 0 the unlearned model still remembers them. Below 0 it was pushed too far,
+    which an attacker who knows the method can detect as well.
 
     The interval is that of DeLong, DeLong and Clarke-Pearson 1988 for two correlated areas: the
     variance of the paired differences of placements, over each sample's size. Departure: Student's
-    t with Welch's 1947 degrees of freedom in place of the normal quantile, for small requests
-    (simulated coverage with 3, 5 and 10 forgotten examples .92, .94, .95; normal .80, .88, .92).
-    It needs two examples on either side.
+    t with Welch's 1947 degrees of freedom replaces the normal quantile, which covers too little
+    when few examples are forgotten. The interval needs two examples on either side.
 
     Raises:
-        ValueError: the two attacks were made on different numbers of examples.
+        ValueError: the two attacks used different numbers of examples.
     """
     gain = unlearned.forget_placements, scratch.forget_placements
     loss = unlearned.test_placements, scratch.test_placements
@@ -127,34 +126,35 @@ def membership_gap(unlearned: Attack, scratch: Attack) -> Measure:
 
             half = float(stdtrit(freedom, 0.975)) * math.sqrt(sum(parts))
         interval = (max(value - half, -1.0), min(value + half, 1.0))
-    return Measure("membership-gap", value, "zero", f"{SOURCE}, less scratch", interval, note)
+    return Measure(
+        "membership-gap", value, "zero", f"{SOURCE}, minus the retrained model's", interval, note
+    )
 
 
 def auc_interval(auc: float, num_positive: int, num_negative: int) -> tuple[float, float]:
-    """A 95 % confidence interval of an area under the ROC curve, for small samples too.
+    """95 % confidence interval of an area under the ROC curve, valid for small samples too.
 
     The standard error of Hanley and McNeil 1982 (with their Q1 = A / (2 - A) and
-    Q2 = 2 A^2 / (1 + A)), in the form of Newcombe 2006 (part 2, method 5): both sizes replaced by
-    their mean inside the bracket, and the interval made of all areas A whose own standard error
-    does not rule out the observed one, |A - auc| <= 1.96 SE(A). Unlike auc +- 1.96 SE(auc) it stays
-    in 0..1 and keeps its width at 0 and 1, where the few examples of a small request often end.
-    Simulated coverage with 1 to 200 forgotten examples against 400: .935 to 1 (plain: from .71).
+    Q2 = 2 A^2 / (1 + A)), in the form of Newcombe 2006 (part 2, method 5): inside the bracket both
+    sizes are replaced by their mean, and the interval contains all areas A with
+    |A - auc| <= 1.96 SE(A). Unlike auc +- 1.96 SE(auc), the interval stays in 0..1 and keeps a
+    positive width at 0 and 1, the values that small forget sets often give.
 
-    >>> [round(bound, 3) for bound in auc_interval(1.0, 1, 1)]      # one pair tells next to nothing
+    >>> [round(bound, 3) for bound in auc_interval(1.0, 1, 1)]      # a single pair says little
     [0.207, 1.0]
 
     Raises:
-        ValueError: an area outside 0..1 or an empty sample.
+        ValueError: the area lies outside 0..1, or a sample is empty.
     """
     if not 0 <= auc <= 1 or min(num_positive, num_negative) < 1:
         raise ValueError(
-            f"auc={auc} of {num_positive} against {num_negative} examples met; expected 0..1 and "
-            "at least one example on each side."
+            f"auc={auc} with {num_positive} positive and {num_negative} negative examples; give an "
+            "area in 0..1 and at least one example on each side."
         )
     others = (num_positive + num_negative) / 2 - 1
 
     def excess(area: float) -> float:
-        """Positive where `area` is ruled out."""
+        """Return a positive number if the observed AUC rules out this area."""
         bracket = 1 + others * ((1 - area) / (2 - area) + area / (1 + area))
         variance = area * (1 - area) * bracket / (num_positive * num_negative)
         return abs(area - auc) - Z95 * math.sqrt(variance)

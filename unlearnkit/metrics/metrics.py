@@ -1,10 +1,10 @@
-"""Metrics: how far one model's predictions are from another's, each as a `Measure`.
+"""Metrics of how far one model's predictions are from another's, each returned as a `Measure`.
 
-A metric compares a model `a`, as a rule the unlearned one, with a reference `b`, as a rule the one
-retrained from scratch, by their predicted probabilities on the same examples. Gaps to the retrained
-reference are what counts (best 0); test accuracy cannot tell methods apart. Results are computed in
-float64. Where there are no examples the value is nan, not an error: an empty forget set is a fact
-to show.
+A metric compares a model `a`, usually the unlearned model, with a reference `b`, usually the model
+retrained from scratch, by their predicted probabilities on the same examples. Unlearning methods
+are judged by their gaps to the retrained model (best 0), because test accuracy alone cannot tell
+them apart. Results are computed in float64. Without examples the value is nan rather than an error,
+since a forget set may be empty.
 """
 
 import math
@@ -16,23 +16,23 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 SMALLEST_PROBABILITY = 1e-12
-"""Probabilities are clamped to this before a logarithm is taken: at most 27.6 nats each."""
+"""Probabilities are clamped to this value before taking logarithms, so none exceeds 27.6 nats."""
 
 Z95 = 1.959963984540054
-"""Two-sided 95 % quantile of the standard normal distribution."""
+"""Quantile of the standard normal distribution for two-sided 95 % intervals."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number with what is needed to read it.
+    """The value of a metric, with its interval, its source and its best direction.
 
     Attributes:
         name: the metric.
-        value: nan where there was nothing to measure.
-        direction: which values are best: the lower, the higher, or those near zero.
-        source: who defined it.
-        interval: a 95 % confidence interval over the choice of examples, where one is known.
-        note: why the value or the interval is missing.
+        value: the number; nan if there were no examples.
+        direction: whether lower values, higher values or values near zero are best.
+        source: the publication that defines the metric.
+        interval: a 95 % confidence interval over the choice of examples; None if it is unknown.
+        note: why the value or the interval is missing; empty otherwise.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Metric(Protocol):
 
     @property
     def name(self) -> str:
-        """The key of this metric in `METRICS`."""
+        """Key of this metric in `METRICS`."""
 
     def __call__(
         self,
@@ -65,37 +65,37 @@ class Metric(Protocol):
         """Compare model `a` with the reference `b` on examples with the labels `data`.
 
         Raises:
-            ValueError: the two, or the labels, differ in their number of examples or classes.
+            ValueError: the number of examples or classes of `a`, `b` and the labels differ.
         """
 
 
 def accuracy(
     probabilities: Float[Tensor, "batch class"], labels: Integer[Tensor, " batch"]
 ) -> float:
-    """The share of examples whose most probable class is the label; nan for no examples.
+    """Share of examples whose most probable class is their label; nan without examples.
 
     >>> accuracy(torch.tensor([[0.9, 0.1], [0.4, 0.6]]), torch.tensor([0, 0]))
     0.5
 
     Raises:
-        ValueError: not one label per row of probabilities.
+        ValueError: the number of labels differs from the number of rows.
     """
     return _mean(_correct(probabilities, labels))
 
 
 def output_kl(p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]) -> float:
-    """Mean KL(p || q) in nats, with p the reference (scratch) and q the model that is judged.
+    """Mean KL(p || q) in nats, where p is the retrained model and q the model under evaluation.
 
     Kullback and Leibler 1951: sum_c p_c log(p_c / q_c), 0 only where p = q.
-    Probabilities are clamped at `SMALLEST_PROBABILITY` inside the logarithms, so a class that q
-    rules out costs much but not everything. nan for no examples.
+    Probabilities are clamped at `SMALLEST_PROBABILITY` inside the logarithms, so the divergence
+    stays finite if q gives a class probability 0. The value is nan without examples.
 
     >>> p, q = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.25, 0.75]])
     >>> round(output_kl(p, q), 6) == round(math.log(4 / 3) / 2, 6)
     True
 
     Raises:
-        ValueError: p and q differ in shape.
+        ValueError: the shapes of p and q differ.
     """
     return _mean(example_kl(p, q))
 
@@ -103,10 +103,10 @@ def output_kl(p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]) 
 def example_kl(
     p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]
 ) -> Float[Tensor, " batch"]:
-    """KL(p || q) in nats of each example, of which `output_kl` is the mean.
+    """KL(p || q) in nats of each example; `output_kl` is the mean.
 
     Raises:
-        ValueError: p and q differ in shape.
+        ValueError: the shapes of p and q differ.
     """
     _check_pair(p, q)
     p, q = p.double(), q.double()
@@ -115,7 +115,7 @@ def example_kl(
 
 
 def churn(p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]) -> float:
-    """The share of examples that p and q assign to different classes; nan for no examples.
+    """Share of examples that p and q assign to different classes; nan without examples.
 
     Milani Fard, Cormier, Canini and Gupta 2016, "Launch and iterate: reducing prediction churn".
 
@@ -123,7 +123,7 @@ def churn(p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]) -> f
     0.6666666666666666
 
     Raises:
-        ValueError: p and q differ in shape.
+        ValueError: the shapes of p and q differ.
     """
     _check_pair(p, q)
     return _mean(p.argmax(-1) != q.argmax(-1))
@@ -132,9 +132,9 @@ def churn(p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]) -> f
 def placements(
     values: Float[Tensor, " value"], others: Float[Tensor, " other"]
 ) -> Float[Tensor, " value"]:
-    """For each value the share of `others` below it, ties counted half, in float64.
+    """For each value, the share of `others` below it, with ties counted half, in float64.
 
-    Their mean is the area under the ROC curve. `others` must not be empty.
+    The mean of the placements is the area under the ROC curve. `others` must not be empty.
 
     >>> placements(torch.tensor([2.0, 9.0]), torch.tensor([1.0, 2.0, 3.0, 4.0]))
     tensor([0.3750, 1.0000], dtype=torch.float64)
@@ -146,10 +146,10 @@ def placements(
 
 
 def auc(positive: Float[Tensor, " positive"], negative: Float[Tensor, " negative"]) -> float:
-    """The probability that a positive scores above a negative, ties counted half.
+    """Probability that a positive scores above a negative, with ties counted half.
 
-    The area under the ROC curve as the Mann-Whitney statistic over both sizes (Hanley and McNeil
-    1982). nan where either side is empty or has a nan.
+    This is the area under the ROC curve: the Mann-Whitney statistic divided by both sample sizes
+    (Hanley and McNeil 1982). It is nan if either side is empty or contains nan.
 
     >>> auc(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]))     # (1 + 1/2 + 1 + 1) / 4
     0.875
@@ -160,7 +160,7 @@ def auc(positive: Float[Tensor, " positive"], negative: Float[Tensor, " negative
 
 
 def share_interval(share: float, count: int) -> tuple[float, float]:
-    """A 95 % confidence interval of a share of `count` examples: Wilson's 1927 score interval.
+    """95 % confidence interval of a share of `count` examples: Wilson's 1927 score interval.
 
     >>> [round(bound, 3) for bound in share_interval(0.0, 10)]
     [0.0, 0.278]
@@ -169,16 +169,16 @@ def share_interval(share: float, count: int) -> tuple[float, float]:
     middle = (share + Z95**2 / (2 * count)) / shrink
     spread = share * (1 - share) / count + Z95**2 / (4 * count**2)
     half = Z95 * math.sqrt(spread) / shrink
-    # At 0 and 1 the bound is the share itself, which rounding would miss.
+    # At 0 and 1 the bound equals the share; min and max remove rounding errors there.
     return min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share)
 
 
 def tug_of_war(gap_forget: float, gap_retain: float, gap_test: float) -> float:
-    """The product of 1 - |gap| over the forget, retain and test accuracies; best 1, range 0 to 1.
+    """Product of 1 - |gap| over the forget, retain and test accuracies; range 0 to 1, best 1.
 
-    The gaps are accuracies of the unlearned model less those of scratch, as shares. Zhao,
-    Kurmanji, Barbulescu, Triantafillou and Triantafillou 2024 (RUM), "What makes unlearning hard
-    and what to do about it". One bad gap of the three pulls the whole down.
+    A gap is the accuracy of the unlearned model minus that of the retrained model, both as shares.
+    A single large gap makes the product small. Zhao, Kurmanji, Barbulescu, Triantafillou and
+    Triantafillou 2024 (RUM), "What makes unlearning hard and what to do about it".
 
     >>> tug_of_war(0.0, 0.0, 0.0)
     1.0
@@ -186,21 +186,21 @@ def tug_of_war(gap_forget: float, gap_retain: float, gap_test: float) -> float:
     0.4
 
     Raises:
-        ValueError: a gap outside -1..1.
+        ValueError: a gap lies outside -1..1.
     """
     gaps = (gap_forget, gap_retain, gap_test)
     if any(abs(gap) > 1 for gap in gaps):
-        raise ValueError(f"gaps {gaps} met, shares in -1..1 expected; divide percentages by 100.")
+        raise ValueError(f"gaps {gaps} are not all in -1..1; give shares, not percentages.")
     return math.prod(1 - abs(gap) for gap in gaps)
 
 
 @dataclass(frozen=True)
 class AccuracyGap:
-    """Accuracy of `a` less accuracy of `b`, with the interval of Agresti and Min 2005.
+    """Accuracy of `a` minus accuracy of `b`, with the interval of Agresti and Min 2005.
 
-    The examples are paired: only those that one model gets right and the other wrong count. Half an
-    example is added to each cell of the 2 x 2 table, so that few examples, or
-    models that never disagree, keep an interval of honest width.
+    The examples are paired, so only those that exactly one of the models predicts correctly count.
+    Half an example is added to each cell of the 2 x 2 table, so that the interval keeps a positive
+    width for few examples and for models that never disagree.
     """
 
     name: ClassVar[str] = "accuracy-gap"
@@ -211,7 +211,7 @@ class AccuracyGap:
         b: Float[Tensor, "batch class"],
         data: Integer[Tensor, " batch"],
     ) -> Measure:
-        """Compare on labelled examples."""
+        """Compare `a` with `b` on labelled examples."""
         _check_pair(a, b)
         gain = _correct(a, data).double() - _correct(b, data).double()
         interval = None
@@ -227,7 +227,7 @@ class AccuracyGap:
 
 @dataclass(frozen=True)
 class OutputKL:
-    """`output_kl` of `a` from the reference `b`, in nats; the labels are not used."""
+    """`output_kl` of the reference `b` to `a`, in nats; the labels are not used."""
 
     name: ClassVar[str] = "output-kl"
 
@@ -237,7 +237,7 @@ class OutputKL:
         b: Float[Tensor, "batch class"],
         data: Integer[Tensor, " batch"],
     ) -> Measure:
-        """Compare on examples."""
+        """Compare `a` with `b`."""
         value = output_kl(b, a)
         return Measure(self.name, value, "lower", "Kullback and Leibler 1951", None, _empty(len(a)))
 
@@ -254,7 +254,7 @@ class Churn:
         b: Float[Tensor, "batch class"],
         data: Integer[Tensor, " batch"],
     ) -> Measure:
-        """Compare on examples."""
+        """Compare `a` with `b`."""
         value, count, interval = churn(a, b), len(a), None
         if count:
             interval = share_interval(value, count)
@@ -268,7 +268,7 @@ METRICS: dict[str, Metric] = {
 
 
 def format_value(value: float, interval: tuple[float, float] | None, note: str) -> str:
-    """A value, its interval and its note, as far as there are any, in one line.
+    """Format a value, and its interval and note if there are any, on one line.
 
     >>> format_value(0.25, (0.0, 0.5), "")
     '0.2500 [0.0000, 0.5000]'
@@ -278,27 +278,27 @@ def format_value(value: float, interval: tuple[float, float] | None, note: str) 
 
 
 def _empty(count: int) -> str:
-    """The note of a measure over this many examples."""
+    """Return the note of a measure over this many examples."""
     return "" if count else "no examples"
 
 
 def _mean(values: Tensor) -> float:
-    """The mean in float64; nan for none."""
+    """Mean in float64; nan without values."""
     return float(values.double().mean()) if len(values) else math.nan
 
 
 def _correct(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Whether each row's most probable class is its label."""
+    """Whether the most probable class of each row is its label."""
     if labels.shape != probabilities.shape[:-1]:
         raise ValueError(
-            f"labels of shape {tuple(labels.shape)} do not fit probabilities of shape "
+            f"labels of shape {tuple(labels.shape)} do not match probabilities of shape "
             f"{tuple(probabilities.shape)}; give one label per example."
         )
     return probabilities.argmax(-1) == labels
 
 
 def _check_pair(p: Tensor, q: Tensor) -> None:
-    """Two models' probabilities on the same examples and classes."""
+    """Check that two models' probabilities are on the same examples and classes."""
     if p.shape != q.shape:
         raise ValueError(
             f"probabilities of shapes {tuple(p.shape)} and {tuple(q.shape)} cannot be compared; "

@@ -1,10 +1,10 @@
-"""Tasks: what of judging models differs between classification and regression.
+"""Tasks: the scores and likelihoods that differ between classification and regression.
 
-A model of a regression is read as one of targets with a normal distribution of variance 1 around
-its outputs, in units of the target scale: squared error is then its negative log-likelihood, up to
-a constant, as cross-entropy is that of a classification (Bishop 2006, Pattern Recognition and
-Machine Learning, sections 3.1.1 and 4.3.4). What is defined by likelihoods so carries over:
-divergence from scratch, membership inference, the cap on how outputs may drift.
+A regression model is interpreted as a normal distribution of variance 1 around its outputs, in
+units of the target scale. Half the squared error is then the negative log-likelihood up to a
+constant, as cross-entropy is in classification (Bishop 2006, Pattern Recognition and Machine
+Learning, sections 3.1.1 and 4.3.4). Quantities defined by likelihoods therefore apply to both
+tasks: the divergence from the retrained model, membership inference, and the cap on output drift.
 """
 
 import math
@@ -24,8 +24,8 @@ class Task(Protocol):
 
     Attributes:
         name: ``"classification"`` or ``"regression"``.
-        score_name: of :meth:`score`.
-        part_score_name: of :meth:`part_score`.
+        score_name: name of the number that :meth:`score` returns.
+        part_score_name: name of the number that :meth:`part_score` returns.
     """
 
     name: ClassVar[str]
@@ -33,10 +33,10 @@ class Task(Protocol):
     part_score_name: ClassVar[str]
 
     def score(self, outputs: Float[Tensor, "batch output"], targets: Tensor) -> float:
-        """How well models predict, best 1; nan where it is not defined."""
+        """How well a model predicts; best 1, and nan if it is undefined."""
 
     def part_score(self, outputs: Float[Tensor, "batch output"], targets: Tensor) -> float:
-        """The same, defined for a single example too; nan for none."""
+        """A score that is defined for a single example too; nan without examples."""
 
     def divergence(
         self, reference: Float[Tensor, "batch output"], outputs: Float[Tensor, "batch output"]
@@ -44,72 +44,72 @@ class Task(Protocol):
         """KL(reference || outputs) of each example, in nats.
 
         Raises:
-            ValueError: the two differ in shape.
+            ValueError: the shapes differ.
         """
 
     def log_likelihood(
         self, outputs: Float[Tensor, "batch output"], targets: Tensor
     ) -> Float[Tensor, " batch"]:
-        """Of each example's target, in nats, up to a constant, in float64.
+        """Log-likelihood of each example's target up to a constant, in nats and float64.
 
         Raises:
-            ValueError: outputs and targets do not fit.
+            ValueError: the shapes of outputs and targets do not match.
         """
 
     def words(self, score: float) -> str:
-        """A score in words."""
+        """Format a number that :meth:`score` returned."""
 
     def part_words(self, score: float) -> str:
-        """A part's score in words."""
+        """Format a number that :meth:`part_score` returned."""
 
 
 @dataclass(frozen=True)
 class Classification:
-    """Outputs are probabilities of classes, labels their numbers."""
+    """Classification: outputs are class probabilities, and labels are class numbers."""
 
     name: ClassVar[str] = "classification"
     score_name: ClassVar[str] = "accuracy"
     part_score_name: ClassVar[str] = "accuracy"
 
     def score(self, outputs: Float[Tensor, "batch output"], targets: Tensor) -> float:
-        """Accuracy."""
+        """The accuracy."""
         return accuracy(outputs, targets)
 
     def part_score(self, outputs: Float[Tensor, "batch output"], targets: Tensor) -> float:
-        """Accuracy."""
+        """The accuracy."""
         return accuracy(outputs, targets)
 
     def divergence(
         self, reference: Float[Tensor, "batch output"], outputs: Float[Tensor, "batch output"]
     ) -> Float[Tensor, " batch"]:
-        """:func:`~unlearnkit.metrics.metrics.example_kl`."""
+        """See :func:`~unlearnkit.metrics.metrics.example_kl`."""
         return example_kl(reference, outputs)
 
     def log_likelihood(
         self, outputs: Float[Tensor, "batch output"], targets: Tensor
     ) -> Float[Tensor, " batch"]:
-        """:func:`label_log_probability`."""
+        """See :func:`label_log_probability`."""
         return label_log_probability(outputs, targets)
 
     def words(self, score: float) -> str:
-        """As a percentage."""
+        """Format as a percentage."""
         return f"{score:.1%}"
 
     def part_words(self, score: float) -> str:
-        """As a percentage."""
+        """Format as a percentage."""
         return f"{score:.1%}"
 
 
 @dataclass(frozen=True)
 class Regression:
-    """Outputs are predictions of targets, in units of their scale.
+    """Regression: outputs and targets are in units of the target scale.
 
     Attributes:
-        scale: of each target; 1 of an output is so much in the units of the values given.
+        scale: one number per target: how much 1 is in the units of the values that the user gave.
 
     >>> task, targets = Regression((10.0,)), torch.tensor([[1.0], [0.0]])
     >>> outputs = torch.tensor([[1.0], [4.0]])
-    >>> task.part_score(outputs, targets)      # errors of 0 and 4 scales of 10: 40 / sqrt(2)
+    >>> task.part_score(outputs, targets)      # errors 0 and 4 x 10: 40 / sqrt(2)
     28.284271247461902
     >>> task.divergence(outputs, targets), task.log_likelihood(outputs, targets)
     (tensor([0., 8.], dtype=torch.float64), tensor([-0., -8.], dtype=torch.float64))
@@ -121,10 +121,10 @@ class Regression:
     scale: tuple[float, ...] = (1.0,)
 
     def score(self, outputs: Float[Tensor, "batch output"], targets: Tensor) -> float:
-        """R2, the coefficient of determination: 1 - squared error / that of the targets' mean.
+        """Coefficient of determination: R2 = 1 - squared error / squared deviation from the mean.
 
-        Of several targets the mean of theirs. nan where there are fewer than two examples or a
-        target does not vary.
+        For several targets it is the mean of their R2. It is nan if there are fewer than two
+        examples or a target does not vary.
 
         >>> targets = torch.tensor([[1.0], [2.0], [3.0]])
         >>> Regression().score(targets, targets), Regression().score(0 * targets + 2, targets)
@@ -139,7 +139,7 @@ class Regression:
         return float((1 - error / spread).mean())
 
     def part_score(self, outputs: Float[Tensor, "batch output"], targets: Tensor) -> float:
-        """RMSE, the root of the mean squared error over examples and targets, in their units."""
+        """Root mean squared error over examples and targets, in the user's units."""
         _check_rows(outputs, targets)
         scale = torch.tensor(self.scale, dtype=torch.float64)
         error = (outputs.double() - targets.double()) * scale
@@ -148,10 +148,10 @@ class Regression:
     def divergence(
         self, reference: Float[Tensor, "batch output"], outputs: Float[Tensor, "batch output"]
     ) -> Float[Tensor, " batch"]:
-        """Half the squared difference: the KL of normal distributions of variance 1 around both.
+        """Half the squared difference, which is the KL of unit-variance normal distributions.
 
-        KL(N(a, I) || N(b, I)) = |a - b|^2 / 2 (Kullback and Leibler 1951, of Gaussians for example
-        in Bishop 2006, exercise 2.13).
+        KL(N(a, I) || N(b, I)) = |a - b|^2 / 2 (Kullback and Leibler 1951; for Gaussians see
+        Bishop 2006, exercise 2.13).
         """
         _check_rows(reference, outputs)
         return (reference.double() - outputs.double()).square().sum(-1) / 2
@@ -159,54 +159,54 @@ class Regression:
     def log_likelihood(
         self, outputs: Float[Tensor, "batch output"], targets: Tensor
     ) -> Float[Tensor, " batch"]:
-        """Minus half the squared error, which ranks examples as their loss does."""
+        """Minus half the squared error."""
         return -self.divergence(outputs, targets)
 
     def words(self, score: float) -> str:
-        """To two digits."""
+        """Format as a number with two decimals."""
         return f"{score:.2f}"
 
     def part_words(self, score: float) -> str:
-        """To three digits."""
+        """Format as a number with three significant digits."""
         return f"{score:.3g}"
 
 
 def task_of(data: Dataset | Tensor) -> Task:
-    """The task of a dataset, or of labels (for which a target's scale is unknown, and 1)."""
+    """Return the task of a dataset or of labels; labels alone give a target scale of 1."""
     if isinstance(data, Dataset):
         return Regression(data.target_scale) if data.is_regression else Classification()
     return Regression() if data.is_floating_point() else Classification()
 
 
 def need_classes(dataset: Dataset, what: str, instead: str) -> None:
-    """Refuse what is defined for classes only.
+    """Refuse an operation that is defined for classification only.
 
     Args:
-        dataset: that is asked for it.
-        what: is asked for.
-        instead: the way out.
+        dataset: the dataset that the operation was called with.
+        what: name of the operation, for the error message.
+        instead: what to do for a regression, for the error message.
 
     Raises:
-        ValueError: the dataset is of a regression.
+        ValueError: the dataset is a regression.
     """
     if dataset.is_regression:
-        raise ValueError(f"{what} is for classes, and {dataset.name} is a regression; {instead}")
+        raise ValueError(f"{what} needs classes, but {dataset.name} is a regression; {instead}")
 
 
 def label_log_probability(
     probabilities: Float[Tensor, "batch class"], labels: Integer[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """The score of each example: minus its cross-entropy, in float64.
+    """Log-probability of each example's label, which is minus its cross-entropy, in float64.
 
     >>> label_log_probability(torch.tensor([[0.25, 0.75]]), torch.tensor([1])).exp()
     tensor([0.7500], dtype=torch.float64)
 
     Raises:
-        ValueError: not one label per row of probabilities.
+        ValueError: the number of labels differs from the number of rows.
     """
     if labels.shape != probabilities.shape[:-1]:
         raise ValueError(
-            f"labels of shape {tuple(labels.shape)} do not fit probabilities of shape "
+            f"labels of shape {tuple(labels.shape)} do not match probabilities of shape "
             f"{tuple(probabilities.shape)}; give one label per example."
         )
     chosen = probabilities.double().gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
@@ -217,5 +217,5 @@ def _check_rows(outputs: Tensor, targets: Tensor) -> None:
     if outputs.shape != targets.shape:
         raise ValueError(
             f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)} "
-            "do not fit; give one row of each per example."
+            "do not match; give one row of each per example."
         )
