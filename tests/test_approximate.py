@@ -26,6 +26,7 @@ from unlearnkit.approximate.curvature import (
     trainable_names,
     unflatten,
 )
+from unlearnkit.approximate.defaults import default_method
 from unlearnkit.approximate.influence import any_module, last_layer, stacked, staged
 from unlearnkit.approximate.influence.any_module import (
     Difference,
@@ -44,7 +45,6 @@ from unlearnkit.approximate.segments import stretches_of
 from unlearnkit.models.architecture import Stack, as_head, get_state
 from unlearnkit.models.losses import CrossEntropy, SquaredError
 from unlearnkit.seeding import numpy_generator, state_bytes
-from unlearnkit.unlearning.assess import default_method
 
 
 def ridge(inputs, targets, weight_decay):

@@ -49,17 +49,15 @@ from unlearnkit.training.partition import Partition, make_partition
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.spec import TrainSpec
 from unlearnkit.training.train import TrainReport, train
+from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
-from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
-from unlearnkit.unlearning.boundary.protocol import (
-    BOUNDARIES,
-    ChosenBoundary,
-    Decision,
-    FixedBoundary,
-)
+from unlearnkit.unlearning.boundary.chosen import ChosenBoundary, OverriddenBoundary
+from unlearnkit.unlearning.boundary.fixed import FixedBoundary
+from unlearnkit.unlearning.boundary.protocol import Decision
+from unlearnkit.unlearning.expected_workload import expected_visits
 from unlearnkit.unlearning.repay import repay
 from unlearnkit.unlearning.unlearn import Unlearned, unlearn
-from unlearnkit.unlearning.workload import Workload, estimate, expected_visits
+from unlearnkit.unlearning.workload import Workload, estimate
 
 if TYPE_CHECKING:
     from unlearnkit.estimators import UnlearnableClassifier, UnlearnableRegressor

@@ -26,8 +26,9 @@ from unlearnkit.training.ensemble import assemble
 from unlearnkit.training.plan import make_plan
 from unlearnkit.training.spec import TrainSpec
 from unlearnkit.training.train import train
-from unlearnkit.unlearning.boundary.protocol import Boundary, FixedBoundary
-from unlearnkit.unlearning.modify import debts_of
+from unlearnkit.unlearning.boundary.fixed import FixedBoundary
+from unlearnkit.unlearning.boundary.protocol import Boundary
+from unlearnkit.unlearning.debt import debts_of
 from unlearnkit.unlearning.request import Revocations, check_request
 from unlearnkit.unlearning.unlearn import Unlearned, unlearn
 
@@ -67,7 +68,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # no types
         Args:
             rows: numbers of the rows, from 0. Rows forgotten before are passed over.
             boundary: chooses between exact and approximate for each shard: a boundary, or the
-                threshold of a :class:`~unlearnkit.unlearning.boundary.protocol.FixedBoundary`. 1 is
+                threshold of a :class:`~unlearnkit.unlearning.boundary.fixed.FixedBoundary`. 1 is
                 always exact, 0 always approximate.
 
         Raises:

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
+from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.datasets import Dataset, as_dataset
 from unlearnkit.evaluation.comparison import Comparison, compare
 from unlearnkit.metrics.tasks import need_classes, task_of
@@ -44,14 +45,16 @@ from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.spec import TrainSpec
 from unlearnkit.training.train import TrainReport, train
 from unlearnkit.training.workers import check_parallel
-from unlearnkit.unlearning.assess import assess, default_method, time_large_batches
-from unlearnkit.unlearning.boundary.protocol import EXACT, Boundary, Decision, FixedBoundary
+from unlearnkit.unlearning.assess import assess
+from unlearnkit.unlearning.boundary.fixed import FixedBoundary
+from unlearnkit.unlearning.boundary.protocol import EXACT, Boundary, Decision
 from unlearnkit.unlearning.deadlines import Queue, as_deadline
+from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.unlearning.inspection import PROBE_MAX, Probe
-from unlearnkit.unlearning.modify import debts_of, total_debt
 from unlearnkit.unlearning.repay import repay, settle_repaid
 from unlearnkit.unlearning.request import Request, check_request
+from unlearnkit.unlearning.timing import time_large_batches
 from unlearnkit.unlearning.unlearn import Unlearned, settle, unlearn
 from unlearnkit.unlearning.workload import Workload
 
@@ -446,7 +449,7 @@ class Session:
         """What a boundary would decide on the pending request. No side effects.
 
         Args:
-            max_share: a :class:`~unlearnkit.unlearning.boundary.protocol.FixedBoundary` with this
+            max_share: a :class:`~unlearnkit.unlearning.boundary.fixed.FixedBoundary` with this
                 threshold.
             boundary: another one; :attr:`boundary` by default.
             method: as in :meth:`unlearn`.
@@ -479,7 +482,7 @@ class Session:
 
         Args:
             max_share: threshold of a
-                :class:`~unlearnkit.unlearning.boundary.protocol.FixedBoundary`: 1 is always exact,
+                :class:`~unlearnkit.unlearning.boundary.fixed.FixedBoundary`: 1 is always exact,
                 0 always approximate.
             boundary: another one; :attr:`boundary` by default.
             method: of modification, a name in ``METHODS`` or an object; staged influence by

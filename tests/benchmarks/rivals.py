@@ -40,7 +40,7 @@ from unlearnkit.approximate import (
     Relabelling,
     Scrub,
 )
-from unlearnkit.unlearning.assess import default_method
+from unlearnkit.approximate.defaults import default_method
 
 GRID: dict[str, list[Method]] = {
     "fixed-damping": [EachState(FixedDamping(d)) for d in (0.03, 0.1, 0.3, 1.0, 3.0)],

@@ -15,7 +15,7 @@ import numpy as np
 from unlearnkit.records.ledger import Record, keyed_digest, requests_of
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.training.plan import Plan
-from unlearnkit.unlearning.modify import debts_of
+from unlearnkit.unlearning.debt import debts_of
 
 EXACT, APPROXIMATE, LEFT = "exact", "approximate", "left the vote"
 

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.approximate import Replay
+from unlearnkit.approximate.defaults import default_method
 from unlearnkit.store import DiskStore
 from unlearnkit.training.plan import Plan
-from unlearnkit.unlearning.assess import default_method
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, Decision, Route
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.unlearning.unlearn import Unlearned

@@ -25,7 +25,8 @@ from unlearnkit.metrics.tasks import need_classes
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
-from unlearnkit.unlearning.boundary.protocol import Boundary, FixedBoundary
+from unlearnkit.unlearning.boundary.fixed import FixedBoundary
+from unlearnkit.unlearning.boundary.protocol import Boundary
 
 Margins = Float[np.ndarray, "model example"]
 KINDS = ("original", "unlearned", "scratch")

@@ -12,7 +12,8 @@ from unlearnkit.evaluation.comparison import same_bytes
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.session import Session
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
-from unlearnkit.unlearning.boundary.protocol import Boundary, FixedBoundary
+from unlearnkit.unlearning.boundary.fixed import FixedBoundary
+from unlearnkit.unlearning.boundary.protocol import Boundary
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,6 +25,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from unlearnkit.approximate import AMENDS, METHODS, Replay
+from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.datasets import Dataset, as_dataset
 from unlearnkit.metrics.attacks import membership_auc
 from unlearnkit.metrics.metrics import churn
@@ -33,11 +34,11 @@ from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, sile
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
 from unlearnkit.training.plan import Plan
-from unlearnkit.unlearning.assess import default_method
-from unlearnkit.unlearning.boundary.protocol import Boundary, FixedBoundary
+from unlearnkit.unlearning.boundary.fixed import FixedBoundary
+from unlearnkit.unlearning.boundary.protocol import Boundary
+from unlearnkit.unlearning.expected_workload import expected_visits
 from unlearnkit.unlearning.request import as_ids
 from unlearnkit.unlearning.unlearn import Unlearned
-from unlearnkit.unlearning.workload import expected_visits
 
 if TYPE_CHECKING:
     import pandas as pd

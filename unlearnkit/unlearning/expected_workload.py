@@ -1,17 +1,58 @@
 """What a workload is made of, and what one of its size costs on average."""
 
+from math import lgamma
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.training.plan import Plan
-from unlearnkit.unlearning.workload import Workload, expected_visits
+from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_POINTS = 60  # of a curve
+
+
+def expected_visits(
+    num_examples: int, num_shards: int, epochs: tuple[int, ...], num_revoked: int
+) -> float:
+    """Expected workload of ``num_revoked`` uniform revocations, before they are known.
+
+    E[W] = S sum_r e_r m_r [(1 - k/N) - q_r], with m_r = r N / (S R) examples in slices 1..r of a
+    shard and q_r = C(N - m_r, k) / C(N, k) the chance that none of them is revoked. (Ours; the
+    binomials are continued to real m_r by the gamma function.)
+
+    >>> N, S, R = 10_000, 10, 5
+    >>> scratch = sum(7 * r * N / R for r in range(1, R + 1))
+    >>> share = expected_visits(N, S, (7,) * R, 1) / scratch  # one revocation
+    >>> round(share, 3), round((2 * R + 1) / (3 * R * S), 3)
+    (0.073, 0.073)
+
+    Args:
+        num_examples: N.
+        num_shards: S.
+        epochs: e_1..e_R.
+        num_revoked: k, below N.
+    """
+    slices, n, k = len(epochs), num_examples, num_revoked
+    if k >= n:
+        return 0.0
+    total = 0.0
+    for r, stage_epochs in enumerate(epochs, start=1):
+        members = r * n / (num_shards * slices)
+        if n - members >= k:
+            log_untouched = (
+                lgamma(n - members + 1)
+                - lgamma(n - members - k + 1)
+                - (lgamma(n + 1) - lgamma(n - k + 1))
+            )
+            untouched = float(np.exp(log_untouched))
+        else:
+            untouched = 0.0
+        total += stage_epochs * members * ((1 - k / n) - untouched)
+    return num_shards * total
 
 
 def stage_frame(workload: Workload) -> "pd.DataFrame":
@@ -36,9 +77,9 @@ def expected_curve(plan: Plan, workload: Workload) -> "pd.DataFrame":
     """Expected workload of requests of every size, each example equally likely.
 
     One row for some numbers of examples up to half of those that there are: revoked; visits, of
-    :func:`~unlearnkit.unlearning.workload.expected_visits`, which takes all slices to be of one
-    size; share of training from scratch what then remains; seconds at the mean rate of a training
-    from scratch, nan before anything was timed.
+    :func:`expected_visits`, which takes all slices to be of one size; share of training from
+    scratch what then remains; seconds at the mean rate of a training from scratch, nan before
+    anything was timed.
 
     Args:
         plan: of the retain set before the request.

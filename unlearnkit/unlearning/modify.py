@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int
 
 from unlearnkit.approximate import (
     Amend,
@@ -31,26 +30,9 @@ from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import work_of
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
+from unlearnkit.unlearning.debt import Debts
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.unlearning.inspection import PROBE_MAX, Look, Probe
-
-Debts = dict[int, Int[np.ndarray, " debt"]]
-
-
-def debts_of(plan: Plan, store: Store) -> Debts:
-    """For each shard with debt, the ids that were removed approximately only."""
-    debts = {}
-    for shard in range(plan.num_shards):
-        key = plan.final_key(shard)
-        approximation = store.approximation(key)
-        if approximation is not None and key not in store and plan.alive(shard):
-            debts[shard] = approximation.debt
-    return debts
-
-
-def total_debt(debts: Debts) -> int:
-    """The number of ids that all shards together owe."""
-    return sum(len(debt) for debt in debts.values())
 
 
 def replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:

@@ -13,8 +13,8 @@ from unlearnkit.training.clock import Clock
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import train, work_of
 from unlearnkit.unlearning.boundary.protocol import EXACT, Decision, Route
+from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.inspection import Look, Probe
-from unlearnkit.unlearning.modify import debts_of, total_debt
 from unlearnkit.unlearning.unlearn import REPAY, Unlearned, settle
 from unlearnkit.unlearning.workload import estimate
 

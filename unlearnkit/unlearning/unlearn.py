@@ -20,16 +20,18 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.approximate import Amend, Method, Replay
+from unlearnkit.approximate.defaults import default_method
 from unlearnkit.progress import OnProgress, check_cancelled, silent
 from unlearnkit.store import Store
 from unlearnkit.training.clock import Clock, Interval
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import train
-from unlearnkit.unlearning.assess import assess, default_method
+from unlearnkit.unlearning.assess import assess
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
+from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.unlearning.inspection import Probe
-from unlearnkit.unlearning.modify import debts_of, modify_shards, total_debt
+from unlearnkit.unlearning.modify import modify_shards
 from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:

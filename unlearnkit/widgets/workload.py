@@ -13,10 +13,11 @@ from unlearnkit.unlearning.assess import assess
 from unlearnkit.unlearning.expected_workload import (
     debt_places,
     expected_curve,
+    expected_visits,
     stage_frame,
     visits_without_debt,
 )
-from unlearnkit.unlearning.workload import Workload, expected_visits
+from unlearnkit.unlearning.workload import Workload
 from unlearnkit.widgets.parts.html import Prose, fold, paragraphs, table
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.plot import Plot

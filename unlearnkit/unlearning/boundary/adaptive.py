@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from unlearnkit.unlearning.boundary.protocol import (
     APPROXIMATE,
-    BOUNDARIES,
     EXACT,
     LEAVE,
     Boundary,
@@ -260,6 +259,3 @@ def _forgotten(work: ShardWork) -> float:
 
 def _late(seconds: float | None) -> str:
     return f" (nothing is predicted to be done in {seconds:g} s)"
-
-
-BOUNDARIES["adaptive"] = AdaptiveBoundary

@@ -1,21 +1,69 @@
-"""A boundary with the last word left to a person: some shards go as they were told to."""
+"""Boundaries with the last word left to a person: for every shard, or for some of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import (
     APPROXIMATE,
-    BOUNDARIES,
     EXACT,
     LEAVE,
     Boundary,
     Costs,
     Decision,
-    FixedBoundary,
     Route,
 )
 from unlearnkit.unlearning.inspection import Look
 from unlearnkit.unlearning.workload import Workload
+
+
+@dataclass(frozen=True)
+class ChosenBoundary(Boundary):
+    """Retrain the shards named exactly, and modify the others: a decision made elsewhere.
+
+    Attributes:
+        exact: shards.
+        longer: pairs (shard, epochs) of shards whose amend is to replay at least so many epochs,
+            if there is one that does: those that a guard had sent back.
+    """
+
+    exact: tuple[int, ...] = ()
+    longer: tuple[tuple[int, int], ...] = ()
+
+    def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
+        """As said, but where approximation is not on offer.
+
+        Raises:
+            ValueError: a shard that the request does not hit.
+        """
+        hit = [work.shard for work in workload.shards]
+        unknown = sorted(set(self.exact) - set(hit))
+        if unknown:
+            raise ValueError(f"shards {unknown} are not hit by the request; it hits {sorted(hit)}")
+        routes = []
+        for work in sorted(workload.shards, key=lambda work: (work.visits, work.shard)):
+            cost = costs.of(work.shard)
+            if not work.retained:
+                kind, reason = LEAVE, "all its examples are revoked, so it leaves the vote"
+            elif work.shard in self.exact or cost.forced:
+                kind, reason = EXACT, cost.forced or "chosen to be retrained"
+            else:
+                kind, reason = APPROXIMATE, "chosen to be modified"
+            seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
+            share = workload.share_of(work.visits)
+            routes.append(Route(work.shard, kind, work.visits, share, seconds[kind], reason))
+        exact, approximate = (
+            [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
+        )
+        together, interval = costs.seconds(exact, approximate), costs.interval(exact, approximate)
+        return Decision(tuple(routes), repr(self), together, interval)
+
+    def objection(self, look: Look) -> str:
+        """To an amend that is shorter than asked for."""
+        epochs = dict(self.longer).get(look.shard, 0)
+        if look.replayed is None or look.replayed >= epochs:
+            return ""
+        return f"{look.replayed} epochs were replayed, of the {epochs} asked for"
 
 
 @dataclass(frozen=True)
@@ -74,6 +122,3 @@ class OverriddenBoundary(Boundary):
         had = "as the boundary has it" if asked == route.kind else f"the boundary had {route.kind}"
         reason = f"asked to be {asked} by hand, {had}: {route.reason}"
         return replace(route, kind=asked, seconds=seconds, reason=reason)
-
-
-BOUNDARIES["overridden"] = OverriddenBoundary

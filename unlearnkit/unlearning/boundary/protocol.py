@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from unlearnkit.training.clock import FEW_MULTIPLE, Interval
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.unlearning.inspection import Look
-from unlearnkit.unlearning.workload import ShardWork, Workload
+from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EXACT, APPROXIMATE, LEAVE = "exact", "approximate", "leave"
-UNITS = ("visits", "seconds")
 
 
 @dataclass(frozen=True)
@@ -218,135 +217,3 @@ class Boundary(Protocol):
         gets a longer amend where there is one, and is retrained exactly if that is refused too.
         """
         return ""
-
-
-@dataclass(frozen=True)
-class FixedBoundary(Boundary):
-    """Retrain the cheapest shards exactly while their sum stays within a share of from scratch.
-
-    The hit shards are ordered by ascending workload W_s; they go exact while the running sum is at
-    most ``max_share`` of training the whole ensemble from scratch on the retain set; the rest go
-    approximate. (Our rule.)
-
-    Attributes:
-        max_share: tau, from 0 (always approximate) to 1 (always exact).
-        whole: decide for all shards together instead: all exact if their sum is within, else all
-            approximate. The abstract of the paper speaks of one workload for a request.
-        unit: measure shares in ``"visits"`` or in predicted ``"seconds"``.
-    """
-
-    max_share: float = 0.25
-    whole: bool = False
-    unit: str = "visits"
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        share = self.max_share
-        if isinstance(share, bool) or not isinstance(share, int | float):
-            raise TypeError(f"max_share={share!r} is not a number; give one from 0 to 1")
-        if not 0 <= share <= 1:
-            raise ValueError(
-                f"max_share={share} is out of range; give a share of training from scratch, from "
-                "0 (always approximate) to 1 (always exact)."
-            )
-        if self.unit not in UNITS:
-            raise ValueError(f"unit={self.unit!r} is not known; use 'visits' or 'seconds'")
-
-    def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
-        """Walk up the shards until the budget is spent.
-
-        Raises:
-            LookupError: ``unit="seconds"`` before anything was timed.
-        """
-        routes: list[Route] = []
-        spent = 0.0
-        total = sum(self._share(work, workload, costs) for work in workload.shards)
-        order = sorted(workload.shards, key=lambda w: (self._share(w, workload, costs), w.shard))
-        for work in order:
-            share, cost = self._share(work, workload, costs), costs.of(work.shard)
-            running = total if self.whole else spent + share
-            if not work.retained:
-                kind, reason = LEAVE, "all its examples are revoked, so it leaves the vote"
-            elif cost.forced:
-                kind, reason = EXACT, cost.forced
-                spent += share
-            elif running <= self.max_share + 1e-12 or self.max_share == 1:
-                kind = EXACT
-                what = "all hit shards together cost" if self.whole else "with it the exact part is"
-                reason = f"{what} {running:.1%} of from scratch, within {self.max_share:.1%}"
-                spent += share
-            else:
-                kind = APPROXIMATE
-                what = "all hit shards together" if self.whole else "the exact part with it"
-                reason = (
-                    f"{what} would cost {running:.1%} of from scratch, over {self.max_share:.1%}"
-                )
-            seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
-            routes.append(Route(work.shard, kind, work.visits, share, seconds[kind], reason))
-        exact, approximate = (
-            [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
-        )
-        together, interval = costs.seconds(exact, approximate), costs.interval(exact, approximate)
-        return Decision(tuple(routes), repr(self), together, interval)
-
-    def _share(self, work: ShardWork, workload: Workload, costs: Costs) -> float:
-        if self.unit == "visits":
-            return workload.share_of(work.visits)
-        seconds, scratch = costs.of(work.shard).exact_seconds, costs.scratch_seconds
-        if seconds is None or not scratch:
-            raise LookupError(
-                "unit='seconds' needs a timed training in this session; use unit='visits'"
-            )
-        return seconds / scratch
-
-
-@dataclass(frozen=True)
-class ChosenBoundary(Boundary):
-    """Retrain the shards named exactly, and modify the others: a decision made elsewhere.
-
-    Attributes:
-        exact: shards.
-        longer: pairs (shard, epochs) of shards whose amend is to replay at least so many epochs,
-            if there is one that does: those that a guard had sent back.
-    """
-
-    exact: tuple[int, ...] = ()
-    longer: tuple[tuple[int, int], ...] = ()
-
-    def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
-        """As said, but where approximation is not on offer.
-
-        Raises:
-            ValueError: a shard that the request does not hit.
-        """
-        hit = [work.shard for work in workload.shards]
-        unknown = sorted(set(self.exact) - set(hit))
-        if unknown:
-            raise ValueError(f"shards {unknown} are not hit by the request; it hits {sorted(hit)}")
-        routes = []
-        for work in sorted(workload.shards, key=lambda work: (work.visits, work.shard)):
-            cost = costs.of(work.shard)
-            if not work.retained:
-                kind, reason = LEAVE, "all its examples are revoked, so it leaves the vote"
-            elif work.shard in self.exact or cost.forced:
-                kind, reason = EXACT, cost.forced or "chosen to be retrained"
-            else:
-                kind, reason = APPROXIMATE, "chosen to be modified"
-            seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
-            share = workload.share_of(work.visits)
-            routes.append(Route(work.shard, kind, work.visits, share, seconds[kind], reason))
-        exact, approximate = (
-            [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
-        )
-        together, interval = costs.seconds(exact, approximate), costs.interval(exact, approximate)
-        return Decision(tuple(routes), repr(self), together, interval)
-
-    def objection(self, look: Look) -> str:
-        """To an amend that is shorter than asked for."""
-        epochs = dict(self.longer).get(look.shard, 0)
-        if look.replayed is None or look.replayed >= epochs:
-            return ""
-        return f"{look.replayed} epochs were replayed, of the {epochs} asked for"
-
-
-BOUNDARIES: dict[str, type[Boundary]] = {"fixed": FixedBoundary, "chosen": ChosenBoundary}

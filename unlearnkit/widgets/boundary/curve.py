@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from unlearnkit.figures import CurvePoint
 from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
-from unlearnkit.unlearning.boundary.protocol import Boundary, Costs, Decision, FixedBoundary
+from unlearnkit.unlearning.boundary.fixed import FixedBoundary
+from unlearnkit.unlearning.boundary.protocol import Boundary, Costs, Decision
 from unlearnkit.unlearning.inspection import Look
 from unlearnkit.unlearning.workload import Workload
 

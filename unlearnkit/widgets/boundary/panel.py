@@ -13,13 +13,8 @@ from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
 from unlearnkit.unlearning.assess import assess
 from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
-from unlearnkit.unlearning.boundary.protocol import (
-    APPROXIMATE,
-    EXACT,
-    Boundary,
-    Decision,
-    FixedBoundary,
-)
+from unlearnkit.unlearning.boundary.fixed import FixedBoundary
+from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, Boundary, Decision
 from unlearnkit.unlearning.inspection import Look
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.boundary.curve import Assessed, curve

@@ -9,7 +9,8 @@ import ipywidgets
 
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
-from unlearnkit.unlearning.boundary.protocol import UNITS, Boundary, FixedBoundary
+from unlearnkit.unlearning.boundary.fixed import UNITS, FixedBoundary
+from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.slider import PercentSlider
 

@@ -1,0 +1,96 @@
+"""The fixed boundary: retrain exactly up to a share of training everything from scratch."""
+
+from dataclasses import dataclass
+
+from unlearnkit.unlearning.boundary.protocol import (
+    APPROXIMATE,
+    EXACT,
+    LEAVE,
+    Boundary,
+    Costs,
+    Decision,
+    Route,
+)
+from unlearnkit.unlearning.workload import ShardWork, Workload
+
+UNITS = ("visits", "seconds")
+
+
+@dataclass(frozen=True)
+class FixedBoundary(Boundary):
+    """Retrain the cheapest shards exactly while their sum stays within a share of from scratch.
+
+    The hit shards are ordered by ascending workload W_s; they go exact while the running sum is at
+    most ``max_share`` of training the whole ensemble from scratch on the retain set; the rest go
+    approximate. (Our rule.)
+
+    Attributes:
+        max_share: tau, from 0 (always approximate) to 1 (always exact).
+        whole: decide for all shards together instead: all exact if their sum is within, else all
+            approximate. The abstract of the paper speaks of one workload for a request.
+        unit: measure shares in ``"visits"`` or in predicted ``"seconds"``.
+    """
+
+    max_share: float = 0.25
+    whole: bool = False
+    unit: str = "visits"
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        share = self.max_share
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise TypeError(f"max_share={share!r} is not a number; give one from 0 to 1")
+        if not 0 <= share <= 1:
+            raise ValueError(
+                f"max_share={share} is out of range; give a share of training from scratch, from "
+                "0 (always approximate) to 1 (always exact)."
+            )
+        if self.unit not in UNITS:
+            raise ValueError(f"unit={self.unit!r} is not known; use 'visits' or 'seconds'")
+
+    def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
+        """Walk up the shards until the budget is spent.
+
+        Raises:
+            LookupError: ``unit="seconds"`` before anything was timed.
+        """
+        routes: list[Route] = []
+        spent = 0.0
+        total = sum(self._share(work, workload, costs) for work in workload.shards)
+        order = sorted(workload.shards, key=lambda w: (self._share(w, workload, costs), w.shard))
+        for work in order:
+            share, cost = self._share(work, workload, costs), costs.of(work.shard)
+            running = total if self.whole else spent + share
+            if not work.retained:
+                kind, reason = LEAVE, "all its examples are revoked, so it leaves the vote"
+            elif cost.forced:
+                kind, reason = EXACT, cost.forced
+                spent += share
+            elif running <= self.max_share + 1e-12 or self.max_share == 1:
+                kind = EXACT
+                what = "all hit shards together cost" if self.whole else "with it the exact part is"
+                reason = f"{what} {running:.1%} of from scratch, within {self.max_share:.1%}"
+                spent += share
+            else:
+                kind = APPROXIMATE
+                what = "all hit shards together" if self.whole else "the exact part with it"
+                reason = (
+                    f"{what} would cost {running:.1%} of from scratch, over {self.max_share:.1%}"
+                )
+            seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
+            routes.append(Route(work.shard, kind, work.visits, share, seconds[kind], reason))
+        exact, approximate = (
+            [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
+        )
+        together, interval = costs.seconds(exact, approximate), costs.interval(exact, approximate)
+        return Decision(tuple(routes), repr(self), together, interval)
+
+    def _share(self, work: ShardWork, workload: Workload, costs: Costs) -> float:
+        if self.unit == "visits":
+            return workload.share_of(work.visits)
+        seconds, scratch = costs.of(work.shard).exact_seconds, costs.scratch_seconds
+        if seconds is None or not scratch:
+            raise LookupError(
+                "unit='seconds' needs a timed training in this session; use unit='visits'"
+            )
+        return seconds / scratch

@@ -1,0 +1,89 @@
+"""Timing large batches, so that the clock can predict a modification before the first one."""
+
+import time
+
+import torch
+
+from unlearnkit.approximate import StagedInfluence
+from unlearnkit.approximate.curvature import (
+    conjugate_gradients,
+    gauss_newton,
+    head_names,
+    mean_gradient,
+    trainable_names,
+)
+from unlearnkit.approximate.defaults import default_method
+from unlearnkit.approximate.influence.last_layer import Body
+from unlearnkit.approximate.influence.staged import EXPECTED_ITERATIONS
+from unlearnkit.approximate.linearised import (
+    Linearised,
+    gather,
+    passes_of_solve,
+    solve,
+    solve_by_outputs,
+)
+from unlearnkit.store import Store
+from unlearnkit.training.clock import Batches
+from unlearnkit.training.kernels.loop import compute_threads
+from unlearnkit.training.plan import Plan
+
+LEAST_PROBE = 0.005  # seconds below which large batches are not timed beforehand
+
+
+def time_large_batches(
+    plan: Plan, store: Store, budget: float
+) -> tuple[tuple[Batches, float], ...]:
+    """Time a few large batches, so that the clock can predict a first modification.
+
+    Args:
+        plan: whose first shard is looked at; nothing is changed.
+        store: with its checkpoints.
+        budget: seconds that this may take, about.
+
+    Returns:
+        Work and its seconds; nothing where the budget is too small to tell anything.
+    """
+    if budget < LEAST_PROBE:
+        return ()
+    begun = time.perf_counter()
+    method = default_method(plan)
+    staged = method if isinstance(method, StagedInfluence) else StagedInfluence()
+    shard = next(s for s in range(plan.num_shards) if plan.final_key(s) in store)
+    rows = plan.partition.shard_rows(shard)
+    ids = plan.partition.ids[rows[plan.retained[rows]]]
+    state, module = store.get(plan.final_key(shard)).state, plan.architecture.module()
+    loss, stack = plan.spec.loss, plan.architecture.stack
+    head, body = staged.scope == "head", None
+    names = (head_names if head else trainable_names)(module)
+    if head and (stack := plan.architecture.head) is not None:
+        body = Body(module, stack)
+    # Products with a head are not among its visits: as many for each as a request takes.
+    products = round(EXPECTED_ITERATIONS * staged.iterations) if head else 2
+    timed: list[tuple[Batches, float]] = []
+    last = 1
+    with compute_threads(plan.spec.num_threads):
+        # The first is a warm-up, the last what the method takes for its curvature.
+        for size in (8, 8, 64, staged.curvature_size(len(ids))):
+            at = time.perf_counter()
+            if timed and at - begun + size / last * timed[-1][1] > budget:
+                break
+            inputs, targets = plan.examples[ids[:size]]
+            count = last = len(inputs)
+            visits = 4.0 * count  # a gradient, a linearisation, two products
+            if stack is not None:
+                if body is not None:  # once for gradients, once for curvature, and for looks
+                    body.features(state, torch.cat([inputs, inputs]))
+                seen = inputs.flatten(1) if body is None else body.features(state, inputs)
+                model = Linearised(stack, loss, gather(stack, [state], loss), seen.unsqueeze(0))
+                weights = torch.full((1, count), 1 / count)
+                right = model.gradient(targets.unsqueeze(0), weights)
+                solver = solve_by_outputs if staged.by_outputs and not head else solve
+                solver(model, weights, torch.ones(1), right, iterations=products, tolerance=0.0)
+                visits = count * (1 + passes_of_solve(stack, count, 2))
+            else:
+                gradient = mean_gradient(module, state, names, inputs, targets, loss)
+                product = gauss_newton(module, state, names, inputs, loss)
+                conjugate_gradients(product, gradient, iterations=products, tolerance=0.0)
+            work = Batches(0, 2 + products, round(2 * count / 3 if head else visits))
+            timed.append((work, time.perf_counter() - at))
+    return tuple(timed[1:])
