@@ -17,8 +17,6 @@ from jaxtyping import install_import_hook
 if os.environ.get("UNLEARNKIT_TYPECHECK", "1") != "0":
     install_import_hook("unlearnkit", "shapes.check_shapes")
 
-# Doctests are collected from every module, and two of one name cannot both be imported as tests.
-collect_ignore_glob = ["**/conftest.py", "conftest.py"]
 
 # Two shared cores make single examples slow now and then, which says nothing about the code.
 settings.register_profile("unlearnkit", deadline=None)

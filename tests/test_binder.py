@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from test_datasets import needs_fashion
+from published import needs_fashion
 
 ROOT = Path(__file__).resolve().parent.parent
 BINDER = ROOT / "binder"

@@ -6,7 +6,6 @@ other: starting Lab and a kernel takes longer than most tests.
 
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +13,7 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
-# So that `from lab import ...` works under every import mode of pytest.
-sys.path.insert(0, str(HERE))
-
-from lab import (  # noqa: E402
+from lab import (
     Server,
     Traffic,
     find_chromium,
@@ -30,6 +25,7 @@ from lab import (  # noqa: E402
     stop_kernels,
 )
 
+HERE = Path(__file__).parent
 # Pages that are open, each with its traffic and the servers that it may show.
 OPEN: list[tuple[Any, Traffic, list[Server]]] = []
 

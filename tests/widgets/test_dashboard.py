@@ -1,6 +1,5 @@
 """Panels without a browser: set values, click, and read the session and the words on show."""
 
-import ast
 import re
 import threading
 import time
@@ -8,13 +7,12 @@ import time
 import ipywidgets
 import pytest
 
-import unlearnkit as uk
 from cases import CASES
+from panels import call, run, text, weights
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from unlearnkit.widgets import PANELS, Dashboard, PlotView
 from unlearnkit.widgets.parts import shared
 from unlearnkit.widgets.revocation.panel import parse_ids
-from worker import content
 
 CASE = CASES["uneven"]
 
@@ -48,33 +46,6 @@ def dashboard(session, request_on_two):
     return session.dashboard()
 
 
-def run(runner):
-    """Press a runner's button and wait for its job and all that hears of it."""
-    started = []
-    start = runner.start
-    runner.start = lambda: started.append(start()) or started[0]
-    runner.button.click()
-    runner.start = start
-    if started:
-        assert started[0].wait(60)
-        assert not started[0].subscriber_errors
-    return started
-
-
-def text(prose):
-    """What a reader reads in a prose widget."""
-    return re.sub(r"<[^>]+>", " ", prose.html)
-
-
-def weights(session):
-    return {key: content(session.store.get(key)) for key in session.store.keys}
-
-
-def call(code, session):
-    """Run a panel's Python call on a session."""
-    exec(compile(ast.parse(code), "panel", "exec"), {"session": session, "uk": uk})
-
-
 def test_every_panel_stands_alone_and_shows_itself(session):
     for name, kind in PANELS.items():
         panel = kind(session)
@@ -90,9 +61,6 @@ def test_a_dashboard_of_some_panels(session):
     with pytest.raises(KeyError, match="no panel 'training' here; there are overview, boundary"):
         dashboard["training"]
     assert "alive when the notebook runs" in dashboard._repr_mimebundle_()["text/html"]
-
-
-# Training
 
 
 def test_training_by_a_click_equals_training_by_code(session):
@@ -188,9 +156,6 @@ def test_a_session_trained_before_says_so_and_how_well(session):
     assert said in text(panel.status)
 
 
-# Revocation
-
-
 @pytest.mark.parametrize(
     "fields",
     [
@@ -271,9 +236,6 @@ def test_ids_with_dashes_and_blanks():
     assert parse_ids("") == []
 
 
-# Boundary
-
-
 def test_the_slider_decides_as_preview_does_and_changes_nothing(dashboard, session):
     panel, before = dashboard["boundary"], weights(session)
     seen = set()
@@ -351,9 +313,6 @@ def test_an_untrained_session_is_no_error():
     assert all(panel.error is None for panel in dashboard.panels.values())
 
 
-# Comparison and ledger
-
-
 def test_compare_discard_and_repay(dashboard, session):
     boundary, comparison, ledger = (dashboard[n] for n in ("boundary", "comparison", "ledger"))
     assert comparison.runner.button.disabled
@@ -384,9 +343,6 @@ def test_compare_discard_and_repay(dashboard, session):
     assert "were discarded" in text(comparison.note) and comparison.runner.button.disabled
     rows = text(ledger.requests)
     assert "unlearn 3" in rows and "repay" in rows and len(session.ledger()) == 2
-
-
-# All together
 
 
 def test_a_click_in_one_panel_refreshes_the_others(session, request_on_two):

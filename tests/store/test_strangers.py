@@ -4,13 +4,10 @@
 """
 
 import contextlib
-import hashlib
 import json
 import os
-import resource
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +18,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cases import CASES
+from tampering import at_most, sealed, with_manifest
 from unlearnkit import DiskStore, StoreError
 from unlearnkit.records.audit import audit
 from unlearnkit.store import Approximation, Checkpoint
 from unlearnkit.store.ledger_file import Chain, extend
 
 EXAMPLES = int(os.environ.get("UNLEARNKIT_FUZZ", "150"))
+
 FUZZ = settings(
     max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
 pytestmark = pytest.mark.timeout(120 + EXAMPLES // 10)
+
 SECRET = b"the contents of a file outside"
 
 
@@ -70,45 +71,15 @@ def outside(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in other.glob("*")}
 
 
-@contextmanager
-def at_most(megabytes: int) -> Iterator[None]:
-    """Refuse to allocate more than that beyond what is allocated now (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    old = resource.getrlimit(resource.RLIMIT_AS)
-    limit = pages * resource.getpagesize() + (megabytes << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, old[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, old)
-
-
 def refuses(folder: Path, match: str) -> None:
     with pytest.raises(StoreError, match=match):
         use(folder)
     assert outside(folder) == {"secret.safetensors": SECRET}
 
 
-def sealed(data: bytes) -> bytes:
-    """A checkpoint file with its digest put right, so that what follows is looked at."""
-    begin = 8 + len(b'{"__metadata__":{"digest":"')
-    digest = hashlib.sha256(data[:begin] + data[begin + 64 :]).hexdigest().encode()
-    return data[:begin] + digest + data[begin + 64 :]
-
-
 def uncommitted(folder: Path) -> None:
     """Without a manifest every file is looked at when the store is opened."""
     (folder / "manifest.json").unlink()
-
-
-def with_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the manifest's content and put its digest right."""
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    change(manifest["content"])
-    text = json.dumps(manifest["content"], sort_keys=True, separators=(",", ":"))
-    manifest["digest"] = hashlib.sha256(text.encode()).hexdigest()
-    path.write_text(json.dumps(manifest))
 
 
 def test_the_files_are_safetensors_that_others_can_read(folder: Path) -> None:
@@ -251,9 +222,6 @@ def test_other_peoples_files_are_let_be(folder: Path) -> None:
     use(folder)
     assert (folder / "notes.txt").read_text() == "mine"
     assert (folder / "shard-0000" / "copy of aaaaaaaa.safetensors").read_bytes() == b"mine"
-
-
-# Fuzzing
 
 
 @st.composite

@@ -5,7 +5,6 @@ import struct
 import time
 import urllib.request
 from dataclasses import replace
-from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 
@@ -14,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+from published import DEBIAN, needs_fashion
 from unlearnkit.data import sources
 from unlearnkit.data.datasets import (
     DATASETS,
@@ -26,12 +26,6 @@ from unlearnkit.data.datasets import (
 )
 from unlearnkit.data.sources import download
 
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-needs_fashion = pytest.mark.skipif(
-    not (DEBIAN / "train-images-idx3-ubyte.gz").exists(),
-    reason="needs Fashion-MNIST's files: apt install dataset-fashion-mnist",
-)
-
 
 def problem(n=40, classes=3):
     """Rows that say which row they are, and labels that go round."""
@@ -42,9 +36,6 @@ def problem(n=40, classes=3):
 def write_idx(path, array, magic=(0, 0, 8)):
     header = struct.pack(f">4B{array.ndim}I", *magic, array.ndim, *array.shape)
     path.write_bytes(header + array.tobytes())
-
-
-# Examples
 
 
 def test_rows_come_by_id_in_the_order_asked_for_and_scaled():
@@ -166,9 +157,6 @@ def test_label_shape_kind_and_preprocessing_are_in_the_digest(change):
     assert (replace(examples, scale=1).digests == examples.digests).all()
 
 
-# Dataset
-
-
 def test_examples_of_all_parts_answer_to_one_numbering():
     features, labels = problem()
     data = from_arrays(features, labels)
@@ -242,9 +230,6 @@ def test_a_dataset_shows_itself_briefly():
     assert frame.set_index("id").loc[4].tolist()[1:] == [1, "c"]
 
 
-# Sources
-
-
 def test_digits_is_scikit_learns_in_another_order():
     from sklearn.datasets import load_digits
 
@@ -299,9 +284,6 @@ def test_a_source_of_ones_own_joins_by_its_name(monkeypatch):
 
     monkeypatch.setitem(DATASETS, "tiny", tiny)
     assert len(load("tiny", num_examples=20).train) == 14
-
-
-# Fashion-MNIST
 
 
 @needs_fashion
@@ -433,9 +415,6 @@ def test_idx_files_are_read_and_distrusted(tmp_path):
             sources.read_idx(path)
 
 
-# Own arrays
-
-
 def test_ids_are_the_callers_row_numbers_and_given_parts_follow():
     features, labels = problem(10)
     more, most = problem(3), problem(5)
@@ -563,9 +542,6 @@ def test_bad_kinds_in_arrays(arrays, kind):
         from_arrays(*arrays)
 
 
-# Own tables
-
-
 def table(n=40):
     return pd.DataFrame(
         {
@@ -661,9 +637,6 @@ def test_tables_of_bytes_stay_bytes():
 def test_bad_tables(frame, options, error, message):
     with pytest.raises(error, match=message):
         from_frame(frame, "kind", **options)
-
-
-# Whatever the caller holds
 
 
 def test_as_dataset_takes_what_callers_hold():

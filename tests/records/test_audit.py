@@ -1,7 +1,6 @@
 """The audit that trains from scratch: what it passes, what it finds, what it refuses."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 import cases
 from cases import CASES, Case, norm_and_dropout
-from test_strangers import at_most, sealed, with_manifest
+from tampering import altered, at_most, offsets, with_manifest
 from unlearnkit import MLP, CrossEntropy, Session, TrainSpec
 from unlearnkit.__main__ import main
 from unlearnkit.models.architecture import built_in, describe
@@ -38,29 +37,6 @@ def mixed(case: Case, folder: Path, **options: Any) -> Session:
 def data() -> Any:
     """What ``--data test_audit:data`` names."""
     return LOGISTIC.dataset()
-
-
-def altered(folder: Path, at: Callable[[dict[str, Any]], slice]) -> Path:
-    """Change a number of a clean checkpoint and put every digest right again."""
-    path = next(p for p in sorted(folder.glob("shard-*/*")) if "approximate" not in p.name)
-    old = path.read_bytes()
-    length = int.from_bytes(old[:8], "little")
-    header = json.loads(old[8 : 8 + length])
-    place = at(header)
-    where = 8 + length + place.start
-    new = sealed(old[:where] + bytes([old[where] ^ 1]) + old[where + 1 :])
-    path.write_bytes(new)
-    digest = json.loads(new[8 : 8 + length])["__metadata__"]["digest"]
-    name = f"{path.parent.name}/{path.name}"
-    with_manifest(folder, lambda content: content["files"][name].__setitem__(2, digest))
-    return path
-
-
-def offsets(tensor: str) -> Callable[[dict[str, Any]], slice]:
-    """Where a tensor begins, after the header."""
-    return lambda header: slice(
-        *next(v["data_offsets"] for k, v in header.items() if k.startswith(tensor))
-    )
 
 
 @pytest.mark.parametrize("name", ["logistic", "mlp-dropout", "cnn-batchnorm", "cnn-factors"])

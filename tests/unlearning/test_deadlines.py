@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from cases import CASES, stop_after
-from test_strangers import with_manifest
+from tampering import with_manifest
 from unlearnkit import Cancelled, Session, StoreError
 from unlearnkit.training.clock import Clock, Work
 from unlearnkit.training.train import work_of
 from unlearnkit.unlearning.repay import repay
-from worker import content
+from worker import ROOT, content
 
 DAY = timedelta(days=1)
 CASE = CASES["logistic"]
@@ -103,7 +103,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.mark.slow
 def test_a_request_outlives_its_process(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path)])
+    subprocess.run([sys.executable, "-c", KILLED, str(ROOT / "tests"), str(tmp_path)])
     session = CASE.session(store=tmp_path)
     assert session.queue.ids.tolist() == session.plan.partition.ids[:2].tolist()
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import unlearnkit as uk
-from test_dashboard import text
+from panels import text
 from unlearnkit.widgets import StudyViewer
 
 SETTINGS = {"models": ("logistic",), "num_shards": (3, 5), "num_slices": (2,), "epochs": 2}

@@ -10,7 +10,7 @@ from torch import nn
 
 import unlearnkit as uk
 from cases import CASES
-from test_approximate import quiet, rounds_of, tiny_session, uneven_rounds, uneven_session
+from rounds import quiet, rounds_of, states_of, tiny_session, uneven_rounds, uneven_session
 from unlearnkit.approximate import (
     AMENDS,
     METHODS,
@@ -51,18 +51,6 @@ def one_thread():
     """As in a session; two threads would wait for each other more than they compute."""
     with compute_threads(1):
         yield
-
-
-# What all have in common
-
-
-def states_of(found):
-    """All states that a method or an amend has made, by place."""
-    states = {}
-    for r, checkpoint in found.checkpoints.items():
-        states[r, None] = checkpoint.state
-        states |= {(r, q): tail for q, tail in checkpoint.tails.items()}
-    return states
 
 
 @pytest.mark.parametrize("model", ["logistic", "mlp-dropout", "cnn-batchnorm"])
@@ -152,9 +140,6 @@ def test_a_stage_that_loses_all_its_examples_is_handled(name):
         assert all(torch.isfinite(tensor).all() for tensor in state.values())
 
 
-# Newton
-
-
 @pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError()], ids=lambda loss: loss.name)
 def test_the_certificate_is_never_violated(loss):
     """Against minimisers solved for closely, from anywhere, whenever the solver stops."""
@@ -219,9 +204,6 @@ def test_newton_is_refused_where_nothing_is_proven():
         assert word in Newton().unsuitable(uk.Session(data, model=model, spec=spec).plan)
 
 
-# Influence with fixed damping
-
-
 def one_site(session, shard=0):
     """A round, and its final state as a site."""
     given = uneven_rounds(session)[shard]
@@ -258,9 +240,6 @@ def test_fixed_damping_is_the_dense_solve():
     expected = torch.linalg.solve(system, total) / n
     step = flatten(found, names) - w
     assert (step - expected).norm() < 1e-4 * expected.norm() + 1e-6
-
-
-# Rules that walk
 
 
 def forget_loss(given, site, state):
@@ -333,9 +312,6 @@ def test_fine_tuning_is_the_end_of_the_stage_once_more():
     assert (torch.cat([ours["1.weight"], ours["1.bias"][:, None]], 1) - w).abs().max() < 1e-5
 
 
-# SCRUB
-
-
 def test_scrub_without_climbs_and_obedience_is_fine_tuning():
     session = uneven_session(uk.MLP((9,)))
     rule = EachState(Scrub(alpha=0.0, gamma=1.0, max_epochs=0, epochs=1, rate=0.5))
@@ -387,9 +363,6 @@ def test_the_slope_of_the_divergence_is_its_gradient(loss):
     assert torch.allclose(divergence_slope(loss, student.detach(), teacher), expected)
 
 
-# Relabelling
-
-
 def test_relabelling_trains_on_wrong_labels_and_leaves_the_data_alone():
     session = uneven_session("logistic")
     given, site = one_site(session, 2)
@@ -403,9 +376,6 @@ def test_relabelling_trains_on_wrong_labels_and_leaves_the_data_alone():
     assert (wrong != labels).all()
     counts = torch.bincount(4 * labels + wrong, minlength=16).view(4, 4)
     assert (counts[~torch.eye(4, dtype=torch.bool)] - 333).abs().max() < 80  # five deviations
-
-
-# Dampening
 
 
 def test_dampening_by_hand():
@@ -435,9 +405,6 @@ def test_dampening_by_hand():
     assert 0 < dampened < expected.numel()
     ours = torch.cat([found["1.weight"], found["1.bias"][:, None]], 1)
     assert torch.allclose(ours.double(), expected, rtol=1e-4, atol=1e-6)
-
-
-# Kronecker factors
 
 
 def test_on_one_example_the_kronecker_form_of_linear_layers_is_exact():
@@ -528,9 +495,6 @@ def test_the_model_may_be_a_layer_by_itself():
     for ours, theirs in zip(*states, strict=True):
         for a, b in zip(ours, theirs, strict=True):
             assert torch.allclose(a, b, atol=1e-5)
-
-
-# Along training
 
 
 def test_single_gradients_add_up_along_the_stages():
@@ -678,9 +642,6 @@ def test_no_pair_takes_the_quasi_hessian_beyond_its_limit():
 def test_what_follows_sgd_is_refused_for_other_optimizers(name):
     plan = CASES["adam"].session().plan
     assert "trained with adam" in METHODS[name].unsuitable(plan)
-
-
-# Amends
 
 
 @pytest.mark.parametrize("model", ["logistic", "mlp-dropout", "cnn-batchnorm"])

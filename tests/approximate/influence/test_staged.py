@@ -9,13 +9,11 @@ import torch
 from torch import nn
 
 import unlearnkit as uk
+from rounds import quiet, rounds_of, tiny_session, uneven_rounds, uneven_session
 from unlearnkit.approximate import (
     AMENDS,
     METHODS,
-    Members,
     Replay,
-    ShardRound,
-    ShardState,
     StagedInfluence,
 )
 from unlearnkit.approximate.curvature import (
@@ -44,7 +42,7 @@ from unlearnkit.approximate.linearised import (
 from unlearnkit.approximate.segments import stretches_of
 from unlearnkit.models.architecture import Stack, as_head, get_state
 from unlearnkit.models.losses import CrossEntropy, SquaredError
-from unlearnkit.seeding import numpy_generator, state_bytes
+from unlearnkit.seeding import state_bytes
 
 
 def ridge(inputs, targets, weight_decay):
@@ -129,36 +127,6 @@ def test_at_finite_time_the_step_solves_the_dense_system(h):
         tolerance=1e-14,
     )
     assert (found - expected).norm() < 1e-9 * expected.norm()
-
-
-def quiet(sentence, share):
-    """Take progress and do nothing with it."""
-
-
-def tiny_session(model="logistic", **options):
-    return uk.Session(
-        uk.load("digits", num_examples=200),
-        model=model,
-        num_shards=2,
-        num_slices=3,
-        epochs=12,
-        batch_size=16,
-        **options,
-    )
-
-
-def rounds_of(session, gone):
-    """A round of each shard of these that forgets these rows."""
-    plan, rounds = session.plan, []
-    after = plan.without(plan.partition.ids[np.concatenate(list(gone.values()))])
-    for shard, forget in gone.items():
-        rows = plan.partition.shard_rows(shard)
-        kept = rows[after.retained[rows]]
-        members = [Members(some, plan.partition.slice_[some]) for some in (np.sort(forget), kept)]
-        checkpoints = {s.index: session.store.get(s.key) for s in plan.chains[shard]}
-        state = ShardState(after, shard, checkpoints)
-        rounds.append(ShardRound(state, *members, numpy_generator(0, shard)))
-    return rounds
 
 
 def exhaustive(substeps):
@@ -315,33 +283,6 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
     [without] = head([given], on_progress=quiet)
     assert abs(without.correction_norm / found.correction_norm - 1) > 1e-3
     assert found.visits - without.visits >= len(stretches) * len(given.retain)
-
-
-@cache
-def uneven_session(model, **options):
-    """Three shards of different sizes; generated data with odd widths."""
-    generator = torch.Generator().manual_seed(4)
-    features = torch.randn(151, 7, generator=generator)
-    labels = (features[:, :2] > 0).sum(1) + 3 * (features[:, 2] > 0.5)
-    spec = uk.TrainSpec(
-        num_shards=3, num_slices=3, epochs=12, batch_size=8, learning_rate=0.05, **options
-    )
-    session = uk.Session((features, labels), model=model, spec=spec)
-    session.train()
-    return session
-
-
-def uneven_rounds(session, whole=None):
-    """Rounds of all shards; each forgets some examples from a first slice on, or one whole."""
-    plan, gone = session.plan, {}
-    for shard, (first, count) in enumerate([(1, 5), (3, 2), (2, 9)]):
-        rows = plan.partition.shard_rows(shard)
-        slices = plan.partition.slice_[rows]
-        late = rows[slices >= first][1 - count :]
-        gone[shard] = np.union1d(rows[slices == first][:1], late)
-        if shard == whole:
-            gone[shard] = rows[slices == 1]
-    return rounds_of(session, gone)
 
 
 def corrections_of(session, found):
@@ -589,6 +530,7 @@ HEADS = {
     "perceptron": (uk.MLP((9,)), {}),
     "squared error, dropout": (uk.MLP((9,), dropout=0.2), {"loss": "squared-error"}),
 }
+
 BLIND = {
     "changed in place": Scaled,
     "used twice": Tied,

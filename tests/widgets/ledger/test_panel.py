@@ -8,7 +8,7 @@ import ipywidgets
 import pytest
 
 from cases import CASES
-from test_dashboard import call, run, text, weights
+from panels import call, run, text, weights
 from unlearnkit import figures
 from unlearnkit.widgets import LedgerPanel
 

@@ -10,8 +10,8 @@ import torch
 
 from cases import CASES, NUM_CLASSES
 from lineage import parse
-from test_audit import altered, offsets
-from test_methods import states_of
+from rounds import states_of
+from tampering import altered, offsets
 from unlearnkit import Session, StoreError, TrainSpec
 from unlearnkit.approximate import METHODS, EachState, KroneckerInfluence
 from unlearnkit.progress import ProgressEvent

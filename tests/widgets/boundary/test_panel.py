@@ -8,7 +8,7 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from test_dashboard import call, run, text, weights
+from panels import call, run, text, weights
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.widgets import BoundaryPanel

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cases import CASES
-from test_strangers import sealed, with_manifest
+from tampering import sealed, with_manifest
 from unlearnkit import DiskStore, Session, StoreError
 from unlearnkit.__main__ import main
 from unlearnkit.records.audit import AuditError, audit

@@ -1,0 +1,34 @@
+"""How a test works a panel without a browser: press, wait, read what is on show."""
+
+import ast
+import re
+
+import unlearnkit as uk
+from worker import content
+
+
+def run(runner):
+    """Press a runner's button and wait for its job and all that hears of it."""
+    started = []
+    start = runner.start
+    runner.start = lambda: started.append(start()) or started[0]
+    runner.button.click()
+    runner.start = start
+    if started:
+        assert started[0].wait(60)
+        assert not started[0].subscriber_errors
+    return started
+
+
+def text(prose):
+    """What a reader reads in a prose widget."""
+    return re.sub(r"<[^>]+>", " ", prose.html)
+
+
+def weights(session):
+    return {key: content(session.store.get(key)) for key in session.store.keys}
+
+
+def call(code, session):
+    """Run a panel's Python call on a session."""
+    exec(compile(ast.parse(code), "panel", "exec"), {"session": session, "uk": uk})
