@@ -2,39 +2,19 @@
 
 import random
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
 from unlearnkit import Session, as_dataset, from_arrays, from_hugging_face, from_torch
 
 
-class Picture:
-    """What is used of a PIL image, for places without PIL (tried with Pillow 13 as well)."""
-
-    def __init__(self, pixels: np.ndarray, mode: str = "") -> None:
-        self.pixels = pixels
-        self.mode = mode or {2: "L", 3: "RGB"}[pixels.ndim]
-        self.size = pixels.shape[1::-1]
-
-    def getbands(self):
-        return tuple(self.mode)
-
-    def convert(self, mode):
-        return Picture(self.pixels, mode)
-
-    def __array__(self, dtype=None, copy=None):
-        return self.pixels.copy()
-
-
-def picture(pixels: np.ndarray) -> object:
-    try:
-        from PIL import Image
-    except ImportError:
-        return Picture(pixels)
+def picture(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels)
 
 
@@ -144,7 +124,11 @@ class Mapped(Folder):
         (Uneven(), ValueError, r"item 5 has shape and kind \(\(4,\), .* Resize"),
         (Mapped(), TypeError, r"item 0 is a dict; .* pairs \(input, label\)"),
         (Folder(lambda image: "text"), TypeError, "item 0 has an input of kind str"),
-        (Folder(lambda _: Picture(pixels(0), "P")), TypeError, r"mode P; .*convert\('RGB'\)"),
+        (
+            Folder(lambda _: picture(pixels(0)).convert("P")),
+            TypeError,
+            r"mode P; .*convert\('RGB'\)",
+        ),
         (Folder(length=0), ValueError, "no examples"),
         (DataLoader(Folder()), TypeError, "a DataLoader is no dataset.* a torch Dataset"),
     ],
@@ -193,7 +177,6 @@ def make(request):
     """Makes a table of columns, and of the names of its column "label" where there are any."""
     if request.param == "stand-in":
         return StandIn
-    datasets = pytest.importorskip("datasets")
 
     def real(columns, names=None):
         table = datasets.Dataset.from_dict(columns)
@@ -275,7 +258,6 @@ def test_bad_tables(make, call, error, message):
 
 
 def test_what_only_the_real_ones_have():
-    datasets = pytest.importorskip("datasets")
     table = datasets.Dataset.from_dict(PEOPLE)
     with pytest.raises(TypeError, match=r"has no length.* streaming=True"):
         from_hugging_face(table.to_iterable_dataset(), "kind")

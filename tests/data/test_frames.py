@@ -145,7 +145,6 @@ def test_a_session_on_a_file(tmp_path):
 
 
 def test_parquet(tmp_path):
-    pytest.importorskip("pyarrow")
     people().to_parquet(tmp_path / "people.parquet")
     data = from_file(tmp_path / "people.parquet", "kind", hash_buckets=4)
     assert torch.equal(
