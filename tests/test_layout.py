@@ -14,7 +14,7 @@ PACKAGE = ROOT / "unlearnkit"
 
 # From dataset to notebook; a module imports only from modules before it.
 ORDER = (
-    *("progress", "seeding", "losses", "spec"),
+    *("progress", "registry", "seeding", "losses", "spec"),
     *("sources", "intake", "examples", "arrays", "encoding", "frames"),
     *("torch_data", "hugging_face", "named_images", "named_tables", "datasets"),
     *("models", "defaults", "partition", "revocation", "deadlines"),

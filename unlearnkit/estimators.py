@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from unlearnkit.approximate import Amend, Method
 from unlearnkit.data.coercion import constants_of, targets_of
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.models.architecture import Linear, Logistic, as_architecture
@@ -62,25 +63,40 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # no types
             inputs = inputs.double()
         return self.ensemble_.probabilities(inputs)
 
-    def unlearn(self, rows: int | Iterable[int], *, boundary: Boundary | float = 1.0) -> Self:
+    def unlearn(
+        self,
+        rows: int | Iterable[int],
+        *,
+        boundary: str | Boundary | float = 1.0,
+        method: str | Method | None = None,
+        amend: str | Amend | None = None,
+    ) -> Self:
         """Forget rows of the X that ``fit`` was given.
 
         Args:
             rows: numbers of the rows, from 0. Rows forgotten before are passed over.
-            boundary: chooses between exact and approximate for each shard: a boundary, or the
-                threshold of a :class:`~unlearnkit.unlearning.boundary.fixed.FixedBoundary`. 1 is
-                always exact, 0 always approximate.
+            boundary: chooses between exact and approximate for each shard: a boundary, its name in
+                ``BOUNDARIES``, or the threshold of a ``FixedBoundary``. 1 is always exact, 0 always
+                approximate.
+            method: of modification, a name in ``METHODS`` or an object.
+            amend: after it, a name in ``AMENDS`` or an object.
 
         Raises:
             sklearn.exceptions.NotFittedError: ``fit`` comes first.
-            TypeError: row numbers that are not whole.
-            KeyError: no such row.
+            TypeError: row numbers that are not whole, or an object that lacks a part of its
+                protocol.
+            KeyError: no such row, or no boundary, method or amend of this name.
             ValueError: no row would be left.
         """
         check_is_fitted(self)
         request = check_request(rows, self.dataset_, Revocations((self.revoked_,)))
         chosen = FixedBoundary(boundary) if isinstance(boundary, int | float) else boundary
-        result = unlearn(self.plan_, self.store_, request.ids, chosen, clock=self.clock_)
+        result = unlearn(
+            *(self.plan_, self.store_, request.ids, chosen),
+            clock=self.clock_,
+            method=method,
+            amend=amend,
+        )
         self.plan_, self.clock_, self.unlearned_ = result.plan, result.clock, result
         self.ensemble_ = assemble(self.plan_, self.store_, self.ensemble_.aggregation)
         self.revoked_ = np.union1d(self.revoked_, request.ids)

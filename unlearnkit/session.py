@@ -46,6 +46,7 @@ from unlearnkit.training.spec import TrainSpec
 from unlearnkit.training.train import TrainReport, train
 from unlearnkit.training.workers import check_parallel
 from unlearnkit.unlearning.assess import assess
+from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import EXACT, Boundary, Decision
 from unlearnkit.unlearning.deadlines import Queue, as_deadline
@@ -164,7 +165,7 @@ class Session:
         trial = self.dataset.train.labels.new_zeros((1, width) if regression else 1)
         spec.loss.value(torch.zeros(1, width), trial)
         self.aggregation = aggregation
-        self.boundary: Boundary = FixedBoundary()
+        self.boundary = FixedBoundary()
         check_parallel(parallel)
         self.parallel = parallel
         self.store = open_store(store)
@@ -215,6 +216,15 @@ class Session:
     def spec(self) -> TrainSpec:
         """How the ensemble is trained."""
         return self._plan.spec
+
+    @property
+    def boundary(self) -> Boundary:
+        """The boundary that decides where a call names none; set it by name or as an object."""
+        return self._boundary
+
+    @boundary.setter
+    def boundary(self, boundary: str | Boundary) -> None:
+        self._boundary = BOUNDARIES.choose(boundary)
 
     @property
     def clock(self) -> Clock:
@@ -442,7 +452,7 @@ class Session:
         self,
         max_share: float | None = None,
         *,
-        boundary: Boundary | None = None,
+        boundary: str | Boundary | None = None,
         method: str | Method | None = None,
         amend: str | Amend | None = None,
     ) -> Decision:
@@ -451,19 +461,20 @@ class Session:
         Args:
             max_share: a :class:`~unlearnkit.unlearning.boundary.fixed.FixedBoundary` with this
                 threshold.
-            boundary: another one; :attr:`boundary` by default.
+            boundary: another one, a name in ``BOUNDARIES`` or an object; :attr:`boundary` by
+                default.
             method: as in :meth:`unlearn`.
             amend: as in :meth:`unlearn`.
         """
         self._need_training()
-        chosen = self._boundary(max_share, boundary)
+        chosen = self._chosen_boundary(max_share, boundary)
         _, workload, costs = assess(
             self._plan,
             self.store,
             self._pending,
             self._clock,
-            method=_named(method, METHODS, "method"),
-            amend=_named(amend, AMENDS, "amend"),
+            method=METHODS.choose(method),
+            amend=AMENDS.choose(amend),
             calibration=self._history.calibration,
         )
         return chosen.decide(workload, costs, {s: len(d) for s, d in self.debt.items()})
@@ -472,7 +483,7 @@ class Session:
         self,
         max_share: float | None = None,
         *,
-        boundary: Boundary | None = None,
+        boundary: str | Boundary | None = None,
         method: str | Method | None = None,
         amend: str | Amend | None = None,
         on_progress: OnProgress = silent,
@@ -484,7 +495,8 @@ class Session:
             max_share: threshold of a
                 :class:`~unlearnkit.unlearning.boundary.fixed.FixedBoundary`: 1 is always exact,
                 0 always approximate.
-            boundary: another one; :attr:`boundary` by default.
+            boundary: another one, a name in ``BOUNDARIES`` or an object; :attr:`boundary` by
+                default.
             method: of modification, a name in ``METHODS`` or an object; staged influence by
                 default (its last-layer form for convolutional networks).
             amend: after it, a name in ``AMENDS`` or an object; replay by default.
@@ -493,11 +505,12 @@ class Session:
 
         Raises:
             LookupError: not trained yet.
+            KeyError: no boundary, method or amend has this name.
+            TypeError: an object that lacks a part of its protocol.
             Cancelled: stopped by ``cancel``.
         """
-        chosen = self._boundary(max_share, boundary)
-        chosen_method = _named(method, METHODS, "method")
-        chosen_amend = _named(amend, AMENDS, "amend")
+        chosen = self._chosen_boundary(max_share, boundary)
+        chosen_method, chosen_amend = METHODS.choose(method), AMENDS.choose(amend)
         self._need_training()
         with self._working():
             original, request = self.ensemble, self._pending
@@ -717,17 +730,19 @@ class Session:
         if not self.trained:
             raise LookupError("the session is not trained yet; train first: session.train()")
 
-    def _boundary(self, max_share: float | None, boundary: Boundary | None) -> Boundary:
+    def _chosen_boundary(
+        self, max_share: float | None, boundary: str | Boundary | None
+    ) -> Boundary:
         if max_share is not None and boundary is not None:
             raise ValueError("max_share and boundary were both given; give one of them")
-        if isinstance(max_share, Boundary):
+        if isinstance(max_share, str) or hasattr(max_share, "decide"):
             raise TypeError(
                 f"{max_share!r} was given where a number is, the threshold max_share; give it as "
                 f"boundary={max_share!r}"
             )
         if max_share is not None:
             return FixedBoundary(max_share)
-        return self.boundary if boundary is None else boundary
+        return self.boundary if boundary is None else BOUNDARIES.choose(boundary)
 
     def _probe(self, leaving: Int[np.ndarray, " request"] = NOTHING) -> Probe:
         """What approximations are looked at on; nothing of it is revoked, or about to be."""
@@ -769,11 +784,3 @@ class Session:
         """Commit what is in the folder, and a line of the ledger."""
         queue = self._queue if queue is None else queue
         keep(self.store, self.dataset, self._plan, self._clock, queue, line)
-
-
-def _named(choice: Any, known: dict[str, Any], what: str) -> Any:
-    if not isinstance(choice, str):
-        return choice
-    if choice not in known:
-        raise KeyError(f"no {what} is named {choice!r}; known are {', '.join(known)}")
-    return known[choice]

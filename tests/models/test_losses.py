@@ -175,7 +175,7 @@ def test_names_are_stable() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(KeyError, match=r"unknown loss 'hinge'.*cross-entropy, squared-error"):
+    with pytest.raises(KeyError, match=r"no loss is named 'hinge'.*cross-entropy, squared-error"):
         as_loss("hinge")
     with pytest.raises(TypeError, match="loss"):
         as_loss(3)  # type: ignore[arg-type]

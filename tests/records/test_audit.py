@@ -99,7 +99,7 @@ def test_the_command_line_takes_a_named_dataset(
     error = capsys.readouterr().err
     assert error.count("with fingerprint") == 2 and session.dataset.fingerprint in error
     assert main([*command, "--data", "digitz"]) == 2
-    assert "unknown dataset 'digitz'" in capsys.readouterr().err
+    assert "no dataset is named 'digitz'" in capsys.readouterr().err
     assert main([*command, "--data", "nowhere:data"]) == 2
     assert "nowhere:data was not found" in capsys.readouterr().err
     for wrong in (command, ["audit", str(tmp_path), "--data", "digits"]):

@@ -35,6 +35,7 @@ from unlearnkit.approximate.protocol import (
     ShardState,
 )
 from unlearnkit.approximate.stored_states import EachState, Rule
+from unlearnkit.registry import Registry, instance_of
 
 _ALIKE = StagedInfluence(candidates=0, curvature_share=1 / 20, curvature_min=64)
 
@@ -52,28 +53,63 @@ LINEAR_INFLUENCE = replace(_ALIKE, iterations=20, tolerance=0.1, curvature_max=4
 # 80 % at 7.5 times.
 LAST_LAYER_INFLUENCE = replace(_ALIKE, scope="head", curvature_min=256, references=4)
 
-METHODS: dict[str, Method] = {
-    "staged-influence": StagedInfluence(),
-    "last-layer-influence": LAST_LAYER_INFLUENCE,
-    "newton": Newton(),
-    "fixed-damping": EachState(FixedDamping()),
-    "kfac": EachState(KroneckerInfluence()),
-    "fine-tuning": FineTuning(),
-    "gradient-ascent": EachState(GradientAscent()),
-    "neggrad-plus": EachState(NegGradPlus()),
-    "scrub": EachState(Scrub()),
-    "ssd": EachState(Dampening()),
-    "amnesiac-relabelling": EachState(Relabelling()),
-    "single-gradient": AlongTraining(SingleGradient()),
-    "deltagrad": AlongTraining(DeltaGrad()),
-}
-AMENDS: dict[str, Amend] = {
-    "replay": Replay(),
-    "rewind-and-replay": RewindAndReplay(),
-    "fine-tuning": FineTune(),
-    "distillation": Distillation(),
-    "none": NoAmend(),
-}
+METHODS: Registry[Method] = Registry(
+    "METHODS",
+    "method",
+    """Methods of modification by name, for ``method=`` and for the boundary panel.
+
+    An entry is a frozen callable ``(rounds, *, on_progress) -> list[Modified]`` with three methods:
+    ``visits(plan, shard, forget)`` and ``batches(plan, forget)`` foretell its work, and
+    ``unsuitable(plan)`` says in a sentence why it does not fit a model, or "" where it does. The
+    protocol is :class:`unlearnkit.approximate.protocol.Method`. A rule that corrects one checkpoint
+    at a time becomes a method by ``unlearnkit.approximate.EachState``::
+
+        uk.METHODS["mine"] = EachState(MyRule())
+        session.unlearn(0, method="mine")
+
+    The notebook 10-add-a-method writes one step by step.
+    """,
+    {
+        "staged-influence": StagedInfluence(),
+        "last-layer-influence": LAST_LAYER_INFLUENCE,
+        "newton": Newton(),
+        "fixed-damping": EachState(FixedDamping()),
+        "kfac": EachState(KroneckerInfluence()),
+        "fine-tuning": FineTuning(),
+        "gradient-ascent": EachState(GradientAscent()),
+        "neggrad-plus": EachState(NegGradPlus()),
+        "scrub": EachState(Scrub()),
+        "ssd": EachState(Dampening()),
+        "amnesiac-relabelling": EachState(Relabelling()),
+        "single-gradient": AlongTraining(SingleGradient()),
+        "deltagrad": AlongTraining(DeltaGrad()),
+    },
+    parts=("__call__", "visits", "batches", "unsuitable"),
+    adapt=instance_of,
+)
+AMENDS: Registry[Amend] = Registry(
+    "AMENDS",
+    "amend",
+    """Amends by name: what follows a modification, for ``amend=`` and for the boundary panel.
+
+    An entry is a frozen callable ``(rounds, modified, *, on_progress) -> list[Amended]`` with two
+    methods: ``epochs(plan)``, the epochs of the last stage that it runs, and ``longer(plan)``, the
+    amend to try where this one was not enough, or None. The protocol is
+    :class:`unlearnkit.approximate.protocol.Amend`. ::
+
+        uk.AMENDS["mine"] = MyAmend()
+        session.unlearn(0, amend="mine")
+    """,
+    {
+        "replay": Replay(),
+        "rewind-and-replay": RewindAndReplay(),
+        "fine-tuning": FineTune(),
+        "distillation": Distillation(),
+        "none": NoAmend(),
+    },
+    parts=("__call__", "epochs", "longer"),
+    adapt=instance_of,
+)
 
 __all__ = [
     "AMENDS",

@@ -19,6 +19,7 @@ from unlearnkit.data.named_tables import (
     load_diabetes,
     load_purchase_100,
 )
+from unlearnkit.registry import Registry
 
 __all__ = [
     "DATASETS",
@@ -53,17 +54,28 @@ class DatasetSource(Protocol):
         ...
 
 
-DATASETS: dict[str, DatasetSource] = {
-    "digits": load_digits,
-    "diabetes": load_diabetes,
-    "breast-cancer": load_breast_cancer,
-    "fashion-mnist": load_fashion_mnist,
-    "mnist": load_mnist,
-    "cifar-10": load_cifar_10,
-    "adult": load_adult,
-    "covertype": load_covertype,
-    "purchase-100": load_purchase_100,
-}
+DATASETS: Registry[DatasetSource] = Registry(
+    "DATASETS",
+    "dataset",
+    """Data sets by name, for :func:`load` and for the first argument of a session.
+
+    An entry is a callable ``(*, path, num_examples) -> Dataset``, as
+    :class:`unlearnkit.data.datasets.DatasetSource` describes it. Data of your own need no entry:
+    ``uk.from_arrays``, ``uk.from_frame``, ``uk.from_file``, ``uk.from_torch`` and
+    ``uk.from_hugging_face`` make a data set of them.
+    """,
+    {
+        "digits": load_digits,
+        "diabetes": load_diabetes,
+        "breast-cancer": load_breast_cancer,
+        "fashion-mnist": load_fashion_mnist,
+        "mnist": load_mnist,
+        "cifar-10": load_cifar_10,
+        "adult": load_adult,
+        "covertype": load_covertype,
+        "purchase-100": load_purchase_100,
+    },
+)
 
 
 def load(name: str, *, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
@@ -94,11 +106,7 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
     >>> load("digits", num_examples=400)
     Dataset('digits': 400 train, 200 probe, 300 test; 10 classes; inputs (1, 8, 8))
     """
-    if name not in DATASETS:
-        raise KeyError(
-            f"unknown dataset {name!r}; known are {', '.join(DATASETS)}. Own data: from_arrays, "
-            "from_frame"
-        )
+    source = DATASETS[name]
     if num_examples is not None and (
         isinstance(num_examples, bool) or not isinstance(num_examples, int | np.integer)
     ):
@@ -106,7 +114,7 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
             f"num_examples={num_examples!r} is a {type(num_examples).__name__}; "
             "give a whole number, or None for all"
         )
-    return DATASETS[name](path=path, num_examples=num_examples)
+    return source(path=path, num_examples=num_examples)
 
 
 def as_dataset(data: object, **options: Any) -> Dataset:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unlearnkit.registry import Registry
 from unlearnkit.seeding import (
     PrivateRandomness,
     RefuseGlobalRandomness,
@@ -122,12 +123,17 @@ class CNN:
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * size.numel(), num_outputs))
 
 
-MODELS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
-    "logistic": Logistic(),
-    "mlp": MLP(),
-    "cnn": CNN(),
-    "linear": Linear(),
-}
+MODELS: Registry[Callable[[tuple[int, ...], int], nn.Module]] = Registry(
+    "MODELS",
+    "model",
+    """Models by name, for ``model=`` of a session.
+
+    An entry is a callable ``(feature_shape, num_outputs) -> nn.Module`` that returns a new module
+    each time, for one example's shape and as many outputs as there are classes or targets. Its
+    initial weights must come from torch's random numbers alone.
+    """,
+    {"logistic": Logistic(), "mlp": MLP(), "cnn": CNN(), "linear": Linear()},
+)
 
 BUILT_IN: dict[str, type[Any]] = {
     kind.__name__.lower(): kind for kind in (Logistic, MLP, CNN, Linear)
@@ -490,8 +496,6 @@ def _as_factory(
     model: Any, feature_shape: tuple[int, ...], num_outputs: int
 ) -> tuple[str, Factory]:
     if isinstance(model, str):
-        if model not in MODELS:
-            raise KeyError(f"no model is named {model!r}; known are {', '.join(MODELS)}")
         return model, partial(MODELS[model], feature_shape, num_outputs)
     if isinstance(model, nn.Module) or not callable(model):
         raise TypeError(

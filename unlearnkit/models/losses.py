@@ -19,6 +19,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from unlearnkit.registry import Registry, instance_of
+
 
 @runtime_checkable
 class Loss(Protocol):
@@ -248,7 +250,20 @@ class SquaredError:
         return outputs
 
 
-LOSSES: dict[str, Loss] = {loss.name: loss for loss in (CrossEntropy(), SquaredError())}
+LOSSES: Registry[Loss] = Registry(
+    "LOSSES",
+    "loss",
+    """Losses by name, for ``loss=`` of a session and of a spec.
+
+    An entry is a frozen dataclass with ``name`` (its key here), ``value(outputs, targets)``,
+    ``output_gradient(outputs, targets)``, ``output_hessian_product(outputs, vectors)`` and
+    ``probabilities(outputs)``; its repr enters the digests of specs. The protocol is
+    :class:`unlearnkit.models.losses.Loss`.
+    """,
+    {loss.name: loss for loss in (CrossEntropy(), SquaredError())},
+    parts=("name", "value", "output_gradient", "output_hessian_product", "probabilities"),
+    adapt=instance_of,
+)
 
 
 def as_loss(loss: "str | Loss | Mapping[str, Any]") -> Loss:
@@ -263,19 +278,9 @@ def as_loss(loss: "str | Loss | Mapping[str, Any]") -> Loss:
         KeyError: no loss has this name.
         TypeError: neither a name nor an object with the methods of `Loss`.
     """
-    if isinstance(loss, str):
-        if loss not in LOSSES:
-            known = ", ".join(LOSSES)
-            raise KeyError(f"unknown loss {loss!r}; use one of {known}, or pass a Loss object.")
-        return LOSSES[loss]
     if isinstance(loss, Mapping):
         return WeightedCrossEntropy(**loss)
-    if isinstance(loss, type) or not isinstance(loss, Loss):
-        raise TypeError(
-            f"loss={loss!r} is no loss; pass a name ({', '.join(LOSSES)}) or an object with name, "
-            "value, output_gradient, output_hessian_product and probabilities."
-        )
-    return loss
+    return LOSSES.choose(loss)
 
 
 def output_hessians(

@@ -3,7 +3,7 @@
 import ast
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
@@ -181,7 +181,7 @@ def _longer(line: dict[str, Any], plan: Plan) -> str:
     return f", longer={longer}" if longer else ""
 
 
-def _named(said: str, known: dict[str, Any]) -> str:
+def _named(said: str, known: Mapping[str, Any]) -> str:
     """Code for a method or an amend of this repr: its name, or a call of its class.
 
     A ledger may be somebody else's file, so nothing else of it becomes code.

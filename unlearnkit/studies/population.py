@@ -19,12 +19,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY, Measure, auc
 from unlearnkit.metrics.tasks import need_classes
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
+from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
 
@@ -70,9 +72,9 @@ def populate(
     ids: Iterable[int],
     *,
     seeds: Iterable[int] = range(100),
-    boundary: Boundary | None = None,
-    method: str | None = None,
-    amend: str | None = None,
+    boundary: str | Boundary | None = None,
+    method: str | Method | None = None,
+    amend: str | Amend | None = None,
     num_test: int = 200,
     path: str | os.PathLike[str] | None = None,
     on_progress: OnProgress = silent,
@@ -85,9 +87,11 @@ def populate(
         data: as for :class:`~unlearnkit.session.Session`.
         ids: to forget, the same for all seeds.
         seeds: of partition, initial weights and orders.
-        boundary: how to unlearn; everything approximate by default.
-        method: of modification; None for the default of the model.
-        amend: after it; None for replay.
+        boundary: how to unlearn, a name in ``BOUNDARIES`` or an object; everything approximate by
+            default.
+        method: of modification, a name in ``METHODS`` or an object; None for the default of the
+            model.
+        amend: after it, a name in ``AMENDS`` or an object; None for replay.
         num_test: test examples looked at, the first ones.
         path: a file to which every model is added at once; those that it has are not made again.
         on_progress: gets an event after every seed.
@@ -96,6 +100,8 @@ def populate(
 
     Raises:
         ValueError: the file holds another population.
+        KeyError: no boundary, method or amend has this name.
+        TypeError: an object that lacks a part of its protocol.
         Cancelled: stopped by ``cancel``; what is done is in the file.
     """
     dataset = as_dataset(data)
@@ -104,7 +110,8 @@ def populate(
     test = np.asarray(dataset.test.ids[:num_test])
     inputs, labels = dataset.examples(np.concatenate([forget, test]))
     seeds = list(seeds)
-    boundary = FixedBoundary(0.0) if boundary is None else boundary
+    boundary = BOUNDARIES.choose(boundary) or FixedBoundary(0.0)
+    METHODS.choose(method), AMENDS.choose(amend)  # refuse what cannot be before any work
     how = [repr(boundary), method, amend]
     known = _read(path)
     margins: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}

@@ -8,9 +8,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.evaluation.comparison import same_bytes
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.session import Session
+from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
@@ -24,7 +26,9 @@ def stream(
     *,
     rounds: int = 40,
     size: int = 10,
-    boundary: Boundary | None = None,
+    boundary: str | Boundary | None = None,
+    method: str | Method | None = None,
+    amend: str | Amend | None = None,
     seed: int = 0,
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
@@ -35,7 +39,10 @@ def stream(
         session: trained; it is not changed.
         rounds: requests, one after the other.
         size: examples of each.
-        boundary: adaptive with its default cap on debt, if none is given.
+        boundary: a name in ``BOUNDARIES`` or an object; adaptive with its default cap on debt, if
+            none is given.
+        method: of modification, a name in ``METHODS`` or an object.
+        amend: after it, a name in ``AMENDS`` or an object.
         seed: of the requests.
         on_progress: gets an event after every request.
         cancel: stops between two requests when set.
@@ -50,6 +57,8 @@ def stream(
 
     Raises:
         ValueError: the stream would leave no examples.
+        KeyError: no boundary, method or amend has this name.
+        TypeError: an object that lacks a part of its protocol.
         LookupError: the session is not trained.
     """
     import pandas as pd
@@ -59,21 +68,22 @@ def stream(
         raise ValueError(
             f"{rounds} requests of {size} examples are all of the {left} that are left; take fewer"
         )
-    chosen = AdaptiveBoundary() if boundary is None else boundary
+    chosen = BOUNDARIES.choose(boundary) or AdaptiveBoundary()
+    ways = METHODS.choose(method), AMENDS.choose(amend)
     hybrid, exact = session.fork(), session.fork()
     for each in (hybrid, exact):
         each.withdraw()
     for way in (FixedBoundary(0.0), FixedBoundary(1.0)):
         first = hybrid.fork()
         first.revoke(count=1)
-        _unlearn(first, way)
+        _unlearn(first, way, *ways)
     rows: list[dict[str, Any]] = []
     totals = [0.0, 0.0]
     for number in range(rounds):
         check_cancelled(cancel)
         hybrid.revoke(count=size, seed=seed)
         exact.revoke(hybrid.pending)
-        spent = _unlearn(hybrid, chosen), _unlearn(exact, FixedBoundary(1.0))
+        spent = _unlearn(hybrid, chosen, *ways), _unlearn(exact, FixedBoundary(1.0))
         totals = [total + seconds for total, seconds in zip(totals, spent, strict=True)]
         assert hybrid.last is not None
         decision = hybrid.last.decision
@@ -94,10 +104,12 @@ def stream(
     return pd.DataFrame(rows)
 
 
-def _unlearn(session: Session, boundary: Boundary) -> float:
+def _unlearn(
+    session: Session, boundary: Boundary, method: Method | None = None, amend: Amend | None = None
+) -> float:
     """CPU seconds of this process."""
     begun = time.process_time()
-    session.unlearn(boundary=boundary)
+    session.unlearn(boundary=boundary, method=method, amend=amend)
     return time.process_time() - begun
 
 

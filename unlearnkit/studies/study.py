@@ -13,7 +13,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from numbers import Integral
@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
-from unlearnkit.approximate import AMENDS, METHODS, Replay
+from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.datasets import Dataset, as_dataset
 from unlearnkit.metrics.attacks import membership_auc
@@ -34,6 +34,7 @@ from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, sile
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
 from unlearnkit.training.plan import Plan
+from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.unlearning.expected_workload import expected_visits
@@ -182,9 +183,9 @@ def study(
     epochs: int | None = None,
     seeds: Iterable[int] = (0,),
     revoked: Sequence[What] = (1, 0.01, 0.1),
-    policies: dict[str, Boundary] | None = None,
-    methods: Sequence[str | None] = (None,),
-    amends: Sequence[str | None] = (None,),
+    policies: Mapping[str, str | Boundary] | Sequence[str] | None = None,
+    methods: Sequence[str | Method | None] = (None,),
+    amends: Sequence[str | Amend | None] = (None,),
     path: str | os.PathLike[str] | None = None,
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
@@ -202,10 +203,13 @@ def study(
         revoked: what is forgotten: a count, a share as a float, ``"class"``, ``"half-class"``, a
             pair (kind, amount) with a kind of ``KINDS``, or your own choice as a pair of a name and
             the ids.
-        policies: boundaries by name; by default the fixed boundary with its default threshold,
-            and everything approximate. Everything exact is always there as ``"exact"``.
-        methods: of modification, by name; None for the default of the model.
-        amends: after it, by name; None for replay.
+        policies: boundaries, objects or names in ``BOUNDARIES``, each under the name that its rows
+            get; or names alone, such as ``["adaptive"]``. By default the fixed boundary with its
+            default threshold, and everything approximate. Everything exact is always there as
+            ``"exact"``.
+        methods: of modification, names in ``METHODS`` or objects; None for the default of the
+            model.
+        amends: after it, names in ``AMENDS`` or objects; None for replay.
         path: a file that rows are added to as soon as they are measured. Rows that it already has
             for the same settings are not measured again.
         on_progress: gets an event after every request.
@@ -229,12 +233,7 @@ def study(
     import pandas as pd
 
     requests = [Revoked.of(what) for what in revoked]
-    chosen = POLICIES if policies is None else policies
-    ways = [
-        (name, boundary, method, amend)
-        for name, boundary in chosen.items()
-        for method, amend in product(methods, amends)
-    ]
+    ways = _ways(POLICIES if policies is None else policies, methods, amends)
     dataset = as_dataset(data)
     for request in requests:
         unknown = np.setdiff1d(request.ids or (), dataset.train.ids)
@@ -287,6 +286,56 @@ def read_study(path: str | os.PathLike[str]) -> "pd.DataFrame":
     return pd.DataFrame(rows.values())
 
 
+@dataclass(frozen=True)
+class _Way:
+    """A policy with a method and an amend; None for the default of either."""
+
+    policy: str
+    boundary: Boundary
+    method: Method | None = None
+    amend: Amend | None = None
+    method_name: str = "default"
+    amend_name: str = "default"
+
+
+EXACTLY = _Way("exact", FixedBoundary(1.0))
+
+
+def _ways(
+    policies: Mapping[str, str | Boundary] | Sequence[str],
+    methods: Sequence[str | Method | None],
+    amends: Sequence[str | Amend | None],
+) -> list[_Way]:
+    """Every combination, checked.
+
+    Raises:
+        KeyError: no boundary, method or amend has this name.
+        TypeError: an object that lacks a part of its protocol, or policies of another kind.
+    """
+    if isinstance(policies, str):
+        raise TypeError(f"policies={policies!r} is one name; give a list of them: [{policies!r}]")
+    named = policies if isinstance(policies, Mapping) else {name: name for name in policies}
+    return [
+        _Way(
+            policy,
+            BOUNDARIES.choose(boundary),
+            METHODS.choose(method),
+            AMENDS.choose(amend),
+            _name(method),
+            _name(amend),
+        )
+        for policy, boundary in named.items()
+        for method, amend in product(methods, amends)
+    ]
+
+
+def _name(choice: object) -> str:
+    """What a row says of a method or an amend."""
+    if choice is None:
+        return "default"
+    return choice if isinstance(choice, str) else repr(choice)
+
+
 class _Bench:
     """One trained ensemble and the ways to unlearn from it."""
 
@@ -295,7 +344,7 @@ class _Bench:
         dataset: Dataset,
         session: Session,
         log: "_Log",
-        ways: Sequence[tuple[str, Boundary, str | None, str | None]],
+        ways: Sequence["_Way"],
     ) -> None:
         self.dataset, self.session, self.log, self.ways = dataset, session, log, ways
         plan = session.plan
@@ -312,16 +361,16 @@ class _Bench:
             dataset.fingerprint, plan.architecture.digest, plan.spec.digest, plan.environment.digest
         )
         usual = default_method(plan), Replay()
-        self._named = [
-            (name, boundary, METHODS.get(method or "", usual[0]), AMENDS.get(amend or "", usual[1]))
-            for name, boundary, method, amend in ways
+        self._keyed = [
+            (way.policy, way.boundary, way.method or usual[0], way.amend or usual[1])
+            for way in ways
         ]
         self.scratch_cpu = math.nan
         self.test = dataset.examples(dataset.test.ids)
 
     def measure(self, request: Revoked) -> list[dict[str, Any]]:
         """Rows of one request, from the log where it has them all."""
-        keys = [digest(self.key, request.key, repr(way)) for way in [("exact",), *self._named]]
+        keys = [digest(self.key, request.key, repr(way)) for way in [("exact",), *self._keyed]]
         if all(key in self.log.rows for key in keys):
             return [self.log.rows[key] for key in keys]
         self._train()
@@ -337,12 +386,10 @@ class _Bench:
             len(plan.examples), plan.num_shards, plan.spec.stage_epochs(), len(ids)
         )
         rows = []
-        for key, (name, boundary, method, amend) in zip(
-            keys, [("exact", None, None, None), *self.ways], strict=True
-        ):
+        for key, way in zip(keys, [EXACTLY, *self.ways], strict=True):
             outputs = reference
-            if boundary is not None:
-                fork, result, cpu = self._unlearn(ids, boundary, method, amend)
+            if way is not EXACTLY:
+                fork, result, cpu = self._unlearn(ids, way.boundary, way.method, way.amend)
                 outputs = self._outputs(fork, forget)
             gaps = self._gaps(reference, outputs, forget)
             row = {
@@ -350,9 +397,9 @@ class _Bench:
                 "kind": request.kind,
                 "amount": request.amount,
                 "revoked": len(ids),
-                "policy": name,
-                "method": method or "default",
-                "amend": amend or "default",
+                "policy": way.policy,
+                "method": way.method_name,
+                "amend": way.amend_name,
                 "visits": result.workload.visits,
                 "workload_share": result.workload.share,
                 "expected_share": expected / max(1, result.plan.total_visits),
@@ -381,11 +428,12 @@ class _Bench:
         # The first call of anything is slow, and no business of the policies.
         one = self.session.plan.partition.ids[:1]
         self._unlearn(one, FixedBoundary(1.0), None, None)
-        for method, amend in dict.fromkeys(way[2:] for way in self.ways):
-            self._unlearn(one, FixedBoundary(0.0), method, amend)
+        tried = {(way.method_name, way.amend_name): way for way in self.ways}
+        for way in tried.values():
+            self._unlearn(one, FixedBoundary(0.0), way.method, way.amend)
 
     def _unlearn(
-        self, ids: Ids, boundary: Boundary, method: str | None, amend: str | None
+        self, ids: Ids, boundary: Boundary, method: Method | None, amend: Amend | None
     ) -> tuple[Session, Unlearned, float]:
         """The session afterwards, the result, and CPU seconds."""
         taken: list[float] = []

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unlearnkit.models.architecture import Architecture, State
 from unlearnkit.models.losses import Loss
+from unlearnkit.registry import Registry
 from unlearnkit.seeding import digest, state_bytes
 from unlearnkit.store import Store
 from unlearnkit.training.plan import Plan
@@ -44,10 +45,16 @@ def majority_vote(
     return votes.to(probabilities.dtype).mean(0)
 
 
-AGGREGATIONS: dict[str, Aggregation] = {
-    "mean-probability": mean_probability,
-    "majority-vote": majority_vote,
-}
+AGGREGATIONS: Registry[Aggregation] = Registry(
+    "AGGREGATIONS",
+    "aggregation",
+    """Aggregations by name, for ``aggregation=``: how constituents become one ensemble.
+
+    An entry is a function from a tensor (constituent, example, class) of probabilities, or of a
+    regression's predictions, to one of (example, class).
+    """,
+    {"mean-probability": mean_probability, "majority-vote": majority_vote},
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +92,7 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         """Check the aggregation."""
-        if self.aggregation not in AGGREGATIONS:
-            raise KeyError(f"aggregation={self.aggregation!r}; known are {', '.join(AGGREGATIONS)}")
+        AGGREGATIONS[self.aggregation]  # refuses an unknown name
         if self.is_regression and self.aggregation == "majority-vote":
             raise ValueError(
                 "aggregation='majority-vote' counts votes for classes, and a regression has none; "

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.approximate import Amend, Method, Replay
+from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.progress import OnProgress, check_cancelled, silent
 from unlearnkit.store import Store
@@ -27,6 +27,7 @@ from unlearnkit.training.clock import Clock, Interval
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import train
 from unlearnkit.unlearning.assess import assess
+from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
 from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import Calibration
@@ -107,11 +108,11 @@ def unlearn(
     before: Plan,
     store: Store,
     ids: Int[np.ndarray, " request"],
-    boundary: Boundary,
+    boundary: str | Boundary,
     *,
     clock: Clock = Clock(),
-    method: Method | None = None,
-    amend: Amend | None = None,
+    method: str | Method | None = None,
+    amend: str | Amend | None = None,
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
@@ -125,10 +126,11 @@ def unlearn(
         before: the plan whose ensemble is in the store.
         store: changed only by additions until ``commit`` has returned.
         ids: to forget, none of them revoked in ``before``.
-        boundary: chooses.
+        boundary: chooses; a name in ``BOUNDARIES`` or an object.
         clock: for predictions.
-        method: of modification; :func:`default_method` otherwise.
-        amend: after it; replay of the last epoch otherwise.
+        method: of modification, a name in ``METHODS`` or an object; :func:`default_method`
+            otherwise.
+        amend: after it, a name in ``AMENDS`` or an object; replay of the last epoch otherwise.
         on_progress: gets events.
         cancel: stops the run when set; the old ensemble then stands.
         parallel: workers of the exact part, as in :func:`~unlearnkit.training.train.train`. The
@@ -139,10 +141,14 @@ def unlearn(
             before anything is destroyed; once it has returned, the request is completed.
 
     Raises:
+        KeyError: no boundary, method or amend has this name.
+        TypeError: an object that lacks a part of its protocol.
         Cancelled: stopped; the store holds what it held.
     """
     begun = time.perf_counter()
-    method, amend = method or default_method(before), amend or Replay()
+    boundary = BOUNDARIES.choose(boundary)
+    method = METHODS.choose(method) or default_method(before)
+    amend = AMENDS.choose(amend) or Replay()
     plan, workload, costs = assess(
         before, store, ids, clock, method=method, amend=amend, calibration=calibration
     )

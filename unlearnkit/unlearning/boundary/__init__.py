@@ -1,13 +1,32 @@
 """Boundaries: which shards are retrained exactly and which are modified approximately."""
 
+from unlearnkit.registry import Registry
+from unlearnkit.unlearning.boundary.accepting import as_boundary
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.boundary.chosen import ChosenBoundary, OverriddenBoundary
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
 
-BOUNDARIES: dict[str, type[Boundary]] = {
-    "fixed": FixedBoundary,
-    "chosen": ChosenBoundary,
-    "adaptive": AdaptiveBoundary,
-    "overridden": OverriddenBoundary,
-}
+BOUNDARIES: Registry[Boundary] = Registry(
+    "BOUNDARIES",
+    "boundary",
+    """Boundaries by name, for ``boundary=`` and for the boundary panel.
+
+    An entry is an object with ``decide(workload, costs, debts) -> Decision``: a route and a reason
+    for every shard that the request hits. It may also have ``objection(look) -> str``, which says
+    why an approximation that was computed is not good enough, or "" where it is; without it every
+    approximation is accepted. A class or a function without arguments stands for what it returns.
+    The protocol is :class:`unlearnkit.unlearning.boundary.protocol.Boundary`. ::
+
+        uk.BOUNDARIES["mine"] = MyBoundary(0.1)
+        session.preview(boundary="mine")
+    """,
+    {
+        "fixed": FixedBoundary(),
+        "chosen": ChosenBoundary(),
+        "overridden": OverriddenBoundary(),
+        "adaptive": AdaptiveBoundary(),
+    },
+    parts=("decide", "objection"),
+    adapt=as_boundary,
+)

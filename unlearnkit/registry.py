@@ -1,0 +1,151 @@
+"""Registries: what the package offers by name, and where an entry of one's own goes."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any, TypeVar, overload
+
+Entry = TypeVar("Entry")
+
+
+def as_given(value: Any) -> Any:
+    """The value itself."""
+    return value
+
+
+def instance_of(value: Any) -> Any:
+    """The default instance of a class; any other value itself.
+
+    Raises:
+        TypeError: the class cannot be called without arguments.
+    """
+    if not isinstance(value, type):
+        return value
+    try:
+        return value()
+    except TypeError as error:
+        raise TypeError(
+            f"{value.__name__} is a class that needs arguments ({error}); give an instance of it"
+        ) from error
+
+
+class Registry(MutableMapping[str, Entry]):
+    """A dictionary of named entries that checks each entry and lists the names it knows.
+
+    An entry is checked when it is entered, so that one which cannot work is refused at once. It is
+    then taken by its name wherever the package takes names, and stands among the panels' choices.
+
+    Args:
+        name: of the registry in the package, for messages.
+        noun: what an entry is, for messages.
+        about: what belongs in the registry; ``help()`` on the registry shows it.
+        entries: the package's own.
+        parts: attributes that every entry must have.
+        adapt: turns what a user gives into an entry.
+
+    >>> colours = Registry("COLOURS", "colour", "Colours by name.", {"red": str.upper})
+    >>> colours.choose("red") is colours.choose(str.upper)
+    True
+    >>> colours["rad"]
+    Traceback (most recent call last):
+    ...
+    KeyError: "no colour is named 'rad'; did you mean 'red'? Known are red"
+    >>> colours["blue"] = 3
+    Traceback (most recent call last):
+    ...
+    TypeError: 3 is no colour: it lacks __call__; help(uk.COLOURS) says what one needs
+    """
+
+    def __init__(
+        self,
+        name: str,
+        noun: str,
+        about: str,
+        entries: Mapping[str, Entry],
+        *,
+        parts: tuple[str, ...] = ("__call__",),
+        adapt: Callable[[Any], Any] = as_given,
+    ) -> None:
+        self.name, self.noun, self.parts, self.adapt = name, noun, parts, adapt
+        self.__doc__ = about
+        self._entries: dict[str, Entry] = {}
+        for key, entry in entries.items():
+            self[key] = entry
+        self._built_in = dict(self._entries)
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry of this name.
+
+        Raises:
+            KeyError: there is none; the message lists the names that there are.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        close = difflib.get_close_matches(str(name), self._entries, n=1)
+        if close:
+            end = f"did you mean {close[0]!r}? Known are {', '.join(self._entries)}"
+        else:
+            end = f"known are {', '.join(self._entries)}"
+        raise KeyError(f"no {self.noun} is named {name!r}; {end}")
+
+    def __setitem__(self, name: str, entry: Any) -> None:
+        """Enter an entry under a name.
+
+        Raises:
+            TypeError: the name is no text, or the entry lacks a part of its protocol.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"{name!r} is no name for a {self.noun}; give a text")
+        self._entries[name] = self._checked(entry)
+
+    def __delitem__(self, name: str) -> None:
+        """Take an entry out."""
+        self[name]  # refuses an unknown name
+        del self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        rows = (f"{name!r}: {entry!r}" for name, entry in self._entries.items())
+        return "{" + ",\n ".join(rows) + "}"
+
+    @property
+    def own(self) -> dict[str, Entry]:
+        """Entries that are not the package's."""
+        usual = self._built_in
+        return {n: e for n, e in self._entries.items() if n not in usual or usual[n] is not e}
+
+    @overload
+    def choose(self, choice: None) -> None: ...
+    @overload
+    def choose(self, choice: str | Entry) -> Entry: ...
+    def choose(self, choice: str | Entry | None) -> Entry | None:
+        """The entry of a name; an object that fits is its own; None stays None.
+
+        Raises:
+            KeyError: no entry has this name.
+            TypeError: the object lacks a part of its protocol.
+        """
+        if choice is None:
+            return None
+        return self[choice] if isinstance(choice, str) else self._checked(choice)
+
+    def name_of(self, entry: Entry) -> str | None:
+        """The name under which this very entry, or one that equals it, is known."""
+        return next((n for n, e in self._entries.items() if e is entry or e == entry), None)
+
+    def _checked(self, value: Any) -> Entry:
+        entry: Entry = self.adapt(value)
+        missing = [part for part in self.parts if getattr(entry, part, None) is None]
+        if missing:
+            raise TypeError(
+                f"{value!r} is no {self.noun}: it lacks {' and '.join(missing)}; "
+                f"help(uk.{self.name}) says what one needs"
+            )
+        return entry
