@@ -10,31 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from unlearnkit.approximate import AMENDS, METHODS, Replay, StagedInfluence
-from unlearnkit.data.datasets import (
-    DATASETS,
-    Dataset,
-    Examples,
-    as_dataset,
-    from_arrays,
-    from_file,
-    from_frame,
-    from_hugging_face,
-    from_torch,
-    load,
-)
+from unlearnkit.data.arrays import from_arrays
+from unlearnkit.data.datasets import DATASETS, as_dataset, load
+from unlearnkit.data.examples import Dataset, Examples
+from unlearnkit.data.frames import from_file, from_frame
+from unlearnkit.data.from_hugging_face import from_hugging_face
+from unlearnkit.data.from_torch import from_torch
 from unlearnkit.evaluation.comparison import Comparison, compare
 from unlearnkit.evaluation.relearn import relearn_time
 from unlearnkit.evaluation.stage_scores import stage_accuracies
 from unlearnkit.metrics.metrics import METRICS
-from unlearnkit.models.architecture import (
-    CNN,
-    MLP,
-    MODELS,
-    Architecture,
-    Linear,
-    Logistic,
-    as_architecture,
-)
+from unlearnkit.models.architecture import Architecture, as_architecture
+from unlearnkit.models.builtin import CNN, MLP, MODELS, Linear, Logistic
 from unlearnkit.models.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.selection.example_map import ExampleMap, example_map, example_table, hardest

@@ -19,7 +19,8 @@ from torch import Tensor
 from unlearnkit.approximate import Amend, Method
 from unlearnkit.data.coercion import constants_of, targets_of
 from unlearnkit.data.examples import Dataset, Examples
-from unlearnkit.models.architecture import Linear, Logistic, as_architecture
+from unlearnkit.models.architecture import as_architecture
+from unlearnkit.models.builtin import Linear, Logistic
 from unlearnkit.store import MemoryStore
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.defaults import default_spec

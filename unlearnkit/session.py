@@ -19,7 +19,8 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.approximate.defaults import default_method
-from unlearnkit.data.datasets import Dataset, as_dataset
+from unlearnkit.data.datasets import as_dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import Comparison, compare
 from unlearnkit.metrics.tasks import need_classes, task_of
 from unlearnkit.models.losses import Loss

@@ -10,14 +10,11 @@ from torch.func import functional_call, jacrev
 from unlearnkit.approximate.curvature import (
     conjugate_gradients,
     effective_time,
-    flatten,
     gauss_newton,
-    head_names,
     mean_gradient,
-    trainable_names,
-    unflatten,
 )
 from unlearnkit.models.losses import LOSSES, Loss, SquaredError
+from unlearnkit.models.vector import flatten, head_names, trainable_names, unflatten
 
 # float64 rounding of sums over some hundred products of order one
 TOLERANCE = 1e-12

@@ -29,16 +29,11 @@ from unlearnkit.approximate import (
 from unlearnkit.approximate.baselines.deltagrad import QuasiHessian, follow
 from unlearnkit.approximate.baselines.newton import Newton, Objective, newton
 from unlearnkit.approximate.baselines.relabelling import wrong_labels
-from unlearnkit.approximate.curvature import (
-    effective_time,
-    flatten,
-    mean_gradient,
-    trainable_names,
-    unflatten,
-)
+from unlearnkit.approximate.curvature import effective_time, mean_gradient
 from unlearnkit.approximate.optimise import divergence_slope
 from unlearnkit.approximate.stored_states import pool_of, sites_of
 from unlearnkit.models.losses import CrossEntropy, SquaredError
+from unlearnkit.models.vector import flatten, trainable_names, unflatten
 from unlearnkit.records.audit import audit
 from unlearnkit.seeding import state_bytes
 from unlearnkit.training.kernels import compute_threads

@@ -32,7 +32,7 @@ import torch
 from workloads import Ours, Plain, Workload, generate, workloads
 
 import unlearnkit as uk
-from unlearnkit.unlearning.unlearn import assess
+from unlearnkit.unlearning.assess import assess
 
 HERE = Path(__file__).resolve().parent
 OUTPUT = HERE.parents[1] / ".bench"

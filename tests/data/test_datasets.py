@@ -15,15 +15,10 @@ import torch
 
 from published import DEBIAN, needs_fashion
 from unlearnkit.data import sources
-from unlearnkit.data.datasets import (
-    DATASETS,
-    Dataset,
-    Examples,
-    as_dataset,
-    from_arrays,
-    from_frame,
-    load,
-)
+from unlearnkit.data.arrays import from_arrays
+from unlearnkit.data.datasets import DATASETS, as_dataset, load
+from unlearnkit.data.examples import Dataset, Examples
+from unlearnkit.data.frames import from_frame
 from unlearnkit.data.sources import download
 
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from cases import CASES
 from unlearnkit import CNN, MLP, Logistic, MemoryStore, TrainSpec, make_plan, train
-from unlearnkit.models.architecture import KeyedDropout, StepContext, as_architecture, step_context
+from unlearnkit.models.architecture import as_architecture
+from unlearnkit.models.dropout import KeyedDropout, StepContext, step_context
 from unlearnkit.seeding import state_bytes
 
 

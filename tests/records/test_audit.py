@@ -12,7 +12,7 @@ from cases import CASES, Case, norm_and_dropout
 from tampering import altered, at_most, offsets, with_manifest
 from unlearnkit import MLP, CrossEntropy, Session, TrainSpec
 from unlearnkit.__main__ import main
-from unlearnkit.models.architecture import built_in, describe
+from unlearnkit.models.builtin import built_in, describe
 from unlearnkit.records.audit import AuditError, audit
 
 LOGISTIC = CASES["logistic"]

@@ -11,7 +11,8 @@ import torch
 from cases import CASES, NUM_CLASSES, Case, stop_after
 from reference import Problem, train_shard
 from unlearnkit import Cancelled, DiskStore, MemoryStore, ProgressEvent, Session, train
-from unlearnkit.models.architecture import State, StepContext
+from unlearnkit.models.dropout import StepContext
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels import run_jobs, stacked
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.schedule import make_job

@@ -29,9 +29,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.models.architecture import Stack, State
 from unlearnkit.models.losses import CrossEntropy, Loss
-from unlearnkit.training.kernels.stacked import BACKWARD, FORWARD, NARROW, padded
+from unlearnkit.models.stack import Stack
+from unlearnkit.store.checkpoint import State
+from unlearnkit.training.kernels.activations import BACKWARD, FORWARD
+from unlearnkit.training.kernels.layout import NARROW, padded
 
 BLOCK = 128  # rows of inner products computed at a time
 NOWHERE = -1e30  # bias of a padded class, whose probability is then exactly 0

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.stored_states import Site, pool_of
-from unlearnkit.models.architecture import State, get_state
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
+from unlearnkit.models.state import get_state
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.loop import make_optimizer
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import make_job

@@ -34,8 +34,8 @@ from torch import Tensor
 
 from unlearnkit.approximate.curvature import effective_time
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.models.architecture import State
 from unlearnkit.store import Checkpoint
+from unlearnkit.store.checkpoint import State
 
 
 class Path(NamedTuple):

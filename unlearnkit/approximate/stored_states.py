@@ -14,7 +14,6 @@ from typing import Protocol
 
 import numpy as np
 
-from unlearnkit.approximate.curvature import flatten
 from unlearnkit.approximate.influence.any_module import recompute_buffers
 from unlearnkit.approximate.protocol import (
     Members,
@@ -24,7 +23,8 @@ from unlearnkit.approximate.protocol import (
     part_of,
 )
 from unlearnkit.approximate.segments import corrected_checkpoints, stretches_of
-from unlearnkit.models.architecture import State
+from unlearnkit.models.vector import flatten
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
 from unlearnkit.training.plan import Plan
 

@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.approximate.curvature import flatten
 from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics.attacks import Attack, membership_auc, membership_gap
 from unlearnkit.metrics.metrics import Measure, churn, tug_of_war
 from unlearnkit.metrics.tasks import Task, task_of
+from unlearnkit.models.vector import flatten
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import Checkpoint, MemoryStore, Store

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.data.datasets import Dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import MODELS, Comparison
 from unlearnkit.evaluation.parameters import states_of
 from unlearnkit.metrics.attacks import auc_interval

@@ -16,10 +16,11 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.approximate.curvature import flatten
 from unlearnkit.evaluation.comparison import MODELS, Comparison
-from unlearnkit.models.architecture import Architecture, State
+from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.vector import flatten
 from unlearnkit.seeding import numpy_generator, state_bytes
+from unlearnkit.store.checkpoint import State
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,11 +5,12 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from unlearnkit.approximate.curvature import flatten, mean_gradient, trainable_names, unflatten
+from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.metrics.metrics import Measure
-from unlearnkit.models.architecture import State
+from unlearnkit.models.vector import flatten, trainable_names, unflatten
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.ensemble import Constituent, Ensemble
 from unlearnkit.unlearning.unlearn import Unlearned
 

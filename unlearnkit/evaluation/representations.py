@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unlearnkit.data.datasets import Dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.evaluation.parameters import states_of
-from unlearnkit.models.architecture import Architecture, State
+from unlearnkit.models.architecture import Architecture
 from unlearnkit.seeding import numpy_generator
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.ensemble import CHUNK
 
 if TYPE_CHECKING:

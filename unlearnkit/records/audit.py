@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from unlearnkit.data.datasets import Dataset, Examples, as_dataset
-from unlearnkit.models.architecture import Architecture, as_architecture, built_in
+from unlearnkit.data.datasets import as_dataset
+from unlearnkit.data.examples import Dataset, Examples
+from unlearnkit.models.architecture import Architecture, as_architecture
+from unlearnkit.models.builtin import built_in
 from unlearnkit.records.ledger import (
     debts_after,
     keyed_digest,

@@ -14,7 +14,8 @@ from jaxtyping import Int
 from unlearnkit.approximate import AMENDS, METHODS
 from unlearnkit.data.datasets import DATASETS
 from unlearnkit.data.examples import Dataset
-from unlearnkit.models.architecture import BUILT_IN, Architecture
+from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.builtin import BUILT_IN
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.training.ensemble import Ensemble
 from unlearnkit.training.partition import make_partition

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unlearnkit.models.architecture import State
 from unlearnkit.store import Store
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.ensemble import CHUNK
 from unlearnkit.training.plan import Plan
 

@@ -27,15 +27,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 from safetensors.numpy import load, save
 
+from unlearnkit.store.checkpoint import Approximation, Checkpoint
+from unlearnkit.store.codec import NAME, decode, encode, name_of
 from unlearnkit.store.files import (
-    NAME,
     StoreError,
     StoreIOError,
     broken,
-    decode,
-    encode,
     is_missing,
-    name_of,
     read,
     replace_file,
     scan,
@@ -45,7 +43,7 @@ from unlearnkit.store.files import (
 from unlearnkit.store.ledger_file import unchain
 from unlearnkit.store.lock import Hold
 from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
-from unlearnkit.store.memory import Approximation, Checkpoint, MemoryStore
+from unlearnkit.store.memory import MemoryStore
 
 CACHE_BYTES = 256 << 20  # tensors read and kept at hand; more are read again
 ARRAYS, SECRET = "partition.safetensors", "secret.key"

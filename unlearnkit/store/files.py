@@ -7,8 +7,6 @@ that digest has been checked, and nothing is read through a symbolic link.
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import re
 import stat
@@ -16,39 +14,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
-import numpy as np
-import torch
-from safetensors.torch import load
-from torch import Tensor
+from unlearnkit.store.codec import NAME
 
-from unlearnkit.store.memory import Approximation, Checkpoint, State
-
-FORMAT = 2
 SYNC_THREADS = 8
 EARLY_BYTES = 128 << 10  # small files are quicker synced all at once
 JOINED_BYTES = 4 << 20
-CLEAN, APPROXIMATE = "checkpoint", "approximation"
 WRITING = ".writing-"  # prefix of files that are not complete yet
-NAME = re.compile(r"shard-(\d{4,9})/(approximate-)?([0-9A-Za-z]{1,64})\.safetensors")
 FOLDER = re.compile(r"shard-(\d{4,9})")
-KEY = re.compile(r"[0-9A-Za-z]{1,64}")
-
-_OPENING = b'{"__metadata__":{"digest":"'
-_DIGEST = slice(8 + len(_OPENING), 8 + len(_OPENING) + 64)
-_KINDS = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 _DENSE = 64 << 20  # a larger file must fill a quarter of its size on disk: a sparse one is a trap
 
 
@@ -94,127 +67,6 @@ def telling(folder: Path, what: str) -> Iterator[None]:
             f"the store in {folder} could not be {what} ({error}); what it held stands. "
             "Free some space or mend the permissions, and do it again",
         ) from error
-
-
-def name_of(kept: Checkpoint | Approximation) -> str:
-    """The file of a checkpoint or an approximation, below the store's folder.
-
-    Raises:
-        ValueError: a key that cannot be a file's name.
-    """
-    approximate = isinstance(kept, Approximation)
-    key = kept.base if isinstance(kept, Approximation) else kept.key
-    if not KEY.fullmatch(key):
-        raise ValueError(f"key {key!r} cannot name a file; use 1 to 64 letters and digits")
-    return f"shard-{kept.shard:04d}/{'approximate-' if approximate else ''}{key}.safetensors"
-
-
-def encode(kept: Checkpoint | Approximation) -> tuple[list[memoryview], str]:
-    """The bytes of a file, in pieces that share memory with the tensors, and their digest."""
-    tensors: dict[str, Tensor] = {}
-    index: dict[str, Any] = {"format": FORMAT, "shard": kept.shard}
-    if isinstance(kept, Approximation):
-        stages = [_describe(c, f"{r}/", tensors) for r, c in sorted(kept.checkpoints.items())]
-        index |= {"kind": APPROXIMATE, "base": kept.base, "method": kept.method, "stages": stages}
-        index["debt"] = kept.debt.tolist()
-    else:
-        index |= {"kind": CLEAN, "stages": [_describe(kept, "", tensors)]}
-    header: dict[str, Any] = {"__metadata__": {"digest": "0" * 64, "unlearnkit": json.dumps(index)}}
-    pieces, end = [], 0
-    for name, tensor in tensors.items():
-        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        pieces.append(flat.numpy().data)
-        begin, end = end, end + flat.numel()
-        if tensor.dtype not in _KINDS:
-            raise TypeError(f"{name} is of {tensor.dtype}, which a store does not keep")
-        kind, shape = _KINDS[tensor.dtype], list(tensor.shape)
-        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    head = bytearray(len(text).to_bytes(8, "little") + text)
-    hasher = hashlib.sha256(head[: _DIGEST.start])
-    hasher.update(head[_DIGEST.stop :])
-    for piece in pieces:
-        hasher.update(piece)
-    head[_DIGEST] = hasher.hexdigest().encode()
-    return [memoryview(head), *pieces], hasher.hexdigest()
-
-
-def decode(name: str, data: bytes) -> tuple[Checkpoint | Approximation, str]:
-    """What a file holds, and its digest.
-
-    Raises:
-        ValueError, and others of the readers: it is not what its name and digest say.
-    """
-    view = memoryview(data)
-    found = bytes(view[_DIGEST]).decode("ascii", "replace")
-    hasher = hashlib.sha256(view[: _DIGEST.start])
-    hasher.update(view[_DIGEST.stop :])
-    if bytes(view[8 : _DIGEST.start]) != _OPENING or found != hasher.hexdigest():
-        raise ValueError("its content does not match its digest")
-    length = int.from_bytes(view[:8], "little")
-    index = json.loads(json.loads(bytes(view[8 : 8 + length]))["__metadata__"]["unlearnkit"])
-    tensors = load(data)
-    shard, entries = _whole(index["shard"]), index["stages"]
-    if index["format"] != FORMAT:
-        raise ValueError(f"it is of format {index['format']!r}, not {FORMAT}")
-    kept: Checkpoint | Approximation
-    if index["kind"] == CLEAN:
-        (entry,) = entries
-        kept = _restore(entry, "", shard, tensors)
-    else:
-        checkpoints = {
-            _whole(e["stage"]): _restore(e, f"{_whole(e['stage'])}/", shard, tensors)
-            for e in entries
-        }
-        debt = np.asarray([_whole(one) for one in index["debt"]], np.int64)
-        kept = Approximation(shard, str(index["base"]), debt, checkpoints, str(index["method"]))
-    if tensors:
-        raise ValueError(f"it holds {len(tensors)} tensors that it does not list")
-    if name_of(kept) != name:
-        raise ValueError(f"it belongs at {name_of(kept)}")
-    return kept, found
-
-
-def _describe(checkpoint: Checkpoint, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """The index entry of a checkpoint; its tensors are added under the prefix."""
-    factors = {f"factors {q}": kept for q, kept in checkpoint.factors.items()}
-    states = (("end", checkpoint.state), *checkpoint.tails.items(), *factors.items())
-    for label, state in states:
-        for name, tensor in state.items():
-            tensors[f"{prefix}{label}/{name}"] = tensor
-    entry = {
-        "key": checkpoint.key,
-        "stage": checkpoint.stage,
-        "tails": list(checkpoint.tails),
-        "names": list(checkpoint.state),
-        "lineage": checkpoint.lineage.hex(),
-    }
-    if factors:  # files without any are as they were before there were any
-        entry["factors"] = {str(q): list(kept) for q, kept in checkpoint.factors.items()}
-    return entry
-
-
-def _restore(
-    entry: dict[str, Any], prefix: str, shard: int, tensors: dict[str, Tensor]
-) -> Checkpoint:
-    """The checkpoint of an index entry; its tensors are taken out."""
-
-    def take(label: str, names: Iterable[str]) -> State:
-        # Cloned to where torch would have put them: bits can depend on the alignment.
-        return {str(name): tensors.pop(f"{prefix}{label}/{name}").clone() for name in names}
-
-    key, stage, names = str(entry["key"]), _whole(entry["stage"]), entry["names"]
-    state, tails = take("end", names), {_whole(q): take(str(q), names) for q in entry["tails"]}
-    kept = entry.get("factors", {}).items()
-    factors = {_whole(int(q)): take(f"factors {q}", some) for q, some in kept}
-    return Checkpoint(key, shard, stage, state, tails, bytes.fromhex(entry["lineage"]), factors)
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**62:
-        raise ValueError(f"{value!r} is not a count")
-    return value
 
 
 # Reading

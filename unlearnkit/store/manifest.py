@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from unlearnkit.store.codec import FORMAT, NAME
 from unlearnkit.store.files import (
-    FORMAT,
-    NAME,
     StoreError,
     broken,
     is_missing,

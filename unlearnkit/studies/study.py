@@ -26,7 +26,8 @@ from torch import Tensor
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.approximate.defaults import default_method
-from unlearnkit.data.datasets import Dataset, as_dataset
+from unlearnkit.data.datasets import as_dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics.attacks import membership_auc
 from unlearnkit.metrics.metrics import churn
 from unlearnkit.metrics.tasks import task_of

@@ -3,7 +3,8 @@
 from typing import Any
 
 from unlearnkit.data.examples import Dataset
-from unlearnkit.models.architecture import MLP, Architecture, Linear, Logistic, as_architecture
+from unlearnkit.models.architecture import Architecture, as_architecture
+from unlearnkit.models.builtin import MLP, Linear, Logistic
 from unlearnkit.models.losses import CrossEntropy, SquaredError
 from unlearnkit.training.spec import TrainSpec
 

@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.models.architecture import Architecture, State
+from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.losses import Loss
 from unlearnkit.registry import Registry
 from unlearnkit.seeding import digest, state_bytes
 from unlearnkit.store import Store
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
 CHUNK = 4096  # examples a forward pass; bounds memory, changes no definition

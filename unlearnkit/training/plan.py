@@ -8,7 +8,6 @@ different stores and retain sets.
 """
 
 import hashlib
-import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,13 +20,12 @@ from jaxtyping import Bool, Int
 from unlearnkit.data.examples import Examples
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.seeding import digest
+from unlearnkit.training.environment import STACKED_KERNEL, Environment, environment, resolve_device
 from unlearnkit.training.partition import Partition, make_partition
 from unlearnkit.training.spec import TrainSpec
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LOOP_KERNEL, STACKED_KERNEL = "loop-5", "stacked-4"
 
 
 class HasKeys(Protocol):
@@ -36,72 +34,6 @@ class HasKeys(Protocol):
     def __contains__(self, key: object) -> bool:
         """Whether a clean checkpoint of this key is there."""
         ...
-
-
-@dataclass(frozen=True)
-class Environment:
-    """What bits depend on besides the data and the spec; two runs are compared within one."""
-
-    torch: str
-    numpy: str
-    cpu: str
-    num_threads: int
-    device: str
-    kernel: str
-    settings: str
-
-    @property
-    def digest(self) -> str:
-        """A digest of every field."""
-        return digest(
-            self.torch,
-            self.numpy,
-            self.cpu,
-            self.num_threads,
-            self.device,
-            self.kernel,
-            self.settings,
-        )
-
-
-def environment(spec: TrainSpec, architecture: Architecture) -> Environment:
-    """The environment of this process, and the kernel chosen for a model.
-
-    Stacks of linear layers are trained by the stacked-lane kernel, everything else one by one.
-    """
-    capability = torch.backends.cpu.get_cpu_capability()
-    cpu = f"{platform.machine()} {capability}"
-    stacked = architecture.stack is not None and spec.kernel != "loop"
-    kernel = STACKED_KERNEL if stacked else LOOP_KERNEL
-    settings = f"{torch.get_default_dtype()}, matmul {torch.get_float32_matmul_precision()}"
-    # numpy keeps the streams of its permutations within a release series only.
-    series = ".".join(np.__version__.split(".")[:2])
-    device = resolve_device(spec.device)
-    name = "cpu"
-    if device.type == "cuda":
-        name = f"{device} {torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
-    return Environment(
-        str(torch.__version__), series, cpu, spec.num_threads, name, kernel, settings
-    )
-
-
-def resolve_device(device: str) -> torch.device:
-    """The device of this name; for ``"auto"`` a CUDA device where there is one.
-
-    Raises:
-        ValueError: there is no such device here.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = torch.device(device)
-    if found.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        found = torch.device("cuda", found.index or 0)
-        if (found.index or 0) >= count:
-            raise ValueError(
-                f"device={device!r}, but torch sees {count} CUDA devices here; use 'cpu' or 'auto'"
-            )
-    return found
 
 
 @dataclass(frozen=True)

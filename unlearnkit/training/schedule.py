@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.models.architecture import State
 from unlearnkit.seeding import numpy_generator
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan, Stage
 
 RESET, TAIL, EPOCH, END = "reset", "tail", "epoch", "end"

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unlearnkit.models.architecture import State
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.store import Checkpoint, Store
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Work, time_tick
 from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.kernels.factors import with_factors

@@ -14,9 +14,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
 
-from unlearnkit.models.architecture import State
 from unlearnkit.progress import check_cancelled
 from unlearnkit.store import Checkpoint
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.kernels.factors import with_factors
 from unlearnkit.training.kernels.stacked import lanes_together

@@ -26,8 +26,9 @@ from torch import Tensor
 
 from unlearnkit.approximate.linearised import Linearised, gather
 from unlearnkit.metrics.tasks import task_of
-from unlearnkit.models.architecture import Architecture, State
+from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.losses import CrossEntropy, Loss
+from unlearnkit.store.checkpoint import State
 
 PROBE_MAX = 256  # examples of the probe part that are looked at, at most; the first by id
 

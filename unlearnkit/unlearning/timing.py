@@ -5,13 +5,7 @@ import time
 import torch
 
 from unlearnkit.approximate import StagedInfluence
-from unlearnkit.approximate.curvature import (
-    conjugate_gradients,
-    gauss_newton,
-    head_names,
-    mean_gradient,
-    trainable_names,
-)
+from unlearnkit.approximate.curvature import conjugate_gradients, gauss_newton, mean_gradient
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.approximate.influence.last_layer import Body
 from unlearnkit.approximate.influence.staged import EXPECTED_ITERATIONS
@@ -22,6 +16,7 @@ from unlearnkit.approximate.linearised import (
     solve,
     solve_by_outputs,
 )
+from unlearnkit.models.vector import head_names, trainable_names
 from unlearnkit.store import Store
 from unlearnkit.training.clock import Batches
 from unlearnkit.training.kernels.loop import compute_threads

@@ -5,15 +5,16 @@ import pytest
 import torch
 
 from unlearnkit.approximate import Members
-from unlearnkit.approximate.curvature import gauss_newton, trainable_names
+from unlearnkit.approximate.curvature import gauss_newton
 from unlearnkit.approximate.influence.samples import (
     Candidates,
     hessian_traces,
     inclusion_probabilities,
     systematic,
 )
-from unlearnkit.models.architecture import get_state
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
+from unlearnkit.models.state import get_state
+from unlearnkit.models.vector import trainable_names
 
 LOSSES = [CrossEntropy(), SquaredError(), WeightedCrossEntropy((1.0, 5.0, 2.0))]
 

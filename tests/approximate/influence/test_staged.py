@@ -16,16 +16,9 @@ from unlearnkit.approximate import (
     Replay,
     StagedInfluence,
 )
-from unlearnkit.approximate.curvature import (
-    effective_time,
-    flatten,
-    gauss_newton,
-    mean_gradient,
-    trainable_names,
-    unflatten,
-)
+from unlearnkit.approximate.curvature import effective_time, gauss_newton, mean_gradient
 from unlearnkit.approximate.defaults import default_method
-from unlearnkit.approximate.influence import any_module, last_layer, stacked, staged
+from unlearnkit.approximate.influence import any_module, last_layer, settings, stacked, staged
 from unlearnkit.approximate.influence.any_module import (
     Difference,
     implicit_euler,
@@ -40,7 +33,6 @@ from unlearnkit.approximate.linearised import (
     solve_by_outputs,
 )
 from unlearnkit.approximate.segments import stretches_of
-from unlearnkit.models.architecture import Stack, as_head, get_state
 from unlearnkit.models.losses import CrossEntropy, SquaredError
 from unlearnkit.seeding import state_bytes
 
@@ -237,7 +229,7 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
     rows = session.plan.partition.shard_rows(0)
     module = session.plan.architecture.module()
     names = trainable_names(module)
-    monkeypatch.setattr(staged, "MANY", 9)
+    monkeypatch.setattr(settings, "MANY", 9)
 
     def forcings(method, caution, gone=9):
         [given] = rounds_of(session, {0: rows[:gone]})
@@ -662,8 +654,8 @@ def test_a_lane_does_not_depend_on_the_others():
 
 
 def test_where_few_are_forgotten_less_is_done_and_planned_so(monkeypatch):
-    monkeypatch.setattr(staged, "FEW_CURVATURE", 12)
-    monkeypatch.setattr(staged, "FEW_CANDIDATES", 30)
+    monkeypatch.setattr(settings, "FEW_CURVATURE", 12)
+    monkeypatch.setattr(settings, "FEW_CANDIDATES", 30)
     session = uneven_session(uk.MLP((9,)))
     method = StagedInfluence(
         tolerance=0.0, iterations=2, curvature_share=0.5, curvature_min=5, candidates=40, few=0.15

@@ -15,7 +15,7 @@ from torch import Tensor
 from unlearnkit.approximate.optimise import Walk, batches_of, endless, retained_batches
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.stored_states import Site, Size
-from unlearnkit.models.architecture import State
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
 

@@ -22,10 +22,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.approximate.curvature import flatten, unflatten
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.stored_states import Site, Size, pool_of
-from unlearnkit.models.architecture import State
+from unlearnkit.models.vector import flatten, unflatten
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
 CHUNK_BYTES = 2**26  # of single gradients at a time

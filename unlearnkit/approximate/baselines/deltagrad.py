@@ -31,10 +31,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unlearnkit.approximate.baselines.trajectory import only_sgd
-from unlearnkit.approximate.curvature import flatten, mean_gradient, trainable_names, unflatten
+from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.segments import Stretch
 from unlearnkit.approximate.stored_states import Size, untrained
+from unlearnkit.models.vector import flatten, trainable_names, unflatten
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.spec import TrainSpec
 

@@ -19,8 +19,8 @@ from unlearnkit.approximate.stored_states import (
     untrained,
     with_buffers,
 )
-from unlearnkit.models.architecture import State
 from unlearnkit.store import Checkpoint
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
 from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.plan import Plan

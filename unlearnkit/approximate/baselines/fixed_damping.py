@@ -18,17 +18,11 @@ training had.
 
 from dataclasses import dataclass
 
-from unlearnkit.approximate.curvature import (
-    conjugate_gradients,
-    flatten,
-    gauss_newton,
-    mean_gradient,
-    trainable_names,
-    unflatten,
-)
+from unlearnkit.approximate.curvature import conjugate_gradients, gauss_newton, mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.stored_states import Site, Size
-from unlearnkit.models.architecture import State
+from unlearnkit.models.vector import flatten, trainable_names, unflatten
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
 

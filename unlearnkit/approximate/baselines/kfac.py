@@ -51,10 +51,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearnkit.approximate.curvature import mean_gradient, trainable_names, unflatten
+from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.stored_states import Site, Size
-from unlearnkit.models.architecture import Architecture, State
+from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.vector import trainable_names, unflatten
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.factors import factor_rows, factors, layers_of, unpacked, without
 from unlearnkit.training.plan import Plan
 

@@ -42,8 +42,8 @@ from torch import Tensor
 from unlearnkit.approximate.curvature import conjugate_gradients
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, part_of
 from unlearnkit.approximate.stored_states import Site, modified, sites_of, sizes_of, untrained
-from unlearnkit.models.architecture import State
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
 from unlearnkit.training.plan import Plan
 

@@ -28,7 +28,7 @@ from unlearnkit.approximate.optimise import (
 )
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.stored_states import Site, Size
-from unlearnkit.models.architecture import State
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
 

@@ -20,10 +20,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unlearnkit.approximate.baselines.trajectory import only_sgd
-from unlearnkit.approximate.curvature import mean_gradient, trainable_names
+from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.segments import Stretch
 from unlearnkit.approximate.stored_states import Size, untrained
+from unlearnkit.models.vector import trainable_names
 from unlearnkit.training.plan import Plan
 
 

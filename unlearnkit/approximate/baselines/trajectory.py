@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.approximate.curvature import flatten, unflatten
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, part_of
 from unlearnkit.approximate.segments import Stretch, stretches_of
 from unlearnkit.approximate.stored_states import Size, modified, sites_of, sizes_of, with_buffers
-from unlearnkit.models.architecture import State
+from unlearnkit.models.vector import flatten, unflatten
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
 from unlearnkit.training.plan import Plan
 

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from unlearnkit.approximate.curvature import (
     Product,
     conjugate_gradients,
-    flatten,
     gauss_newton,
     mean_gradient,
-    unflatten,
 )
 from unlearnkit.approximate.influence.samples import Candidates
 from unlearnkit.approximate.protocol import Members, Modified, ShardRound
 from unlearnkit.approximate.segments import Stretch, corrected_checkpoints
-from unlearnkit.models.architecture import State, batch_statistics_layers, get_state
+from unlearnkit.models.state import batch_statistics_layers, get_state
+from unlearnkit.models.vector import flatten, unflatten
+from unlearnkit.store.checkpoint import State
 
 if TYPE_CHECKING:
     from unlearnkit.approximate.influence.staged import StagedInfluence

@@ -20,12 +20,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearnkit.approximate.curvature import flatten, head_names, unflatten
 from unlearnkit.approximate.influence.any_module import Difference
 from unlearnkit.approximate.linearised import Linearised, Pieces, clear_padding, gather, solve
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
 from unlearnkit.approximate.segments import stretches_of
-from unlearnkit.models.architecture import Stack, State
+from unlearnkit.models.stack import Stack
+from unlearnkit.models.vector import flatten, head_names, unflatten
+from unlearnkit.store.checkpoint import State
 
 if TYPE_CHECKING:
     from unlearnkit.approximate.influence.staged import StagedInfluence

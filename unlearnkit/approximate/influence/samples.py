@@ -28,8 +28,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, ShardState
-from unlearnkit.models.architecture import State
 from unlearnkit.models.losses import CrossEntropy, Loss, output_hessians
+from unlearnkit.store.checkpoint import State
 
 ALIKE = 0.1  # e
 CHUNK = 512  # candidates whose outputs are computed at a time

@@ -31,7 +31,8 @@ from unlearnkit.approximate.linearised import (
 )
 from unlearnkit.approximate.protocol import Modified, OnStep, ShardRound
 from unlearnkit.approximate.segments import corrected_checkpoints, stretches_of
-from unlearnkit.models.architecture import Stack, State
+from unlearnkit.models.stack import Stack
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.stacked import lanes_together
 
 if TYPE_CHECKING:

@@ -35,10 +35,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unlearnkit.approximate.curvature import (
-    head_names,
-    trainable_names,
-)
 from unlearnkit.approximate.influence.any_module import Difference
 from unlearnkit.approximate.influence.last_layer import heads_together, modify_heads
 from unlearnkit.approximate.influence.samples import Candidates, Sample, candidates_at
@@ -52,9 +48,13 @@ from unlearnkit.approximate.protocol import (
     part_of,
 )
 from unlearnkit.approximate.segments import Stretch, stretches_of
-from unlearnkit.models.architecture import Architecture, Stack, State
+from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.stack import Stack
+from unlearnkit.models.vector import head_names, trainable_names
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
-from unlearnkit.training.kernels.stacked import UNIT, lanes_together
+from unlearnkit.training.kernels.layout import UNIT
+from unlearnkit.training.kernels.stacked import lanes_together
 from unlearnkit.training.plan import Plan
 
 SCOPES = ("all", "head")

@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Callable, Sequence
 
-from unlearnkit.models.architecture import State
 from unlearnkit.store import Checkpoint
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.loop import compute_threads, repeatable, run_loop
 from unlearnkit.training.kernels.stacked import OnProbe, run_stacked
 from unlearnkit.training.plan import Plan

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unlearnkit.models.architecture import State
 from unlearnkit.models.losses import Loss, output_hessians
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Checkpoint
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
 

@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.models.architecture import State, batch_statistics_layers, get_state, step_context
+from unlearnkit.models.dropout import step_context
+from unlearnkit.models.state import batch_statistics_layers, get_state
 from unlearnkit.progress import check_cancelled
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import END, EPOCH, RESET, TAIL, Job, Mark
 from unlearnkit.training.spec import TrainSpec

@@ -14,26 +14,26 @@ processor's cache together.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
-from unlearnkit.models.architecture import Stack, State
 from unlearnkit.models.losses import CrossEntropy
+from unlearnkit.models.stack import Stack
 from unlearnkit.progress import check_cancelled
 from unlearnkit.seeding import derive
+from unlearnkit.store.checkpoint import State
+from unlearnkit.training.kernels.activations import BACKWARD, FORWARD
 from unlearnkit.training.kernels.batches import Gathering
+from unlearnkit.training.kernels.layout import Layout, padded
 from unlearnkit.training.kernels.loop import OnMark
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import END, EPOCH, RESET, TAIL, Job, Mark
 from unlearnkit.training.spec import TrainSpec
 
-UNIT = 16  # floats in 64 bytes
-NARROW = 4  # outputs of at most so many classes are padded to it
 # Parameters and optimizer state of the lanes that run together, at most (but for one lane).
 # Measured with 1 MB of second-level cache, seconds of a training run for 1 / 2 / 4 / 20 lanes:
 # MLP 784-256-10 1.43 / 1.45 / 1.63 / 1.85; MLP 600-128-100 1.35 / 1.10 / .96 / 1.15.
@@ -43,50 +43,6 @@ OnProbe = Callable[[int, float, float], None]
 BLOCK = 64  # steps laid out at a time
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as in torch.optim
 NUM_BUFFERS = {"sgd": 2, "adam": 4, "adamw": 4}  # weights, gradient or momentum, and Adam's moments
-
-
-class Layout:
-    """Where weights and biases of several lanes sit: [W1 of each | b1 of each | W2 ...].
-
-    A piece of all lanes is one contiguous block, which batched products want. A W is kept as
-    (in, out), but where few outputs follow on many inputs as (out, in), as torch has it. Measured
-    on the products of 20 lanes, 600 inputs and 2 classes, forward and for the gradient: 176 and 197
-    us as (in, 16), 442 and 429 as (in, 2), 98 and 93 as (4, in).
-    """
-
-    def __init__(self, stack: Stack) -> None:
-        """Lay out a stack of linear layers."""
-        self.stack = stack
-        *inner, classes = stack.widths
-        self.widths = (*map(padded, inner), NARROW if classes <= NARROW else padded(classes))
-        self.flipped = [outer == NARROW for outer in self.widths[1:]]
-        self.shapes: list[tuple[int, int]] = []
-        for (rows, columns), flip in zip(pairwise(self.widths), self.flipped, strict=True):
-            self.shapes += [(columns, rows) if flip else (rows, columns), (1, columns)]
-        self.sizes = [rows * columns for rows, columns in self.shapes]
-        self.size = sum(padded(size) for size in self.sizes)
-
-    def pieces(self, flat: Float[Tensor, " float"], lanes: int) -> list[Tensor]:
-        """Views (lane, in, out), or (lane, out, in), and (lane, 1, out) of so many lanes."""
-        pieces, start = [], 0
-        for shape, size in zip(self.shapes, self.sizes, strict=True):
-            strides = (padded(size), shape[1], 1)
-            pieces.append(flat.as_strided((lanes, *shape), strides, flat.storage_offset() + start))
-            start += lanes * padded(size)
-        return pieces
-
-    def views(self, pieces: list[Tensor], lane: int) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """Name, weight as torch has it and bias of every layer of a lane, without padding."""
-        for i, name in enumerate(self.stack.linears):
-            inner, outer = self.stack.widths[i : i + 2]
-            weight, bias = pieces[2 * i][lane], pieces[2 * i + 1][lane, 0]
-            yield name, (weight if self.flipped[i] else weight.T)[:outer, :inner], bias[:outer]
-
-    def write(self, state: State, pieces: list[Tensor], lane: int) -> None:
-        """Put a state into a lane that holds zeros."""
-        for name, weight, bias in self.views(pieces, lane):
-            weight.copy_(state[f"{name}.weight"])
-            bias.copy_(state[f"{name}.bias"])
 
 
 def lanes_together(plan: Plan, shards: Sequence[int]) -> int:
@@ -439,49 +395,3 @@ class _Group:
 def _next_end(job: Job, step: int) -> int:
     """Where the stage that is at work at a step ends; the step itself if one has just ended."""
     return next(mark.step for mark in job.marks if mark.kind == END and mark.step >= step)
-
-
-def padded(size: int) -> int:
-    """A width as it is kept."""
-    return -(-size // UNIT) * UNIT
-
-
-def _relu(z: Tensor, h: Tensor) -> None:
-    torch.relu_(z)
-    if h is not z:
-        h.copy_(z)
-
-
-def _tanh(z: Tensor, h: Tensor) -> None:
-    z.tanh_()
-    if h is not z:
-        h.copy_(z)
-
-
-def _gelu(z: Tensor, h: Tensor) -> None:
-    torch.ops.aten.gelu.out(z, out=h)
-
-
-def _relu_back(delta: Tensor, h: Tensor) -> None:
-    torch.ops.aten.threshold_backward.grad_input(delta, h, 0, grad_input=delta)
-
-
-def _tanh_back(delta: Tensor, h: Tensor) -> None:
-    torch.ops.aten.tanh_backward.grad_input(delta, h, grad_input=delta)
-
-
-def _gelu_back(delta: Tensor, z: Tensor) -> None:
-    torch.ops.aten.gelu_backward.grad_input(delta, z, grad_input=delta)
-
-
-# From a layer's outputs to the next one's inputs; from the slope there to the slope here.
-FORWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
-    "relu": _relu,
-    "tanh": _tanh,
-    "gelu": _gelu,
-}
-BACKWARD: dict[str, Callable[[Tensor, Tensor], None]] = {
-    "relu": _relu_back,
-    "tanh": _tanh_back,
-    "gelu": _gelu_back,
-}

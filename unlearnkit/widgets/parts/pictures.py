@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.data.datasets import Dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.widgets.parts.html import picture, picture_source
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from IPython import get_ipython
 from jaxtyping import Int
 
-from unlearnkit.data.datasets import Dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.session import Session
 from unlearnkit.widgets.parts.panel import Panel
 

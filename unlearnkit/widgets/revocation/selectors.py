@@ -7,8 +7,16 @@ import ipywidgets
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.selection.example_map import INFLUENCE, LOSS, hardest_of, score_table
-from unlearnkit.selection.queries import EXAMPLE, SCORES, column_names, ids_in, query_ids
+from unlearnkit.selection.example_map import hardest_of, score_table
+from unlearnkit.selection.queries import (
+    EXAMPLE,
+    INFLUENCE,
+    LOSS,
+    SCORES,
+    column_names,
+    ids_in,
+    query_ids,
+)
 from unlearnkit.session import Session
 from unlearnkit.unlearning.request import Request
 from unlearnkit.widgets.parts.html import Prose, fold, paragraphs, table
