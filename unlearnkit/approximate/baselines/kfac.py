@@ -138,7 +138,8 @@ def decompositions(architecture: Architecture) -> int:
     By multiplications: a gradient is counted as three for each weight at each place, less those
     that would lead to the inputs; a decomposition of n x n numbers as EIGEN n^3.
 
-    >>> from unlearnkit.models.architecture import MLP, as_architecture
+    >>> from unlearnkit.models.architecture import as_architecture
+    >>> from unlearnkit.models.builtin import MLP
     >>> decompositions(as_architecture(MLP((256,)), (784,), 10))
     5060
     """

@@ -5,7 +5,6 @@ differentiation.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -18,14 +17,12 @@ from unlearnkit.approximate.curvature import (
     mean_gradient,
 )
 from unlearnkit.approximate.influence.samples import Candidates
+from unlearnkit.approximate.influence.settings import InfluenceSettings
 from unlearnkit.approximate.protocol import Members, Modified, ShardRound
 from unlearnkit.approximate.segments import Stretch, corrected_checkpoints
 from unlearnkit.models.state import batch_statistics_layers, get_state
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
-
-if TYPE_CHECKING:
-    from unlearnkit.approximate.influence.staged import StagedInfluence
 
 CAUTION = 4.0  # see Difference._referred
 
@@ -45,7 +42,7 @@ class Difference:
 
     def __init__(
         self,
-        method: "StagedInfluence",
+        method: InfluenceSettings,
         given: ShardRound,
         module: nn.Module,
         names: tuple[str, ...],

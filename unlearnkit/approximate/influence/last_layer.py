@@ -14,22 +14,19 @@ A shard's numbers do not depend on the shards it is modified with, but for round
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from unlearnkit.approximate.influence.any_module import Difference
+from unlearnkit.approximate.influence.settings import InfluenceSettings
 from unlearnkit.approximate.linearised import Linearised, Pieces, clear_padding, gather, solve
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
 from unlearnkit.approximate.segments import stretches_of
 from unlearnkit.models.stack import Stack
 from unlearnkit.models.vector import flatten, head_names, unflatten
 from unlearnkit.store.checkpoint import State
-
-if TYPE_CHECKING:
-    from unlearnkit.approximate.influence.staged import StagedInfluence
 
 CHUNK = 1024  # examples that pass through the body at a time
 GROUP_BYTES = 32 << 20  # of features for curvature, all lanes together
@@ -67,7 +64,7 @@ class Body:
 
 
 def modify_heads(
-    method: "StagedInfluence", stack: Stack, rounds: Sequence[ShardRound], on_progress: OnStep
+    method: InfluenceSettings, stack: Stack, rounds: Sequence[ShardRound], on_progress: OnStep
 ) -> list[Modified]:
     """Correct the last layer of several shards; results in the order given."""
     body = Body(rounds[0].state.plan.architecture.module(), stack)
@@ -102,7 +99,7 @@ def heads_together(stack: Stack, curvature: int) -> int:
 class _Lane(Difference):
     """One shard's correction, its stretches and the states corrected so far."""
 
-    def __init__(self, method: "StagedInfluence", given: ShardRound, body: Body) -> None:
+    def __init__(self, method: InfluenceSettings, given: ShardRound, body: Body) -> None:
         stretches = stretches_of(given)
         names, candidates = head_names(body.module), method.candidates_of(given, stretches)
         super().__init__(method, given, body.module, names, candidates)

@@ -11,7 +11,7 @@ stretches of a stage 86 % of doing nothing's output KL is removed for 94 % by lo
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unlearnkit.approximate.influence.samples import Sample
+from unlearnkit.approximate.influence.settings import InfluenceSettings
 from unlearnkit.approximate.linearised import (
     Linearised,
     Pieces,
@@ -35,16 +36,12 @@ from unlearnkit.models.stack import Stack
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.stacked import lanes_together
 
-if TYPE_CHECKING:
-    from unlearnkit.approximate.influence.staged import StagedInfluence
-
-
 KEPT = 32 << 20  # bytes of forgotten examples that are kept for all stretches
 TOGETHER = 16 << 20  # bytes of inputs and activations that are linearised at once
 
 
 def modify_lanes(
-    method: "StagedInfluence", stack: Stack, rounds: Sequence[ShardRound], on_progress: OnStep
+    method: InfluenceSettings, stack: Stack, rounds: Sequence[ShardRound], on_progress: OnStep
 ) -> list[Modified]:
     """Correct all parameters of several shards; results in the order given."""
     plan = rounds[0].state.plan
@@ -64,7 +61,7 @@ def modify_lanes(
 class _Lane:
     """One shard: its stretches, the examples that each reads, the states, and what it took."""
 
-    def __init__(self, method: "StagedInfluence", given: ShardRound) -> None:
+    def __init__(self, method: InfluenceSettings, given: ShardRound) -> None:
         self.round, self.shard = given, given.state.shard
         self.stretches = {each.name: each for each in stretches_of(given)}
         candidates = method.candidates_of(given, list(self.stretches.values()))
@@ -115,7 +112,7 @@ class _Group:
     """
 
     def __init__(
-        self, method: "StagedInfluence", stack: Stack, rounds: Sequence[ShardRound]
+        self, method: InfluenceSettings, stack: Stack, rounds: Sequence[ShardRound]
     ) -> None:
         self.method, self.stack, self.plan = method, stack, rounds[0].state.plan
         self.lanes = [_Lane(method, each) for each in rounds]

@@ -29,15 +29,16 @@ as their independent reference.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from unlearnkit.approximate.influence.any_module import Difference
 from unlearnkit.approximate.influence.last_layer import heads_together, modify_heads
-from unlearnkit.approximate.influence.samples import Candidates, Sample, candidates_at
+from unlearnkit.approximate.influence.settings import (
+    InfluenceSettings,
+)
 from unlearnkit.approximate.influence.stacked import modify_lanes
 from unlearnkit.approximate.linearised import passes_of_solve
 from unlearnkit.approximate.protocol import (
@@ -47,27 +48,23 @@ from unlearnkit.approximate.protocol import (
     ShardRound,
     part_of,
 )
-from unlearnkit.approximate.segments import Stretch, stretches_of
+from unlearnkit.approximate.segments import stretches_of
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.stack import Stack
 from unlearnkit.models.vector import head_names, trainable_names
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
-from unlearnkit.training.kernels.layout import UNIT
 from unlearnkit.training.kernels.stacked import lanes_together
 from unlearnkit.training.plan import Plan
 
-SCOPES = ("all", "head")
-Lanes = Callable[["StagedInfluence", Stack, Sequence[ShardRound], OnStep], list[Modified]]
+Lanes = Callable[[InfluenceSettings, Stack, Sequence[ShardRound], OnStep], list[Modified]]
 # Part of the iterations that is expected to be run. Measured on Fashion-MNIST: of 13 .85 to 1 by a
 # perceptron; by way of the outputs of 20 .3 to .5 by logistic regression, of 13 .7 by a perceptron.
 EXPECTED_ITERATIONS, EXPECTED_BY_OUTPUTS = 0.9, 0.5
-FEW_CURVATURE, FEW_CANDIDATES = 256, 1024  # see StagedInfluence.few
-MANY = 500  # see StagedInfluence.references
 
 
 @dataclass(frozen=True)
-class StagedInfluence:
+class StagedInfluence(InfluenceSettings):
     """Correct the checkpoints of every affected stage by an implicit Euler step of the difference.
 
     What is said of perceptrons was measured with ReLUs, unless their activation is named.
@@ -136,30 +133,6 @@ class StagedInfluence:
             gap.)
     """
 
-    scope: str = "all"
-    substeps: int = 2
-    iterations: int = 13
-    tolerance: float = 0.01
-    candidates: int = 4096
-    curvature_share: float = 1 / 28
-    curvature_min: int = 80
-    curvature_max: int = 640
-    few: float = 0.004
-    references: int = 0
-    by_outputs: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the scope."""
-        if self.scope not in SCOPES:
-            raise ValueError(f"scope={self.scope!r} is not known; use 'all' or 'head'")
-        if self.by_outputs and self.scope == "head":
-            raise ValueError("by_outputs=True with scope='head': it is for all parameters")
-        if self.references < 0 or (self.references and self.scope != "head"):
-            raise ValueError(
-                f"references={self.references} with scope={self.scope!r}: give 0, or more with "
-                "scope='head'"
-            )
-
     def unsuitable(self, plan: Plan) -> str:
         """Refuse optimizers whose difference equation this is not."""
         if plan.spec.optimizer != "sgd":
@@ -218,35 +191,6 @@ class StagedInfluence:
         """How many of a shard's retained examples are candidates, if any are needed."""
         size = _shard_size(plan, shard, forget)
         return min(self.candidates, size - len(forget)) if self.draws_by_curvature(size) else 0
-
-    def draws_by_curvature(self, shard_size: int) -> bool:
-        """Whether examples for G are drawn by their curvature, of a shard of this size."""
-        return self.candidates > 0 and self.curvature_share * shard_size >= 2 * self.curvature_min
-
-    def fit_for(self, forgotten: int, shard_size: int) -> "StagedInfluence":
-        """What is done where so many of a shard's examples are forgotten; see ``few``."""
-        if forgotten >= self.few * shard_size:
-            return self
-        if self.draws_by_curvature(shard_size):
-            return self._fewer_examples
-        small = self.curvature_share * shard_size <= self.curvature_min
-        if small and not self.candidates and self.scope == "all":
-            return self._fewer_substeps
-        return self
-
-    @cached_property
-    def _fewer_examples(self) -> "StagedInfluence":
-        return replace(
-            self,
-            substeps=1,
-            candidates=min(self.candidates, FEW_CANDIDATES),
-            curvature_max=min(self.curvature_max, FEW_CURVATURE),
-            few=0.0,
-        )
-
-    @cached_property
-    def _fewer_substeps(self) -> "StagedInfluence":
-        return replace(self, substeps=max(1, self.substeps // 2), few=0.0)
 
     def _planned(self, plan: Plan, shard: int, forget: Members) -> "list[_Planned]":
         """What a round will read in the stages that it corrects."""
@@ -318,48 +262,6 @@ class StagedInfluence:
             run.advance(each)
             states[each.name] = run.apply(each.end, each.stage)
         return run.finish(stretches, states)
-
-    def substeps_of(self, stretch: Stretch) -> int:
-        """Substeps of implicit Euler in a stretch."""
-        return 1 if stretch.start is None else self.substeps
-
-    def candidates_of(self, given: ShardRound, stretches: Sequence[Stretch]) -> Candidates:
-        """The examples from which all stretches' samples are drawn."""
-        retain, at = given.retain, stretches[-1].end
-        count = self.candidates if self.draws_by_curvature(len(given.forget) + len(retain)) else 0
-        return candidates_at(given.state, at, retain, count, given.generator)
-
-    def draw(self, given: ShardRound, stretch: Stretch, candidates: Candidates) -> list[Sample]:
-        """The examples for G, of each substep."""
-        whole = len(given.forget) + len(given.retain)
-        count = self.sample_size(stretch.num_forget + stretch.num_retain, whole)
-        substeps = range(self.substeps_of(stretch))
-        return [candidates.draw(stretch.stage, count, given.generator) for _ in substeps]
-
-    def _num_references(self, forgotten: int, retained: int) -> int:
-        return min(self.references * forgotten, retained) if forgotten >= MANY else 0
-
-    def references_of(self, given: ShardRound) -> tuple[Members, Members] | None:
-        """Retained examples whose gradients are taken, in two halves; None where none are."""
-        count = self._num_references(len(given.forget), len(given.retain))
-        if count < 2 or given.state.plan.spec.num_slices > 1:
-            return None
-        drawn = given.retain.sample(count, given.generator)
-        order = given.generator.permutation(len(drawn))
-        first, second = (drawn.take(np.sort(half)) for half in np.array_split(order, 2))
-        return first, second
-
-    def curvature_size(self, shard_size: int) -> int:
-        """Examples for G, of a shard of this size."""
-        wanted = int(self.curvature_share * shard_size)
-        return min(max(wanted, self.curvature_min), self.curvature_max)
-
-    def sample_size(self, pool: int, shard_size: int) -> int:
-        """Examples for G of a stretch with a pool of this size, which is the shard's at the end."""
-        wanted = max(self.curvature_size(shard_size) * pool // max(1, shard_size), 1)
-        if wanted >= 8 * UNIT:  # products of rows that start aligned: 27 ms of 544, 30 of 540
-            wanted -= wanted % UNIT
-        return max(wanted, self.curvature_min)
 
 
 def _shard_size(plan: Plan, shard: int, forget: Members) -> int:

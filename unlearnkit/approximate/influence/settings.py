@@ -1,0 +1,124 @@
+"""Settings of staged influence, and what they decide for a request: sizes, samples, effort.
+
+The solvers read them; :mod:`unlearnkit.approximate.influence.staged` puts settings and solvers
+together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from unlearnkit.approximate.influence.samples import Candidates, Sample, candidates_at
+from unlearnkit.approximate.protocol import (
+    Members,
+    ShardRound,
+)
+from unlearnkit.approximate.segments import Stretch
+from unlearnkit.training.kernels.layout import UNIT
+
+SCOPES = ("all", "head")
+FEW_CURVATURE, FEW_CANDIDATES = 256, 1024  # see StagedInfluence.few
+MANY = 500  # see StagedInfluence.references
+
+
+@dataclass(frozen=True)
+class InfluenceSettings:
+    """How staged influence corrects a shard; see :class:`StagedInfluence` for the fields."""
+
+    scope: str = "all"
+    substeps: int = 2
+    iterations: int = 13
+    tolerance: float = 0.01
+    candidates: int = 4096
+    curvature_share: float = 1 / 28
+    curvature_min: int = 80
+    curvature_max: int = 640
+    few: float = 0.004
+    references: int = 0
+    by_outputs: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the scope."""
+        if self.scope not in SCOPES:
+            raise ValueError(f"scope={self.scope!r} is not known; use 'all' or 'head'")
+        if self.by_outputs and self.scope == "head":
+            raise ValueError("by_outputs=True with scope='head': it is for all parameters")
+        if self.references < 0 or (self.references and self.scope != "head"):
+            raise ValueError(
+                f"references={self.references} with scope={self.scope!r}: give 0, or more with "
+                "scope='head'"
+            )
+
+    def fit_for(self, forgotten: int, shard_size: int) -> Self:
+        """What is done where so many of a shard's examples are forgotten; see ``few``."""
+        if forgotten >= self.few * shard_size:
+            return self
+        if self.draws_by_curvature(shard_size):
+            return self._fewer_examples
+        small = self.curvature_share * shard_size <= self.curvature_min
+        if small and not self.candidates and self.scope == "all":
+            return self._fewer_substeps
+        return self
+
+    @cached_property
+    def _fewer_examples(self) -> Self:
+        return replace(
+            self,
+            substeps=1,
+            candidates=min(self.candidates, FEW_CANDIDATES),
+            curvature_max=min(self.curvature_max, FEW_CURVATURE),
+            few=0.0,
+        )
+
+    @cached_property
+    def _fewer_substeps(self) -> Self:
+        return replace(self, substeps=max(1, self.substeps // 2), few=0.0)
+
+    def draws_by_curvature(self, shard_size: int) -> bool:
+        """Whether examples for G are drawn by their curvature, of a shard of this size."""
+        return self.candidates > 0 and self.curvature_share * shard_size >= 2 * self.curvature_min
+
+    def curvature_size(self, shard_size: int) -> int:
+        """Examples for G, of a shard of this size."""
+        wanted = int(self.curvature_share * shard_size)
+        return min(max(wanted, self.curvature_min), self.curvature_max)
+
+    def sample_size(self, pool: int, shard_size: int) -> int:
+        """Examples for G of a stretch with a pool of this size, which is the shard's at the end."""
+        wanted = max(self.curvature_size(shard_size) * pool // max(1, shard_size), 1)
+        if wanted >= 8 * UNIT:  # products of rows that start aligned: 27 ms of 544, 30 of 540
+            wanted -= wanted % UNIT
+        return max(wanted, self.curvature_min)
+
+    def substeps_of(self, stretch: Stretch) -> int:
+        """Substeps of implicit Euler in a stretch."""
+        return 1 if stretch.start is None else self.substeps
+
+    def candidates_of(self, given: ShardRound, stretches: Sequence[Stretch]) -> Candidates:
+        """The examples from which all stretches' samples are drawn."""
+        retain, at = given.retain, stretches[-1].end
+        count = self.candidates if self.draws_by_curvature(len(given.forget) + len(retain)) else 0
+        return candidates_at(given.state, at, retain, count, given.generator)
+
+    def draw(self, given: ShardRound, stretch: Stretch, candidates: Candidates) -> list[Sample]:
+        """The examples for G, of each substep."""
+        whole = len(given.forget) + len(given.retain)
+        count = self.sample_size(stretch.num_forget + stretch.num_retain, whole)
+        substeps = range(self.substeps_of(stretch))
+        return [candidates.draw(stretch.stage, count, given.generator) for _ in substeps]
+
+    def references_of(self, given: ShardRound) -> tuple[Members, Members] | None:
+        """Retained examples whose gradients are taken, in two halves; None where none are."""
+        count = self._num_references(len(given.forget), len(given.retain))
+        if count < 2 or given.state.plan.spec.num_slices > 1:
+            return None
+        drawn = given.retain.sample(count, given.generator)
+        order = given.generator.permutation(len(drawn))
+        first, second = (drawn.take(np.sort(half)) for half in np.array_split(order, 2))
+        return first, second
+
+    def _num_references(self, forgotten: int, retained: int) -> int:
+        return min(self.references * forgotten, retained) if forgotten >= MANY else 0
