@@ -23,10 +23,10 @@ from unlearnkit.metrics.metrics import METRICS
 from unlearnkit.models.architecture import Architecture, as_architecture
 from unlearnkit.models.builtin import CNN, MLP, MODELS, Linear, Logistic
 from unlearnkit.models.losses import LOSSES, CrossEntropy, SquaredError, WeightedCrossEntropy
+from unlearnkit.notebook import Session
 from unlearnkit.progress import Cancelled, ProgressEvent
 from unlearnkit.selection.example_map import ExampleMap, example_map, example_table, hardest
 from unlearnkit.selection.queries import ids_in
-from unlearnkit.session import Session
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError, StoreIOError
 from unlearnkit.studies.population import Population, klom, populate, ulira
 from unlearnkit.studies.stream import stream

@@ -10,8 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -35,7 +34,6 @@ from unlearnkit.records.ledger import (
     request_line,
 )
 from unlearnkit.records.persistence import keep, open_store, provenance, resume
-from unlearnkit.records.script import Cell, as_notebook, as_script, cells
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore
 from unlearnkit.training.clock import Clock
@@ -62,8 +60,6 @@ from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from unlearnkit.widgets import Dashboard, SessionPanel
 
 PROBE_SHARE = 0.01  # of the time of a training that measurements for the clock may take
 PROBES_AGAIN, PROBE_SHARE_AGAIN = 3, 0.05  # so many exact requests repeat them, at this share
@@ -632,10 +628,10 @@ class Session:
             parallel=self.parallel,
         )
 
-    def fork(self) -> "Session":
+    def fork(self) -> Self:
         """A cheap branch in memory, to try another threshold on the same request."""
         with self._working(writes=False):
-            other = object.__new__(Session)
+            other = object.__new__(type(self))
             other.__dict__.update(self.__dict__)
             other._work = threading.Lock()
             other.store = self.store.fork()
@@ -666,51 +662,7 @@ class Session:
             original_in_memory=self._original is not None,
         )
 
-    def to_script(self, path: str | os.PathLike[str] | None = None) -> str:
-        """This session as a Python script that comes to the same models, bit for bit.
-
-        It names the data (data of your own, a model or a partition that is no built-in one, is
-        left for you to fill in), the spec with its seed, and every request and repayment with its
-        ids and the shards that were retrained.
-
-        Args:
-            path: a file to write it to as well.
-        """
-        text = as_script(self._cells())
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
-
-    def to_notebook(self, path: str | os.PathLike[str]) -> None:
-        """The same as :meth:`to_script`, as a notebook without outputs."""
-        Path(path).write_text(as_notebook(self._cells()), encoding="utf-8")
-
-    def dashboard(self) -> "Dashboard":
-        """The same with the mouse: widgets for every step."""
-        from unlearnkit.widgets import Dashboard
-
-        return Dashboard(self)
-
-    def panel(self, name: str) -> "SessionPanel":
-        """One step of the dashboard, alone in a cell; panels of a session keep each other current.
-
-        Args:
-            name: ``"training"``, ``"revocation"``, ``"workload"``, ``"boundary"``,
-                ``"comparison"`` or ``"ledger"``.
-
-        Raises:
-            KeyError: no panel of that name.
-        """
-        from unlearnkit.widgets.dashboard import panel_kind
-
-        return panel_kind(name)(self)
-
     # Inside
-
-    def _cells(self) -> list[Cell]:
-        ensemble = self.ensemble if self.trained else None
-        lines = self._history.lines
-        return cells(self.dataset, self._plan, self.aggregation, lines, self._pending, ensemble)
 
     @contextmanager
     def _working(self, writes: bool = True) -> Iterator[None]:

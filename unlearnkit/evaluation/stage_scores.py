@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unlearnkit.metrics.tasks import task_of
-from unlearnkit.session import Session
 from unlearnkit.training.ensemble import state_probabilities
 from unlearnkit.training.kernels.loop import compute_threads
+from unlearnkit.training.session_view import SessionView
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 MOST_EXAMPLES = 1000  # of the probe part; the first by id
 
 
-def stage_accuracies(session: Session, known: Mapping[str, float] | None = None) -> "pd.DataFrame":
+def stage_accuracies(
+    session: SessionView, known: Mapping[str, float] | None = None
+) -> "pd.DataFrame":
     """Accuracy, or R2 of a regression, on the probe part of every exact checkpoint that there is.
 
     One row a stage: shard, stage, the epochs that the shard was trained for by its end, the

@@ -13,7 +13,7 @@ from unlearnkit.evaluation.representations import HIDDEN, OUTPUT, layer_outputs,
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.selection.example_scores import stage_state
 from unlearnkit.selection.queries import INFLUENCE, LOSS, SCORES, table_of
-from unlearnkit.session import Session
+from unlearnkit.training.session_view import SessionView
 from unlearnkit.unlearning.request import select
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ExampleMap:
         return pd.DataFrame({"id": self.ids, "label": self.labels, "x": first, "y": second})
 
 
-def example_table(session: Session, scores: Collection[str] = ()) -> "pd.DataFrame":
+def example_table(session: SessionView, scores: Collection[str] = ()) -> "pd.DataFrame":
     """The training examples that are not revoked, one a row: what a query is asked of.
 
     Columns: id, label, class_name, shard, slice, and the features of tables whose column names are
@@ -75,7 +75,7 @@ def example_table(session: Session, scores: Collection[str] = ()) -> "pd.DataFra
 
 
 def hardest(
-    session: Session, count: int, by: str = LOSS, *, label: int | str | None = None
+    session: SessionView, count: int, by: str = LOSS, *, label: int | str | None = None
 ) -> Int[np.ndarray, " example"]:
     """Ids of the hardest training examples, the hardest first: ``session.revoke(hardest(...))``.
 
@@ -94,7 +94,7 @@ def hardest(
     return hardest_of(score_table(session, by), count, by, session.dataset, label)
 
 
-def score_table(session: Session, by: str) -> "pd.DataFrame":
+def score_table(session: SessionView, by: str) -> "pd.DataFrame":
     """The training examples with one score, without their features.
 
     Raises:
@@ -121,7 +121,7 @@ def hardest_of(
 
 
 def example_map(
-    session: Session, shard: int | None = None, *, most: int = MOST_POINTS, seed: int = 0
+    session: SessionView, shard: int | None = None, *, most: int = MOST_POINTS, seed: int = 0
 ) -> ExampleMap:
     """Training examples on the plane of their greatest variance (PCA: Pearson 1901).
 
