@@ -31,7 +31,7 @@ from unlearnkit.approximate.baselines.newton import Newton, Objective, newton
 from unlearnkit.approximate.baselines.relabelling import wrong_labels
 from unlearnkit.approximate.curvature import effective_time, mean_gradient
 from unlearnkit.approximate.optimise import divergence_slope
-from unlearnkit.approximate.stored_states import pool_of, sites_of
+from unlearnkit.approximate.stored_states import pool_of, stored_states_of
 from unlearnkit.models.losses import CrossEntropy, SquaredError
 from unlearnkit.models.vector import flatten, trainable_names, unflatten
 from unlearnkit.records.audit import audit
@@ -199,10 +199,10 @@ def test_newton_is_refused_where_nothing_is_proven():
         assert word in Newton().unsuitable(uk.Session(data, model=model, spec=spec).plan)
 
 
-def one_site(session, shard=0):
-    """A round, and its final state as a site."""
+def one_stored_state(session, shard=0):
+    """A round, and its final state as a stored state."""
     given = uneven_rounds(session)[shard]
-    return given, sites_of(given)[-1]
+    return given, stored_states_of(given)[-1]
 
 
 def dense_gauss_newton(module, state, names, inputs):
@@ -219,54 +219,54 @@ def dense_gauss_newton(module, state, names, inputs):
 
 def test_fixed_damping_is_the_dense_solve():
     session = uneven_session(uk.MLP((5,), activation="tanh"))
-    given, site = one_site(session)
+    given, stored = one_stored_state(session)
     rule = FixedDamping(damping=0.3, examples=10**6, iterations=400, tolerance=1e-9)
-    found, _ = rule(given, site)
-    module, loss = session.plan.architecture.module(site.state), CrossEntropy()
+    found, _ = rule(given, stored)
+    module, loss = session.plan.architecture.module(stored.state), CrossEntropy()
     names = trainable_names(module)
-    inputs, _ = given.state.data(site.retain)
-    w = flatten(site.state, names)
-    dense = dense_gauss_newton(module, site.state, names, inputs)
+    inputs, _ = given.state.data(stored.retain)
+    w = flatten(stored.state, names)
+    dense = dense_gauss_newton(module, stored.state, names, inputs)
     system = dense + (0.3 + session.spec.weight_decay) * torch.eye(len(w))
     # The sum over the forget set, over all n, is what Koh and Liang write.
-    total = mean_gradient(module, site.state, names, *given.state.data(site.forget), loss)
-    total *= len(site.forget)
-    n = len(site.forget) + len(site.retain)
+    total = mean_gradient(module, stored.state, names, *given.state.data(stored.forget), loss)
+    total *= len(stored.forget)
+    n = len(stored.forget) + len(stored.retain)
     expected = torch.linalg.solve(system, total) / n
     step = flatten(found, names) - w
     assert (step - expected).norm() < 1e-4 * expected.norm() + 1e-6
 
 
-def forget_loss(given, site, state):
+def forget_loss(given, stored, state):
     module = given.state.plan.architecture.module(state)
-    inputs, labels = given.state.data(site.forget)
+    inputs, labels = given.state.data(stored.forget)
     return float(CrossEntropy().value(module(inputs).detach(), labels).mean())
 
 
 def test_ascent_raises_the_loss_of_the_forget_set_and_no_step_does_nothing():
     session = uneven_session(uk.MLP((9,)))
-    given, site = one_site(session)
+    given, stored = one_stored_state(session)
     losses = [
-        forget_loss(given, site, EachState(GradientAscent(steps))([given], on_progress=quiet)[0]
+        forget_loss(given, stored, EachState(GradientAscent(steps))([given], on_progress=quiet)[0]
                     .checkpoints[3].state)
         for steps in (0, 2, 6)
     ]  # fmt: skip
-    assert losses[0] == forget_loss(given, site, site.state)
+    assert losses[0] == forget_loss(given, stored, stored.state)
     assert losses[0] < losses[1] < losses[2]
 
 
 def test_a_step_of_ascent_is_the_gradient():
     """One step from no momentum: lr times the gradient of the first batch, less the decay."""
     session = uneven_session(uk.MLP((9,)))
-    given, site = one_site(session)
-    assert len(site.forget) <= session.spec.batch_size
-    found, visits = GradientAscent(1, rate=0.5)(given, site)
+    given, stored = one_stored_state(session)
+    assert len(stored.forget) <= session.spec.batch_size
+    found, visits = GradientAscent(1, rate=0.5)(given, stored)
     module = session.plan.architecture.module()
     names, spec = trainable_names(module), session.spec
-    g = mean_gradient(module, site.state, names, *given.state.data(site.forget), spec.loss)
-    w = flatten(site.state, names)
+    g = mean_gradient(module, stored.state, names, *given.state.data(stored.forget), spec.loss)
+    w = flatten(stored.state, names)
     expected = w + 0.5 * spec.learning_rate * (g - spec.weight_decay * w)
-    assert visits == len(site.forget)
+    assert visits == len(stored.forget)
     assert (flatten(found, names) - expected).abs().max() < 1e-6
 
 
@@ -328,19 +328,19 @@ def divergence(given, members, teacher, student):
 
 def test_scrub_leaves_its_teacher_on_the_forget_set():
     session = uneven_session(uk.MLP((9,)))
-    given, site = one_site(session, 2)
-    still, _ = Scrub(max_epochs=1, epochs=1, alpha=1.0, gamma=0.0)(given, site)
+    given, stored = one_stored_state(session, 2)
+    still, _ = Scrub(max_epochs=1, epochs=1, alpha=1.0, gamma=0.0)(given, stored)
     w = session.plan.architecture.module()
     names = trainable_names(w)
     # Student and teacher are one, so nothing moves but by the decay of the weights.
-    moved = (flatten(still, names) - flatten(site.state, names)).norm()
-    assert moved < 0.01 * flatten(site.state, names).norm()
-    climbing, _ = Scrub(max_epochs=3, epochs=3)(given, site)
-    obeying, _ = Scrub(max_epochs=0, epochs=3)(given, site)
-    far, near = (divergence(given, site.forget, site.state, s) for s in (climbing, obeying))
+    moved = (flatten(still, names) - flatten(stored.state, names)).norm()
+    assert moved < 0.01 * flatten(stored.state, names).norm()
+    climbing, _ = Scrub(max_epochs=3, epochs=3)(given, stored)
+    obeying, _ = Scrub(max_epochs=0, epochs=3)(given, stored)
+    far, near = (divergence(given, stored.forget, stored.state, s) for s in (climbing, obeying))
     assert far > near
-    tuned, _ = Scrub(max_epochs=0, epochs=3, alpha=0.0)(given, site)
-    kept = [divergence(given, site.retain, site.state, s) for s in (obeying, tuned)]
+    tuned, _ = Scrub(max_epochs=0, epochs=3, alpha=0.0)(given, stored)
+    kept = [divergence(given, stored.retain, stored.state, s) for s in (obeying, tuned)]
     assert kept[0] < kept[1]  # the teacher holds it back
 
 
@@ -360,12 +360,12 @@ def test_the_slope_of_the_divergence_is_its_gradient(loss):
 
 def test_relabelling_trains_on_wrong_labels_and_leaves_the_data_alone():
     session = uneven_session("logistic")
-    given, site = one_site(session, 2)
-    before = given.state.data(site.forget)[1].clone()
-    found, _ = Relabelling(passes=3, rate=1.0)(given, site)
-    assert torch.equal(given.state.data(site.forget)[1], before)
-    tuned, _ = NegGradPlus(forget_weight=0.0, passes=3, rate=1.0)(given, site)
-    assert forget_loss(given, site, found) > forget_loss(given, site, tuned)
+    given, stored = one_stored_state(session, 2)
+    before = given.state.data(stored.forget)[1].clone()
+    found, _ = Relabelling(passes=3, rate=1.0)(given, stored)
+    assert torch.equal(given.state.data(stored.forget)[1], before)
+    tuned, _ = NegGradPlus(forget_weight=0.0, passes=3, rate=1.0)(given, stored)
+    assert forget_loss(given, stored, found) > forget_loss(given, stored, tuned)
     labels = torch.arange(4).repeat(1000)
     wrong = wrong_labels(labels, 4, np.random.default_rng(0))
     assert (wrong != labels).all()
@@ -376,12 +376,12 @@ def test_relabelling_trains_on_wrong_labels_and_leaves_the_data_alone():
 def test_dampening_by_hand():
     """Logistic regression: the gradient of one example is (p - e_t) x^T, by hand in loops."""
     session = uneven_session("logistic")
-    given, site = one_site(session, 2)
+    given, stored = one_stored_state(session, 2)
     rule = Dampening(alpha=1.2, lambda_=0.7, examples=10**6)
-    found, _ = rule(given, site)
-    w, b = (site.state[f"1.{part}"].double() for part in ("weight", "bias"))
+    found, _ = rule(given, stored)
+    w, b = (stored.state[f"1.{part}"].double() for part in ("weight", "bias"))
     squares = []
-    for members in (site.forget, pool_of(site)):
+    for members in (stored.forget, pool_of(stored)):
         inputs, labels = given.state.data(members)
         total = torch.zeros(w.shape[0], w.shape[1] + 1, dtype=torch.float64)
         for x, y in zip(inputs.double(), labels, strict=True):
@@ -454,22 +454,22 @@ def test_the_factors_of_a_convolution_are_sums_and_means_over_places():
 
 def test_the_kronecker_step_is_the_dense_solve_of_its_form():
     session = uneven_session("logistic")
-    given, site = one_site(session)
-    found, _ = KroneckerInfluence(damping=0.2, examples=10**6)(given, site)
-    module = session.plan.architecture.module(site.state)
-    inputs, _ = given.state.data(site.retain)
+    given, stored = one_stored_state(session)
+    found, _ = KroneckerInfluence(damping=0.2, examples=10**6)(given, stored)
+    module = session.plan.architecture.module(stored.state)
+    inputs, _ = given.state.data(stored.retain)
     a, s = factors(module, inputs, CrossEntropy()).values()
     block = torch.kron(s, a)
     damping = 0.2 * block.diagonal().mean() + session.spec.weight_decay
     names = trainable_names(module)
-    g = mean_gradient(module, site.state, names, *given.state.data(site.forget), CrossEntropy())
+    g = mean_gradient(module, stored.state, names, *given.state.data(stored.forget), CrossEntropy())
     rows = torch.cat([g[: s.shape[0] * 7].view(-1, 7), g[s.shape[0] * 7 :][:, None]], 1)
-    n = len(site.forget) + len(site.retain)
-    right = rows.flatten() * len(site.forget) / n
+    n = len(stored.forget) + len(stored.retain)
+    right = rows.flatten() * len(stored.forget) / n
     expected = torch.linalg.solve(block + damping * torch.eye(len(block)), right).view_as(rows)
     step = torch.cat(
-        [found["1.weight"] - site.state["1.weight"],
-         (found["1.bias"] - site.state["1.bias"])[:, None]], 1)  # fmt: skip
+        [found["1.weight"] - stored.state["1.weight"],
+         (found["1.bias"] - stored.state["1.bias"])[:, None]], 1)  # fmt: skip
     assert (step - expected).norm() < 1e-3 * expected.norm() + 1e-6
 
 
@@ -500,14 +500,14 @@ def test_single_gradients_add_up_along_the_stages():
     module, epochs = plan.architecture.module(), spec.stage_epochs()
     names, c = trainable_names(module), given.state.checkpoints
     expected = 0.0
-    stretches = [
+    segments = [
         (2, c[1].state, epochs[1]),
         (3, c[2].state, epochs[2] - 4),
         (3, c[3].tails[4], 3),
         (3, c[3].tails[1], 1),
     ]
     sums = []
-    for stage, start, count in stretches:
+    for stage, start, count in segments:
         steps = count * -(-len(plan.pool(2, stage)) // spec.batch_size)
         h = effective_time(spec.learning_rate, spec.momentum, steps)
         data = given.state.data(given.forget.until(stage))

@@ -12,7 +12,7 @@ LINEAR_SMALL = 1500  # examples of a shard: see there
 def default_method(plan: Plan) -> Method:
     """Staged influence, with settings for the model and the shards; of the head alone for CNNs.
 
-    A linear model of one slice has few stretches, and takes four substeps in each but the first.
+    A linear model of one slice has few segments, and takes four substeps in each but the first.
     (Fashion-MNIST, 60,000 examples, 5 and 10 shards, means of six requests of a hundredth and of a
     tenth: 97, 96, 97 and 95 % of the output KL removed for 97, 95, 97 and 94 % with three, at 5.4,
     4.8, 5.3 and 4.7 for 6.2, 5.3, 5.9 and 5.1 times the speed of exact retraining.) In shards of
@@ -26,7 +26,7 @@ def default_method(plan: Plan) -> Method:
     with 432 examples 90 and 90, 94 and 93 %, at 11.1 and 7.6 times.)
 
     A perceptron of small shards and several slices takes a few examples more, and of five slices
-    and more, which have many stretches, one substep. (10,000 examples, 10 shards of 5 slices, means
+    and more, which have many segments, one substep. (10,000 examples, 10 shards of 5 slices, means
     of four requests of 10, 100 and 1,000: 80, 86 and 83 % removed for 81, 87 and 87 % with two, at
     4.0, 3.9 and 3.9 for 3.3, 3.2 and 3.1 times the speed. Of one slice it would lose up to 6
     points. Digits, 5 shards of 3 slices, means of twelve requests of a tenth: with two substeps 72

@@ -271,7 +271,7 @@ def solve(
     return Solutions(found, spent.flatten())
 
 
-def solve_by_outputs(
+def solve_dual(
     model: Linearised,
     weights: Float[Tensor, "lane row"],
     damping: Float[Tensor, " lane"],

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, ShardRound
-from unlearnkit.approximate.stored_states import Site, pool_of
+from unlearnkit.approximate.stored_states import StoredState, pool_of
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
 from unlearnkit.models.state import get_state
 from unlearnkit.store.checkpoint import State
@@ -22,29 +22,30 @@ from unlearnkit.training.schedule import make_job
 
 Rows = Int[np.ndarray, " row"]
 Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From outputs, targets and places in the walk's table: the objective's gradient at the outputs."""
+"""From outputs, targets and places in the optimisation's table: the objective's gradient at the
+outputs."""
 
 
-class Walk:
+class Optimisation:
     """A model on its way, and the examples of its shard.
 
     Attributes:
         visits: example gradients so far.
     """
 
-    def __init__(self, given: ShardRound, site: Site, rate: float) -> None:
-        """Begin at a site.
+    def __init__(self, given: ShardRound, stored: StoredState, rate: float) -> None:
+        """Begin at a stored state.
 
         Args:
             given: the round.
-            site: not changed.
+            stored: not changed.
             rate: learning rate, in units of training's.
         """
         plan = given.state.plan
-        pool = pool_of(site)
+        pool = pool_of(stored)
         self.rows = pool.rows
         self.inputs, self.targets = given.state.data(pool)
-        self.module = plan.architecture.module(site.state)
+        self.module = plan.architecture.module(stored.state)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         spec = plan.spec.with_(learning_rate=rate * plan.spec.learning_rate)
         self.optimizer = make_optimizer(parameters, spec)
@@ -61,7 +62,7 @@ class Walk:
 
     @torch.no_grad()
     def outputs(self) -> Float[Tensor, "row class"]:
-        """Outputs of all examples where the walk stands."""
+        """Outputs of all examples at the current parameters."""
         return torch.cat([self.module(part) for part in self.inputs.split(4096)])
 
     @property

@@ -1,6 +1,6 @@
-"""The stretches of a shard's training between two resets of the optimizer, as influence sees them.
+"""The segments of a shard's training between two resets of the optimizer, as influence sees them.
 
-A stretch is a stage, or a part of stage R up to one of its tails. Let training follow the mean
+A segment is a stage, or a part of stage R up to one of its tails. Let training follow the mean
 gradient g over the pool of n examples for the effective time h. It then moves by
 
     w_end - w_start = -h (g + lambda w),
@@ -13,12 +13,12 @@ and the forcing of the difference equation is
 
 where g_F is taken as the mean of its values at both ends, the trapezoidal rule for an average along
 the way. (Ours. Output KL removed, of doing nothing's, beside a mean over up to 1,024 retained
-examples at the end of each stretch: 96 % for 97 % on Fashion-MNIST and 91 % for 88 % on digits by
+examples at the end of each segment: 96 % for 97 % on Fashion-MNIST and 91 % for 88 % on digits by
 logistic regression, 87 % for 86 % and 61 % for 65 % by perceptrons; medians of three requests. With
 g_F at the end alone, logistic regression keeps 73 %.)
 
 From the initial weights gradients fall so steeply that two ends do not tell their average, and the
-result would be far worse than doing nothing. There g_F is that at the end of the stretch, and g the
+result would be far worse than doing nothing. There g_F is that at the end of the segment, and g the
 one that training followed next, read off the checkpoint after it. (Beside a mean over four retained
 examples for each forgotten, at the end: output KL removed 95.2 and 94.4 % for 94.4 and 93.8 %, a
 hundredth and a tenth of 60,000 examples of Fashion-MNIST revoked, 5 shards of one slice, logistic
@@ -47,8 +47,8 @@ class Path(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Stretch:
-    """A stretch of training that the forget set took part in.
+class Segment:
+    """A segment of training that the forget set took part in.
 
     Attributes:
         name: of the checkpoint at its end.
@@ -58,7 +58,7 @@ class Stretch:
         end: state at its end.
         time: effective time h without the forget set; 0 where nothing is left to train on.
         path: where the mean gradient over the pool is read off: from start to end; where it starts
-            from the initial weights, from its end to that of the next stretch.
+            from the initial weights, from its end to that of the next segment.
         path_time: effective time of the training that led from start to end.
         steps: of the optimizer without the forget set.
         num_forget: k.
@@ -78,7 +78,7 @@ class Stretch:
     num_retain: int
 
     @property
-    def odds(self) -> float:
+    def forget_ratio(self) -> float:
         """k/(n - k)."""
         return self.num_forget / max(1, self.num_retain)
 
@@ -102,7 +102,7 @@ class Stretch:
         """
         return (begin - after) / self.path.time - weight_decay * (begin + after) / 2
 
-    def way(self, share: float) -> State:
+    def interpolate(self, share: float) -> State:
         """Parameters after this share of the way from start to end, in a straight line.
 
         All of the way from the initial weights counts as its end.
@@ -116,8 +116,8 @@ class Stretch:
         }
 
 
-def stretches_of(given: ShardRound, *, to_end: bool = False) -> list[Stretch]:
-    """The stretches from the first affected stage on, in order.
+def segments_of(given: ShardRound, *, to_end: bool = False) -> list[Segment]:
+    """The segments from the first affected stage on, in order.
 
     Args:
         given: the round.
@@ -125,7 +125,7 @@ def stretches_of(given: ShardRound, *, to_end: bool = False) -> list[Stretch]:
     """
     plan, shard, chain = given.state.plan, given.state.shard, given.state.chain
     spec, last, first = plan.spec, len(chain), int(given.forget.slices.min())
-    found: list[Stretch] = []
+    found: list[Segment] = []
 
     def add(stage: int, tail: int | None, epochs: int, start: State | None) -> None:
         forget, retain = (len(m.until(stage)) for m in (given.forget, given.retain))
@@ -141,7 +141,7 @@ def stretches_of(given: ShardRound, *, to_end: bool = False) -> list[Stretch]:
         steps = epochs * batches[0]
         path = Path(end if start is None else start, end, times[1])
         found.append(
-            Stretch(name, stage, tail, start, end, time, path, times[1], steps, forget, retain)
+            Segment(name, stage, tail, start, end, time, path, times[1], steps, forget, retain)
         )
 
     start = given.state.checkpoints[first - 1].state if first > 1 else None
@@ -160,19 +160,19 @@ def stretches_of(given: ShardRound, *, to_end: bool = False) -> list[Stretch]:
 
 
 def corrected_checkpoints(
-    given: ShardRound, stretches: Iterable[Stretch], states: dict[str, State], end: State
+    given: ShardRound, segments: Iterable[Segment], states: dict[str, State], end: State
 ) -> dict[int, Checkpoint]:
     """Checkpoints of the corrected states.
 
     Args:
         given: the round.
-        stretches: of it.
+        segments: of it.
         states: at their ends, by name.
         end: of the last stage.
     """
     chain, shard = given.state.chain, given.state.shard
     tails, corrected = dict[int, State](), dict[int, Checkpoint]()
-    for each in stretches:
+    for each in segments:
         if each.tail:
             tails[each.tail] = states[each.name]
         else:

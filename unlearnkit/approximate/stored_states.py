@@ -22,7 +22,7 @@ from unlearnkit.approximate.protocol import (
     ShardRound,
     part_of,
 )
-from unlearnkit.approximate.segments import corrected_checkpoints, stretches_of
+from unlearnkit.approximate.segments import corrected_checkpoints, segments_of
 from unlearnkit.models.vector import flatten
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
@@ -30,7 +30,7 @@ from unlearnkit.training.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class StoredState:
     """A stored state that the forget set shaped.
 
     Attributes:
@@ -59,7 +59,7 @@ class Size:
         forget: examples that took part until this stage.
         retain: the same.
         steps: batches of an epoch, those that lost all their examples included.
-        epochs: of the stretch of training that ends here.
+        epochs: of the segment of training that ends here.
         shard: 0-based.
         members: the forgotten ones.
     """
@@ -76,7 +76,7 @@ class Size:
 class Rule(Protocol):
     """What to do to one trained model; a frozen value whose fields are its hyperparameters."""
 
-    def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
+    def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
         """The state without the forget set, buffers aside, and the example gradients computed.
 
         There is at least one retained and one forgotten example.
@@ -113,15 +113,15 @@ class EachState:
         ]
 
     def _modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
-        sites, states, visits = sites_of(given), dict[str, State](), 0
-        for number, site in enumerate(sites):
-            on_progress(f"shard {given.state.shard}: {site.name}", number / len(sites))
-            if len(site.retain):
-                state, spent = self.rule(given, site)
-                states[site.name], visits = with_buffers(given, site, state), visits + spent
+        stored_states, states, visits = stored_states_of(given), dict[str, State](), 0
+        for number, stored in enumerate(stored_states):
+            on_progress(f"shard {given.state.shard}: {stored.name}", number / len(stored_states))
+            if len(stored.retain):
+                state, spent = self.rule(given, stored)
+                states[stored.name], visits = with_buffers(given, stored, state), visits + spent
             else:
-                states[site.name] = untrained(given)
-        return modified(given, sites, states, visits)
+                states[stored.name] = untrained(given)
+        return modified(given, stored_states, states, visits)
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
         """Of all stored states."""
@@ -143,10 +143,10 @@ class EachState:
         return self.rule.unsuitable(plan)
 
 
-def sites_of(given: ShardRound) -> list[Site]:
+def stored_states_of(given: ShardRound) -> list[StoredState]:
     """The stored states from the first affected stage on, the final one last."""
     return [
-        Site(
+        StoredState(
             each.name,
             each.stage,
             each.end,
@@ -154,7 +154,7 @@ def sites_of(given: ShardRound) -> list[Site]:
             given.retain.until(each.stage),
             given.state.checkpoints[each.stage].factors.get(each.tail or 0, {}),
         )
-        for each in stretches_of(given, to_end=True)
+        for each in segments_of(given, to_end=True)
     ]
 
 
@@ -182,7 +182,7 @@ def sizes_of(plan: Plan, shard: int, forget: Members) -> list[Size]:
 
 def modified(
     given: ShardRound,
-    sites: Sequence[Site],
+    stored_states: Sequence[StoredState],
     states: dict[str, State],
     visits: int,
     bound: float | None = None,
@@ -191,24 +191,24 @@ def modified(
 
     Args:
         given: the round.
-        sites: of it, the final one last.
-        states: corrected, by the names of the sites.
+        stored_states: of it, the final one last.
+        states: corrected, by the names of the stored_states.
         visits: see :class:`~unlearnkit.approximate.protocol.Modified`.
         bound: see there.
     """
-    end = states[sites[-1].name]
+    end = states[stored_states[-1].name]
     names = given.state.plan.architecture.trainable_names
-    norm = float((flatten(end, names) - flatten(sites[-1].state, names)).norm())
-    checkpoints = corrected_checkpoints(given, stretches_of(given), states, end)
+    norm = float((flatten(end, names) - flatten(stored_states[-1].state, names)).norm())
+    checkpoints = corrected_checkpoints(given, segments_of(given), states, end)
     return Modified(checkpoints, norm, visits, bound)
 
 
-def with_buffers(given: ShardRound, site: Site, state: State) -> State:
+def with_buffers(given: ShardRound, stored: StoredState, state: State) -> State:
     """The state with its batch statistics measured anew on retained examples."""
     architecture = given.state.plan.architecture
     if not architecture.has_batch_statistics:
         return state
-    return recompute_buffers(architecture.module(), state, given.state.data(site.retain)[0])
+    return recompute_buffers(architecture.module(), state, given.state.data(stored.retain)[0])
 
 
 def untrained(given: ShardRound) -> State:
@@ -217,9 +217,9 @@ def untrained(given: ShardRound) -> State:
     return plan.architecture.initial(plan.spec.seed, given.state.shard)
 
 
-def pool_of(site: Site) -> Members:
+def pool_of(stored: StoredState) -> Members:
     """Forgotten and retained examples together."""
-    rows = np.concatenate([site.forget.rows, site.retain.rows])
-    slices = np.concatenate([site.forget.slices, site.retain.slices])
+    rows = np.concatenate([stored.forget.rows, stored.retain.rows])
+    slices = np.concatenate([stored.forget.slices, stored.retain.slices])
     order = np.argsort(rows)
     return Members(rows[order], slices[order])

@@ -14,7 +14,7 @@ from unlearnkit.approximate.linearised import (
     gather,
     passes_of_solve,
     solve,
-    solve_by_outputs,
+    solve_dual,
 )
 from unlearnkit.models.vector import head_names, trainable_names
 from unlearnkit.store import Store
@@ -72,7 +72,7 @@ def time_large_batches(
                 model = Linearised(stack, loss, gather(stack, [state], loss), seen.unsqueeze(0))
                 weights = torch.full((1, count), 1 / count)
                 right = model.gradient(targets.unsqueeze(0), weights)
-                solver = solve_by_outputs if staged.by_outputs and not head else solve
+                solver = solve_dual if staged.by_outputs and not head else solve
                 solver(model, weights, torch.ones(1), right, iterations=products, tolerance=0.0)
                 visits = count * (1 + passes_of_solve(stack, count, 2))
             else:

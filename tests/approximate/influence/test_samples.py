@@ -1,4 +1,4 @@
-"""Which examples the curvature is taken on: exact numbers, fair odds, unbiased means."""
+"""Which examples the curvature is taken on: exact numbers, fair ratio, unbiased means."""
 
 import numpy as np
 import pytest

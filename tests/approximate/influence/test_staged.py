@@ -30,9 +30,9 @@ from unlearnkit.approximate.linearised import (
     gather,
     moved,
     solve,
-    solve_by_outputs,
+    solve_dual,
 )
-from unlearnkit.approximate.segments import stretches_of
+from unlearnkit.approximate.segments import segments_of
 from unlearnkit.models.losses import CrossEntropy, SquaredError
 from unlearnkit.seeding import state_bytes
 
@@ -148,12 +148,12 @@ def test_stages_are_chained_as_the_definition_says(first, substeps):
     [given] = rounds_of(session, {0: rows[slices == first][:5]})
     forget, retain, checkpoints = given.forget, given.retain, given.state.checkpoints
     [found] = exhaustive(substeps)([given], on_progress=quiet)
-    # The same by hand: the stages before the last, then its two stretches up to its tails.
+    # The same by hand: the stages before the last, then its two segments up to its tails.
     module = session.plan.architecture.module()
     names, epochs = trainable_names(module), spec.stage_epochs()
     c = {r: checkpoint.state for r, checkpoint in checkpoints.items()}
     tails = checkpoints[3].tails
-    stretches = [
+    segments = [
         (1, c[1], c[1], epochs[0]),
         (2, c[1], c[2], epochs[1]),
         (3, c[2], tails[4], epochs[2] - 4),
@@ -161,7 +161,7 @@ def test_stages_are_chained_as_the_definition_says(first, substeps):
     ]
     correction = torch.zeros(15).double()
     corrections = []
-    for stage, start, end, count in stretches[first - 1 :]:
+    for stage, start, end, count in segments[first - 1 :]:
         f, r = forget.until(stage), retain.until(stage)
         steps = count * -(-int((slices <= stage).sum()) // spec.batch_size)
         h = effective_time(spec.learning_rate, spec.momentum, steps)
@@ -205,18 +205,18 @@ def test_the_mean_gradient_can_be_read_off_the_way():
     rows = session.plan.partition.shard_rows(0)
     [given] = rounds_of(session, {0: rows[:3]})
     module, plan = session.plan.architecture.module(), session.plan
-    names, (first, stretch) = trainable_names(module), stretches_of(given)
+    names, (first, segment) = trainable_names(module), segments_of(given)
     assert first.start is None
     data = plan.examples[plan.partition.ids[rows]]
-    at, passed = flatten(stretch.start, names), []
+    at, passed = flatten(segment.start, names), []
     for _ in range(3):  # from the tail of four epochs to that of one
-        state = unflatten(at, stretch.end, names)
+        state = unflatten(at, segment.end, names)
         passed.append((at, mean_gradient(module, state, names, *data, spec.loss)))
         at = at - spec.learning_rate * (passed[-1][1] + spec.weight_decay * at)
-    assert (at - flatten(stretch.end, names)).abs().max() < 1e-6  # float32
+    assert (at - flatten(segment.end, names)).abs().max() < 1e-6  # float32
     mean = sum(g for _, g in passed) / 3
     # Weights change by so little on the way that their decay is that of their mean.
-    found = stretch.pool(passed[0][0], at, spec.weight_decay)
+    found = segment.pool(passed[0][0], at, spec.weight_decay)
     assert torch.allclose(found, mean, rtol=1e-3, atol=1e-6)
 
 
@@ -234,20 +234,20 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
     def forcings(method, caution, gone=9):
         [given] = rounds_of(session, {0: rows[:gone]})
         monkeypatch.setattr(any_module, "CAUTION", caution)
-        stretches = stretches_of(given)
-        candidates = method.candidates_of(given, stretches)
+        segments = segments_of(given)
+        candidates = method.candidates_of(given, segments)
         run = Difference(method, given, module, names, candidates)
-        return given, stretches, [run.forcing(each) for each in stretches]
+        return given, segments, [run.forcing(each) for each in segments]
 
     head = StagedInfluence(scope="head", candidates=0)
     referred, twice = (replace(head, references=count) for count in (10**6, 2))
-    given, stretches, means = forcings(referred, 4.0)
+    given, segments, means = forcings(referred, 4.0)
     path, cautious, some, bold = (
         forcings(*way)[2] for way in ((head, 4), (twice, 1e9), (twice, 0.1), (twice, 0))
     )
     assert torch.equal(torch.stack(path), torch.stack(cautious))
-    assert torch.equal(path[0], means[0]) and stretches[0].start is None
-    for i, each in enumerate(stretches[1:], 1):
+    assert torch.equal(path[0], means[0]) and segments[0].start is None
+    for i, each in enumerate(segments[1:], 1):
         gradients = [
             sum(
                 mean_gradient(module, at, names, *given.state.data(members), spec.loss)
@@ -274,7 +274,7 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
     [given] = rounds_of(session, {0: rows[:9]})
     [without] = head([given], on_progress=quiet)
     assert abs(without.correction_norm / found.correction_norm - 1) > 1e-3
-    assert found.visits - without.visits >= len(stretches) * len(given.retain)
+    assert found.visits - without.visits >= len(segments) * len(given.retain)
 
 
 def corrections_of(session, found):
@@ -392,7 +392,7 @@ def test_solves_of_lanes_are_dense_solves(name):
         ]
         system = torch.stack(curved) + damping[lane] * torch.eye(len(curved))
         expected.append(torch.linalg.solve(system, flatten(right[lane], names)))
-    for way, limit in [(way, limit) for way in (solve, solve_by_outputs) for limit in (0, 1, 200)]:
+    for way, limit in [(way, limit) for way in (solve, solve_dual) for limit in (0, 1, 200)]:
         pieces = gather(stack, right, spec.loss)
         clear_padding(stack, pieces)
         found = way(
@@ -432,7 +432,7 @@ def test_solving_by_outputs_stops_where_they_are_right():
         system = design.T @ design / 200 + damping * torch.eye(61)
         expected = design @ torch.linalg.solve(system.double(), flat.T.double()).float()
         for tolerance in (0.1, 0.01):
-            found = solve_by_outputs(
+            found = solve_dual(
                 Linearised(stack, loss, gather(stack, [state], loss), inputs.unsqueeze(0)),
                 torch.full((1, 200), 1 / 200),
                 torch.tensor([damping]),
@@ -541,7 +541,7 @@ def test_heads_agree_with_automatic_differentiation(name, together, monkeypatch)
     model, options = HEADS[name]
     session = uneven_session(model, **options)
     method = StagedInfluence(scope="head", iterations=5, candidates=25, curvature_min=9)
-    monkeypatch.setattr(last_layer, "heads_together", lambda stack, curvature: together)
+    monkeypatch.setattr(last_layer, "last_layers_together", lambda stack, curvature: together)
     monkeypatch.setattr(last_layer, "CHUNK", 7)
     told = []
     found = method(uneven_rounds(session), on_progress=lambda *step: told.append(step))
@@ -553,7 +553,7 @@ def test_heads_agree_with_automatic_differentiation(name, together, monkeypatch)
 def test_a_last_layer_that_does_not_give_the_outputs_is_differentiated(name, monkeypatch):
     session = uneven_session(BLIND[name])
     assert session.plan.architecture.head is None
-    monkeypatch.setattr(staged, "modify_heads", None)
+    monkeypatch.setattr(staged, "modify_last_layers", None)
     method = StagedInfluence(scope="head", curvature_min=9)
     rounds = uneven_rounds(session)
     found = method(rounds, on_progress=quiet)
@@ -606,7 +606,7 @@ def test_a_long_stage_is_corrected_early_on_too():
     session, method = long_session(), StagedInfluence(iterations=5)
     gone = {shard: session.plan.partition.shard_rows(shard)[:7] for shard in (0, 1)}
     rounds = rounds_of(session, gone)
-    assert [each.tail for each in stretches_of(rounds[0])] == [11, 4, 1]
+    assert [each.tail for each in segments_of(rounds[0])] == [11, 4, 1]
     for lane, given in zip(
         method(rounds, on_progress=quiet), rounds_of(session, gone), strict=True
     ):
@@ -634,7 +634,7 @@ def test_curvature_is_sampled_in_proportion_to_the_pool_and_planned_so():
         plan, shard = given.state.plan, given.state.shard
         assert found.visits == method.visits(plan, shard, given.forget)
         sizes, total = [], len(given.forget) + len(given.retain)
-        for each in stretches_of(given):
+        for each in segments_of(given):
             pool = each.num_forget + each.num_retain
             sizes.append(method.sample_size(pool, total))
             assert abs(sizes[-1] - pool / 2) <= 1

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from unlearnkit.approximate.optimise import Walk, divergence_slope, retained_batches
+from unlearnkit.approximate.optimise import Optimisation, divergence_slope, retained_batches
 from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
-from unlearnkit.approximate.stored_states import Site, sites_of, with_buffers
+from unlearnkit.approximate.stored_states import StoredState, stored_states_of, with_buffers
 from unlearnkit.training.plan import Plan
 
 
@@ -50,10 +50,10 @@ class Distillation:
 
     def _distil(self, given: ShardRound, found: Modified) -> Amended:
         plan, last = given.state.plan, len(given.state.chain)
-        loss, original = plan.spec.loss, sites_of(given)[-1]
-        teacher = Walk(given, original, self.rate).outputs()
-        student: Site = replace(original, state=found.checkpoints[last].state)
-        walk = Walk(given, student, self.rate)
+        loss, original = plan.spec.loss, stored_states_of(given)[-1]
+        teacher = Optimisation(given, original, self.rate).outputs()
+        student: StoredState = replace(original, state=found.checkpoints[last].state)
+        run = Optimisation(given, student, self.rate)
 
         def slope(outputs: Tensor, targets: Tensor, places: Tensor) -> Tensor:
             return divergence_slope(loss, outputs, teacher[places]) / len(places)
@@ -61,8 +61,8 @@ class Distillation:
         steps = 0
         for batches in retained_batches(plan, given.state.shard, last, self.passes):
             for rows in batches:
-                walk.step(rows, slope)
+                run.step(rows, slope)
                 steps += 1
-        state = with_buffers(given, student, walk.state)
+        state = with_buffers(given, student, run.state)
         checkpoint = replace(found.checkpoints[last], state=state)
-        return Amended(checkpoint, self.epochs(plan), walk.visits, steps)
+        return Amended(checkpoint, self.epochs(plan), run.visits, steps)

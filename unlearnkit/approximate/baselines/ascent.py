@@ -1,6 +1,6 @@
 """Gradient ascent on the forget set, alone or beside descent on the retained one.
 
-Both walk by the optimizer of training from every stored state (see
+Both move by the optimizer of training from every stored state (see
 :mod:`unlearnkit.approximate.optimise`); that, and the restriction to the slices until its stage, is
 how they deviate from their sources.
 """
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnkit.approximate.optimise import Walk, batches_of, endless, retained_batches
+from unlearnkit.approximate.optimise import Optimisation, batches_of, endless, retained_batches
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.stored_states import Site, Size
+from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
@@ -34,18 +34,18 @@ class GradientAscent:
     steps: int = 5
     rate: float = 0.1
 
-    def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
+    def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
         """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         spec = given.state.plan.spec
-        walk = Walk(given, site, self.rate)
+        run = Optimisation(given, stored, self.rate)
 
         def slope(outputs: Tensor, targets: Tensor, places: Tensor) -> Tensor:
             return -spec.loss.output_gradient(outputs, targets) / len(targets)
 
-        batches = endless(site.forget, spec.batch_size, given.generator)
+        batches = endless(stored.forget, spec.batch_size, given.generator)
         for rows in islice(batches, self.steps):
-            walk.step(rows, slope)
-        return walk.state, walk.visits
+            run.step(rows, slope)
+        return run.state, run.visits
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """Batches of the forget set."""
@@ -77,13 +77,13 @@ class NegGradPlus:
     passes: int = 1
     rate: float = 0.3
 
-    def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
+    def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
         """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         plan = given.state.plan
         loss, size = plan.spec.loss, plan.spec.batch_size
-        walk = Walk(given, site, self.rate)
-        forget = batches_of(site.forget, size, given.generator)
-        retained = retained_batches(plan, given.state.shard, site.stage, self.passes)
+        run = Optimisation(given, stored, self.rate)
+        forget = batches_of(stored.forget, size, given.generator)
+        retained = retained_batches(plan, given.state.shard, stored.stage, self.passes)
         for keep, drop in zip(chain(*retained), cycle(forget), strict=False):
             weights = torch.cat(
                 [
@@ -97,8 +97,8 @@ class NegGradPlus:
             ) -> Tensor:
                 return loss.output_gradient(outputs, targets) * weights
 
-            walk.step(np.concatenate([keep, drop]), slope)
-        return walk.state, walk.visits
+            run.step(np.concatenate([keep, drop]), slope)
+        return run.state, run.visits
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """Batches of both sets, as many as it takes to pass over the retained one."""

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, ShardRound
-from unlearnkit.approximate.stored_states import Site, Size, pool_of
+from unlearnkit.approximate.stored_states import Size, StoredState, pool_of
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
@@ -45,16 +45,16 @@ class Dampening:
     lambda_: float = 1.0
     examples: int = 512
 
-    def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
+    def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
         """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         names = given.state.plan.architecture.trainable_names
-        sample = pool_of(site).sample(self.examples, given.generator)
-        w = flatten(site.state, names)
+        sample = pool_of(stored).sample(self.examples, given.generator)
+        w = flatten(stored.state, names)
         factors = self.factors(
-            importance(given, site, site.forget), importance(given, site, sample)
+            importance(given, stored, stored.forget), importance(given, stored, sample)
         )
-        state = {**site.state, **unflatten(w * factors, site.state, names)}
-        return state, len(site.forget) + len(sample)
+        state = {**stored.state, **unflatten(w * factors, stored.state, names)}
+        return state, len(stored.forget) + len(sample)
 
     def factors(
         self, forget: Float[Tensor, " parameter"], training: Float[Tensor, " parameter"]
@@ -77,10 +77,12 @@ class Dampening:
         return ""
 
 
-def importance(given: ShardRound, site: Site, members: Members) -> Float[Tensor, " parameter"]:
+def importance(
+    given: ShardRound, stored: StoredState, members: Members
+) -> Float[Tensor, " parameter"]:
     """The mean squared gradient of the loss of single examples, parameter by parameter."""
     plan = given.state.plan
-    module, loss = plan.architecture.module(site.state), plan.spec.loss
+    module, loss = plan.architecture.module(stored.state), plan.spec.loss
     inputs, targets = given.state.data(members)
     parameters = {n: p.detach() for n, p in module.named_parameters() if p.requires_grad}
     chunk = max(1, CHUNK_BYTES // (4 * plan.architecture.num_parameters))

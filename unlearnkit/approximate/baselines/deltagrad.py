@@ -33,7 +33,7 @@ from torch import Tensor
 from unlearnkit.approximate.baselines.trajectory import only_sgd
 from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.segments import Stretch
+from unlearnkit.approximate.segments import Segment
 from unlearnkit.approximate.stored_states import Size, untrained
 from unlearnkit.models.vector import flatten, trainable_names, unflatten
 from unlearnkit.training.plan import Plan
@@ -44,11 +44,11 @@ Vector = Float[Tensor, " parameter"]
 
 @dataclass(frozen=True)
 class DeltaGrad:
-    """The difference along a stretch, step by step.
+    """The difference along a segment, step by step.
 
     Attributes:
         period: of explicit steps.
-        burn_in: explicit steps at the start of each stretch.
+        burn_in: explicit steps at the start of each segment.
         pairs: kept for the Hessian.
         examples: retained ones for their gradients, at most.
     """
@@ -58,29 +58,29 @@ class DeltaGrad:
     pairs: int = 2
     examples: int = 512
 
-    def __call__(self, given: ShardRound, stretch: Stretch, before: Vector) -> tuple[Vector, int]:
+    def __call__(self, given: ShardRound, segment: Segment, before: Vector) -> tuple[Vector, int]:
         """See :class:`~unlearnkit.approximate.baselines.trajectory.Advance`."""
         plan, spec = given.state.plan, given.state.plan.spec
         module = plan.architecture.module()
         names = trainable_names(module)
-        first = untrained(given) if stretch.start is None else stretch.start
-        start, end = (flatten(state, names) for state in (first, stretch.end))
-        forget = given.forget.until(stretch.stage)
-        retain = given.retain.until(stretch.stage).sample(self.examples, given.generator)
+        first = untrained(given) if segment.start is None else segment.start
+        start, end = (flatten(state, names) for state in (first, segment.end))
+        forget = given.forget.until(segment.stage)
+        retain = given.retain.until(segment.stage).sample(self.examples, given.generator)
         data = [given.state.data(members) for members in (forget, retain)]
-        share = stretch.num_forget / (stretch.num_forget + stretch.num_retain)
+        share = segment.num_forget / (segment.num_forget + segment.num_retain)
 
         def gradient(which: int, at: Vector) -> Vector:
-            state = {**stretch.end, **unflatten(at, stretch.end, names)}
+            state = {**segment.end, **unflatten(at, segment.end, names)}
             return mean_gradient(module, state, names, *data[which], spec.loss)
 
         def explicit(step: int, difference: Vector) -> tuple[Vector, Vector]:
-            at = start + (end - start) * (step / stretch.steps)
+            at = start + (end - start) * (step / segment.steps)
             kept = gradient(1, at)
             change = gradient(1, at + difference) - kept
             return share * (gradient(0, at) - kept), change
 
-        found, count = follow(explicit, before, stretch.steps, spec, self._is_explicit, self.pairs)
+        found, count = follow(explicit, before, segment.steps, spec, self._is_explicit, self.pairs)
         return found, count * (len(forget) + 2 * len(retain))
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:

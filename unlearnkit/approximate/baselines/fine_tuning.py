@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from unlearnkit.approximate.protocol import Amended, Members, Modified, OnStep, ShardRound
 from unlearnkit.approximate.stored_states import (
     modified,
-    sites_of,
     sizes_of,
+    stored_states_of,
     untrained,
     with_buffers,
 )
@@ -44,31 +44,33 @@ class FineTuning:
         if not rounds:
             return []
         plan = rounds[0].state.plan
-        sites = [sites_of(each) for each in rounds]
+        stored_states = [stored_states_of(each) for each in rounds]
         states: list[dict[str, State]] = [{} for _ in rounds]
         visits = [0] * len(rounds)
         # Of the states of one shard none is trained beside another: a kernel tells jobs by shard
         # and stage. Those at the same place from the end go together.
-        most = max(map(len, sites))
+        most = max(map(len, stored_states))
         for number in range(most):
             on_progress(f"fine-tuning stored states, {most - number} to go", number / most)
             jobs, owners = [], {}
-            for i, (each, own) in enumerate(zip(rounds, sites, strict=True)):
+            for i, (each, own) in enumerate(zip(rounds, stored_states, strict=True)):
                 if number >= len(own):
                     continue
-                site = own[len(own) - 1 - number]
-                if not len(site.retain):
-                    states[i][site.name] = untrained(each)
+                stored = own[len(own) - 1 - number]
+                if not len(stored.retain):
+                    states[i][stored.name] = untrained(each)
                     continue
-                jobs.append(tuning_job(plan, each.state.shard, site.stage, site.state, self.passes))
-                owners[each.state.shard] = i, site
+                jobs.append(
+                    tuning_job(plan, each.state.shard, stored.stage, stored.state, self.passes)
+                )
+                owners[each.state.shard] = i, stored
                 visits[i] += visits_of(jobs[-1])
             for done in tune(plan, jobs, self.rate):
-                i, site = owners[done.shard]
-                states[i][site.name] = with_buffers(rounds[i], site, done.state)
+                i, stored = owners[done.shard]
+                states[i][stored.name] = with_buffers(rounds[i], stored, done.state)
         return [
             modified(each, own, found, spent)
-            for each, own, found, spent in zip(rounds, sites, states, visits, strict=True)
+            for each, own, found, spent in zip(rounds, stored_states, states, visits, strict=True)
         ]
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from unlearnkit.approximate.curvature import conjugate_gradients, gauss_newton, mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.stored_states import Site, Size
+from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.models.vector import flatten, trainable_names, unflatten
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
@@ -42,14 +42,16 @@ class FixedDamping:
     iterations: int = 20
     tolerance: float = 0.01
 
-    def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
+    def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
         """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         plan, module = given.state.plan, given.state.plan.architecture.module()
         names, loss = trainable_names(module), plan.spec.loss
-        k, n = len(site.forget), len(site.forget) + len(site.retain)
-        gradient = mean_gradient(module, site.state, names, *given.state.data(site.forget), loss)
-        sample, _ = given.state.data(site.retain.sample(self.examples, given.generator))
-        curved = gauss_newton(module, site.state, names, sample, loss)
+        k, n = len(stored.forget), len(stored.forget) + len(stored.retain)
+        gradient = mean_gradient(
+            module, stored.state, names, *given.state.data(stored.forget), loss
+        )
+        sample, _ = given.state.data(stored.retain.sample(self.examples, given.generator))
+        curved = gauss_newton(module, stored.state, names, sample, loss)
         damping = plan.spec.weight_decay + self.damping
         solved = conjugate_gradients(
             lambda v: curved(v) + damping * v,
@@ -57,8 +59,8 @@ class FixedDamping:
             iterations=self.iterations,
             tolerance=self.tolerance,
         )
-        moved = flatten(site.state, names) + solved.x
-        state = {**site.state, **unflatten(moved, site.state, names)}
+        moved = flatten(stored.state, names) + solved.x
+        state = {**stored.state, **unflatten(moved, stored.state, names)}
         return state, k + len(sample) * (1 + solved.iterations)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:

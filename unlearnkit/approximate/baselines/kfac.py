@@ -53,7 +53,7 @@ from torch import Tensor, nn
 
 from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.protocol import Members, ShardRound
-from unlearnkit.approximate.stored_states import Site, Size
+from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.vector import trainable_names, unflatten
 from unlearnkit.store.checkpoint import State
@@ -75,17 +75,17 @@ class KroneckerInfluence:
     damping: float = 3.0
     examples: int = 512
 
-    def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
+    def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
         """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         plan = given.state.plan
-        module, spec = plan.architecture.module(site.state), plan.spec
+        module, spec = plan.architecture.module(stored.state), plan.spec
         names = trainable_names(module)
-        k, n = len(site.forget), len(site.forget) + len(site.retain)
-        members = given.state.data(site.forget)
-        mean = mean_gradient(module, site.state, names, *members, spec.loss)
-        forcing = unflatten(k / n * mean, site.state, names)
-        found, count = self._factors(given, site, module)
-        state = dict(site.state)
+        k, n = len(stored.forget), len(stored.forget) + len(stored.retain)
+        members = given.state.data(stored.forget)
+        mean = mean_gradient(module, stored.state, names, *members, spec.loss)
+        forcing = unflatten(k / n * mean, stored.state, names)
+        found, count = self._factors(given, stored, module)
+        state = dict(stored.state)
         for name in layers_of(module):
             if f"{name}.A" not in found:  # no example came through it
                 continue
@@ -99,15 +99,17 @@ class KroneckerInfluence:
                 state[key] = state[key] + part.reshape(state[key].shape)
         return state, k + count * (1 + plan.architecture.num_outputs)
 
-    def _factors(self, given: ShardRound, site: Site, module: nn.Module) -> tuple[State, int]:
+    def _factors(
+        self, given: ShardRound, stored: StoredState, module: nn.Module
+    ) -> tuple[State, int]:
         """Factors without the forget set, and on how many examples they were computed."""
         plan, data, loss = given.state.plan, given.state.data, given.state.plan.spec.loss
-        taken = site.factors and taken_out(plan, given.state.shard, site.stage, site.forget)
+        taken = stored.factors and taken_out(plan, given.state.shard, stored.stage, stored.forget)
         if not taken:
-            sample, _ = data(site.retain.sample(self.examples, given.generator))
+            sample, _ = data(stored.retain.sample(self.examples, given.generator))
             return factors(module, sample, loss), len(sample)
         count, gone = taken
-        whole = unpacked(site.factors)
+        whole = unpacked(stored.factors)
         if len(gone):
             whole = without(whole, factors(module, data(gone)[0], loss), count, len(gone))
         return whole, len(gone)

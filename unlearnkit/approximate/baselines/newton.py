@@ -41,7 +41,13 @@ from torch import Tensor
 
 from unlearnkit.approximate.curvature import conjugate_gradients
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, part_of
-from unlearnkit.approximate.stored_states import Site, modified, sites_of, sizes_of, untrained
+from unlearnkit.approximate.stored_states import (
+    StoredState,
+    modified,
+    sizes_of,
+    stored_states_of,
+    untrained,
+)
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
@@ -99,25 +105,27 @@ class Newton:
         return ""
 
     def _modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
-        sites, found, visits = sites_of(given), dict[int, tuple[State, float]](), 0
-        for number, site in enumerate(sites):
-            if site.stage not in found:
-                on_progress(f"shard {given.state.shard}: {site.name}", number / len(sites))
-                state, bound, spent = self._minimise(given, site)
-                found[site.stage] = state, bound
+        stored_states, found, visits = stored_states_of(given), dict[int, tuple[State, float]](), 0
+        for number, stored in enumerate(stored_states):
+            if stored.stage not in found:
+                on_progress(
+                    f"shard {given.state.shard}: {stored.name}", number / len(stored_states)
+                )
+                state, bound, spent = self._minimise(given, stored)
+                found[stored.stage] = state, bound
                 visits += spent
-        states = {site.name: found[site.stage][0] for site in sites}
-        return modified(given, sites, states, visits, found[sites[-1].stage][1])
+        states = {stored.name: found[stored.stage][0] for stored in stored_states}
+        return modified(given, stored_states, states, visits, found[stored_states[-1].stage][1])
 
-    def _minimise(self, given: ShardRound, site: Site) -> tuple[State, float, int]:
-        if not len(site.retain):
+    def _minimise(self, given: ShardRound, stored: StoredState) -> tuple[State, float, int]:
+        if not len(stored.retain):
             return untrained(given), 0.0, 0
         spec, stack = given.state.plan.spec, given.state.plan.architecture.stack
         assert stack is not None  # else it is unsuitable
         names = [f"{stack.linears[0]}.{part}" for part in ("weight", "bias")]
-        inputs, targets = given.state.data(site.retain)
+        inputs, targets = given.state.data(stored.retain)
         objective = Objective(inputs.flatten(1), targets, spec.loss, spec.weight_decay)
-        start = torch.cat([site.state[names[0]], site.state[names[1]][:, None]], 1)
+        start = torch.cat([stored.state[names[0]], stored.state[names[1]][:, None]], 1)
         solution = newton(
             objective, start.double(), self.tolerance * spec.weight_decay, self.steps, self.products
         ).float()

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnkit.approximate.optimise import Walk, retained_batches
+from unlearnkit.approximate.optimise import Optimisation, retained_batches
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.stored_states import Site, Size
+from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
@@ -37,22 +37,22 @@ class Relabelling:
     passes: int = 1
     rate: float = 0.1
 
-    def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
+    def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
         """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         plan, generator = given.state.plan, given.generator
-        loss, walk = plan.spec.loss, Walk(given, site, self.rate)
-        gone = np.searchsorted(walk.rows, site.forget.rows)
+        loss, run = plan.spec.loss, Optimisation(given, stored, self.rate)
+        gone = np.searchsorted(run.rows, stored.forget.rows)
         classes = plan.architecture.num_outputs
-        walk.targets[gone] = wrong_labels(walk.targets[gone], classes, generator)
+        run.targets[gone] = wrong_labels(run.targets[gone], classes, generator)
 
         def slope(outputs: Tensor, targets: Tensor, places: Tensor) -> Tensor:
             return loss.output_gradient(outputs, targets) / len(places)
 
-        for batches in retained_batches(plan, given.state.shard, site.stage, self.passes):
-            order = generator.permutation(site.forget.rows)
+        for batches in retained_batches(plan, given.state.shard, stored.stage, self.passes):
+            order = generator.permutation(stored.forget.rows)
             for keep, drop in zip(batches, np.array_split(order, len(batches)), strict=True):
-                walk.step(np.concatenate([keep, drop]), slope)
-        return walk.state, walk.visits
+                run.step(np.concatenate([keep, drop]), slope)
+        return run.state, run.visits
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """Batches of both sets."""

@@ -1,8 +1,8 @@
 """SCRUB: a student that obeys its teacher on the retained examples and not on the forget set.
 
 Kurmanji et al. 2023, Towards Unbounded Machine Unlearning, section 3. The teacher is the stored
-state, the student starts there. With d the divergence KL(teacher || student) of an example, they
-minimise
+state state, the student starts there. With d the divergence KL(teacher || student) of an example,
+they minimise
 
     (alpha/|retain|) sum_retain d + (gamma/|retain|) sum_retain loss - (1/|forget|) sum_forget d
 
@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from unlearnkit.approximate.optimise import (
-    Walk,
+    Optimisation,
     batches_of,
     divergence_slope,
     has_divergence,
     retained_batches,
 )
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.stored_states import Site, Size
+from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
@@ -50,11 +50,11 @@ class Scrub:
     epochs: int = 3
     rate: float = 0.3
 
-    def __call__(self, given: ShardRound, site: Site) -> tuple[State, int]:
+    def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
         """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         plan = given.state.plan
-        loss, walk = plan.spec.loss, Walk(given, site, self.rate)
-        teacher = walk.outputs()
+        loss, run = plan.spec.loss, Optimisation(given, stored, self.rate)
+        teacher = run.outputs()
 
         def climb(outputs: Tensor, targets: Tensor, places: Tensor) -> Tensor:
             return -divergence_slope(loss, outputs, teacher[places]) / len(places)
@@ -64,14 +64,14 @@ class Scrub:
             task = loss.output_gradient(outputs, targets)
             return (self.alpha * obedience + self.gamma * task) / len(places)
 
-        passes = retained_batches(plan, given.state.shard, site.stage, self.epochs)
+        passes = retained_batches(plan, given.state.shard, stored.stage, self.epochs)
         for epoch, batches in enumerate(passes):
             if epoch < self.max_epochs:
-                for rows in batches_of(site.forget, plan.spec.batch_size, given.generator):
-                    walk.step(rows, climb)
+                for rows in batches_of(stored.forget, plan.spec.batch_size, given.generator):
+                    run.step(rows, climb)
             for rows in batches:
-                walk.step(rows, descend)
-        return walk.state, walk.visits + len(teacher)
+                run.step(rows, descend)
+        return run.state, run.visits + len(teacher)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """The teacher's outputs, and batches of both sets."""

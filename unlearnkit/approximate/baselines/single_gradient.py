@@ -9,8 +9,8 @@ one long step along the sum of all gradients at w_0. Forgetting x then gives its
 Over k of n examples that is eta T (k/n) times their mean gradient g_F, T = m n / b being the number
 of steps; with momentum eta T becomes the effective time h, a number in units of the learning rate.
 
-How it deviates: w_0 is the start of each stretch between two resets of the optimizer, not of the
-whole run, and the pulls of all stretches until a stored state are added up, D += h (k/n) g_F. That
+How it deviates: w_0 is the start of each segment between two resets of the optimizer, not of the
+whole run, and the pulls of all segments until a stored state are added up, D += h (k/n) g_F. That
 is staged influence without its curvature, and without what the retained examples then pull more.
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from unlearnkit.approximate.baselines.trajectory import only_sgd
 from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
-from unlearnkit.approximate.segments import Stretch
+from unlearnkit.approximate.segments import Segment
 from unlearnkit.approximate.stored_states import Size, untrained
 from unlearnkit.models.vector import trainable_names
 from unlearnkit.training.plan import Plan
@@ -30,19 +30,19 @@ from unlearnkit.training.plan import Plan
 
 @dataclass(frozen=True)
 class SingleGradient:
-    """The forget gradient at the start of a stretch, times the time that was trained on it."""
+    """The forget gradient at the start of a segment, times the time that was trained on it."""
 
     def __call__(
-        self, given: ShardRound, stretch: Stretch, before: Float[Tensor, " parameter"]
+        self, given: ShardRound, segment: Segment, before: Float[Tensor, " parameter"]
     ) -> tuple[Float[Tensor, " parameter"], int]:
         """See :class:`~unlearnkit.approximate.baselines.trajectory.Advance`."""
-        plan, forget = given.state.plan, given.forget.until(stretch.stage)
+        plan, forget = given.state.plan, given.forget.until(segment.stage)
         module = plan.architecture.module()
-        start = untrained(given) if stretch.start is None else stretch.start
+        start = untrained(given) if segment.start is None else segment.start
         data = given.state.data(forget)
         g = mean_gradient(module, start, trainable_names(module), *data, plan.spec.loss)
-        share = stretch.num_forget / (stretch.num_forget + stretch.num_retain)
-        return before + stretch.path_time * share * g, len(forget)
+        share = segment.num_forget / (segment.num_forget + segment.num_retain)
+        return before + segment.path_time * share * g, len(forget)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
         """One gradient."""

@@ -1,6 +1,6 @@
 """Methods that follow the difference of two trainings, with and without the forget set, in time.
 
-A running difference D, 0 at first, is carried through the stretches of training between two resets
+A running difference D, 0 at first, is carried through the segments of training between two resets
 of the optimizer, and added to the stored state at the end of each.
 """
 
@@ -13,8 +13,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, part_of
-from unlearnkit.approximate.segments import Stretch, stretches_of
-from unlearnkit.approximate.stored_states import Size, modified, sites_of, sizes_of, with_buffers
+from unlearnkit.approximate.segments import Segment, segments_of
+from unlearnkit.approximate.stored_states import (
+    Size,
+    modified,
+    sizes_of,
+    stored_states_of,
+    with_buffers,
+)
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
@@ -22,19 +28,19 @@ from unlearnkit.training.plan import Plan
 
 
 class Advance(Protocol):
-    """How the difference goes on along one stretch; a frozen value."""
+    """How the difference goes on along one segment; a frozen value."""
 
     def __call__(
-        self, given: ShardRound, stretch: Stretch, before: Float[Tensor, " parameter"]
+        self, given: ShardRound, segment: Segment, before: Float[Tensor, " parameter"]
     ) -> tuple[Float[Tensor, " parameter"], int]:
-        """The difference at the end of the stretch, and the example gradients computed.
+        """The difference at the end of the segment, and the example gradients computed.
 
         There is at least one retained and one forgotten example.
         """
         ...
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """Batches and example gradients that a stretch takes at most; the size is of its end."""
+        """Batches and example gradients that a segment takes at most; the size is of its end."""
         ...
 
     def unsuitable(self, plan: Plan) -> str:
@@ -44,7 +50,7 @@ class Advance(Protocol):
 
 @dataclass(frozen=True)
 class AlongTraining:
-    """A method: the difference, carried from stretch to stretch.
+    """A method: the difference, carried from segment to segment.
 
     Attributes:
         advance: see :class:`Advance`.
@@ -61,26 +67,26 @@ class AlongTraining:
 
     def _modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
         names = given.state.plan.architecture.trainable_names
-        sites, states, visits = sites_of(given), dict[str, State](), 0
-        difference = torch.zeros(len(flatten(sites[0].state, names)))
-        stretches = stretches_of(given, to_end=True)
-        for number, (site, stretch) in enumerate(zip(sites, stretches, strict=True)):
-            on_progress(f"shard {given.state.shard}: {site.name}", number / len(sites))
-            state = site.state
-            if len(site.retain):
-                difference, spent = self.advance(given, stretch, difference)
+        stored_states, states, visits = stored_states_of(given), dict[str, State](), 0
+        difference = torch.zeros(len(flatten(stored_states[0].state, names)))
+        segments = segments_of(given, to_end=True)
+        for number, (stored, segment) in enumerate(zip(stored_states, segments, strict=True)):
+            on_progress(f"shard {given.state.shard}: {stored.name}", number / len(stored_states))
+            state = stored.state
+            if len(stored.retain):
+                difference, spent = self.advance(given, segment, difference)
                 moved = flatten(state, names) + difference
-                state = with_buffers(given, site, {**state, **unflatten(moved, state, names)})
+                state = with_buffers(given, stored, {**state, **unflatten(moved, state, names)})
                 visits += spent
-            states[site.name] = state
-        return modified(given, sites, states, visits)
+            states[stored.name] = state
+        return modified(given, stored_states, states, visits)
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
-        """Of all stretches."""
+        """Of all segments."""
         return self._planned(plan, shard, forget)[1]
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
-        """Of all stretches, one after the other."""
+        """Of all segments, one after the other."""
         planned = [self._planned(plan, shard, members) for shard, members in forget.items()]
         return Batches(len(planned), sum(b for b, _ in planned), sum(v for _, v in planned))
 

@@ -1,4 +1,4 @@
-"""The difference of one shard's two trainings, carried from stretch to stretch by any module.
+"""The difference of one shard's two trainings, carried from segment to segment by any module.
 
 The equation is that of :mod:`unlearnkit.approximate.influence.staged`, solved by automatic
 differentiation.
@@ -19,7 +19,7 @@ from unlearnkit.approximate.curvature import (
 from unlearnkit.approximate.influence.samples import Candidates
 from unlearnkit.approximate.influence.settings import InfluenceSettings
 from unlearnkit.approximate.protocol import Members, Modified, ShardRound
-from unlearnkit.approximate.segments import Stretch, corrected_checkpoints
+from unlearnkit.approximate.segments import Segment, corrected_checkpoints
 from unlearnkit.models.state import batch_statistics_layers, get_state
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
@@ -30,13 +30,13 @@ CAUTION = 4.0  # see Difference._referred
 class Difference:
     """The running correction D of one round, and what it took.
 
-    Beside it the sum of the forgotten examples' gradients where the last stretch ended, which is
+    Beside it the sum of the forgotten examples' gradients where the last segment ended, which is
     where the next one starts: there only examples that join in it are read.
 
     Attributes:
         method: whose settings are followed.
         given: the round.
-        correction: D, flat over the names; as far as the stretches have led it.
+        correction: D, flat over the names; as far as the segments have led it.
         visits: large-batch example gradients so far.
     """
 
@@ -54,45 +54,45 @@ class Difference:
         self.correction = torch.zeros(sum(get_state(module)[n].numel() for n in names))
         self.sum, self.summed = torch.zeros_like(self.correction), 0  # of the stages up to this
         self.references = method.references_of(given)
-        self.ended: list[Float[Tensor, " parameter"]] = []  # their sums at the last stretch's end
+        self.ended: list[Float[Tensor, " parameter"]] = []  # their sums at the last segment's end
 
-    def advance(self, stretch: Stretch) -> None:
-        """One stretch, in substeps of implicit Euler."""
-        if not stretch.time:
+    def advance(self, segment: Segment) -> None:
+        """One segment, in substeps of implicit Euler."""
+        if not segment.time:
             return
         spec, method = self.state.plan.spec, self.method
-        forcing = self.forcing(stretch)
-        samples = method.draw(self.given, stretch, self.candidates)
+        forcing = self.forcing(segment)
+        samples = method.draw(self.given, segment, self.candidates)
         for substep, sample in enumerate(samples, 1):
             inputs, _ = self.state.data(sample.members)
-            at = stretch.way(substep / len(samples))
+            at = segment.interpolate(substep / len(samples))
             self.correction, products = implicit_euler(
                 gauss_newton(self.module, at, self.names, inputs, spec.loss, sample.weights),
                 forcing,
                 self.correction,
-                stretch.time / len(samples),
+                segment.time / len(samples),
                 spec.weight_decay,
                 iterations=method.iterations,
                 tolerance=method.tolerance,
             )
             self.visits += len(sample) * (1 + products)
 
-    def forcing(self, stretch: Stretch) -> Float[Tensor, " parameter"]:
-        """The c of a stretch: see :mod:`unlearnkit.approximate.segments`."""
-        forget, total = self.forget.until(stretch.stage), self.sum
-        if stretch.start is not None:
-            total = total + self.gradients(stretch.start, forget.since(self.summed))
-        self.sum, self.summed = self.gradients(stretch.end, forget), stretch.stage
-        mean = (total + self.sum) / (len(stretch.points) * len(forget))
-        begin, after = (flatten(at, self.names) for at in stretch.path[:2])
-        pool = stretch.pool(begin, after, self.state.plan.spec.weight_decay)
-        if self.references is not None and stretch.start is not None:
-            pool += self._referred(stretch, self.references, mean, pool)
-        return stretch.odds * (mean - pool)
+    def forcing(self, segment: Segment) -> Float[Tensor, " parameter"]:
+        """The c of a segment: see :mod:`unlearnkit.approximate.segments`."""
+        forget, total = self.forget.until(segment.stage), self.sum
+        if segment.start is not None:
+            total = total + self.gradients(segment.start, forget.since(self.summed))
+        self.sum, self.summed = self.gradients(segment.end, forget), segment.stage
+        mean = (total + self.sum) / (len(segment.points) * len(forget))
+        begin, after = (flatten(at, self.names) for at in segment.path[:2])
+        pool = segment.pool(begin, after, self.state.plan.spec.weight_decay)
+        if self.references is not None and segment.start is not None:
+            pool += self._referred(segment, self.references, mean, pool)
+        return segment.forget_ratio * (mean - pool)
 
     def _referred(
         self,
-        stretch: Stretch,
+        segment: Segment,
         references: tuple[Members, Members],
         forget: Float[Tensor, " parameter"],
         pool: Float[Tensor, " parameter"],
@@ -106,16 +106,16 @@ class Difference:
         a correction for long. (The factor is ours; between 1 and 8 it changes little of what
         ``StagedInfluence.references`` has measured.)
         """
-        assert stretch.start is not None
-        begun = self.ended or [self.gradients(stretch.start, half) for half in references]
-        self.ended = [self.gradients(stretch.end, half) for half in references]
+        assert segment.start is not None
+        begun = self.ended or [self.gradients(segment.start, half) for half in references]
+        self.ended = [self.gradients(segment.end, half) for half in references]
         sums = [(a + b) / 2 for a, b in zip(begun, self.ended, strict=True)]
         sizes = [len(half) for half in references]
-        share = stretch.num_forget / (stretch.num_forget + stretch.num_retain)
+        share = segment.num_forget / (segment.num_forget + segment.num_retain)
         retained = (pool - share * forget) / (1 - share)
         offset = (sums[0] + sums[1]) / sum(sizes) - retained
         apart = sums[0] / sizes[0] - sums[1] / sizes[1]
-        unread = 1 - sum(sizes) / stretch.num_retain  # drawn without replacement
+        unread = 1 - sum(sizes) / segment.num_retain  # drawn without replacement
         noise = unread * float(apart.square().sum()) / 4
         square = float(offset.square().sum())
         return (1 - share) * max(0.0, 1 - CAUTION * noise / max(square, 1e-30)) * offset
@@ -137,16 +137,16 @@ class Difference:
             return state
         return recompute_buffers(self.module, state, self.state.data(self.retain.until(stage))[0])
 
-    def finish(self, stretches: Iterable[Stretch], states: dict[str, State]) -> Modified:
+    def finish(self, segments: Iterable[Segment], states: dict[str, State]) -> Modified:
         """The result; the last tail's correction is carried to the end: an amend replays from it.
 
         Args:
-            stretches: of the round, all led through.
+            segments: of the round, all led through.
             states: corrected, at their ends, by name.
         """
         last = len(self.state.chain)
         end = self.apply(self.state.checkpoints[last].state, last)
-        checkpoints = corrected_checkpoints(self.given, stretches, states, end)
+        checkpoints = corrected_checkpoints(self.given, segments, states, end)
         return Modified(checkpoints, float(self.correction.norm()), self.visits)
 
 

@@ -23,7 +23,7 @@ from unlearnkit.approximate.influence.any_module import Difference
 from unlearnkit.approximate.influence.settings import InfluenceSettings
 from unlearnkit.approximate.linearised import Linearised, Pieces, clear_padding, gather, solve
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
-from unlearnkit.approximate.segments import stretches_of
+from unlearnkit.approximate.segments import segments_of
 from unlearnkit.models.stack import Stack
 from unlearnkit.models.vector import flatten, head_names, unflatten
 from unlearnkit.store.checkpoint import State
@@ -63,47 +63,47 @@ class Body:
         return torch.cat(seen)
 
 
-def modify_heads(
+def modify_last_layers(
     method: InfluenceSettings, stack: Stack, rounds: Sequence[ShardRound], on_progress: OnStep
 ) -> list[Modified]:
     """Correct the last layer of several shards; results in the order given."""
     body = Body(rounds[0].state.plan.architecture.module(), stack)
     sizes = [len(each.forget) + len(each.retain) for each in rounds]
-    size = heads_together(stack, max(method.sample_size(size, size) for size in sizes))
+    size = last_layers_together(stack, max(method.sample_size(size, size) for size in sizes))
     done: list[Modified] = []
     for begin in range(0, len(rounds), size):
         lanes = [_Lane(method, each, body) for each in rounds[begin : begin + size]]
-        names = list(max(lanes, key=lambda lane: len(lane.stretches)).stretches)
+        names = list(max(lanes, key=lambda lane: len(lane.segments)).segments)
         for number, name in enumerate(names):
             share = (begin + number / len(names) * len(lanes)) / len(rounds)
             shards = ", ".join(str(lane.given.state.shard) for lane in lanes)
             on_progress(f"shards {shards}: correcting {name}", share)
-            concerned = [lane for lane in lanes if name in lane.stretches]
-            _advance(name, [lane for lane in concerned if lane.stretches[name].time])
+            concerned = [lane for lane in lanes if name in lane.segments]
+            _advance(name, [lane for lane in concerned if lane.segments[name].time])
             for lane in concerned:
-                stretch = lane.stretches[name]
-                lane.states[name] = lane.apply(stretch.end, stretch.stage)
-        done += [lane.finish(lane.stretches.values(), lane.states) for lane in lanes]
+                segment = lane.segments[name]
+                lane.states[name] = lane.apply(segment.end, segment.stage)
+        done += [lane.finish(lane.segments.values(), lane.states) for lane in lanes]
     return done
 
 
-def heads_together(stack: Stack, curvature: int) -> int:
+def last_layers_together(stack: Stack, curvature: int) -> int:
     """How many shards are corrected together: as many as the memory for their features holds.
 
-    >>> heads_together(Stack(("head",), (512, 10), (), ()), curvature=512)
+    >>> last_layers_together(Stack(("head",), (512, 10), (), ()), curvature=512)
     32
     """
     return max(1, GROUP_BYTES // (4 * curvature * stack.widths[0]))
 
 
 class _Lane(Difference):
-    """One shard's correction, its stretches and the states corrected so far."""
+    """One shard's correction, its segments and the states corrected so far."""
 
     def __init__(self, method: InfluenceSettings, given: ShardRound, body: Body) -> None:
-        stretches = stretches_of(given)
-        names, candidates = head_names(body.module), method.candidates_of(given, stretches)
+        segments = segments_of(given)
+        names, candidates = head_names(body.module), method.candidates_of(given, segments)
         super().__init__(method, given, body.module, names, candidates)
-        self.body, self.stretches = body, {each.name: each for each in stretches}
+        self.body, self.segments = body, {each.name: each for each in segments}
         self.states: dict[str, State] = {}
 
     def gradients(self, at: State, members: Members) -> Float[Tensor, " parameter"]:
@@ -122,21 +122,21 @@ class _Lane(Difference):
 
 
 def _advance(name: str, lanes: list[_Lane]) -> None:
-    """The substeps of a stretch, of every lane."""
+    """The substeps of a segment, of every lane."""
     if not lanes:
         return
     method, stack, spec = lanes[0].method, lanes[0].body.stack, lanes[0].state.plan.spec
-    stretches = [lane.stretches[name] for lane in lanes]
-    forcing = [lane.forcing(each) for lane, each in zip(lanes, stretches, strict=True)]
+    segments = [lane.segments[name] for lane in lanes]
+    forcing = [lane.forcing(each) for lane, each in zip(lanes, segments, strict=True)]
     samples = [
         method.draw(lane.given, each, lane.candidates)
-        for lane, each in zip(lanes, stretches, strict=True)
+        for lane, each in zip(lanes, segments, strict=True)
     ]
     substeps = len(samples[0])
-    time = torch.tensor([each.time for each in stretches]) / substeps
+    time = torch.tensor([each.time for each in segments]) / substeps
     for substep in range(substeps):
         drawn = [some[substep] for some in samples]
-        at = [each.way((substep + 1) / substeps) for each in stretches]
+        at = [each.interpolate((substep + 1) / substeps) for each in segments]
         inputs = torch.zeros(len(lanes), max(map(len, drawn)), stack.widths[0])
         weights = torch.zeros(inputs.shape[:2])
         for i, (lane, there, sample) in enumerate(zip(lanes, at, drawn, strict=True)):

@@ -9,7 +9,7 @@ of a sample says nothing. So m of N candidates are drawn, example i with the pro
 a such that these sum to m, and counts 1 / (N p_i) in the mean, whose expectation is then the mean
 over all candidates (Horvitz and Thompson 1952). They are drawn systematically in a random order
 (Madow 1949), so that there are m of them. e bounds what a single example may count: H is taken
-once, at the last tail, and used for all stretches. (Ours; importance sampling by curvature.)
+once, at the last tail, and used for all segments. (Ours; importance sampling by curvature.)
 
 Measured on 60,000 examples of Fashion-MNIST, a perceptron, 5 shards of one slice, a hundredth and a
 tenth revoked, means of three requests: 384 examples drawn so from 4,096 remove 59 and 80 % of doing

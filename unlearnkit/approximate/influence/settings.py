@@ -16,7 +16,7 @@ from unlearnkit.approximate.protocol import (
     Members,
     ShardRound,
 )
-from unlearnkit.approximate.segments import Stretch
+from unlearnkit.approximate.segments import Segment
 from unlearnkit.training.kernels.layout import UNIT
 
 SCOPES = ("all", "head")
@@ -87,28 +87,28 @@ class InfluenceSettings:
         return min(max(wanted, self.curvature_min), self.curvature_max)
 
     def sample_size(self, pool: int, shard_size: int) -> int:
-        """Examples for G of a stretch with a pool of this size, which is the shard's at the end."""
+        """Examples for G of a segment with a pool of this size, which is the shard's at the end."""
         wanted = max(self.curvature_size(shard_size) * pool // max(1, shard_size), 1)
         if wanted >= 8 * UNIT:  # products of rows that start aligned: 27 ms of 544, 30 of 540
             wanted -= wanted % UNIT
         return max(wanted, self.curvature_min)
 
-    def substeps_of(self, stretch: Stretch) -> int:
-        """Substeps of implicit Euler in a stretch."""
-        return 1 if stretch.start is None else self.substeps
+    def substeps_of(self, segment: Segment) -> int:
+        """Substeps of implicit Euler in a segment."""
+        return 1 if segment.start is None else self.substeps
 
-    def candidates_of(self, given: ShardRound, stretches: Sequence[Stretch]) -> Candidates:
-        """The examples from which all stretches' samples are drawn."""
-        retain, at = given.retain, stretches[-1].end
+    def candidates_of(self, given: ShardRound, segments: Sequence[Segment]) -> Candidates:
+        """The examples from which all segments' samples are drawn."""
+        retain, at = given.retain, segments[-1].end
         count = self.candidates if self.draws_by_curvature(len(given.forget) + len(retain)) else 0
         return candidates_at(given.state, at, retain, count, given.generator)
 
-    def draw(self, given: ShardRound, stretch: Stretch, candidates: Candidates) -> list[Sample]:
+    def draw(self, given: ShardRound, segment: Segment, candidates: Candidates) -> list[Sample]:
         """The examples for G, of each substep."""
         whole = len(given.forget) + len(given.retain)
-        count = self.sample_size(stretch.num_forget + stretch.num_retain, whole)
-        substeps = range(self.substeps_of(stretch))
-        return [candidates.draw(stretch.stage, count, given.generator) for _ in substeps]
+        count = self.sample_size(segment.num_forget + segment.num_retain, whole)
+        substeps = range(self.substeps_of(segment))
+        return [candidates.draw(segment.stage, count, given.generator) for _ in substeps]
 
     def references_of(self, given: ShardRound) -> tuple[Members, Members] | None:
         """Retained examples whose gradients are taken, in two halves; None where none are."""

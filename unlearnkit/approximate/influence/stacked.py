@@ -1,12 +1,12 @@
 """Staged influence on several shards at once, for stacks of linear layers.
 
 The same equation as in :mod:`unlearnkit.approximate.influence.staged`, which says what it is.
-Shards are lanes that go from stretch to stretch together, each from its own first affected stage
+Shards are lanes that go from segment to segment together, each from its own first affected stage
 on. A shard's numbers do not depend on the shards it is modified with, but for rounding.
 
 The examples for the curvature are drawn anew for every substep, since errors of independent samples
 average out. (Measured on 60,000 examples of Fashion-MNIST, a tenth revoked: with one sample for all
-stretches of a stage 86 % of doing nothing's output KL is removed for 94 % by logistic regression,
+segments of a stage 86 % of doing nothing's output KL is removed for 94 % by logistic regression,
 5 shards of one slice, and 62 % for 76 % by a perceptron, 10 shards.)
 """
 
@@ -27,20 +27,20 @@ from unlearnkit.approximate.linearised import (
     gather,
     moved,
     solve,
-    solve_by_outputs,
+    solve_dual,
     squared_norms,
 )
 from unlearnkit.approximate.protocol import Modified, OnStep, ShardRound
-from unlearnkit.approximate.segments import corrected_checkpoints, stretches_of
+from unlearnkit.approximate.segments import corrected_checkpoints, segments_of
 from unlearnkit.models.stack import Stack
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.stacked import lanes_together
 
-KEPT = 32 << 20  # bytes of forgotten examples that are kept for all stretches
+KEPT = 32 << 20  # bytes of forgotten examples that are kept for all segments
 TOGETHER = 16 << 20  # bytes of inputs and activations that are linearised at once
 
 
-def modify_lanes(
+def modify_stacked(
     method: InfluenceSettings, stack: Stack, rounds: Sequence[ShardRound], on_progress: OnStep
 ) -> list[Modified]:
     """Correct all parameters of several shards; results in the order given."""
@@ -59,15 +59,15 @@ def modify_lanes(
 
 
 class _Lane:
-    """One shard: its stretches, the examples that each reads, the states, and what it took."""
+    """One shard: its segments, the examples that each reads, the states, and what it took."""
 
     def __init__(self, method: InfluenceSettings, given: ShardRound) -> None:
         self.round, self.shard = given, given.state.shard
-        self.stretches = {each.name: each for each in stretches_of(given)}
-        candidates = method.candidates_of(given, list(self.stretches.values()))
+        self.segments = {each.name: each for each in segments_of(given)}
+        candidates = method.candidates_of(given, list(self.segments.values()))
         self.samples = {
             name: method.draw(given, each, candidates)
-            for name, each in self.stretches.items()
+            for name, each in self.segments.items()
             if each.time
         }
         order = np.argsort(given.forget.slices, kind="stable")
@@ -85,7 +85,7 @@ class _Lane:
 
 
 class _Block(NamedTuple):
-    """A substep of a stretch, and the lanes that take it."""
+    """A substep of a segment, and the lanes that take it."""
 
     name: str
     substep: int
@@ -107,7 +107,7 @@ def _groups(blocks: list[_Block], fit: Callable[[list[_Block]], bool]) -> Iterat
 class _Group:
     """Lanes that are modified together; the running corrections D.
 
-    Beside them the sums of the forgotten examples' gradients where the last stretch ended, which is
+    Beside them the sums of the forgotten examples' gradients where the last segment ended, which is
     where the next one starts: there only examples that join in it are read.
     """
 
@@ -116,8 +116,8 @@ class _Group:
     ) -> None:
         self.method, self.stack, self.plan = method, stack, rounds[0].state.plan
         self.lanes = [_Lane(method, each) for each in rounds]
-        longest = max(self.lanes, key=lambda lane: len(lane.stretches))
-        self.names = list(longest.stretches)
+        longest = max(self.lanes, key=lambda lane: len(lane.segments))
+        self.names = list(longest.segments)
         shapes = zip(stack.widths[1:], stack.widths[:-1], strict=True)
         empty = {
             f"{name}.{part}": torch.zeros(shape)
@@ -134,8 +134,8 @@ class _Group:
         self.gathered: dict[tuple[int, ...], Pieces] = {}  # see _parameters
 
     def advance(self, name: str) -> None:
-        """The substeps of every lane that the stretch concerns."""
-        concerned = [i for i, lane in enumerate(self.lanes) if name in lane.stretches]
+        """The substeps of every lane that the segment concerns."""
+        concerned = [i for i, lane in enumerate(self.lanes) if name in lane.segments]
         active = self._active(name)
         if active:
             before = self._take(self.corrections, active)
@@ -143,7 +143,7 @@ class _Group:
             self.corrections = self._put(self.corrections, active, found)
         for i in concerned:
             lane = self.lanes[i]
-            lane.states[name] = moved(self.stack, lane.stretches[name].end, self.corrections, i)
+            lane.states[name] = moved(self.stack, lane.segments[name].end, self.corrections, i)
 
     def _active(self, name: str) -> list[int]:
         return [i for i, lane in enumerate(self.lanes) if name in lane.samples]
@@ -191,7 +191,9 @@ class _Group:
         for row, sample in zip(weights, samples, strict=True):
             row[: len(sample)] = sample.weights
         states = [
-            lane.stretches[block.name].way((block.substep + 1) / len(lane.samples[block.name]))
+            lane.segments[block.name].interpolate(
+                (block.substep + 1) / len(lane.samples[block.name])
+            )
             for block in blocks
             for lane in (self.lanes[i] for i in block.active)
         ]
@@ -205,14 +207,14 @@ class _Group:
         spec, method = self.plan.spec, self.method
         lanes = [self.lanes[i] for i in active]
         substeps = len(lanes[0].samples[name])
-        time = torch.tensor([lane.stretches[name].time for lane in lanes]) / substeps
+        time = torch.tensor([lane.segments[name].time for lane in lanes]) / substeps
         for substep in range(substeps):
             model, weights = next(self.linearised)
             right = [
                 torch.addcdiv(c, earlier, time.view(-1, 1, 1))
                 for c, earlier in zip(forcing, before, strict=True)
             ]
-            solutions = (solve_by_outputs if method.by_outputs else solve)(
+            solutions = (solve_dual if method.by_outputs else solve)(
                 model,
                 weights,
                 1 / time + spec.weight_decay,
@@ -228,7 +230,7 @@ class _Group:
         return before
 
     def _forcings(self) -> Iterator[Pieces]:
-        """The c of the lanes of every stretch in turn, several made at once as what is linearised.
+        """The c of the lanes of every segment in turn, several made at once as what is linearised.
 
         See :mod:`unlearnkit.approximate.segments`.
         """
@@ -244,14 +246,14 @@ class _Group:
 
     def _forcings_of(self, blocks: list[_Block]) -> Iterator[Pieces]:
         chosen = [i for block in blocks for i in block.active]
-        stretches = [self.lanes[i].stretches[block.name] for block in blocks for i in block.active]
+        segments = [self.lanes[i].segments[block.name] for block in blocks for i in block.active]
         # Where a lane's sum at the start is: among those of all lanes, or behind these.
         latest, places, spans = list(range(len(self.lanes))), list[int](), list[tuple[int, int]]()
-        for number, (i, each) in enumerate(zip(chosen, stretches, strict=True)):
+        for number, (i, each) in enumerate(zip(chosen, segments, strict=True)):
             places.append(latest[i])
             latest[i] = len(self.lanes) + number
             spans.append(self.lanes[i].joined(each.stage))
-        ends = self._gradients(chosen, [each.end for each in stretches], [(0, e) for _, e in spans])
+        ends = self._gradients(chosen, [each.end for each in segments], [(0, e) for _, e in spans])
         if len(blocks) == 1:
             forcing = self._take(self.sums, chosen)
             self.sums = self._put(self.sums, chosen, ends)
@@ -261,22 +263,22 @@ class _Group:
             self.sums = [piece[latest] for piece in sums]
         joins = [
             number
-            for number, (each, (begin, end)) in enumerate(zip(stretches, spans, strict=True))
+            for number, (each, (begin, end)) in enumerate(zip(segments, spans, strict=True))
             if each.start is not None and end > begin
         ]
         if joins:
-            starts = [stretches[n].points[0] for n in joins]
+            starts = [segments[n].points[0] for n in joins]
             joined = self._gradients([chosen[n] for n in joins], starts, [spans[n] for n in joins])
             for piece, new in zip(forcing, joined, strict=True):
                 piece.index_add_(0, torch.tensor(joins), new)
-        paths = [each.path for each in stretches]
+        paths = [each.path for each in segments]
         begins, afters = (
             self._parameters(states)
             for states in ([path.begin for path in paths], [path.after for path in paths])
         )
-        odds, decay = _wide([each.odds for each in stretches]), self.plan.spec.weight_decay
-        share = odds * _wide([1 / (len(each.points) * each.num_forget) for each in stretches])
-        speed, half = odds * _wide([1 / path.time for path in paths]), odds * decay / 2
+        ratio, decay = _wide([each.forget_ratio for each in segments]), self.plan.spec.weight_decay
+        share = ratio * _wide([1 / (len(each.points) * each.num_forget) for each in segments])
+        speed, half = ratio * _wide([1 / path.time for path in paths]), ratio * decay / 2
         for piece, at_end, begin, after in zip(forcing, ends, begins, afters, strict=True):
             piece.add_(at_end).mul_(share)
             piece.addcmul_(after, half + speed).addcmul_(begin, half - speed)
@@ -316,7 +318,7 @@ class _Group:
         return self.kept[0][places], self.kept[1][places], there
 
     def _parameters(self, states: list[State]) -> Pieces:
-        """Parameters side by side, not to be changed; the last are kept: stretches share ends."""
+        """Parameters side by side, not to be changed; the last are kept: segments share ends."""
         key = tuple(map(id, states))
         if key not in self.gathered:
             while len(self.gathered) > 1:
@@ -350,7 +352,7 @@ class _Group:
             state = lane.round.state
             end = moved(self.stack, state.checkpoints[len(state.chain)].state, self.corrections, i)
             checkpoints = corrected_checkpoints(
-                lane.round, lane.stretches.values(), lane.states, end
+                lane.round, lane.segments.values(), lane.states, end
             )
             results.append(Modified(checkpoints, norm, lane.visits))
         return results

@@ -2,18 +2,18 @@
 
 Training with and without the forget set A in the same slots are two runs of one recursion. Their
 difference D obeys, to first order and in training time t, dD/dt = c(t) - (G(t) + lambda I) D. One
-implicit Euler segment over each stretch between two resets of the optimizer gives
+implicit Euler segment over each segment between two resets of the optimizer gives
 
     (I/h + G + lambda I) D = c + D_before / h,        D = 0 before the first affected stage,
 
-with h the effective time of the stretch, c = (k/n)(mean forget gradient - mean retain gradient)
-over the stage's pool along the stretch (see :mod:`unlearnkit.approximate.segments`, and
+with h the effective time of the segment, c = (k/n)(mean forget gradient - mean retain gradient)
+over the stage's pool along the segment (see :mod:`unlearnkit.approximate.segments`, and
 ``StagedInfluence.references`` for where that is not enough), and G the Gauss-Newton matrix on m
 retained examples at its end, all by the checkpoints as stored when the round begins. With one slice
 this is the influence step of Koh and Liang (2017) with damping 1/h, derived and not tuned. (Ours;
 compare the unrolled differentiation of Bae et al. 2024.)
 
-A stretch is taken in ``substeps`` equal ones, each with examples of its own for G, which is taken
+A segment is taken in ``substeps`` equal ones, each with examples of its own for G, which is taken
 on the straight line between the two checkpoints; from the initial weights, where gradients fall
 steeply, in a single one with G at its end. Errors of independent samples average out, and a product
 costs the square of their number. (Measured: see :class:`StagedInfluence`.) Which examples are drawn
@@ -35,11 +35,11 @@ from typing import NamedTuple
 import numpy as np
 
 from unlearnkit.approximate.influence.any_module import Difference
-from unlearnkit.approximate.influence.last_layer import heads_together, modify_heads
+from unlearnkit.approximate.influence.last_layer import last_layers_together, modify_last_layers
 from unlearnkit.approximate.influence.settings import (
     InfluenceSettings,
 )
-from unlearnkit.approximate.influence.stacked import modify_lanes
+from unlearnkit.approximate.influence.stacked import modify_stacked
 from unlearnkit.approximate.linearised import passes_of_solve
 from unlearnkit.approximate.protocol import (
     Members,
@@ -48,7 +48,7 @@ from unlearnkit.approximate.protocol import (
     ShardRound,
     part_of,
 )
-from unlearnkit.approximate.segments import stretches_of
+from unlearnkit.approximate.segments import segments_of
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.stack import Stack
 from unlearnkit.models.vector import head_names, trainable_names
@@ -72,7 +72,7 @@ class StagedInfluence(InfluenceSettings):
     Attributes:
         scope: ``"all"`` parameters, or only the ``"head"`` (the last linear layer): the choice for
             convolutional networks, whose body is far from linear in its parameters.
-        substeps: of implicit Euler in each stretch but one from the initial weights. (Two of 400
+        substeps: of implicit Euler in each segment but one from the initial weights. (Two of 400
             examples cost as much as one of 540, and remove as much of the output KL as one of 640
             or more: 53 and 75 % for 52 and 72 %, a hundredth and a tenth of 60,000 examples of
             Fashion-MNIST revoked, 5 shards of one slice, a perceptron, examples drawn alike. A
@@ -109,7 +109,7 @@ class StagedInfluence(InfluenceSettings):
             instead of 97 and 97 %, at 4.1 and 4.7 instead of 2.9 and 3.9 times the speed.)
         references: only for the head: retained examples, for each forgotten one, whose gradients
             are taken beside those of the forgotten, in shards of one slice that forget ``MANY``
-            examples or more. Where training ends a stretch is not quite where its path leads, in
+            examples or more. Where training ends a segment is not quite where its path leads, in
             networks of convolutions above all: gradients there are off by as much for all examples,
             forgotten or retained, and what is read off the path is not. Many forgotten examples
             tell their mean so well that this is what is left of the difference. See
@@ -120,7 +120,7 @@ class StagedInfluence(InfluenceSettings):
             of exact retraining; of one other request 65 instead of -6 %. Of a hundredth, or of
             10,000 examples, nothing was gained, and nothing in shards of five slices.)
         by_outputs: only for stacks of linear layers: solve by way of the change of the outputs (see
-            ``solve_by_outputs`` of :mod:`unlearnkit.approximate.linearised`). The same solution
+            ``solve_dual`` of :mod:`unlearnkit.approximate.linearised`). The same solution
             where the iterations reach it, as for linear models and in small shards, in fewer and
             cheaper
             ones: the choice for these. (10,000 examples of Fashion-MNIST, a perceptron, 10 shards
@@ -150,7 +150,7 @@ class StagedInfluence(InfluenceSettings):
         return fit._candidates(plan, shard, forget) + sum(p.gradients for p in planned) + solved
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
-        """Two gradients a stretch; a linearisation and most of the products for each substep.
+        """Two gradients a segment; a linearisation and most of the products for each substep.
 
         A candidate's forward pass is a third of a training step, and so is what the body makes of
         an example where the head alone is corrected; products with it are counted as batches only,
@@ -181,7 +181,7 @@ class StagedInfluence(InfluenceSettings):
                 else:
                     visits += each.gradients + each.substeps * each.curvature * (1 + expected)
         if stack is not None and head:
-            together = heads_together(stack, largest)
+            together = last_layers_together(stack, largest)
         elif stack is not None:
             together = lanes_together(plan, list(forget))
         run = sum(sum(sorted(some, reverse=True)[::together]) for some in runs.values())
@@ -205,15 +205,15 @@ class StagedInfluence(InfluenceSettings):
             retained, gone = until[0][stage], until[1][stage]
             if not retained:
                 continue
-            stretches = len(plan.spec.tail_epochs()) if stage == last else 1
+            segments = len(plan.spec.tail_epochs()) if stage == last else 1
             # At the start of a stage only of those that join in it: see Difference.
             joined = gone - (planned[-1].forgotten if planned else 0) if stage > 1 else 0
-            points, gradients = stretches + (joined > 0), stretches * gone + joined
+            points, gradients = segments + (joined > 0), segments * gone + joined
             if stage == 1 == last and (references := self._num_references(gone, retained)):
-                points += 2 * stretches
-                gradients += stretches * references
+                points += 2 * segments
+                gradients += segments * references
             curvature = min(self.sample_size(retained + gone, whole), retained)
-            substeps = stretches * self.substeps - (stage == 1) * (self.substeps - 1)
+            substeps = segments * self.substeps - (stage == 1) * (self.substeps - 1)
             planned.append(_Planned(gone, points, gradients, substeps, curvature))
         return planned
 
@@ -240,8 +240,8 @@ class StagedInfluence(InfluenceSettings):
     def _lanes(self, architecture: Architecture) -> tuple[Stack | None, Lanes]:
         """The stack of linear layers that is corrected in lanes, if one is, and how."""
         if self.scope == "all":
-            return architecture.stack, modify_lanes
-        return architecture.head, modify_heads
+            return architecture.stack, modify_stacked
+        return architecture.head, modify_last_layers
 
     def _fit(self, given: ShardRound) -> "StagedInfluence":
         forgotten = len(given.forget)
@@ -253,15 +253,15 @@ class StagedInfluence(InfluenceSettings):
         plan = state.plan
         module = plan.architecture.module()
         names = trainable_names(module) if self.scope == "all" else head_names(module)
-        stretches = stretches_of(given)
-        run = Difference(self, given, module, names, self.candidates_of(given, stretches))
+        segments = segments_of(given)
+        run = Difference(self, given, module, names, self.candidates_of(given, segments))
         states: dict[str, State] = {}
-        for number, each in enumerate(stretches):
-            share = number / len(stretches)
+        for number, each in enumerate(segments):
+            share = number / len(segments)
             on_progress(f"shard {state.shard}: correcting {each.name}", share)
             run.advance(each)
             states[each.name] = run.apply(each.end, each.stage)
-        return run.finish(stretches, states)
+        return run.finish(segments, states)
 
 
 def _shard_size(plan: Plan, shard: int, forget: Members) -> int:
