@@ -8,7 +8,7 @@ import torch
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit.approximate import Replay
-from unlearnkit.records.ledger import calibration_after
+from unlearnkit.records.history import calibration_after
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import DiskStore
 from unlearnkit.unlearning import modify

@@ -10,12 +10,13 @@ Where docstrings give figures of perceptrons that were measured for a choice mad
 from dataclasses import replace
 
 from unlearnkit.approximate.amends.distillation import Distillation
+from unlearnkit.approximate.amends.fine_tuning import FineTune
 from unlearnkit.approximate.amends.replay import NoAmend, Replay
 from unlearnkit.approximate.amends.rewind import RewindAndReplay
 from unlearnkit.approximate.baselines.ascent import GradientAscent, NegGradPlus
 from unlearnkit.approximate.baselines.dampening import Dampening
 from unlearnkit.approximate.baselines.deltagrad import DeltaGrad
-from unlearnkit.approximate.baselines.fine_tuning import FineTune, FineTuning
+from unlearnkit.approximate.baselines.fine_tuning import FineTuning
 from unlearnkit.approximate.baselines.fixed_damping import FixedDamping
 from unlearnkit.approximate.baselines.kfac import KroneckerInfluence
 from unlearnkit.approximate.baselines.newton import Newton

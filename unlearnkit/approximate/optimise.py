@@ -4,7 +4,8 @@ They use the optimizer of training, from no state, at a multiple of its learning
 in eval mode: dropout is off and batch statistics are those of the state.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,10 +16,12 @@ from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.stored_states import StoredState, pool_of
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
 from unlearnkit.models.state import get_state
+from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
+from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.kernels.loop import make_optimizer
 from unlearnkit.training.plan import Plan
-from unlearnkit.training.schedule import make_job
+from unlearnkit.training.schedule import Job, make_job
 
 Rows = Int[np.ndarray, " row"]
 Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -110,3 +113,20 @@ def divergence_slope(
 def has_divergence(plan: Plan) -> bool:
     """Whether :func:`divergence_slope` holds for the loss."""
     return isinstance(plan.spec.loss, CrossEntropy | SquaredError)
+
+
+def tuning_job(plan: Plan, shard: int, stage: int, start: State, passes: int) -> Job:
+    """The last epochs of a stage, from a state of one's own."""
+    planned = plan.chains[shard][stage - 1]
+    return make_job(plan, [planned], start, max(0, planned.epochs - passes))
+
+
+def tune(plan: Plan, jobs: Sequence[Job], rate: float) -> list[Checkpoint]:
+    """Train jobs of different shards at a multiple of training's learning rate."""
+    spec = plan.spec.with_(learning_rate=rate * plan.spec.learning_rate)
+    return run_jobs(replace(plan, spec=spec), jobs)
+
+
+def visits_of(job: Job) -> int:
+    """Example gradients of a job."""
+    return int((job.rows >= 0).sum())

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from unlearnkit.approximate.influence.any_module import recompute_buffers
+from unlearnkit.approximate.buffers import recompute_buffers
 from unlearnkit.approximate.protocol import (
     Members,
     Modified,

@@ -16,14 +16,8 @@ from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.models.architecture import Architecture, as_architecture
 from unlearnkit.models.builtin import built_in
-from unlearnkit.records.ledger import (
-    debts_after,
-    keyed_digest,
-    owing_shards,
-    read_lines,
-    requests_of,
-    with_ids,
-)
+from unlearnkit.records.history import debts_after, owing_shards, requests_of
+from unlearnkit.records.ledger import keyed_digest, read_lines, with_ids
 from unlearnkit.seeding import digest
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, State, StoreError
 from unlearnkit.store.ledger_file import START

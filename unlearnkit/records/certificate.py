@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from unlearnkit.records.ledger import Record, keyed_digest, requests_of
+from unlearnkit.records.history import requests_of
+from unlearnkit.records.ledger import Record, keyed_digest
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.debt import debts_of

@@ -1,22 +1,20 @@
 """What a session has completed: requests and repayments, and what follows from them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Int
 
-from unlearnkit.records.ledger import (
-    Entry,
-    Record,
-    calibration_after,
-    owing_after,
-    owing_shards,
-    read_lines,
-    requests_of,
-    unmeasured,
-)
+from unlearnkit.unlearning.boundary.protocol import APPROXIMATE
 from unlearnkit.unlearning.error_model import Calibration
+
+if TYPE_CHECKING:
+    pass
+from dataclasses import field, replace
+
+from unlearnkit.records.ledger import Entry, Record, read_lines, unmeasured
 from unlearnkit.unlearning.request import Revocations
 
 
@@ -85,3 +83,65 @@ def read_history(lines: Iterable[dict[str, Any]], num_shards: int) -> History:
         everyone if owing is None else owing,
         calibration,
     )
+
+
+def requests_of(records: Iterable[Record]) -> list[Int[np.ndarray, " request"]]:
+    """Ids of all completed requests, oldest first."""
+    lines = (line for line, _ in records if line.get("kind") == "unlearn")
+    return [np.asarray(line["ids"], np.int64) for line in lines]
+
+
+def owing_after(owing: frozenset[int], line: dict[str, Any]) -> frozenset[int]:
+    """Shards that owe something after a line by which something was completed."""
+    kinds = {route["shard"]: route["kind"] for route in line["routes"]}
+    return (owing - kinds.keys()) | {s for s, kind in kinds.items() if kind == APPROXIMATE}
+
+
+def owing_shards(lines: Iterable[dict[str, Any]]) -> frozenset[int] | None:
+    """Shards that owe something, by the ledger alone; None where it cannot tell.
+
+    (Earlier versions wrote down that a debt was repaid, and not of which shards.)
+    """
+    owing: frozenset[int] | None = frozenset()
+    repaid = False
+    for line in lines:
+        if line["kind"] in ("unlearn", "repay"):
+            repaid = line["kind"] == "repay"
+            owing = None if owing is None else owing_after(owing, line)
+        elif line["entry"]["kind"] == "repay" and not repaid:
+            owing = None if line["entry"]["debt_after"] else frozenset()
+    return owing
+
+
+def calibration_after(calibration: Calibration, line: dict[str, Any]) -> Calibration:
+    """What is known of errors after a line by which something was completed."""
+    looks = {look["shard"]: look for look in line.get("looks", ())}  # earlier versions had none
+    for route in line["routes"]:
+        look = looks.get(route["shard"], {})
+        if route["kind"] == APPROXIMATE:
+            if look.get("correction") is not None:
+                calibration = calibration.corrected(route["shard"], look["correction"])
+        else:
+            calibration = calibration.retrained(route["shard"], look.get("error"))
+    for drift in line.get("drifts", ()):  # of the default method and amend alone
+        calibration = calibration.saw(drift)
+    return calibration
+
+
+def debts_after(
+    debts: dict[int, frozenset[int]], line: dict[str, Any], shards: dict[int, int]
+) -> dict[int, frozenset[int]]:
+    """Ids that each shard owes after a line by which something was completed.
+
+    Args:
+        debts: before it, of shards that owe something.
+        line: of the ledger.
+        shards: of all training ids.
+    """
+    after = dict(debts)
+    for route in line["routes"]:
+        shard = route["shard"]
+        owed = after.pop(shard, frozenset())
+        if route["kind"] == APPROXIMATE:
+            after[shard] = owed.union(i for i in line["ids"] if shards.get(i) == shard)
+    return after

@@ -16,14 +16,11 @@ from unlearnkit.approximate import (
     Replay,
     StagedInfluence,
 )
+from unlearnkit.approximate.buffers import recompute_buffers
 from unlearnkit.approximate.curvature import effective_time, gauss_newton, mean_gradient
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.approximate.influence import any_module, last_layer, settings, stacked, staged
-from unlearnkit.approximate.influence.any_module import (
-    Difference,
-    implicit_euler,
-    recompute_buffers,
-)
+from unlearnkit.approximate.influence.any_module import Difference, implicit_euler
 from unlearnkit.approximate.linearised import (
     Linearised,
     clear_padding,

@@ -1,4 +1,4 @@
-"""Fine-tuning: a little more training on the retained examples, as a method or as an amend.
+"""Fine-tuning: a little more training on the retained examples, as a method.
 
 A baseline of nearly every paper on unlearning (Golatkar et al. 2020, Eternal Sunshine of the
 Spotless Net, is an early one): the forget set fades, as far as the rest overwrites it.
@@ -9,9 +9,10 @@ tuned by itself, on the slices until its stage.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from unlearnkit.approximate.protocol import Amended, Members, Modified, OnStep, ShardRound
+from unlearnkit.approximate.optimise import tune, tuning_job, visits_of
+from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
 from unlearnkit.approximate.stored_states import (
     modified,
     sizes_of,
@@ -19,12 +20,9 @@ from unlearnkit.approximate.stored_states import (
     untrained,
     with_buffers,
 )
-from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
-from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.plan import Plan
-from unlearnkit.training.schedule import Job, make_job
 
 
 @dataclass(frozen=True)
@@ -90,64 +88,3 @@ class FineTuning:
     def unsuitable(self, plan: Plan) -> str:
         """Nothing is."""
         return ""
-
-
-@dataclass(frozen=True)
-class FineTune:
-    """The modified final state, trained on: as an amend.
-
-    Attributes:
-        passes: over the retained examples, at most the epochs of stage R.
-        rate: learning rate, in units of training's.
-    """
-
-    passes: int = 1
-    rate: float = 1.0
-
-    def epochs(self, plan: Plan) -> int:
-        """The passes."""
-        return min(self.passes, plan.spec.stage_epochs()[-1])
-
-    def longer(self, plan: Plan) -> None:
-        """Nothing: more of it leads away from training from scratch rather than closer."""
-        return None
-
-    def __call__(
-        self, rounds: Sequence[ShardRound], modified: Sequence[Modified], *, on_progress: OnStep
-    ) -> list[Amended]:
-        """See :class:`~unlearnkit.approximate.protocol.Amend`."""
-        if not rounds:
-            return []
-        plan, last = rounds[0].state.plan, len(rounds[0].state.chain)
-        on_progress("fine-tuning the final states", 0.0)
-        jobs = [
-            tuning_job(plan, each.state.shard, last, found.checkpoints[last].state, self.passes)
-            for each, found in zip(rounds, modified, strict=True)
-        ]
-        tuned = {done.shard: done.state for done in tune(plan, jobs, self.rate)}
-        return [
-            Amended(
-                replace(found.checkpoints[last], state=tuned[job.shard]),
-                self.epochs(plan),
-                visits_of(job),
-                len(job),
-            )
-            for found, job in zip(modified, jobs, strict=True)
-        ]
-
-
-def tuning_job(plan: Plan, shard: int, stage: int, start: State, passes: int) -> Job:
-    """The last epochs of a stage, from a state of one's own."""
-    planned = plan.chains[shard][stage - 1]
-    return make_job(plan, [planned], start, max(0, planned.epochs - passes))
-
-
-def tune(plan: Plan, jobs: Sequence[Job], rate: float) -> list[Checkpoint]:
-    """Train jobs of different shards at a multiple of training's learning rate."""
-    spec = plan.spec.with_(learning_rate=rate * plan.spec.learning_rate)
-    return run_jobs(replace(plan, spec=spec), jobs)
-
-
-def visits_of(job: Job) -> int:
-    """Example gradients of a job."""
-    return int((job.rows >= 0).sum())

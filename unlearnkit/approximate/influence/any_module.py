@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unlearnkit.approximate.buffers import recompute_buffers
 from unlearnkit.approximate.curvature import (
     Product,
     conjugate_gradients,
@@ -20,7 +21,7 @@ from unlearnkit.approximate.influence.samples import Candidates
 from unlearnkit.approximate.influence.settings import InfluenceSettings
 from unlearnkit.approximate.protocol import Members, Modified, ShardRound
 from unlearnkit.approximate.segments import Segment, corrected_checkpoints
-from unlearnkit.models.state import batch_statistics_layers, get_state
+from unlearnkit.models.state import get_state
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
 
@@ -182,28 +183,3 @@ def implicit_euler(
         tolerance=tolerance,
     )
     return solution.x, solution.iterations
-
-
-def recompute_buffers(
-    module: nn.Module, state: State, inputs: Float[Tensor, "member ..."], chunk: int = 256
-) -> State:
-    """The state with its running statistics averaged over batches of these inputs alone.
-
-    Statistics that were gathered while the forget set took part would carry its trace.
-    """
-    module.load_state_dict(state)
-    layers = batch_statistics_layers(module)
-    momenta = [layer.momentum for layer in layers]
-    module.eval()
-    for layer in layers:
-        layer.reset_running_stats()  # type: ignore[operator]
-        layer.momentum = None  # type: ignore[assignment]  # None: the plain average of all batches
-        layer.train()
-    with torch.no_grad():
-        for part in inputs.split(chunk):
-            if len(part) > 1:
-                module(part)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-    module.eval()
-    return get_state(module)

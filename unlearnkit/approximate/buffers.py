@@ -1,0 +1,33 @@
+"""Batch statistics of a module, measured again at corrected parameters."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unlearnkit.models.state import batch_statistics_layers, get_state
+from unlearnkit.store.checkpoint import State
+
+
+def recompute_buffers(
+    module: nn.Module, state: State, inputs: Float[Tensor, "member ..."], chunk: int = 256
+) -> State:
+    """The state with its running statistics averaged over batches of these inputs alone.
+
+    Statistics that were gathered while the forget set took part would carry its trace.
+    """
+    module.load_state_dict(state)
+    layers = batch_statistics_layers(module)
+    momenta = [layer.momentum for layer in layers]
+    module.eval()
+    for layer in layers:
+        layer.reset_running_stats()  # type: ignore[operator]
+        layer.momentum = None  # type: ignore[assignment]  # None: the plain average of all batches
+        layer.train()
+    with torch.no_grad():
+        for part in inputs.split(chunk):
+            if len(part) > 1:
+                module(part)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    module.eval()
+    return get_state(module)
