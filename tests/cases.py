@@ -178,15 +178,6 @@ CASES = {
             33,
             num_targets=1,
         ),
-        # Samples smaller than the pools of the last stage.
-        Case("mlp-factors", MLP((7,), dropout=0.2), SMALL.with_(kfac_examples=8), (5,), 31),
-        Case(
-            "cnn-factors",
-            CNN((3, 5), batch_norm=True),
-            SMALL.with_(num_shards=2, batch_size=4, learning_rate=0.02, kfac_examples=7),
-            (1, 8, 8),
-            25,
-        ),
         # The loop, and two targets.
         Case(
             "regression-norm",

@@ -141,8 +141,6 @@ NETWORKS = {
     "adamw": norm_and_dropout,
     "squared-error": mlp_tanh,
     "regression": mlp_one_dropout,
-    "mlp-factors": mlp_one_dropout,
-    "cnn-factors": cnn_batchnorm,
     "regression-norm": norm_and_dropout,
 }
 

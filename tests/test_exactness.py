@@ -47,11 +47,9 @@ ALL = ("one", "one", "few", "few", "slice", "shard")
 MIXED = (0, 0, 0.3, 1)
 MAIN = ("logistic", "mlp-dropout", "cnn-batchnorm", "uneven")
 OTHER = ("adam", "adamw", "squared-error", "regression", "regression-norm")
-FACTORS = ("mlp-factors", "cnn-factors")  # byte for byte as well
 QUICK = [
     *(Scenario(case, ALL, MIXED, 8, sequence=True) for case in MAIN),
     *(Scenario(case, ("few",), (1,), 3, sequence=True) for case in OTHER),
-    *(Scenario(case, ALL, MIXED, 5, sequence=True) for case in FACTORS),
 ]
 SLOW = [
     scenario

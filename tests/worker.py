@@ -35,10 +35,9 @@ class Scratch:
 
 
 def content(checkpoint: Checkpoint) -> dict[str, State]:
-    """Kind, shape and raw bytes of all tensors, at the end and at the tails, factors included."""
+    """Kind, shape and raw bytes of all tensors, at the end and at the tails."""
     states = {"end": checkpoint.state}
     states |= {f"tail {q}": state for q, state in checkpoint.tails.items()}
-    states |= {f"factors {q}": kept for q, kept in checkpoint.factors.items()}
     return {
         moment: {
             name: (str(tensor.dtype), tuple(tensor.shape), tensor.numpy().tobytes())

@@ -41,7 +41,7 @@ from unlearnkit.training.defaults import choose
 from unlearnkit.training.ensemble import Ensemble, assemble
 from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
-from unlearnkit.training.spec import TrainSpec
+from unlearnkit.training.spec import TrainSpec, as_recorded
 from unlearnkit.training.train import TrainReport, train
 from unlearnkit.training.workers import check_parallel
 from unlearnkit.unlearning.assess import assess
@@ -93,7 +93,6 @@ class Session:
         learning_rate: float | None = None,
         loss: str | Loss | None = None,
         seed: int = 0,
-        kfac_examples: int | None = None,
         spec: TrainSpec | None = None,
         store: str | os.PathLike[str] | MemoryStore | DiskStore | None = None,
         aggregation: str = "mean-probability",
@@ -114,7 +113,7 @@ class Session:
             model: ``"logistic"`` (of a regression: ``"linear"``), ``"mlp"``, ``"cnn"``, or a
                 callable that returns a new ``nn.Module``.
             hidden: widths of the hidden layers of ``"mlp"``.
-            num_shards: see :class:`~unlearnkit.training.spec.TrainSpec`, as for the next seven;
+            num_shards: see :class:`~unlearnkit.training.spec.TrainSpec`, as for the next six;
                 what is not given has the default measured for data of this size
                 (:func:`~unlearnkit.training.defaults.default_spec`).
             num_slices: see there.
@@ -124,8 +123,7 @@ class Session:
             loss: see there; cross-entropy by default, or squared error where the data have
                 targets; ``WeightedCrossEntropy((1, 5))`` weighs classes.
             seed: see there.
-            kfac_examples: see there; 512 stores factors for ``unlearn(method="kfac")``.
-            spec: all of it at once, instead of the eight arguments above.
+            spec: all of it at once, instead of the seven arguments above.
             store: a folder that keeps everything and is resumed from, or a store of either kind;
                 memory by default. A folder that another process holds is only read, with a warning
                 that says who does; ``DiskStore(folder, wait_seconds=60)`` waits for it.
@@ -154,7 +152,6 @@ class Session:
             batch_size=batch_size,
             learning_rate=learning_rate,
             loss=loss,
-            kfac_examples=kfac_examples,
         )
         regression, width = self.dataset.is_regression, self.dataset.num_outputs
         Ensemble(architecture, spec.loss, (), aggregation, regression)  # checks the aggregation
@@ -167,6 +164,8 @@ class Session:
         self.parallel = parallel
         self.store = open_store(store)
         self._work = threading.Lock()
+        if isinstance(self.store, DiskStore):
+            spec = as_recorded(spec, (self.store.manifest or {}).get("spec"))
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         try:
             kept = resume(self.store, self.dataset, plan)

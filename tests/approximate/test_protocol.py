@@ -27,6 +27,7 @@ from unlearnkit.approximate import (
     Scrub,
 )
 from unlearnkit.approximate.baselines.deltagrad import QuasiHessian, follow
+from unlearnkit.approximate.baselines.kronecker_factors import factors
 from unlearnkit.approximate.baselines.newton import Newton, Objective, newton
 from unlearnkit.approximate.baselines.relabelling import wrong_labels
 from unlearnkit.approximate.curvature import effective_time, mean_gradient
@@ -37,7 +38,6 @@ from unlearnkit.models.vector import flatten, trainable_names, unflatten
 from unlearnkit.records.audit import audit
 from unlearnkit.seeding import state_bytes
 from unlearnkit.training.kernels import compute_threads
-from unlearnkit.training.kernels.factors import factors
 from unlearnkit.training.schedule import make_job
 
 

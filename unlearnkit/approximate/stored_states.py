@@ -39,7 +39,6 @@ class StoredState:
         state: as stored; not changed.
         forget: that took part until this stage.
         retain: the same.
-        factors: stored with it; none of a state that was modified.
     """
 
     name: str
@@ -47,7 +46,6 @@ class StoredState:
     state: State
     forget: Members
     retain: Members
-    factors: State
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,6 @@ class Size:
         retain: the same.
         steps: batches of an epoch, those that lost all their examples included.
         epochs: of the segment of training that ends here.
-        shard: 0-based.
-        members: the forgotten ones.
     """
 
     stage: int
@@ -69,8 +65,6 @@ class Size:
     retain: int
     steps: int
     epochs: int
-    shard: int
-    members: Members
 
 
 class Rule(Protocol):
@@ -152,7 +146,6 @@ def stored_states_of(given: ShardRound) -> list[StoredState]:
             each.end,
             given.forget.until(each.stage),
             given.retain.until(each.stage),
-            given.state.checkpoints[each.stage].factors.get(each.tail or 0, {}),
         )
         for each in segments_of(given, to_end=True)
     ]
@@ -172,8 +165,6 @@ def sizes_of(plan: Plan, shard: int, forget: Members) -> list[Size]:
             int((kept <= r).sum()),
             -(-len(plan.pool(shard, r)) // plan.spec.batch_size),
             count,
-            shard,
-            forget.until(r),
         )
         for r, count in ends
     ]

@@ -22,11 +22,10 @@ from unlearnkit.seeding import digest
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, State, StoreError
 from unlearnkit.store.ledger_file import START
 from unlearnkit.training.kernels import run_jobs
-from unlearnkit.training.kernels.factors import with_factors
 from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.schedule import make_job
-from unlearnkit.training.spec import TrainSpec
+from unlearnkit.training.spec import TrainSpec, as_recorded, spec_from
 
 
 class AuditError(StoreError):
@@ -225,7 +224,7 @@ def _retrain(
     def compare(fresh: Checkpoint) -> None:
         nonlocal count
         if fresh.key in store:
-            _same(store.get(fresh.key), with_factors(plan, fresh))
+            _same(store.get(fresh.key), fresh)
             count += 1
 
     run_jobs(plan, jobs, keep=compare)
@@ -261,7 +260,6 @@ def _same(kept: Checkpoint, fresh: Checkpoint) -> None:
 
 def _tensors(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     states = {"end": checkpoint.state, **{f"tail {q}": s for q, s in checkpoint.tails.items()}}
-    states |= {f"factors {q}": kept for q, kept in checkpoint.factors.items()}
     return {f"{name} at its {at}": t for at, state in states.items() for name, t in state.items()}
 
 
@@ -324,7 +322,7 @@ def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | N
         said = {"spec": {}, "model": {"built-in": None, "version": None}} if said is None else said
         built, version = said["model"]["built-in"], said["model"]["version"]
         if spec is None and "loss" in said["spec"]:
-            spec = TrainSpec(**said["spec"])
+            spec = spec_from(said["spec"])
         if model is None and built is not None:
             model = built_in(built)
             _small_enough(model, dataset, store)
@@ -342,6 +340,7 @@ def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | N
             f"the run's model {name!r} is no built-in one; give it: --model module:name, or "
             "audit(..., model=...)"
         )
+    spec = as_recorded(spec, run.get("spec"))
     architecture = as_architecture(
         model, dataset.feature_shape, dataset.num_outputs, version=version
     )

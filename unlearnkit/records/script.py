@@ -142,7 +142,7 @@ def _setting(dataset: Dataset, plan: Plan, aggregation: str) -> str:
 
 
 def _spec(spec: TrainSpec) -> str:
-    values = {f.name: repr(getattr(spec, f.name)) for f in fields(spec)}
+    values = {f.name: repr(getattr(spec, f.name)) for f in fields(TrainSpec)}
     if type(spec.loss) in (CrossEntropy, WeightedCrossEntropy, SquaredError):
         values["loss"] = f"uk.{spec.loss!r}"
     else:

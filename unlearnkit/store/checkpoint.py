@@ -1,7 +1,7 @@
 """What a store keeps, a checkpoint or an approximation, and the protocol of stores."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -24,9 +24,6 @@ class Checkpoint:
         tails: of stage R only, the states q epochs before its end, by q.
         lineage: who shaped it: a bit for each example of slices 1..r as they were partitioned,
             ascending by id, packed as by :func:`numpy.packbits`; empty if nobody said.
-        factors: of the curvature at these states, where training was asked to keep them: by the q
-            of the tail, 0 for the end, packed (:mod:`unlearnkit.training.kernels.factors`). They
-            are of the very parameters, so a state that is modified has none.
     """
 
     key: str
@@ -35,12 +32,11 @@ class Checkpoint:
     state: State
     tails: dict[int, State]
     lineage: bytes = b""
-    factors: dict[int, State] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
-        states = (self.state, *self.tails.values(), *self.factors.values())
+        states = (self.state, *self.tails.values())
         return sum(tensor.nbytes for state in states for tensor in state.values())
 
 

@@ -115,21 +115,16 @@ def decode(name: str, data: bytes) -> tuple[Checkpoint | Approximation, str]:
 
 def _describe(checkpoint: Checkpoint, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     """The index entry of a checkpoint; its tensors are added under the prefix."""
-    factors = {f"factors {q}": kept for q, kept in checkpoint.factors.items()}
-    states = (("end", checkpoint.state), *checkpoint.tails.items(), *factors.items())
-    for label, state in states:
+    for label, state in (("end", checkpoint.state), *checkpoint.tails.items()):
         for name, tensor in state.items():
             tensors[f"{prefix}{label}/{name}"] = tensor
-    entry = {
+    return {
         "key": checkpoint.key,
         "stage": checkpoint.stage,
         "tails": list(checkpoint.tails),
         "names": list(checkpoint.state),
         "lineage": checkpoint.lineage.hex(),
     }
-    if factors:  # files without any are as they were before there were any
-        entry["factors"] = {str(q): list(kept) for q, kept in checkpoint.factors.items()}
-    return entry
 
 
 def _restore(
@@ -143,9 +138,11 @@ def _restore(
 
     key, stage, names = str(entry["key"]), _whole(entry["stage"]), entry["names"]
     state, tails = take("end", names), {_whole(q): take(str(q), names) for q in entry["tails"]}
-    kept = entry.get("factors", {}).items()
-    factors = {_whole(int(q)): take(f"factors {q}", some) for q, some in kept}
-    return Checkpoint(key, shard, stage, state, tails, bytes.fromhex(entry["lineage"]), factors)
+    # Earlier versions could store K-FAC factors beside the states. Nothing reads them any more.
+    for q, factors in entry.get("factors", {}).items():
+        for name in factors:
+            del tensors[f"{prefix}factors {q}/{name}"]
+    return Checkpoint(key, shard, stage, state, tails, bytes.fromhex(entry["lineage"]))
 
 
 def _whole(value: object) -> int:

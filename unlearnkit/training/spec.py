@@ -39,10 +39,6 @@ class TrainSpec:
             per-lane loop for other models; ``"loop"``: always the loop.
         device: to train on: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` and so on, or ``"auto"``: a CUDA
             device where there is one. Bits depend on it. Small models are faster on a CPU.
-        kfac_examples: retained examples of a shard, at most, over which the factors for K-FAC
-            influence are computed at the end of each stage, and stored in its checkpoint, so that a
-            request takes the forgotten ones out of them; 512 is what such a request takes without.
-            0: none are stored. The parameters are the same.
     """
 
     num_shards: int = 5
@@ -59,20 +55,19 @@ class TrainSpec:
     num_threads: int = 1
     kernel: str = "auto"
     device: str = "cpu"
-    kfac_examples: int = 0
 
     def __post_init__(self) -> None:
         """Check every field at the door."""
         object.__setattr__(self, "loss", as_loss(self.loss))
         counts = ("num_shards", "num_slices", "epochs", "batch_size", "num_threads")
-        for name in (*counts, "kfac_examples"):
-            value, least = getattr(self, name), int(name in counts)
+        for name in counts:
+            value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(
                     f"{name}={value!r} is a {type(value).__name__}; give a whole number"
                 )
-            if value < least:
-                raise ValueError(f"{name}={value} is below {least}; give at least {least}")
+            if value < 1:
+                raise ValueError(f"{name}={value} is below 1; give at least 1")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise TypeError(f"seed={self.seed!r} is not a whole number; give an integer such as 0")
         _check_choice("epoch_rule", self.epoch_rule, EPOCH_RULES)
@@ -164,11 +159,49 @@ class TrainSpec:
         return f"TrainSpec({', '.join(f'{n}={value!r}' for n, value in self._values().items())})"
 
     def _values(self) -> dict[str, Any]:
-        """Fields by name; factors only where there are any, so that older stores stay in use."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        if not self.kfac_examples:
-            del values["kfac_examples"]
-        return values
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, repr=False)
+class SpecWithFactors(TrainSpec):
+    """The spec of a store in which an earlier version kept K-FAC factors beside its checkpoints.
+
+    It trains as the same spec without factors does. The field stays in its digest, and so in the
+    keys of the store's stages, which could not be found otherwise.
+
+    Attributes:
+        kfac_examples: the examples of a shard, at most, that the factors were computed on.
+    """
+
+    kfac_examples: int = 0
+
+
+def spec_from(values: dict[str, Any]) -> TrainSpec:
+    """The spec whose ``to_dict()`` was recorded.
+
+    >>> spec_from(TrainSpec(seed=3).to_dict()) == TrainSpec(seed=3)
+    True
+    """
+    return (SpecWithFactors if "kfac_examples" in values else TrainSpec)(**values)
+
+
+def as_recorded(spec: TrainSpec, recorded: object) -> TrainSpec:
+    """The spec of a session, as a :class:`SpecWithFactors` where its store was written with one.
+
+    Args:
+        spec: as given to the session.
+        recorded: the spec's ``repr`` in the store's manifest, if there is one.
+
+    >>> as_recorded(TrainSpec(), repr(TrainSpec())[:-1] + ", kfac_examples=512)").kfac_examples
+    512
+    >>> as_recorded(TrainSpec(), repr(TrainSpec())) == TrainSpec()
+    True
+    """
+    found = re.fullmatch(r"(.*), kfac_examples=([1-9]\d{0,17})\)", str(recorded), re.DOTALL)
+    if not found or found[1] != repr(spec)[:-1]:
+        return spec
+    values = {f.name: getattr(spec, f.name) for f in fields(TrainSpec)}
+    return SpecWithFactors(**values, kfac_examples=int(found[2]))
 
 
 def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:

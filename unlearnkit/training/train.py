@@ -15,7 +15,6 @@ from unlearnkit.store import Checkpoint, Store
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Work, time_tick
 from unlearnkit.training.kernels import run_jobs
-from unlearnkit.training.kernels.factors import with_factors
 from unlearnkit.training.kernels.stacked import lanes_together
 from unlearnkit.training.plan import Plan, Stage
 from unlearnkit.training.schedule import Mark, make_job
@@ -170,7 +169,7 @@ def _train_here(
         watch.laid_out()
 
     def keep(checkpoint: Checkpoint) -> None:
-        store.put(with_factors(plan, checkpoint))
+        store.put(checkpoint)
         runs.finish(checkpoint)
         watch.stored()
 

@@ -18,7 +18,6 @@ from unlearnkit.progress import check_cancelled
 from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels import run_jobs
-from unlearnkit.training.kernels.factors import with_factors
 from unlearnkit.training.kernels.stacked import lanes_together
 from unlearnkit.training.plan import Plan, Stage
 from unlearnkit.training.schedule import Mark, make_job
@@ -161,7 +160,7 @@ def run_errand(errand: Errand) -> Done:
         run_jobs(
             plan,
             jobs,
-            keep=lambda checkpoint: checkpoints.append(with_factors(plan, checkpoint)),
+            keep=checkpoints.append,
             on_epoch=lambda job, mark, loss: epochs.append((mark, loss)),
             losses=errand.losses,
         )

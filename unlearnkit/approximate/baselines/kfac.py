@@ -22,42 +22,22 @@ it, J^T H J, is taken exactly from a root of the loss's Hessian at the outputs, 
 for each class. The eigenvalues are those of the factors, not corrected on gradients as in Grosse et
 al. Factors are of a sample of retained examples at each stored state, which gets a step by itself.
 Parameters outside linear and plain convolutional layers stay as they are.
-
-Factors kept from training. They are computed when a request comes, unless training has stored them
-(``kfac_examples`` of :class:`~unlearnkit.training.spec.TrainSpec`). Stored, they lie in the very
-file of the checkpoint whose parameters they are of, and were shaped by no example that did not
-shape it: they have its lineage, and are destroyed with it. A request then takes the forgotten
-examples of the sample out: of m in the sample, f of them forgotten,
-
-    (m A - f A_F) / (m - f),        (m S - f S_F) / (m - f),
-
-with A_F and S_F over the f alone, at the same parameters: what the m - f others give, but for
-rounding. (Ours. A place of a convolution is counted with its example, of which all have as many.)
-Where more than half of the sample is forgotten, factors are computed afresh. So they are at states
-that an earlier round has modified, since those stored were of other parameters.
-
-Measured with 512 examples on perceptrons, default specs, CPU seconds, medians: on 10,000 examples
-of Fashion-MNIST training takes 4.5 instead of 2.6 and a state 2.31 instead of .81 MB, and a request
-4.8 instead of 6.0 for a hundredth, 5.3 instead of 6.4 for a tenth; on digits .15 instead of .03 and
-45 instead of 19 kB, and .108 instead of .143, .120 instead of .145. Most of what a request still
-takes are eigendecompositions: 54 ms each for the 785 inputs of Fashion-MNIST, of 70 states.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unlearnkit.approximate.baselines.kronecker_factors import factors, layers_of
 from unlearnkit.approximate.curvature import mean_gradient
-from unlearnkit.approximate.protocol import Members, ShardRound
+from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.vector import trainable_names, unflatten
 from unlearnkit.store.checkpoint import State
-from unlearnkit.training.kernels.factors import factor_rows, factors, layers_of, unpacked, without
 from unlearnkit.training.plan import Plan
 
 EIGEN = 4  # measured: of 129 to 1,153 columns 4 to 7 times what so many multiplications take
@@ -84,7 +64,8 @@ class KroneckerInfluence:
         members = given.state.data(stored.forget)
         mean = mean_gradient(module, stored.state, names, *members, spec.loss)
         forcing = unflatten(k / n * mean, stored.state, names)
-        found, count = self._factors(given, stored, module)
+        sample, _ = given.state.data(stored.retain.sample(self.examples, given.generator))
+        found = factors(module, sample, spec.loss)
         state = dict(stored.state)
         for name in layers_of(module):
             if f"{name}.A" not in found:  # no example came through it
@@ -97,22 +78,7 @@ class KroneckerInfluence:
             parts = step.split([part.shape[1] for part in rows], 1)
             for key, part in zip(keys, parts, strict=True):
                 state[key] = state[key] + part.reshape(state[key].shape)
-        return state, k + count * (1 + plan.architecture.num_outputs)
-
-    def _factors(
-        self, given: ShardRound, stored: StoredState, module: nn.Module
-    ) -> tuple[State, int]:
-        """Factors without the forget set, and on how many examples they were computed."""
-        plan, data, loss = given.state.plan, given.state.data, given.state.plan.spec.loss
-        taken = stored.factors and taken_out(plan, given.state.shard, stored.stage, stored.forget)
-        if not taken:
-            sample, _ = data(stored.retain.sample(self.examples, given.generator))
-            return factors(module, sample, loss), len(sample)
-        count, gone = taken
-        whole = unpacked(stored.factors)
-        if len(gone):
-            whole = without(whole, factors(module, data(gone)[0], loss), count, len(gone))
-        return whole, len(gone)
+        return state, k + len(sample) * (1 + plan.architecture.num_outputs)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int, int]:
         """A gradient; for the factors a forward pass, and a backward pass for each class.
@@ -120,11 +86,7 @@ class KroneckerInfluence:
         And eigendecompositions.
         """
         passes, count = 1 + plan.architecture.num_outputs, min(self.examples, size.retain)
-        if plan.spec.kfac_examples and not size.members.owing:
-            taken = taken_out(plan, size.shard, size.stage, size.members)
-            count = len(taken[1]) if taken else count
-        batches, visits = 1 + (passes if count else 0), size.forget + passes * count
-        return batches, visits, decompositions(plan.architecture)
+        return 1 + passes, size.forget + passes * count, decompositions(plan.architecture)
 
     def unsuitable(self, plan: Plan) -> str:
         """Refuse models without a layer that has factors."""
@@ -160,24 +122,6 @@ def decompositions(architecture: Architecture) -> int:
     with torch.no_grad():
         module(torch.zeros(1, *architecture.feature_shape))
     return round(cubes / max(1, 3 * sum(passes) - sum(passes[:1])))
-
-
-def taken_out(plan: Plan, shard: int, stage: int, forget: Members) -> tuple[int, Members] | None:
-    """How many examples stored factors are of, and which of them are forgotten.
-
-    None where that is more than half: factors of other examples then take hardly more, and are of
-    more.
-
-    Args:
-        plan: of the retain set.
-        shard: 0-based.
-        stage: 1-based; its checkpoints are as trained.
-        forget: all that took part in it.
-    """
-    rows = factor_rows(plan, shard, stage, forget.rows)
-    inside = np.isin(forget.rows, rows)
-    gone = Members(forget.rows[inside], forget.slices[inside])
-    return None if 2 * len(gone) > len(rows) else (len(rows), gone)
 
 
 def solve_kronecker(
