@@ -120,7 +120,7 @@ def test_a_version_names_a_callable() -> None:
         (lambda: nn.Sequential(nn.Linear(4, 3), nn.AlphaDropout()), ValueError, "AlphaDropout"),
         (Recurrent, ValueError, r"layer 'body' \(LSTM\) draws random"),
         (Attentive, ValueError, r"layer 'body' \(MultiheadAttention\) draws random"),
-        (NumpyNoise, ValueError, "two outputs for one input"),
+        (NumpyNoise, ValueError, "different outputs for the same input"),
         (numpy_weights, ValueError, "two different initial states.*outside torch"),
         (CNN(), ValueError, r"8 x 8 or larger; the data has features of shape \(4,\)"),
     ],

@@ -179,7 +179,7 @@ def test_errors() -> None:
         as_loss("hinge")
     with pytest.raises(TypeError, match="loss"):
         as_loss(3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="integer labels expected"):
+    with pytest.raises(TypeError, match="integer labels were expected"):
         CrossEntropy().value(torch.zeros(2, 3), torch.zeros(2, 3))
     # Where annotations are checked, they find wrong shapes first, with a TypeError.
     with pytest.raises((ValueError, TypeError), match=r"targets"):

@@ -1,7 +1,8 @@
-"""Models: a name or any callable becomes an architecture with keyed initial weights and dropout.
+"""Architectures: a checked model whose initial weights and dropout masks are keyed by the seed.
 
-An :class:`Architecture` is checked once, at the door: its output width, where its randomness comes
-from, and that it can be built twice alike. After that, the engine trusts it.
+:func:`as_architecture` takes a model's name or a callable and checks once that the output has the
+expected width, that all random numbers come from torch's generator, and that two builds from one
+seed have the same initial state. The rest of the package relies on these checks.
 """
 
 import copy
@@ -34,16 +35,17 @@ Factory = Callable[[], nn.Module]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Architecture:
-    """A model, checked: it can be built alike any number of times.
+    """A checked model that can be built identically any number of times.
 
     Attributes:
-        name: for people.
-        factory: makes a new module.
-        feature_shape: of one example.
+        name: name for display.
+        factory: returns a new module.
+        feature_shape: shape of one example's features.
         num_outputs: width of the output.
-        digest: identity by structure, shapes and initial state (or by the version given).
-        described: a built-in model in plain values; None for any other.
-        version: as given.
+        digest: identifies the model by its structure, its shapes and its initial state, or by
+            ``version`` in place of the initial state.
+        described: plain values that describe a built-in model; None for any other model.
+        version: the version that the user gave, or None.
     """
 
     name: str
@@ -58,7 +60,7 @@ class Architecture:
         return f"Architecture({self.name}, {self.num_parameters:,} parameters)"
 
     def initial(self, seed: int, shard: int) -> State:
-        """Initial parameters and buffers of a shard's constituent: a function of the key alone."""
+        """Return the initial state of a shard's constituent, determined by seed and shard alone."""
         if self.described is not None and BUILT_IN[self.described["kind"]] is Logistic:
             return get_state(self._skeleton)  # zeros, whatever the key
         return get_state(_build(self.factory, derive(seed, "initial", shard)))
@@ -68,7 +70,7 @@ class Architecture:
         return _build(self.factory, 0)
 
     def module(self, state: State | None = None) -> nn.Module:
-        """A private module, in evaluation mode, with this state loaded."""
+        """Return a new module in evaluation mode, with ``state`` loaded if it is given."""
         module = copy.deepcopy(self._skeleton)
         if state is not None:
             module.load_state_dict(state)
@@ -76,12 +78,12 @@ class Architecture:
 
     @cached_property
     def trainable_names(self) -> tuple[str, ...]:
-        """Names of the parameters that are trained, in the order of the module."""
+        """Names of the trained parameters, in the order of ``named_parameters``."""
         return tuple(name for name, p in self._skeleton.named_parameters() if p.requires_grad)
 
     @property
     def num_parameters(self) -> int:
-        """Number of trainable numbers."""
+        """Number of trainable scalar parameters."""
         return sum(p.numel() for p in self._skeleton.parameters() if p.requires_grad)
 
     @cached_property
@@ -91,23 +93,23 @@ class Architecture:
 
     @cached_property
     def stack(self) -> "Stack | None":
-        """The module as a stack of linear layers, if it is one."""
+        """The module as a stack of linear layers; None if it is not one."""
         return as_stack(self._skeleton)
 
     @cached_property
     def head(self) -> "Stack | None":
-        """The last linear layer as a stack of one, if the outputs are its own."""
+        """The last linear layer as a stack, if the module returns its outputs; None if not."""
         inputs = torch.randn((3, *self.feature_shape), generator=torch_generator("trial"))
         return as_head(self.module(), inputs)
 
     @cached_property
     def is_linear(self) -> bool:
-        """Whether its outputs are linear in its parameters, so that every loss here is convex."""
+        """Whether outputs are linear in the parameters, so that the built-in losses are convex."""
         return self.stack is not None and len(self.stack.linears) == 1
 
     @cached_property
     def is_convolutional(self) -> bool:
-        """Whether there is a convolution in it."""
+        """Whether the model contains a convolution."""
         kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
         return any(isinstance(layer, kinds) for layer in self._skeleton.modules())
 
@@ -115,19 +117,24 @@ class Architecture:
 def as_architecture(
     model: Any, feature_shape: tuple[int, ...], num_outputs: int, *, version: str | None = None
 ) -> Architecture:
-    """Check a model and give it an identity.
+    """Check a model and compute its digest.
 
     Args:
         model: a name in :data:`MODELS`; a callable without arguments that returns a new
-            ``nn.Module``; or one that takes (feature shape, number of outputs).
-        feature_shape: of one example.
+            ``nn.Module``; or a callable of (feature shape, number of outputs). An
+            :class:`Architecture` is returned unchanged.
+        feature_shape: shape of one example's features.
         num_outputs: width that the output must have.
-        version: identifies a callable instead of its initial state.
+        version: identifies a callable in the digest, in place of its initial state. Give it if the
+            initial state differs between builds from one seed.
 
     Raises:
-        KeyError: no model of that name.
-        TypeError: not a callable, or one that does not return a module.
-        ValueError: the output has another width, or the model draws random numbers of its own.
+        KeyError: there is no model of that name.
+        TypeError: the model is not a callable, needs other arguments, or does not return a module
+            or a tensor.
+        ValueError: the output has another width; the module does not accept the features; it has no
+            trainable parameter, a parameter without shape, or one that is not finite; or it draws
+            random numbers outside torch.
     """
     if isinstance(model, Architecture):
         return model
@@ -148,8 +155,11 @@ def as_architecture(
             "width of its last layer."
         )
     if not torch.equal(outputs[0], outputs[1]):
-        raise ValueError(f"{name} gives two outputs for one input; remove its own randomness.")
-    # Memory addresses in a repr differ from run to run and say nothing of the model.
+        raise ValueError(
+            f"{name} gives different outputs for the same input and seed; remove random numbers "
+            "that it draws outside torch."
+        )
+    # The repr may hold memory addresses, which differ between runs of the same model.
     structure = re.sub(r"0x[0-9a-f]+", "", repr(module))
     identity = initial if version is None else f"version {version}"
     return Architecture(
@@ -180,11 +190,11 @@ def _as_factory(
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     if len(needed) == 2:
-        return name, partial(model, feature_shape, num_outputs)  # unlike a lambda, it pickles
+        return name, partial(model, feature_shape, num_outputs)  # a lambda could not be pickled
     if needed:
         raise TypeError(
             f"{name} needs {len(needed)} arguments ({', '.join(p.name for p in needed)}); give a "
-            "callable with none, or with two: feature shape and number of outputs."
+            "callable with no argument, or with two: feature shape and number of outputs."
         )
     return name, model
 
@@ -209,7 +219,8 @@ def _check_module(module: nn.Module, name: str) -> None:
     for parameter_name, parameter in module.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise ValueError(
-                f"{name}: {parameter_name} has no shape yet (a lazy layer); give its sizes"
+                f"{name}: {parameter_name} belongs to a lazy layer and has no shape yet; use a "
+                "layer with explicit sizes"
             )
         if not torch.isfinite(parameter).all():
             raise ValueError(f"{name}: {parameter_name} starts with NaN or infinite values")
@@ -218,7 +229,7 @@ def _check_module(module: nn.Module, name: str) -> None:
 
 
 def _trial_outputs(module: nn.Module, feature_shape: tuple[int, ...], name: str) -> Tensor:
-    """One forward and backward pass in training mode, refusing global randomness."""
+    """Run one forward and backward pass in training mode; refuse draws from global generators."""
     place: list[str] = [name]
     for layer_name, layer in module.named_modules():
         label = f"{name}: layer {layer_name!r} ({type(layer).__name__})" if layer_name else name

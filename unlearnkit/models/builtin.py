@@ -15,10 +15,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "ta
 
 @dataclass(frozen=True)
 class Logistic:
-    """Multinomial logistic regression: one linear layer, initial weights 0 by convention."""
+    """Multinomial logistic regression: one linear layer whose initial weights are 0."""
 
     def __call__(self, feature_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """Build for these features."""
+        """Build the module for features of this shape."""
         head = nn.Linear(_width(feature_shape), num_outputs)
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
@@ -27,7 +27,7 @@ class Logistic:
 
 @dataclass(frozen=True)
 class Linear(Logistic):
-    """The same layer by the name that it has with squared error: linear regression."""
+    """Linear regression: the module of :class:`Logistic`, to be trained with squared error."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,16 @@ class MLP:
     """A multi-layer perceptron: linear layers with an activation between them.
 
     Attributes:
-        hidden: widths of the hidden layers.
-        activation: ``"gelu"``, ``"tanh"`` or ``"relu"``. The derivative of a ReLU jumps, so that
-            two runs which differ in a few examples part further than these tell, and no first-order
-            correction brings them together; those of the other two are smooth. (Fashion-MNIST, a
-            shard of 10,800 examples, 784-256-10, 20 epochs in 64 bits, three choices of twenty
-            examples: if these weigh 1 % less, outputs move by 21 to 29 % of what they move by
-            without them for a ReLU, in KL, and by less than 1 % for the others. ``make study
-            ACTIVATIONS=1`` has what that means for unlearning.)
-        dropout: rate after each hidden layer.
+        hidden: widths of the hidden layers, each at least 1.
+        activation: ``"gelu"``, ``"tanh"`` or ``"relu"``. The derivative of a ReLU is not
+            continuous, so two runs that differ in a few examples diverge further than a first-order
+            correction can follow; GELU and tanh are smooth (tests/benchmarks/defaults.md has the
+            measurements).
+        dropout: rate after each hidden layer, from 0 up to below 1.
+
+    Raises:
+        KeyError: the activation is not known.
+        ValueError: a width or the dropout rate is out of range.
     """
 
     hidden: tuple[int, ...] = (256,)
@@ -54,14 +55,16 @@ class MLP:
         """Check the fields."""
         object.__setattr__(self, "hidden", tuple(self.hidden))
         if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden={self.hidden} needs at least one width, each 1 or more")
+            raise ValueError(f"hidden={self.hidden}; give at least one width, each 1 or more")
         if self.activation not in ACTIVATIONS:
-            raise KeyError(f"activation={self.activation!r}; known are {', '.join(ACTIVATIONS)}")
+            raise KeyError(
+                f"activation={self.activation!r} is not known; use one of {', '.join(ACTIVATIONS)}"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} is out of range; give 0 up to below 1")
 
     def __call__(self, feature_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """Build for these features."""
+        """Build the module for features of this shape."""
         widths = [_width(feature_shape), *self.hidden]
         layers: list[nn.Module] = [nn.Flatten()]
         for a, b in pairwise(widths):
@@ -72,28 +75,29 @@ class MLP:
 
 @dataclass(frozen=True)
 class CNN:
-    """A small convolutional network: two convolutions that halve the image, and a linear head.
+    """A small convolutional network: two 3 x 3 convolutions with stride 2, and a linear head.
 
-    After a convolution stands a ReLU: with GELUs training takes a seventh longer and ends less
-    accurate, .862 for .867, and no more is removed for sure. (60,000 examples of Fashion-MNIST, 5
-    shards of one slice, one seed, the last layer modified: of 100, 600 and 6,000 examples 91, 88
-    and 11 % of the output KL for 77, 86 and -6 %, before ``StagedInfluence.references``; of 10,000
-    examples a tenth, 57 for 64 %.)
+    Each convolution is followed by a ReLU. Unlearning corrects only the linear head here, and GELUs
+    would make training slower (tests/benchmarks/defaults.md has the measurements).
 
     Attributes:
-        channels: of the two convolutions.
-        batch_norm: normalise by batch statistics after each convolution.
+        channels: output channels of the two convolutions.
+        batch_norm: whether each convolution is followed by batch normalisation.
     """
 
     channels: tuple[int, int] = (8, 16)
     batch_norm: bool = False
 
     def __call__(self, feature_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """Build for images of shape (channels, height, width)."""
+        """Build the module for images of shape (channels, height, width).
+
+        Raises:
+            ValueError: the features are not images of at least 8 x 8 pixels.
+        """
         if len(feature_shape) != 3 or min(feature_shape[1:]) < 8:
             raise ValueError(
                 f"the cnn needs images of shape (channels, height, width), 8 x 8 or larger; the "
-                f"data has features of shape {feature_shape}. Reshape them, or use 'mlp'."
+                f"data has features of shape {feature_shape}. Reshape the features, or use 'mlp'."
             )
         layers: list[nn.Module] = []
         width, size = feature_shape[0], torch.Size(feature_shape[1:])
@@ -123,7 +127,7 @@ BUILT_IN: dict[str, type[Any]] = {
 
 
 def describe(model: Any) -> dict[str, Any] | None:
-    """A built-in model in plain values, from which :func:`built_in` makes it; None for another.
+    """Describe a built-in model by plain values for :func:`built_in`; None for any other model.
 
     >>> built_in(describe(MLP((7, 5)))) == MLP((7, 5))
     True
@@ -136,10 +140,10 @@ def describe(model: Any) -> dict[str, Any] | None:
 
 
 def built_in(description: dict[str, Any]) -> Callable[[tuple[int, ...], int], nn.Module]:
-    """The model of a description.
+    """Return the model that :func:`describe` described.
 
     Raises:
-        KeyError, TypeError, ValueError: it describes none.
+        KeyError, TypeError, ValueError: the values do not describe a built-in model.
     """
     values: dict[str, Any] = {
         field: tuple(value) if isinstance(value, list) else value

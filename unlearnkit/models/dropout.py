@@ -12,36 +12,46 @@ from unlearnkit.seeding import (
 
 @dataclass
 class StepContext:
-    """Where training is: what a keyed dropout needs to draw its masks."""
+    """The current training step, from which keyed dropout layers draw their masks.
+
+    Attributes:
+        generator: generator of the masks, seeded at every step.
+        slots: slot of each surviving example of the batch; None before the first step.
+        num_slots: slots of the batch, empty ones included.
+    """
 
     generator: torch.Generator = field(default_factory=torch.Generator)
     slots: Tensor | None = None
     num_slots: int = 0
 
     def begin_step(self, slots: Tensor, num_slots: int, *key: int | str) -> None:
-        """Enter a step: the survivors sit in ``slots`` of ``num_slots``."""
+        """Begin a step: seed the generator by the key and set the survivors' slots."""
         self.generator.manual_seed(derive(*key))
         self.slots, self.num_slots = slots, num_slots
 
 
 class KeyedDropout(nn.Module):
-    """Dropout whose masks are a function of (seed, shard, stage, epoch, step) and the slot.
+    """Dropout whose mask depends on (seed, shard, stage, epoch, step) and the example's slot only.
 
-    The mask is drawn for the full slot shape and read at the survivors' slots, so revoking one
-    example leaves the masks of all others as they were.
+    The mask is drawn for all slots of the batch and read at the survivors' slots, so revoking one
+    example does not change the masks of the others.
     """
 
     def __init__(self, rate: float, shared_dims: int, context: StepContext) -> None:
-        """Drop with this rate; the last ``shared_dims`` dimensions share one mask value."""
+        """Drop with probability ``rate``; the last ``shared_dims`` dimensions share a value."""
         super().__init__()
         self.rate, self.shared_dims, self.context = rate, shared_dims, context
 
     def extra_repr(self) -> str:
-        """The rate."""
+        """Show the rate in the module's repr."""
         return f"p={self.rate}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop and rescale while training; pass through otherwise."""
+        """Drop and rescale in training mode; return the input unchanged otherwise.
+
+        Raises:
+            ValueError: the first dimension of ``x`` is not the batch.
+        """
         if not self.training or self.rate == 0:
             return x
         slots = self.context.slots
@@ -65,7 +75,7 @@ DROPOUTS: dict[type[nn.Module], int] = {
 
 
 def step_context(module: nn.Module) -> StepContext | None:
-    """The context that the module's keyed dropouts share, if it has any."""
+    """Return the context that the module's keyed dropout layers share; None without dropout."""
     for layer in module.modules():
         if isinstance(layer, KeyedDropout):
             return layer.context

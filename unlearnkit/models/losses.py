@@ -1,13 +1,13 @@
-"""Losses: what a constituent minimises, with the first and second derivatives at its outputs.
+"""Losses, with their first and second derivatives with respect to the outputs.
 
-Kernels, curvature and influence need a loss in four pieces, all per example and unreduced: its
-value, its gradient at the outputs, the product of its Hessian at the outputs with a vector, and
-the map from outputs to what an ensemble averages. A loss that supplies these fits everywhere; put
-it in `LOSSES` or pass the object itself.
+Kernels, curvature and influence use four functions of a loss, all per example and unreduced: its
+value, its gradient with respect to the outputs, the product of its Hessian with respect to the
+outputs with a vector, and the map from outputs to the probabilities that an ensemble averages. Any
+object that provides these can be added to `LOSSES` or passed directly.
 
-Outputs have the classes in the last dimension; any dimensions before it are examples, so one call
-serves a batch as well as stacked lanes of batches. Reduction (mean over the survivors of a batch)
-and weight decay belong to the caller.
+The last dimension of the outputs holds the classes; all dimensions before it are examples, so the
+same function serves one batch and stacked batches of several shards. The caller averages over the
+survivors of a batch and adds weight decay.
 """
 
 import math
@@ -28,7 +28,7 @@ class Loss(Protocol):
 
     Implementations are frozen dataclasses: their `repr` is stable across processes and enters the
     digests of training specs. All results have the dtype and device of `outputs`. Targets are
-    integer labels in 0..C-1, one per example; a loss may take float rows of C targets as well.
+    integer labels in 0..C-1, one per example; a loss may also accept float rows of C targets.
     """
 
     @property
@@ -43,7 +43,7 @@ class Loss(Protocol):
         """The loss of each example, unreduced.
 
         Raises:
-            TypeError: the targets are of a kind that this loss cannot take.
+            TypeError: this loss does not accept targets of this kind.
             ValueError: the targets' shape does not fit the outputs.
         """
 
@@ -64,15 +64,15 @@ class Loss(Protocol):
     ) -> Float[Tensor, "*batch class"]:
         """H_i v_i for each example i, with H_i = d2 value_i / d outputs_i^2.
 
-        It takes no targets: where H_i depends on them, its mean over the targets that the outputs
-        themselves expect stands for it. It must be positive semidefinite, which is what makes the
-        Gauss-Newton matrix usable in conjugate gradients.
+        The function takes no targets: where H_i depends on the target, use its expectation over
+        targets drawn from the model's own distribution. The result must be positive semidefinite,
+        so that conjugate gradients apply to the Gauss-Newton matrix.
         """
 
     def probabilities(
         self, outputs: Float[Tensor, "*batch class"]
     ) -> Float[Tensor, "*batch class"]:
-        """What an ensemble averages: class probabilities where the loss defines them."""
+        """Map outputs to what an ensemble averages: class probabilities, if the loss has them."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class CrossEntropy:
         outputs: Float[Tensor, "*batch class"],
         targets: Integer[Tensor, "*batch"] | Float[Tensor, "*batch class"],
     ) -> Float[Tensor, "*batch class"]:
-        """The probabilities less one at the label: p - e_t."""
+        """The probabilities minus the one-hot label: p - e_t."""
         return outputs.softmax(-1) - _one_hot(outputs, _labels(outputs, targets))
 
     def output_hessian_product(
@@ -125,23 +125,24 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class WeightedCrossEntropy:
-    """Cross-entropy in which an example counts as much as its class: value = -w_t log p_t.
+    """Cross-entropy with a weight for each class: value = -w_t log p_t, with t the label.
 
-    The weights are constants of yours. Inverse frequencies counted in the data would be a
-    statistic of all examples, in which revoked ones stay. A batch's sum is divided by its number of
-    examples, not by the sum of their weights (as torch's ``CrossEntropyLoss(weight=...)`` does),
-    so that one example's part depends on no other's class.
+    Choose the weights yourself. Inverse class frequencies counted in the data would depend on
+    revoked examples. The loss of a batch is divided by its number of examples, not by the sum of
+    their weights as in torch's ``CrossEntropyLoss(weight=...)``, so that an example's contribution
+    does not depend on the classes of the others.
 
-    Gradient w_t (p - e_t). The Hessian w_t (diag(p) - p p^T) depends on the label by its weight;
-    in its place stands its mean over labels drawn from p, (sum_c p_c w_c) (diag(p) - p p^T): the
-    weight that the outputs expect (ours; for equal weights it is exact). Training and exact
-    unlearning use the gradient alone, so this shapes approximate unlearning only. Measured on
-    digits (a tenth revoked, all shards modified, learning rate 0.01, weights 1 for five classes and
-    5 for the others, two seeds): it leaves .18 (logistic) and .51 (mlp) of the output KL that doing
-    nothing leaves; without the weight in the Hessian .39 and 1.67.
+    Gradient w_t (p - e_t). The Hessian w_t (diag(p) - p p^T) depends on the label through its
+    weight and is replaced by its mean over labels drawn from p, (sum_c p_c w_c) (diag(p) - p p^T)
+    (ours; exact for equal weights). Training and exact unlearning use the gradient alone, so this
+    affects approximate unlearning only (tests/benchmarks/defaults.md has the measurements).
 
     Attributes:
-        class_weights: w, one for each class: 0 or more, finite, at least one above 0.
+        class_weights: w, one finite weight of 0 or more for each class, at least one above 0.
+
+    Raises:
+        TypeError: ``class_weights`` is a string or a mapping.
+        ValueError: a weight is negative or not finite, or all are 0.
 
     >>> loss, outputs = WeightedCrossEntropy((1, 3)), torch.zeros(2, 2, dtype=torch.float64)
     >>> loss.value(outputs, torch.tensor([0, 1])).exp()             # 2 to the power of the weight
@@ -155,7 +156,7 @@ class WeightedCrossEntropy:
     class_weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Check the weights; make them floats, so that 3 and 3.0 digest alike."""
+        """Check the weights and convert them to floats, so that 3 and 3.0 have the same digest."""
         if isinstance(self.class_weights, str | Mapping):
             raise TypeError(f"class_weights={self.class_weights!r}; give one number per class")
         weights = tuple(float(weight) for weight in self.class_weights)
@@ -210,8 +211,8 @@ class WeightedCrossEntropy:
 class SquaredError:
     """Half the squared distance of outputs and target: value = 1/2 sum_c (outputs_c - t_c)^2.
 
-    The half makes the gradient outputs - t and the Hessian the identity. Labels are one-hot
-    encoded; float targets are used as given, so regression fits.
+    With the factor 1/2 the gradient is outputs - t and the Hessian is the identity. Labels are
+    one-hot encoded; float targets are used as given, so the loss also serves regression.
 
     >>> SquaredError().value(torch.tensor([[1.0, 2.0]]), torch.tensor([0]))
     tensor([2.])
@@ -246,7 +247,7 @@ class SquaredError:
     def probabilities(
         self, outputs: Float[Tensor, "*batch class"]
     ) -> Float[Tensor, "*batch class"]:
-        """The outputs themselves: they estimate the target, and need not lie in 0..1."""
+        """The outputs themselves: they estimate the target and may lie outside 0..1."""
         return outputs
 
 
@@ -267,7 +268,7 @@ LOSSES: Registry[Loss] = Registry(
 
 
 def as_loss(loss: "str | Loss | Mapping[str, Any]") -> Loss:
-    """The loss of this name, or the loss itself, or of weights as a spec keeps them.
+    """Return the loss for a name, for class weights as a spec stores them, or the loss itself.
 
     >>> as_loss("cross-entropy")
     CrossEntropy()
@@ -276,7 +277,7 @@ def as_loss(loss: "str | Loss | Mapping[str, Any]") -> Loss:
 
     Raises:
         KeyError: no loss has this name.
-        TypeError: neither a name nor an object with the methods of `Loss`.
+        TypeError: the value is neither a name nor an object with the methods of `Loss`.
     """
     if isinstance(loss, Mapping):
         return WeightedCrossEntropy(**loss)
@@ -286,7 +287,7 @@ def as_loss(loss: "str | Loss | Mapping[str, Any]") -> Loss:
 def output_hessians(
     outputs: Float[Tensor, "row class"], loss: Loss
 ) -> Float[Tensor, "row class class"]:
-    """H_i of each example i.
+    """Return the Hessian H_i of each example i with respect to its outputs.
 
     >>> output_hessians(torch.zeros(1, 2), CrossEntropy())
     tensor([[[ 0.2500, -0.2500],
@@ -298,11 +299,11 @@ def output_hessians(
 
 
 def _labels(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Integer labels, checked against the outputs' shape."""
+    """Return integer labels after checking them against the outputs' shape."""
     if targets.is_floating_point():
         raise TypeError(
-            f"targets of dtype {targets.dtype} met, integer labels expected; convert them, or use "
-            "squared-error for float targets."
+            f"targets have dtype {targets.dtype}, but integer labels were expected; convert them, "
+            "or use squared-error for float targets."
         )
     if targets.shape != outputs.shape[:-1]:
         raise ValueError(
@@ -313,15 +314,15 @@ def _labels(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _one_hot(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Label rows in the outputs' dtype."""
+    """Return one-hot rows of the labels in the outputs' dtype."""
     return torch.zeros_like(outputs).scatter(-1, labels.unsqueeze(-1), 1.0)
 
 
 def _rows(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Target rows in the outputs' dtype: one-hot for labels, as given for floats."""
+    """Return target rows in the outputs' dtype: one-hot for labels, as given for floats."""
     if not targets.is_floating_point():
         return _one_hot(outputs, _labels(outputs, targets))
-    if targets.shape != outputs.shape:  # (n, 1) against (n, C) would broadcast without a word
+    if targets.shape != outputs.shape:  # (n, 1) and (n, C) would broadcast silently
         raise ValueError(
             f"float targets of shape {tuple(targets.shape)} do not fit outputs of shape "
             f"{tuple(outputs.shape)}; give one row of targets per example."

@@ -1,4 +1,4 @@
-"""Stacks of linear layers, which the batched kernels can run, and how they are recognised."""
+"""Stacks of linear layers: how the models that the batched kernels can run are recognised."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from unlearnkit.models.dropout import KeyedDropout
 
 @dataclass(frozen=True)
 class Stack:
-    """A multi-layer perceptron, as the stacked-lane kernel needs to know it.
+    """The structure of a multi-layer perceptron, for the stacked kernel.
 
     Attributes:
         linears: names of the linear layers.
-        widths: of the input, the hidden layers and the output.
-        activations: after each linear layer but the last, by name.
-        dropouts: rates after each activation; 0 where there is none.
+        widths: widths of the input, the hidden layers and the output.
+        activations: name of the activation after each linear layer but the last.
+        dropouts: dropout rate after each activation; 0 where there is no dropout.
     """
 
     linears: tuple[str, ...]
@@ -27,7 +27,7 @@ class Stack:
 
 
 def as_stack(module: nn.Module) -> Stack | None:
-    """Read a module as a stack: Sequential(Flatten?, (Linear, activation, Dropout?)*, Linear).
+    """Recognise Sequential(Flatten?, (Linear, activation, Dropout?)*, Linear); None for others.
 
     >>> as_stack(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))).widths
     (4, 3, 2)
@@ -74,10 +74,10 @@ def as_stack(module: nn.Module) -> Stack | None:
 
 
 def as_head(module: nn.Module, inputs: Tensor) -> Stack | None:
-    """Read a module's last linear layer as a stack of one, if the outputs are its own.
+    """Recognise a module whose outputs are those of its last linear layer; None for others.
 
-    That is, if what it makes of its inputs, the *features*, is returned as it is, and no parameter
-    of it has shaped them.
+    The module must return that layer's outputs unchanged, and the layer's inputs, the *features*,
+    must not depend on the layer's own parameters. The result is a stack of this one layer.
 
     >>> as_head(nn.Sequential(nn.Tanh(), nn.Linear(8, 3)), torch.ones(2, 8))
     Stack(linears=('1',), widths=(8, 3), activations=(), dropouts=())
@@ -85,8 +85,9 @@ def as_head(module: nn.Module, inputs: Tensor) -> Stack | None:
     True
 
     Args:
-        module: private, in eval mode; its parameters' ``requires_grad`` are changed.
-        inputs: some examples to try it on.
+        module: a module in eval mode that is not used elsewhere: the ``requires_grad`` flags of its
+            parameters are changed.
+        inputs: features of a few examples, for one trial pass.
     """
     linears = [each for each in module.named_modules() if isinstance(each[1], nn.Linear)]
     name, head = linears[-1] if linears else ("", module)
@@ -107,7 +108,7 @@ def as_head(module: nn.Module, inputs: Tensor) -> Stack | None:
     if len(seen) != 1:
         return None
     features, returned, version = seen[0]
-    if outputs is not returned or outputs._version != version:  # changed, if only in place
+    if outputs is not returned or outputs._version != version:  # changed, possibly in place
         return None
     if features.requires_grad or features.ndim != 2 or features.dtype != torch.float32:
         return None

@@ -1,4 +1,4 @@
-"""Parameters of a state as one flat vector, and back."""
+"""Flattening the parameters of a state into one vector, and restoring them from it."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from unlearnkit.store.checkpoint import State
 
 
 def trainable_names(module: nn.Module) -> tuple[str, ...]:
-    """Names of the parameters that require a gradient, in the order of `named_parameters`."""
+    """Return the names of parameters that require a gradient, in `named_parameters` order."""
     return tuple(name for name, p in module.named_parameters() if p.requires_grad)
 
 
 def head_names(module: nn.Module) -> tuple[str, ...]:
-    """Parameter names of the head: the last `nn.Linear` in the order of `named_modules`.
+    """Return the parameter names of the head: the last `nn.Linear` in `named_modules` order.
 
-    That order is the order of assignment in `__init__`, so a module that assigns its head before
-    its body needs its names given by hand.
+    That is the order of assignment in `__init__`. For a module that assigns its head before its
+    body, name the head's parameters by hand.
 
     >>> head_names(nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)))
     ('2.weight', '2.bias')
@@ -29,7 +29,7 @@ def head_names(module: nn.Module) -> tuple[str, ...]:
     heads = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
     if not heads:
         raise ValueError(
-            f"{type(module).__name__} has no nn.Linear, so no head to take; name the parameters "
+            f"{type(module).__name__} has no nn.Linear and therefore no head; name the parameters "
             "yourself, or use trainable_names for all of them."
         )
     head = module.get_submodule(heads[-1])
@@ -37,7 +37,7 @@ def head_names(module: nn.Module) -> tuple[str, ...]:
 
 
 def flatten(state: State, names: Sequence[str]) -> Float[Tensor, " parameter"]:
-    """The named tensors, one after the other, as one new vector without gradient history.
+    """Concatenate the named tensors into one new vector without gradient history.
 
     Raises:
         KeyError: a name is not in the state.
@@ -48,7 +48,7 @@ def flatten(state: State, names: Sequence[str]) -> Float[Tensor, " parameter"]:
 
 
 def unflatten(vector: Float[Tensor, " parameter"], like: State, names: Sequence[str]) -> State:
-    """The inverse of `flatten`: views of the vector in the shapes of `like`, these names only.
+    """Invert `flatten`: return views of the vector in the shapes of the named tensors of `like`.
 
     >>> state = {"w": torch.zeros(2, 2), "b": torch.zeros(1)}
     >>> unflatten(torch.arange(5.0), state, ("b", "w"))
@@ -63,15 +63,15 @@ def unflatten(vector: Float[Tensor, " parameter"], like: State, names: Sequence[
     sizes = [like[name].numel() for name in names]
     if vector.numel() != sum(sizes):
         raise ValueError(
-            f"a vector of {vector.numel()} numbers does not fit {sum(sizes)} parameters; flatten "
-            "and unflatten with the same names."
+            f"a vector of {vector.numel()} numbers does not fit {sum(sizes)} parameters; pass the "
+            "same names to flatten and unflatten."
         )
     pieces = torch.split(vector, sizes)
     return {name: p.view(like[name].shape) for name, p in zip(names, pieces, strict=True)}
 
 
 def _check_names(state: State, names: Sequence[str]) -> None:
-    """Names that are there, and at least one."""
+    """Refuse an empty list of names and names that are not in the state."""
     if not names:
         raise ValueError("no parameter names given; use trainable_names or head_names.")
     unknown = [name for name in names if name not in state]
