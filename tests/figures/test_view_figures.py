@@ -105,7 +105,7 @@ def test_twins_are_linked_and_the_forgotten_marked(mixed):
     title = figures.twin_embedding(
         representations.twin_embedding(comparison, dataset, exact), dataset.class_names
     ).layout.title.text
-    assert title.endswith("the same places, bit for bit")
+    assert title.endswith("the same coordinates, bit for bit")
 
 
 def test_confusion_has_every_count_once(mixed):

@@ -1,6 +1,7 @@
-"""Figures: a result in, a plotly figure out; nothing is computed here, and no widget is known.
+"""Figures: functions that take a result and return a plotly figure.
 
-``import unlearnkit.figures``, then for example ``unlearnkit.figures.workload_map(workload)``.
+They compute nothing of their own and do not know the widgets. Usage: ``import unlearnkit.figures``,
+then for example ``unlearnkit.figures.workload_map(workload)``.
 """
 
 from unlearnkit.figures.comparison import (

@@ -1,4 +1,4 @@
-"""Figures of the judgement: original, unlearned and from-scratch models side by side."""
+"""Figures of a comparison of the original, the unlearned and the retrained model."""
 
 import math
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from unlearnkit.figures.drawing import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    # Of each name its rows, color, symbol and place beside the layer's line.
+    # By legend name: mask of rows, colour, symbol and vertical offset from the layer's line.
     Groups = dict[str, tuple[pd.Series[bool], str, str, float]]
 
 _SYMBOLS = {"original": "circle-open", "unlearned": "circle", "scratch": "diamond"}
@@ -32,12 +32,12 @@ _SYMBOLS = {"original": "circle-open", "unlearned": "circle", "scratch": "diamon
 
 @Drawing
 def comparison_accuracy(comparison: Comparison) -> Spec:
-    """Accuracy of the three models on forgotten, retained and test examples; or RMSE."""
+    """Accuracy (in regression: RMSE) of the three models on forget, retain and test examples."""
     data: list[Spec] = []
     task = comparison.task
     classes = task.name == "classification"
     values = comparison.scores.to_dict()
-    # Equal values would hide each other, so the models stand a little apart.
+    # Points of equal value would hide each other, so each model has a vertical offset.
     for model, shift in zip(MODELS, (-0.22, 0.0, 0.22), strict=True):
         accuracies = [float(values[part][model]) for part in PARTS]
         data.append(
@@ -59,12 +59,12 @@ def comparison_accuracy(comparison: Comparison) -> Spec:
     known = [x for trace in data for x in trace["x"] if not math.isnan(x)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     pad = max(0.02 if classes else 0.02 * high, 0.18 * (high - low))
-    title = "Accuracy" if classes else "Error of the predictions"
-    words = "accuracy" if classes else "RMSE, in the units of the targets"
+    title = "Accuracy" if classes else "Prediction error"
+    words = "accuracy" if classes else "RMSE in units of the targets"
     return {
         "data": data,
         "layout": layout(
-            f"{title}: the nearer to from scratch, the better",
+            f"{title}: the closer to the retrained model, the better",
             300,
             xaxis=axis(words, tickformat=".0%" if classes else "~g")
             | {"range": [low - pad, high + 2.2 * pad]},
@@ -76,10 +76,10 @@ def comparison_accuracy(comparison: Comparison) -> Spec:
 
 @Drawing
 def layer_distances(comparison: Comparison) -> Spec:
-    """How far each parameter tensor is from scratch's, relative to its norm; one dot a shard.
+    """Distance of each parameter tensor from the retrained model's, relative to its norm.
 
-    Distances are on a logarithmic axis, which has no zero: those that are 0 stand apart at its
-    left end, marked so.
+    Each shard is one dot. The axis is logarithmic; distances of 0 are drawn in a separate band at
+    its left end.
     """
     frame = comparison.layers
     exact = {
@@ -91,15 +91,15 @@ def layer_distances(comparison: Comparison) -> Spec:
         "unlearned, approximate": (unlearned & ~same, ORANGE, "circle", 0.18),
         "unlearned, exact": (unlearned & same, BLUE, "diamond", 0.18),
     }
-    return _by_layer("Distance of each layer to from scratch", frame, groups)
+    return _by_layer("Distance of each layer from the retrained model", frame, groups)
 
 
 @Drawing
 def seed_distances(frame: "pd.DataFrame") -> Spec:
-    """The same of one constituent, beside its twin of another seed.
+    """Layer distances of one constituent, beside those of a retrained model with another seed.
 
     Args:
-        frame: of :func:`unlearnkit.evaluation.seed_distances.seed_distances`.
+        frame: table that :func:`unlearnkit.evaluation.seed_distances.seed_distances` returned.
     """
     looks = {
         "original": (GREY, "circle-open", -0.2),
@@ -107,14 +107,14 @@ def seed_distances(frame: "pd.DataFrame") -> Spec:
         SEED: (PURPLE, "diamond", 0.2),
     }
     groups: Groups = {name: (frame["model"] == name, *look) for name, look in looks.items()}
-    title = "Distance of each layer to from scratch, and what chance does"
+    title = "Distance of each layer from the retrained model, with that of another seed"
     return _by_layer(title, frame, groups)
 
 
 def _by_layer(title: str, frame: "pd.DataFrame", groups: "Groups") -> Spec:
-    """Relative L2 distances, a row a layer."""
+    """Draw relative L2 distances with one row per layer."""
     layers = list(dict.fromkeys(frame["layer"]))
-    # A scratch whose norm is 0 gives no relative distance; the axis is for those that have one.
+    # There is no relative distance to a tensor of norm 0, so the axis ignores these.
     known = [0.0 if row["L2"] == 0 else row["relative L2"] for _, row in frame.iterrows()]
     xaxis, zero, band = log_axis(
         "relative L2 distance (logarithmic)", known, zero="0, bit<br>for bit"
@@ -155,9 +155,9 @@ def _by_layer(title: str, frame: "pd.DataFrame", groups: "Groups") -> Spec:
 
 @Drawing
 def output_divergence(comparison: Comparison) -> Spec:
-    """Mean KL of outputs on the test part to scratch: unlearned, and doing nothing.
+    """Mean KL of test outputs from the retrained model, for the unlearned and the original model.
 
-    Of a regression half the mean squared difference
+    In regression it is half the mean squared difference
     (:class:`~unlearnkit.metrics.tasks.Regression`).
     """
     classes = comparison.task.name == "classification"
@@ -180,7 +180,7 @@ def output_divergence(comparison: Comparison) -> Spec:
             }
         ],
         "layout": layout(
-            "Difference of outputs to from scratch",
+            "Divergence of outputs from the retrained model",
             200,
             showlegend=False,
             margin={"l": 100, "r": 24, "t": 44, "b": 44},
@@ -193,7 +193,7 @@ def output_divergence(comparison: Comparison) -> Spec:
 
 @Drawing
 def membership_gaps(comparison: Comparison) -> Spec:
-    """Membership-inference score less scratch's, with 95 % intervals; best 0."""
+    """AUC of membership inference minus the retrained model's, with 95 % intervals; best 0."""
     rows = {
         "doing nothing": (comparison.original_membership_gap, GREY),
         "unlearned": (comparison.membership_gap, ORANGE),
@@ -222,11 +222,11 @@ def membership_gaps(comparison: Comparison) -> Spec:
     return {
         "data": data,
         "layout": layout(
-            "Membership inference: gap to from scratch",
+            "Membership inference: gap to the retrained model",
             200,
             showlegend=False,
             margin={"l": 100, "r": 24, "t": 44, "b": 44},
-            xaxis=axis("attack score less from scratch's; best 0", nticks=6)
+            xaxis=axis("attack AUC minus the retrained model's; best 0", nticks=6)
             | {"range": [-1.1 * extent, 1.1 * extent], "zeroline": True, "zerolinewidth": 2},
             yaxis={
                 "type": "category",
@@ -240,7 +240,7 @@ def membership_gaps(comparison: Comparison) -> Spec:
 
 
 def _place(absolute: float, relative: float, zero: float) -> float | None:
-    """Where a distance stands; nowhere if scratch's norm is 0 and the distance is not."""
+    """Return the position of a distance; None if the retrained tensor's norm alone is 0."""
     if absolute == 0:
         return zero
     return None if math.isnan(relative) else float(relative)

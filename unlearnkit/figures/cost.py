@@ -1,4 +1,4 @@
-"""Figure of the cost of a request, and of what it leaves, along the threshold."""
+"""Figure of a request's cost and remaining error or debt as functions of the threshold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from unlearnkit.figures.drawing import (
     layout,
 )
 
-ROOM = 1.5  # of the largest value: a point's value stands above it
+ROOM = 1.5  # length of a y axis over its largest value, so that labels fit above the points
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """What a decision is predicted to cost and to leave.
+    """Predicted cost and consequences of a decision at one threshold.
 
     Attributes:
-        share: the threshold, or that which the exact part comes to.
-        seconds: predicted.
-        exact: shards retrained exactly.
-        owed: examples that the hit shards would owe afterwards.
-        error: bound on the ensemble's, in nats; None where none is known.
+        share: the threshold, or the share of retraining that the exact part amounts to.
+        seconds: predicted duration of the whole request.
+        exact: number of shards that are retrained exactly.
+        owed: number of examples that the affected shards would owe afterwards.
+        error: bound on the ensemble's error, in nats; None if it is unknown.
     """
 
     share: float
@@ -39,13 +39,13 @@ class CurvePoint:
 
 @Drawing
 def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
-    """Predicted seconds of the whole request, and what it leaves, as the threshold moves.
+    """Predicted seconds of the whole request, and its error or debt, by threshold.
 
-    Below are the errors where all points have one, and else the examples owed.
+    The lower panel shows the error bounds if every point has one, else the examples owed.
 
     Args:
-        points: of thresholds, ascending: approximate only first, exact only last.
-        now: as decided; it may lie beside the curve, if not by a threshold alone.
+        points: by ascending threshold: the first is approximate only, the last exact only.
+        now: the current decision. It may lie off the curve if shards were overridden.
     """
     bounded = all(point.error is not None for point in (*points, now))
     left = [(point.error or 0.0) if bounded else float(point.owed) for point in points]
@@ -87,7 +87,7 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
                     "hovertemplate": f"{name}: %{{y:.2g}} {unit}<extra></extra>",
                 }
             )
-    # A name for the legend; the point itself moves with the threshold, and so is a shape.
+    # An entry for the legend only: the point moves with the threshold and is drawn as a shape.
     dot = {"color": VERMILLION, "size": 11}
     data.append(
         {
@@ -128,18 +128,18 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
 def _dot(
     x: float, axis_y: str, y: float, shares: Sequence[float], values: Sequence[float], words: str
 ) -> list[Spec]:
-    """A point and its value, as shapes in pixels around it.
+    """Draw a point and its value as shapes with sizes in pixels.
 
-    The value stands inside the plot, to the right of a point in the left half and else to its left,
-    and where the curve there is not: below it where that runs higher, if there is room.
+    The value is written on the side of the point that has more room, and above or below the curve
+    so that they do not overlap.
     """
     place = {"xref": "x", "yref": axis_y, "xanchor": x, "yanchor": y}
     pixels = {"xsizemode": "pixel", "ysizemode": "pixel"}
-    left = x < 0.5  # of the middle
+    left = x < 0.5  # whether the point is in the left half
     side = 10 if left else -10
     there = [v for s, v in zip(shares, values, strict=True) if (s > x if left else s < x)]
     beside = y if not there else there[0] if left else there[-1]
-    above = beside <= y or y < 0.3 * max(values)  # else there is no room below
+    above = beside <= y or y < 0.3 * max(values)  # a low point has no room below it
     height = 7 if above else -7
     return [
         {

@@ -1,4 +1,4 @@
-"""Figures of the route: the workload of a request, and the boundary through it."""
+"""Figures of a decision: the workload of a request and how the boundary divides it."""
 
 from itertools import accumulate
 
@@ -33,16 +33,16 @@ CELL_COLORS = {
 }
 _CELL_INK = {EXACTLY: "white", APPROXIMATELY: "black", UNDECIDED: "black", OWED: "black"}
 ROUTE_COLORS = {EXACT: BLUE, APPROXIMATE: ORANGE, LEAVE: GREY}
-MOST_NUMBERED = 60  # cells; more numbers are slow to draw (100 take 10 ms), and in the hover anyway
+MOST_NUMBERED = 60  # cells up to which counts are written into them; they are in the hover anyway
 
 
 @Drawing
 def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
-    """Shard x slice: what stays, what retraining would redo, what is owed from before.
+    """Map of shards and slices: which stages stay, would be retrained, or are owed from before.
 
     Args:
-        workload: of a request.
-        decision: colours the shards that are hit by their route.
+        workload: workload of a request.
+        decision: if given, the affected shards are coloured by their route.
     """
     routes = {route.shard: route.kind for route in decision.routes} if decision else {}
     words = [
@@ -63,7 +63,7 @@ def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
                 "x": list(slices),
                 "y": list(shards),
                 "z": [[1 if w == word else None for w in row] for row in words],
-                # Only in cells of its own: plotly would write over the other traces' cells.
+                # Other cells get no text, or plotly would write over those of other traces.
                 "customdata": _own(words, word, counts, "{:,} visits"),
                 "text": _own(words, word, counts, "{:,}") if numbered else None,
                 "texttemplate": "%{text}" if numbered and word != NOTHING else "",
@@ -81,8 +81,8 @@ def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
     return {
         "data": data,
         "layout": layout(
-            "Stages: visits to train each, by shard and slice"
-            + ("" if numbered else "; point at one for its number"),
+            "Visits to train each stage, by shard and slice"
+            + ("" if numbered else "; hover over a cell for its number"),
             max(260, min(560, 130 + 26 * len(shards))),
             xaxis=axis(
                 "slice", automargin=False, dtick=1, range=[0.5, len(slices) + 0.5], showgrid=False
@@ -101,7 +101,7 @@ def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
 
 
 def _own(words: list[list[str]], word: str, counts: list[list[int]], text: str) -> list[list[str]]:
-    """The counts as text in the cells of one word."""
+    """Format the counts of the cells with this status; the other cells stay empty."""
     return [
         [text.format(count) if w == word else "" for w, count in zip(row, line, strict=True)]
         for row, line in zip(words, counts, strict=True)
@@ -116,12 +116,12 @@ def _cell(status: str, route: str | None) -> str:
 
 @Drawing
 def boundary_bars(workload: Workload, decision: Decision, max_share: float | None = None) -> Spec:
-    """The shards that a request hits, cheapest first, with the running sum and the threshold.
+    """Shards that a request affects, cheapest first, with the running sum and the threshold.
 
     Args:
-        workload: of the request.
-        decision: its routes give the order and the colours.
-        max_share: the threshold, from 0 to 1; None where none decides.
+        workload: workload of the request.
+        decision: its routes give the order and the colours of the bars.
+        max_share: threshold from 0 to 1; None if the boundary has no threshold.
     """
     routes = decision.routes
     names = [str(route.shard) for route in routes]
@@ -160,7 +160,7 @@ def boundary_bars(workload: Workload, decision: Decision, max_share: float | Non
             "y": running,
             "line": {"color": GREY, "width": 1.5, "shape": "hvh"},
             "marker": {"size": 6, "color": GREY},
-            "hovertemplate": "together %{y:.1%} up to shard %{x}<extra></extra>",
+            "hovertemplate": "%{y:.1%} in total up to shard %{x}<extra></extra>",
         }
     )
     top = max(1.18 * running[-1], 0.02) if running else 1.0
@@ -180,20 +180,23 @@ def boundary_bars(workload: Workload, decision: Decision, max_share: float | Non
             )
             | {"showgrid": False},
             yaxis=axis(
-                "share of from scratch", automargin=False, range=[0, top * 1.04], tickformat=".0%"
+                "share of full retraining",
+                automargin=False,
+                range=[0, top * 1.04],
+                tickformat=".0%",
             ),
-            # All that moves with the threshold is a shape, which is redrawn by itself.
+            # What moves with the threshold is a shape: shapes are redrawn without the bars.
             shapes=_threshold(max_share, top),
         ),
     }
 
 
 def _threshold(max_share: float | None, top: float) -> list[Spec]:
-    """The line of a threshold, with its words."""
+    """Draw the line of a threshold with its label."""
     if max_share is None:
         return []
     height = min(max_share, top)
-    low = height < 0.5 * top  # its words stand away from the running sum
+    low = height < 0.5 * top  # keeps the label away from the running sum
     return [
         {
             "type": "line",

@@ -1,4 +1,4 @@
-"""What all figures share: colours, words for numbers, and how a figure shows itself."""
+"""What all figures share: colours, axes, formatting of numbers, and the display in notebooks."""
 
 import copy
 import functools
@@ -10,24 +10,24 @@ from typing import Any, Generic, ParamSpec
 import plotly.graph_objects as go
 
 P = ParamSpec("P")
-Spec = dict[str, Any]  # a figure as plotly's JSON: "data" and "layout"
+Spec = dict[str, Any]  # a figure as plotly JSON: "data" and "layout"
 
-# The colour-blind-safe palette of Okabe and Ito (2008); greys lie between light and dark pages.
+# The colour-blind-safe palette of Okabe and Ito (2008); the greys suit light and dark pages.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILLION = "#56B4E9", "#D55E00"
-DIVERGING = [[0, BLUE], [0.5, "#d9d9d9"], [1, VERMILLION]]  # 0 in the middle
+DIVERGING = [[0, BLUE], [0.5, "#d9d9d9"], [1, VERMILLION]]  # grey at 0
 GREY, FAINT = "#8a8a8a", "rgba(128,128,128,0.24)"
 MODEL_COLORS = {"original": GREY, "unlearned": ORANGE, "scratch": GREEN}
-MODEL_NAMES = {"original": "original", "unlearned": "unlearned", "scratch": "from scratch"}
+MODEL_NAMES = {"original": "original", "unlearned": "unlearned", "scratch": "retrained"}
 
 PLOTLY = "application/vnd.plotly.v1+json"
-MOST_ROWS = 40  # of the table that stands for a figure where no script runs
-# An output does not learn the page's theme, so its ink is readable on white and on black.
+MOST_ROWS = 40  # rows of the table that replaces a figure if no script runs
+# A figure does not know the theme of the page, so its text is readable on white and on black.
 _INK, _GRID = "#767676", "rgba(128,128,128,0.25)"
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share as a percentage.
+    """Format a share as a percentage.
 
     >>> percent(0.196), percent(0.25), percent(1.0), percent(0.0004)
     ('19.6%', '25%', '100%', 'under 0.1%')
@@ -38,7 +38,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words, to two digits.
+    """Format seconds with two significant digits, from a minute on with minutes.
 
     >>> duration(0.034), duration(1.66), duration(48.2), duration(130)
     ('0.034 s', '1.7 s', '48 s', '2 min 10 s')
@@ -52,12 +52,12 @@ def duration(seconds: float) -> str:
 
 
 def axis(title: str, **more: Any) -> Spec:
-    """An axis with a title."""
+    """Return an axis with a title."""
     return {"title": {"text": title}, **more}
 
 
 def layout(title: str, height: int, **more: Any) -> Spec:
-    """A layout with a title above a horizontal legend, the same in every figure."""
+    """Return the layout that all figures share: a title above a horizontal legend."""
     return {
         "title": {"text": title, "y": 0.98, "yref": "container", "yanchor": "top"},
         "height": height,
@@ -70,15 +70,15 @@ def layout(title: str, height: int, **more: Any) -> Spec:
 def log_axis(
     title: str, values: Sequence[float], *, zero: str = "0"
 ) -> tuple[Spec, float, list[Spec]]:
-    """A logarithmic x axis with a place for 0 apart at its left end, in a band of its own.
+    """Return a logarithmic x axis with a separate band for zeros at its left end.
 
     Args:
-        title: of the axis.
-        values: 0 or more; what the axis has to reach. nan is left out.
-        zero: the tick where the zeros stand.
+        title: title of the axis.
+        values: non-negative values that the axis has to cover; nan is ignored.
+        zero: label of the tick at the zeros.
 
     Returns:
-        The axis, where a 0 stands on it, and the band behind the zeros (none without any).
+        The axis, the x coordinate for zeros, and the band behind them (empty without zeros).
     """
     positive = [value for value in values if value > 0 and math.isfinite(value)]
     low = math.floor(math.log10(min(positive))) if positive else -3
@@ -107,7 +107,7 @@ def log_axis(
 
 
 def row_axis(names: Sequence[str]) -> Spec:
-    """A y axis of named rows, the first on top."""
+    """Return a y axis with named rows, the first on top."""
     return {
         "tickvals": list(range(len(names))),
         "ticktext": list(names),
@@ -118,14 +118,14 @@ def row_axis(names: Sequence[str]) -> Spec:
 
 
 def rules(rows: int) -> list[Spec]:
-    """Faint lines between so many rows."""
+    """Return faint lines between this number of rows."""
     line = {"color": "rgba(128,128,128,0.25)", "width": 1}
     place = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "line": line}
     return [{**place, "y0": row - 0.5, "y1": row - 0.5} for row in range(1, rows)]
 
 
 def shades(count: int) -> list[str]:
-    """Colours for so many lines of one kind: the palette while it lasts, then a ramp.
+    """Return this number of distinct colours: the palette if it suffices, else a range of hues.
 
     >>> shades(2), len(set(shades(20)))
     (['#0072B2', '#E69F00'], 20)
@@ -137,14 +137,14 @@ def shades(count: int) -> list[str]:
 
 
 class Figure(go.Figure):  # type: ignore[misc]
-    """A plotly figure that shows itself in notebooks, and as a table where no script runs.
+    """A plotly figure that notebooks display without a network connection.
 
-    JupyterLab and Notebook 7 draw it with the renderer that plotly installs, VS Code with its own;
-    none of them asks a CDN. Exported HTML and previews on the web show its numbers. A page of its
-    own, script included (4.8 MB): ``figure.write_html("figure.html")``.
+    JupyterLab and Notebook 7 draw it with the renderer that plotly installs, VS Code with its own.
+    Where no script runs, as in exported HTML and previews on the web, a table shows its numbers.
+    ``figure.write_html("figure.html")`` writes a standalone page, including plotly's script.
     """
 
-    # Plotly's own would win over the bundle, and has no fallback.
+    # Plotly's method would take precedence over the bundle, and it has no fallback.
     _ipython_display_ = None
 
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class Figure(go.Figure):  # type: ignore[misc]
         layout = figure["layout"]
         layout["template"] = _page_template()
         layout["autosize"] = True
-        # Plotly offers a button that sends the data to its server: not here.
+        # Plotly's button that would send the data to its server is removed.
         figure["config"] = {
             "displaylogo": False,
             "plotlyServerURL": "",
@@ -165,10 +165,11 @@ class Figure(go.Figure):  # type: ignore[misc]
 
 
 class Drawing(Generic[P]):
-    """A function from a result to a figure.
+    """A function that draws a figure of a result.
 
     Attributes:
-        spec: the same as plain JSON, which skips plotly's validation (5 ms): for what moves.
+        spec: the same function, returning plain JSON. It skips plotly's validation, which is too
+            slow for figures that follow a slider.
     """
 
     def __init__(self, build: Callable[P, Spec]) -> None:
@@ -176,12 +177,12 @@ class Drawing(Generic[P]):
         self.spec = build
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Figure:
-        """Draw."""
+        """Draw the figure."""
         return Figure(self.spec(*args, **kwargs))
 
 
 def as_table(figure: go.Figure) -> str:
-    """The numbers of a figure as an HTML table, at most 40 rows of them."""
+    """Return the numbers of a figure as an HTML table of at most ``MOST_ROWS`` rows."""
     layout = figure.layout
     rows = list(_rows(figure.data))
     heads = ("", layout.xaxis.title.text or "x", layout.yaxis.title.text or "y", "")
@@ -192,8 +193,8 @@ def as_table(figure: go.Figure) -> str:
     head = "".join(f"<th>{html.escape(_bare(text))}</th>" for text in heads)
     more = f"<p>and {len(rows) - MOST_ROWS} more</p>" if len(rows) > MOST_ROWS else ""
     return (
-        f"<p><b>{html.escape(_bare(layout.title.text or 'Figure'))}</b> (a figure: drawn where "
-        f"the notebook is open in Jupyter; here are its numbers)</p>"
+        f"<p><b>{html.escape(_bare(layout.title.text or 'Figure'))}</b> (open the notebook in "
+        f"Jupyter to see the figure; these are its numbers)</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
     )
 

@@ -1,4 +1,4 @@
-"""The figure to choose examples on: where they stand in two dimensions."""
+"""Figure for selecting examples: a two-dimensional map of the training examples."""
 
 from collections.abc import Collection
 
@@ -21,7 +21,7 @@ from unlearnkit.figures.drawing import (
 )
 from unlearnkit.selection.example_map import ExampleMap
 
-# Colour and shape together tell 18 classes apart; vermillion is for the request.
+# Colours and symbols together distinguish 18 classes; vermillion marks the request.
 _COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY)
 _SYMBOLS = ("circle", "diamond", "square")
 
@@ -30,12 +30,12 @@ _SYMBOLS = ("circle", "diamond", "square")
 def example_map(
     found: ExampleMap, class_names: tuple[str, ...], waiting: Collection[int] = ()
 ) -> Spec:
-    """Training examples by class or target; those that wait to be forgotten are ringed.
+    """Map of training examples by class or target, with rings around those of the request.
 
     Args:
-        found: where they stand.
-        class_names: of all classes; none of a regression.
-        waiting: ids of the request.
+        found: the map: ids, coordinates and labels of the examples.
+        class_names: names of all classes; empty for a regression.
+        waiting: ids that the request would forget.
     """
     data: list[Spec] = []
     x, y = found.places.T.round(4)
@@ -106,14 +106,14 @@ def example_map(
                     "bgcolor": FAINT,
                     "borderpad": 2,
                 }
-                for name, x, y in (centres if len(centres) > 3 else ())  # the legend does
+                for name, x, y in (centres if len(centres) > 3 else ())  # else the legend will do
             ],
         ),
     }
 
 
 def _by_target(found: ExampleMap) -> Spec:
-    """All examples of a regression, coloured by their target."""
+    """Draw all examples of a regression, coloured by their target."""
     x, y = found.places.T.round(4)
     return {
         "type": "scatter",

@@ -1,4 +1,4 @@
-"""Figure of the ledger: what was predicted, what it took, and what was owed."""
+"""Figure of the ledger: predicted and measured seconds, and the debt."""
 
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,10 @@ _TICKS = [digit * 10.0**power for power in range(-4, 5) for digit in (1, 3)]
 
 @Drawing
 def ledger_costs(frame: "pd.DataFrame") -> Spec:
-    """Predicted and measured seconds of each request and repayment; the debt after it below.
+    """Predicted and measured seconds of each request and repayment, and the debt after it.
 
     Args:
-        frame: of :meth:`~unlearnkit.session.Session.ledger`, not empty.
+        frame: non-empty table that :meth:`~unlearnkit.session.Session.ledger` returned.
     """
     numbered = frame.assign(number=range(1, len(frame) + 1))
     data: list[Spec] = [
@@ -62,7 +62,7 @@ def ledger_costs(frame: "pd.DataFrame") -> Spec:
         }
     )
     last = len(frame)
-    # From one tick to another, so that a few requests alike still have two of them.
+    # The range extends to the surrounding ticks, so that it always shows at least two.
     shown = np.log10(frame[["predicted_seconds", "seconds"]].astype(float).to_numpy())
     ticks = np.log10(_TICKS)
     low = max([*ticks[ticks <= np.nanmin(shown)], ticks[0]])

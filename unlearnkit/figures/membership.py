@@ -1,4 +1,4 @@
-"""Figures of the membership attack: losses, a threshold through them, and the curve of all."""
+"""Figures of the membership attack: loss distributions with a threshold, and ROC curves."""
 
 import math
 from collections.abc import Sequence
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Areas = dict[str, tuple[float, tuple[float, float] | None]]
-MOST_STEPS = 250  # of a curve
-LEAST_LOSS = 1e-7  # nats: single precision knows no probability nearer to 1 but 1 itself
+MOST_STEPS = 250  # points of a curve
+LEAST_LOSS = 1e-7  # nats: float32 has no probability closer to 1 except 1 itself
 
 
 @Drawing
 def membership_losses(losses: "pd.DataFrame", model: str, threshold: float) -> Spec:
-    """Share of forgotten and of test examples with a loss up to x, and the threshold.
+    """Cumulative distributions of the losses of forgotten and test examples, and the threshold.
 
-    Where the forgotten lie above test, a low loss betrays them; from scratch shows how far above
-    they would lie had they never been seen.
+    If the curve of the forgotten examples lies above that of the test examples, low losses reveal
+    them. The curve of the retrained model shows how far above it lies without any memory of them.
 
     Args:
-        losses: of :func:`~unlearnkit.evaluation.membership.membership_losses`.
-        model: that is attacked.
-        threshold: on the loss, in nats.
+        losses: table that :func:`~unlearnkit.evaluation.membership.membership_losses` returned.
+        model: the attacked model.
+        threshold: loss in nats up to which an example is called a member.
     """
     name = MODEL_NAMES[model]
     groups = [
         (f"forgotten, {name}", "forget", model, PURPLE, "solid"),
         (f"test, {name}", "test", model, SKY, "solid"),
-        ("forgotten, from scratch", "forget", "scratch", GREEN, "dot"),
+        ("forgotten, retrained", "forget", "scratch", GREEN, "dot"),
     ]
     data: list[Spec] = []
     for title, part, column, color, dash in groups if model != "scratch" else groups[:2]:
@@ -91,7 +91,7 @@ def membership_losses(losses: "pd.DataFrame", model: str, threshold: float) -> S
             annotations=[
                 {
                     "x": math.log10(place),
-                    # Where the curves are not: above on the left, below on the right.
+                    # Away from the curves: at the top on the left, at the bottom on the right.
                     "y": 0.02 if right else 1,
                     "yref": "paper",
                     "yanchor": "bottom" if right else "top",
@@ -107,12 +107,12 @@ def membership_losses(losses: "pd.DataFrame", model: str, threshold: float) -> S
 
 @Drawing
 def membership_roc(curves: "pd.DataFrame", areas: Areas, rates: Sequence[Rates] = ()) -> Spec:
-    """True against false positive rate at every threshold; scratch's curve is the reference.
+    """ROC curves of the attack; the curve of the retrained model is the reference.
 
     Args:
-        curves: of :func:`~unlearnkit.evaluation.membership.roc_curves`.
-        areas: of :func:`~unlearnkit.evaluation.membership.roc_areas`, with their 95 % intervals.
-        rates: at the threshold now, of each model to be marked, with 95 % intervals.
+        curves: table that :func:`~unlearnkit.evaluation.membership.roc_curves` returned.
+        areas: areas and 95 % intervals from :func:`~unlearnkit.evaluation.membership.roc_areas`.
+        rates: for each model to be marked, its rates at the current threshold with intervals.
     """
     data: list[Spec] = []
     for model in MODELS:
@@ -155,7 +155,7 @@ def membership_roc(curves: "pd.DataFrame", areas: Areas, rates: Sequence[Rates] 
     return {
         "data": data,
         "layout": layout(
-            "The attack at every threshold; the goal is from scratch",
+            "ROC curves of the attack; the goal is the retrained model's",
             340,
             xaxis=axis("test examples called members", tickformat=".0%", range=[-0.02, 1.02]),
             yaxis=axis("forgotten called members", tickformat=".0%", range=[-0.02, 1.04]),
@@ -175,7 +175,7 @@ def membership_roc(curves: "pd.DataFrame", areas: Areas, rates: Sequence[Rates] 
 
 
 def _thinned(count: int) -> list[int]:
-    """Places of at most `MOST_STEPS` of so many, both ends among them."""
+    """Return at most `MOST_STEPS` evenly spaced indices below `count`, including both ends."""
     return sorted({int(i) for i in np.linspace(0, count - 1, min(count, MOST_STEPS))})
 
 

@@ -1,4 +1,4 @@
-"""Figures of parameters: unlearned against from scratch, the shifts, the first layer's weights."""
+"""Figures of parameters: unlearned against retrained, their shifts, and first-layer weights."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +28,10 @@ EQUAL = "equal, bit for bit"
 
 @Drawing
 def parameter_scatter(sample: ParameterSample) -> Spec:
-    """Parameters of the unlearned constituent against scratch's, coloured by how they moved.
+    """Parameters of the unlearned constituent against the retrained one's, coloured by their shift.
 
-    On the dotted diagonal they agree. Colour is unlearned less original: what unlearning changed,
-    full for the fiftieth that changed most, who lie on top.
+    On the dotted diagonal both agree. The colour is the unlearned minus the original value; it
+    saturates for the 2 % with the largest shifts, which are drawn on top.
     """
     moved = (sample.frame["unlearned"] - sample.frame["original"]).abs()
     frame = sample.frame.loc[moved.sort_values(kind="stable").index]
@@ -53,7 +53,7 @@ def parameter_scatter(sample: ParameterSample) -> Spec:
             "size": 5,
             "line": {"width": 0.5, "color": "rgba(80,80,80,0.6)"},
             "colorbar": {
-                "title": {"text": "moved by", "side": "top", "font": {"size": 12}},
+                "title": {"text": "shift", "side": "top", "font": {"size": 12}},
                 "thickness": 10,
                 "outlinewidth": 0,
                 "nticks": 5,
@@ -61,16 +61,16 @@ def parameter_scatter(sample: ParameterSample) -> Spec:
             },
         },
         "customdata": _words(frame),
-        "hovertemplate": "%{customdata}<br>from scratch %{x:.4g}<br>unlearned %{y:.4g}<br>"
-        "moved by %{marker.color:.2g}<extra></extra>",
+        "hovertemplate": "%{customdata}<br>retrained %{x:.4g}<br>unlearned %{y:.4g}<br>"
+        "shifted by %{marker.color:.2g}<extra></extra>",
     }
     return {
         "data": [trace],
         "layout": layout(
-            f"Parameters of shard {sample.shard}, unlearned against from scratch{state}",
+            f"Parameters of shard {sample.shard}, unlearned against retrained{state}",
             360,
             showlegend=False,
-            xaxis=axis("from scratch", range=extent, zeroline=False, tickformat="~g"),
+            xaxis=axis("retrained", range=extent, zeroline=False, tickformat="~g"),
             yaxis=axis("unlearned", range=extent, zeroline=False, tickformat="~g"),
             shapes=[_diagonal(extent)],
         ),
@@ -79,9 +79,10 @@ def parameter_scatter(sample: ParameterSample) -> Spec:
 
 @Drawing
 def shift_scatter(sample: ParameterSample) -> Spec:
-    """The shift that unlearning made against the shift that scratch shows was needed, by layer.
+    """Shift that unlearning made against the shift that was needed, by layer.
 
-    On the dotted diagonal unlearning did what was needed; doing nothing would lie at a height of 0.
+    The needed shift leads from the original to the retrained model. On the dotted diagonal
+    unlearning made exactly the needed shift; doing nothing would lie at a height of 0.
     """
     data: list[Spec] = []
     layers = list(sample.sizes)
@@ -109,8 +110,8 @@ def shift_scatter(sample: ParameterSample) -> Spec:
         "layout": layout(
             f"Shift made against shift needed, shard {sample.shard}{state}",
             360,
-            xaxis=axis("needed: from scratch less original", range=extent, tickformat="~g"),
-            yaxis=axis("made: unlearned less original", range=extent, tickformat="~g"),
+            xaxis=axis("needed: retrained minus original", range=extent, tickformat="~g"),
+            yaxis=axis("made: unlearned minus original", range=extent, tickformat="~g"),
             shapes=[_diagonal(extent)],
         ),
     }
@@ -118,7 +119,7 @@ def shift_scatter(sample: ParameterSample) -> Spec:
 
 @Drawing
 def shift_histogram(shifts: Shifts) -> Spec:
-    """How many parameters had to move how far, how many did, and what is left."""
+    """Histograms over the parameters of the needed, the made and the remaining shift."""
     middles = ((shifts.frame["low"] + shifts.frame["high"]) / 2).tolist()
     left = "left: 0, bit for bit" if shifts.identical else f"left, norm {shifts.left:.3g}"
     lines = {
@@ -132,7 +133,7 @@ def shift_histogram(shifts: Shifts) -> Spec:
             "mode": "lines+markers",
             "name": name,
             "x": middles,
-            # A logarithmic axis has no 0: an empty bin is a gap.
+            # A logarithmic axis has no 0, so an empty bin is a gap.
             "y": [int(count) or None for count in shifts.frame[key]],
             "line": {"color": color, "width": 1.75, "shape": "hvh"},
             "marker": {"size": 5, "symbol": symbol},
@@ -153,11 +154,13 @@ def shift_histogram(shifts: Shifts) -> Spec:
 
 @Drawing
 def weight_images(images: WeightImages, names: tuple[str, ...] = ()) -> Spec:
-    """First-layer weights as pictures, a column a unit: three models, and what is left.
+    """First-layer weights as images of the three models and of the remaining difference.
+
+    Each column is one unit. The last row is the unlearned minus the retrained model.
 
     Args:
-        images: of one constituent.
-        names: of the units, where they are classes.
+        images: weight images of one constituent.
+        names: names of the units if they are classes.
     """
     left = images.images["unlearned"] - images.images["scratch"]
     reach = max(float(np.abs(image).max()) for image in images.images.values()) or 1.0
@@ -206,14 +209,14 @@ def weight_images(images: WeightImages, names: tuple[str, ...] = ()) -> Spec:
 
 
 def _mosaic(rows: list[np.ndarray], top: int, reach: float) -> Spec:
-    """Rows of images with a gap between them, blue below 0 and orange above."""
+    """Draw rows of images with gaps between them, blue below 0 and vermillion above."""
     count, height, width = rows[0].shape
     canvas = np.full(((height + 1) * len(rows) - 1, (width + 1) * count - 1), np.nan)
     for i, row in enumerate(rows):
         for j, image in enumerate(row):
             y, x = i * (height + 1), j * (width + 1)
             canvas[y : y + height, x : x + width] = image
-    # Three digits are more than a colour shows, and a third of the message.
+    # A colour shows fewer than three digits, and rounding keeps the message small.
     z = [[None if np.isnan(v) else float(f"{v:.3g}") for v in line] for line in canvas]
     return {
         "type": "heatmap",

@@ -1,4 +1,4 @@
-"""Figures of predictions: between which classes they differ, and for which."""
+"""Figures of predictions: disagreement with the retrained model, by class or by target."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from unlearnkit.figures.drawing import (
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_NUMBERED = 15  # classes; in a table of more, numbers would be too small to read
+MOST_NUMBERED = 15  # classes; in a larger table numbers would be too small to read
 SYMBOLS = {"original": "circle-open", "unlearned": "circle", "scratch": "diamond"}
 
 
@@ -34,13 +34,13 @@ def prediction_confusion(
     model: str = "unlearned",
     part: str = "test",
 ) -> Spec:
-    """Which class scratch predicts (row) and which another model does (column).
+    """Counts of examples by class predicted by the retrained (row) and another model (column).
 
     Args:
-        table: of :func:`~unlearnkit.evaluation.predictions.prediction_confusion`.
-        class_names: of the rows and columns.
-        model: of the columns.
-        part: of which examples.
+        table: counts that :func:`~unlearnkit.evaluation.predictions.prediction_confusion` returned.
+        class_names: names of the rows and columns.
+        model: model of the columns.
+        part: part that the examples are from, for the title.
     """
     names = [str(name) for name in class_names]
     total, same = int(table.sum()), int(np.trace(table))
@@ -73,7 +73,7 @@ def prediction_confusion(
                 "texttemplate": "%{z}" if numbered else "",
                 "textfont": {"size": 11, "color": "black"},
                 "customdata": [
-                    [f"from scratch {a}, {MODEL_NAMES[model]} {b}" for b in names] for a in names
+                    [f"retrained {a}, {MODEL_NAMES[model]} {b}" for b in names] for a in names
                 ],
                 "hovertemplate": "%{customdata}: %{z}<extra></extra>",
             }
@@ -83,15 +83,13 @@ def prediction_confusion(
     return {
         "data": data,
         "layout": layout(
-            f"Predicted class, {part} examples: {differ} predicted otherwise from scratch",
+            f"Predicted class, {part} examples: {differ} differ from the retrained model",
             max(300, min(640, 150 + 26 * len(names))),
             showlegend=False,
             xaxis=axis(f"predicted class, {MODEL_NAMES[model]}")
             | ticks
             | {"range": [-0.5, len(names) - 0.5]},
-            yaxis=axis("predicted class, from scratch")
-            | ticks
-            | {"range": [len(names) - 0.5, -0.5]},
+            yaxis=axis("predicted class, retrained") | ticks | {"range": [len(names) - 0.5, -0.5]},
         ),
     }
 
@@ -101,13 +99,13 @@ def class_accuracy(frame: "pd.DataFrame", class_names: tuple[str, ...], part: st
     """Accuracy of the three models in each class.
 
     Args:
-        frame: of :func:`~unlearnkit.evaluation.predictions.class_agreement`.
-        class_names: of all classes.
-        part: of which examples.
+        frame: table that :func:`~unlearnkit.evaluation.predictions.class_agreement` returned.
+        class_names: names of all classes.
+        part: part that the examples are from, for the title.
     """
     names = _names(frame, class_names)
     data: list[Spec] = []
-    # Equal values would hide each other, so the models stand a little apart.
+    # Points of equal value would hide each other, so each model has a vertical offset.
     for model, shift in zip(MODELS, (-0.22, 0.0, 0.22), strict=True):
         data.append(
             {
@@ -131,7 +129,7 @@ def class_accuracy(frame: "pd.DataFrame", class_names: tuple[str, ...], part: st
     return {
         "data": data,
         "layout": layout(
-            f"Accuracy by class, {part} examples; the goal is from scratch",
+            f"Accuracy by class, {part} examples; the goal is the retrained model's",
             _height(names),
             xaxis=axis("accuracy", tickformat=".0%", range=[max(low - 0.05, -0.02), 1.02]),
             yaxis=row_axis(names) | {"title": {"text": "class"}},
@@ -144,19 +142,19 @@ def class_accuracy(frame: "pd.DataFrame", class_names: tuple[str, ...], part: st
 def class_divergence(
     frame: "pd.DataFrame", class_names: tuple[str, ...], part: str = "test"
 ) -> Spec:
-    """Mean KL of outputs from scratch's in each class: unlearned, and doing nothing.
+    """Mean KL of outputs from the retrained model in each class, unlearned and doing nothing.
 
     Args:
-        frame: of :func:`~unlearnkit.evaluation.predictions.class_agreement`.
-        class_names: of all classes.
-        part: of which examples.
+        frame: table that :func:`~unlearnkit.evaluation.predictions.class_agreement` returned.
+        class_names: names of all classes.
+        part: part that the examples are from, for the title.
     """
     names = _names(frame, class_names)
     columns = {"original": ("doing nothing", GREY), "unlearned": ("unlearned", ORANGE)}
     every = [float(value) for model in columns for value in frame[f"{model} KL"]]
-    # Rounding can leave a mean a little below 0.
+    # Rounding can make a mean slightly negative.
     xaxis, zero, band = log_axis(
-        "mean KL from scratch (nats, logarithmic); best 0", [max(v, 0.0) for v in every]
+        "mean KL from the retrained model (nats, logarithmic); best 0", [max(v, 0.0) for v in every]
     )
     data: list[Spec] = [
         {
@@ -175,7 +173,7 @@ def class_divergence(
     return {
         "data": data,
         "layout": layout(
-            f"Difference of outputs to from scratch by class, {part} examples",
+            f"Divergence of outputs from the retrained model by class, {part} examples",
             _height(names),
             xaxis=xaxis,
             yaxis=row_axis(names) | {"title": {"text": "class"}},
@@ -188,13 +186,13 @@ def class_divergence(
 def predicted_targets(
     frame: "pd.DataFrame", target: str | int, model: str = "unlearned", part: str = "test"
 ) -> Spec:
-    """Predictions of a regression against true targets: another model's and scratch's.
+    """Predictions of a regression against the true targets, of the retrained and another model.
 
     Args:
-        frame: of :func:`~unlearnkit.evaluation.predictions.predictions`.
-        target: which.
-        model: beside scratch.
-        part: of the examples.
+        frame: table that :func:`~unlearnkit.evaluation.predictions.predictions` returned.
+        target: name or number of the target.
+        model: model that is shown beside the retrained one.
+        part: part that the examples are from, for the title.
     """
     own = frame[frame["target"] == target]
     ends = [float(own["true"].min()), float(own["true"].max())] if len(own) else [0.0, 1.0]
@@ -226,7 +224,7 @@ def predicted_targets(
     return {
         "data": data,
         "layout": layout(
-            f"Predicted {target} of {part} examples, {MODEL_NAMES[model]} and from scratch",
+            f"Predicted {target} of {part} examples, {MODEL_NAMES[model]} and retrained",
             380,
             hovermode="closest",
             xaxis=axis("true", zeroline=False, tickformat="~g"),

@@ -1,4 +1,4 @@
-"""Figures of representations: how alike the layers are, and where examples stand in the last."""
+"""Figures of representations: similarity of layers, and examples in the last hidden layer."""
 
 from typing import TYPE_CHECKING
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 @Drawing
 def layer_similarity(frame: "pd.DataFrame") -> Spec:
-    """How much of the similarity to scratch each layer's output lacks; one dot a shard.
+    """Dissimilarity 1 - CKA of each layer's output from the retrained model's; one dot per shard.
 
     Args:
-        frame: of :func:`~unlearnkit.evaluation.representations.layer_similarity`.
+        frame: table that :func:`~unlearnkit.evaluation.representations.layer_similarity` returned.
     """
     layers = list(dict.fromkeys(frame["layer"]))
     lacking = 1 - frame["CKA"]
@@ -71,7 +71,7 @@ def layer_similarity(frame: "pd.DataFrame") -> Spec:
     return {
         "data": data,
         "layout": layout(
-            "Dissimilarity of each layer's output to from scratch",
+            "Dissimilarity of each layer's output from the retrained model's",
             max(240, 150 + 44 * len(layers)),
             xaxis=xaxis,
             yaxis=row_axis(layers),
@@ -82,11 +82,11 @@ def layer_similarity(frame: "pd.DataFrame") -> Spec:
 
 @Drawing
 def twin_embedding(twin: TwinEmbedding, class_names: tuple[str, ...]) -> Spec:
-    """The same examples in two models' last hidden layer, linked; forgotten ones marked.
+    """The same examples in the last hidden layers of two models, linked by lines.
 
     Args:
-        twin: the places.
-        class_names: of all classes; none of a regression.
+        twin: coordinates of the examples in both models.
+        class_names: names of all classes; empty for a regression.
     """
     name, color = MODEL_NAMES[twin.model], MODEL_COLORS[twin.model]
     links: list[list[float | None]] = [[], []]
@@ -116,9 +116,9 @@ def twin_embedding(twin: TwinEmbedding, class_names: tuple[str, ...]) -> Spec:
         object,
     )
     groups = (
-        ("from scratch", twin.scratch, ~twin.forgotten, GREEN, "diamond-open", 8),
+        ("retrained", twin.scratch, ~twin.forgotten, GREEN, "diamond-open", 8),
         (name, twin.other, ~twin.forgotten, color, "circle", 5),
-        ("forgotten, from scratch", twin.scratch, twin.forgotten, PURPLE, "diamond-open", 11),
+        ("forgotten, retrained", twin.scratch, twin.forgotten, PURPLE, "diamond-open", 11),
         (f"forgotten, {name}", twin.other, twin.forgotten, PURPLE, "circle", 7),
     )
     for title, places, mask, ink, symbol, size in groups:
@@ -140,16 +140,16 @@ def twin_embedding(twin: TwinEmbedding, class_names: tuple[str, ...]) -> Spec:
         label: twin.scratch[shown & (twin.labels == label)].mean(0)
         for label in (np.unique(twin.labels[shown]).tolist() if class_names else ())
     }
-    state = ": the same places, bit for bit" if twin.identical else ""
+    state = ": the same coordinates, bit for bit" if twin.identical else ""
     return {
         "data": data,
         "layout": layout(
-            f"{twin.layer.capitalize()} of shard {twin.shard}, {name} and from scratch{state}",
+            f"{twin.layer.capitalize()} of shard {twin.shard}, {name} and retrained{state}",
             460,
             hovermode="closest",
             xaxis=axis(
-                f"first principal axis of from scratch (both axes: {percent(twin.explained, 0)} of "
-                "its variance)",
+                f"first principal axis of the retrained model (both axes: "
+                f"{percent(twin.explained, 0)} of its variance)",
                 zeroline=False,
                 tickformat="~g",
             ),

@@ -1,4 +1,4 @@
-"""Figure of a stream: debt and cost over many requests."""
+"""Figure of a stream of requests: debt and cost over time."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ def stream_debt(frame: "pd.DataFrame") -> Spec:
     """Debt and cost over a stream of requests.
 
     Args:
-        frame: of :func:`~unlearnkit.studies.stream.stream`.
+        frame: table that :func:`~unlearnkit.studies.stream.stream` returned.
     """
     x = frame["round"].tolist()
     costs = {

@@ -1,7 +1,7 @@
-"""Figures of a study: how fast each policy was, and what it left.
+"""Figures of a study: the speed of each policy, and the gap to retraining that it removed.
 
-A figure can ring rows of its frame, named by their labels in its index; a point's ``customdata``
-holds the labels of the rows that it stands for.
+The figures draw rings around chosen rows, which are given by their index labels. The
+``customdata`` of a point holds the index labels of its rows.
 """
 
 from collections.abc import Collection
@@ -21,12 +21,12 @@ from unlearnkit.figures.drawing import (
 if TYPE_CHECKING:
     import pandas as pd
 
-# The speed-up that the paper's abstract reports (Li, Yu, Wang et al. 2024); a band to look at, not
-# a claim about these runs.
+# The speed-up that the abstract of Li, Yu, Wang et al. 2024 reports, drawn as a band for
+# orientation; it is no claim about these runs.
 PAPER_SPEEDS = (1.5, 8.0)
 WAY = ["policy", "method", "amend"]
 SPEEDS = axis(
-    "times exact retraining's speed",
+    "speed relative to exact retraining",
     type="log",
     showgrid=True,
     tickvals=[0.1, 0.2, 0.5, 1, 2, 4, 8, 16, 32, 64],
@@ -35,19 +35,19 @@ SPEEDS = axis(
 
 @Drawing
 def study_speed(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
-    """Speed over exact retraining against the number of revoked examples, a line a policy.
+    """Speed relative to exact retraining by number of revoked examples, one line per policy.
 
-    A panel a model. Points are medians over whatever else was varied; bars reach from the least to
-    the greatest. Requests are uniform ones, where there are any.
+    There is one panel per model. Points are medians over all other settings, and bars reach from
+    the minimum to the maximum. If there are uniform requests, only these are shown.
 
     Args:
-        frame: of :func:`~unlearnkit.studies.study.study`.
-        chosen: labels of rows to ring.
+        frame: table that :func:`~unlearnkit.studies.study.study` returned.
+        chosen: index labels of the rows to mark with a ring.
     """
     return _lines(
         frame,
         "speed",
-        "Speed over exact retraining",
+        "Speed relative to exact retraining",
         SPEEDS,
         [_band(*PAPER_SPEEDS), _level(1.0)],
         chosen,
@@ -56,26 +56,29 @@ def study_speed(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
 
 @Drawing
 def study_gap(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
-    """Part of doing nothing's gap that is removed against the number of revoked examples.
+    """Share of the gap to the retrained model that is removed, by number of revoked examples.
+
+    The gap is the mean KL of test outputs from the retrained model, relative to doing nothing.
 
     Args:
-        frame: of :func:`~unlearnkit.studies.study.study`.
-        chosen: labels of rows to ring.
+        frame: table that :func:`~unlearnkit.studies.study.study` returned.
+        chosen: index labels of the rows to mark with a ring.
     """
-    title = "Gap to from scratch that is removed"
+    title = "Share of the gap to the retrained model that is removed"
     share = axis("share of doing nothing's output KL", tickformat=".0%", showgrid=True)
     return _lines(frame, "gap_removed", title, share, [_level(1.0), _level(0.0)], chosen)
 
 
 @Drawing
 def study_frontier(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
-    """Speed against gap removed, a point a request: right and up is better.
+    """Speed against the share of the gap that is removed, one point per request.
 
-    The line joins the points that no other beats in both. Doing nothing is at 0 %, however fast.
+    Points further right and further up are better. The line is the Pareto front: the points that
+    no other point exceeds in both. Doing nothing lies at 0 %.
 
     Args:
-        frame: of :func:`~unlearnkit.studies.study.study`.
-        chosen: labels of rows to ring.
+        frame: table that :func:`~unlearnkit.studies.study.study` returned.
+        chosen: index labels of the rows to mark with a ring.
     """
     groups = list(_ways(frame))
     data = [
@@ -98,7 +101,7 @@ def study_frontier(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
         {
             "type": "scatter",
             "mode": "lines",
-            "name": "beaten by none",
+            "name": "Pareto front",
             "x": best["speed"].tolist(),
             "y": best["gap_removed"].tolist(),
             "line": {"color": GREY, "width": 1.5, "shape": "vh"},
@@ -108,7 +111,7 @@ def study_frontier(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
     data += rings(frame.loc[frame.index.isin(chosen)], "speed", "gap_removed")
     share = axis("share of doing nothing's output KL removed", tickformat=".0%", showgrid=True)
     shapes = [_level(1.0), _level(0.0), {**_band(*PAPER_SPEEDS), **_upright(*PAPER_SPEEDS)}]
-    title = "Speed against what is removed"
+    title = "Speed against the share of the gap that is removed"
     return {"data": data, "layout": layout(title, 420, xaxis=SPEEDS, yaxis=share, shapes=shapes)}
 
 
@@ -120,7 +123,7 @@ def _lines(
     shapes: list[Spec],
     chosen: Collection[Any],
 ) -> Spec:
-    """A line a policy in a panel a model; uniform requests, where there are any."""
+    """Draw one line per policy in one panel per model, of uniform requests if there are any."""
     uniform = frame[frame["kind"] == "uniform"]
     frame = uniform if len(uniform) else frame
     models = list(dict.fromkeys(frame["model"]))
@@ -180,7 +183,7 @@ def _lines(
 
 
 def _ways(frame: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
-    """Rows of every policy with its method and amend, named by what differs among them."""
+    """Group rows by policy, method and amend, named by the columns that vary."""
     several = [column for column in WAY[1:] if frame[column].nunique() > 1]
     return [
         (", ".join(str(rows.iloc[0][column]) for column in ["policy", *several]), rows)
@@ -189,12 +192,12 @@ def _ways(frame: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
 
 
 def request_words(row: Any) -> str:
-    """A request in words."""
+    """Describe a request in a few words."""
     return f"{row.model}, {row.num_shards} x {row.num_slices}, {row.revoked} revoked ({row.kind})"
 
 
 def _unbeaten(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Rows that no other is both faster and better than, slowest first."""
+    """Return the Pareto-optimal rows in speed and gap removed, slowest first."""
     ordered = frame.dropna(subset=["gap_removed"]).sort_values("speed", ascending=False)
     best = ordered["gap_removed"].cummax()
     rows = ordered[ordered["gap_removed"] >= best].drop_duplicates("gap_removed")
@@ -202,7 +205,7 @@ def _unbeaten(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def rings(rows: "pd.DataFrame", x: str, y: str, **more: str) -> list[Spec]:
-    """A ring around each of some rows."""
+    """Draw a ring around each of these rows."""
     if not len(rows):
         return []
     return [
@@ -225,7 +228,7 @@ def rings(rows: "pd.DataFrame", x: str, y: str, **more: str) -> list[Spec]:
 
 
 def _band(low: float, high: float) -> Spec:
-    """The speeds that the paper reports."""
+    """Draw the band of speeds that the paper reports."""
     return {
         "type": "rect",
         "xref": "paper",

@@ -1,4 +1,4 @@
-"""Figures of a study: what requests were to cost, and which way a policy sent them."""
+"""Figures of a study: expected and actual workloads, and the routes that a policy chose."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @Drawing
 def study_workload(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
-    """Workload of uniform requests: expected before they were known, and met.
+    """Actual workload of uniform requests against the workload expected beforehand.
 
     Args:
-        frame: of :func:`~unlearnkit.studies.study.study`.
-        chosen: labels of rows to ring.
+        frame: table that :func:`~unlearnkit.studies.study.study` returned.
+        chosen: index labels of the rows to mark with a ring.
     """
     uniform = frame[frame["kind"] == "uniform"]
-    some = uniform[uniform["policy"] == frame["policy"].iloc[0]]  # they are the same for all
+    some = uniform[uniform["policy"] == frame["policy"].iloc[0]]  # the same for all policies
     groups = list(some.groupby(["num_shards", "num_slices"]))
     data: list[Spec] = [
         {
@@ -31,15 +31,15 @@ def study_workload(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
             "text": [request_words(row) for row in rows.itertuples()],
             "customdata": [[label] for label in rows.index.tolist()],
             "marker": {"color": color, "size": 8, "opacity": 0.7},
-            "hovertemplate": "%{text}<br>expected %{x:.1%}, met %{y:.1%}<extra></extra>",
+            "hovertemplate": "%{text}<br>expected %{x:.1%}, actual %{y:.1%}<extra></extra>",
         }
         for ((shards, slices), rows), color in zip(groups, shades(len(groups)), strict=True)
     ]
     data += rings(uniform.loc[uniform.index.isin(chosen)], "expected_share", "workload_share")
     line = {"color": GREY, "width": 1, "dash": "dot"}
     diagonal = {"type": "line", "x0": 0, "y0": 0, "x1": 1, "y1": 1, "layer": "below", "line": line}
-    x = axis("expected, as a part of from scratch", tickformat=".0%", range=[0, 1.05])
-    y = axis("met", tickformat=".0%", showgrid=True, range=[0, 1.05])
+    x = axis("expected share of full retraining", tickformat=".0%", range=[0, 1.05])
+    y = axis("actual share", tickformat=".0%", showgrid=True, range=[0, 1.05])
     title = "Workload of exact retraining, by shards x slices"
     return {
         "data": data,
@@ -51,20 +51,21 @@ def study_workload(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
 def study_map(
     frame: "pd.DataFrame", policy: str = "adaptive", chosen: Collection[Any] = ()
 ) -> Spec:
-    """Where a policy goes exact and where approximate, by shards, slices and size of a request.
+    """Share of shards that a policy unlearns approximately, by shards, slices and request size.
 
     Args:
-        frame: of :func:`~unlearnkit.studies.study.study`; uniform requests are shown.
-        policy: a name in it.
-        chosen: labels of rows whose cells are framed.
+        frame: table that :func:`~unlearnkit.studies.study.study` returned; only its uniform
+            requests are shown.
+        policy: a name in its ``policy`` column.
+        chosen: index labels of the rows whose cells are framed.
 
     Raises:
-        KeyError: it has no such policy.
+        KeyError: the table has no uniform request of this policy.
     """
     met = frame[(frame["policy"] == policy) & (frame["kind"] == "uniform")]
     if not len(met):
         known = ", ".join(dict.fromkeys(frame["policy"]))
-        raise KeyError(f"no uniform request was met by a policy {policy!r}; known are {known}")
+        raise KeyError(f"there is no uniform request with policy {policy!r}; known are {known}")
     table = met.assign(
         setting=[_setting(row) for row in met.itertuples()],
         share=met["approximate_shards"]
@@ -102,7 +103,7 @@ def study_map(
     }
     x = axis("revoked examples", type="category", showgrid=False)
     y = axis("", autorange="reversed", showgrid=False, automargin=True)
-    title = f"Routes by {policy!r}: blue exact, brown approximate, with its speed over exact"
+    title = f"Routes of {policy!r}: blue exact, brown approximate; speed relative to exact"
     height = max(260, 130 + 30 * len(shares))
     ringed = frame[frame.index.isin(chosen) & (frame["kind"] == "uniform")]
     cells = {(_setting(row), row.revoked) for row in ringed.itertuples()}
@@ -118,7 +119,7 @@ def study_map(
 
 
 def _frame(column: int, row: int) -> Spec:
-    """A frame around a cell of a map."""
+    """Draw a frame around a cell of the map."""
     place = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
     return {"type": "rect", **place, "line": {"color": VERMILLION, "width": 3}}
 

@@ -1,4 +1,4 @@
-"""The figure of training: how each shard learns."""
+"""Figures of training: loss and accuracy of each shard over its epochs."""
 
 from collections.abc import Iterable
 from itertools import accumulate
@@ -12,17 +12,17 @@ from unlearnkit.training.train import TrainReport
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_NAMED = 7  # lines in a legend; the others tell their name when pointed at
-MOST_POINTS = 300  # of a line
+MOST_NAMED = 7  # lines up to which there is a legend; the hover names them anyway
+MOST_POINTS = 300  # points of a line
 
 
 @Drawing
 def training_curves(progress: TrainReport | Iterable[ProgressEvent], spec: TrainSpec) -> Spec:
-    """Training loss of every shard over its epochs; dotted lines where a slice joins.
+    """Training loss of every shard over its epochs, with dotted lines where a slice is added.
 
     Args:
-        progress: a report (one point a stage), or the events of a run (one point an epoch).
-        spec: tells how many epochs the stages before take.
+        progress: a report (one point per stage), or the events of a run (one point per epoch).
+        spec: spec of the training, which gives the number of epochs of each stage.
     """
     epochs = spec.stage_epochs()
     starts = [0, *accumulate(epochs)]
@@ -50,8 +50,8 @@ def training_curves(progress: TrainReport | Iterable[ProgressEvent], spec: Train
         "layout": layout(
             "Training loss of each shard",
             300,
-            xaxis=axis("epoch (dotted: the next slice joins)", range=[0, starts[-1]]),
-            yaxis=axis("mean loss of an epoch"),
+            xaxis=axis("epoch (dotted: the next slice is added)", range=[0, starts[-1]]),
+            yaxis=axis("mean loss of the epoch"),
             shapes=_joins(starts),
             showlegend=spec.num_shards <= MOST_NAMED,
         ),
@@ -60,11 +60,11 @@ def training_curves(progress: TrainReport | Iterable[ProgressEvent], spec: Train
 
 @Drawing
 def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
-    """Accuracy (or R2) of every shard's model on probe examples, after each of its slices.
+    """Accuracy (or R2) of every shard's model on probe examples, after each stage.
 
     Args:
-        frame: of :func:`~unlearnkit.evaluation.stage_scores.stage_accuracies`.
-        spec: of the training.
+        frame: table that :func:`~unlearnkit.evaluation.stage_scores.stage_accuracies` returned.
+        spec: spec of the training.
     """
     starts = [0, *accumulate(spec.stage_epochs())]
     colors = shades(spec.num_shards)
@@ -91,7 +91,9 @@ def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
         "layout": layout(
             f"{name[0].upper()}{name[1:]} of each shard's model on probe examples",
             300,
-            xaxis=axis("epoch (dotted: the next slice joins)", range=[0, starts[-1] * 1.02 or 1]),
+            xaxis=axis(
+                "epoch (dotted: the next slice is added)", range=[0, starts[-1] * 1.02 or 1]
+            ),
             yaxis=axis(name, tickformat=".0%" if name == "accuracy" else "~g"),
             shapes=_joins(starts),
             showlegend=spec.num_shards <= MOST_NAMED,
@@ -100,7 +102,7 @@ def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
 
 
 def _joins(starts: list[int]) -> list[Spec]:
-    """Dotted lines where slices join."""
+    """Draw dotted lines where slices are added."""
     return [
         {
             "type": "line",
@@ -117,7 +119,9 @@ def _joins(starts: list[int]) -> list[Spec]:
 
 
 def _thinned(values: list[Any]) -> list[Any]:
-    """At most about 300 of them, evenly, the last one always: a live figure travels often.
+    """Keep at most about `MOST_POINTS` evenly spaced values, always including the last.
+
+    A live figure is sent to the browser often, so it has to be small.
 
     >>> _thinned([1, 2, 3]), len(_thinned(list(range(1000)))), _thinned(list(range(1000)))[-1]
     ([1, 2, 3], 251, 999)

@@ -1,4 +1,4 @@
-"""Figures of the workload: every stage in the unit of choice, and a request beside the average."""
+"""Figures of the workload: the cost of every stage, and of a request beside the expected cost."""
 
 from typing import TYPE_CHECKING
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 UNITS = ("visits", "share", "seconds")
 _AXES = {
     "visits": "visits",
-    "share": "share of training from scratch",
+    "share": "share of full retraining",
     "seconds": "predicted seconds",
 }
 
 
 def amount(value: float, unit: str) -> str:
-    """A number in its unit.
+    """Format a number in its unit.
 
     >>> amount(1234, "visits"), amount(0.25, "share"), amount(1.5, "seconds")
     ('1,234', '25%', '1.5 s')
@@ -44,12 +44,12 @@ def amount(value: float, unit: str) -> str:
 
 @Drawing
 def stage_map(workload: Workload, unit: str = "visits", owed: "np.ndarray | None" = None) -> Spec:
-    """Shard x slice: what stays, what would be retrained, what is owed; what each stage costs.
+    """Map of shards and slices: status and cost of each stage.
 
     Args:
-        workload: of a request.
-        unit: of the numbers, one of ``UNITS``.
-        owed: examples owed in every shard and slice, to be marked.
+        workload: workload of a request.
+        unit: unit of the costs, one of ``UNITS``.
+        owed: number of examples owed by shard and slice; cells that owe some are marked.
     """
     spec = workload_map.spec(workload)
     values = {
@@ -67,14 +67,14 @@ def stage_map(workload: Workload, unit: str = "visits", owed: "np.ndarray | None
             [word if cell else "" for word, cell in zip(row, line, strict=True)]
             for row, line in zip(short, trace["z"], strict=True)
         ]
-    what = {"visits": "visits to train each", "seconds": "predicted seconds to train each"}
+    what = {"visits": "Visits to train each stage", "seconds": "Predicted seconds of each stage"}
     spec["layout"]["title"]["text"] = (
-        f"Stages: {what.get(unit, 'share of training from scratch')}, by shard and slice"
-        + ("" if numbered else "; point at one for its number")
+        f"{what.get(unit, 'Share of full retraining of each stage')}, by shard and slice"
+        + ("" if numbered else "; hover over a cell for its number")
     )
     if owed is not None and owed.any():
         shards, slices = np.nonzero(owed)
-        aside, above = (0.36, 0.3) if numbered else (0.0, 0.0)  # of the number
+        aside, above = (0.36, 0.3) if numbered else (0.0, 0.0)  # next to the number
         spec["data"].append(
             {
                 "type": "scatter",
@@ -101,19 +101,19 @@ def expected_curve(
     actual: tuple[int, float] | None = None,
     without_debt: float | None = None,
 ) -> Spec:
-    """Expected workload by the size of a request, with the request itself on it.
+    """Expected workload by number of forgotten examples, with the workload of the request.
 
     Args:
-        curve: of :func:`~unlearnkit.unlearning.expected_workload.expected_curve`.
+        curve: table that :func:`~unlearnkit.unlearning.expected_workload.expected_curve` returned.
         unit: one of ``UNITS``.
-        actual: examples of the request, and its workload in this unit.
-        without_debt: what that would be if nothing were owed.
+        actual: number of examples of the request, and its workload in this unit.
+        without_debt: workload of the request if nothing were owed from before.
     """
     data: list[Spec] = [
         {
             "type": "scatter",
             "mode": "lines",
-            "name": "expected of examples drawn at random",
+            "name": "expected for random examples",
             "x": curve["revoked"].tolist(),
             "y": curve[unit].tolist(),
             "line": {"color": GREY, "width": 2},
@@ -146,7 +146,7 @@ def expected_curve(
     return {
         "data": data,
         "layout": layout(
-            "Workload by the size of a request",
+            "Workload by size of the request",
             300,
             hovermode="closest",
             xaxis=axis("examples to forget (logarithmic)", type="log", tickformat="~s", dtick=1),

@@ -144,7 +144,7 @@ def test_the_parameters_are_those_of_the_chosen_shard(panel):
 def test_choices_are_drawn_and_written_as_code(panel, session):
     twins = opened(panel, EmbeddingView)
     twins.model.value = "original"
-    assert "original and from scratch" in twins.twins.view.label
+    assert "original and retrained" in twins.twins.view.label
     assert "model='original'" in twins._code_line.code
     classes = opened(panel, ClassView)
     classes.part.value = "forget"
