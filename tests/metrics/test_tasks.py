@@ -81,12 +81,16 @@ def test_frames_files_and_torch_datasets_have_targets_too(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("targets", "options", "message"),
     [
-        (TARGETS.round(), {}, "classes or targets. Give task='regression'"),
+        (TARGETS.round(), {}, "classes or targets; give task='regression'"),
         (TARGETS, {"task": "ranking"}, "task='ranking' is not known"),
         (TARGETS, {"task": "regression", "num_classes": 2}, "leave them out"),
         (TARGETS, {"target_scale": 0}, "target_scale=0; give finite constants"),
         (TARGETS, {"target_scale": [1, 2]}, "2 constants for 1 targets"),
-        (TARGETS, {"test": (FEATURES, np.stack([TARGETS] * 2, 1))}, "as many in every part"),
+        (
+            TARGETS,
+            {"test": (FEATURES, np.stack([TARGETS] * 2, 1))},
+            "same number of targets in every part",
+        ),
         (TARGETS * np.nan, {}, "40 of 40 rows have a label that is NaN"),
         (TARGETS * 0 + 0.5, {}, "all targets are equal"),
         (np.arange(40) % 2, {"target_scale": 3}, "give task='regression', or leave them out"),

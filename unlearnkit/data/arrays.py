@@ -1,4 +1,4 @@
-"""Datasets of arrays: split by their number of rows and a seed, never by their content."""
+"""Datasets from arrays. The split depends on the number of rows and a seed, never on content."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -40,42 +40,43 @@ def from_arrays(
     target_scale: float | Sequence[float] = 1.0,
     target_names: Sequence[str] = (),
 ) -> Dataset:
-    """A dataset of your own tensors or arrays.
+    """Make a dataset from tensors or arrays.
 
-    Whole numbers as labels make a classification, fractions a regression. Models of a regression
-    learn (target - target_offset) / target_scale, and every divergence and loss is in these units:
-    choose the scale such that 1 is a difference that matters (as much as targets differ by, say).
+    Integer labels make a classification, labels with fractions a regression. Regression models
+    learn (target - target_offset) / target_scale, and all losses and divergences are in these
+    units. Choose the scale such that 1 is a substantial difference, such as the typical spread of
+    the targets.
 
     Args:
-        features: one row per example, of any shape; uint8 stays bytes, all else becomes float32.
-            An example's id is its row number here, whichever part it goes to.
-        labels: class numbers 0..C-1, one per row; or targets, one per row or a row of several.
-        test: features and labels of the test part; their ids follow the last row number.
-            None splits the part off from ``features``.
-        probe: the same for the probe part; its ids follow those of ``test``.
-        num_classes: C. None takes the number of class names or else the largest label + 1. Give it
-            where a revoked example might be the only one of the last class: C is fixed for good
-            and may not be learned from an example.
-        class_names: one per class; None writes the numbers.
-        test_share: share of the rows split off where ``test`` is None, 0 to 1, exclusive.
+        features: one row per example, of any shape. uint8 is kept, other types become float32.
+            The id of an example is its row number in this array, whatever part it is put into.
+        labels: class numbers 0..C-1, one per row; or targets, one or several per row.
+        test: features and labels of the test part, whose ids follow the last row number. None
+            splits a part off from ``features``.
+        probe: the same for the probe part, whose ids follow those of ``test``.
+        num_classes: number of classes C. None takes the number of class names, or else the largest
+            label + 1. Give it if the last class may have a single example that could be revoked,
+            since C must not depend on a revoked example.
+        class_names: one name per class; None uses the class numbers.
+        test_share: share of the rows to split off if ``test`` is None, between 0 and 1, exclusive.
         probe_share: the same for the probe part.
-        offset: a fixed constant, such as 0, subtracted from the features. It must not be computed
-            from the data: a mean of all rows still holds the revoked ones.
-        scale: a fixed constant, such as 255, that divides the difference. Under the same rule.
-        seed: of the split, which depends on it and the number of rows alone.
-        name: for people.
-        task: ``"classification"`` or ``"regression"``; needed where labels are floats that are all
+        offset: fixed constant that is subtracted from the features. Do not compute it from the
+            data: a mean over all rows would depend on examples that are revoked later.
+        scale: fixed constant, such as 255, that divides the difference; the same rule applies.
+        seed: seed of the split, which depends only on the seed and the number of rows.
+        name: name for display.
+        task: ``"classification"`` or ``"regression"``; required if labels are floats that are all
             whole numbers.
-        target_offset: a fixed constant, or one for each target, subtracted from targets. Under the
-            same rule: no mean of the data.
-        target_scale: a fixed constant, or one for each target, that divides the difference.
-        target_names: of the targets, for people.
+        target_offset: fixed constant, or one per target, that is subtracted from the targets. The
+            same rule applies: it must not be computed from the data.
+        target_scale: fixed constant, or one per target, that divides the difference.
+        target_names: names of the targets for display.
 
     Raises:
-        TypeError: features or labels of a kind that cannot be used (text, complex, objects).
-        ValueError: lengths that differ, no examples, fewer than two classes, labels outside
-            0..C-1 or not whole, values that are not finite, shares that leave a part empty, labels
-            that may be classes or targets, constants for targets of classes.
+        TypeError: features or labels have an unsupported type (text, complex numbers, objects).
+        ValueError: lengths differ, there are no examples or fewer than two classes, labels are
+            outside 0..C-1 or ambiguous, values are not finite, a part would be empty, or constants
+            are given that do not suit the task.
 
     >>> data = from_arrays(torch.eye(20), torch.arange(20) % 2, num_classes=2)
     >>> data
@@ -96,8 +97,8 @@ def from_arrays(
     for what, (rows, _) in given.items():
         if rows.shape[1:] != own.shape[1:] or rows.dtype != own.dtype:
             raise ValueError(
-                f"{what} has rows of shape {tuple(rows.shape[1:])} and kind {rows.dtype}, the "
-                f"features {tuple(own.shape[1:])} and {own.dtype}; give both the same"
+                f"{what} has rows of shape {tuple(rows.shape[1:])} and type {rows.dtype}, but the "
+                f"features have {tuple(own.shape[1:])} and {own.dtype}; give both the same"
             )
     named = num_classes is not None or class_names is not None
     raw = [labels for _, labels in given.values()]
@@ -106,7 +107,9 @@ def from_arrays(
     scales: tuple[float, ...] = ()
     if task_of_labels(raw, task, named) == "regression":
         if named:
-            raise ValueError("num_classes= or class_names= was given for targets; leave them out")
+            raise ValueError(
+                "num_classes= and class_names= do not apply to a regression; leave them out"
+            )
         width = raw[0].shape[1] if raw[0].ndim == 2 else 1
         offsets = constants_of("target_offset", target_offset, width)
         scales = constants_of("target_scale", target_scale, width)
@@ -115,12 +118,14 @@ def from_arrays(
             for what, (rows, labels) in given.items()
         }
         if bool((given["features and labels"][1] == given["features and labels"][1][0]).all()):
-            raise ValueError("all targets are equal, so there is nothing to learn; give others")
+            raise ValueError(
+                "all targets are equal, so there is nothing to learn; give targets that vary"
+            )
     else:
         if target_offset != 0 or target_scale != 1 or len(target_names):
             raise ValueError(
-                "target_offset, target_scale and target_names are for targets, and the labels are "
-                "class numbers; give task='regression', or leave them out"
+                "target_offset, target_scale and target_names apply to a regression only, but the "
+                "labels are class numbers; give task='regression', or leave them out"
             )
         given = {what: (rows, class_labels(what, labels)) for what, (rows, labels) in given.items()}
         names = names_of_classes([labels for _, labels in given.values()], num_classes, class_names)
@@ -128,7 +133,7 @@ def from_arrays(
         check_contents(what, rows, labels, len(names))
     for word, constant in (("offset", offset), ("scale", scale)):
         if not math.isfinite(constant) or (word == "scale" and constant == 0):
-            raise ValueError(f"{word}={constant}; give a finite constant, the scale not 0")
+            raise ValueError(f"{word}={constant}; give a finite constant, and a scale other than 0")
 
     shares = {
         "test": test_share if test is None else None,
@@ -154,19 +159,19 @@ def from_arrays(
 
 
 def keyed_permutation(n: int, *, seed: int) -> Int64[np.ndarray, " n"]:
-    """A permutation of n rows that no version of numpy changes.
+    """Return a permutation of n rows that is the same in every version of numpy.
 
-    Raw PCG64 output, which numpy keeps stable (NEP 19); the order of Generator.permutation is not
-    promised.
+    It sorts raw PCG64 output, which numpy keeps stable (NEP 19). The output of
+    ``Generator.permutation`` may change between versions.
     """
     return np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable").astype(np.int64)
 
 
 def first_of(order: Int64[np.ndarray, " n"], num_examples: int | None) -> Int64[np.ndarray, " k"]:
-    """The first so many rows of an order, so that a smaller part is nested in any larger one.
+    """Return the first rows of an order, so that a smaller part is nested in any larger one.
 
     Raises:
-        ValueError: there are not so many, or it is below 1.
+        ValueError: ``num_examples`` is below 1 or exceeds the number of rows.
     """
     if num_examples is not None and not 1 <= num_examples <= len(order):
         raise ValueError(
@@ -179,12 +184,12 @@ def first_of(order: Int64[np.ndarray, " n"], num_examples: int | None) -> Int64[
 def _split_rows(
     n: int, shares: Mapping[str, float | None], seed: int
 ) -> dict[str, Int64[np.ndarray, " k"]]:
-    """Row numbers of each part that is split off (its share is not None), and of the rest."""
+    """Return the row numbers of each part whose share is not None, and of the training part."""
     for part, share in shares.items():
         if share is not None and not 0 < share < 1:
             raise ValueError(
                 f"{part}_share={share} is not between 0 and 1; give a share such as 0.2, "
-                f"or your own {part} examples as {part}="
+                f"or give {part} examples as {part}="
             )
     order = keyed_permutation(n, seed=seed)
     sizes = {part: round(n * share) for part, share in shares.items() if share is not None}
@@ -192,7 +197,7 @@ def _split_rows(
     if min(sizes.values()) < 1:
         raise ValueError(
             f"{n} examples split into {sizes} leave a part empty; give more examples, other "
-            "shares (test_share, probe_share), or parts of your own (test=, probe=)"
+            "shares (test_share, probe_share), or separate parts (test=, probe=)"
         )
     ends = np.cumsum(list(sizes.values()))
     return {
@@ -213,12 +218,12 @@ def split(
     target_offset: tuple[float, ...] = (),
     target_scale: tuple[float, ...] = (),
 ) -> Dataset:
-    """A dataset of rows, each part given by its row numbers, which become the ids."""
+    """Make a dataset of rows; each part is given by its row numbers, which become the ids."""
     examples = {}
     for part, chosen in parts.items():
         ids = np.sort(chosen)
         rows = torch.from_numpy(ids)
-        # Indexing copies, so that later changes to the caller's arrays cannot reach the dataset.
+        # Indexing copies, so that later changes to the caller's arrays do not affect the dataset.
         examples[part] = Examples(ids, features[rows], labels[rows], offset, scale)
     train, probe, test = (examples[part] for part in PARTS)
     return Dataset(

@@ -1,6 +1,7 @@
-"""What a caller's arrays and tables must be: checked here at the door, then trusted.
+"""Conversion and validation of a caller's arrays and tables.
 
-Each check says what was met, what was expected and the way out. `datasets` calls them in order.
+All input is checked here, so that the rest of the package can rely on it. Each error says what was
+met, what was expected, and what to do.
 """
 
 import math
@@ -22,7 +23,10 @@ Array: TypeAlias = "Tensor | np.ndarray | pd.DataFrame | pd.Series | Sequence[An
 def as_pair(
     pair: tuple[Array, Array], what: str
 ) -> tuple[Shaped[Tensor, " n *feature"], Shaped[Tensor, " n *target"]]:
-    """Features as uint8 or float32 and labels as they are, of one length; contents come later."""
+    """Convert features to uint8 or float32, and labels to a tensor, of the same length.
+
+    The values themselves are checked later, by :func:`check_contents`.
+    """
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"{what}= is a {type(pair).__name__}; give a pair (features, labels)")
     features, labels = (_as_tensor(array, what) for array in pair)
@@ -30,8 +34,8 @@ def as_pair(
         raise ValueError(f"{what}: no examples; give at least one row")
     if features.ndim < 2 or math.prod(features.shape[1:]) == 0:
         raise ValueError(
-            f"{what}: features of shape {tuple(features.shape)} have no feature axis with "
-            "something in it; give shape (examples, features...), for a single feature "
+            f"{what}: features of shape {tuple(features.shape)} have no feature axis, or "
+            "an empty one; give shape (examples, features...), for a single feature "
             "features.reshape(-1, 1)"
         )
     if len(features) != len(labels):
@@ -45,7 +49,7 @@ def as_pair(
 
 
 def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
-    """A plain tensor of numbers on the CPU, sharing memory with the caller where it can."""
+    """Convert to a dense tensor of real numbers on the CPU, sharing memory if possible."""
     kind: object
     if isinstance(array, Tensor):
         tensor = array.detach()
@@ -61,7 +65,7 @@ def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
         usable = values.dtype.kind in "biuf" and values.dtype.itemsize <= 8
         if usable:
             native = values.astype(values.dtype.newbyteorder("="), copy=False)
-            # Only writable memory can be shared with torch without a warning.
+            # Torch warns unless the shared memory is writable.
             tensor = torch.from_numpy(np.require(native, requirements=["C", "W"]))
     if not usable:
         raise TypeError(
@@ -72,18 +76,18 @@ def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
 
 
 def task_of_labels(labels: Sequence[Shaped[Tensor, "..."]], task: str | None, named: bool) -> str:
-    """Whether labels are class numbers or targets.
+    """Decide whether labels are class numbers or regression targets.
 
-    Integers are class numbers, fractions are targets. Floats that are all whole numbers may be
-    either, and which may not be guessed: an example more could change it.
+    Integers are class numbers, fractions are targets. Floats that are all whole numbers could be
+    either. The task is not guessed for them, since a single further example could change it.
 
     Args:
-        labels: of all parts.
-        task: what the caller says they are.
-        named: whether the caller has told the number or names of classes.
+        labels: labels of all parts.
+        task: the task that the caller gave, or None.
+        named: whether the caller gave the number or the names of classes.
 
     Raises:
-        ValueError: an unknown task, or labels that may be either.
+        ValueError: the task is unknown, or the labels are ambiguous.
     """
     if task is not None:
         if task not in TASKS:
@@ -93,8 +97,8 @@ def task_of_labels(labels: Sequence[Shaped[Tensor, "..."]], task: str | None, na
         return "classification"
     if all(bool((part == part.round()).all()) for part in labels):
         raise ValueError(
-            "labels are floats, but all of them whole numbers: classes or targets? Give "
-            "task='regression', or task='classification' (or integers) for class numbers; of "
+            "labels are floats but all whole numbers, so they may be classes or targets; give "
+            "task='regression', or task='classification' (or integers) for class numbers, or for "
             "one-hot rows labels.argmax(1)"
         )
     return "regression"
@@ -106,13 +110,13 @@ def targets_of(
     offset: Sequence[float],
     scale: Sequence[float],
 ) -> Float32[Tensor, "n target"]:
-    """Rows of finite targets, scaled by constants."""
+    """Return rows of finite targets, scaled by the constants."""
     rows = labels.to(torch.float64)
     rows = rows.unsqueeze(1) if rows.ndim == 1 else rows
     if rows.ndim != 2 or rows.shape[1] != len(scale):
         raise ValueError(
             f"{what}: targets of shape {tuple(labels.shape)}; give (examples,) for one target or "
-            "(examples, targets), and as many in every part"
+            "(examples, targets), with the same number of targets in every part"
         )
     scaled = ((rows - rows.new_tensor(offset)) / rows.new_tensor(scale)).to(torch.float32)
     broken = ~torch.isfinite(scaled).all(1)
@@ -125,22 +129,24 @@ def targets_of(
 
 
 def constants_of(word: str, constants: float | Sequence[float], count: int) -> tuple[float, ...]:
-    """One finite constant a target, of one for all of them or one for each."""
+    """Return one finite constant per target, given one for all of them or one for each."""
     given = [constants] * count if isinstance(constants, int | float) else list(constants)
     values = tuple(float(value) for value in given)
     if len(values) != count:
-        raise ValueError(f"{word} holds {len(values)} constants for {count} targets; give one each")
+        raise ValueError(
+            f"{word} has {len(values)} constants for {count} targets; give one per target"
+        )
     if not all(map(math.isfinite, values)) or (word.endswith("scale") and not all(values)):
-        raise ValueError(f"{word}={constants}; give finite constants, a scale not 0")
+        raise ValueError(f"{word}={constants}; give finite constants, and scales other than 0")
     return values
 
 
 def class_labels(what: str, labels: Shaped[Tensor, " n *target"]) -> Int64[Tensor, " n"]:
-    """Labels as integers; floats only where they are whole numbers."""
+    """Convert labels to integers; floats are accepted if they are whole numbers."""
     if labels.ndim != 1:
         raise ValueError(
             f"{what}: labels of shape {tuple(labels.shape)}; give one class number per example "
-            "(labels.reshape(-1), or labels.argmax(1) where they are one-hot), or "
+            "(labels.reshape(-1), or labels.argmax(1) for one-hot rows), or "
             "task='regression'"
         )
     if labels.is_floating_point():
@@ -159,15 +165,25 @@ def names_of_classes(
     num_classes: int | None,
     class_names: Sequence[str] | None,
 ) -> tuple[str, ...]:
-    """One name per class, which also settles the number of classes.
+    """Return one name per class, which also determines the number of classes.
 
-    ``labels`` holds those of the split rows first, then those of parts given apart.
+    Args:
+        labels: labels of the rows to be split first, then of the parts given separately.
+        num_classes: number of classes, or None.
+        class_names: names of the classes, or None.
+
+    Raises:
+        TypeError: the class names are not strings.
+        ValueError: names repeat or do not match ``num_classes``, labels exceed the number of
+            examples, or there are fewer than two classes.
     """
     if class_names is not None:
         if isinstance(class_names, str) or not all(isinstance(word, str) for word in class_names):
             raise TypeError(f"class_names={class_names!r}; give a sequence of strings")
         if len(set(class_names)) != len(class_names):
-            raise ValueError(f"class_names={list(class_names)} holds a name twice; give each once")
+            raise ValueError(
+                f"class_names={list(class_names)} contains a name twice; give each name once"
+            )
         num_classes = len(class_names) if num_classes is None else num_classes
         if num_classes != len(class_names):
             raise ValueError(
@@ -179,15 +195,15 @@ def names_of_classes(
         largest = int(max(part.max() for part in labels))
         if num_classes is None and largest >= sum(len(part) for part in labels):
             raise ValueError(
-                f"labels reach {largest}, more classes than there are examples; give class "
-                "numbers 0..C-1, or num_classes= if this is meant"
+                f"the largest label is {largest}, which gives more classes than examples; give "
+                "class numbers 0..C-1, or num_classes= if this is intended"
             )
         num_classes = max(largest, 0) + 1 if num_classes is None else num_classes
         names = tuple(str(label) for label in range(num_classes))
     present = np.unique(labels[0].numpy())
     if len(names) < 2 or len(present) < 2:
         raise ValueError(
-            f"num_classes={len(names)} and labels {listed(present)}: fewer than two classes; "
+            f"num_classes={len(names)} and labels {listed(present)} make fewer than two classes; "
             "give examples of at least two"
         )
     return names
@@ -199,7 +215,11 @@ def check_contents(
     labels: Shaped[Tensor, " n *target"],
     num_classes: int,
 ) -> None:
-    """Refuse labels outside 0..C-1 (of classes) and features that are not finite."""
+    """Refuse class numbers outside 0..C-1 and features that are not finite.
+
+    Raises:
+        ValueError: there are such labels or features.
+    """
     outside = (labels < 0) | (labels >= num_classes)
     if num_classes and outside.any():
         raise ValueError(
@@ -212,7 +232,7 @@ def check_contents(
         if broken.any():
             raise ValueError(
                 f"{what}: {int(broken.sum())} of {len(features)} rows hold NaN or infinite values, "
-                f"or such as float32 cannot hold (rows {places(broken)}); drop these rows, or "
+                f"or values that float32 cannot hold (rows {places(broken)}); drop these rows, or "
                 "fill them with a fixed constant (not with a statistic of the data)"
             )
 
@@ -220,7 +240,12 @@ def check_contents(
 def check_columns(
     what: str, frame: "pd.DataFrame", target: Hashable, columns: list[Hashable]
 ) -> None:
-    """Refuse columns that are absent or ambiguous."""
+    """Refuse columns that are missing, repeated or contradictory.
+
+    Raises:
+        KeyError: a column is missing.
+        ValueError: a column name occurs twice, there are no feature columns, or the target is one.
+    """
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()].tolist()
         raise ValueError(f"{what}: columns {twice} occur twice; rename them")
@@ -229,15 +254,20 @@ def check_columns(
         raise KeyError(f"{what} lacks {absent}; its columns are {frame.columns.tolist()}")
     if target in columns or not columns:
         raise ValueError(
-            f"{what}: features {columns} with target {target!r}; give at least one feature "
-            "column, and not the target itself"
+            f"{what}: the features are {columns} and the target is {target!r}; give at least one "
+            "feature column, and leave out the target"
         )
 
 
 def vocabulary_of(
     targets: Mapping[str, "pd.Series"], class_names: Sequence[Hashable] | None
 ) -> tuple[Hashable, ...] | None:
-    """The target values in order of their class number; None where they are numbers already."""
+    """Return the target values in the order of their class numbers; None if they are numbers.
+
+    Raises:
+        TypeError: the values cannot be sorted.
+        ValueError: a target is missing, or the class names repeat.
+    """
     import pandas as pd
 
     for what, column in targets.items():
@@ -248,7 +278,7 @@ def vocabulary_of(
     numbers = all(pd.api.types.is_any_real_numeric_dtype(kind) for kind in kinds)
     if class_names is not None:
         if isinstance(class_names, str) or len(set(class_names)) != len(class_names):
-            raise ValueError(f"class_names={class_names!r}; give a sequence of different values")
+            raise ValueError(f"class_names={class_names!r}; give a sequence of distinct values")
         strings = all(isinstance(word, str) for word in class_names)
         return None if numbers and strings else tuple(class_names)
     if numbers:
@@ -269,10 +299,14 @@ def vocabulary_of(
 def class_numbers(
     what: str, column: "pd.Series", vocabulary: tuple[Hashable, ...] | None
 ) -> np.ndarray:
-    """Target values as places in the vocabulary, or as they stand without one."""
+    """Convert target values to their positions in the vocabulary; without one, to numbers.
+
+    Raises:
+        ValueError: a value is not in the vocabulary.
+    """
     import pandas as pd
 
-    if vocabulary is None:  # pandas' own integer kinds would come as objects
+    if vocabulary is None:  # without dtype=, pandas' nullable integers would become objects
         whole = pd.api.types.is_integer_dtype(column.dtype)
         return column.to_numpy(dtype=np.int64 if whole else np.float64)
     numbers = {value: number for number, value in enumerate(vocabulary)}
@@ -281,17 +315,17 @@ def class_numbers(
         raise ValueError(
             f"{what}: {np.sum(codes < 0)} target values are not among the classes "
             f"{listed(vocabulary)} (rows {places(codes < 0)}, such as "
-            f"{column.iloc[int(np.argmax(codes < 0))]!r}); give all of them as class_names="
+            f"{column.iloc[int(np.argmax(codes < 0))]!r}); give all values as class_names="
         )
     return codes
 
 
 def places(mask: Bool[Tensor, " n"] | Bool[np.ndarray, " n"]) -> str:
-    """The first row numbers where the mask holds."""
+    """List the first row numbers at which the mask is true."""
     return listed(np.flatnonzero(np.asarray(mask)))
 
 
 def listed(items: Sequence[Any] | np.ndarray, most: int = 5) -> str:
-    """The first items, and how many more there are."""
+    """List the first items and the number of further ones."""
     text = ", ".join(str(item) for item in items[:most])
     return text + (f" and {len(items) - most} more" if len(items) > most else "")

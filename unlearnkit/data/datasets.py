@@ -1,4 +1,4 @@
-"""Datasets by name, and from whatever a caller may hold."""
+"""Datasets by name, and from any supported kind of data."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -36,20 +36,19 @@ __all__ = [
 
 
 class DatasetSource(Protocol):
-    """A way to get a dataset by name, to be entered in ``DATASETS``."""
+    """A function that loads a named dataset; to add one, put it into ``DATASETS``."""
 
     def __call__(self, *, path: str | Path | None, num_examples: int | None) -> Dataset:
-        """The dataset.
+        """Load the dataset.
 
         Args:
-            path: folder of its files; None for the usual places.
-            num_examples: size of the training part; None for all of it. A smaller part is the
-                beginning of a fixed shuffle, so that it holds all classes and is nested in any
-                larger one.
+            path: folder of its files; None searches the default folders.
+            num_examples: size of the training part; None for all examples. A smaller part is the
+                beginning of a fixed shuffle, so it is nested in any larger one.
 
         Raises:
-            ValueError: ``num_examples`` out of range, or damaged files.
-            FileNotFoundError: no files; the message names the ways out.
+            ValueError: ``num_examples`` is out of range, or the files are damaged.
+            FileNotFoundError: there are no files; the message says how to get them.
         """
         ...
 
@@ -79,7 +78,7 @@ DATASETS: Registry[DatasetSource] = Registry(
 
 
 def load(name: str, *, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
-    """A dataset by its name in ``DATASETS``.
+    """Load a dataset by its name in ``DATASETS``.
 
     ``"digits"``, ``"diabetes"`` (a regression) and ``"breast-cancer"`` come with scikit-learn: at
     once, offline.
@@ -91,17 +90,18 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
     parts, scaling, source and licence with the loaders in :mod:`unlearnkit.data.named_images` and
     :mod:`unlearnkit.data.named_tables`, and in ``load(...).source`` and ``load(...).licence``.
 
-    Preprocessing is by constants that no example shapes, and an example has one id for ever.
+    Features are scaled by fixed constants, and the ids of examples never change.
 
     Args:
-        name: one of these.
-        path: folder of its files, the only one looked into; None for the usual places.
-        num_examples: size of the training part, a fixed random choice; None for all of it.
+        name: name of the dataset.
+        path: the only folder to search for its files; None searches the default folders.
+        num_examples: size of the training part, a fixed random choice; None for all examples.
 
     Raises:
-        KeyError: an unknown name; the message lists the known ones.
-        ValueError: ``num_examples`` out of range, or damaged files.
-        FileNotFoundError: no files; the message names the ways out.
+        KeyError: the name is unknown; the message lists the known names.
+        TypeError: ``num_examples`` is not an integer.
+        ValueError: ``num_examples`` is out of range, or the files are damaged.
+        FileNotFoundError: there are no files; the message says how to get them.
 
     >>> load("digits", num_examples=400)
     Dataset('digits': 400 train, 200 probe, 300 test; 10 classes; inputs (1, 8, 8))
@@ -118,34 +118,35 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
 
 
 def as_dataset(data: object, **options: Any) -> Dataset:
-    """A dataset from whatever a caller may hold.
+    """Convert any supported kind of data to a dataset.
 
     Args:
         data: one of
 
-            - a Dataset (returned as it is), or a name for :func:`load`;
+            - a Dataset (returned unchanged), or a name for :func:`load`;
             - a pair of features and labels, for :func:`from_arrays`;
-            - a pair of a DataFrame and its target column's name, for :func:`from_frame`;
-            - a pair of a CSV or Parquet file and the same, for :func:`from_file`;
-            - a torch map-style Dataset, or a pair of them for training and test part, for
+            - a pair of a DataFrame and the name of its target column, for :func:`from_frame`;
+            - a pair of a CSV or Parquet file and the name of its target column, for
+              :func:`from_file`;
+            - a torch map-style Dataset, or a pair of them (training part, test part), for
               :func:`from_torch`;
-            - a Hugging Face Dataset or DatasetDict, or a pair of it and the target column's name,
-              for :func:`from_hugging_face`.
-        options: keyword arguments of that function.
+            - a Hugging Face Dataset or DatasetDict, alone or in a pair with the name of its
+              target column, for :func:`from_hugging_face`.
+        options: keyword arguments of the function named there.
 
     Raises:
-        TypeError: anything else, or options for a Dataset.
+        TypeError: the data are of another kind, or options are given for a Dataset.
     """
     if isinstance(data, Dataset):
         if options:
             raise TypeError(
-                f"options {', '.join(options)} with a finished Dataset; give them to the function "
-                "that makes it"
+                f"options {', '.join(options)} were given with a finished Dataset; give them to "
+                "the function that makes the dataset"
             )
         return data
     if isinstance(data, str):
         return load(data, **options)
-    if is_table(data):  # before torch's: some of Hugging Face's are of both kinds
+    if is_table(data):  # first, since some Hugging Face datasets are torch datasets too
         return from_hugging_face(data, **options)
     if isinstance(data, TorchDataset):
         return from_torch(data, **options)

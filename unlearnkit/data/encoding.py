@@ -1,8 +1,8 @@
-"""How the columns of a table become numbers: each value by constants alone, never by its company.
+"""Encoding of table columns as numbers, where each value is encoded without looking at other rows.
 
-A vocabulary read off the data, a mean, a most frequent value: each would be a statistic of all
-rows, in which revoked ones stay (DESIGN.md, section 2). So a vocabulary is declared, or values are
-hashed, and scaling is by constants.
+A vocabulary learned from the data, a mean or a most frequent value would be a statistic of all
+rows, so that revoked rows would keep an influence on every model. Vocabularies are therefore
+declared, or values are hashed, and numbers are scaled by constants.
 """
 
 import math
@@ -23,15 +23,16 @@ Constants: TypeAlias = "float | Mapping[Hashable, float]"
 
 @dataclass(frozen=True)
 class Encoding:
-    """Columns in order: numbers scaled, a vocabulary one-hot; hashed columns together at the end.
+    """Encoding of a table: scaled numbers and one-hot columns in order, then one hashed vector.
 
     Attributes:
-        columns: that are neither hashed nor left out.
-        vocabularies: by column; a value of none of its places, or a missing one, has a last place.
+        columns: the columns that are used and not hashed.
+        vocabularies: values by one-hot column. Missing values and values outside the vocabulary
+            share one further position.
         hashed: columns whose values are hashed into one vector.
-        hash_buckets: its width.
-        offset: subtracted, by numeric column; 0 where there is none.
-        scale: divides what is left, by numeric column; 1 where there is none.
+        hash_buckets: length of that vector.
+        offset: constant subtracted from a numeric column, by column; 0 if absent.
+        scale: constant that divides the difference, by column; 1 if absent.
     """
 
     columns: tuple[Hashable, ...]
@@ -43,7 +44,7 @@ class Encoding:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One for each number of a row."""
+        """Name of each number of an encoded row."""
         names: list[str] = []
         for column in self.columns:
             if column in self.vocabularies:
@@ -57,7 +58,7 @@ class Encoding:
         )
 
     def __call__(self, table: "pd.DataFrame") -> Float32[np.ndarray, "row feature"]:
-        """Encode these rows; missing numbers stay missing (NaN)."""
+        """Encode rows; missing numbers stay NaN."""
         blocks = [np.empty((len(table), 0), np.float32)]
         for column in self.columns:
             if column in self.vocabularies:
@@ -65,7 +66,7 @@ class Encoding:
             else:
                 numbers = table[column].to_numpy(dtype=np.float64, na_value=np.nan)
                 numbers = (numbers - self.offset.get(column, 0.0)) / self.scale.get(column, 1.0)
-                with np.errstate(over="ignore"):  # infinity is reported by the finite check
+                with np.errstate(over="ignore"):  # check_contents reports infinities
                     blocks.append(numbers.astype(np.float32).reshape(-1, 1))
         if self.hashed:
             blocks.append(_hash(table[list(self.hashed)], self.hash_buckets))
@@ -81,16 +82,16 @@ def encoding_of(
     offset: Constants = 0.0,
     scale: Constants = 1.0,
 ) -> Encoding | None:
-    """The encoding that the arguments of ``from_frame`` ask for.
+    """Return the encoding that the arguments of ``from_frame`` describe.
 
     Returns:
-        None where all columns are numbers or booleans and constants are the same for all.
+        The encoding; None if all columns are numbers or booleans with the same constants.
 
     Raises:
-        KeyError: constants or categories for a column that is none of these.
-        TypeError: a column of another kind than numbers, booleans and categories.
-        ValueError: a vocabulary that is empty or holds a value twice, buckets below 1, constants
-            that are not finite, a scale of 0.
+        KeyError: constants or categories are given for a column that is not a suitable feature.
+        TypeError: a column holds neither numbers nor booleans, and no encoding is given for it.
+        ValueError: a vocabulary is empty or repeats a value, ``hash_buckets`` is below 1, a
+            constant is not finite, or a scale is 0.
     """
     import pandas as pd
 
@@ -112,15 +113,15 @@ def encoding_of(
     if hash_buckets is None:
         texts = []
     elif isinstance(hash_buckets, bool) or not isinstance(hash_buckets, int) or hash_buckets < 1:
-        raise ValueError(f"hash_buckets={hash_buckets!r}; give a whole number from 1 on")
+        raise ValueError(f"hash_buckets={hash_buckets!r}; give a whole number of at least 1")
     other = {c: str(kind) for c, kind in kinds.items() if c not in (*numeric, *texts)}
     if other:
         first = next(iter(other))
         raise TypeError(
-            f"columns {other} hold neither numbers nor booleans; write their values down as a "
-            f"fixed table (categories={{{first!r}: [...]}}), have text hashed (hash_buckets=64), "
-            "or leave them out with features=[...]. A table learned from the data would be a "
-            "global statistic, in which revoked examples stay."
+            f"columns {other} hold neither numbers nor booleans; list their values as a "
+            f"fixed vocabulary (categories={{{first!r}: [...]}}), hash text (hash_buckets=64), or "
+            "leave them out (features=[...]). A vocabulary learned from the data would be a "
+            "statistic that depends on revoked examples."
         )
     constants = {"offset": offset, "scale": scale}
     by_column = {
@@ -151,14 +152,14 @@ def _known(columns: Sequence[Hashable], given: Mapping[Hashable, object], word: 
         raise TypeError(f"{word}={given!r}; give a mapping by column, such as {{'colour': ...}}")
     unknown = [column for column in given if column not in columns]
     if unknown:
-        raise KeyError(f"{word} for {unknown}, which are no feature columns: {list(columns)}")
+        raise KeyError(
+            f"{word} for {unknown}, which are not feature columns; these are {list(columns)}"
+        )
 
 
 def _vocabulary(column: Hashable, values: Sequence[Hashable]) -> tuple[Hashable, ...]:
     if isinstance(values, str) or len(values) == 0 or len(set(values)) != len(values):
-        raise ValueError(
-            f"categories of {column!r} are {values!r}; give a list of values, each of them once"
-        )
+        raise ValueError(f"categories of {column!r} are {values!r}; give a list of distinct values")
     return tuple(values)
 
 
@@ -175,7 +176,7 @@ def _by_column(
             raise KeyError(f"{word} for {column!r}, which does not hold numbers; leave it out")
         if not math.isfinite(constant) or (word == "scale" and constant == 0):
             raise ValueError(
-                f"{word}={constant} of {column!r}; give a finite constant, the scale not 0"
+                f"{word}={constant} of {column!r}; give a finite constant, and a scale other than 0"
             )
     return result
 
@@ -183,7 +184,7 @@ def _by_column(
 def _one_hot(
     column: "pd.Series", vocabulary: tuple[Hashable, ...]
 ) -> Float32[np.ndarray, "row place"]:
-    """A one at the value's place; after the vocabulary's there is one for all other values."""
+    """Encode values one-hot, with one further position for all values outside the vocabulary."""
     numbers = {value: number for number, value in enumerate(vocabulary)}
     places = [numbers.get(value, len(vocabulary)) for value in column]
     return np.eye(len(vocabulary) + 1, dtype=np.float32)[places]
@@ -192,8 +193,8 @@ def _one_hot(
 def _hash(table: "pd.DataFrame", buckets: int) -> Float32[np.ndarray, "row bucket"]:
     """Feature hashing (Weinberger et al. 2009, section 2): +1 or -1 in the bucket of column=value.
 
-    Both the bucket and the sign come from a hash of the text alone (MurmurHash3, by scikit-learn).
-    Values that share a bucket are hard to tell apart: take several buckets a value.
+    The bucket and the sign are a hash of the text alone (MurmurHash3, by scikit-learn). Models
+    can hardly distinguish values that share a bucket, so use several buckets per value.
     """
     from sklearn.feature_extraction import FeatureHasher  # slow to import, and only needed here
 
@@ -210,18 +211,18 @@ def _hash(table: "pd.DataFrame", buckets: int) -> Float32[np.ndarray, "row bucke
 
 
 def plain_array(frame: "pd.DataFrame") -> np.ndarray:
-    """Numbers and booleans without an encoding: bytes where all are, else float32."""
+    """Convert numbers and booleans to an array: uint8 if all columns are, else float32."""
     if all(kind == np.uint8 for kind in frame.dtypes):
         return frame.to_numpy()
-    with np.errstate(over="ignore"):  # infinity is reported by the finite check
+    with np.errstate(over="ignore"):  # check_contents reports infinities
         return frame.to_numpy(dtype=np.float32, na_value=np.nan)
 
 
 def check_kinds(what: str, table: "pd.DataFrame", encoding: Encoding | None) -> None:
-    """Refuse a part whose numeric columns hold something else than those of the frame.
+    """Refuse a part in which columns that need numbers hold something else.
 
     Raises:
-        TypeError: it does.
+        TypeError: such a column holds neither numbers nor booleans.
     """
     vocabularies = {} if encoding is None else encoding.vocabularies
     hashed = () if encoding is None else encoding.hashed
@@ -235,5 +236,5 @@ def check_kinds(what: str, table: "pd.DataFrame", encoding: Encoding | None) -> 
     if other:
         raise TypeError(
             f"{what}: columns {listed(list(other.items()))} hold neither numbers nor booleans, "
-            "and those of the frame do; give both the same kinds"
+            "and those of the frame do; give both the same types"
         )

@@ -1,9 +1,8 @@
-"""Examples with stable ids, and datasets of a training, a probe and a test part.
+"""Examples with stable ids, and datasets with a training, a probe and a test part.
 
-Three rules shape this module. An example keeps its id for ever, whatever is revoked. Preprocessing
-is a fixed constant (`offset`, `scale`), never a statistic of the data: a global mean would carry
-every revoked example into every model (DESIGN.md, section 2). Images stay bytes; floats are made
-for the rows that are asked for.
+An example keeps its id whatever is revoked. Preprocessing uses fixed constants (`offset`, `scale`),
+never a statistic of the data: with a global mean every revoked example would keep an influence on
+every model. Images are stored as bytes and converted to floats on access.
 """
 
 import hashlib
@@ -27,23 +26,22 @@ Labels: TypeAlias = Int64[Tensor, " n"] | Float32[Tensor, "n target"]
 Ids: TypeAlias = "Sequence[SupportsIndex] | np.ndarray | pd.Series | pd.Index | Tensor"
 
 PARTS = ("train", "probe", "test")
-SINGLE = 16.0  # offsets, in scales, up to which raw values are made inputs in one pass
-PART = 512  # examples converted at a time: they stay in the cache
+SINGLE = 16.0  # largest |offset / scale| for which raw values become inputs in a single pass
+PART = 512  # examples converted at a time, few enough to fit into the CPU's cache
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Labelled examples, addressed by id.
 
-    Contents are not judged here, only lengths and ids: :func:`from_arrays` and :func:`load` do
-    that, and the exactness tests rely on examples whose content is poisoned.
+    Only lengths and ids are checked here; :func:`from_arrays` and :func:`load` check the contents.
 
     Attributes:
-        ids: stable, strictly ascending.
-        features: raw values, uint8 or float32, as they came.
-        labels: class numbers, or rows of targets (regression), as models are trained on them.
-        offset: subtracted from raw features.
-        scale: divides what is left: ``inputs = (features - offset) / scale``.
+        ids: stable ids, strictly ascending.
+        features: raw values as given, uint8 or float32.
+        labels: class numbers, or for a regression rows of scaled targets.
+        offset: constant in ``inputs = (features - offset) / scale``.
+        scale: constant in the same formula.
 
     Raises:
         ValueError: lengths differ, or ids do not ascend.
@@ -66,10 +64,11 @@ class Examples:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check lengths and ids; make the constants floats, so that 16 and 16.0 digest alike.
+        """Check lengths and ids, and normalise constants and memory layout.
 
-        Features that do not lie row by row, as of a transposed array, are copied so: batches are
-        gathered from rows, and each would copy all of them otherwise.
+        The constants become floats, so that 16 and 16.0 have the same digest. Features whose rows
+        are not contiguous, as in a transposed array, are copied once; otherwise gathering each
+        batch would copy all of them.
         """
         object.__setattr__(self, "features", self.features.contiguous())
         object.__setattr__(self, "offset", float(self.offset))
@@ -82,21 +81,21 @@ class Examples:
             )
         if self.ids.dtype != np.int64 or self.ids.ndim != 1 or np.any(np.diff(self.ids) <= 0):
             raise ValueError(
-                f"ids of kind {self.ids.dtype} and shape {self.ids.shape}; give a one-dimensional "
-                "int64 array that ascends strictly"
+                f"ids of type {self.ids.dtype} and shape {self.ids.shape}; give a one-dimensional, "
+                "strictly ascending int64 array"
             )
 
     def __len__(self) -> int:
-        """The number of examples."""
+        """Number of examples."""
         return len(self.ids)
 
     def __repr__(self) -> str:
-        """Number, shape and kind, without contents."""
+        """Number, shape and dtype of the examples."""
         kind = str(self.features.dtype).removeprefix("torch.")
         return f"Examples({len(self)} of shape {tuple(self.features.shape[1:])}, {kind})"
 
     def find(self, ids: Ids) -> tuple[Int64[np.ndarray, " k"], Bool[np.ndarray, " k"]]:
-        """Positions of these ids, and whether each is here (its position is moot if not)."""
+        """Return the position of each id, and a mask of the ids that are present."""
         wanted = _as_ids(ids)
         if len(self) == 0:
             return np.zeros_like(wanted), np.zeros(len(wanted), bool)
@@ -104,10 +103,10 @@ class Examples:
         return rows, self.ids[rows] == wanted
 
     def rows(self, ids: Ids) -> Int64[np.ndarray, " k"]:
-        """Positions of these ids, in the order asked for.
+        """Return the positions of these ids, in the given order.
 
         Raises:
-            KeyError: naming the first ids that are not here.
+            KeyError: some ids are absent; the message lists the first of them.
         """
         rows, known = self.find(ids)
         if not known.all():
@@ -115,25 +114,29 @@ class Examples:
         return rows
 
     def __getitem__(self, ids: Ids) -> tuple[Float32[Tensor, " k *feature"], Tensor]:
-        """Inputs and labels of these ids, in the order asked for, as fresh tensors.
+        """Return inputs and labels of these ids, in the given order, as new tensors.
 
         Raises:
-            KeyError: naming the first ids that are not here.
+            KeyError: some ids are absent; the message lists the first of them.
         """
         rows = torch.from_numpy(self.rows(ids))
         return self._scaled(self.features[rows]), self.labels[rows]
 
     def read(self, ids: Ids, into: Float32[Tensor, "k feature"]) -> Tensor:
-        """Write the inputs of these ids, flattened, into a tensor, with no copy between.
+        """Write the flattened inputs of these ids into a tensor, without an intermediate copy.
 
-        They may differ from those of training by rounding, of numbers of size ``SINGLE`` at most,
-        for they are made in a single pass where the offset is no larger.
+        If ``|offset / scale|`` is at most ``SINGLE``, inputs are computed in a single pass and may
+        then differ from those of ``self[ids]`` by rounding.
+
+        Args:
+            ids: ids of the examples.
+            into: tensor that receives the inputs, one row per id.
 
         Returns:
-            Their labels.
+            The labels of these ids.
 
         Raises:
-            KeyError: naming the first ids that are not here.
+            KeyError: some ids are absent; the message lists the first of them.
         """
         rows = torch.from_numpy(self.rows(ids))
         features, shift = self.features.flatten(1), torch.tensor(-self.offset / self.scale)
@@ -146,24 +149,25 @@ class Examples:
         return self.labels[rows]
 
     def inputs(self) -> Float32[Tensor, " n *feature"]:
-        """All inputs, as a fresh tensor: four times the memory of images kept as bytes."""
+        """Return all inputs as a new float32 tensor, four times the size of uint8 features."""
         return self._scaled(self.features.clone())
 
     def _scaled(self, fresh: Shaped[Tensor, " k *feature"]) -> Float32[Tensor, " k *feature"]:
         return self.scale_(fresh.to(torch.float32).contiguous())
 
     def scale_(self, values: Float32[Tensor, " k *feature"]) -> Float32[Tensor, " k *feature"]:
-        """Make inputs of raw values, in place."""
-        if self.offset:  # else it changes no bit
+        """Convert raw values to inputs, in place."""
+        if self.offset:  # subtracting 0 would change nothing
             values.sub_(self.offset)
         return values if self.scale == 1 else values.div_(self.scale)
 
     @cached_property
     def digests(self) -> UInt8[np.ndarray, "n 16"]:
-        """SHA-256 of each example's kind, shape, preprocessing, label and raw bytes, cut to 16.
+        """Digest of each example: SHA-256 of dtype, shape, preprocessing, label and raw bytes.
 
-        Equal content has equal digests, under any id. Read-only; computed at first use. (SHA-256
-        because processors do it: 20,000 rows of 2,400 bytes took 51 ms, by BLAKE2b 87.)
+        The digest is truncated to 16 bytes. Examples with equal content have equal digests,
+        whatever their ids. It is computed on first use. (SHA-256 is used because most processors
+        have instructions for it.)
         """
         kind = f"{self.features.dtype}|{tuple(self.features.shape[1:])}|{self.offset}|{self.scale}"
         if self.labels.is_floating_point():
@@ -172,7 +176,7 @@ class Examples:
         features = self.features.detach().cpu().flatten(1)
         label_bytes = _bytes(self.labels.detach().cpu().unsqueeze(-1).flatten(1))
         found: list[bytes] = []
-        for begin in range(0, len(self), 1024):  # parts that stay in the cache
+        for begin in range(0, len(self), 1024):  # few enough to fit into the cache
             part = _bytes(features[begin : begin + 1024])
             rows = np.concatenate([label_bytes[begin : begin + 1024], part], axis=1)
             whole, width = memoryview(rows.tobytes()), rows.shape[1]
@@ -186,28 +190,28 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training, probe and test examples under one numbering of ids.
+    """Training, probe and test examples whose ids are unique across the parts.
 
     Attributes:
-        name: for people; the fingerprint leaves it out.
-        train: what models learn from; these ids can be revoked.
-        probe: labelled examples that are never trained on, on which approximate unlearning is
-            guarded; they can be revoked too.
-        test: for judging alone.
-        num_classes: C; labels are 0..C-1. 0 for regression, whose labels are rows of targets.
-        class_names: one for each label; none for regression.
-        feature_names: of the columns of a table, where they are known; for people and queries, the
-            fingerprint leaves them out.
-        source: who made the data and where they are published; for people.
-        licence: under which they are; for people.
-        target_names: of the targets of a regression, where they are known; for people.
-        target_offset: constant of each target that was subtracted from the values given.
-        target_scale: constant of each target that divided the rest: 1 is this much of it.
+        name: name for display; it is not part of the fingerprint.
+        train: training examples; their ids can be revoked.
+        probe: labelled examples that are never trained on and that check approximate unlearning;
+            their ids can be revoked too.
+        test: examples for evaluation only.
+        num_classes: number of classes C, with labels 0..C-1; 0 for a regression, whose labels are
+            rows of targets.
+        class_names: one name per class; empty for a regression.
+        feature_names: names of the columns of a table, if known, for display and queries; they are
+            not part of the fingerprint.
+        source: authors and place of publication of the data, for display.
+        licence: licence of the data, for display.
+        target_names: names of the targets of a regression, if known, for display.
+        target_offset: constant per target that was subtracted from the given values.
+        target_scale: constant per target that divided the difference.
 
     Raises:
-        ValueError: parts that differ in shape, preprocessing or kind of labels or share ids, or a
-            number of class names other than C, or of feature or target names or constants other
-            than that of the features or targets.
+        ValueError: parts differ in shape, preprocessing or kind of labels, or share ids; or the
+            number of names or constants differs from that of classes, features or targets.
     """
 
     name: str
@@ -228,15 +232,15 @@ class Dataset:
         kinds = {part: self._kind(examples) for part, examples in self.parts.items()}
         if len(set(kinds.values())) != 1:
             raise ValueError(
-                f"parts differ in (feature shape, offset, scale): {kinds}; give one shape and one "
-                "preprocessing to all three"
+                f"parts differ in (feature shape, offset, scale): {kinds}; give all three parts "
+                "the same shape and preprocessing"
             )
         ids = np.sort(np.concatenate([part.ids for part in self.parts.values()]))
         shared = np.unique(ids[1:][np.diff(ids) == 0])
         if len(shared):
             raise ValueError(
                 f"{len(shared)} ids are in two parts ({listed(shared)}); "
-                "give every example an id of its own"
+                "give every example a unique id"
             )
         if len(self.class_names) != self.num_classes:
             raise ValueError(
@@ -246,8 +250,8 @@ class Dataset:
         widths = {part: self._targets(examples) for part, examples in self.parts.items()}
         if len(set(widths.values())) != 1 or bool(self.num_classes) == self.is_regression:
             raise ValueError(
-                f"{self.num_classes} classes and {widths} targets; give class numbers and their "
-                "number to all parts, or (regression) rows of as many targets and num_classes=0"
+                f"{self.num_classes} classes and {widths} targets; give all parts either class "
+                "numbers, with num_classes, or the same number of targets, with num_classes=0"
             )
         count = self._targets(self.train)
         if self.is_regression and not self.target_scale:
@@ -276,16 +280,16 @@ class Dataset:
 
     @property
     def is_regression(self) -> bool:
-        """Whether labels are rows of targets, and not class numbers."""
+        """Whether labels are rows of targets rather than class numbers."""
         return self.train.labels.is_floating_point()
 
     @property
     def num_outputs(self) -> int:
-        """Of a model: one a class, or one a target."""
+        """Number of outputs of a model: one per class or one per target."""
         return self.num_classes or self._targets(self.train)
 
     def in_units(self, targets: Float[Tensor, "k target"]) -> Float[Tensor, "k target"]:
-        """Targets or predictions of a regression in the units of the values given.
+        """Convert targets or predictions of a regression to the units of the given values.
 
         >>> rows = torch.tensor([[0.5], [1.0]])
         >>> parts = [Examples(np.array([i]), torch.ones(1, 1), rows[:1]) for i in range(3)]
@@ -309,7 +313,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """32 hexadecimal digits over ids, contents, parts, classes and preprocessing."""
+        """Digest of ids, contents, parts, classes and preprocessing, as 32 hexadecimal digits."""
         state = hashlib.blake2b(f"dataset|{self.num_classes}".encode(), digest_size=16)
         for part, examples in self.parts.items():
             kind = self._kind(examples)
@@ -319,10 +323,10 @@ class Dataset:
         return state.hexdigest()
 
     def examples(self, ids: Ids) -> tuple[Float32[Tensor, " k *feature"], Tensor]:
-        """Inputs and labels of these ids, from whichever part holds each, in the order asked for.
+        """Return inputs and labels of these ids from any part, in the given order.
 
         Raises:
-            KeyError: naming the first ids that no part holds.
+            KeyError: no part contains some of the ids; the message lists the first of them.
         """
         wanted = _as_ids(ids)
         inputs = torch.empty(len(wanted), *self.feature_shape)
@@ -338,7 +342,7 @@ class Dataset:
         return inputs, labels
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row per example, without features: id, part, :meth:`label_columns`."""
+        """Return a table with one row per example: id, part and :meth:`label_columns`."""
         import pandas as pd
 
         frames = [
@@ -348,9 +352,10 @@ class Dataset:
         return pd.concat(frames, ignore_index=True)
 
     def label_columns(self, labels: Tensor) -> dict[str, np.ndarray]:
-        """Columns of a table: label and class_name, or for regression the targets in their units.
+        """Return table columns: label and class_name, or for a regression the targets.
 
-        Targets are named target, or target_0, target_1, ...
+        Targets are in the units of the given values; their columns are named ``target``, or
+        ``target_0``, ``target_1``, ... if there are several.
         """
         if not self.is_regression:
             names = np.array(self.class_names, object)
@@ -360,12 +365,12 @@ class Dataset:
         return {f"target_{i}" if many else "target": column for i, column in enumerate(values.T)}
 
     def label_values(self, labels: Tensor) -> Shaped[np.ndarray, " k"]:
-        """One number for each label: its class, or for regression the first target in its units."""
+        """Return one number per label: its class, or for a regression the first target."""
         values: np.ndarray = (self.in_units(labels)[:, 0] if self.is_regression else labels).numpy()
         return values
 
     def label_words(self, labels: Tensor) -> list[str]:
-        """Each label in words: its class, or for regression the targets in their units."""
+        """Return a text per label: the class name, or for a regression the targets."""
         if not self.is_regression:
             return [self.class_names[label] for label in labels.tolist()]
         rows = self.in_units(labels).tolist()
@@ -373,7 +378,7 @@ class Dataset:
 
     @property
     def label_kind(self) -> str:
-        """What :meth:`label_words` gives: ``"class"`` or ``"target"``."""
+        """What a label is: ``"class"`` or ``"target"``."""
         return "target" if self.is_regression else "class"
 
     def __repr__(self) -> str:
@@ -422,7 +427,7 @@ class Dataset:
 
 def _bytes(rows: Shaped[Tensor, "k column"]) -> UInt8[np.ndarray, "k byte"]:
     rows = rows.contiguous()
-    if rows.stride(-1) != 1:  # one column, of which torch keeps any stride
+    if rows.stride(-1) != 1:  # torch calls a single column contiguous whatever its stride
         rows = rows.clone(memory_format=torch.contiguous_format)
     raw: np.ndarray = rows.view(torch.uint8).numpy()
     return raw
@@ -434,8 +439,8 @@ def _as_ids(ids: Ids) -> Int64[np.ndarray, " k"]:
         return np.zeros(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise TypeError(
-            f"ids of kind {array.dtype} and shape {array.shape}; give a list or a one-dimensional "
-            "array of whole numbers (of a mask, np.flatnonzero(mask) gives positions)"
+            f"ids of type {array.dtype} and shape {array.shape}; give a list or a one-dimensional "
+            "array of whole numbers (np.flatnonzero(mask) converts a mask to positions)"
         )
     return array.astype(np.int64, copy=False)
 

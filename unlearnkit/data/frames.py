@@ -1,4 +1,4 @@
-"""Datasets of tables, in memory or in files."""
+"""Datasets from tables, in memory or in files."""
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
@@ -36,51 +36,51 @@ def from_frame(
     target_offset: float = 0.0,
     target_scale: float = 1.0,
 ) -> Dataset:
-    """A dataset of a pandas DataFrame.
+    """Make a dataset from a pandas DataFrame.
 
-    Whole numbers in the target column are class numbers 0..C-1 as they stand, fractions are targets
-    of a regression (see :func:`from_arrays`, and ``task`` there). Any other value is
-    replaced by its place in ``class_names``, else in the categories of a categorical column, else
-    among the sorted values that occur. **The class names are a fixed vocabulary**: what they are
-    may not depend on one example, so give ``class_names`` where a class may lose its last one.
+    Integers in the target column are class numbers 0..C-1, and fractions are targets of a
+    regression (see :func:`from_arrays`, and ``task`` there). Other values are replaced by their
+    position in ``class_names``, else in the categories of a categorical column, else among the
+    sorted values that occur. **The class names are a fixed vocabulary**, which must not depend on
+    single examples: give ``class_names`` if a class might lose its last example.
 
-    Columns of text and categories become numbers in one of two ways that look at no other row.
-    **One-hot by a vocabulary that you declare**, with a place of its own after the others for all
-    values outside it and for missing ones. A vocabulary read off the data would be a global
-    statistic: the only customer from Andorra would leave a column behind in every model, after she
-    was revoked. That holds for ``frame[column].astype("category")`` too, which reads the categories
-    off the data; a categorical column is taken as declared, so declare it:
-    ``pd.CategoricalDtype(["red", "green"])``. Or **by feature hashing** (Weinberger et al. 2009),
-    which needs no vocabulary: a value goes to a bucket, with a sign, by a hash of its text.
+    Columns of text and categories are encoded in one of two ways, neither of which looks at other
+    rows. **One-hot encoding uses a vocabulary that you declare**, with one further position for
+    missing values and for values outside the vocabulary. A vocabulary learned from the data would
+    be a statistic of all rows: the only customer from Andorra would leave a column in every model
+    even after she is revoked. This applies to ``frame[column].astype("category")`` too, which takes
+    the categories from the data; declare them instead: ``pd.CategoricalDtype(["red", "green"])``.
+    **Feature hashing** (Weinberger et al. 2009) needs no vocabulary: a hash of its text assigns a
+    value to a bucket, with a sign.
 
     Args:
-        frame: one row per example; an example's id is its row number (position), not its index.
-        target: the column with the classes, or with the targets.
-        features: the columns to learn from; None takes all but the target.
-        categories: values of a column, for each that is to be one-hot. A column of a categorical
-            kind has its own.
-        hash_buckets: length of the vector that all remaining columns of text are hashed into
-            together, a few times the number of values that are expected.
-        test: rows of the test part with the same columns; None splits it off from ``frame``.
+        frame: one row per example. The id of an example is its row number, not its index label.
+        target: column with the classes or the targets.
+        features: columns to learn from; None takes all except the target.
+        categories: the vocabulary of each column that is to be one-hot. Columns with a categorical
+            dtype already have one.
+        hash_buckets: length of the vector that all remaining text columns are hashed into. Choose
+            a few times the number of distinct values.
+        test: rows of the test part, with the same columns; None splits it off from ``frame``.
         probe: the same for the probe part.
         num_classes: as in :func:`from_arrays`.
-        class_names: names of the classes, or the values that the target column holds for them.
+        class_names: names of the classes, or the values of the target column in order.
         test_share: as in :func:`from_arrays`.
         probe_share: as in :func:`from_arrays`.
-        offset: as in :func:`from_arrays`: a fixed constant for all columns of numbers, or one for
-            each of some: ``{"age": 40}``.
-        scale: the same: ``{"age": 20}``.
-        seed: of the split.
-        name: for people.
-        task: as in :func:`from_arrays`: ``"regression"`` where targets are whole numbers.
+        offset: as in :func:`from_arrays`: a fixed constant for all numeric columns, or a mapping
+            with constants for some of them, such as ``{"age": 40}``.
+        scale: as ``offset``, for example ``{"age": 20}``.
+        seed: seed of the split.
+        name: name for display.
+        task: as in :func:`from_arrays`: ``"regression"`` if the targets are whole numbers.
         target_offset: as in :func:`from_arrays`.
         target_scale: as in :func:`from_arrays`.
 
     Raises:
-        KeyError: a column that the frame lacks; the message lists those it has.
-        TypeError: feature columns that hold neither numbers nor booleans, and are not encoded.
-        ValueError: a missing target value or one that no class name matches; and all that
-            :func:`from_arrays` raises.
+        KeyError: the frame lacks a column; the message lists its columns.
+        TypeError: a feature column holds neither numbers nor booleans, and is not encoded.
+        ValueError: a target value is missing or matches no class name; also as in
+            :func:`from_arrays`.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"size": range(20), "kind": ["cat", "dog"] * 10})
@@ -90,7 +90,7 @@ def from_frame(
             [6.]]), tensor([1, 0]))
     >>> frame["coat"] = ["red", "grey", "blue", None] * 5
     >>> data = from_frame(frame, "kind", categories={"coat": ["red", "grey"]}, scale={"size": 10})
-    >>> data.examples([5, 6])[0]  # the size, red, grey, any other
+    >>> data.examples([5, 6])[0]  # size, red, grey, other
     tensor([[0.5000, 0.0000, 1.0000, 0.0000],
             [0.6000, 0.0000, 0.0000, 1.0000]])
     """
@@ -146,7 +146,7 @@ READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"
 
 
 def is_table(name: str | os.PathLike[str]) -> bool:
-    """Whether a name ends as one of a CSV or a Parquet file does."""
+    """Whether a file name has the ending of a CSV or Parquet file."""
     return Path(name).name.lower().endswith(tuple(READERS))
 
 
@@ -158,22 +158,22 @@ def from_file(
     probe: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Dataset:
-    """A dataset of a CSV or a Parquet file, read by pandas.
+    """Make a dataset from a CSV or Parquet file, read by pandas.
 
     Args:
-        path: of a ``.csv`` (or ``.csv.gz``) with a line of column names, or a ``.parquet``. An
-            example's id is its row number, so the file has to stay as it is: revoke a row by its
-            id; do not delete its line.
-        target: the column with the classes.
-        test: a file of the test part; None splits it off from the first.
+        path: a ``.csv`` (or ``.csv.gz``) file with a header line, or a ``.parquet`` file. The id
+            of an example is its row number, so the file must not change: revoke a row by its id
+            rather than deleting its line.
+        target: column with the classes or the targets.
+        test: file of the test part; None splits it off from the first file.
         probe: the same for the probe part.
-        options: as for :func:`from_frame`, such as ``categories``.
+        options: further arguments of :func:`from_frame`, such as ``categories``.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ImportError: Parquet needs pyarrow, and it is not installed.
-        ValueError: another kind of file, or one that pandas cannot read.
-        KeyError, TypeError: as :func:`from_frame`.
+        ImportError: a Parquet file was given, and pyarrow is not installed.
+        ValueError: the file is of another kind, or pandas cannot read it.
+        KeyError, TypeError: as in :func:`from_frame`.
     """
     return from_frame(
         _read(path),
@@ -190,7 +190,9 @@ def _read(path: str | os.PathLike[str]) -> "pd.DataFrame":
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {os.fspath(path)!r} in {Path.cwd()}")
     if not is_table(path):
-        raise ValueError(f"{os.fspath(path)!r} ends in none of {', '.join(READERS)}; rename it")
+        raise ValueError(
+            f"{os.fspath(path)!r} ends in none of {', '.join(READERS)}; give a file that does"
+        )
     reader = next(read for end, read in READERS.items() if Path(path).name.lower().endswith(end))
     try:
         table: pd.DataFrame = getattr(pd, reader)(path)
@@ -199,6 +201,6 @@ def _read(path: str | os.PathLike[str]) -> "pd.DataFrame":
             f"reading {os.fspath(path)!r} needs pyarrow, which is not installed; "
             "pip install pyarrow, or give the table as a .csv"
         ) from error
-    except (ValueError, OSError) as error:  # parsers' own errors are kinds of these
+    except (ValueError, OSError) as error:  # the parsers' errors are subclasses of these
         raise ValueError(f"{os.fspath(path)!r} cannot be read: {error}") from error
     return table

@@ -1,4 +1,4 @@
-"""Datasets of Hugging Face, which is not imported: its objects are known by what they can do."""
+"""Datasets from Hugging Face objects, which are recognised by their methods, without an import."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Table(Protocol):
-    """What is used of a Hugging Face ``Dataset``."""
+    """The part of the interface of a Hugging Face ``Dataset`` that is used here."""
 
     column_names: list[str]
     features: Mapping[str, Any]
@@ -28,16 +28,16 @@ class Table(Protocol):
         ...
 
     def __getitem__(self, key: Any) -> Any:
-        """A row as a dict, or rows in the format chosen."""
+        """Return a row as a dict, or rows in the chosen format."""
         ...
 
     def with_format(self, type: str | None, columns: list[str] | None = None) -> "Table":
-        """The same rows in another format."""
+        """Return the same rows in another format."""
         ...
 
 
 def is_table(data: object) -> TypeGuard[Table | Mapping[str, Table]]:
-    """Whether this is a ``Dataset`` or ``DatasetDict`` of Hugging Face's."""
+    """Whether an object is a Hugging Face ``Dataset`` or ``DatasetDict``."""
     needed = ("column_names", "with_format")
     if isinstance(data, Mapping):
         return bool(data) and all(is_table(part) for part in data.values())
@@ -53,31 +53,31 @@ def from_hugging_face(
     probe: Table | None = None,
     **options: Any,
 ) -> Dataset:
-    """A dataset of a Hugging Face ``Dataset``, or of a ``DatasetDict`` with its parts.
+    """Make a dataset from a Hugging Face ``Dataset`` or ``DatasetDict``.
 
-    One column of images or arrays, or any number of columns of single values, which are then a
-    table (:func:`~unlearnkit.data.frames.from_frame`). An example's id is its row number.
+    The features are one column of images or arrays, or any number of columns of single values,
+    which are treated as a table (:func:`~unlearnkit.data.frames.from_frame`). The id of an example
+    is its row number.
 
     Args:
-        data: of the training part; of a ``DatasetDict`` its ``"train"``, with ``"test"`` for the
-            test part and ``"validation"`` for the probe part, where it has them.
-        target: the column with the classes; None takes the only column of kind ``ClassLabel``,
-            whose names are those of the classes, or else ``"label"``.
-        features: the columns to learn from; None takes all others.
-        test: of the test part; None splits it off.
-        probe: the same for the probe part.
-        options: as for :func:`~unlearnkit.data.arrays.from_arrays`, for tables as for
-            ``from_frame``.
+        data: the training part. From a ``DatasetDict`` the parts ``"train"``, ``"test"`` and
+            ``"validation"`` (as probe part) are taken.
+        target: column with the classes or the targets. None takes the only column of type
+            ``ClassLabel``, with its class names, or else ``"label"``.
+        features: columns to learn from; None takes all others.
+        test: the test part; None splits it off.
+        probe: the probe part; None splits it off.
+        options: further arguments of :func:`~unlearnkit.data.arrays.from_arrays`, or for tables of
+            :func:`~unlearnkit.data.frames.from_frame`.
 
     Raises:
-        KeyError: no such part or column, or no way to tell the target.
-        TypeError: a dataset without a length, or columns that do not go together.
-        ValueError: a transform (``with_transform``) that has yet to be applied; and all that the
-            functions above raise.
+        KeyError: a part or column is missing, or the target column cannot be determined.
+        TypeError: a part has no length, or the columns cannot be combined.
+        ValueError: a part has a transform (``with_transform``); also as in the functions above.
     """
     if isinstance(data, Mapping):
         if "train" not in data:
-            raise KeyError(f"there is no 'train' among {list(data)}; give one, as data['...']")
+            raise KeyError(f"there is no 'train' among {list(data)}; give one part, as data['...']")
         test = data.get("test") if test is None else test
         probe = data.get("validation") if probe is None else probe
         data = data["train"]
@@ -92,7 +92,9 @@ def from_hugging_face(
         c for part in given.values() for c in (target, *columns) if c not in part.column_names
     ]
     if absent or not columns:
-        raise KeyError(f"columns {absent or 'to learn from'} are absent from {data.column_names}")
+        raise KeyError(
+            f"columns {absent or 'to learn from'} are absent; the dataset has {data.column_names}"
+        )
     label = data.features[target]
     if type(label).__name__ == "ClassLabel" and "num_classes" not in options:
         options = {"class_names": list(label.names), **options}
@@ -112,8 +114,8 @@ def from_hugging_face(
         )
     if len(columns) > 1:
         raise TypeError(
-            f"columns {columns}, of which {shaped} hold images or arrays; choose one of these, as "
-            f"features=[{shaped[0]!r}], or columns of single values"
+            f"columns {columns} cannot be combined, of which {shaped} hold images or arrays; "
+            f"choose one of these, as features=[{shaped[0]!r}], or only columns of single values"
         )
     if is_image(row[columns[0]]):
         options = {"offset": IMAGE_OFFSET, "scale": IMAGE_SCALE, **options}
@@ -131,15 +133,15 @@ def from_hugging_face(
 def _check_table(what: str, table: Table) -> None:
     if not hasattr(table, "__len__"):
         raise TypeError(
-            f"{what}: a {type(table).__name__} has no length, and ids need one; load it without "
+            f"{what}: a {type(table).__name__} has no length, which ids need; load it without "
             "streaming=True"
         )
     if len(table) == 0:
         raise ValueError(f"{what}: no examples; give at least one row")
     if getattr(table, "format", {}).get("type") == "custom":
         raise ValueError(
-            f"{what}: its transform (with_transform) runs whenever a row is read; apply it once, "
-            "by data.map(...), or take it off, by data.with_format(None)"
+            f"{what}: its transform (with_transform) runs whenever a row is read; apply it once "
+            "with data.map(...), or remove it with data.with_format(None)"
         )
 
 
@@ -150,7 +152,8 @@ def _target(table: Table) -> str:
         found = [column for column in ("label",) if column in kinds]
     if not found:
         raise KeyError(
-            f"which of the columns {kinds} holds the classes? Name it, as a pair (data, 'column')"
+            f"which of the columns {kinds} is the target is not clear; give its name, as a pair "
+            "(data, 'column')"
         )
     return found[0]
 
@@ -158,8 +161,8 @@ def _target(table: Table) -> str:
 def _frame(table: Table, columns: list[str]) -> "pd.DataFrame":
     import pandas as pd
 
-    # By plain values: with_format("pandas", columns) fails where another column holds images
-    # (KeyError, tried with datasets 5.2).
+    # Plain values, because with_format("pandas", columns) fails with a KeyError if another column
+    # holds images (datasets 5.2).
     return pd.DataFrame(table.with_format(None, columns)[:])
 
 

@@ -1,7 +1,7 @@
-"""Datasets of torch: map-style, with items that are pairs of an input and a label.
+"""Datasets from torch map-style datasets whose items are pairs (input, label).
 
-Neither torchvision nor PIL is imported: images are known by what they can do. Everything is read
-once, in order, and is then the toolkit's own copy.
+All items are read once, in order, and copied. Neither torchvision nor PIL is imported; images are
+recognised by their methods.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from torch.utils.data import Dataset as TorchDataset
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.examples import Dataset
 
-READ_TWICE = 256  # items that are read a second time, to find transforms that draw random numbers
-# Images have 8 bits a pixel whatever they show, so this is no statistic: to -1..1.
+READ_TWICE = 256  # items that are read a second time to detect random transforms
+# Maps 8-bit pixels to -1..1; a constant of the format, not a statistic of the data.
 IMAGE_OFFSET = IMAGE_SCALE = 127.5
 
 Pair = tuple[Shaped[Tensor, "n *feature"], Any]
@@ -31,26 +31,25 @@ def from_torch(
     probe: "TorchDataset[Any] | None" = None,
     **options: Any,
 ) -> Dataset:
-    """A dataset of a torch map-style ``Dataset`` whose items are pairs (input, label).
+    """Make a dataset from a torch map-style ``Dataset`` whose items are pairs (input, label).
 
-    Labels are class numbers, or floats: targets, as in :func:`~unlearnkit.data.arrays.from_arrays`.
-
-    It is read through a ``DataLoader`` without shuffling; an example's id is its index. Images of
-    PIL become bytes of shape (channels, height, width), scaled by constants to -1..1. Class names
-    are its ``classes``, where it has any.
+    Labels are class numbers or, as floats, targets (see
+    :func:`~unlearnkit.data.arrays.from_arrays`). The id of an example is its index. PIL images
+    become bytes of shape (channels, height, width), scaled by constants to -1..1. Class names are
+    taken from the attribute ``classes`` if there is one.
 
     Args:
-        dataset: of the training part, and of the others where they are None.
-        test: of the test part; None splits it off.
-        probe: the same for the probe part.
-        options: as for :func:`~unlearnkit.data.arrays.from_arrays`, such as ``offset`` and
-            ``scale``.
+        dataset: the training part; the other parts are split off from it if they are None.
+        test: the test part; None splits it off.
+        probe: the probe part; None splits it off.
+        options: further arguments of :func:`~unlearnkit.data.arrays.from_arrays`, such as
+            ``offset`` and ``scale``.
 
     Raises:
-        TypeError: a dataset that has no indices, items that are no pairs, images that are neither
-            grey nor RGB.
-        ValueError: an item that differs between two reads, or differs in shape from the first; and
-            all that :func:`~unlearnkit.data.arrays.from_arrays` raises.
+        TypeError: the dataset has no indices, an item is not a pair, or an image is neither grey
+            nor RGB.
+        ValueError: an item differs between two reads, or items differ in shape; also as in
+            :func:`~unlearnkit.data.arrays.from_arrays`.
 
     >>> data = torch.utils.data.TensorDataset(torch.eye(20), torch.arange(20) % 2)
     >>> from_torch(data)
@@ -77,10 +76,10 @@ def from_torch(
 def _read(what: str, dataset: "TorchDataset[Any]") -> Pair:
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise TypeError(
-            f"{what}: a {type(dataset).__name__} has no indices or no length, and ids need them; "
-            "put its items into a list, or into torch.utils.data.TensorDataset"
+            f"{what}: a {type(dataset).__name__} has no indices or no length, which ids need; "
+            "put its items into a list or a torch.utils.data.TensorDataset"
         )
-    # A generator of its own, since a loader draws a seed from the global one.
+    # A separate generator, because a loader would draw a seed from the global one.
     loader: DataLoader[Any] = DataLoader(
         dataset, batch_size=256, shuffle=False, collate_fn=list, generator=torch.Generator()
     )
@@ -95,10 +94,9 @@ def _read(what: str, dataset: "TorchDataset[Any]") -> Pair:
         again, label = _split_item(what, index, dataset[index])
         if not _same(again, inputs[index]) or label != labels[index]:
             raise ValueError(
-                f"{what}: item {index} differs between two reads, as a random transform makes it; "
-                "an example has to be the same whenever it is trained on, or it could not be left "
-                "out to the bit. Give the dataset a transform without randomness (such as "
-                "ToTensor), or none"
+                f"{what}: item {index} differs between two reads, as after a random transform, but "
+                "exact unlearning needs examples that never change; give the dataset a transform "
+                "without randomness (such as ToTensor), or none"
             )
     return stacked, labels
 
@@ -117,34 +115,38 @@ def _split_item(what: str, index: int, item: Any) -> tuple[Tensor, Any]:
 
 
 def as_input(place: str, value: Any) -> Tensor:
-    """One input as a tensor of its own; images with their channels first.
+    """Convert one input to a new tensor; images get their channels first.
+
+    Args:
+        place: where the input is from, for error messages.
+        value: tensor, array, number or image.
 
     Raises:
-        TypeError: it is neither numbers nor a grey or RGB image.
+        TypeError: the value is neither numbers nor a grey or RGB image.
     """
     if is_image(value):
         return torch.from_numpy(_pixels(place, value))
     if isinstance(value, Tensor):
-        return value.detach().cpu().clone()  # a dataset may hand out the same memory again
+        return value.detach().cpu().clone()  # a dataset may reuse the memory
     array = np.array(value)
     if array.dtype.kind not in "biuf":
         raise TypeError(
-            f"{place} has an input of kind {type(value).__name__}; give tensors, arrays or images "
-            "of numbers, by a transform that makes them"
+            f"{place} has an input of kind {type(value).__name__}; use a transform that returns "
+            "tensors, arrays or images"
         )
     return torch.from_numpy(array)
 
 
 def is_image(value: Any) -> bool:
-    """Whether this is an image of PIL's, as far as it can be told without PIL."""
+    """Whether a value looks like a PIL image; PIL is not imported for it."""
     return all(hasattr(value, name) for name in ("mode", "getbands", "convert", "size"))
 
 
 def _pixels(place: str, image: Any) -> UInt8[np.ndarray, "channel height width"]:
-    """A grey or RGB image with its channels first."""
+    """Return the pixels of a grey or RGB image, channels first."""
     if image.mode not in ("L", "RGB"):
         raise TypeError(
-            f"{place} is an image of mode {image.mode}; convert images to 'RGB' or 'L' by a "
+            f"{place} is an image of mode {image.mode}; convert images to 'RGB' or 'L' with a "
             "transform, such as lambda image: image.convert('RGB')"
         )
     pixels = np.array(image)
@@ -154,10 +156,10 @@ def _pixels(place: str, image: Any) -> UInt8[np.ndarray, "channel height width"]
 
 
 def stack(what: str, inputs: list[Tensor]) -> Shaped[Tensor, "n *feature"]:
-    """All inputs as one tensor.
+    """Stack all inputs into one tensor.
 
     Raises:
-        ValueError: there are none, or they differ in shape or kind.
+        ValueError: there are no inputs, or they differ in shape or dtype.
     """
     if not inputs:
         raise ValueError(f"{what}: no examples; give at least one")
@@ -165,8 +167,8 @@ def stack(what: str, inputs: list[Tensor]) -> Shaped[Tensor, "n *feature"]:
     odd = next((index for index, kind in enumerate(kinds) if kind != kinds[0]), None)
     if odd is not None:
         raise ValueError(
-            f"{what}: item {odd} has shape and kind {kinds[odd]}, item 0 {kinds[0]}; make all of "
-            "one size, such as by a Resize((height, width))"
+            f"{what}: item {odd} has shape and kind {kinds[odd]}, but item 0 has {kinds[0]}; give "
+            "all the same size, for example with Resize((height, width))"
         )
     return torch.stack(inputs)
 
