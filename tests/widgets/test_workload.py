@@ -91,7 +91,7 @@ def test_the_map_has_the_cost_of_every_stage_in_its_unit(indebted, unit):
             for slice_, value in zip(trace.x, row, strict=True):
                 if value is not None:
                     names[shard, slice_] = trace.name
-                    word = figures.workload.amount(frame[unit][shard, slice_], unit)
+                    word = figures.workload.format_amount(frame[unit][shard, slice_], unit)
                     assert trace.text[shard][slice_ - 1] == word
                     assert trace.customdata[shard][slice_ - 1].startswith(word)
     assert [names[1, r] for r in (1, 2, 3)] == [STAYS, UNDECIDED, UNDECIDED]

@@ -18,7 +18,7 @@ from unlearnkit.figures.drawing import (
     layout,
     log_axis,
     row_axis,
-    rules,
+    row_lines,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def comparison_accuracy(comparison: Comparison) -> Spec:
             xaxis=axis(words, tickformat=".0%" if classes else "~g")
             | {"range": [low - pad, high + 2.2 * pad]},
             yaxis=row_axis(PARTS),
-            shapes=rules(len(PARTS)),
+            shapes=row_lines(len(PARTS)),
         ),
     }
 
@@ -101,12 +101,12 @@ def seed_distances(frame: "pd.DataFrame") -> Spec:
     Args:
         frame: table that :func:`unlearnkit.evaluation.seed_distances.seed_distances` returned.
     """
-    looks = {
+    styles = {
         "original": (GREY, "circle-open", -0.2),
         "unlearned": (ORANGE, "circle", 0.0),
         SEED: (PURPLE, "diamond", 0.2),
     }
-    groups: Groups = {name: (frame["model"] == name, *look) for name, look in looks.items()}
+    groups: Groups = {name: (frame["model"] == name, *style) for name, style in styles.items()}
     title = "Distance of each layer from the retrained model, with that of another seed"
     return _by_layer(title, frame, groups)
 
@@ -129,12 +129,12 @@ def _by_layer(title: str, frame: "pd.DataFrame", groups: "Groups") -> Spec:
                 "type": "scatter",
                 "mode": "markers",
                 "name": name,
-                "x": [_place(row["L2"], row["relative L2"], zero) for _, row in part.iterrows()],
+                "x": [_position(row["L2"], row["relative L2"], zero) for _, row in part.iterrows()],
                 "y": [layers.index(layer) + shift for layer in part["layer"]],
                 "marker": {"color": color, "size": 9, "symbol": symbol}
                 | {"line": {"width": 1.5, "color": color}},
                 "customdata": [
-                    [int(row["shard"]), row["layer"], _distance(row["L2"], row["relative L2"])]
+                    [int(row["shard"]), row["layer"], _distance_text(row["L2"], row["relative L2"])]
                     for _, row in part.iterrows()
                 ],
                 "hovertemplate": f"{name}<br>shard %{{customdata[0]}}, %{{customdata[1]}}<br>"
@@ -148,7 +148,7 @@ def _by_layer(title: str, frame: "pd.DataFrame", groups: "Groups") -> Spec:
             max(260, 150 + 44 * len(layers)),
             xaxis=xaxis,
             yaxis=row_axis(layers),
-            shapes=[*rules(len(layers)), *band],
+            shapes=[*row_lines(len(layers)), *band],
         ),
     }
 
@@ -239,14 +239,14 @@ def membership_gaps(comparison: Comparison) -> Spec:
     }
 
 
-def _place(absolute: float, relative: float, zero: float) -> float | None:
+def _position(absolute: float, relative: float, zero: float) -> float | None:
     """Return the position of a distance; None if the retrained tensor's norm alone is 0."""
     if absolute == 0:
         return zero
     return None if math.isnan(relative) else float(relative)
 
 
-def _distance(absolute: float, relative: float) -> str:
+def _distance_text(absolute: float, relative: float) -> str:
     if absolute == 0:
         return "distance 0"
     return f"L2 {absolute:.3g}, relative {relative:.3g}"

@@ -15,7 +15,7 @@ from unlearnkit.figures.drawing import (
     layout,
 )
 
-ROOM = 1.5  # length of a y axis over its largest value, so that labels fit above the points
+HEADROOM = 1.5  # length of a y axis over its largest value, so that labels fit above the points
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,10 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
                 *_dot(now.share, "y2", left_now, shares, left, words),
             ],
             xaxis=axis("threshold", tickformat=".0%", anchor="y2") | {"range": [-0.02, 1.02]},
-            yaxis=axis("seconds", range=[0, ROOM * top or 1], domain=[0.56, 1], nticks=4),
+            yaxis=axis("seconds", range=[0, HEADROOM * top or 1], domain=[0.56, 1], nticks=4),
             yaxis2=axis(
                 "error, nats" if bounded else "owed",
-                range=[0, ROOM * below or 1],
+                range=[0, HEADROOM * below or 1],
                 domain=[0, 0.42],
                 nticks=4,
             ),

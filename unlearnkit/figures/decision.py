@@ -64,8 +64,8 @@ def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
                 "y": list(shards),
                 "z": [[1 if w == word else None for w in row] for row in words],
                 # Other cells get no text, or plotly would write over those of other traces.
-                "customdata": _own(words, word, counts, "{:,} visits"),
-                "text": _own(words, word, counts, "{:,}") if numbered else None,
+                "customdata": _cell_texts(words, word, counts, "{:,} visits"),
+                "text": _cell_texts(words, word, counts, "{:,}") if numbered else None,
                 "texttemplate": "%{text}" if numbered and word != NOTHING else "",
                 "textfont": {"color": _CELL_INK.get(word, GREY), "size": 11},
                 "colorscale": [[0, color], [1, color]],
@@ -100,7 +100,9 @@ def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
     }
 
 
-def _own(words: list[list[str]], word: str, counts: list[list[int]], text: str) -> list[list[str]]:
+def _cell_texts(
+    words: list[list[str]], word: str, counts: list[list[int]], text: str
+) -> list[list[str]]:
     """Format the counts of the cells with this status; the other cells stay empty."""
     return [
         [text.format(count) if w == word else "" for w, count in zip(row, line, strict=True)]

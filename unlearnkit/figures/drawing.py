@@ -117,17 +117,17 @@ def row_axis(names: Sequence[str]) -> Spec:
     }
 
 
-def rules(rows: int) -> list[Spec]:
+def row_lines(rows: int) -> list[Spec]:
     """Return faint lines between this number of rows."""
     line = {"color": "rgba(128,128,128,0.25)", "width": 1}
     place = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "line": line}
     return [{**place, "y0": row - 0.5, "y1": row - 0.5} for row in range(1, rows)]
 
 
-def shades(count: int) -> list[str]:
+def line_colors(count: int) -> list[str]:
     """Return this number of distinct colours: the palette if it suffices, else a range of hues.
 
-    >>> shades(2), len(set(shades(20)))
+    >>> line_colors(2), len(set(line_colors(20)))
     (['#0072B2', '#E69F00'], 20)
     """
     palette = [BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, GREY]
@@ -150,7 +150,7 @@ class Figure(go.Figure):  # type: ignore[misc]
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         figure = copy.deepcopy(self.to_plotly_json())
         layout = figure["layout"]
-        layout["template"] = _page_template()
+        layout["template"] = _template()
         layout["autosize"] = True
         # Plotly's button that would send the data to its server is removed.
         figure["config"] = {
@@ -187,14 +187,14 @@ def as_table(figure: go.Figure) -> str:
     rows = list(_rows(figure.data))
     heads = ("", layout.xaxis.title.text or "x", layout.yaxis.title.text or "y", "")
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(_word(value))}</td>" for value in row) + "</tr>"
+        "<tr>" + "".join(f"<td>{html.escape(_cell_text(value))}</td>" for value in row) + "</tr>"
         for row in rows[:MOST_ROWS]
     )
-    head = "".join(f"<th>{html.escape(_bare(text))}</th>" for text in heads)
+    head = "".join(f"<th>{html.escape(_without_tags(text))}</th>" for text in heads)
     more = f"<p>and {len(rows) - MOST_ROWS} more</p>" if len(rows) > MOST_ROWS else ""
     return (
-        f"<p><b>{html.escape(_bare(layout.title.text or 'Figure'))}</b> (open the notebook in "
-        f"Jupyter to see the figure; these are its numbers)</p>"
+        f"<p><b>{html.escape(_without_tags(layout.title.text or 'Figure'))}</b> (open the notebook "
+        f"in Jupyter to see the figure; these are its numbers)</p>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
     )
 
@@ -213,17 +213,17 @@ def _rows(traces: Sequence[Any]) -> Iterator[tuple[Any, Any, Any, Any]]:
                     yield trace.name, x, y, ""
 
 
-def _word(value: Any) -> str:
+def _cell_text(value: Any) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4g}"
-    return "" if value is None else _bare(str(value))
+    return "" if value is None else _without_tags(str(value))
 
 
-def _bare(text: str) -> str:
+def _without_tags(text: str) -> str:
     return text.replace("<br>", " ").replace("<b>", "").replace("</b>", "")
 
 
-def _page_template() -> Spec:
+def _template() -> Spec:
     clear = "rgba(0,0,0,0)"
     lines = {"gridcolor": _GRID, "linecolor": _GRID, "zerolinecolor": _GRID, "automargin": True}
     return {

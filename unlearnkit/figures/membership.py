@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Areas = dict[str, tuple[float, tuple[float, float] | None]]
 MOST_STEPS = 250  # points of a curve
-LEAST_LOSS = 1e-7  # nats: float32 has no probability closer to 1 except 1 itself
+SMALLEST_LOSS = 1e-7  # nats: float32 has no probability closer to 1 except 1 itself
 
 
 @Drawing
@@ -57,7 +57,7 @@ def membership_losses(losses: "pd.DataFrame", model: str, threshold: float) -> S
                 "type": "scatter",
                 "mode": "lines",
                 "name": title,
-                "x": np.maximum(values[chosen], LEAST_LOSS).tolist(),
+                "x": np.maximum(values[chosen], SMALLEST_LOSS).tolist(),
                 "y": [(i + 1) / len(values) for i in chosen],
                 "line": {"color": color, "width": 2, "dash": dash, "shape": "hv"},
                 "hovertemplate": f"{title}: %{{y:.1%}} at or below %{{x:.2g}}<extra></extra>",
@@ -66,7 +66,7 @@ def membership_losses(losses: "pd.DataFrame", model: str, threshold: float) -> S
     known = [x for trace in data for x in trace["x"]]
     low = math.floor(math.log10(min(known))) if known else -3
     high = math.ceil(math.log10(max(known))) if known else 1
-    place = max(threshold, LEAST_LOSS)
+    place = max(threshold, SMALLEST_LOSS)
     right = math.log10(place) > (low + high) / 2
     return {
         "data": data,
@@ -122,7 +122,7 @@ def membership_roc(curves: "pd.DataFrame", areas: Areas, rates: Sequence[Rates] 
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": f"{MODEL_NAMES[model]}, area {_area(*areas[model])}",
+                "name": f"{MODEL_NAMES[model]}, area {_area_text(*areas[model])}",
                 "x": own["false positive rate"].to_numpy()[chosen].tolist(),
                 "y": own["true positive rate"].to_numpy()[chosen].tolist(),
                 "line": {
@@ -146,8 +146,8 @@ def membership_roc(curves: "pd.DataFrame", areas: Areas, rates: Sequence[Rates] 
                 "x": [rate.false],
                 "y": [rate.true],
                 "marker": {"color": color, "size": 10, "symbol": "circle"},
-                "error_x": _error(rate.false, rate.false_interval, color),
-                "error_y": _error(rate.true, rate.true_interval, color),
+                "error_x": _error_bars(rate.false, rate.false_interval, color),
+                "error_y": _error_bars(rate.true, rate.true_interval, color),
                 "hovertemplate": f"threshold, {MODEL_NAMES[rate.model]}: %{{y:.1%}} of forgotten, "
                 "%{x:.1%} of test<extra></extra>",
             }
@@ -179,13 +179,13 @@ def _thinned(count: int) -> list[int]:
     return sorted({int(i) for i in np.linspace(0, count - 1, min(count, MOST_STEPS))})
 
 
-def _area(area: float, interval: tuple[float, float] | None) -> str:
+def _area_text(area: float, interval: tuple[float, float] | None) -> str:
     if interval is None:
         return "unknown"
     return f"{area:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
-def _error(value: float, interval: tuple[float, float], color: str) -> Spec:
+def _error_bars(value: float, interval: tuple[float, float], color: str) -> Spec:
     low, high = interval
     return {
         "type": "data",

@@ -17,7 +17,7 @@ from unlearnkit.figures.drawing import (
     Spec,
     axis,
     layout,
-    shades,
+    line_colors,
 )
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def parameter_scatter(sample: ParameterSample) -> Spec:
     moved = (sample.frame["unlearned"] - sample.frame["original"]).abs()
     frame = sample.frame.loc[moved.sort_values(kind="stable").index]
     shift = frame["unlearned"] - frame["original"]
-    reach = float(moved.quantile(0.98)) or float(moved.max()) or 1.0
-    extent = _reach(frame["scratch"], frame["unlearned"])
+    limit = float(moved.quantile(0.98)) or float(moved.max()) or 1.0
+    extent = _axis_range(frame["scratch"], frame["unlearned"])
     state = f": all {EQUAL}" if sample.identical else ""
     trace = {
         "type": "scatter",
@@ -48,8 +48,8 @@ def parameter_scatter(sample: ParameterSample) -> Spec:
         "marker": {
             "color": shift.astype(float).tolist(),
             "colorscale": DIVERGING,
-            "cmin": -reach,
-            "cmax": reach,
+            "cmin": -limit,
+            "cmax": limit,
             "size": 5,
             "line": {"width": 0.5, "color": "rgba(80,80,80,0.6)"},
             "colorbar": {
@@ -60,7 +60,7 @@ def parameter_scatter(sample: ParameterSample) -> Spec:
                 "tickformat": ".1~g",
             },
         },
-        "customdata": _words(frame),
+        "customdata": _parameter_names(frame),
         "hovertemplate": "%{customdata}<br>retrained %{x:.4g}<br>unlearned %{y:.4g}<br>"
         "shifted by %{marker.color:.2g}<extra></extra>",
     }
@@ -88,8 +88,8 @@ def shift_scatter(sample: ParameterSample) -> Spec:
     layers = list(sample.sizes)
     needed = sample.frame["scratch"] - sample.frame["original"]
     made = sample.frame["unlearned"] - sample.frame["original"]
-    words = np.array(_words(sample.frame), object)
-    for layer, color in zip(layers, shades(len(layers)), strict=True):
+    words = np.array(_parameter_names(sample.frame), object)
+    for layer, color in zip(layers, line_colors(len(layers)), strict=True):
         own = (sample.frame["layer"] == layer).to_numpy()
         data.append(
             {
@@ -103,7 +103,7 @@ def shift_scatter(sample: ParameterSample) -> Spec:
                 "hovertemplate": "%{customdata}<br>needed %{x:.2g}<br>made %{y:.2g}<extra></extra>",
             }
         )
-    extent = _reach(needed, made)
+    extent = _axis_range(needed, made)
     state = f": {EQUAL}" if sample.identical else ""
     return {
         "data": data,
@@ -163,17 +163,17 @@ def weight_images(images: WeightImages, names: tuple[str, ...] = ()) -> Spec:
         names: names of the units if they are classes.
     """
     left = images.images["unlearned"] - images.images["scratch"]
-    reach = max(float(np.abs(image).max()) for image in images.images.values()) or 1.0
-    rest = float(np.abs(left).max())
+    limit = max(float(np.abs(image).max()) for image in images.images.values()) or 1.0
+    largest = float(np.abs(left).max())
     _, height, width = left.shape
     stack = [images.images[model] for model in MODELS]
-    zero = "0, bit for bit" if images.identical else f"up to {rest:.2g}"
+    zero = "0, bit for bit" if images.identical else f"up to {largest:.2g}"
     rows = [*(MODEL_NAMES[model] for model in MODELS), f"left:<br>{zero}"]
     down, across = height + 1, width + 1
     last = down * len(stack)
     data = [
-        _mosaic(stack, 0, reach),
-        _mosaic([left], last, rest or 1.0),
+        _mosaic(stack, 0, limit),
+        _mosaic([left], last, largest or 1.0),
     ]
     units = [names[unit] if names else str(unit) for unit in images.units]
     return {
@@ -208,7 +208,7 @@ def weight_images(images: WeightImages, names: tuple[str, ...] = ()) -> Spec:
     }
 
 
-def _mosaic(rows: list[np.ndarray], top: int, reach: float) -> Spec:
+def _mosaic(rows: list[np.ndarray], top: int, limit: float) -> Spec:
     """Draw rows of images with gaps between them, blue below 0 and vermillion above."""
     count, height, width = rows[0].shape
     canvas = np.full(((height + 1) * len(rows) - 1, (width + 1) * count - 1), np.nan)
@@ -224,8 +224,8 @@ def _mosaic(rows: list[np.ndarray], top: int, reach: float) -> Spec:
         "x": list(range(canvas.shape[1])),
         "y": list(range(top, top + canvas.shape[0])),
         "z": z,
-        "zmin": -reach,
-        "zmax": reach,
+        "zmin": -limit,
+        "zmax": limit,
         "colorscale": DIVERGING,
         "showscale": False,
         "hoverongaps": False,
@@ -233,13 +233,13 @@ def _mosaic(rows: list[np.ndarray], top: int, reach: float) -> Spec:
     }
 
 
-def _words(frame: "pd.DataFrame") -> list[str]:
+def _parameter_names(frame: "pd.DataFrame") -> list[str]:
     return [
         f"{layer} [{index}]" for layer, index in zip(frame["layer"], frame["index"], strict=True)
     ]
 
 
-def _reach(*columns: "pd.Series[Any]") -> list[float]:
+def _axis_range(*columns: "pd.Series[Any]") -> list[float]:
     low = min(float(column.min()) for column in columns)
     high = max(float(column.max()) for column in columns)
     pad = 0.05 * (high - low) or 1.0

@@ -17,7 +17,7 @@ from unlearnkit.figures.drawing import (
     layout,
     log_axis,
     row_axis,
-    rules,
+    row_lines,
 )
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def class_accuracy(frame: "pd.DataFrame", class_names: tuple[str, ...], part: st
             _height(names),
             xaxis=axis("accuracy", tickformat=".0%", range=[max(low - 0.05, -0.02), 1.02]),
             yaxis=row_axis(names) | {"title": {"text": "class"}},
-            shapes=rules(len(names)),
+            shapes=row_lines(len(names)),
         ),
     }
 
@@ -177,7 +177,7 @@ def class_divergence(
             _height(names),
             xaxis=xaxis,
             yaxis=row_axis(names) | {"title": {"text": "class"}},
-            shapes=[*rules(len(names)), *band],
+            shapes=[*row_lines(len(names)), *band],
         ),
     }
 

@@ -21,7 +21,7 @@ from unlearnkit.figures.drawing import (
     log_axis,
     percent,
     row_axis,
-    rules,
+    row_lines,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def layer_similarity(frame: "pd.DataFrame") -> Spec:
             max(240, 150 + 44 * len(layers)),
             xaxis=xaxis,
             yaxis=row_axis(layers),
-            shapes=[*rules(len(layers)), *band],
+            shapes=[*row_lines(len(layers)), *band],
         ),
     }
 

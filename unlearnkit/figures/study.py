@@ -15,7 +15,7 @@ from unlearnkit.figures.drawing import (
     Spec,
     axis,
     layout,
-    shades,
+    line_colors,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # The speed-up that the abstract of Li, Yu, Wang et al. 2024 reports, drawn as a band for
 # orientation; it is no claim about these runs.
 PAPER_SPEEDS = (1.5, 8.0)
-WAY = ["policy", "method", "amend"]
+GROUP_COLUMNS = ["policy", "method", "amend"]
 SPEEDS = axis(
     "speed relative to exact retraining",
     type="log",
@@ -80,7 +80,7 @@ def study_frontier(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
         frame: table that :func:`~unlearnkit.studies.study.study` returned.
         chosen: index labels of the rows to mark with a ring.
     """
-    groups = list(_ways(frame))
+    groups = list(_groups(frame))
     data = [
         {
             "type": "scatter",
@@ -88,15 +88,15 @@ def study_frontier(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
             "name": name,
             "x": rows["speed"].tolist(),
             "y": rows["gap_removed"].tolist(),
-            "text": [request_words(row) for row in rows.itertuples()],
+            "text": [describe_request(row) for row in rows.itertuples()],
             "customdata": [[label] for label in rows.index.tolist()],
             "marker": {"color": color, "size": 8, "opacity": 0.7},
             "hovertemplate": f"{name}<br>%{{text}}<br>%{{x:.2g}}x, %{{y:.0%}} removed"
             "<extra></extra>",
         }
-        for (name, rows), color in zip(groups, shades(len(groups)), strict=True)
+        for (name, rows), color in zip(groups, line_colors(len(groups)), strict=True)
     ]
-    best = _unbeaten(frame)
+    best = _pareto_front(frame)
     data.append(
         {
             "type": "scatter",
@@ -110,7 +110,7 @@ def study_frontier(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
     )
     data += rings(frame.loc[frame.index.isin(chosen)], "speed", "gap_removed")
     share = axis("share of doing nothing's output KL removed", tickformat=".0%", showgrid=True)
-    shapes = [_level(1.0), _level(0.0), {**_band(*PAPER_SPEEDS), **_upright(*PAPER_SPEEDS)}]
+    shapes = [_level(1.0), _level(0.0), {**_band(*PAPER_SPEEDS), **_vertical(*PAPER_SPEEDS)}]
     title = "Speed against the share of the gap that is removed"
     return {"data": data, "layout": layout(title, 420, xaxis=SPEEDS, yaxis=share, shapes=shapes)}
 
@@ -144,8 +144,8 @@ def _lines(
             titles.append(
                 {"text": model, "showarrow": False, "yanchor": "bottom", "font": font, **place}
             )
-        groups = list(_ways(frame[frame["model"] == model]))
-        for (name, rows), color in zip(groups, shades(len(groups)), strict=True):
+        groups = list(_groups(frame[frame["model"] == model]))
+        for (name, rows), color in zip(groups, line_colors(len(groups)), strict=True):
             known = rows.dropna(subset=[column])
             by = known.groupby("revoked")[column]
             middle, low, high = by.median(), by.min(), by.max()
@@ -182,21 +182,21 @@ def _lines(
     return {"data": data, "layout": drawn}
 
 
-def _ways(frame: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
+def _groups(frame: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
     """Group rows by policy, method and amend, named by the columns that vary."""
-    several = [column for column in WAY[1:] if frame[column].nunique() > 1]
+    several = [column for column in GROUP_COLUMNS[1:] if frame[column].nunique() > 1]
     return [
         (", ".join(str(rows.iloc[0][column]) for column in ["policy", *several]), rows)
-        for _, rows in frame.groupby(WAY, sort=False)
+        for _, rows in frame.groupby(GROUP_COLUMNS, sort=False)
     ]
 
 
-def request_words(row: Any) -> str:
+def describe_request(row: Any) -> str:
     """Describe a request in a few words."""
     return f"{row.model}, {row.num_shards} x {row.num_slices}, {row.revoked} revoked ({row.kind})"
 
 
-def _unbeaten(frame: "pd.DataFrame") -> "pd.DataFrame":
+def _pareto_front(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Return the Pareto-optimal rows in speed and gap removed, slowest first."""
     ordered = frame.dropna(subset=["gap_removed"]).sort_values("speed", ascending=False)
     best = ordered["gap_removed"].cummax()
@@ -247,7 +247,7 @@ def _band(low: float, high: float) -> Spec:
     }
 
 
-def _upright(low: float, high: float) -> Spec:
+def _vertical(low: float, high: float) -> Spec:
     return {"xref": "x", "yref": "paper", "x0": low, "x1": high, "y0": 0, "y1": 1}
 
 

@@ -3,8 +3,17 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from unlearnkit.figures.drawing import BLUE, GREY, VERMILLION, Drawing, Spec, axis, layout, shades
-from unlearnkit.figures.study import request_words, rings
+from unlearnkit.figures.drawing import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    Drawing,
+    Spec,
+    axis,
+    layout,
+    line_colors,
+)
+from unlearnkit.figures.study import describe_request, rings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,12 +37,12 @@ def study_workload(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
             "name": f"{shards} x {slices}",
             "x": rows["expected_share"].tolist(),
             "y": rows["workload_share"].tolist(),
-            "text": [request_words(row) for row in rows.itertuples()],
+            "text": [describe_request(row) for row in rows.itertuples()],
             "customdata": [[label] for label in rows.index.tolist()],
             "marker": {"color": color, "size": 8, "opacity": 0.7},
             "hovertemplate": "%{text}<br>expected %{x:.1%}, actual %{y:.1%}<extra></extra>",
         }
-        for ((shards, slices), rows), color in zip(groups, shades(len(groups)), strict=True)
+        for ((shards, slices), rows), color in zip(groups, line_colors(len(groups)), strict=True)
     ]
     data += rings(uniform.loc[uniform.index.isin(chosen)], "expected_share", "workload_share")
     line = {"color": GREY, "width": 1, "dash": "dot"}

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from unlearnkit.figures.drawing import GREY, Drawing, Spec, axis, layout, shades
+from unlearnkit.figures.drawing import GREY, Drawing, Spec, axis, layout, line_colors
 from unlearnkit.progress import ProgressEvent
 from unlearnkit.training.spec import TrainSpec
 from unlearnkit.training.train import TrainReport
@@ -31,7 +31,7 @@ def training_curves(progress: TrainReport | Iterable[ProgressEvent], spec: Train
         xs, ys = lines.setdefault(shard, ([], []))
         xs.append(starts[stage - 1] + epoch)
         ys.append(loss)
-    colors = shades(spec.num_shards)
+    colors = line_colors(spec.num_shards)
     mode = "lines+markers" if isinstance(progress, TrainReport) else "lines"
     data = [
         {
@@ -52,7 +52,7 @@ def training_curves(progress: TrainReport | Iterable[ProgressEvent], spec: Train
             300,
             xaxis=axis("epoch (dotted: the next slice is added)", range=[0, starts[-1]]),
             yaxis=axis("mean loss of the epoch"),
-            shapes=_joins(starts),
+            shapes=_slice_lines(starts),
             showlegend=spec.num_shards <= MOST_NAMED,
         ),
     }
@@ -67,7 +67,7 @@ def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
         spec: spec of the training.
     """
     starts = [0, *accumulate(spec.stage_epochs())]
-    colors = shades(spec.num_shards)
+    colors = line_colors(spec.num_shards)
     name = "accuracy" if "accuracy" in frame else "R2"
     form = ".1%" if name == "accuracy" else ".2f"
     parts = [(shard, frame[frame["shard"] == shard]) for shard in range(spec.num_shards)]
@@ -95,13 +95,13 @@ def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
                 "epoch (dotted: the next slice is added)", range=[0, starts[-1] * 1.02 or 1]
             ),
             yaxis=axis(name, tickformat=".0%" if name == "accuracy" else "~g"),
-            shapes=_joins(starts),
+            shapes=_slice_lines(starts),
             showlegend=spec.num_shards <= MOST_NAMED,
         ),
     }
 
 
-def _joins(starts: list[int]) -> list[Spec]:
+def _slice_lines(starts: list[int]) -> list[Spec]:
     """Draw dotted lines where slices are added."""
     return [
         {

@@ -29,10 +29,10 @@ _AXES = {
 }
 
 
-def amount(value: float, unit: str) -> str:
+def format_amount(value: float, unit: str) -> str:
     """Format a number in its unit.
 
-    >>> amount(1234, "visits"), amount(0.25, "share"), amount(1.5, "seconds")
+    >>> format_amount(1234, "visits"), format_amount(0.25, "share"), format_amount(1.5, "seconds")
     ('1,234', '25%', '1.5 s')
     """
     if not np.isfinite(value):
@@ -57,7 +57,7 @@ def stage_map(workload: Workload, unit: str = "visits", owed: "np.ndarray | None
         "share": workload.stage_visits / max(1, workload.total_visits),
         "seconds": workload.stage_seconds,
     }[unit]
-    words = [[amount(value, unit) for value in row] for row in values.tolist()]
+    words = [[format_amount(value, unit) for value in row] for row in values.tolist()]
     numbered = workload.stage_visits.size <= MOST_NUMBERED
     noun = " visits" if unit == "visits" else ""
     for trace in spec["data"]:
@@ -117,7 +117,7 @@ def expected_curve(
             "x": curve["revoked"].tolist(),
             "y": curve[unit].tolist(),
             "line": {"color": GREY, "width": 2},
-            "customdata": [amount(value, unit) for value in curve[unit]],
+            "customdata": [format_amount(value, unit) for value in curve[unit]],
             "hovertemplate": "%{x:,} examples: %{customdata}<extra></extra>",
         }
     ]
@@ -137,7 +137,7 @@ def expected_curve(
                 "y": [value],
                 "marker": {"color": color, "size": 11, "symbol": symbol}
                 | {"line": {"width": 2, "color": color}},
-                "hovertemplate": f"{name}: {amount(value, unit)}<extra></extra>",
+                "hovertemplate": f"{name}: {format_amount(value, unit)}<extra></extra>",
             }
         )
     yaxis = axis(_AXES[unit], rangemode="tozero")

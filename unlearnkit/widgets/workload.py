@@ -7,7 +7,7 @@ import numpy as np
 
 from unlearnkit import figures
 from unlearnkit.figures.drawing import duration, percent
-from unlearnkit.figures.workload import UNITS, amount
+from unlearnkit.figures.workload import UNITS, format_amount
 from unlearnkit.session import Session
 from unlearnkit.unlearning.assess import assess
 from unlearnkit.unlearning.expected_workload import (
@@ -225,7 +225,7 @@ def _table(workload: Workload) -> str:
             str(record["first stage"]),
             f"{record['visits']:,}",
             percent(record["share"]),
-            "-" if record["seconds"] is None else amount(record["seconds"], "seconds"),
+            "-" if record["seconds"] is None else format_amount(record["seconds"], "seconds"),
         ]
         for record in workload.to_frame().to_dict("records")
     ]
