@@ -21,7 +21,7 @@ from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import Comparison, compare
-from unlearnkit.metrics.tasks import need_classes, task_of
+from unlearnkit.metrics.tasks import require_classes, task_of
 from unlearnkit.models.losses import Loss
 from unlearnkit.progress import OnProgress, silent
 from unlearnkit.records.certificate import Certificate, certify
@@ -303,7 +303,7 @@ class Session:
             LookupError: not trained yet.
             ValueError: this is a regression.
         """
-        need_classes(self.dataset, "accuracy", "session.score() gives its R2")
+        require_classes(self.dataset, "accuracy", "session.score() gives its R2")
         return self.score()
 
     def score(self) -> dict[str, float]:

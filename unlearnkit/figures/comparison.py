@@ -47,7 +47,7 @@ def comparison_accuracy(comparison: Comparison) -> Spec:
                 "name": MODEL_NAMES[model],
                 "x": accuracies,
                 "y": [row + shift for row in range(len(PARTS))],
-                "text": [task.part_words(score) for score in accuracies],
+                "text": [task.format_part_score(score) for score in accuracies],
                 "textposition": "middle right",
                 "marker": {"color": MODEL_COLORS[model], "size": 11, "symbol": _SYMBOLS[model]}
                 | {"line": {"width": 2, "color": MODEL_COLORS[model]}},

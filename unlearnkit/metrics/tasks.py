@@ -56,10 +56,10 @@ class Task(Protocol):
             ValueError: the shapes of outputs and targets do not match.
         """
 
-    def words(self, score: float) -> str:
+    def format_score(self, score: float) -> str:
         """Format a number that :meth:`score` returned."""
 
-    def part_words(self, score: float) -> str:
+    def format_part_score(self, score: float) -> str:
         """Format a number that :meth:`part_score` returned."""
 
 
@@ -91,11 +91,11 @@ class Classification:
         """See :func:`label_log_probability`."""
         return label_log_probability(outputs, targets)
 
-    def words(self, score: float) -> str:
+    def format_score(self, score: float) -> str:
         """Format as a percentage."""
         return f"{score:.1%}"
 
-    def part_words(self, score: float) -> str:
+    def format_part_score(self, score: float) -> str:
         """Format as a percentage."""
         return f"{score:.1%}"
 
@@ -162,11 +162,11 @@ class Regression:
         """Minus half the squared error."""
         return -self.divergence(outputs, targets)
 
-    def words(self, score: float) -> str:
+    def format_score(self, score: float) -> str:
         """Format as a number with two decimals."""
         return f"{score:.2f}"
 
-    def part_words(self, score: float) -> str:
+    def format_part_score(self, score: float) -> str:
         """Format as a number with three significant digits."""
         return f"{score:.3g}"
 
@@ -178,7 +178,7 @@ def task_of(data: Dataset | Tensor) -> Task:
     return Regression() if data.is_floating_point() else Classification()
 
 
-def need_classes(dataset: Dataset, what: str, instead: str) -> None:
+def require_classes(dataset: Dataset, what: str, instead: str) -> None:
     """Refuse an operation that is defined for classification only.
 
     Args:

@@ -22,7 +22,7 @@ from torch import Tensor
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY, Measure, auc
-from unlearnkit.metrics.tasks import need_classes
+from unlearnkit.metrics.tasks import require_classes
 from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
@@ -105,7 +105,7 @@ def populate(
         Cancelled: stopped by ``cancel``; what is done is in the file.
     """
     dataset = as_dataset(data)
-    need_classes(dataset, "a population of margins", "compare single models: session.compare()")
+    require_classes(dataset, "a population of margins", "compare single models: session.compare()")
     forget = np.unique(np.asarray(list(ids), np.int64))
     test = np.asarray(dataset.test.ids[:num_test])
     inputs, labels = dataset.examples(np.concatenate([forget, test]))

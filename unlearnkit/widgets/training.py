@@ -120,7 +120,7 @@ class TrainingPanel(SessionPanel):
         if not self._accuracy:
             return "Measuring how well it predicts ..."
         task = task_of(self.session.dataset)
-        test, probe = (task.words(self._accuracy[part]) for part in ("test", "probe"))
+        test, probe = (task.format_score(self._accuracy[part]) for part in ("test", "probe"))
         name = f"{task.score_name[0].upper()}{task.score_name[1:]}"
         now = self.session.last is self._at
         when = "" if now else " before later unlearning (step 4 compares)"
