@@ -123,7 +123,7 @@ def targets_of(
     if broken.any():
         raise ValueError(
             f"{what}: {int(broken.sum())} of {len(rows)} rows have a label that is NaN, infinite "
-            f"or too large for float32 (rows {places(broken)}); drop these rows"
+            f"or too large for float32 (rows {row_numbers(broken)}); drop these rows"
         )
     return scaled
 
@@ -153,7 +153,7 @@ def class_labels(what: str, labels: Shaped[Tensor, " n *target"]) -> Int64[Tenso
         bad = ~torch.isfinite(labels) | (labels != labels.round())
         if bad.any():
             raise ValueError(
-                f"{what}: {int(bad.sum())} labels are not whole numbers (rows {places(bad)}, "
+                f"{what}: {int(bad.sum())} labels are not whole numbers (rows {row_numbers(bad)}, "
                 f"such as {labels[bad][0].item():g}); give class numbers 0..C-1, or "
                 "task='regression'"
             )
@@ -224,16 +224,16 @@ def check_contents(
     if num_classes and outside.any():
         raise ValueError(
             f"{what}: {int(outside.sum())} labels are outside 0..{num_classes - 1} (rows "
-            f"{places(outside)}, such as {labels[outside][0].item()}); number the classes from 0, "
-            "or give num_classes="
+            f"{row_numbers(outside)}, such as {labels[outside][0].item()}); number the classes "
+            "from 0, or give num_classes="
         )
     if features.is_floating_point():
         broken = ~torch.isfinite(features).flatten(1).all(1)
         if broken.any():
             raise ValueError(
                 f"{what}: {int(broken.sum())} of {len(features)} rows hold NaN or infinite values, "
-                f"or values that float32 cannot hold (rows {places(broken)}); drop these rows, or "
-                "fill them with a fixed constant (not with a statistic of the data)"
+                f"or values that float32 cannot hold (rows {row_numbers(broken)}); drop these "
+                "rows, or fill them with a fixed constant (not with a statistic of the data)"
             )
 
 
@@ -247,11 +247,11 @@ def check_columns(
         ValueError: a column name occurs twice, there are no feature columns, or the target is one.
     """
     if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()].tolist()
-        raise ValueError(f"{what}: columns {twice} occur twice; rename them")
-    absent = [column for column in [target, *columns] if column not in frame.columns]
-    if absent:
-        raise KeyError(f"{what} lacks {absent}; its columns are {frame.columns.tolist()}")
+        repeated = frame.columns[frame.columns.duplicated()].tolist()
+        raise ValueError(f"{what}: columns {repeated} occur twice; rename them")
+    missing = [column for column in [target, *columns] if column not in frame.columns]
+    if missing:
+        raise KeyError(f"{what} lacks {missing}; its columns are {frame.columns.tolist()}")
     if target in columns or not columns:
         raise ValueError(
             f"{what}: the features are {columns} and the target is {target!r}; give at least one "
@@ -272,7 +272,7 @@ def vocabulary_of(
 
     for what, column in targets.items():
         if column.isna().any():
-            rows = places(column.isna().to_numpy())
+            rows = row_numbers(column.isna().to_numpy())
             raise ValueError(f"{what}: the target is missing in rows {rows}; drop these rows")
     kinds = [column.dtype for column in targets.values()]
     numbers = all(pd.api.types.is_any_real_numeric_dtype(kind) for kind in kinds)
@@ -314,13 +314,13 @@ def class_numbers(
     if np.any(codes < 0):
         raise ValueError(
             f"{what}: {np.sum(codes < 0)} target values are not among the classes "
-            f"{listed(vocabulary)} (rows {places(codes < 0)}, such as "
+            f"{listed(vocabulary)} (rows {row_numbers(codes < 0)}, such as "
             f"{column.iloc[int(np.argmax(codes < 0))]!r}); give all values as class_names="
         )
     return codes
 
 
-def places(mask: Bool[Tensor, " n"] | Bool[np.ndarray, " n"]) -> str:
+def row_numbers(mask: Bool[Tensor, " n"] | Bool[np.ndarray, " n"]) -> str:
     """List the first row numbers at which the mask is true."""
     return listed(np.flatnonzero(np.asarray(mask)))
 

@@ -96,7 +96,7 @@ def encoding_of(
     import pandas as pd
 
     categories = {} if categories is None else categories
-    _known(columns, categories, "categories")
+    _check_known(columns, categories, "categories")
     vocabularies = {
         column: tuple(frame[column].cat.categories)
         for column in columns
@@ -130,9 +130,9 @@ def encoding_of(
     mapped = any(isinstance(given, Mapping) for given in constants.values())
     if not (vocabularies or texts or mapped):
         return None
-    placed = tuple(column for column in columns if column not in texts)
+    unhashed = tuple(column for column in columns if column not in texts)
     return Encoding(
-        placed,
+        unhashed,
         vocabularies,
         tuple(texts),
         hash_buckets or 0,
@@ -147,7 +147,7 @@ def _is_numeric(kind: Any) -> bool:
     return is_any_real_numeric_dtype(kind) or is_bool_dtype(kind)
 
 
-def _known(columns: Sequence[Hashable], given: Mapping[Hashable, object], word: str) -> None:
+def _check_known(columns: Sequence[Hashable], given: Mapping[Hashable, object], word: str) -> None:
     if not isinstance(given, Mapping):
         raise TypeError(f"{word}={given!r}; give a mapping by column, such as {{'colour': ...}}")
     unknown = [column for column in given if column not in columns]
@@ -167,7 +167,7 @@ def _by_column(
     word: str, given: Constants, numeric: Sequence[Hashable], columns: Sequence[Hashable]
 ) -> dict[Hashable, float]:
     if isinstance(given, Mapping):
-        _known(columns, given, word)
+        _check_known(columns, given, word)
         result = dict(given)
     else:
         result = dict.fromkeys(numeric, given)

@@ -26,8 +26,8 @@ Labels: TypeAlias = Int64[Tensor, " n"] | Float32[Tensor, "n target"]
 Ids: TypeAlias = "Sequence[SupportsIndex] | np.ndarray | pd.Series | pd.Index | Tensor"
 
 PARTS = ("train", "probe", "test")
-SINGLE = 16.0  # largest |offset / scale| for which raw values become inputs in a single pass
-PART = 512  # examples converted at a time, few enough to fit into the CPU's cache
+MAX_SHIFT = 16.0  # largest |offset / scale| for which inputs are computed in a single pass
+ROWS_AT_A_TIME = 512  # examples converted at a time, few enough to fit into the CPU's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ class Examples:
     def read(self, ids: Ids, into: Float32[Tensor, "k feature"]) -> Tensor:
         """Write the flattened inputs of these ids into a tensor, without an intermediate copy.
 
-        If ``|offset / scale|`` is at most ``SINGLE``, inputs are computed in a single pass and may
+        If ``|offset / scale|`` is at most ``MAX_SHIFT``, inputs are computed in one pass and may
         then differ from those of ``self[ids]`` by rounding.
 
         Args:
@@ -140,9 +140,9 @@ class Examples:
         """
         rows = torch.from_numpy(self.rows(ids))
         features, shift = self.features.flatten(1), torch.tensor(-self.offset / self.scale)
-        for some, part in zip(rows.split(PART), into.split(PART), strict=True):
+        for some, part in zip(rows.split(ROWS_AT_A_TIME), into.split(ROWS_AT_A_TIME), strict=True):
             part.copy_(features.index_select(0, some))  # features[some] is slower
-            if self.offset and abs(shift) <= SINGLE:
+            if self.offset and abs(shift) <= MAX_SHIFT:
                 torch.add(shift, part, alpha=1 / self.scale, out=part)
             else:
                 self.scale_(part)
@@ -369,7 +369,7 @@ class Dataset:
         values: np.ndarray = (self.in_units(labels)[:, 0] if self.is_regression else labels).numpy()
         return values
 
-    def label_words(self, labels: Tensor) -> list[str]:
+    def label_texts(self, labels: Tensor) -> list[str]:
         """Return a text per label: the class name, or for a regression the targets."""
         if not self.is_regression:
             return [self.class_names[label] for label in labels.tolist()]
@@ -384,17 +384,17 @@ class Dataset:
     def __repr__(self) -> str:
         """Name, sizes, classes and input shape."""
         sizes = ", ".join(f"{len(examples)} {part}" for part, examples in self.parts.items())
-        return f"Dataset({self.name!r}: {sizes}; {self._said}; inputs {self.feature_shape})"
+        return f"Dataset({self.name!r}: {sizes}; {self._outputs_text}; inputs {self.feature_shape})"
 
     @property
-    def _said(self) -> str:
+    def _outputs_text(self) -> str:
         count = self.num_outputs
         if self.is_regression:
             return f"{count} target" + ("s" if count > 1 else "")
         return f"{count} classes"
 
     @property
-    def _target_words(self) -> tuple[str, ...]:
+    def _shown_target_names(self) -> tuple[str, ...]:
         return self.target_names or tuple(f"target {i}" for i in range(self.num_outputs))
 
     def _repr_html_(self) -> str:
@@ -409,7 +409,9 @@ class Dataset:
             facts["targets"] = listed(
                 [
                     f"({name} - {offset:g}) / {scale:g}"
-                    for name, (offset, scale) in zip(self._target_words, constants, strict=True)
+                    for name, (offset, scale) in zip(
+                        self._shown_target_names, constants, strict=True
+                    )
                 ],
                 10,
             )

@@ -63,7 +63,7 @@ def from_torch(
     if is_image(dataset[0][0]):
         options = {"offset": IMAGE_OFFSET, "scale": IMAGE_SCALE, **options}
     classes = getattr(dataset, "classes", None)
-    if "num_classes" not in options and _are_words(classes):
+    if "num_classes" not in options and _are_strings(classes):
         options = {"class_names": list(classes), **options}
     return from_arrays(
         *pairs["dataset"],
@@ -177,7 +177,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and a.numpy().tobytes() == b.numpy().tobytes()
 
 
-def _are_words(words: Any) -> TypeGuard[Sequence[str]]:
+def _are_strings(words: Any) -> TypeGuard[Sequence[str]]:
     return (
         isinstance(words, list | tuple) and bool(words) and all(isinstance(w, str) for w in words)
     )

@@ -124,7 +124,7 @@ class AttackView(View):
                 "No forgotten example of this request lay here, so there is nothing to attack."
             )
         dataset = self._source.session.dataset
-        words = dataset.label_words(dataset.examples(frame["id"].to_numpy())[1])
+        words = dataset.label_texts(dataset.examples(frame["id"].to_numpy())[1])
         rows = [
             [
                 str(record["id"]),

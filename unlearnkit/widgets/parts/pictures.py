@@ -32,5 +32,5 @@ def pictures(dataset: Dataset, ids: Int[np.ndarray, " example"]) -> list[str]:
     _, labels = dataset.examples(ids)
     return [
         picture(source, f"example {i}, {dataset.label_kind} {label}")
-        for source, i, label in zip(found, ids, dataset.label_words(labels), strict=True)
+        for source, i, label in zip(found, ids, dataset.label_texts(labels), strict=True)
     ]

@@ -334,7 +334,7 @@ def facts(session: Session, ids: Ids) -> tuple[list[str], list[list[str]]]:
         ]
         for i, label, shard, stage, values in zip(
             ids.tolist(),
-            dataset.label_words(labels),
+            dataset.label_texts(labels),
             partition.shard[rows].tolist(),
             partition.slice_[rows].tolist(),
             features.tolist(),
