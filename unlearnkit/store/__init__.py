@@ -1,4 +1,4 @@
-"""Stores: where checkpoints live, in memory or in a folder. The only package that touches disk."""
+"""Stores keep checkpoints in memory or in a folder. Only this wing writes them to disk."""
 
 from unlearnkit.store.checkpoint import Approximation, Checkpoint, State, Store
 from unlearnkit.store.disk import DiskStore

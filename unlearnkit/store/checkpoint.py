@@ -1,4 +1,9 @@
-"""What a store keeps, a checkpoint or an approximation, and the protocol of stores."""
+"""Checkpoints and approximations, and the protocol of the stores that keep them.
+
+Clean checkpoints are found by stage key. Approximations have separate keys, so that a plan never
+takes one for a clean checkpoint: an :class:`Approximation` is kept under the final stage key of the
+plan whose retrained model it approximates, together with its debt.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,13 +22,14 @@ class Checkpoint:
     """Weights and buffers at the end of a stage.
 
     Attributes:
-        key: of the stage.
-        shard: 0-based.
-        stage: 1-based.
-        state: at the end of the stage.
-        tails: of stage R only, the states q epochs before its end, by q.
-        lineage: who shaped it: a bit for each example of slices 1..r as they were partitioned,
-            ascending by id, packed as by :func:`numpy.packbits`; empty if nobody said.
+        key: stage key.
+        shard: number of the shard, from 0.
+        stage: number of the stage, from 1.
+        state: state at the end of the stage.
+        tails: for the last stage, the states q epochs before its end, by q; otherwise empty.
+        lineage: the examples that the state was trained on: one bit for each example of slices
+            1..r of the original partition, ascending by id, packed as by :func:`numpy.packbits`;
+            empty if unknown.
     """
 
     key: str
@@ -45,11 +51,11 @@ class Approximation:
     """A shard whose parameters were modified instead of retrained.
 
     Attributes:
-        shard: 0-based.
-        base: final stage key of the plan that exact retraining would fulfil.
-        debt: ids removed approximately and not yet exactly, ascending.
-        checkpoints: corrected checkpoints by stage, from the first affected stage to R.
-        method: in words.
+        shard: number of the shard, from 0.
+        base: final stage key of the retrained shard that it approximates.
+        debt: ids that were removed approximately and not yet exactly, ascending.
+        checkpoints: corrected checkpoints by stage, from the first affected to the last.
+        method: description of the method.
     """
 
     shard: int
@@ -65,28 +71,40 @@ class Approximation:
 
 
 class Store(Protocol):
-    """What the engine needs of a store."""
+    """The interface of a store."""
 
     def __contains__(self, key: object) -> bool:
-        """Whether a clean checkpoint of this key is there."""
+        """Whether the store holds a clean checkpoint of this key."""
         ...
 
     def get(self, key: str) -> Checkpoint:
-        """The clean checkpoint of this key; KeyError if it is not there."""
+        """Return the clean checkpoint of this key.
+
+        Raises:
+            KeyError: there is no such checkpoint.
+        """
         ...
 
     def put(self, checkpoint: Checkpoint) -> None:
-        """Keep a clean checkpoint; its tensors must not change any more."""
+        """Keep a clean checkpoint, whose tensors must not change afterwards."""
         ...
 
     def approximation(self, base: str) -> Approximation | None:
-        """The approximation that stands for this final key, if any."""
+        """Return the approximation that stands for this final stage key, if there is one."""
         ...
 
     def put_approximation(self, approximation: Approximation) -> None:
-        """Keep an approximation beside what is there."""
+        """Keep an approximation, replacing an earlier one with the same base key."""
         ...
 
     def prune(self, clean: Iterable[str], approximate: Iterable[str]) -> int:
-        """Destroy every clean key and every approximation's base key not listed; count them."""
+        """Destroy all clean checkpoints and approximations that are not listed.
+
+        Args:
+            clean: keys of the clean checkpoints to keep.
+            approximate: base keys of the approximations to keep.
+
+        Returns:
+            The number of checkpoints and approximations destroyed.
+        """
         ...

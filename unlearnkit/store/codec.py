@@ -1,4 +1,8 @@
-"""The file format of checkpoints and approximations: encoding, decoding and file names."""
+"""The file format of checkpoints and approximations: encoding, decoding and file names.
+
+A checkpoint or an approximation is one safetensors file. Its header starts with the SHA-256 of all
+other bytes of the file, so that incomplete and altered files are detected before they are used.
+"""
 
 import hashlib
 import json
@@ -34,10 +38,10 @@ _KINDS = {
 
 
 def name_of(kept: Checkpoint | Approximation) -> str:
-    """The file of a checkpoint or an approximation, below the store's folder.
+    """Return the file name of a checkpoint or approximation, relative to the store's folder.
 
     Raises:
-        ValueError: a key that cannot be a file's name.
+        ValueError: the key cannot be part of a file name.
     """
     approximate = isinstance(kept, Approximation)
     key = kept.base if isinstance(kept, Approximation) else kept.key
@@ -47,7 +51,11 @@ def name_of(kept: Checkpoint | Approximation) -> str:
 
 
 def encode(kept: Checkpoint | Approximation) -> tuple[list[memoryview], str]:
-    """The bytes of a file, in pieces that share memory with the tensors, and their digest."""
+    """Return the bytes of a file, in pieces that share memory with the tensors, and their digest.
+
+    Raises:
+        TypeError: a tensor has a dtype that a store cannot keep.
+    """
     tensors: dict[str, Tensor] = {}
     index: dict[str, Any] = {"format": FORMAT, "shard": kept.shard}
     if isinstance(kept, Approximation):
@@ -63,7 +71,10 @@ def encode(kept: Checkpoint | Approximation) -> tuple[list[memoryview], str]:
         pieces.append(flat.numpy().data)
         begin, end = end, end + flat.numel()
         if tensor.dtype not in _KINDS:
-            raise TypeError(f"{name} is of {tensor.dtype}, which a store does not keep")
+            raise TypeError(
+                f"{name} has dtype {tensor.dtype}, which a store cannot keep; convert it, for "
+                "example to float32"
+            )
         kind, shape = _KINDS[tensor.dtype], list(tensor.shape)
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -78,10 +89,11 @@ def encode(kept: Checkpoint | Approximation) -> tuple[list[memoryview], str]:
 
 
 def decode(name: str, data: bytes) -> tuple[Checkpoint | Approximation, str]:
-    """What a file holds, and its digest.
+    """Decode the bytes of a file; return its contents and its digest.
 
     Raises:
-        ValueError, and others of the readers: it is not what its name and digest say.
+        ValueError: the contents do not match the digest, the format or the name. Damaged files can
+            raise other errors of the readers too.
     """
     view = memoryview(data)
     found = bytes(view[_DIGEST]).decode("ascii", "replace")
@@ -94,7 +106,7 @@ def decode(name: str, data: bytes) -> tuple[Checkpoint | Approximation, str]:
     tensors = load(data)
     shard, entries = _whole(index["shard"]), index["stages"]
     if index["format"] != FORMAT:
-        raise ValueError(f"it is of format {index['format']!r}, not {FORMAT}")
+        raise ValueError(f"it has format {index['format']!r}, not {FORMAT}")
     kept: Checkpoint | Approximation
     if index["kind"] == CLEAN:
         (entry,) = entries
@@ -107,14 +119,14 @@ def decode(name: str, data: bytes) -> tuple[Checkpoint | Approximation, str]:
         debt = np.asarray([_whole(one) for one in index["debt"]], np.int64)
         kept = Approximation(shard, str(index["base"]), debt, checkpoints, str(index["method"]))
     if tensors:
-        raise ValueError(f"it holds {len(tensors)} tensors that it does not list")
+        raise ValueError(f"it holds {len(tensors)} tensors that its index does not list")
     if name_of(kept) != name:
         raise ValueError(f"it belongs at {name_of(kept)}")
     return kept, found
 
 
 def _describe(checkpoint: Checkpoint, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """The index entry of a checkpoint; its tensors are added under the prefix."""
+    """Return the index entry of a checkpoint, and add its tensors under the prefix."""
     for label, state in (("end", checkpoint.state), *checkpoint.tails.items()):
         for name, tensor in state.items():
             tensors[f"{prefix}{label}/{name}"] = tensor
@@ -130,10 +142,10 @@ def _describe(checkpoint: Checkpoint, prefix: str, tensors: dict[str, Tensor]) -
 def _restore(
     entry: dict[str, Any], prefix: str, shard: int, tensors: dict[str, Tensor]
 ) -> Checkpoint:
-    """The checkpoint of an index entry; its tensors are taken out."""
+    """Rebuild the checkpoint of an index entry, and remove its tensors from the dict."""
 
     def take(label: str, names: Iterable[str]) -> State:
-        # Cloned to where torch would have put them: bits can depend on the alignment.
+        # Clones have the alignment that torch would choose; results can depend on it bit for bit.
         return {str(name): tensors.pop(f"{prefix}{label}/{name}").clone() for name in names}
 
     key, stage, names = str(entry["key"]), _whole(entry["stage"]), entry["names"]

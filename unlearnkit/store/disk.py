@@ -1,17 +1,17 @@
-"""The store in a folder.
+"""A store in a folder.
 
-    manifest.json                          the run, the ledger's head, and the files committed
-    ledger.jsonl                           a line for all that was done, chained by digests
-    partition.safetensors                  who is in which shard and slice, for an audit
-    secret.key                             for keyed digests of ids; kept from others
+    manifest.json                          the run, the head of the ledger, the committed files
+    ledger.jsonl                           one line per operation, chained by digests
+    partition.safetensors                  shard and slice of each example, for audits
+    secret.key                             key for digests of ids; readable by its owner only
     shard-0003/<key>.safetensors           a clean checkpoint
     shard-0003/approximate-<key>.safetensors   an approximation
 
-Each file is written once, under a temporary name, and never again; destroying is unlinking. What is
-put outlives the process from then on. :meth:`DiskStore.commit` has everything on the device, and
-then replaces the manifest: the moment at which a training or an unlearning takes effect. A
-file that was never committed and is torn (a power cut) is dropped when the store is opened; damage
-to a committed one is an error.
+A checkpoint file is written once, under a temporary name, then renamed and never changed; to
+destroy it means to unlink it. A checkpoint that was put survives the death of the process.
+:meth:`DiskStore.commit` waits until all files are on the device and then replaces the manifest. At
+that moment a training or an unlearning takes effect. When a store is opened, uncommitted files that
+are incomplete (after a power failure) are deleted; damage to a committed file is an error.
 """
 
 import contextlib
@@ -45,15 +45,15 @@ from unlearnkit.store.lock import Hold
 from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
 from unlearnkit.store.memory import MemoryStore
 
-CACHE_BYTES = 256 << 20  # tensors read and kept at hand; more are read again
+CACHE_BYTES = 256 << 20  # size of the cache of tensors that were read
 ARRAYS, SECRET = "partition.safetensors", "secret.key"
 
-# By real path: a folder has one writer, and a second one in this process takes its place.
+# Open stores by real path: a second store on the same folder in this process replaces the first.
 _OPEN: "WeakValueDictionary[str, DiskStore]" = WeakValueDictionary()
 
 
 class DiskStore:
-    """A store in a folder, which one process at a time may write to."""
+    """A store in a folder, to which one process at a time may write."""
 
     def __init__(
         self,
@@ -64,29 +64,31 @@ class DiskStore:
         wait_seconds: float = 0,
         name_ids: bool = True,
     ) -> None:
-        """Open a folder, or make it.
+        """Open the store in a folder, or create it.
 
-        Opened again in the same process, a store passes to the new object: a notebook's cell may be
-        run twice. The old one can then only be read.
+        If the same process opens a folder twice, as when a notebook cell is run again, the new
+        object may write and the old one can only be read.
 
         Args:
-            folder: of the store.
-            read_only: open what is committed, whoever else writes; refuse to change anything.
-            repair: let go of files that are damaged or missing; their stages are trained again.
+            folder: folder of the store.
+            read_only: open the committed state without a lock, and refuse to change anything.
+            repair: drop damaged and missing files; their stages are then trained again.
             wait_seconds: how long to wait for another process that holds the store.
-            name_ids: whether new lines of the ledger name revoked ids as they are, or by keyed
-                digests: such a ledger can be handed on without the rest of the folder.
+            name_ids: whether new lines of the ledger contain the revoked ids themselves. If False,
+                they contain keyed digests, so that the ledger can be given to others without
+                revealing the ids.
 
         Raises:
-            StoreInUseError: another process holds it.
-            StoreError: it is damaged.
+            StoreInUseError: another process holds the store.
+            StoreError: the store is damaged.
+            StoreIOError: the folder cannot be read or written.
         """
         self.folder = Path(folder)
         self.read_only = read_only
         self.name_ids = name_ids
         self._lock = threading.RLock()
         self._cache: OrderedDict[str, Checkpoint | Approximation] = OrderedDict()
-        self._files: dict[str, File] = {}  # all that is written, by name
+        self._files: dict[str, File] = {}  # all files written, by name
         self._clean: dict[str, str] = {}  # names by key
         self._approximate: dict[str, str] = {}  # names by base
         self._manifest = Manifest(self.folder)
@@ -134,14 +136,14 @@ class DiskStore:
 
     @property
     def manifest(self) -> dict[str, Any] | None:
-        """What the run says of itself; None in a new store."""
+        """Description of the run; None in a new store."""
         return self._manifest.run
 
     def get(self, key: str) -> Checkpoint:
-        """The clean checkpoint of this key; KeyError if it is not there.
+        """Return the clean checkpoint of this key.
 
         Raises:
-            KeyError: it is not there.
+            KeyError: there is no such checkpoint.
             StoreError: its file is damaged.
             StoreIOError: its file cannot be read now.
         """
@@ -153,26 +155,34 @@ class DiskStore:
         """Keep a clean checkpoint.
 
         Raises:
-            StoreIOError: it could not be written.
+            StoreIOError: its file could not be written.
         """
-        if checkpoint.key not in self._clean:  # the same key is the same bits
+        if checkpoint.key not in self._clean:  # equal keys mean equal bits
             self._put(checkpoint)
 
     def approximation(self, base: str) -> Approximation | None:
-        """The approximation that stands for this final key, if any."""
+        """Return the approximation that stands for this final stage key, if there is one."""
         name = self._approximate.get(base)
         kept = None if name is None else self._load(name)
         assert kept is None or isinstance(kept, Approximation)  # by its name
         return kept
 
     def put_approximation(self, approximation: Approximation) -> None:
-        """Keep an approximation beside what is there."""
+        """Keep an approximation, replacing an earlier one with the same base key."""
         if approximation.base in self._approximate:
             self._destroy({self._approximate[approximation.base]})
         self._put(approximation)
 
     def prune(self, clean: Iterable[str], approximate: Iterable[str]) -> int:
-        """Destroy every clean key and every approximation's base key not listed; count them."""
+        """Destroy all clean checkpoints and approximations that are not listed.
+
+        Args:
+            clean: keys of the clean checkpoints to keep.
+            approximate: base keys of the approximations to keep.
+
+        Returns:
+            The number of checkpoints and approximations destroyed.
+        """
         keep_clean, keep_approximate = set(clean), set(approximate)
         doomed = {name for key, name in self._clean.items() if key not in keep_clean}
         doomed |= {n for base, n in self._approximate.items() if base not in keep_approximate}
@@ -183,14 +193,14 @@ class DiskStore:
     def commit(
         self, run: dict[str, Any] | None = None, lines: Iterable[dict[str, Any]] = ()
     ) -> None:
-        """Have everything on the device, then replace the manifest, all at once.
+        """Wait until all files are on the device, then replace the manifest atomically.
 
         Args:
-            run: what the manifest is to say of the run; what it says by default.
-            lines: to be added to the ledger, by the same stroke.
+            run: description of the run for the manifest; None keeps the current one.
+            lines: lines to append to the ledger in the same commit.
 
         Raises:
-            StoreIOError: something could not be written.
+            StoreIOError: a file could not be written.
         """
         self.need_writable()
         with telling(self.folder, "written"):
@@ -198,45 +208,47 @@ class DiskStore:
 
     @property
     def head(self) -> str:
-        """Digest of the last line of the ledger, which fixes all lines before it."""
+        """Digest of the last line of the ledger, which covers all lines before it."""
         return self._manifest.chain.head
 
     def ledger(self) -> Iterator[tuple[dict[str, Any], str]]:
-        """Lines of the ledger, oldest first, each with the digest that the head had with it.
+        """Yield the lines of the ledger, oldest first, each with its digest.
 
         Raises:
-            StoreError: the ledger is not the one whose head the manifest names.
+            StoreError: the ledger does not match the head in the manifest.
         """
         path = self.folder / LEDGER
         chain = self._manifest.chain
         return unchain(path, self._bytes(path) if chain.lines else b"", chain)
 
     def keep_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        """Keep arrays that belong to the run and never change: its partition."""
+        """Keep the arrays of the run that never change, such as its partition."""
         self.need_writable()
         data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         with telling(self.folder, "written"):
             replace_file(self.folder / ARRAYS, [data], sync=True)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What :meth:`keep_arrays` kept.
+        """Return the arrays that :meth:`keep_arrays` kept.
 
         Raises:
-            StoreError: it is damaged.
+            StoreError: their file is damaged.
         """
         path = self.folder / ARRAYS
         try:
             return dict(load(self._bytes(path)))
         except (StoreError, StoreIOError):
             raise
-        except Exception as error:  # any of the reader's errors means one thing to the user
+        except Exception as error:  # whatever the reader raised, the file is damaged
             raise broken(path, error) from error
 
     def secret(self) -> bytes:
-        """The key of keyed digests: small ids could be guessed from plain ones.
+        """Return the key for digests of ids, creating it if necessary.
+
+        Without a key, ids could be recovered from their digests by trying small integers.
 
         Raises:
-            StoreError: it is damaged, or there is none yet and this store may only be read.
+            StoreError: the file is damaged, or is absent and the store is read-only.
         """
         path = self.folder / SECRET
         if not os.path.lexists(path) and not self.read_only:
@@ -249,21 +261,21 @@ class DiskStore:
         return secret
 
     def unlisted(self) -> list[str]:
-        """Files in the folder that are not committed: of a run that is going on, or was stopped."""
+        """List uncommitted files in the folder, from a run in progress or an interrupted one."""
         return [name for name, _ in scan(self.folder) if name not in self._manifest.listed]
 
     def verify(self) -> int:
-        """Read every file and check its digest; the number of files.
+        """Read every file and check its digest; return the number of files.
 
         Raises:
-            StoreError: one is damaged.
+            StoreError: a file is damaged.
         """
         for name in sorted(self._files):
             self._read(name, self._files[name])
         return len(self._files)
 
     def fork(self) -> MemoryStore:
-        """A copy in memory, with all of its tensors."""
+        """Return a copy in memory, including all tensors."""
         other = MemoryStore()
         for key in tuple(self._clean):
             other.put(self.get(key))
@@ -273,7 +285,7 @@ class DiskStore:
         return other
 
     def close(self) -> None:
-        """Let others write; from then on this one can only be read."""
+        """Release the lock; from then on this store can only be read."""
         if self._holds is not None:
             self._holds.release()
             self._holds = None
@@ -282,28 +294,28 @@ class DiskStore:
         """Check that this object may write.
 
         Raises:
-            StoreError: it was opened read-only, or closed.
+            StoreError: the store was opened read-only, was closed, or is held by a parent process.
         """
         if self.read_only:
             raise StoreError(f"the store in {self.folder} was opened read-only; open it to write")
         if self._holds is None:
             raise StoreError(
-                f"the store in {self.folder} was closed, or opened again in this process; use the "
-                "newer one, or open it again"
+                f"the store in {self.folder} was closed, or opened again in this process; use "
+                "the newer object, or open the store again"
             )
         if self._holds.pid != os.getpid():
             raise StoreError(
-                f"the store in {self.folder} is held by process {self._holds.pid}, from which this "
-                "one was forked; write to it there"
+                f"the store in {self.folder} is held by process {self._holds.pid}, from which "
+                "this one was forked; write to it in that process"
             )
 
-    # Inside
+    # Implementation
 
     def _put(self, kept: Checkpoint | Approximation) -> None:
-        """Write it here and now.
+        """Write a file synchronously.
 
-        A thread that writes beside training was no faster: it slowed training down by what it took
-        over, and a finished stage was lost where the process was killed before its turn came.
+        A separate writer thread would not be faster, and a finished stage would be lost if the
+        process were killed before it is written.
         """
         name = name_of(kept)
         self.need_writable()
@@ -311,7 +323,7 @@ class DiskStore:
         with telling(self.folder, "written"):
             try:
                 replace_file(path, pieces, sync=False)
-            except FileNotFoundError:  # the first of its shard
+            except FileNotFoundError:  # the first file of its shard
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(path.parent)
                 replace_file(path, pieces, sync=False)
@@ -328,7 +340,7 @@ class DiskStore:
             self._clean[kept.key] = name
 
     def _drop(self, name: str) -> None:
-        """Forget that a file is, or was to be, there."""
+        """Remove a file from all indexes."""
         with self._lock:
             self._cache.pop(name, None)
             self._files.pop(name, None)
@@ -356,29 +368,30 @@ class DiskStore:
             kept, digest = decode(name, read(self.folder / name, file.size))
             if digest != file.digest:
                 raise ValueError("it is not the file that was written")
-        except Exception as error:  # any of the reader's errors means one thing to the user
+        except Exception as error:  # whatever the reader raised, the file is damaged
             if isinstance(error, OSError) and not is_missing(error):
-                with telling(self.folder, "read"):  # it may be whole
+                with telling(self.folder, "read"):  # the file may be intact
                     raise
             if self._holds is None and isinstance(error, FileNotFoundError):
                 raise StoreError(
-                    f"{self.folder / name} was destroyed since this store was opened to be read; "
+                    f"{self.folder / name} was destroyed since this store was opened to read; "
                     "open it again"
                 ) from error
             raise _damaged(self.folder / name, error) from error
         return kept
 
     def _destroy(self, names: set[str]) -> None:
-        """Unlink files; those that the manifest lists leave it first, so that none is missed.
+        """Unlink files, after removing them from the manifest so that none is found missing.
 
-        What cannot be unlinked stays on a list in the manifest, for the next try or the next open.
+        Files that cannot be unlinked stay in a list in the manifest; the next commit or opening of
+        the store tries again.
         """
         self.need_writable()
         with telling(self.folder, "destroyed"):
             manifest, doomed = self._manifest, self._manifest.doomed
             manifest.doomed = doomed | names
             if names & manifest.listed.keys():
-                # What takes their place is committed by the same stroke.
+                # The files that replace them are committed at the same time.
                 kept = {n: f for n, f in self._files.items() if n not in names}
                 try:
                     manifest.write(manifest.run, kept, manifest.chain)
@@ -394,7 +407,7 @@ class DiskStore:
             os.unlink(path)
         destroy = self._manifest.read()
         found = dict(scan(self.folder))
-        for name in destroy & found.keys():  # of a completed request that was interrupted here
+        for name in destroy & found.keys():  # interrupted before they were unlinked
             os.unlink(self.folder / name)
         broken: set[str] = set()
         for name, file in self._manifest.listed.items():
@@ -404,10 +417,10 @@ class DiskStore:
                 if repair:
                     self._read(name, file)
                 elif found[name] != file.size:
-                    raise ValueError(f"it has {found[name]} bytes, and {file.size} were written")
-            except Exception as error:  # any of the reader's errors means one thing to the user
+                    raise ValueError(f"it has {found[name]} bytes, but {file.size} were written")
+            except Exception as error:  # whatever the reader raised, the file is damaged
                 if isinstance(error, StoreIOError):
-                    raise  # it may be whole
+                    raise  # the file may be intact
                 if not repair:
                     raise _damaged(self.folder / name, error) from error
                 broken.add(name)
@@ -420,7 +433,7 @@ class DiskStore:
             self._destroy(broken)
 
     def _look(self) -> None:
-        """Open to read: what is committed, as of one moment."""
+        """Open read-only: index the files of one consistent committed state."""
         path = self.folder / MANIFEST
         for _ in range(10):
             try:
@@ -430,30 +443,30 @@ class DiskStore:
                 now = path.stat()
             except FileNotFoundError as error:
                 raise StoreError(
-                    f"{self.folder} holds no store to be read ({MANIFEST} is missing)"
+                    f"{self.folder} holds no store to read ({MANIFEST} is missing)"
                 ) from error
             if (before.st_ino, before.st_mtime_ns) == (now.st_ino, now.st_mtime_ns):
-                break  # else someone wrote meanwhile
+                break  # otherwise another process wrote meanwhile
         if missing:
             raise _damaged(self.folder / missing[0], FileNotFoundError("it is missing"))
         for name, file in self._manifest.listed.items():
             self._take(name, file)
 
     def _take(self, name: str, file: File) -> None:
-        """Take up a committed file."""
+        """Add a committed file to the indexes."""
         _, approximate, key = NAME.fullmatch(name).groups()  # type: ignore[union-attr]
         self._files[name] = file
         (self._approximate if approximate else self._clean)[key] = name
 
     def _adopt(self, name: str) -> None:
-        """Take up a file that was written and not committed, or drop it if it is torn."""
+        """Add a file that was written but not committed to the indexes; delete it if incomplete."""
         path = self.folder / name
         try:
             data = read(path)
             kept, digest = decode(name, data)
         except OSError:
-            raise  # it may be whole
-        except Exception:  # whatever is wrong with it, nobody was promised that it is there
+            raise  # the file may be intact
+        except Exception:  # it was never committed, so it may be deleted
             os.unlink(path)
             return
         self._files[name] = File(len(data), kept.nbytes, digest)
@@ -461,7 +474,7 @@ class DiskStore:
         self._index(kept, name)
 
     def _bytes(self, path: Path) -> bytes:
-        """A file that belongs to the store as a whole."""
+        """Read a file that the whole store depends on."""
         try:
             return read(path)
         except ValueError as error:
@@ -476,6 +489,6 @@ class DiskStore:
 def _damaged(path: Path, error: Exception) -> StoreError:
     return StoreError(
         f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or open the "
-        f"store once by DiskStore({str(path.parents[1])!r}, repair=True), which lets go of what is "
-        "damaged so that it is trained again"
+        f"store once with DiskStore({str(path.parents[1])!r}, repair=True), which drops damaged "
+        "files so that their stages are trained again"
     )

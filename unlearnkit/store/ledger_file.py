@@ -1,7 +1,7 @@
-"""The ledger's file: a line of JSON for all that was done, each naming the digest before it.
+"""The ledger's file: one line of JSON per operation, each with the digest of the line before it.
 
-Given the head that was printed once, a removed, edited or truncated line is found. The chain proves
-no more than that: who can write to the folder can write another ledger with another head.
+Whoever knows an earlier head can detect removed, edited or truncated lines. The chain proves no
+more than that: anyone who can write to the folder can write another ledger with another head.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ START = "0" * 64
 
 @dataclass(frozen=True)
 class Chain:
-    """How far a ledger goes: its bytes, its lines, and the digest of the last one."""
+    """Committed extent of a ledger: its bytes, its lines, and the digest of its last line."""
 
     size: int = 0
     lines: int = 0
@@ -28,13 +28,13 @@ class Chain:
     def __post_init__(self) -> None:
         kinds = (self.size, int), (self.lines, int), (self.head, str)
         if not all(type(value) is kind for value, kind in kinds) or min(self.size, self.lines) < 0:
-            raise ValueError(f"{self!r} is not how far a ledger goes")
+            raise ValueError(f"{self!r} is not a valid extent of a ledger")
 
 
 def extend(path: Path, chain: Chain, bodies: Iterable[dict[str, Any]]) -> Chain:
-    """Add lines after those of the chain; what was written beyond it is cut off first.
+    """Append lines after the committed ones; bytes beyond these are cut off first.
 
-    Nothing counts before the chain that is returned has been kept.
+    The lines take effect only when the manifest with the returned value has been written.
     """
     text, head, lines = b"", chain.head, chain.lines
     for body in bodies:
@@ -54,12 +54,12 @@ def extend(path: Path, chain: Chain, bodies: Iterable[dict[str, Any]]) -> Chain:
 
 
 def unchain(path: Path, data: bytes, chain: Chain) -> Iterator[tuple[dict[str, Any], str]]:
-    """The lines of a chain and their digests, checked.
+    """Yield the lines of a ledger and their digests, after checking them.
 
     Args:
-        path: named in errors.
-        data: what the file holds.
-        chain: how far it goes.
+        path: path of the file, for error messages.
+        data: contents of the file.
+        chain: committed extent of the ledger.
 
     Raises:
         StoreError: a line was removed, edited or added.
@@ -69,17 +69,17 @@ def unchain(path: Path, data: bytes, chain: Chain) -> Iterator[tuple[dict[str, A
         for line in data[: chain.size].splitlines():
             body = json.loads(line)
             if body.pop("previous") != previous:
-                raise ValueError(f"line {number + 1} does not follow on the line before it")
+                raise ValueError(f"line {number + 1} lacks the digest of the line before it")
             previous, number = hashlib.sha256(line).hexdigest(), number + 1
             yield body, previous
         if (number, previous) != (chain.lines, chain.head):
             raise ValueError(
-                f"its {number} lines end in {previous}, and {chain.lines} lines that end in "
-                f"{chain.head} were committed"
+                f"its {number} lines end with digest {previous}, but {chain.lines} lines that end "
+                f"with {chain.head} were committed"
             )
     except StoreError:
         raise
-    except Exception as error:  # any of the reader's errors means one thing to the user
+    except Exception as error:  # whatever the reader raised, the file is damaged
         raise StoreError(
             f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or use "
             "another folder"

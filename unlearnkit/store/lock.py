@@ -1,4 +1,4 @@
-"""Who may write to a store: one process at a time."""
+"""The lock of a store: one process at a time may write to it."""
 
 import json
 import os
@@ -12,16 +12,20 @@ LOCK, HOLDER = "store.lock", "holder.json"
 
 
 class Hold:
-    """The lock of a folder. The system frees it when its process ends, however that happens."""
+    """The lock of a folder. The system releases it when the process ends for any reason."""
 
     def __init__(self, folder: Path, wait_seconds: float) -> None:
-        """Take the lock.
+        """Acquire the lock.
+
+        Args:
+            folder: folder of the store.
+            wait_seconds: how long to wait for another process.
 
         Raises:
-            StoreInUseError: another process holds it.
-            StoreError: it is a link to elsewhere.
+            StoreInUseError: another process holds the lock.
+            StoreError: the lock file is a symbolic link.
         """
-        from filelock import FileLock, Timeout  # not needed, and slow to import, without a folder
+        from filelock import FileLock, Timeout  # slow to import, and not needed in memory
 
         path = folder / LOCK
         if path.is_symlink():
@@ -32,7 +36,7 @@ class Hold:
         except Timeout:
             raise StoreInUseError(
                 f"{folder} is in use by {_holder(folder)}; close it there, wait for it "
-                "(wait_seconds=...), or only read: DiskStore(..., read_only=True)"
+                "(wait_seconds=...), or open it with DiskStore(..., read_only=True)"
             ) from None
         self.pid = os.getpid()
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -44,7 +48,7 @@ class Hold:
             raise
 
     def release(self) -> None:
-        """Let others write. In a forked child this does nothing: the lock is its parent's."""
+        """Release the lock, except in a forked child, since its parent holds the lock."""
         if self.pid == os.getpid():
             self._lock.release(force=True)
 
@@ -53,6 +57,6 @@ def _holder(folder: Path) -> str:
     try:
         holder = json.loads(read(folder / HOLDER))
         host, pid, since = (str(holder[part])[:80] for part in ("host", "pid", "since"))
-    except Exception:  # who it is matters less than that there is someone
+    except Exception:  # the process may be unknown; the store is in use all the same
         return "another process"
     return f"process {pid} on {host} since {since}"

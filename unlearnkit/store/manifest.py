@@ -1,7 +1,7 @@
-"""The manifest: what of a folder is committed, replaced as a whole at every commit.
+"""The manifest: the list of a folder's committed files, replaced as a whole at every commit.
 
-Files that it lists are on the device before it is written. Files that are to be destroyed leave
-its list first, and stand on another until they are gone.
+The listed files are on the device before the manifest is written. Files to be destroyed are first
+moved from this list to a second one, where they stay until they have been unlinked.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ MANIFEST, LEDGER = "manifest.json", "ledger.jsonl"
 
 @dataclass(frozen=True)
 class File:
-    """A file as written: bytes in all, bytes of tensors, digest."""
+    """A file as written: its size, the bytes of its tensors, and its digest."""
 
     size: int
     nbytes: int
@@ -38,36 +38,36 @@ class File:
 
 
 class Manifest:
-    """The manifest of a folder, and what its next writing has to see to.
+    """The manifest of a folder, and the changes that its next version will contain.
 
     Attributes:
-        run: what the run says of itself; None in a new store.
-        chain: how far the ledger goes.
-        listed: what the manifest on disk may list.
+        run: description of the run; None in a new store.
+        chain: committed extent of the ledger.
+        listed: files that the manifest on disk may list.
         fresh: files written since the last commit, which may not be on the device yet.
         doomed: files to be unlinked.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Start as in a new folder."""
+        """Start with the manifest of an empty folder."""
         self.folder = folder
         self.run: dict[str, Any] | None = None
         self.chain = Chain()
         self.listed: dict[str, File] = {}
         self.fresh: set[str] = set()
         self.doomed: set[str] = set()
-        self._unsure = False  # whether the manifest on disk may be newer than what is known here
+        self._unsure = False  # whether the manifest on disk may be newer than this object
 
     @property
     def path(self) -> Path:
-        """Of the manifest."""
+        """Path of the manifest."""
         return self.folder / MANIFEST
 
     def read(self) -> set[str]:
-        """Read what is committed; names of files whose destruction is under way.
+        """Read the manifest; return the names of the files that are still to be unlinked.
 
         Raises:
-            StoreError: it is damaged.
+            StoreError: the manifest is damaged or has another format.
             StoreIOError: it cannot be read now.
         """
         path = self.path
@@ -91,7 +91,7 @@ class Manifest:
                 raise ValueError("its run is not an object")
         except StoreError:
             raise
-        except Exception as error:  # any of the reader's errors means one thing to the user
+        except Exception as error:  # whatever the reader raised, the file is damaged
             if isinstance(error, OSError) and not is_missing(error):
                 with telling(self.folder, "read"):
                     raise
@@ -101,26 +101,26 @@ class Manifest:
     def commit(
         self, run: dict[str, Any] | None, files: dict[str, File], lines: Iterable[dict[str, Any]]
     ) -> None:
-        """Have everything on the device, then write the manifest: all at once.
+        """Wait until all files are on the device, then write the manifest.
 
         Args:
-            run: what it is to say of the run; what it says by default.
-            files: to be listed.
-            lines: to be added to the ledger, by the same stroke.
+            run: description of the run; None keeps the current one.
+            files: files to be listed.
+            lines: lines to append to the ledger in the same commit.
         """
-        if self._unsure:  # the manifest may name lines that are about to be cut off
+        if self._unsure:  # the manifest on disk may cover ledger lines that are cut off next
             self.write(self.run, files, self.chain)
         chain = extend(self.folder / LEDGER, self.chain, lines)
         self.write(self.run if run is None else run, files, chain)
-        with contextlib.suppress(OSError):  # it is committed; they stay on the list
+        with contextlib.suppress(OSError):  # the commit is done; these files stay in the list
             self.unlink_doomed()
 
     def write(self, run: dict[str, Any] | None, files: dict[str, File], chain: Chain) -> None:
-        """Have these files on the device, then list them."""
+        """Wait until these files are on the device, then write the manifest that lists them."""
         fresh = sorted(self.fresh & files.keys())
         names = {os.path.dirname(name) for name in fresh}
         if fresh:
-            names.add("")  # for folders of shards that are new
+            names.add("")  # for the folders of new shards
         sync_paths(self.folder / name for name in [*fresh, *sorted(names)])
         content = {
             "run": run,
@@ -132,7 +132,7 @@ class Manifest:
             {"format": FORMAT, "digest": _digest_of(content), "content": content}, indent=1
         )
         listed = dict(files)
-        self.listed = {**self.listed, **listed}  # until it is known which of the two is there
+        self.listed = {**self.listed, **listed}  # until it is certain which manifest is on disk
         self._unsure = True
         replace_file(self.path, [text.encode()], sync=True)
         self._unsure = False
@@ -140,7 +140,7 @@ class Manifest:
         self.fresh -= set(fresh)
 
     def unlink_doomed(self) -> None:
-        """Unlink what is to be destroyed; what cannot be stays on the list."""
+        """Unlink the files to be destroyed; those that cannot be unlinked stay in the list."""
         first: OSError | None = None
         for name in sorted(self.doomed):
             try:
@@ -162,5 +162,5 @@ def _digest_of(content: object) -> str:
 
 def _checked(name: object) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no file of a store")
+        raise ValueError(f"{name!r} is not the name of a store's file")
     return name

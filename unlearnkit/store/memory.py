@@ -1,9 +1,4 @@
-"""What a store keeps and can do, and the store in memory.
-
-Clean checkpoints are found by stage key. Approximate ones live in a key space of their own that a
-plan never reads as present: an :class:`Approximation` stands for a shard under the final key of the
-plan whose retain set it approximates, and names its debt.
-"""
+"""The store in memory, for runs that need not outlive the process."""
 
 from collections.abc import Iterable
 
@@ -11,10 +6,10 @@ from unlearnkit.store.checkpoint import Approximation, Checkpoint
 
 
 class MemoryStore:
-    """A store in memory."""
+    """A store that keeps checkpoints in memory."""
 
     def __init__(self) -> None:
-        """Start empty."""
+        """Create an empty store."""
         self._clean: dict[str, Checkpoint] = {}
         self._approximate: dict[str, Approximation] = {}
 
@@ -39,7 +34,11 @@ class MemoryStore:
         return clean + sum(approximation.nbytes for approximation in self._approximate.values())
 
     def get(self, key: str) -> Checkpoint:
-        """The clean checkpoint of this key; KeyError if it is not there."""
+        """Return the clean checkpoint of this key.
+
+        Raises:
+            KeyError: there is no such checkpoint.
+        """
         return self._clean[key]
 
     def put(self, checkpoint: Checkpoint) -> None:
@@ -47,15 +46,23 @@ class MemoryStore:
         self._clean[checkpoint.key] = checkpoint
 
     def approximation(self, base: str) -> Approximation | None:
-        """The approximation that stands for this final key, if any."""
+        """Return the approximation that stands for this final stage key, if there is one."""
         return self._approximate.get(base)
 
     def put_approximation(self, approximation: Approximation) -> None:
-        """Keep an approximation beside what is there."""
+        """Keep an approximation, replacing an earlier one with the same base key."""
         self._approximate[approximation.base] = approximation
 
     def prune(self, clean: Iterable[str], approximate: Iterable[str]) -> int:
-        """Destroy every clean key and every approximation's base key not listed; count them."""
+        """Destroy all clean checkpoints and approximations that are not listed.
+
+        Args:
+            clean: keys of the clean checkpoints to keep.
+            approximate: base keys of the approximations to keep.
+
+        Returns:
+            The number of checkpoints and approximations destroyed.
+        """
         old_clean = self._clean.keys() - set(clean)
         old_approximate = self._approximate.keys() - set(approximate)
         for key in old_clean:
@@ -65,7 +72,7 @@ class MemoryStore:
         return len(old_clean) + len(old_approximate)
 
     def fork(self) -> "MemoryStore":
-        """A copy in memory that shares the tensors, which nobody writes to."""
+        """Return a copy in memory that shares the tensors, which are never written to."""
         other = MemoryStore()
         other._clean, other._approximate = dict(self._clean), dict(self._approximate)
         return other
