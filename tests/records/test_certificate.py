@@ -17,7 +17,7 @@ from unlearnkit import DiskStore, Session, StoreError
 from unlearnkit.__main__ import main
 from unlearnkit.records.audit import AuditError, audit
 from unlearnkit.records.ledger import keyed_digest
-from unlearnkit.store.ledger_file import Chain, extend, unchain
+from unlearnkit.store.ledger_file import LedgerExtent, append_lines, read_lines
 
 CASE = CASES["logistic"]
 
@@ -131,8 +131,8 @@ def test_a_ledger_that_was_changed_is_found(session: Session) -> None:
     # Cut off together with the manifest, only the printed head tells.
     (folder / "manifest.json").write_bytes(manifest)
     path.unlink()
-    chain = extend(path, Chain(), [json.loads(line) for line in lines[:2]])
-    with_manifest(folder, lambda content: content.update(ledger=vars(chain)))
+    extent = append_lines(path, LedgerExtent(), [json.loads(line) for line in lines[:2]])
+    with_manifest(folder, lambda content: content.update(ledger=vars(extent)))
     with pytest.raises(AuditError, match="no line of the ledger has the head"):
         list(audit(folder, head))
 
@@ -169,7 +169,9 @@ def test_a_request_without_its_outcome_is_in_the_ledger(session: Session) -> Non
     last = session.ledger().iloc[-1]
     lines = [line for line, _ in session.store.ledger()][:-1]
     (session.store.folder / "ledger.jsonl").unlink()
-    session.store._manifest.chain = extend(session.store.folder / "ledger.jsonl", Chain(), lines)
+    session.store._manifest.ledger = append_lines(
+        session.store.folder / "ledger.jsonl", LedgerExtent(), lines
+    )
     session.store.commit()
     again = CASE.session(store=session.store.folder)
     assert again.revoked.tolist() == session.revoked.tolist()
@@ -181,11 +183,11 @@ def test_a_request_without_its_outcome_is_in_the_ledger(session: Session) -> Non
 
 def test_what_was_appended_and_not_committed_does_not_count(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
-    chain = extend(path, Chain(), [{"n": n} for n in range(3)])
-    extend(path, chain, [{"n": "never committed"}])
-    assert [line["n"] for line, _ in unchain(path, path.read_bytes(), chain)] == [0, 1, 2]
-    chain = extend(path, chain, [{"n": 3}])
-    assert [line["n"] for line, _ in unchain(path, path.read_bytes(), chain)] == [0, 1, 2, 3]
+    extent = append_lines(path, LedgerExtent(), [{"n": n} for n in range(3)])
+    append_lines(path, extent, [{"n": "never committed"}])
+    assert [line["n"] for line, _ in read_lines(path, path.read_bytes(), extent)] == [0, 1, 2]
+    extent = append_lines(path, extent, [{"n": 3}])
+    assert [line["n"] for line, _ in read_lines(path, path.read_bytes(), extent)] == [0, 1, 2, 3]
     assert b"never" not in path.read_bytes()
 
 
@@ -231,8 +233,8 @@ def committed_anew(folder: Path, change: Callable[[list[dict[str, Any]]], object
         with_lines.append(body)
     change(with_lines)
     (folder / "ledger.jsonl").unlink()
-    chain = extend(folder / "ledger.jsonl", Chain(), with_lines)
-    with_manifest(folder, lambda content: content.__setitem__("ledger", asdict(chain)))
+    extent = append_lines(folder / "ledger.jsonl", LedgerExtent(), with_lines)
+    with_manifest(folder, lambda content: content.__setitem__("ledger", asdict(extent)))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from tampering import at_most, sealed, with_manifest
 from unlearnkit import DiskStore, StoreError
 from unlearnkit.records.audit import audit
 from unlearnkit.store import Approximation, Checkpoint
-from unlearnkit.store.ledger_file import Chain, extend
+from unlearnkit.store.ledger_file import LedgerExtent, append_lines
 
 EXAMPLES = int(os.environ.get("UNLEARNKIT_FUZZ", "150"))
 
@@ -355,8 +355,8 @@ def test_any_bytes_and_any_line_beside_the_checkpoints(
         if not all(isinstance(line, dict) for line in lines):
             return
         path.unlink()
-        chain = extend(path, Chain(), lines)
-        with_manifest(folder, lambda content: content.update(ledger=vars(chain)))
+        extent = append_lines(path, LedgerExtent(), lines)
+        with_manifest(folder, lambda content: content.update(ledger=vars(extent)))
     else:
         path.write_bytes(spoil(path.read_bytes()))
     with contextlib.suppress(StoreError):
@@ -382,8 +382,8 @@ def test_an_outcome_of_no_numbers_is_refused(
         if line["kind"] == "outcome":
             line["entry"][field] = []
     path.unlink()
-    chain = extend(path, Chain(), lines)
-    with_manifest(folder, lambda content: content.update(ledger=vars(chain)))
+    extent = append_lines(path, LedgerExtent(), lines)
+    with_manifest(folder, lambda content: content.update(ledger=vars(extent)))
     with pytest.raises(StoreError, match="none of ours"):
         CASES["logistic"].session(store=folder)
 
@@ -398,8 +398,8 @@ def test_a_shard_that_is_none_of_ours_in_a_line_of_the_ledger_is_refused(
         del line["previous"]
     next(r for r in lines[2]["routes"] if r["kind"] == "approximate")["shard"] = shard
     (folder / "ledger.jsonl").unlink()
-    chain = extend(folder / "ledger.jsonl", Chain(), lines)
-    with_manifest(folder, lambda content: content.update(ledger=vars(chain)))
+    extent = append_lines(folder / "ledger.jsonl", LedgerExtent(), lines)
+    with_manifest(folder, lambda content: content.update(ledger=vars(extent)))
     with pytest.raises(StoreError):
         list(audit(folder))
     with pytest.raises(StoreError, match="none of ours"):

@@ -32,16 +32,16 @@ from unlearnkit.store.codec import NAME, decode, encode, name_of
 from unlearnkit.store.files import (
     StoreError,
     StoreIOError,
-    broken,
+    damaged_file,
     is_missing,
     read,
     replace_file,
+    reporting_failure,
     scan,
-    telling,
-    unfinished,
+    unfinished_files,
 )
-from unlearnkit.store.ledger_file import unchain
-from unlearnkit.store.lock import Hold
+from unlearnkit.store.ledger_file import read_lines
+from unlearnkit.store.lock import Lock
 from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
 from unlearnkit.store.memory import MemoryStore
 
@@ -92,16 +92,16 @@ class DiskStore:
         self._clean: dict[str, str] = {}  # names by key
         self._approximate: dict[str, str] = {}  # names by base
         self._manifest = Manifest(self.folder)
-        self._holds: Hold | None = None
+        self._writer_lock: Lock | None = None
         if read_only:
-            self._look()
+            self._open_read_only()
             return
-        with telling(self.folder, "opened"):
+        with reporting_failure(self.folder, "opened"):
             os.makedirs(self.folder, exist_ok=True)
             earlier = _OPEN.get(os.path.realpath(self.folder))
             if earlier is not None:
                 earlier.close()
-            self._holds = Hold(self.folder, wait_seconds)
+            self._writer_lock = Lock(self.folder, wait_seconds)
             _OPEN[os.path.realpath(self.folder)] = self
             try:
                 self._open(repair)
@@ -184,11 +184,11 @@ class DiskStore:
             The number of checkpoints and approximations destroyed.
         """
         keep_clean, keep_approximate = set(clean), set(approximate)
-        doomed = {name for key, name in self._clean.items() if key not in keep_clean}
-        doomed |= {n for base, n in self._approximate.items() if base not in keep_approximate}
-        if doomed:
-            self._destroy(doomed)
-        return len(doomed)
+        to_unlink = {name for key, name in self._clean.items() if key not in keep_clean}
+        to_unlink |= {n for base, n in self._approximate.items() if base not in keep_approximate}
+        if to_unlink:
+            self._destroy(to_unlink)
+        return len(to_unlink)
 
     def commit(
         self, run: dict[str, Any] | None = None, lines: Iterable[dict[str, Any]] = ()
@@ -203,13 +203,13 @@ class DiskStore:
             StoreIOError: a file could not be written.
         """
         self.need_writable()
-        with telling(self.folder, "written"):
+        with reporting_failure(self.folder, "written"):
             self._manifest.commit(run, self._files, lines)
 
     @property
     def head(self) -> str:
         """Digest of the last line of the ledger, which covers all lines before it."""
-        return self._manifest.chain.head
+        return self._manifest.ledger.head
 
     def ledger(self) -> Iterator[tuple[dict[str, Any], str]]:
         """Yield the lines of the ledger, oldest first, each with its digest.
@@ -218,14 +218,14 @@ class DiskStore:
             StoreError: the ledger does not match the head in the manifest.
         """
         path = self.folder / LEDGER
-        chain = self._manifest.chain
-        return unchain(path, self._bytes(path) if chain.lines else b"", chain)
+        extent = self._manifest.ledger
+        return read_lines(path, self._read_whole_file(path) if extent.lines else b"", extent)
 
     def keep_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Keep the arrays of the run that never change, such as its partition."""
         self.need_writable()
         data = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-        with telling(self.folder, "written"):
+        with reporting_failure(self.folder, "written"):
             replace_file(self.folder / ARRAYS, [data], sync=True)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -236,11 +236,11 @@ class DiskStore:
         """
         path = self.folder / ARRAYS
         try:
-            return dict(load(self._bytes(path)))
+            return dict(load(self._read_whole_file(path)))
         except (StoreError, StoreIOError):
             raise
         except Exception as error:  # whatever the reader raised, the file is damaged
-            raise broken(path, error) from error
+            raise damaged_file(path, error) from error
 
     def secret(self) -> bytes:
         """Return the key for digests of ids, creating it if necessary.
@@ -253,11 +253,11 @@ class DiskStore:
         path = self.folder / SECRET
         if not os.path.lexists(path) and not self.read_only:
             self.need_writable()
-            with telling(self.folder, "written"):
+            with reporting_failure(self.folder, "written"):
                 replace_file(path, [secrets.token_hex(32).encode()], sync=True, mode=0o600)
-        secret = self._bytes(path)
+        secret = self._read_whole_file(path)
         if len(secret) != 64:
-            raise broken(path, ValueError(f"it has {len(secret)} bytes, not 64"))
+            raise damaged_file(path, ValueError(f"it has {len(secret)} bytes, not 64"))
         return secret
 
     def unlisted(self) -> list[str]:
@@ -286,9 +286,9 @@ class DiskStore:
 
     def close(self) -> None:
         """Release the lock; from then on this store can only be read."""
-        if self._holds is not None:
-            self._holds.release()
-            self._holds = None
+        if self._writer_lock is not None:
+            self._writer_lock.release()
+            self._writer_lock = None
 
     def need_writable(self) -> None:
         """Check that this object may write.
@@ -298,15 +298,15 @@ class DiskStore:
         """
         if self.read_only:
             raise StoreError(f"the store in {self.folder} was opened read-only; open it to write")
-        if self._holds is None:
+        if self._writer_lock is None:
             raise StoreError(
                 f"the store in {self.folder} was closed, or opened again in this process; use "
                 "the newer object, or open the store again"
             )
-        if self._holds.pid != os.getpid():
+        if self._writer_lock.pid != os.getpid():
             raise StoreError(
-                f"the store in {self.folder} is held by process {self._holds.pid}, from which "
-                "this one was forked; write to it in that process"
+                f"the store in {self.folder} is held by process {self._writer_lock.pid}, from "
+                "which this one was forked; write to it in that process"
             )
 
     # Implementation
@@ -320,7 +320,7 @@ class DiskStore:
         name = name_of(kept)
         self.need_writable()
         path, (pieces, digest) = self.folder / name, encode(kept)
-        with telling(self.folder, "written"):
+        with reporting_failure(self.folder, "written"):
             try:
                 replace_file(path, pieces, sync=False)
             except FileNotFoundError:  # the first file of its shard
@@ -329,8 +329,8 @@ class DiskStore:
                 replace_file(path, pieces, sync=False)
         with self._lock:
             self._files[name] = File(sum(map(len, pieces)), kept.nbytes, digest)
-            self._manifest.fresh.add(name)
-            self._manifest.doomed.discard(name)
+            self._manifest.unsynced.add(name)
+            self._manifest.to_unlink.discard(name)
             self._index(kept, name)
 
     def _index(self, kept: Checkpoint | Approximation, name: str) -> None:
@@ -339,12 +339,12 @@ class DiskStore:
         else:
             self._clean[kept.key] = name
 
-    def _drop(self, name: str) -> None:
+    def _forget(self, name: str) -> None:
         """Remove a file from all indexes."""
         with self._lock:
             self._cache.pop(name, None)
             self._files.pop(name, None)
-            self._manifest.fresh.discard(name)
+            self._manifest.unsynced.discard(name)
             for index in (self._clean, self._approximate):
                 for key in [key for key, other in index.items() if other == name]:
                     del index[key]
@@ -370,9 +370,9 @@ class DiskStore:
                 raise ValueError("it is not the file that was written")
         except Exception as error:  # whatever the reader raised, the file is damaged
             if isinstance(error, OSError) and not is_missing(error):
-                with telling(self.folder, "read"):  # the file may be intact
+                with reporting_failure(self.folder, "read"):  # the file may be intact
                     raise
-            if self._holds is None and isinstance(error, FileNotFoundError):
+            if self._writer_lock is None and isinstance(error, FileNotFoundError):
                 raise StoreError(
                     f"{self.folder / name} was destroyed since this store was opened to read; "
                     "open it again"
@@ -387,23 +387,23 @@ class DiskStore:
         the store tries again.
         """
         self.need_writable()
-        with telling(self.folder, "destroyed"):
-            manifest, doomed = self._manifest, self._manifest.doomed
-            manifest.doomed = doomed | names
+        with reporting_failure(self.folder, "destroyed"):
+            manifest, to_unlink = self._manifest, self._manifest.to_unlink
+            manifest.to_unlink = to_unlink | names
             if names & manifest.listed.keys():
                 # The files that replace them are committed at the same time.
                 kept = {n: f for n, f in self._files.items() if n not in names}
                 try:
-                    manifest.write(manifest.run, kept, manifest.chain)
+                    manifest.write(manifest.run, kept, manifest.ledger)
                 except BaseException:
-                    manifest.doomed = doomed
+                    manifest.to_unlink = to_unlink
                     raise
             for name in names:
-                self._drop(name)
-            manifest.unlink_doomed()
+                self._forget(name)
+            manifest.unlink_files()
 
     def _open(self, repair: bool) -> None:
-        for path in list(unfinished(self.folder)):
+        for path in list(unfinished_files(self.folder)):
             os.unlink(path)
         destroy = self._manifest.read()
         found = dict(scan(self.folder))
@@ -426,13 +426,13 @@ class DiskStore:
                 broken.add(name)
         for name in found.keys() - destroy - broken:
             if name in self._manifest.listed:
-                self._take(name, self._manifest.listed[name])
+                self._register(name, self._manifest.listed[name])
             else:
                 self._adopt(name)
         if broken:
             self._destroy(broken)
 
-    def _look(self) -> None:
+    def _open_read_only(self) -> None:
         """Open read-only: index the files of one consistent committed state."""
         path = self.folder / MANIFEST
         for _ in range(10):
@@ -450,9 +450,9 @@ class DiskStore:
         if missing:
             raise _damaged(self.folder / missing[0], FileNotFoundError("it is missing"))
         for name, file in self._manifest.listed.items():
-            self._take(name, file)
+            self._register(name, file)
 
-    def _take(self, name: str, file: File) -> None:
+    def _register(self, name: str, file: File) -> None:
         """Add a committed file to the indexes."""
         _, approximate, key = NAME.fullmatch(name).groups()  # type: ignore[union-attr]
         self._files[name] = file
@@ -470,19 +470,19 @@ class DiskStore:
             os.unlink(path)
             return
         self._files[name] = File(len(data), kept.nbytes, digest)
-        self._manifest.fresh.add(name)
+        self._manifest.unsynced.add(name)
         self._index(kept, name)
 
-    def _bytes(self, path: Path) -> bytes:
+    def _read_whole_file(self, path: Path) -> bytes:
         """Read a file that the whole store depends on."""
         try:
             return read(path)
         except ValueError as error:
-            raise broken(path, error) from error
+            raise damaged_file(path, error) from error
         except OSError as error:
             if is_missing(error):
-                raise broken(path, error) from error
-            with telling(self.folder, "read"):
+                raise damaged_file(path, error) from error
+            with reporting_failure(self.folder, "read"):
                 raise
 
 

@@ -17,11 +17,11 @@ from threading import Thread
 from unlearnkit.store.codec import NAME
 
 SYNC_THREADS = 8
-EARLY_BYTES = 128 << 10  # size from which writeback starts early; smaller files sync quickly
+WRITEBACK_BYTES = 128 << 10  # size from which writeback starts early; smaller files sync quickly
 JOINED_BYTES = 4 << 20
 WRITING = ".writing-"  # prefix of files that are not complete yet
 FOLDER = re.compile(r"shard-(\d{4,9})")
-_DENSE = 64 << 20  # larger files must occupy a quarter of their size on disk, or are refused
+_MAX_SPARSE_BYTES = 64 << 20  # larger files must occupy a quarter of their size on disk
 
 
 class StoreError(ValueError):
@@ -36,7 +36,7 @@ class StoreIOError(OSError):
     """The store cannot be read or written now, for example because the disk is full."""
 
 
-def broken(path: Path, error: Exception) -> StoreError:
+def damaged_file(path: Path, error: Exception) -> StoreError:
     """Make the error for a damaged file that the whole store depends on."""
     return StoreError(
         f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or use "
@@ -53,7 +53,7 @@ def is_missing(error: OSError) -> bool:
 
 
 @contextlib.contextmanager
-def telling(folder: Path, what: str) -> Iterator[None]:
+def reporting_failure(folder: Path, what: str) -> Iterator[None]:
     """Turn an ``OSError`` into an error that names the store and the failed operation.
 
     Args:
@@ -97,7 +97,7 @@ def scan(folder: Path) -> Iterator[tuple[str, int]]:
                 yield name, file.stat(follow_symlinks=False).st_size
 
 
-def unfinished(folder: Path) -> Iterator[Path]:
+def unfinished_files(folder: Path) -> Iterator[Path]:
     """Yield temporary files that an interrupted writer left."""
     inner = [e for e in os.scandir(folder) if FOLDER.fullmatch(e.name)]
     folders = [folder, *(Path(e.path) for e in inner if e.is_dir(follow_symlinks=False))]
@@ -123,7 +123,7 @@ def read(path: Path, expected: int | None = None) -> bytes:
             raise ValueError("it is not a regular file")
         if expected is not None and status.st_size != expected:
             raise ValueError(f"it has {status.st_size} bytes, but {expected} were written")
-        if status.st_size > max(_DENSE, 4 * 512 * getattr(status, "st_blocks", 2**53)):
+        if status.st_size > max(_MAX_SPARSE_BYTES, 4 * 512 * getattr(status, "st_blocks", 2**53)):
             raise ValueError(f"its size is {status.st_size} bytes, but most are not on disk")
         return file.read(status.st_size)
 
@@ -148,11 +148,11 @@ def replace_file(
         handle = os.open(temporary, flags, mode)
         try:
             for piece in _joined(pieces):
-                write(handle, piece)
+                write_all(handle, piece)
             if sync:
                 os.fsync(handle)
-            elif os.fstat(handle).st_size >= EARLY_BYTES:
-                _begin_to_sync(handle)
+            elif os.fstat(handle).st_size >= WRITEBACK_BYTES:
+                _start_writeback(handle)
         finally:
             os.close(handle)
         os.replace(temporary, path)
@@ -164,7 +164,7 @@ def replace_file(
         sync_path(path.parent)
 
 
-def _begin_to_sync(handle: int) -> None:
+def _start_writeback(handle: int) -> None:
     """Start writing a file to the device without waiting, so that the next commit is faster.
 
     On Linux the hint that the file is no longer needed in memory starts its writeback.
@@ -219,7 +219,7 @@ def _joined(pieces: Sequence[memoryview | bytes]) -> Sequence[memoryview | bytes
     return [b"".join(pieces)] if sum(map(len, pieces)) < JOINED_BYTES else pieces
 
 
-def write(handle: int, data: memoryview | bytes) -> None:
+def write_all(handle: int, data: memoryview | bytes) -> None:
     """Write all bytes, continuing after short writes."""
     view = memoryview(data)
     while len(view):

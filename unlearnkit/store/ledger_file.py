@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnkit.store.files import StoreError, write
+from unlearnkit.store.files import StoreError, write_all
 
 START = "0" * 64
 
 
 @dataclass(frozen=True)
-class Chain:
+class LedgerExtent:
     """Committed extent of a ledger: its bytes, its lines, and the digest of its last line."""
 
     size: int = 0
@@ -31,51 +31,55 @@ class Chain:
             raise ValueError(f"{self!r} is not a valid extent of a ledger")
 
 
-def extend(path: Path, chain: Chain, bodies: Iterable[dict[str, Any]]) -> Chain:
+def append_lines(
+    path: Path, extent: LedgerExtent, bodies: Iterable[dict[str, Any]]
+) -> LedgerExtent:
     """Append lines after the committed ones; bytes beyond these are cut off first.
 
     The lines take effect only when the manifest with the returned value has been written.
     """
-    text, head, lines = b"", chain.head, chain.lines
+    text, head, lines = b"", extent.head, extent.lines
     for body in bodies:
         line = json.dumps({"previous": head, **body}, separators=(",", ":")).encode()
         head, lines, text = hashlib.sha256(line).hexdigest(), lines + 1, text + line + b"\n"
     if not text:
-        return chain
+        return extent
     handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
-        os.ftruncate(handle, chain.size)
-        os.lseek(handle, chain.size, os.SEEK_SET)
-        write(handle, text)
+        os.ftruncate(handle, extent.size)
+        os.lseek(handle, extent.size, os.SEEK_SET)
+        write_all(handle, text)
         os.fsync(handle)
     finally:
         os.close(handle)
-    return Chain(chain.size + len(text), lines, head)
+    return LedgerExtent(extent.size + len(text), lines, head)
 
 
-def unchain(path: Path, data: bytes, chain: Chain) -> Iterator[tuple[dict[str, Any], str]]:
+def read_lines(
+    path: Path, data: bytes, extent: LedgerExtent
+) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the lines of a ledger and their digests, after checking them.
 
     Args:
         path: path of the file, for error messages.
         data: contents of the file.
-        chain: committed extent of the ledger.
+        extent: committed extent of the ledger.
 
     Raises:
         StoreError: a line was removed, edited or added.
     """
     previous, number = START, 0
     try:
-        for line in data[: chain.size].splitlines():
+        for line in data[: extent.size].splitlines():
             body = json.loads(line)
             if body.pop("previous") != previous:
                 raise ValueError(f"line {number + 1} lacks the digest of the line before it")
             previous, number = hashlib.sha256(line).hexdigest(), number + 1
             yield body, previous
-        if (number, previous) != (chain.lines, chain.head):
+        if (number, previous) != (extent.lines, extent.head):
             raise ValueError(
-                f"its {number} lines end with digest {previous}, but {chain.lines} lines that end "
-                f"with {chain.head} were committed"
+                f"its {number} lines end with digest {previous}, but {extent.lines} lines that end "
+                f"with {extent.head} were committed"
             )
     except StoreError:
         raise

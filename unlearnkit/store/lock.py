@@ -11,7 +11,7 @@ from unlearnkit.store.files import StoreError, StoreInUseError, read, replace_fi
 LOCK, HOLDER = "store.lock", "holder.json"
 
 
-class Hold:
+class Lock:
     """The lock of a folder. The system releases it when the process ends for any reason."""
 
     def __init__(self, folder: Path, wait_seconds: float) -> None:

@@ -16,14 +16,14 @@ from typing import Any
 from unlearnkit.store.codec import FORMAT, NAME
 from unlearnkit.store.files import (
     StoreError,
-    broken,
+    damaged_file,
     is_missing,
     read,
     replace_file,
+    reporting_failure,
     sync_paths,
-    telling,
 )
-from unlearnkit.store.ledger_file import Chain, extend
+from unlearnkit.store.ledger_file import LedgerExtent, append_lines
 
 MANIFEST, LEDGER = "manifest.json", "ledger.jsonl"
 
@@ -42,21 +42,21 @@ class Manifest:
 
     Attributes:
         run: description of the run; None in a new store.
-        chain: committed extent of the ledger.
+        ledger: committed extent of the ledger.
         listed: files that the manifest on disk may list.
-        fresh: files written since the last commit, which may not be on the device yet.
-        doomed: files to be unlinked.
+        unsynced: files written since the last commit, which may not be on the device yet.
+        to_unlink: files to be unlinked.
     """
 
     def __init__(self, folder: Path) -> None:
         """Start with the manifest of an empty folder."""
         self.folder = folder
         self.run: dict[str, Any] | None = None
-        self.chain = Chain()
+        self.ledger = LedgerExtent()
         self.listed: dict[str, File] = {}
-        self.fresh: set[str] = set()
-        self.doomed: set[str] = set()
-        self._unsure = False  # whether the manifest on disk may be newer than this object
+        self.unsynced: set[str] = set()
+        self.to_unlink: set[str] = set()
+        self._may_lag_disk = False  # whether the manifest on disk may be newer than this object
 
     @property
     def path(self) -> Path:
@@ -85,7 +85,7 @@ class Manifest:
                 _checked(name): File(int(size), int(nbytes), str(digest))
                 for name, (size, nbytes, digest) in content["files"].items()
             }
-            self.chain = Chain(**content["ledger"])
+            self.ledger = LedgerExtent(**content["ledger"])
             self.run = content["run"]
             if not isinstance(self.run, dict | None):
                 raise ValueError("its run is not an object")
@@ -93,9 +93,9 @@ class Manifest:
             raise
         except Exception as error:  # whatever the reader raised, the file is damaged
             if isinstance(error, OSError) and not is_missing(error):
-                with telling(self.folder, "read"):
+                with reporting_failure(self.folder, "read"):
                     raise
-            raise broken(path, error) from error
+            raise damaged_file(path, error) from error
         return destroy
 
     def commit(
@@ -108,16 +108,18 @@ class Manifest:
             files: files to be listed.
             lines: lines to append to the ledger in the same commit.
         """
-        if self._unsure:  # the manifest on disk may cover ledger lines that are cut off next
-            self.write(self.run, files, self.chain)
-        chain = extend(self.folder / LEDGER, self.chain, lines)
-        self.write(self.run if run is None else run, files, chain)
+        if self._may_lag_disk:  # the manifest on disk may cover ledger lines that are cut off next
+            self.write(self.run, files, self.ledger)
+        extent = append_lines(self.folder / LEDGER, self.ledger, lines)
+        self.write(self.run if run is None else run, files, extent)
         with contextlib.suppress(OSError):  # the commit is done; these files stay in the list
-            self.unlink_doomed()
+            self.unlink_files()
 
-    def write(self, run: dict[str, Any] | None, files: dict[str, File], chain: Chain) -> None:
+    def write(
+        self, run: dict[str, Any] | None, files: dict[str, File], extent: LedgerExtent
+    ) -> None:
         """Wait until these files are on the device, then write the manifest that lists them."""
-        fresh = sorted(self.fresh & files.keys())
+        fresh = sorted(self.unsynced & files.keys())
         names = {os.path.dirname(name) for name in fresh}
         if fresh:
             names.add("")  # for the folders of new shards
@@ -125,24 +127,24 @@ class Manifest:
         content = {
             "run": run,
             "files": {n: [f.size, f.nbytes, f.digest] for n, f in sorted(files.items())},
-            "destroy": sorted(self.doomed - files.keys()),
-            "ledger": asdict(chain),
+            "destroy": sorted(self.to_unlink - files.keys()),
+            "ledger": asdict(extent),
         }
         text = json.dumps(
             {"format": FORMAT, "digest": _digest_of(content), "content": content}, indent=1
         )
         listed = dict(files)
         self.listed = {**self.listed, **listed}  # until it is certain which manifest is on disk
-        self._unsure = True
+        self._may_lag_disk = True
         replace_file(self.path, [text.encode()], sync=True)
-        self._unsure = False
-        self.listed, self.run, self.chain = listed, run, chain
-        self.fresh -= set(fresh)
+        self._may_lag_disk = False
+        self.listed, self.run, self.ledger = listed, run, extent
+        self.unsynced -= set(fresh)
 
-    def unlink_doomed(self) -> None:
+    def unlink_files(self) -> None:
         """Unlink the files to be destroyed; those that cannot be unlinked stay in the list."""
         first: OSError | None = None
-        for name in sorted(self.doomed):
+        for name in sorted(self.to_unlink):
             try:
                 os.unlink(self.folder / name)
             except FileNotFoundError:
@@ -150,7 +152,7 @@ class Manifest:
             except OSError as error:
                 first = first or error
                 continue
-            self.doomed.discard(name)
+            self.to_unlink.discard(name)
         if first is not None:
             raise first
 
