@@ -47,7 +47,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # no types
         spec = self._spec(architecture.name)
         self.store_ = MemoryStore()
         self.plan_ = make_plan(dataset.train, architecture, spec)
-        report = train(self.plan_, self.store_)
+        report = train(self.plan_, self.store_, on_progress=False)
         self.clock_ = Clock().observe(report.timed, report.tick)
         self.ensemble_ = assemble(self.plan_, self.store_, aggregation)
         self.revoked_: Int[np.ndarray, " row"] = np.empty(0, np.int64)
@@ -97,6 +97,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # no types
             clock=self.clock_,
             method=method,
             amend=amend,
+            on_progress=False,
         )
         self.plan_, self.clock_, self.unlearned_ = result.plan, result.clock, result
         self.ensemble_ = assemble(self.plan_, self.store_, self.ensemble_.aggregation)

@@ -23,7 +23,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import Comparison, compare
 from unlearnkit.metrics.tasks import require_classes, task_of
 from unlearnkit.models.losses import Loss
-from unlearnkit.progress import OnProgress, silent
+from unlearnkit.progress import Progress
 from unlearnkit.records.certificate import Certificate, certify
 from unlearnkit.records.ledger import (
     Entry,
@@ -331,7 +331,7 @@ class Session:
     def train(
         self,
         *,
-        on_progress: OnProgress = silent,
+        on_progress: Progress = None,
         cancel: threading.Event | None = None,
         pause: threading.Event | None = None,
     ) -> TrainReport:
@@ -340,7 +340,9 @@ class Session:
         Debt is not repaid here: that is :meth:`repay`.
 
         Args:
-            on_progress: gets events.
+            on_progress: None shows a progress bar on a terminal or in a notebook once training has
+                taken a second, True shows it at once, False shows none; a callable gets a
+                :class:`~unlearnkit.progress.ProgressEvent` at a time instead.
             cancel: stops at once when set.
             pause: ends the call when set, once every shard at work has finished its stage: nothing
                 is lost, and another call goes on from there, to the same bits.
@@ -482,7 +484,7 @@ class Session:
         boundary: str | Boundary | None = None,
         method: str | Method | None = None,
         amend: str | Amend | None = None,
-        on_progress: OnProgress = silent,
+        on_progress: Progress = None,
         cancel: threading.Event | None = None,
     ) -> Unlearned:
         """Forget the pending examples; without any, do nothing and say so.
@@ -496,7 +498,7 @@ class Session:
             method: of modification, a name in ``METHODS`` or an object; staged influence by
                 default (its last-layer form for convolutional networks).
             amend: after it, a name in ``AMENDS`` or an object; replay by default.
-            on_progress: gets events.
+            on_progress: as in :meth:`train`.
             cancel: stops when set; then nothing has changed.
 
         Raises:
@@ -563,7 +565,7 @@ class Session:
         shards: Iterable[int] | None = None,
         *,
         seconds: float | None = None,
-        on_progress: OnProgress = silent,
+        on_progress: Progress = None,
         cancel: threading.Event | None = None,
     ) -> Unlearned:
         """Clear debt by retraining exactly: of these shards, or of all that carry any.
@@ -572,7 +574,7 @@ class Session:
             shards: only these.
             seconds: as much as is predicted to fit into this time, first where an id is cleared by
                 the fewest visits; for when the machine is idle.
-            on_progress: gets events.
+            on_progress: as in :meth:`train`.
             cancel: stops when set; shards that were finished are repaid.
 
         Raises:
@@ -598,11 +600,15 @@ class Session:
             return result
 
     def compare(
-        self, *, on_progress: OnProgress = silent, cancel: threading.Event | None = None
+        self, *, on_progress: Progress = None, cancel: threading.Event | None = None
     ) -> Comparison:
         """Compare the unlearned models with training from scratch, which is run for it.
 
         Only shards that the last request hit, or that carry debt, are trained from scratch.
+
+        Args:
+            on_progress: as in :meth:`train`.
+            cancel: stops when set.
 
         Raises:
             LookupError: nothing was unlearned yet, or the original was discarded.

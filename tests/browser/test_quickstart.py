@@ -64,7 +64,9 @@ def test_the_quickstart_from_the_first_cell_to_the_comparison(
     quickstart, screenshot, module_traffic
 ):
     page = quickstart
-    assert page.locator(".jp-RenderedText[data-mime-type*=stderr]").count() == 0
+    # On a slow machine a progress bar may have been there, but nothing warns.
+    for text in page.locator(".jp-RenderedText[data-mime-type*=stderr]").all_inner_texts():
+        assert "Warning" not in text and "Error" not in text
     to_panel(page, "boundary")
     screenshot(page, "quickstart-boundary")
 

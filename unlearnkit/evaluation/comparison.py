@@ -20,7 +20,7 @@ from unlearnkit.metrics.attacks import Attack, membership_auc, membership_gap
 from unlearnkit.metrics.metrics import Measure, churn, tug_of_war
 from unlearnkit.metrics.tasks import Task, task_of
 from unlearnkit.models.vector import flatten
-from unlearnkit.progress import OnProgress, silent
+from unlearnkit.progress import Progress
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import Checkpoint, MemoryStore, Store
 from unlearnkit.training.ensemble import Constituent, Ensemble, assemble
@@ -164,7 +164,7 @@ def compare(
     dataset: Dataset,
     *,
     shards: tuple[int, ...] | None = None,
-    on_progress: OnProgress = silent,
+    on_progress: Progress = None,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
 ) -> Comparison:
@@ -177,7 +177,8 @@ def compare(
         dataset: for the test part and the contents of the forget set.
         shards: to train from scratch; those that the forget set hits and those with debt by
             default. The other constituents are the same in all three models.
-        on_progress: gets events of training from scratch.
+        on_progress: gets events of training from scratch; True shows a progress bar, False none
+            (:mod:`unlearnkit.progress`).
         cancel: stops when set.
         parallel: workers that train from scratch, as in :func:`~unlearnkit.training.train.train`.
     """

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unlearnkit.evaluation.comparison import Comparison
-from unlearnkit.progress import OnProgress, silent
+from unlearnkit.progress import Progress
 from unlearnkit.store import MemoryStore
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.train import train
@@ -28,7 +28,7 @@ def seed_distances(
     shard: int,
     *,
     seed: int | None = None,
-    on_progress: OnProgress = silent,
+    on_progress: Progress = None,
     cancel: threading.Event | None = None,
 ) -> "pd.DataFrame":
     """Distances to from scratch of one constituent, and of its twin from another seed.
@@ -38,7 +38,7 @@ def seed_distances(
         comparison: of it.
         shard: one that was compared; it is trained once more.
         seed: of the twin; the plan's plus one by default.
-        on_progress: gets events of the training.
+        on_progress: gets events of the training; True shows a progress bar, False none.
         cancel: stops when set.
 
     Returns:

@@ -23,7 +23,7 @@ from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY, Measure, auc
 from unlearnkit.metrics.tasks import require_classes
-from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
+from unlearnkit.progress import Progress, ProgressEvent, running
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
 from unlearnkit.unlearning.boundary import BOUNDARIES
@@ -77,7 +77,7 @@ def populate(
     amend: str | Amend | None = None,
     num_test: int = 200,
     path: str | os.PathLike[str] | None = None,
-    on_progress: OnProgress = silent,
+    on_progress: Progress = None,
     cancel: threading.Event | None = None,
     **options: Any,
 ) -> Population:
@@ -94,7 +94,8 @@ def populate(
         amend: after it, a name in ``AMENDS`` or an object; None for replay.
         num_test: test examples looked at, the first ones.
         path: a file to which every model is added at once; those that it has are not made again.
-        on_progress: gets an event after every seed.
+        on_progress: gets an event after every seed; True shows a progress bar, False none
+            (:mod:`unlearnkit.progress`).
         cancel: stops between two seeds when set.
         **options: ``model``, ``num_shards`` and so on, as for the session.
 
@@ -115,28 +116,31 @@ def populate(
     how = [repr(boundary), method, amend]
     known = _read(path)
     margins: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
-    for number, seed in enumerate(seeds):
-        check_cancelled(cancel)
-        session = Session(dataset, seed=seed, **options)
-        plan = session.plan
-        names = (dataset.fingerprint, plan.architecture.digest, plan.spec.digest, repr(how))
-        key = digest(*names, forget.tobytes(), test.tobytes())
-        if key not in known:
-            session.train()
-            unlearned, scratch = session.fork(), session.fork()
-            unlearned.revoke(forget)
-            unlearned.unlearn(boundary=boundary, method=method, amend=amend)
-            scratch.revoke(forget)
-            scratch.unlearn(1.0)  # exact, so from scratch bit for bit
-            models = zip(KINDS, (session, unlearned, scratch), strict=True)
-            known[key] = {
-                kind: margins_of(one.ensemble.probabilities(inputs), labels).tolist()
-                for kind, one in models
-            }
-            _append(path, {"key": key, "seed": seed, "margins": known[key]})
-        for kind in KINDS:
-            margins[kind].append(known[key][kind])
-        on_progress(ProgressEvent("population", None, None, number + 1, len(seeds)))
+    with running(on_progress, cancel) as run:
+        for number, seed in enumerate(seeds):
+            run.check()
+            session = Session(dataset, seed=seed, **options)
+            plan = session.plan
+            names = (dataset.fingerprint, plan.architecture.digest, plan.spec.digest, repr(how))
+            key = digest(*names, forget.tobytes(), test.tobytes())
+            if key not in known:
+                session.train(on_progress=run.details)
+                unlearned, scratch = session.fork(), session.fork()
+                unlearned.revoke(forget)
+                unlearned.unlearn(
+                    boundary=boundary, method=method, amend=amend, on_progress=run.details
+                )
+                scratch.revoke(forget)
+                scratch.unlearn(1.0, on_progress=run.details)  # exact, so from scratch bit for bit
+                models = zip(KINDS, (session, unlearned, scratch), strict=True)
+                known[key] = {
+                    kind: margins_of(one.ensemble.probabilities(inputs), labels).tolist()
+                    for kind, one in models
+                }
+                _append(path, {"key": key, "seed": seed, "margins": known[key]})
+            for kind in KINDS:
+                margins[kind].append(known[key][kind])
+            run.on_progress(ProgressEvent("population", None, None, number + 1, len(seeds)))
     return Population(forget, test, {kind: np.array(rows) for kind, rows in margins.items()})
 
 

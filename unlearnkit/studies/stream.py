@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.evaluation.comparison import same_bytes
-from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
+from unlearnkit.progress import Progress, ProgressEvent, Run, running
 from unlearnkit.session import Session
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
@@ -30,7 +30,7 @@ def stream(
     method: str | Method | None = None,
     amend: str | Amend | None = None,
     seed: int = 0,
-    on_progress: OnProgress = silent,
+    on_progress: Progress = None,
     cancel: threading.Event | None = None,
 ) -> "pd.DataFrame":
     """Unlearn a stream of uniform requests twice: by a boundary, and always exactly.
@@ -44,7 +44,8 @@ def stream(
         method: of modification, a name in ``METHODS`` or an object.
         amend: after it, a name in ``AMENDS`` or an object.
         seed: of the requests.
-        on_progress: gets an event after every request.
+        on_progress: gets an event after every request; True shows a progress bar, False none
+            (:mod:`unlearnkit.progress`).
         cancel: stops between two requests when set.
 
     Returns:
@@ -73,43 +74,51 @@ def stream(
     hybrid, exact = session.fork(), session.fork()
     for each in (hybrid, exact):
         each.withdraw()
-    for way in (FixedBoundary(0.0), FixedBoundary(1.0)):
-        first = hybrid.fork()
-        first.revoke(count=1)
-        _unlearn(first, way, *ways)
-    rows: list[dict[str, Any]] = []
-    totals = [0.0, 0.0]
-    for number in range(rounds):
-        check_cancelled(cancel)
-        hybrid.revoke(count=size, seed=seed)
-        exact.revoke(hybrid.pending)
-        spent = _unlearn(hybrid, chosen, *ways), _unlearn(exact, FixedBoundary(1.0))
-        totals = [total + seconds for total, seconds in zip(totals, spent, strict=True)]
-        assert hybrid.last is not None
-        decision = hybrid.last.decision
-        rows.append(
-            {
-                "round": number + 1,
-                "revoked": (number + 1) * size,
-                "exact_operations": len(decision.exact),
-                "bit_identical": sum(_same(hybrid, exact, shard) for shard in decision.exact),
-                "approximate_operations": len(decision.approximate),
-                "debt": sum(len(debt) for debt in hybrid.debt.values()),
-                "cpu_seconds": spent[0],
-                "exact_cpu_seconds": spent[1],
-                "speed": totals[1] / totals[0],
-            }
-        )
-        on_progress(ProgressEvent("stream", None, None, number + 1, rounds))
+    with running(on_progress, cancel) as run:
+        for way in (FixedBoundary(0.0), FixedBoundary(1.0)):
+            first = hybrid.fork()
+            first.revoke(count=1)
+            _unlearn(first, way, run, *ways)
+        rows: list[dict[str, Any]] = []
+        totals = [0.0, 0.0]
+        for number in range(rounds):
+            run.check()
+            hybrid.revoke(count=size, seed=seed)
+            exact.revoke(hybrid.pending)
+            spent = (
+                _unlearn(hybrid, chosen, run, *ways),
+                _unlearn(exact, FixedBoundary(1.0), run),
+            )
+            totals = [total + seconds for total, seconds in zip(totals, spent, strict=True)]
+            assert hybrid.last is not None
+            decision = hybrid.last.decision
+            rows.append(
+                {
+                    "round": number + 1,
+                    "revoked": (number + 1) * size,
+                    "exact_operations": len(decision.exact),
+                    "bit_identical": sum(_same(hybrid, exact, shard) for shard in decision.exact),
+                    "approximate_operations": len(decision.approximate),
+                    "debt": sum(len(debt) for debt in hybrid.debt.values()),
+                    "cpu_seconds": spent[0],
+                    "exact_cpu_seconds": spent[1],
+                    "speed": totals[1] / totals[0],
+                }
+            )
+            run.on_progress(ProgressEvent("stream", None, None, number + 1, rounds))
     return pd.DataFrame(rows)
 
 
 def _unlearn(
-    session: Session, boundary: Boundary, method: Method | None = None, amend: Amend | None = None
+    session: Session,
+    boundary: Boundary,
+    run: Run,
+    method: Method | None = None,
+    amend: Amend | None = None,
 ) -> float:
     """CPU seconds of this process."""
     begun = time.process_time()
-    session.unlearn(boundary=boundary, method=method, amend=amend)
+    session.unlearn(boundary=boundary, method=method, amend=amend, on_progress=run.details)
     return time.process_time() - begun
 
 

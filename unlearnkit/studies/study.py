@@ -31,7 +31,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics.attacks import membership_auc
 from unlearnkit.metrics.metrics import churn
 from unlearnkit.metrics.tasks import task_of
-from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
+from unlearnkit.progress import OnProgress, Progress, ProgressEvent, running
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
 from unlearnkit.training.plan import Plan
@@ -188,7 +188,7 @@ def study(
     methods: Sequence[str | Method | None] = (None,),
     amends: Sequence[str | Amend | None] = (None,),
     path: str | os.PathLike[str] | None = None,
-    on_progress: OnProgress = silent,
+    on_progress: Progress = None,
     cancel: threading.Event | None = None,
 ) -> "pd.DataFrame":
     """Sweep settings and policies over the same requests.
@@ -213,7 +213,8 @@ def study(
         amends: after it, names in ``AMENDS`` or objects; None for replay.
         path: a file that rows are added to as soon as they are measured. Rows that it already has
             for the same settings are not measured again.
-        on_progress: gets an event after every request.
+        on_progress: gets an event after every request; True shows a progress bar, False none
+            (:mod:`unlearnkit.progress`).
         cancel: stops between two requests when set; rows so far are in the file.
 
     Returns:
@@ -250,22 +251,23 @@ def study(
     settings = list(product(models, num_shards, num_slices, learning_rates, seeds))
     total, done = len(settings) * len(requests), 0
     rows: list[dict[str, Any]] = []
-    for model, shards, slices, rate, seed in settings:
-        session = Session(
-            dataset,
-            model=model,
-            num_shards=shards,
-            num_slices=slices,
-            epochs=epochs,
-            learning_rate=rate,
-            seed=seed,
-        )
-        bench = _Bench(dataset, session, log, ways)
-        for request in requests:
-            check_cancelled(cancel)
-            rows += bench.measure(request)
-            done += 1
-            on_progress(ProgressEvent("study", None, None, done, total))
+    with running(on_progress, cancel) as run:
+        for model, shards, slices, rate, seed in settings:
+            session = Session(
+                dataset,
+                model=model,
+                num_shards=shards,
+                num_slices=slices,
+                epochs=epochs,
+                learning_rate=rate,
+                seed=seed,
+            )
+            bench = _Bench(dataset, session, log, ways, run.details)
+            for request in requests:
+                run.check()
+                rows += bench.measure(request)
+                done += 1
+                run.on_progress(ProgressEvent("study", None, None, done, total))
     return pd.DataFrame(rows)
 
 
@@ -346,8 +348,10 @@ class _Bench:
         session: Session,
         log: "_Log",
         ways: Sequence["_Way"],
+        on_progress: OnProgress,
     ) -> None:
         self.dataset, self.session, self.log, self.ways = dataset, session, log, ways
+        self.on_progress = on_progress
         plan = session.plan
         self.settings = {
             "data": dataset.name,
@@ -424,7 +428,7 @@ class _Bench:
         if self.session.trained:
             return
         begun = time.process_time()
-        self.session.train()
+        self.session.train(on_progress=self.on_progress)
         self.scratch_cpu = time.process_time() - begun
         # The first call of anything is slow, and no business of the policies.
         one = self.session.plan.partition.ids[:1]
@@ -442,7 +446,9 @@ class _Bench:
             fork = self.session.fork()
             fork.revoke(ids)
             begun = time.process_time()
-            result = fork.unlearn(boundary=boundary, method=method, amend=amend)
+            result = fork.unlearn(
+                boundary=boundary, method=method, amend=amend, on_progress=self.on_progress
+            )
             taken.append(time.process_time() - begun)
         return fork, result, float(np.median(taken))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled, silent
+from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, running
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Work, time_tick
@@ -91,7 +91,7 @@ def train(
     store: Store,
     *,
     shards: Iterable[int] | None = None,
-    on_progress: OnProgress = silent,
+    on_progress: Progress = None,
     cancel: threading.Event | None = None,
     pause: threading.Event | None = None,
     phase: str = "train",
@@ -104,7 +104,8 @@ def train(
         plan: what the parameters are to be.
         store: what there is; finished stages are added one by one.
         shards: only these; all by default.
-        on_progress: gets an event after every epoch of a shard.
+        on_progress: gets an event after every epoch of a shard; True shows a progress bar, False
+            none (:mod:`unlearnkit.progress`).
         cancel: stops the run when set.
         pause: ends the run when set, as soon as every shard at work has come to the end of a stage,
             so that nothing is lost; training again goes on from there, to the same bits.
@@ -126,37 +127,50 @@ def train(
         Cancelled: stopped by ``cancel``; finished stages are in the store.
         Exception: what a worker raised, with a note that names the shard.
     """
+    with running(on_progress, cancel, pause=pause, parallel=parallel) as run:
+        return train_missing(plan, store, run, shards=shards, phase=phase, probe=probe)
+
+
+def train_missing(
+    plan: Plan,
+    store: Store,
+    run: Run,
+    *,
+    shards: Iterable[int] | None = None,
+    phase: str = "train",
+    probe: bool = False,
+) -> TrainReport:
+    """Train within a run that has begun; everything else is as for :func:`train`."""
     begun = time.perf_counter()
-    check_parallel(parallel)
+    check_parallel(run.parallel)
     plan.check_environment()
-    check_cancelled(cancel)
+    run.check()
     pieces = _consecutive(plan.missing(store, shards))
-    runs = _Recorder(plan, pieces, on_progress, phase)
+    recorder = _Recorder(plan, pieces, run.on_progress, phase)
     here = pieces
-    if parallel is not None:  # the clock predicts one process, so something is timed in this one
+    if run.parallel is not None:  # the clock predicts one process: something is timed in this one
         here = [piece[:1] for piece in pieces[:2]] if probe else []
-    watch = _train_here(plan, here, store, runs, cancel, probe, pause)
-    if plan.stacked and pause is not None and pause.is_set():
+    watch = _train_here(plan, here, store, recorder, run, probe)
+    if plan.stacked and run.pausing:
         timed: tuple[tuple[Work, float], ...] = ()  # the stopwatch tells whole runs apart
     else:
-        timed = watch.timed() if plan.stacked and here else runs.timed(begun)
-    if parallel is not None:
+        timed = watch.timed() if plan.stacked and here else recorder.timed(begun)
+    if run.parallel is not None:
         rest = _consecutive(plan.missing(store, shards))
-        _train_elsewhere(plan, rest, store, runs, cancel, parallel, pause)
+        _train_elsewhere(plan, rest, store, recorder, run)
     seconds = time.perf_counter() - begun
     tick = time_tick() if here else None
-    paused = pause is not None and pause.is_set() and bool(plan.missing(store, shards))
-    return TrainReport(runs.result(seconds), seconds, timed, tick, watch.probing, paused)
+    paused = run.pausing and bool(plan.missing(store, shards))
+    return TrainReport(recorder.result(seconds), seconds, timed, tick, watch.probing, paused)
 
 
 def _train_here(
     plan: Plan,
     pieces: Sequence[Sequence[Stage]],
     store: Store,
-    runs: "_Recorder",
-    cancel: threading.Event | None,
+    recorder: "_Recorder",
+    run: Run,
     probe: bool,
-    pause: threading.Event | None,
 ) -> Stopwatch:
     """Train in this process, and take the time."""
     watch = Stopwatch()
@@ -165,22 +179,20 @@ def _train_here(
     jobs = []
     for piece, state in zip(pieces, states, strict=True):
         jobs.append(make_job(plan, piece, state))
-        runs.steps.update(jobs[-1].stage_steps)
+        recorder.steps.update(jobs[-1].stage_steps)
         watch.laid_out()
 
     def keep(checkpoint: Checkpoint) -> None:
         store.put(checkpoint)
-        runs.finish(checkpoint)
+        recorder.finish(checkpoint)
         watch.stored()
 
     run_jobs(
         plan,
         jobs,
         keep=keep,
-        on_epoch=lambda job, mark, loss: runs.epoch(mark, loss),
-        losses=runs.losses,
-        cancel=cancel,
-        pause=pause,
+        on_epoch=lambda job, mark, loss: recorder.epoch(mark, loss),
+        run=run,
         on_each=watch.mark,
         on_probe=watch.probe if probe else None,
     )
@@ -191,25 +203,21 @@ def _train_elsewhere(
     plan: Plan,
     pieces: Sequence[Sequence[Stage]],
     store: Store,
-    runs: "_Recorder",
-    cancel: threading.Event | None,
-    parallel: int,
-    pause: threading.Event | None,
+    recorder: "_Recorder",
+    run: Run,
 ) -> None:
     """Train by workers; this process alone writes to the store."""
 
     def take(done: Done) -> None:
-        runs.steps.update(done.steps)
+        recorder.steps.update(done.steps)
         for checkpoint in done.checkpoints:
             store.put(checkpoint)
-            runs.finish(checkpoint)
+            recorder.finish(checkpoint)
         for mark, loss in done.epochs:
-            runs.epoch(mark, loss)
+            recorder.epoch(mark, loss)
 
     starts = [starting_state(plan, piece[0], store) for piece in pieces]
-    train_in_workers(
-        plan, pieces, starts, parallel, take, losses=runs.losses, cancel=cancel, pause=pause
-    )
+    train_in_workers(plan, pieces, starts, take, run)
 
 
 def starting_state(plan: Plan, stage: Stage, store: Store) -> State:
@@ -255,7 +263,6 @@ class _Recorder:
         self, plan: Plan, pieces: Sequence[Sequence[Stage]], on_progress: OnProgress, phase: str
     ) -> None:
         self.plan, self.on_progress, self.phase = plan, on_progress, phase
-        self.losses = on_progress is not silent
         self.stages = {stage.key: stage for piece in pieces for stage in piece}
         self.steps: dict[str, int] = {}  # done in a stage, by its key
         self.total = sum(stage.visits for stage in self.stages.values())
@@ -268,8 +275,6 @@ class _Recorder:
         self.done += stage.visits // stage.epochs  # every survivor once
         if loss is not None:
             self.last_loss[stage.shard, stage.index] = loss
-        if not self.losses:
-            return
         self.on_progress(
             ProgressEvent(
                 self.phase,

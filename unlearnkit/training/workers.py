@@ -8,13 +8,12 @@ gets what its shards need and gives back checkpoints; it sees no store.
 
 import os
 import platform
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
 
-from unlearnkit.progress import check_cancelled
+from unlearnkit.progress import Run
 from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels import run_jobs
@@ -85,12 +84,8 @@ def train_in_workers(
     plan: Plan,
     pieces: Sequence[Sequence[Stage]],
     starts: Sequence[State],
-    parallel: int,
     take: Callable[[Done], None],
-    *,
-    losses: bool = False,
-    cancel: threading.Event | None = None,
-    pause: threading.Event | None = None,
+    run: Run,
 ) -> None:
     """Have pieces of training done by workers.
 
@@ -98,11 +93,9 @@ def train_in_workers(
         plan: of the retain set.
         pieces: consecutive stages of one shard each.
         starts: the states that these start from.
-        parallel: number of workers; -1 for all there are.
         take: gets results one by one as they come in, in this process.
-        losses: see :func:`~unlearnkit.training.kernels.run_jobs`.
-        cancel: looked at after every result.
-        pause: once set, no more is given out; what was given out before comes in.
+        run: says how many workers, -1 for all there are. It stops the work after a result; once it
+            pauses, no more is given out, and what was given out before comes in.
 
     Raises:
         Cancelled: stopped; what was given to ``take`` before stands.
@@ -112,16 +105,18 @@ def train_in_workers(
         return
     import joblib
 
-    workers = joblib.effective_n_jobs(parallel)
-    errands = _errands(plan, pieces, starts, workers, losses)
-    errands = takewhile(lambda errand: pause is None or not pause.is_set(), errands)
+    workers = joblib.effective_n_jobs(run.parallel)
+    errands = _errands(plan, pieces, starts, workers, run.losses)
+    errands = takewhile(lambda errand: not run.pausing, errands)
     # One errand at a time, so that each result comes as soon as it is there. No memory maps: they
     # would put examples into files, which nobody destroys when an example is revoked.
-    pool = joblib.Parallel(parallel, return_as="generator_unordered", batch_size=1, max_nbytes=None)
+    pool = joblib.Parallel(
+        run.parallel, return_as="generator_unordered", batch_size=1, max_nbytes=None
+    )
     with closing(pool(joblib.delayed(run_errand)(errand) for errand in errands)) as results:
         for done in results:
             take(done)
-            check_cancelled(cancel)
+            run.check()
 
 
 def _errands(
@@ -162,7 +157,7 @@ def run_errand(errand: Errand) -> Done:
             jobs,
             keep=checkpoints.append,
             on_epoch=lambda job, mark, loss: epochs.append((mark, loss)),
-            losses=errand.losses,
+            run=Run(losses=errand.losses),
         )
     except Exception as error:
         shards = ", ".join(str(piece[0].shard) for piece in errand.pieces)

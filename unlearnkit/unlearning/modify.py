@@ -5,7 +5,6 @@ What it refuses is left for exact retraining. Nothing is stored here; what comes
 :func:`~unlearnkit.unlearning.unlearn.unlearn` to store.
 """
 
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from unlearnkit.approximate import (
     ShardRound,
     ShardState,
 )
-from unlearnkit.progress import OnProgress, ProgressEvent, check_cancelled
+from unlearnkit.progress import ProgressEvent, Run
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Checkpoint, Store
 from unlearnkit.training.clock import Batches, Work
@@ -94,8 +93,7 @@ def modify_shards(
     boundary: Boundary,
     probe: Probe,
     calibration: Calibration,
-    on_progress: OnProgress,
-    cancel: threading.Event | None,
+    run: Run,
 ) -> Modification:
     """One approximate round on some shards: modify and amend them together, and look at them."""
     rounds = {shard: _round(before, plan, store, shard, debts) for shard in decision.approximate}
@@ -106,9 +104,9 @@ def modify_shards(
 
     def step(begin: int, visits: int) -> OnStep:
         def on_step(sentence: str, share: float) -> None:
-            check_cancelled(cancel)
+            run.check()
             done = begin + int(share * visits)
-            on_progress(ProgressEvent("modify", None, None, done, large + replay))
+            run.on_progress(ProgressEvent("modify", None, None, done, large + replay))
 
         return on_step
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from unlearnkit.progress import OnProgress, silent
+from unlearnkit.progress import Progress, running
 from unlearnkit.store import Store
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.plan import Plan
-from unlearnkit.training.train import train, work_of
+from unlearnkit.training.train import train_missing, work_of
 from unlearnkit.unlearning.boundary.protocol import EXACT, Decision, Route
 from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.inspection import Look, Probe
@@ -26,11 +26,11 @@ def repay(
     *,
     seconds: float | None = None,
     clock: Clock = Clock(),
-    on_progress: OnProgress = silent,
+    on_progress: Progress = None,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
     probe: Probe | None = None,
-    commit: Callable[[Decision, int], None] = lambda decision, debt_before: None,
+    commit: Callable[[Decision, int], None] | None = None,
 ) -> Unlearned:
     """Clear debt by retraining exactly: of these shards, or of all that carry any.
 
@@ -40,7 +40,8 @@ def repay(
         shards: to repay; all that owe by default.
         seconds: no more than is predicted to fit into this time, the cheapest first.
         clock: for predictions.
-        on_progress: gets events.
+        on_progress: gets events; True shows a progress bar, False none
+            (:mod:`unlearnkit.progress`).
         cancel: stops the run when set.
         parallel: workers, as in :func:`~unlearnkit.training.train.train`.
         probe: for comparing what is repaid with what replaces it.
@@ -74,16 +75,16 @@ def repay(
     if parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
     try:
-        report = train(
-            plan, store, shards=chosen, on_progress=on_progress, cancel=cancel, parallel=parallel
-        )
+        with running(on_progress, cancel, parallel=parallel) as run:
+            report = train_missing(plan, store, run, shards=chosen)
     except BaseException:
         settle_repaid(plan, store, chosen, commit)
         raise
     if routes:
         if probe is not None:
             decision = replace(decision, looks=_errors(plan, store, chosen, probe))
-        commit(decision, total_debt(debts))
+        if commit is not None:
+            commit(decision, total_debt(debts))
     destroyed = settle(plan, store)
     return Unlearned(
         nothing,
@@ -140,7 +141,7 @@ def _affordable(
 
 
 def settle_repaid(
-    plan: Plan, store: Store, shards: Iterable[int], commit: Callable[[Decision, int], None]
+    plan: Plan, store: Store, shards: Iterable[int], commit: Callable[[Decision, int], None] | None
 ) -> None:
     """Complete what an interrupted repayment finished: commit it, then destroy what it replaces.
 
@@ -163,5 +164,6 @@ def settle_repaid(
             share = visits / plan.total_visits
             routes.append(Route(shard, EXACT, visits, share, None, reason))
     if routes:
-        commit(Decision(tuple(routes), REPAY, None), before)
+        if commit is not None:
+            commit(Decision(tuple(routes), REPAY, None), before)
         settle(plan, store)

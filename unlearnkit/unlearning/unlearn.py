@@ -21,11 +21,11 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.approximate.defaults import default_method
-from unlearnkit.progress import OnProgress, check_cancelled, silent
+from unlearnkit.progress import Progress, Run, running
 from unlearnkit.store import Store
 from unlearnkit.training.clock import Clock, Interval
 from unlearnkit.training.plan import Plan
-from unlearnkit.training.train import train
+from unlearnkit.training.train import train_missing
 from unlearnkit.unlearning.assess import assess
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
@@ -113,12 +113,12 @@ def unlearn(
     clock: Clock = Clock(),
     method: str | Method | None = None,
     amend: str | Amend | None = None,
-    on_progress: OnProgress = silent,
+    on_progress: Progress = None,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
     probe: Probe | None = None,
     calibration: Calibration = Calibration(),
-    commit: Callable[[Plan, Decision], None] = lambda plan, decision: None,
+    commit: Callable[[Plan, Decision], None] | None = None,
 ) -> Unlearned:
     """Unlearn a request: estimate, decide, run, swap, destroy.
 
@@ -131,7 +131,8 @@ def unlearn(
         method: of modification, a name in ``METHODS`` or an object; :func:`default_method`
             otherwise.
         amend: after it, a name in ``AMENDS`` or an object; replay of the last epoch otherwise.
-        on_progress: gets events.
+        on_progress: gets events; True shows a progress bar, False none
+            (:mod:`unlearnkit.progress`).
         cancel: stops the run when set; the old ensemble then stands.
         parallel: workers of the exact part, as in :func:`~unlearnkit.training.train.train`. The
             clock predicts one process, so it neither speaks of such a run nor learns from it.
@@ -145,16 +146,32 @@ def unlearn(
         TypeError: an object that lacks a part of its protocol.
         Cancelled: stopped; the store holds what it held.
     """
-    begun = time.perf_counter()
     boundary = BOUNDARIES.choose(boundary)
-    method = METHODS.choose(method) or default_method(before)
-    amend = AMENDS.choose(amend) or Replay()
+    how = METHODS.choose(method) or default_method(before), AMENDS.choose(amend) or Replay()
+    with running(on_progress, cancel, parallel=parallel) as run:
+        return _unlearn(before, store, ids, boundary, clock, *how, probe, calibration, run, commit)
+
+
+def _unlearn(
+    before: Plan,
+    store: Store,
+    ids: Int[np.ndarray, " request"],
+    boundary: Boundary,
+    clock: Clock,
+    method: Method,
+    amend: Amend,
+    probe: Probe | None,
+    calibration: Calibration,
+    run: Run,
+    commit: Callable[[Plan, Decision], None] | None,
+) -> Unlearned:
+    begun = time.perf_counter()
     plan, workload, costs = assess(
         before, store, ids, clock, method=method, amend=amend, calibration=calibration
     )
     debts = debts_of(before, store)
     decision = boundary.decide(workload, costs, {s: len(debt) for s, debt in debts.items()})
-    if parallel is not None:
+    if run.parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
     if probe is None:
         nothing = plan.examples[plan.partition.ids[:0]]
@@ -171,18 +188,10 @@ def unlearn(
             boundary,
             probe,
             calibration,
-            on_progress,
-            cancel,
+            run,
         )
         decision = decision.after(modified.looks, modified.refused, costs)
-        report = train(
-            plan,
-            store,
-            shards=decision.exact,
-            on_progress=on_progress,
-            cancel=cancel,
-            parallel=parallel,
-        )
+        report = train_missing(plan, store, run, shards=decision.exact)
         rates, clock = clock, clock.observe(report.timed, report.tick)
         if modified.looks:
             # What the amend took beyond its steps counts as modifying: there is one for each.
@@ -191,15 +200,16 @@ def unlearn(
             clock = clock.observe_modify(modified.planned, took)
         for approximation in modified.approximations:
             store.put_approximation(approximation)
-        check_cancelled(cancel)
-        commit(plan, decision)
+        run.check()
+        if commit is not None:
+            commit(plan, decision)
     except BaseException:
         settle(before, store)  # what was added for the new plan goes again
         raise
     destroyed = settle(plan, store)
     debt_after = total_debt(debts_of(plan, store))
     seconds = time.perf_counter() - begun
-    if decision.routes and parallel is None and modified.as_planned:
+    if decision.routes and run.parallel is None and modified.as_planned:
         beside = seconds - report.seconds - modified.whole
         shards = (len(decision.exact), len(decision.approximate))
         clock = clock.observe_request(*shards, beside, seconds, decision.seconds)

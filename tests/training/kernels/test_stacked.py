@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unlearnkit as uk
+from unlearnkit.progress import Run
 from unlearnkit.seeding import state_bytes
 from unlearnkit.training.kernels.batches import Gathering
 from unlearnkit.training.kernels.loop import compute_threads, run_loop
@@ -84,7 +85,7 @@ def test_bits_do_not_depend_on_how_many_lanes_run_together(
         alone = as_bytes(states(current, run_stacked, group=1))
         assert alone == as_bytes(states(current, run_stacked, group=3))
         assert alone == as_bytes(states(current, run_stacked))
-        assert alone == as_bytes(states(current, run_stacked, losses=False))
+        assert alone == as_bytes(states(current, run_stacked, run=Run(losses=True)))
         some = as_bytes(states(current, run_stacked, shards=[1, 3]))
         assert some == {place: found for place, found in alone.items() if place[0] in (1, 3)}
 
@@ -124,7 +125,7 @@ def test_dropout_masks_of_survivors_do_not_change():
     plan = make(model, data, num_shards=1, num_slices=1, epochs=1, batch_size=64)
     # One step, so that what differs is what the revoked example itself did.
     whole = states(plan, run_stacked)
-    assert as_bytes(whole) == as_bytes(states(plan, run_stacked, losses=False))
+    assert as_bytes(whole) == as_bytes(states(plan, run_stacked, run=Run(losses=True)))
     poisoned = data.train.features.clone()
     poisoned[3] = float("nan")
     other = uk.Examples(data.train.ids, poisoned, data.train.labels)
@@ -144,7 +145,7 @@ def test_padding_stays_zero(hidden):
     initial = plan.architecture.initial
     jobs = [make_job(plan, chain, initial(0, s)) for s, chain in enumerate(plan.chains)]
     group = _Group(plan, plan.architecture.stack, sorted(jobs, key=lambda job: -len(job)))
-    group.run(lambda *_: None, losses=False, cancel=None)
+    group.run(lambda *_: None, Run())
     real = [width for width in group.stack.widths[1:] for _ in range(2)]
     for piece, flip, inside in zip(
         group.parameters, [f for f in group.layout.flipped for _ in range(2)], real, strict=True

@@ -1,8 +1,8 @@
 """Kernels: what trains a lane, one by one or stacked. Which one is the plan's business."""
 
-import threading
 from collections.abc import Callable, Sequence
 
+from unlearnkit.progress import Run
 from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.loop import compute_threads, repeatable, run_loop
@@ -17,9 +17,7 @@ def run_jobs(
     *,
     keep: Callable[[Checkpoint], None] | None = None,
     on_epoch: Callable[[Job, Mark, float | None], None] = lambda job, mark, loss: None,
-    losses: bool = False,
-    cancel: threading.Event | None = None,
-    pause: threading.Event | None = None,
+    run: Run = Run(),
     on_each: Callable[[Job, Mark], None] | None = None,
     on_probe: OnProbe | None = None,
 ) -> list[Checkpoint]:
@@ -30,9 +28,8 @@ def run_jobs(
         jobs: what to train.
         keep: gets the checkpoint of every stage as soon as it is done.
         on_epoch: called after every epoch of a job.
-        losses: measure the training loss of every epoch; else of the last of each stage only.
-        cancel: stops the run when set.
-        pause: ends the run when set, after the stages at work.
+        run: stops or pauses the training, and says whether the loss of every epoch is measured or
+            that of each stage's last epoch only.
         on_each: called at every mark, before anything else is.
         on_probe: see the stacked kernel; the per-lane kernel has no such thing to tell.
 
@@ -57,9 +54,7 @@ def run_jobs(
 
     with compute_threads(plan.spec.num_threads), repeatable(plan.device):
         if plan.stacked:
-            run_stacked(
-                plan, jobs, on_mark, losses=losses, cancel=cancel, pause=pause, on_probe=on_probe
-            )
+            run_stacked(plan, jobs, on_mark, run, on_probe=on_probe)
         else:
-            run_loop(plan, jobs, on_mark, losses=losses, cancel=cancel, pause=pause)
+            run_loop(plan, jobs, on_mark, run)
     return done

@@ -4,7 +4,6 @@ Only survivors reach the module, so that layers with batch statistics see exampl
 """
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from unlearnkit.models.dropout import step_context
 from unlearnkit.models.state import batch_statistics_layers, get_state
-from unlearnkit.progress import check_cancelled
+from unlearnkit.progress import Run
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import END, EPOCH, RESET, TAIL, Job, Mark
@@ -29,10 +28,7 @@ def run_loop(
     plan: Plan,
     jobs: Sequence[Job],
     on_mark: OnMark,
-    *,
-    losses: bool = True,
-    cancel: threading.Event | None = None,
-    pause: threading.Event | None = None,
+    run: Run = Run(),
 ) -> None:
     """Train jobs one after the other.
 
@@ -40,21 +36,20 @@ def run_loop(
         plan: of the retain set.
         jobs: what to train.
         on_mark: gets states and losses.
-        losses: measure the training loss of every epoch; else of the last of each stage only.
-        cancel: stops the run when set.
-        pause: ends the run at the end of the stage at work when set.
+        run: stops the training, or pauses it at the end of the stage at work; says whether the loss
+            of every epoch is measured or that of each stage's last epoch only.
 
     Raises:
         Cancelled: stopped; what was given to ``on_mark`` before stands.
     """
     for job in jobs:
-        if pause is not None and pause.is_set():
+        if run.pausing:
             return
         lane = _Lane(plan, job)
         at = 0
         for mark in job.marks:
-            measure = losses or mark.is_last_epoch
-            lane.run(at, mark.step, measure, cancel)
+            measure = run.losses or mark.is_last_epoch
+            lane.run(at, mark.step, measure, run)
             at = mark.step
             if mark.kind == RESET:
                 lane.reset()
@@ -64,7 +59,7 @@ def run_loop(
             elif mark.kind in (TAIL, END):
                 state = get_state(lane.module)
                 on_mark(job, mark, {name: value.cpu() for name, value in state.items()}, None)
-            if mark.kind == END and pause is not None and pause.is_set():
+            if mark.kind == END and run.pausing:
                 return
 
 
@@ -110,9 +105,9 @@ class _Lane:
         self.total, self.count = 0.0, 0
         return mean
 
-    def run(self, begin: int, end: int, losses: bool, cancel: threading.Event | None) -> None:
+    def run(self, begin: int, end: int, losses: bool, run: Run) -> None:
         for step in range(begin, end):
-            check_cancelled(cancel)
+            run.check()
             slots = np.flatnonzero(self.job.rows[step] >= 0)
             rows = torch.from_numpy(self.local[step][slots]).to(self.device)
             if self.context is not None:

@@ -12,7 +12,6 @@ from single ones in the last bit.) So lanes are grouped for speed alone: as many
 processor's cache together.
 """
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from unlearnkit.models.losses import CrossEntropy
 from unlearnkit.models.stack import Stack
-from unlearnkit.progress import check_cancelled
+from unlearnkit.progress import Run
 from unlearnkit.seeding import derive
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.activations import BACKWARD, FORWARD
@@ -58,10 +57,8 @@ def run_stacked(
     plan: Plan,
     jobs: Sequence[Job],
     on_mark: OnMark,
+    run: Run = Run(),
     *,
-    losses: bool = True,
-    cancel: threading.Event | None = None,
-    pause: threading.Event | None = None,
     group: int | None = None,
     on_probe: OnProbe | None = None,
 ) -> None:
@@ -71,10 +68,9 @@ def run_stacked(
         plan: of the retain set.
         jobs: what to train.
         on_mark: gets states and losses.
-        losses: measure the training loss of every epoch; else of the last of each stage only.
-        cancel: stops the run when set.
-        pause: ends the run, when set, as soon as every lane has come to the end of a stage. Lanes
-            that come there first go on meanwhile, and what they do beyond is thrown away.
+        run: as for the per-lane kernel, but that it pauses as soon as every lane has come to the
+            end of a stage. Lanes that come there first go on meanwhile, and what they do beyond is
+            thrown away.
         group: lanes that run together, at most; the result does not depend on it.
         on_probe: gets what a few steps of one lane alone took, which are run for it and thrown
             away; not called where lanes run one by one anyway.
@@ -87,9 +83,9 @@ def run_stacked(
     if on_probe is not None and min(size, len(ordered)) > 1:
         _time_one(_Group(plan, stack, ordered[:1]), on_probe)
     for start in range(0, len(ordered), size):
-        if pause is not None and pause.is_set():
+        if run.pausing:
             return
-        _Group(plan, stack, ordered[start : start + size]).run(on_mark, losses, cancel, pause)
+        _Group(plan, stack, ordered[start : start + size]).run(on_mark, run)
 
 
 def _time_one(lane: "_Group", on_probe: OnProbe, steps: int = 5, warm: int = 2) -> None:
@@ -127,19 +123,13 @@ class _Group:
         self.seen = np.zeros(lanes, np.int64)
         self.generator, self.minus_one = torch.Generator(), torch.tensor(-1.0, device=self.device)
 
-    def run(
-        self,
-        on_mark: OnMark,
-        losses: bool,
-        cancel: threading.Event | None,
-        pause: threading.Event | None = None,
-    ) -> None:
+    def run(self, on_mark: OnMark, run: Run) -> None:
         calendar: dict[int, list[tuple[int, Mark]]] = {}
         for lane, job in enumerate(self.jobs):
             for mark in job.marks:
                 calendar.setdefault(mark.step, []).append((lane, mark))
         lengths = np.array([len(job) for job in self.jobs])
-        self.wanted = measured = self.measured(losses)
+        self.wanted = measured = self.measured(run.losses)
         begin, rest = 0, -1
         while active := int((lengths > begin).sum()):
             end = min(begin + BLOCK, int(lengths[active - 1]))
@@ -148,9 +138,9 @@ class _Group:
             self.lay_out(begin, end)
             for step in range(begin, end):
                 if step in calendar:
-                    self._reach(step, calendar[step], on_mark, losses)
-                check_cancelled(cancel)
-                if rest < 0 and pause is not None and pause.is_set():
+                    self._reach(step, calendar[step], on_mark, run.losses)
+                run.check()
+                if rest < 0 and run.pausing:
                     rest = max(_next_end(job, step) for job in self.jobs if len(job) > step)
                 if step == rest:
                     return
@@ -159,7 +149,7 @@ class _Group:
             begin = end
             # Lanes that end here are read before the others move.
             ends = [(lane, mark) for lane, mark in calendar.get(end, ()) if end == lengths[lane]]
-            self._reach(end, ends, on_mark, losses)
+            self._reach(end, ends, on_mark, run.losses)
             calendar[end] = [item for item in calendar.get(end, ()) if item not in ends]
 
     def measured(self, losses: bool) -> Bool[np.ndarray, " step"]:

@@ -124,7 +124,8 @@ class SeedView(View):
     def draw(self) -> None:
         """Train the constituent by another seed, and set the distances side by side."""
         shard = self.offer_shards(self.shard)
-        frame = seed_distances(self._source.session.plan, self.comparison, shard)
+        plan = self._source.session.plan
+        frame = seed_distances(plan, self.comparison, shard, on_progress=False)
         self._frames = {"seed-distances": frame}
         self.distances.show(figures.seed_distances.spec(frame))
         total = frame.groupby("model", sort=False)["L2"].apply(lambda some: math.hypot(*some))

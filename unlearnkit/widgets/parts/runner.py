@@ -14,13 +14,6 @@ from unlearnkit.widgets.parts.panel import Panel, row
 Result = TypeVar("Result")
 Work = Callable[[OnProgress, threading.Event], Result]
 
-PHASES = {
-    "train": "training",
-    "scratch": "training from scratch",
-    "modify": "modifying",
-    "amend": "amending",
-}
-
 
 class Runner(Generic[Result]):
     """Start, progress and stop of one kind of work in a panel; one run at a time.
@@ -151,9 +144,7 @@ class Runner(Generic[Result]):
         share = overall(event, self._weights)
         self.bar.value = share
         left = f", about {duration(seconds * (1 - share) / share)} left" if share > 0.02 else ""
-        where = f" shard {event.shard}" if event.shard is not None else ""
-        where += f", slice {event.stage}" if event.stage is not None else ""
-        self.label.value = f"{share:.0%}{left}: {PHASES.get(event.phase, event.phase)}{where}"
+        self.label.value = f"{share:.0%}{left}: {event.sentence}"
 
 
 def overall(event: ProgressEvent, weights: Mapping[str, float]) -> float:
