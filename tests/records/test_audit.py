@@ -79,7 +79,7 @@ def test_weights_altered_consistently_are_found(
     assert main(command) == 1
     error = capsys.readouterr().err
     assert error.startswith("BROKEN: the clean checkpoint of shard 0, stage ")
-    assert first.stem in error and "is not what training from scratch gives: 1 of " in error
+    assert first.stem in error and "is not what retraining from scratch gives: 1 of " in error
     assert ("at its end" if tensor == "end/" else "at its tail 1") in error
 
 

@@ -170,7 +170,7 @@ def test_other_bits_are_said(capsys: pytest.CaptureFixture[str]) -> None:
     session = Session("digits", model="logistic", epochs=1)
     session.train()
     run(session.to_script().replace("learning_rate=0.03", "learning_rate=0.02"))
-    assert capsys.readouterr().out.startswith("other bits: is this the environment")
+    assert capsys.readouterr().out.startswith("different bits: is this the environment")
 
 
 def test_many_ids_stay_readable() -> None:

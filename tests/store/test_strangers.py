@@ -366,7 +366,7 @@ def test_any_bytes_and_any_line_beside_the_checkpoints(
         session.certificate().to_html()
         session.store.close()
     except StoreError as error:
-        assert "damaged" in str(error) or "none of ours" in str(error)
+        assert "damaged" in str(error) or "not written by unlearnkit" in str(error)
     assert not outside(folder)
 
 
@@ -384,7 +384,7 @@ def test_an_outcome_of_no_numbers_is_refused(
     path.unlink()
     extent = append_lines(path, LedgerExtent(), lines)
     with_manifest(folder, lambda content: content.update(ledger=vars(extent)))
-    with pytest.raises(StoreError, match="none of ours"):
+    with pytest.raises(StoreError, match="not written by unlearnkit"):
         CASES["logistic"].session(store=folder)
 
 
@@ -402,7 +402,7 @@ def test_a_shard_that_is_none_of_ours_in_a_line_of_the_ledger_is_refused(
     with_manifest(folder, lambda content: content.update(ledger=vars(extent)))
     with pytest.raises(StoreError):
         list(audit(folder))
-    with pytest.raises(StoreError, match="none of ours"):
+    with pytest.raises(StoreError, match="not written by unlearnkit"):
         CASES["logistic"].session(store=folder)
 
 

@@ -122,7 +122,7 @@ def test_a_request_outlives_its_process(tmp_path: Path) -> None:
 def test_requests_that_are_none_of_ours_are_refused(tmp_path: Path, queue: Any) -> None:
     CASE.session(store=tmp_path).train()
     with_manifest(tmp_path, lambda content: content["run"].update(queue=queue))
-    with pytest.raises(StoreError, match=r"the requests kept in .* are none of ours"):
+    with pytest.raises(StoreError, match=r"the requests kept in .* were not written by unlearnkit"):
         CASE.session(store=tmp_path)
 
 

@@ -1,6 +1,7 @@
-"""The audit: every claim of a store derived again, from its folder alone.
+"""The audit: every claim of a store is derived again from its folder alone.
 
-Given the data as well, the claim of being exact too: all is trained from scratch and compared.
+Given the data as well, the audit also retrains every clean checkpoint from scratch and compares it
+bit for bit.
 """
 
 import os
@@ -29,7 +30,7 @@ from unlearnkit.training.spec import TrainSpec, as_recorded, spec_from
 
 
 class AuditError(StoreError):
-    """A claim of a store that does not hold."""
+    """A claim of a store does not hold."""
 
 
 def audit(
@@ -40,18 +41,18 @@ def audit(
     model: Any = None,
     spec: TrainSpec | None = None,
 ) -> Iterator[str]:
-    """Check a store claim by claim; each one that holds is a sentence.
+    """Check the claims of a store one by one.
 
     Args:
-        store: its folder; nothing in it is changed.
+        store: the store or its folder; nothing in it is changed.
         head: of the ledger, as a certificate printed it.
-        dataset: the data of the run, as a session takes it: all is then trained from scratch and
-            compared bit for bit with every clean checkpoint.
-        model: of the run, where it was no built-in one.
-        spec: of the run, where its loss was no built-in one.
+        dataset: the data of the run, in any form that a session takes. If given, every clean
+            checkpoint is retrained from scratch and compared bit for bit.
+        model: of the run, if it was not a built-in one.
+        spec: of the run, if its loss was not a built-in one.
 
     Yields:
-        What holds, as soon as it has been checked.
+        One sentence for each claim that holds, as soon as it has been checked.
 
     Raises:
         AuditError: the first claim that does not hold.
@@ -65,32 +66,37 @@ def audit(
     if extra:
         raise AuditError(
             f"{extra[0]} is in the folder and not committed; if no run is going on, open the store "
-            "in a session once, which takes it up or destroys it"
+            "in a session once, which commits or destroys it"
         )
     yield f"all {store.verify()} files are those that were committed"
     lines = list(store.ledger())
     if head is not None:
         heads = [START, *(found for _, found in lines)]  # a certificate may be older than any line
         if head not in heads:
-            raise AuditError(f"no line of the ledger has the head {head}; it was changed since")
+            raise AuditError(
+                f"no line of the ledger has the head {head}; the ledger was changed since then"
+            )
         yield f"the head given is line {heads.index(head)} of {len(lines)} of the ledger"
     secret = store.secret() if lines else b""
     try:
         arrays = store.arrays() if lines else {}
         ids = [i for part in ("ids", "probe") for i in arrays.get(part, np.empty(0)).tolist()]
-        told = list(with_ids((line for line, _ in lines), store, ids))
-        for number, line in enumerate(told, start=1):
+        plain = list(with_ids((line for line, _ in lines), store, ids))
+        for number, line in enumerate(plain, start=1):
             if line["kind"] == "unlearn":
                 if keyed_digest(np.asarray(line["ids"], np.int64), secret) != line["digest"]:
-                    raise AuditError(f"line {number} of the ledger: ids and digest differ")
-        records = read_lines(told)
+                    raise AuditError(
+                        f"line {number} of the ledger: its ids do not match its digest"
+                    )
+        records = read_lines(plain)
         requests = requests_of(records)
-        known = owing_shards(told) is not None  # not of an earlier version
+        known = owing_shards(plain) is not None  # False for ledgers of earlier versions
     except StoreError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise AuditError(
-            f"the ledger has a line that is none of ours ({type(error).__name__}: {error})"
+            f"the ledger has a line that was not written by unlearnkit "
+            f"({type(error).__name__}: {error})"
         ) from error
     yield f"the ledger's {len(lines)} lines follow on each other up to its head {store.head}"
     revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests]))
@@ -106,12 +112,14 @@ def _lineage(
     arrays, run = store.arrays(), store.manifest or {}
     ids, shard, slices = (arrays.get(name) for name in ("ids", "shard", "slice"))
     if ids is None or shard is None or slices is None or not ids.ndim:
-        raise AuditError("the partition lacks ids, shards or slices")
+        raise AuditError("the stored partition lacks ids, shards or slices")
     if any(a.shape != (len(ids),) or a.dtype.kind != "i" for a in (ids, shard, slices)):
-        raise AuditError("the partition is not three rows of whole numbers of one length")
+        raise AuditError("the stored partition is not three integer arrays of equal length")
     found = digest(*(array.astype("<i8").tobytes() for array in (ids, shard, slices)))
     if found != run.get("partition"):
-        raise AuditError(f"the partition's digest is {found}, and the run's {run.get('partition')}")
+        raise AuditError(
+            f"the partition's digest is {found}, and the run names {run.get('partition')}"
+        )
     yield f"the partition of {len(ids)} examples is that of the run"
     retained = ~np.isin(ids, revoked)
 
@@ -122,8 +130,8 @@ def _lineage(
             bits = np.unpackbits(np.frombuffer(checkpoint.lineage, np.uint8))[: len(expected)]
             wrong = ids[pool][: len(bits)][bits.astype(bool) & ~expected[: len(bits)]]
             raise AuditError(
-                f"{what} of shard {checkpoint.shard}, stage {checkpoint.stage} is shaped by "
-                f"{len(wrong)} examples that it should be free of, or lacks some that it names"
+                f"{what} of shard {checkpoint.shard}, stage {checkpoint.stage} was trained with "
+                f"{len(wrong)} examples that it should be free of, or its lineage is incomplete"
             )
 
     for key in sorted(store.keys):
@@ -132,9 +140,11 @@ def _lineage(
     owed: dict[int, frozenset[int]] = {}
     for base in sorted(store.bases):
         approximation = store.approximation(base)
-        assert isinstance(approximation, Approximation)  # by its base
+        assert isinstance(approximation, Approximation)  # bases name approximations
         if not np.isin(approximation.debt, revoked).all():
-            raise AuditError(f"shard {approximation.shard} owes examples that nobody revoked")
+            raise AuditError(
+                f"shard {approximation.shard} declares a debt of examples that were never revoked"
+            )
         for checkpoint in approximation.checkpoints.values():
             check(checkpoint, approximation.debt, "an approximate checkpoint")
         owed[approximation.shard] = frozenset(approximation.debt.tolist())
@@ -147,20 +157,20 @@ def _lineage(
     debts = _debts(completed, dict(zip(ids.tolist(), shard.tolist(), strict=True)))
     if debts.keys() != owed.keys():
         raise AuditError(
-            f"by the ledger the shards that owe are {sorted(debts)}, and the folder holds "
+            f"by the ledger the shards with debt are {sorted(debts)}, but the folder holds "
             f"approximations of {sorted(owed)}"
         )
     for at in sorted(owed):
         if debts[at] != owed[at]:
             raise AuditError(
-                f"by the ledger shard {at} owes {len(debts[at])} examples, and its approximation "
-                f"declares {len(owed[at])}, or others"
+                f"by the ledger shard {at} owes {len(debts[at])} examples, but its approximation "
+                f"declares {len(owed[at])}, or different ones"
             )
-    yield "by the ledger, too, these are the shards that owe, and what they owe"
+    yield "the ledger names the same shards with debt, and the same examples"
 
 
 def _debts(completed: list[dict[str, Any]], shards: dict[int, int]) -> dict[int, frozenset[int]]:
-    """Debts by shard as the ledger tells them, which its own sums must agree with."""
+    """Derive each shard's debt from the ledger and check the sums that it states."""
     debts: dict[int, frozenset[int]] = {}
     try:
         for number, line in enumerate(completed, start=1):
@@ -168,13 +178,13 @@ def _debts(completed: list[dict[str, Any]], shards: dict[int, int]) -> dict[int,
             said = line["debt_before"], line.get("debt_after", _total(debts))
             if said != (before, _total(debts)):
                 raise AuditError(
-                    f"number {number} of what the ledger says was completed has a debt of {said[0]}"
-                    f" before and {said[1]} after, and by what was done they are {before} and "
-                    f"{_total(debts)}"
+                    f"entry {number} of the ledger states a debt of {said[0]} before and {said[1]} "
+                    f"after; the entries up to it lead to {before} and {_total(debts)}"
                 )
     except (KeyError, TypeError) as error:
         raise AuditError(
-            f"the ledger has a line that is none of ours ({type(error).__name__}: {error})"
+            f"the ledger has a line that was not written by unlearnkit "
+            f"({type(error).__name__}: {error})"
         ) from error
     return debts
 
@@ -194,24 +204,25 @@ def _retrain(
     model: Any,
     spec: TrainSpec | None,
 ) -> Iterator[str]:
-    """Train every clean checkpoint from scratch, and compare."""
+    """Retrain every clean checkpoint from scratch and compare the bits."""
     plan = _plan_of(store, dataset, model, spec)
     for number, line in enumerate(completed, start=1):
         plan = plan.without(line["ids"])
         if line.get("plan", plan.digest) != plan.digest:
             raise AuditError(
-                f"number {number} of what the ledger says was completed had the plan "
-                f"{line['plan']}, and the data, spec and model lead to {plan.digest}"
+                f"entry {number} of the ledger names the plan {line['plan']}, but the data, spec "
+                f"and model lead to {plan.digest}"
             )
-    yield f"{len(completed)} requests and repayments had the plans that the data lead to"
+    yield f"{len(completed)} requests and repayments name the plans that the data lead to"
     strange = sorted(store.keys - plan.keys)
     if strange:
         kept = store.get(strange[0])
         raise AuditError(
-            f"{len(strange)} clean checkpoints are of no stage that the run's data, spec, model "
-            f"and requests lead to; the first is of shard {kept.shard}, stage {kept.stage}"
+            f"{len(strange)} clean checkpoints belong to no stage of the plan that the run's data, "
+            f"spec, model and requests lead to; the first is of shard {kept.shard}, stage "
+            f"{kept.stage}"
         )
-    # What the run may not have read, this one cannot: a leak in both would not show otherwise.
+    # Overwrite the revoked rows, since a leak in both runs would otherwise go unnoticed.
     plan = replace(plan, examples=_overwritten(plan.examples, revoked))
     begun, count, visits, jobs = time.perf_counter(), 0, 0, []
     for shard, chain in enumerate(plan.chains):
@@ -229,7 +240,7 @@ def _retrain(
 
     run_jobs(plan, jobs, keep=compare)
     yield (
-        f"{count} clean checkpoints have the bits that training from scratch without the "
+        f"{count} clean checkpoints have the bits that retraining from scratch without the "
         f"{len(revoked)} revoked examples gives ({visits:,} visits, "
         f"{time.perf_counter() - begun:.1f} s)"
     )
@@ -238,8 +249,8 @@ def _retrain(
     owing = [s for s in missing if plan.final_key(s) in store.bases]
     if owing:
         yield (
-            f"{len(owing)} of {len(shards)} constituents are approximate, as their debt says; there"
-            " is nothing to compare them with bit for bit before session.repay()"
+            f"{len(owing)} of {len(shards)} constituents are approximate, as their debt says; they "
+            "cannot be compared bit for bit before session.repay()"
         )
     if len(missing) > len(owing):
         yield f"{len(missing) - len(owing)} of {len(shards)} constituents are not trained yet"
@@ -248,13 +259,13 @@ def _retrain(
 def _same(kept: Checkpoint, fresh: Checkpoint) -> None:
     ours, theirs = _tensors(kept), _tensors(fresh)
     if ours.keys() != theirs.keys():
-        different = f"it has {sorted(ours)}, and should have {sorted(theirs)}"
+        different = f"it holds {sorted(ours)} and should hold {sorted(theirs)}"
     else:
         different = next(filter(None, (_differs(n, ours[n], theirs[n]) for n in ours)), "")
     if different:
         raise AuditError(
             f"the clean checkpoint of shard {kept.shard}, stage {kept.stage} (key {kept.key}) is "
-            f"not what training from scratch gives: {different}"
+            f"not what retraining from scratch gives: {different}"
         )
 
 
@@ -264,12 +275,12 @@ def _tensors(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 
 
 def _differs(name: str, kept: torch.Tensor, fresh: torch.Tensor) -> str:
-    """In what, in words; empty if not at all."""
+    """Describe the difference between two tensors; empty if the bytes are equal."""
     fresh = fresh.detach().cpu()
     if (kept.dtype, kept.shape) != (fresh.dtype, fresh.shape):
         return (
-            f"{name} is {kept.dtype} of shape {tuple(kept.shape)}, and should be {fresh.dtype} of "
-            f"shape {tuple(fresh.shape)}"
+            f"{name} has dtype {kept.dtype} and shape {tuple(kept.shape)}; {fresh.dtype} and "
+            f"{tuple(fresh.shape)} were expected"
         )
     ours, theirs = (t.contiguous().reshape(-1).view(torch.uint8) for t in (kept, fresh))
     if torch.equal(ours, theirs):
@@ -279,7 +290,7 @@ def _differs(name: str, kept: torch.Tensor, fresh: torch.Tensor) -> str:
 
 
 def _overwritten(examples: Examples, revoked: np.ndarray) -> Examples:
-    """The examples, with nothing left of those that are revoked."""
+    """The examples with the features and labels of the revoked rows overwritten."""
     gone = torch.from_numpy(np.isin(examples.ids, revoked))
     features, labels = examples.features.clone(), examples.labels.clone()
     features[gone] = torch.nan if features.is_floating_point() else ~features[gone]
@@ -287,36 +298,36 @@ def _overwritten(examples: Examples, revoked: np.ndarray) -> Examples:
     return Examples(examples.ids, features, labels, examples.offset, examples.scale)
 
 
-# What the run was
+# Rebuilding the run
 
 
 def _data_of(store: DiskStore, dataset: Dataset) -> Dataset:
-    """The data, if it is that of the run."""
+    """Check that the data is the run's, by its fingerprint."""
     theirs = (store.manifest or {}).get("dataset")
     theirs = theirs if isinstance(theirs, dict) else {}
     if theirs.get("fingerprint") != dataset.fingerprint:
         raise ValueError(
-            f"the run in {store.folder} is of {theirs.get('name')!r} with fingerprint "
-            f"{theirs.get('fingerprint')}, and the data given is {dataset.name!r} with fingerprint "
-            f"{dataset.fingerprint}; give the data as the run had it, of the same size and split"
+            f"the run in {store.folder} was trained on {theirs.get('name')!r} with fingerprint "
+            f"{theirs.get('fingerprint')}; the data given is {dataset.name!r} with fingerprint "
+            f"{dataset.fingerprint}. Give the data of the run, with the same size and split"
         )
     return dataset
 
 
 def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | None) -> Plan:
-    """The plan of the run's beginning, made anew from what it says of itself.
+    """Rebuild the initial plan from the manifest.
 
     Raises:
-        AuditError: what it says cannot be.
-        ValueError: what is given is not what it says.
+        AuditError: the manifest describes an impossible run.
+        ValueError: the data, model, spec or environment are not the run's.
     """
     run = store.manifest or {}
     said = run.get("rebuild")
     if said is None and (model is None or spec is None):
         raise ValueError(
-            f"the run in {store.folder} does not say how to build its model and spec: an earlier "
-            "version wrote it. Open it in a session as it was and train(), which adds that, or "
-            "call audit(..., model=..., spec=...)"
+            f"the run in {store.folder} was written by an earlier version and does not say how to "
+            "build its model and spec. Open it in a session with the same settings and call "
+            "train(), which adds them, or call audit(..., model=..., spec=...)"
         )
     try:
         said = {"spec": {}, "model": {"built-in": None, "version": None}} if said is None else said
@@ -327,17 +338,19 @@ def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | N
             model = built_in(built)
             _small_enough(model, dataset, store)
         if not isinstance(version, str | None):
-            raise TypeError(f"version {version!r} is no text")
+            raise TypeError(f"version={version!r} is not a string")
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise AuditError(
             f"the run's spec or model cannot be built ({type(error).__name__}: {error})"
         ) from error
     if spec is None:
-        raise ValueError(f"the run's loss is of its own ({run.get('spec')}); call audit(spec=...)")
+        raise ValueError(
+            f"the run used a custom loss ({run.get('spec')}); give its spec: audit(spec=...)"
+        )
     if model is None:
         name = (run.get("model") or {}).get("name")
         raise ValueError(
-            f"the run's model {name!r} is no built-in one; give it: --model module:name, or "
+            f"the run's model {name!r} is not a built-in one; give it: --model module:name, or "
             "audit(..., model=...)"
         )
     spec = as_recorded(spec, run.get("spec"))
@@ -347,21 +360,21 @@ def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | N
     arrays, train = store.arrays(), dataset.train
     partition = Partition(train.ids, arrays["shard"], arrays["slice"], train.digests)
     if not np.array_equal(arrays["ids"], train.ids):
-        raise AuditError("the partition is of other ids than the run's data")
+        raise AuditError("the stored partition has other ids than the run's data")
     plan = make_plan(train, architecture, spec, partition=partition)
     _agree(run, plan)
     return plan
 
 
 def _small_enough(model: Any, dataset: Dataset, store: DiskStore) -> None:
-    """Check that a model fits the checkpoints, before it takes up any memory."""
+    """Check that a model fits the checkpoints before memory is allocated for it."""
     with torch.device("meta"):
         module = model(dataset.feature_shape, dataset.num_outputs)
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
     for key in sorted(store.keys)[:1]:
         state: State = store.get(key).state
         if {name: tensor.shape for name, tensor in state.items()} != shapes:
-            raise ValueError("its parameters are not those of the checkpoints")
+            raise ValueError("the model's parameters do not match the checkpoints")
 
 
 def _agree(run: dict[str, Any], plan: Plan) -> None:
@@ -374,6 +387,6 @@ def _agree(run: dict[str, Any], plan: Plan) -> None:
     for part, mine in ours.items():
         if run.get(part) != mine:
             raise ValueError(
-                f"the run's {part} was {run.get(part)}, and here it is {mine}; bits can be "
-                "compared only where they are the same"
+                f"the run's {part} was {run.get(part)}, but here it is {mine}; bits can be "
+                "compared only if they are equal"
             )

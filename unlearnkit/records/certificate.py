@@ -1,4 +1,4 @@
-"""The certificate: what was forgotten and how, of every artefact, as of one moment."""
+"""The certificate: what was forgotten, how, and who shaped every artefact, at one moment."""
 
 import hashlib
 import html
@@ -23,10 +23,10 @@ EXACT, APPROXIMATE, LEFT = "exact", "approximate", "left the vote"
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """What :meth:`unlearnkit.Session.certificate` shows and exports.
+    """The result of :meth:`unlearnkit.Session.certificate`: a page, JSON, or a short repr.
 
     Attributes:
-        content: all of it, ready for JSON.
+        content: everything that the certificate states, as JSON-compatible values.
     """
 
     content: dict[str, Any]
@@ -39,14 +39,14 @@ class Certificate:
         )
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """As JSON; written to a file if one is given."""
+        """The certificate as JSON; also written to ``path`` if one is given."""
         text = json.dumps(self.content, indent=1)
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """As one page that loads nothing from anywhere; written to a file if one is given."""
+        """The certificate as a self-contained HTML page; also written to ``path`` if given."""
         text = (
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>Certificate</title>'
             "<style>body{font:14px sans-serif;max-width:80em;margin:2em auto}"
@@ -83,7 +83,7 @@ class Certificate:
             for a in content["artefacts"]
         ]
         states = [[c["shard"], c["state"], c["debt"]] for c in content["constituents"]]
-        run = [[part, _said(said)] for part, said in content["run"].items()]
+        run = [[part, _as_text(value)] for part, value in content["run"].items()]
         head = content["head"] or "none: this session keeps its store in memory"
         return (
             "<ul>"
@@ -121,16 +121,17 @@ def certify(
     secret: bytes | None,
     original_in_memory: bool,
 ) -> Certificate:
-    """Certify what a store holds.
+    """Certify the current ensemble and every artefact in a store.
 
     Args:
-        plan: of the retain set.
-        store: only read.
+        plan: of the current retain set.
+        store: read only.
         records: of the ledger.
-        run: whose it is: dataset, model, spec, partition, environment.
-        head: of the ledger's chain; None in memory.
-        secret: for keyed digests of ids; None lists ids as they are.
-        original_in_memory: whether the session still has the models from before.
+        run: the run's identity: dataset, model, spec, partition, environment.
+        head: of the ledger's chain; None for a store in memory.
+        secret: keys the digests of ids; None lists the ids in plain.
+        original_in_memory: whether the session still holds the models from before the last
+            request.
     """
     debts = debts_of(plan, store)
     revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests_of(records)]))
@@ -148,37 +149,37 @@ def certify(
             artefacts += [_artefact(checkpoint, APPROXIMATE) for _, checkpoint in kept]
     owed = sum(len(debt) for debt in debts.values())
     says = [
-        f"{len(revoked)} examples are revoked. The ensemble of now and everything that its store "
-        "holds was trained without them"
+        f"{len(revoked)} examples are revoked. The current ensemble and everything that its store "
+        "holds were trained without them"
         + (
-            f", but for {owed} examples that were removed approximately only: their shards are "
-            "marked, and carry the debt until they are retrained exactly."
+            f", except for {owed} examples that were removed only approximately: their shards are "
+            "marked, and carry this debt until they are retrained exactly."
             if owed
             else "."
         ),
-        "Exact means: the bytes that training from scratch without these examples gives in the "
-        "same environment. That an id existed, and its place, still shapes the order of training.",
+        "Exact means: the same bytes as retraining from scratch without these examples, in the "
+        "same environment. That an id existed, and its slot, still shapes the order of training.",
         "The models from before the last request are still in this session's memory, for "
-        "comparison; session.discard_original() lets go of them."
+        "comparison; session.discard_original() releases them."
         if original_in_memory
         else "No model from before the last request is kept.",
         (
-            "The store's ledger names revoked ids by keyed digests; its folder as a whole still "
-            "tells which they are"
+            "The store's ledger names revoked ids by keyed digests; the folder as a whole, which "
+            "holds the key, still reveals them"
             if all(line.get("named") is False for line in requests)
             else ("The store's ledger" if head else "The session, in memory,")
-            + " holds the revoked ids as they are"
+            + " holds the revoked ids in plain"
         )
         + ", for as long as it is kept: without them a request could be neither resumed nor "
         "audited. "
         + (
-            "This certificate lists them as they are, as was asked for."
+            "This certificate lists them in plain, as requested."
             if secret is None
-            else "This certificate carries keyed digests of them only; the key does not leave the "
+            else "This certificate carries only keyed digests of them; the key does not leave the "
             + ("store (secret.key)." if head else "session.")
         ),
-        "The ledger's head fixes every line before it; it proves that nothing was changed since "
-        "this certificate was made, and no more.",
+        "The ledger's head fixes every line before it: given this head, a later change of those "
+        "lines is detected. It proves no more than that.",
     ]
     content = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -187,7 +188,7 @@ def certify(
         "head": head,
         "revoked": len(revoked),
         "ids": _named(revoked.tolist(), secret),
-        "ids are": "as they are" if secret is None else "HMAC-SHA-256, by the store's secret.key",
+        "ids are": "in plain" if secret is None else "HMAC-SHA-256, by the store's secret.key",
         "requests": [_request(record, secret) for record in records],
         "constituents": constituents,
         "artefacts": artefacts,
@@ -196,7 +197,7 @@ def certify(
 
 
 def _request(record: Record, secret: bytes | None) -> dict[str, Any]:
-    """All that the ledger says of one request or repayment."""
+    """The ledger's record of one request or repayment."""
     line, entry = record
     return {
         **asdict(entry),
@@ -226,7 +227,7 @@ def _artefact(checkpoint: Checkpoint, state: str) -> dict[str, Any]:
 
 
 def _number(value: float) -> float | None:
-    return value if value == value else None  # NaN alone is not itself
+    return value if value == value else None  # only NaN differs from itself
 
 
 def _table(caption: str, heads: list[str], rows: list[list[Any]]) -> str:
@@ -243,8 +244,8 @@ def _cell(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _said(value: object) -> str:
-    """A part of the run in words; what has parts itself, one after the other."""
+def _as_text(value: object) -> str:
+    """One part of the run's identity as text."""
     if not isinstance(value, dict):
         return _cell(value)
     return "; ".join(f"{name.replace('_', ' ')} {_cell(part)}" for name, part in value.items())

@@ -1,32 +1,27 @@
-"""What a session has completed: requests and repayments, and what follows from them."""
+"""The history of a session: its completed requests and repayments, and the state they imply."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
+from unlearnkit.records.ledger import Entry, Record, read_lines, unmeasured
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE
 from unlearnkit.unlearning.error_model import Calibration
-
-if TYPE_CHECKING:
-    pass
-from dataclasses import field, replace
-
-from unlearnkit.records.ledger import Entry, Record, read_lines, unmeasured
 from unlearnkit.unlearning.request import Revocations
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """What was completed so far.
+    """The requests and repayments completed so far.
 
     Attributes:
         revocations: all completed requests.
-        records: these and all repayments, with what they took, oldest first.
-        owing: shards that owe something, as committed.
-        calibration: what past repayments say of the errors of approximations.
+        records: every request and repayment with its measured outcome, oldest first.
+        owing: shards that carry debt, according to the committed lines.
+        calibration: the error model, fitted to past repayments.
     """
 
     revocations: Revocations = field(default_factory=Revocations)
@@ -36,11 +31,11 @@ class History:
 
     @property
     def lines(self) -> tuple[dict[str, Any], ...]:
-        """Lines of the ledger by which something was completed, with the ids themselves."""
+        """The completion lines of the ledger, with plain ids."""
         return tuple(line for line, _ in self.records if line)
 
     def after(self, line: dict[str, Any]) -> "History":
-        """The history once a line, with the ids themselves, is committed."""
+        """The history after a completion line, with plain ids, is committed."""
         revocations = self.revocations
         if line["kind"] == "unlearn":
             revocations = revocations.with_request(np.asarray(line["ids"], np.int64))
@@ -52,27 +47,29 @@ class History:
         )
 
     def measured(self, entry: Entry) -> "History":
-        """The history once it is known what the last completion took."""
+        """The history after the outcome of the last completion is recorded."""
         *before, (line, _) = self.records
         return replace(self, records=(*before, (line, entry)))
 
 
 def read_history(lines: Iterable[dict[str, Any]], num_shards: int) -> History:
-    """The history that a ledger tells.
+    """Rebuild the history from the lines of a ledger.
 
     Args:
-        lines: of the ledger, with the ids themselves.
-        num_shards: of the run. Where earlier versions left open who owes, all shards may.
+        lines: all lines of the ledger, with plain ids.
+        num_shards: of the run. Ledgers of earlier versions may not say which shards carry debt;
+            every shard is then treated as if it did.
 
     Raises:
-        KeyError, TypeError, ValueError, OverflowError, AttributeError: a line is none of ours.
+        KeyError, TypeError, ValueError, OverflowError, AttributeError: a line was not written
+            by unlearnkit.
     """
     lines = list(lines)
     records = read_lines(lines)
     requests = requests_of(records)
     owing, everyone = owing_shards(lines), frozenset(range(num_shards))
     if owing is not None and not owing <= everyone:
-        raise ValueError(f"shards {sorted(owing)} owe something, of {num_shards}")
+        raise ValueError(f"shards {sorted(owing)} carry debt, but the run has {num_shards} shards")
     calibration = Calibration()
     for line in lines:
         if line["kind"] in ("unlearn", "repay"):
@@ -92,15 +89,15 @@ def requests_of(records: Iterable[Record]) -> list[Int[np.ndarray, " request"]]:
 
 
 def owing_after(owing: frozenset[int], line: dict[str, Any]) -> frozenset[int]:
-    """Shards that owe something after a line by which something was completed."""
+    """Shards that carry debt after a completion line."""
     kinds = {route["shard"]: route["kind"] for route in line["routes"]}
     return (owing - kinds.keys()) | {s for s, kind in kinds.items() if kind == APPROXIMATE}
 
 
 def owing_shards(lines: Iterable[dict[str, Any]]) -> frozenset[int] | None:
-    """Shards that owe something, by the ledger alone; None where it cannot tell.
+    """Shards that carry debt according to the ledger; None where it cannot tell.
 
-    (Earlier versions wrote down that a debt was repaid, and not of which shards.)
+    Earlier versions recorded that debt was repaid but not in which shards.
     """
     owing: frozenset[int] | None = frozenset()
     repaid = False
@@ -114,7 +111,7 @@ def owing_shards(lines: Iterable[dict[str, Any]]) -> frozenset[int] | None:
 
 
 def calibration_after(calibration: Calibration, line: dict[str, Any]) -> Calibration:
-    """What is known of errors after a line by which something was completed."""
+    """The error model after a completion line."""
     looks = {look["shard"]: look for look in line.get("looks", ())}  # earlier versions had none
     for route in line["routes"]:
         look = looks.get(route["shard"], {})
@@ -123,7 +120,7 @@ def calibration_after(calibration: Calibration, line: dict[str, Any]) -> Calibra
                 calibration = calibration.corrected(route["shard"], look["correction"])
         else:
             calibration = calibration.retrained(route["shard"], look.get("error"))
-    for drift in line.get("drifts", ()):  # of the default method and amend alone
+    for drift in line.get("drifts", ()):  # recorded for the default method and amend only
         calibration = calibration.saw(drift)
     return calibration
 
@@ -131,12 +128,12 @@ def calibration_after(calibration: Calibration, line: dict[str, Any]) -> Calibra
 def debts_after(
     debts: dict[int, frozenset[int]], line: dict[str, Any], shards: dict[int, int]
 ) -> dict[int, frozenset[int]]:
-    """Ids that each shard owes after a line by which something was completed.
+    """The debt of each shard after a completion line.
 
     Args:
-        debts: before it, of shards that owe something.
-        line: of the ledger.
-        shards: of all training ids.
+        debts: ids that each shard owed before the line.
+        line: a completion line of the ledger, with plain ids.
+        shards: the shard of every training id.
     """
     after = dict(debts)
     for route in line["routes"]:

@@ -1,4 +1,4 @@
-"""The ledger: one entry a completed request, with what was predicted and what was measured."""
+"""The ledger: one entry per completed request or repayment, with predictions and measurements."""
 
 import hashlib
 import hmac
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-# Said with every request, since the folder cannot show it.
+# Stated with every request, since the folder alone cannot show it.
 ORIGINAL = (
-    "the models from before this request are in no file; the session that made it keeps them in "
-    "memory, for comparison, until session.discard_original(), the next request, or its end"
+    "the models from before this request are in no file; the session that made the request keeps "
+    "them in memory for comparison until session.discard_original(), the next request, or its end"
 )
 
 
@@ -33,18 +33,18 @@ class Entry:
     """One completed request or repayment.
 
     Attributes:
-        time: when it was completed, UTC, to the second.
+        time: of completion, UTC, to the second.
         kind: ``"unlearn"`` or ``"repay"``.
         examples: number of ids forgotten.
-        exact_shards: retrained exactly.
-        approximate_shards: modified approximately.
-        predicted_visits: of the exact part.
-        visits: of the exact part, executed.
-        predicted_seconds: by the clock; None before anything was timed.
-        seconds: measured.
-        debt_before: ids removed approximately only, before.
-        debt_after: the same, afterwards.
-        boundary: that decided.
+        exact_shards: number of shards retrained exactly.
+        approximate_shards: number of shards modified approximately.
+        predicted_visits: example gradients predicted for the exact part.
+        visits: example gradients computed for the exact part.
+        predicted_seconds: predicted by the clock; None if nothing had been timed.
+        seconds: measured wall time.
+        debt_before: number of ids removed only approximately, before the request.
+        debt_after: the same number after the request.
+        boundary: repr of the boundary that decided.
     """
 
     time: str
@@ -62,7 +62,7 @@ class Entry:
 
 
 def entry_of(result: Unlearned, kind: str = "unlearn") -> Entry:
-    """The entry of a result, dated now."""
+    """The ledger entry of a result, dated now."""
     decision = result.decision
     return Entry(
         datetime.now(UTC).isoformat(timespec="seconds"),
@@ -80,12 +80,12 @@ def entry_of(result: Unlearned, kind: str = "unlearn") -> Entry:
     )
 
 
-# The line by which something was completed, and its entry. (Earlier versions wrote no such line of
-# a repayment; there it is empty.)
+# A completion line and its entry. Earlier versions wrote no completion line for a repayment; the
+# line is then empty.
 Record = tuple[dict[str, Any], Entry]
 
-# Lines of a store's ledger. A request, or a repayment, has two: one by which it is completed, and
-# one with what it took.
+# A request or a repayment has two lines in a store's ledger: the completion line, and the outcome
+# line with its measured cost.
 
 
 def request_line(
@@ -99,9 +99,9 @@ def request_line(
     method: object,
     amend: object,
 ) -> dict[str, Any]:
-    """What a request is completed by: its ids, and what was decided and predicted."""
+    """The completion line of a request: its ids, the decision and the predictions."""
     how = {"method": repr(method), "amend": repr(amend)} if decision.approximate else {}
-    usual = method == default_method(plan) and amend == Replay()  # others may drift by themselves
+    usual = method == default_method(plan) and amend == Replay()  # other methods may drift anyway
     drifts = [look.drift for look in decision.looks if usual and look.drift is not None]
     return {
         "kind": "unlearn",
@@ -124,7 +124,7 @@ def request_line(
 
 
 def repay_line(plan: Plan, decision: Decision, debt_before: int, debt_after: int) -> dict[str, Any]:
-    """What a repayment is completed by."""
+    """The completion line of a repayment."""
     return {
         "kind": "repay",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -142,23 +142,23 @@ def repay_line(plan: Plan, decision: Decision, debt_before: int, debt_after: int
 
 
 def outcome_line(entry: Entry) -> dict[str, Any]:
-    """What a request or a repayment took."""
+    """The outcome line of a request or a repayment: its measured cost."""
     return {"kind": "outcome", "entry": asdict(entry)}
 
 
 def with_ids(
     lines: Iterable[dict[str, Any]], store: DiskStore, ids: Iterable[int]
 ) -> Iterator[dict[str, Any]]:
-    """Lines with the ids themselves where a store's ledger has digests of them.
+    """Yield ledger lines with plain ids in place of keyed digests.
 
     Args:
-        lines: of its ledger.
-        store: for its secret.
-        ids: among which they are.
+        lines: of the ledger.
+        store: holds the secret that keys the digests.
+        ids: candidates; every digest must belong to one of them.
 
     Raises:
-        KeyError: a digest of no such id.
-        TypeError: a line is none of ours.
+        KeyError: a digest belongs to none of the ids.
+        TypeError: a line was not written by unlearnkit.
     """
     known: dict[object, int] = {}
     for line in lines:
@@ -170,16 +170,16 @@ def with_ids(
 
 
 def read_lines(lines: Iterable[dict[str, Any]]) -> list[Record]:
-    """What was completed, oldest first.
+    """Pair completion lines with their outcomes, oldest first.
 
-    Where a run ended between a completion and its outcome, visits are those predicted and the
-    seconds are not a number.
+    If a run ended between the completion and its outcome, the visits are the predicted ones and the
+    seconds are NaN.
 
     Raises:
-        KeyError, TypeError, AttributeError: a line is none of ours.
+        KeyError, TypeError, AttributeError: a line was not written by unlearnkit.
     """
     records: list[Record] = []
-    open_kind = ""  # of the last record, if what it took is still to come
+    open_kind = ""  # kind of the last record, while its outcome is missing
     for line in lines:
         if line["kind"] in ("unlearn", "repay"):
             _check(line)
@@ -197,21 +197,21 @@ def _check(line: dict[str, Any]) -> None:
     shards = [Route(**route).shard for route in line["routes"]]
     for whole in (*shards, *line["ids"]):
         if type(whole) is not int:
-            raise TypeError(f"{whole!r} is no whole number")
+            raise TypeError(f"{whole!r} is not a whole number")
 
 
 def _checked(entry: Entry) -> Entry:
     for whole in (entry.visits, entry.predicted_visits):
         if type(whole) is not int:
-            raise TypeError(f"{whole!r} visits are no whole number")
+            raise TypeError(f"visits={whole!r} is not a whole number")
     for seconds in (entry.seconds, entry.predicted_seconds):
         if seconds is not None and type(seconds) not in (int, float):
-            raise TypeError(f"{seconds!r} seconds are no number")
+            raise TypeError(f"seconds={seconds!r} is not a number")
     return entry
 
 
 def unmeasured(line: dict[str, Any]) -> Entry:
-    """The entry of a line, as long as nobody has said what it took."""
+    """The entry of a completion line before its outcome is recorded."""
     kinds = [route["kind"] for route in line["routes"]]
     return Entry(
         line["time"],
@@ -230,13 +230,13 @@ def unmeasured(line: dict[str, Any]) -> Entry:
 
 
 def keyed_digest(ids: Int[np.ndarray, " id"] | int, secret: bytes) -> str:
-    """HMAC-SHA-256 of ids, ascending: without the key nobody can try which ids they are."""
+    """HMAC-SHA-256 of the sorted ids, so that ids cannot be guessed without the key."""
     data = np.unique(np.asarray(ids, "<i8")).tobytes()
     return hmac.new(secret, data, hashlib.sha256).hexdigest()
 
 
 def ledger_frame(entries: Iterable[Entry]) -> "pd.DataFrame":
-    """One row an entry, oldest first."""
+    """A table of ledger entries, one row each, oldest first."""
     import pandas as pd
 
     columns = list(Entry.__annotations__)

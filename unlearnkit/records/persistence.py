@@ -1,4 +1,4 @@
-"""What a store in a folder keeps of a session beside its checkpoints: written, and read back."""
+"""Saving a session in its store beside the checkpoints, and restoring it."""
 
 import os
 import warnings
@@ -19,10 +19,10 @@ AnyStore = MemoryStore | DiskStore
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """What a session goes on from.
+    """Restored session state.
 
     Attributes:
-        history: what was completed.
+        history: completed requests and repayments.
         clock: measured rates.
         queue: requests that wait for their deadline.
     """
@@ -33,10 +33,12 @@ class Kept:
 
 
 def open_store(store: str | os.PathLike[str] | AnyStore | None) -> AnyStore:
-    """The store that a session was given: a folder's, or memory by default.
+    """Open the store that a session was given: a folder, a store, or memory by default.
+
+    A folder that another process holds is opened read-only, with a warning.
 
     Raises:
-        StoreError: the folder is in use and has nothing to read yet, or cannot be read.
+        StoreError: the folder is in use before its first commit, or cannot be read.
     """
     if isinstance(store, MemoryStore | DiskStore):
         return store
@@ -47,17 +49,18 @@ def open_store(store: str | os.PathLike[str] | AnyStore | None) -> AnyStore:
     except StoreInUseError as held:
         try:
             reader = DiskStore(store, read_only=True)
-        except StoreError:  # nothing is committed yet
+        except StoreError:  # nothing has been committed yet
             raise held from None
         warnings.warn(
-            f"{held}. This session reads what is committed there, and changes nothing",
+            f"{held}. This session opens the folder read-only: it sees what is committed and "
+            "changes nothing",
             stacklevel=3,
         )
         return reader
 
 
 def provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
-    """What tells a run apart from others: of one folder it never changes."""
+    """Identity of a run; constant for a store."""
     return {
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "spec": repr(plan.spec),
@@ -68,23 +71,23 @@ def provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
 
 
 def _rebuild(plan: Plan) -> dict[str, Any]:
-    """What an audit makes spec and model of, where that can be said in plain values."""
+    """Plain values from which an audit rebuilds the spec and a built-in model."""
     architecture = plan.architecture
     model = {"built-in": architecture.described, "version": architecture.version}
     return {"spec": plan.spec.to_dict(), "model": model}
 
 
 def resume(store: AnyStore, dataset: Dataset, plan: Plan) -> Kept:
-    """What a store keeps of a session, if it is of this run; nothing in memory or a new folder.
+    """Restore a session's state from a store; empty for memory and for a new folder.
 
     Args:
-        store: to go on from.
+        store: of the session.
         dataset: of this run.
-        plan: of all its examples.
+        plan: of this run, before any revocation.
 
     Raises:
-        StoreError: it is of another run, and both provenances are named; or something in it is
-            none of ours.
+        StoreError: the store belongs to another run (the message names both provenances), or holds
+            something that was not written by unlearnkit.
     """
     if not isinstance(store, DiskStore):
         return Kept()
@@ -95,12 +98,12 @@ def resume(store: AnyStore, dataset: Dataset, plan: Plan) -> Kept:
     for part, mine in provenance(dataset, plan).items():
         theirs = store.manifest.get(part)
         if theirs != mine:
-            if part == "model":  # digests alone do not tell what differs
+            if part == "model":  # digests alone do not show what differs
                 kept = (store.manifest.get("rebuild") or {}).get("model", {})
                 theirs, mine = kept.get("built-in") or theirs, plan.architecture.described or mine
             raise StoreError(
                 f"{store.folder} belongs to another run. Its {part}: {theirs}. This session's "
-                f"{part}: {mine}. Use another folder, or start the session as it was."
+                f"{part}: {mine}. Use another folder, or start the session with the same settings."
             )
     history = _history(store, dataset, plan.num_shards)
     return Kept(history, _clock(store), _queue(store, dataset, history.revocations))
@@ -114,9 +117,9 @@ def keep(
     queue: Queue,
     line: dict[str, Any] | None = None,
 ) -> None:
-    """Commit what is in a store, with what a session goes on from, and a line of the ledger.
+    """Commit a store's checkpoints together with the session's state and a line of the ledger.
 
-    In memory there is nothing to do.
+    A store in memory needs no commit.
     """
     if not isinstance(store, DiskStore):
         return
@@ -141,13 +144,13 @@ def _history(store: DiskStore, dataset: Dataset, num_shards: int) -> History:
         raise
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise StoreError(
-            f"the ledger in {store.folder} has a line that is none of ours "
+            f"the ledger in {store.folder} has a line that was not written by unlearnkit "
             f"({type(error).__name__}: {error}); restore it from a copy, or use another folder"
         ) from error
 
 
 def _clock(store: DiskStore) -> Clock:
-    """The rates kept; an empty clock, with a note, if they are of another machine."""
+    """The stored rates; an empty clock with a note if they were measured on another machine."""
     try:
         return Clock.from_dict((store.manifest or {}).get("clock"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -155,7 +158,7 @@ def _clock(store: DiskStore) -> Clock:
 
 
 def _queue(store: DiskStore, dataset: Dataset, revocations: Revocations) -> Queue:
-    """Requests that wait."""
+    """The stored queue, without requests that were completed since."""
     try:
         queue = Queue.from_dict((store.manifest or {}).get("queue"))
         check_request(queue.ids, dataset, revocations)
@@ -166,6 +169,6 @@ def _queue(store: DiskStore, dataset: Dataset, revocations: Revocations) -> Queu
 
 def _not_ours(store: DiskStore, what: str, error: Exception) -> StoreError:
     return StoreError(
-        f"the {what} kept in {store.folder} are none of ours ({type(error).__name__}: {error}); "
-        "restore it from a copy, or use another folder"
+        f"the {what} kept in {store.folder} were not written by unlearnkit "
+        f"({type(error).__name__}: {error}); restore the folder from a copy, or use another one"
     )

@@ -1,4 +1,4 @@
-"""From clicks to code: what a session did, as a script or a notebook that does it again."""
+"""Exporting a session as a script or a notebook that reproduces its models bit for bit."""
 
 import ast
 import json
@@ -30,12 +30,12 @@ CHECK = """if session.dataset.fingerprint != "{}":
     raise SystemExit("these are not the data of the session that was exported")"""
 
 COMPARE = """same = session.ensemble.digest == "{}"
-print("the same bits" if same else "other bits: is this the environment named above?")"""
+print("the same bits" if same else "different bits: is this the environment named above?")"""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A piece of a script.
+    """One cell of the exported script or notebook.
 
     Attributes:
         kind: ``"markdown"`` or ``"code"``.
@@ -54,21 +54,22 @@ def cells(
     pending: Int[np.ndarray, " request"],
     ensemble: Ensemble | None,
 ) -> list[Cell]:
-    """The pieces that come to the same ensemble, bit for bit in the same environment.
+    """Cells that lead to the same ensemble, bit for bit in the same environment.
 
     Args:
-        dataset: of the session; loaded by its name if it has one, else left to be filled in.
+        dataset: of the session; loaded by its name if it has one, else left for the user to fill
+            in.
         plan: of the session.
         aggregation: of the ensemble.
-        history: lines of the ledger that completed a request or a repayment, oldest first.
-        pending: ids that were put on the list since.
-        ensemble: at the end, whose bits are checked; None before any training.
+        history: completion lines of the ledger, oldest first.
+        pending: ids revoked since the last request.
+        ensemble: the current one, whose digest the script checks; None before training.
     """
     where = plan.environment
     about = (
-        f"# {dataset.name}, {plan.architecture.name}\n\nWritten by `session.to_script()`. It comes "
-        f"to the same bits with torch {where.torch}, numpy {where.numpy}, {where.cpu}, device "
-        f"{where.device}; elsewhere to the same within rounding."
+        f"# {dataset.name}, {plan.architecture.name}\n\nWritten by `session.to_script()`. It "
+        f"reproduces the same bits with torch {where.torch}, numpy {where.numpy}, {where.cpu}, "
+        f"device {where.device}; elsewhere it agrees up to rounding."
     )
     result = [
         Cell("markdown", about),
@@ -91,7 +92,7 @@ def cells(
 
 
 def as_script(pieces: Iterable[Cell]) -> str:
-    """One Python file; prose becomes comments."""
+    """The cells as one Python file; Markdown becomes comments."""
     parts = []
     for cell in pieces:
         if cell.kind == "code":
@@ -104,7 +105,7 @@ def as_script(pieces: Iterable[Cell]) -> str:
 
 
 def as_notebook(pieces: Iterable[Cell]) -> str:
-    """A notebook (nbformat 4.5) without outputs, as JSON."""
+    """The cells as a notebook (nbformat 4.5) without outputs, in JSON."""
     code: dict[str, Any] = {"execution_count": None, "outputs": []}
     notebook = {
         "cells": [
@@ -164,7 +165,7 @@ def _event(line: dict[str, Any], plan: Plan) -> str:
     if line["kind"] == "repay":
         return f"session.repay({shards})"
     options = [f"boundary=uk.ChosenBoundary({tuple(shards)}{_longer(line, plan)})"]
-    if "method" in line:  # nothing was modified otherwise
+    if "method" in line:  # absent if no shard was modified
         options.append(f"method={_named(line['method'], METHODS)}")
         options.append(f"amend={_named(line['amend'], AMENDS)}")
     revoked = _call("session.revoke", _listed(map(int, line["ids"])))
@@ -173,7 +174,7 @@ def _event(line: dict[str, Any], plan: Plan) -> str:
 
 
 def _longer(line: dict[str, Any], plan: Plan) -> str:
-    """The argument that names shards which took a longer amend than the request began with."""
+    """The ``longer=`` argument: shards whose amend was longer than the requested one."""
     usual = next((a.epochs(plan) for a in AMENDS.values() if repr(a) == line.get("amend")), None)
     kept = {route["shard"] for route in line["routes"] if route["kind"] != EXACT}
     looks = [look for look in line.get("looks", ()) if look["shard"] in kept]
@@ -182,22 +183,22 @@ def _longer(line: dict[str, Any], plan: Plan) -> str:
     return f", longer={longer}" if longer else ""
 
 
-def _named(said: str, known: Mapping[str, Any]) -> str:
-    """Code for a method or an amend of this repr: its name, or a call of its class.
+def _named(text: str, known: Mapping[str, Any]) -> str:
+    """Code for the method or amend with this repr: its registered name, or a call of its class.
 
-    A ledger may be somebody else's file, so nothing else of it becomes code.
+    A ledger may come from a stranger, so nothing else from it becomes code.
     """
     for name, value in known.items():
-        if said == repr(value):
+        if text == repr(value):
             return repr(name)
     with suppress(SyntaxError, ValueError):
-        call = ast.parse(said, mode="eval").body
+        call = ast.parse(text, mode="eval").body
         if isinstance(call, ast.Call) and not call.args and isinstance(call.func, ast.Name):
             values = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
             if call.func.id in {type(value).__name__ for value in known.values()}:
                 arguments = ", ".join(f"{name}={value!r}" for name, value in values.items())
                 return f"uk.{call.func.id}({arguments})"
-    return f"{PLACEHOLDER} {' '.join(said.split())}"
+    return f"{PLACEHOLDER} {' '.join(text.split())}"
 
 
 def _listed(ids: Iterable[int]) -> str:
@@ -212,7 +213,7 @@ def _listed(ids: Iterable[int]) -> str:
 
 
 def _call(function: str, *arguments: str) -> str:
-    """A call, over several lines where there are several arguments; comments follow the comma."""
+    """Format a call, one argument a line if there are several; a comment follows its comma."""
     if len(arguments) == 1 and "\n" not in arguments[0] and "#" not in arguments[0]:
         return f"{function}({arguments[0]})"
     lines = []

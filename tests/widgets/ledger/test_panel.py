@@ -119,7 +119,7 @@ def test_a_folder_is_audited_and_tampering_shows(tmp_path):
     assert panel.error is None and re.search(r"All \d+ claims hold", text(section.claims))
     section.retrain.value = True
     run(section.runner)
-    assert "have the bits that training from scratch" in text(section.claims)
+    assert "have the bits that retraining from scratch" in text(section.claims)
     largest = max((tmp_path / "store").rglob("*"), key=lambda file: file.stat().st_size)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
