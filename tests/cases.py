@@ -16,6 +16,7 @@ from torch import nn
 
 from unlearnkit import CNN, MLP, Dataset, Examples, Logistic, Partition, Session, TrainSpec
 from unlearnkit.models.architecture import Architecture, as_architecture
+from unlearnkit.training.plan import Plan, make_plan
 
 NUM_CLASSES = 3
 NUM_PROBE, NUM_TEST = 8, 12
@@ -189,3 +190,21 @@ CASES = {
         ),
     )
 }
+
+
+def of_slice(session, shard, stage):
+    """Return an example of this slice that is not revoked yet."""
+    partition, alive = session.plan.partition, session.plan.retained
+    return int(partition.ids[(partition.shard == shard) & (partition.slice_ == stage) & alive][0])
+
+
+def plan_of(case: Case, revoked: np.ndarray | tuple[int, ...] = (), kernel: str = "auto") -> Plan:
+    """Return the plan of a case, without these of its examples."""
+    examples = case.dataset().train
+    return make_plan(
+        examples,
+        case.architecture(),
+        case.spec.with_(kernel=kernel),
+        partition=case.partition(examples),
+        revoked=revoked,
+    )

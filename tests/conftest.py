@@ -47,6 +47,22 @@ def no_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def indebted():
+    """Shard 2 owes an example of its first slice and one of its third; nothing is pending."""
+    from cases import CASES
+
+    session = CASES["uneven"].session()
+    session.train()
+    partition = session.plan.partition
+    places = ((2, 1), (2, 3))
+    session.revoke(
+        [int(partition.ids[(partition.shard == s) & (partition.slice_ == r)][0]) for s, r in places]
+    )
+    session.unlearn(0.0)
+    return session
+
+
 def find_chromium() -> str | None:
     """Return the Chromium to drive: $UNLEARNKIT_CHROMIUM, else the first one on the path."""
     chosen = os.environ.get("UNLEARNKIT_CHROMIUM")

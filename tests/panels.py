@@ -4,6 +4,7 @@ import ast
 import re
 
 import unlearnkit as uk
+from cases import CASES
 from worker import content
 
 
@@ -32,3 +33,35 @@ def weights(session):
 def call(code, session):
     """Run a panel's Python call on a session."""
     exec(compile(ast.parse(code), "panel", "exec"), {"session": session, "uk": uk})
+
+
+CASE = CASES["uneven"]
+
+
+def session_of(name, max_share):
+    session = CASES[name].session()
+    session.train()
+    partition = session.plan.partition
+    late = partition.ids[(partition.shard == 1) & (partition.slice_ == partition.slice_.max())]
+    early = partition.ids[(partition.shard == partition.shard.max()) & (partition.slice_ == 1)]
+    session.revoke([*late[:1], *early[:2]])
+    session.unlearn(max_share)
+    return session
+
+
+def compare(panel):
+    assert panel.runner.start().wait(60)
+    assert panel.error is None
+    return panel
+
+
+def section(panel, kind):
+    (found,) = (s for s in panel.sections if type(s) is kind)
+    return found
+
+
+def opened(panel, kind):
+    found = section(panel, kind)
+    found.open = True
+    assert panel.error is None
+    return found

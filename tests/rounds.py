@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import pytest
 import torch
 
 import unlearnkit as uk
@@ -11,6 +12,9 @@ from unlearnkit.approximate import (
     ShardRound,
     ShardState,
 )
+from unlearnkit.approximate.stored_states import stored_states_of
+from unlearnkit.models.losses import CrossEntropy
+from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.seeding import numpy_generator
 
 
@@ -78,3 +82,82 @@ def states_of(found):
         states[r, None] = checkpoint.state
         states |= {(r, q): tail for q, tail in checkpoint.tails.items()}
     return states
+
+
+def corrections_of(session, found):
+    """What was added to every corrected checkpoint and tail of a shard, as one vector each."""
+    changes = {}
+    for r, new in found.checkpoints.items():
+        old = session.store.get(session.plan.chains[new.shard][r - 1].key)
+        names = tuple(old.state)
+        changes[r, None] = flatten(new.state, names) - flatten(old.state, names)
+        for q, tail in new.tails.items():
+            changes[r, q] = flatten(tail, names) - flatten(old.tails[q], names)
+    return changes
+
+
+def check_lanes(session, method, found):
+    """What was found for uneven rounds in lanes is what is found for each by itself."""
+    for lane, given in zip(found, uneven_rounds(session), strict=True):
+        alone = method.modify(given, quiet)
+        if not method.by_outputs:
+            assert lane.visits == alone.visits
+        assert lane.correction_norm == pytest.approx(alone.correction_norm, rel=1e-4)
+        ours, theirs = corrections_of(session, lane), corrections_of(session, alone)
+        assert set(ours) == set(theirs)
+        for place, change in ours.items():
+            # The same iterates but for float32 rounding, also of the weights they are added to.
+            assert (change - theirs[place]).abs().max() < 1e-6 + 1e-3 * change.abs().max()
+    assert min(lane.correction_norm for lane in found) > 1e-3
+
+
+@cache
+def long_session():
+    """Two shards of one slice, trained long enough for a tail early on."""
+    session = uk.Session(
+        uk.load("digits", num_examples=200),
+        model=uk.MLP((9,)),
+        num_shards=2,
+        num_slices=1,
+        epochs=17,
+        batch_size=16,
+    )
+    session.train()
+    return session
+
+
+def all_states(session):
+    """Final states by shard."""
+    return {s: c.state for s, c in enumerate(session.ensemble.constituents)}
+
+
+def one_stored_state(session, shard=0):
+    """A round, and its final state as a stored state."""
+    given = uneven_rounds(session)[shard]
+    return given, stored_states_of(given)[-1]
+
+
+def dense_gauss_newton(module, state, names, inputs):
+    """G by automatic differentiation of everything, parameters in the order of the names."""
+
+    def outputs(vector):
+        return torch.func.functional_call(module, unflatten(vector, state, names), inputs)
+
+    w = flatten(state, names)
+    jacobian, p = torch.func.jacrev(outputs)(w), outputs(w).softmax(1).detach()
+    hessian = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    return torch.einsum("ncp,ncd,ndq->pq", jacobian, hessian, jacobian) / len(inputs)
+
+
+def forget_loss(given, stored, state):
+    module = given.state.plan.architecture.module(state)
+    inputs, labels = given.state.data(stored.forget)
+    return float(CrossEntropy().value(module(inputs).detach(), labels).mean())
+
+
+def divergence(given, members, teacher, student):
+    """Mean KL(teacher || student) on some members."""
+    inputs, _ = given.state.data(members)
+    module = given.state.plan.architecture.module
+    p, q = (module(state)(inputs).detach().log_softmax(1) for state in (teacher, student))
+    return float((p.exp() * (p - q)).sum(1).mean())

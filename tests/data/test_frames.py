@@ -1,4 +1,4 @@
-"""Tables whose columns are no plain numbers, in memory and in files."""
+"""Tables, in memory and in files: which columns become what, and which are refused."""
 
 import builtins
 
@@ -7,40 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from raw_data import people, table
 from unlearnkit import Session, as_dataset, from_file, from_frame
-
-
-def people(rows: int = 40) -> pd.DataFrame:
-    """A number, a boolean, two columns of text with a missing value in each, and the classes."""
-    return pd.DataFrame(
-        {
-            "age": 20.0 + np.arange(rows),
-            "sold": np.arange(rows) % 2 == 0,
-            "coat": [["red", "grey", None, "blue"][row % 4] for row in range(rows)],
-            "town": [["Rome", "Oslo", "Bonn", "Rome", None][row % 5] for row in range(rows)],
-            "kind": [["dog", "cat"][row % 2] for row in range(rows)],
-        }
-    )
 
 
 def rows(data, *ids):
     return data.examples(list(ids))[0].tolist()
-
-
-def test_a_vocabulary_has_a_place_for_each_value_and_one_for_all_others():
-    coats = {"coat": ["grey", "red"]}
-    data = from_frame(people(), "kind", features=["coat", "age"], categories=coats)
-    # grey, red, any other; age
-    assert rows(data, 0, 1, 2, 3) == [[0, 1, 0, 20], [1, 0, 0, 21], [0, 0, 1, 22], [0, 0, 1, 23]]
-
-
-def test_numbers_may_have_a_vocabulary_too():
-    options = {"features": ["age"], "categories": {"age": [21, 20]}}
-    assert rows(from_frame(people(), "kind", **options), 0, 1, 2) == [
-        [0, 1, 0],
-        [1, 0, 0],
-        [0, 0, 1],
-    ]
 
 
 def test_a_categorical_column_brings_its_vocabulary_and_a_declared_one_wins():
@@ -57,70 +29,6 @@ def test_a_categorical_column_brings_its_vocabulary_and_a_declared_one_wins():
     test = people(4).astype({"coat": "category"})
     data = from_frame(frame, "kind", features=["coat"], test=test)
     assert data.test.features.argmax(1).tolist() == [1, 2, 3, 0]
-
-
-def test_hashing_is_that_of_the_definition():
-    """A bucket and a sign, by MurmurHash3 of column=value."""
-    from sklearn.utils import murmurhash3_32
-
-    data = from_frame(people(), "kind", features=["coat", "age", "town"], hash_buckets=7)
-    assert data.feature_shape == (8,)
-    for row, words in ((0, ["coat=red", "town=Rome"]), (2, ["coat is missing", "town=Bonn"])):
-        expected = np.zeros(7)
-        for word in words:
-            number = murmurhash3_32(word)  # signed
-            expected[abs(number) % 7] += 1 if number >= 0 else -1
-        assert rows(data, row) == [[20.0 + row, *expected]]
-
-
-def test_one_rows_encoding_does_not_depend_on_the_others():
-    options = {"hash_buckets": 5, "categories": {"town": ["Rome"]}, "scale": {"age": 10}}
-    whole = from_frame(people(), "kind", **options)
-    changed = people()
-    changed.loc[7, ["coat", "town", "age"]] = ["violet", "Andorra la Vella", 1e6]
-    other = from_frame(changed, "kind", **options)
-    assert whole.feature_shape == other.feature_shape
-    for part, theirs in zip(whole.parts.values(), other.parts.values(), strict=True):
-        same = (part.features == theirs.features).all(1)
-        assert part.ids[~same.numpy()].tolist() in ([], [7])
-
-
-def test_constants_by_column():
-    data = from_frame(people(), "kind", features=["age", "sold"], offset={"age": 20}, scale=2)
-    assert rows(data, 0, 1) == [[0, 0.5], [0.5, 0]]
-    # With an encoding, constants are for numbers: a one stays one.
-    coats = {"coat": ["red"]}
-    data = from_frame(people(), "kind", features=["age", "coat"], categories=coats, offset=20)
-    assert rows(data, 0, 1) == [[0, 1, 0], [1, 0, 1]]
-    assert (data.train.offset, data.train.scale) == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({}, TypeError, r"'coat': .*categories=\{'coat': \[...\]\}.*hash_buckets=64"),
-        ({"categories": {"hat": ["red"]}}, KeyError, r"categories for \['hat'\]"),
-        ({"categories": ["coat"]}, TypeError, "give a mapping by column"),
-        ({"categories": {"coat": "red"}}, ValueError, "give a list of distinct values"),
-        ({"categories": {"coat": ["red", "red"]}}, ValueError, "give a list of distinct values"),
-        ({"categories": {"coat": []}}, ValueError, "give a list of distinct values"),
-        ({"hash_buckets": 0}, ValueError, "hash_buckets=0; give a whole number of at least 1"),
-        ({"hash_buckets": 4, "offset": {"coat": 1}}, KeyError, "does not hold numbers"),
-        ({"hash_buckets": 4, "offset": {"hat": 1}}, KeyError, r"offset for \['hat'\]"),
-        ({"hash_buckets": 4, "scale": {"age": 0}}, ValueError, "scale=0 of 'age'"),
-        (
-            {"hash_buckets": 4, "test": people().astype({"age": str})},
-            TypeError,
-            r"test: columns \('age', .*\) hold neither numbers nor booleans, and those",
-        ),
-    ],
-)
-def test_bad_columns(options, error, message):
-    with pytest.raises(error, match=message):
-        from_frame(people(), "kind", **options)
-
-
-# Files
 
 
 def test_a_csv_file_is_its_table(tmp_path):
@@ -182,3 +90,94 @@ def test_bad_files(tmp_path, name, content, error, message):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(error, match=message):
         from_file(tmp_path / name, "kind")
+
+
+def test_a_table_becomes_rows_by_position():
+    data = from_frame(table(), "kind")
+    assert data.feature_shape == (2,)
+    assert data.class_names == ("cat", "dog", "emu")
+    inputs, labels = data.examples([6, 1])
+    assert inputs.tolist() == [[3, 1], [0.5, 0]]
+    assert labels.tolist() == [1, 0]
+    assert from_frame(table(), "kind", features=["size"]).feature_shape == (1,)
+
+
+def test_target_values_map_by_a_fixed_vocabulary():
+    named = from_frame(table(), "kind", class_names=["emu", "dog", "cat", "yak"])
+    assert named.class_names == ("emu", "dog", "cat", "yak")
+    assert named.examples([0, 1, 2])[1].tolist() == [1, 2, 0]
+
+    frame = table()
+    frame["kind"] = pd.Categorical(frame["kind"], categories=["yak", "dog", "cat", "emu"])
+    assert from_frame(frame, "kind").examples([0, 1, 2])[1].tolist() == [1, 2, 3]
+
+    frame["kind"] = np.arange(40) % 2 == 1
+    assert from_frame(frame, "kind").class_names == ("False", "True")
+    assert from_frame(frame, "kind").examples([0, 1])[1].tolist() == [0, 1]
+
+
+def test_numbers_in_the_target_are_class_numbers_unless_values_are_named():
+    frame = table().assign(kind=np.arange(40) % 3)
+    assert from_frame(frame, "kind").examples([4, 5])[1].tolist() == [1, 2]
+    named = from_frame(frame, "kind", class_names=["a", "b", "c"])
+    assert named.examples([4, 5])[1].tolist() == [1, 2]
+    frame["kind"] = np.where(frame["kind"] == 0, -1, 1)
+    with pytest.raises(ValueError, match=r"labels are outside 0..1 .* such as -1"):
+        from_frame(frame, "kind")
+    signs = from_frame(frame, "kind", class_names=[-1, 1])
+    assert signs.class_names == ("-1", "1")
+    assert signs.examples([0, 1])[1].tolist() == [0, 1]
+    frame["kind"] = frame["kind"].clip(0).astype("Int64")
+    assert from_frame(frame, "kind").examples([0, 1])[1].tolist() == [0, 1]
+
+
+def test_given_parts_of_a_table_share_its_vocabulary():
+    unseen = table(4).assign(kind="ant")
+    data = from_frame(table(), "kind", test=unseen)
+    assert data.class_names == ("ant", "cat", "dog", "emu")
+    assert data.test.ids.tolist() == [40, 41, 42, 43]
+    assert data.test.labels.tolist() == [0] * 4
+
+
+def test_tables_of_bytes_stay_bytes():
+    frame = pd.DataFrame(np.ones((40, 3), np.uint8)).assign(y=np.arange(40) % 2)
+    assert from_frame(frame, "y").train.features.dtype == torch.uint8
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "error", "message"),
+    [
+        (
+            table().assign(name="x"),
+            {},
+            TypeError,
+            r"\{'name': .*\} hold neither .* fixed vocabulary",
+        ),
+        (table().assign(day=pd.Timestamp(0)), {"hash_buckets": 4}, TypeError, "'day': 'datetime64"),
+        (table().assign(day=pd.Timestamp(0)), {}, TypeError, "'day': 'datetime64"),
+        (table().assign(z=1j), {}, TypeError, "'z': 'complex128'"),
+        (table().drop(columns="kind"), {}, KeyError, r"lacks \['kind'\]; its columns are"),
+        (table(), {"features": ["size", "age"]}, KeyError, r"lacks \['age'\]"),
+        (table(), {"features": ["size", "kind"]}, ValueError, "leave out the target"),
+        (table(), {"features": []}, ValueError, "at least one feature column"),
+        (pd.concat([table(), table()], axis=1), {}, ValueError, "occur twice"),
+        (
+            table().replace({"kind": {"emu": None}}),
+            {},
+            ValueError,
+            "target is missing in rows 2, 5",
+        ),
+        (table(), {"class_names": ["dog", "cat"]}, ValueError, "rows 2, 5.* such as 'emu'"),
+        (table().assign(kind=0.5), {}, ValueError, "all targets are equal"),
+        (table().assign(size=np.nan), {}, ValueError, "40 of 40 rows hold NaN"),
+        (table().assign(size=pd.array([None] * 40, "Int64")), {}, ValueError, "40 of 40 rows"),
+        (table().assign(size=1e300), {}, ValueError, "float32 cannot hold"),
+        (table()[:0], {}, ValueError, "no examples"),
+        (table().assign(kind="dog"), {}, ValueError, "fewer than two classes"),
+        (table().assign(kind=["a", 1] * 20), {}, TypeError, "cannot be sorted"),
+        (table(), {"test": table().drop(columns="wild")}, KeyError, r"test lacks \['wild'\]"),
+    ],
+)
+def test_bad_tables(frame, options, error, message):
+    with pytest.raises(error, match=message):
+        from_frame(frame, "kind", **options)

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from cases import CASES
-from unlearnkit import MLP, Examples, MemoryStore, TrainSpec, make_partition, make_plan, train
+from unlearnkit import MLP, Examples, MemoryStore, TrainSpec, make_plan, train
 from unlearnkit.models.architecture import as_architecture
 from unlearnkit.training.plan import Plan
-from unlearnkit.training.spec import EPOCH_RULES
 
 CASE = CASES["mlp-dropout"]
 
@@ -119,73 +118,3 @@ def test_missing_is_what_the_store_lacks() -> None:
     last = plan.partition.ids[(plan.partition.shard == 0) & (plan.partition.slice_ == 3)]
     after = plan.without(last[:1])
     assert after.missing(store, [0]) == after.chains[0][2:]
-
-
-def test_slice_and_shard_sizes_differ_by_one_at_most() -> None:
-    examples = CASES["logistic"].dataset().train
-    for shards, slices in ((1, 1), (3, 2), (5, 8), (44, 1)):
-        spec = TrainSpec(num_shards=shards, num_slices=slices)
-        sizes = make_partition(examples, spec).sizes(np.ones(len(examples), bool))
-        assert sizes.sum() == len(examples)
-        assert np.ptp(sizes.sum(1)) <= 1 and np.ptp(sizes, axis=1).max() <= 1
-
-
-def test_partition_reads_no_content() -> None:
-    examples = CASE.dataset().train
-    zeros = Examples(examples.ids, torch.zeros_like(examples.features), examples.labels)
-    a, b = make_partition(examples, CASE.spec), make_partition(zeros, CASE.spec)
-    assert (a.shard == b.shard).all() and (a.slice_ == b.slice_).all()
-
-
-def test_too_many_shards_or_slices_are_refused() -> None:
-    examples = CASE.dataset().train
-    with pytest.raises(ValueError, match=r"num_shards=38 for 37 examples .* use at most 37"):
-        make_partition(examples, TrainSpec(num_shards=38, num_slices=1))
-    with pytest.raises(ValueError, match=r"shard 1 \(18 examples\) .* use at most 18"):
-        make_partition(examples, TrainSpec(num_shards=2, num_slices=19))
-
-
-def test_a_partition_that_is_not_of_this_run_is_refused() -> None:
-    plan = plan_for()
-    with pytest.raises(ValueError, match=r"partition has 2 shards x 3 slices.*the spec 3 x 3"):
-        make_plan(
-            plan.examples,
-            plan.architecture,
-            CASE.spec.with_(num_shards=3),
-            partition=plan.partition,
-        )
-    with pytest.raises(ValueError, match=r"ids .* differ"):
-        make_plan(
-            CASES["logistic"].dataset().train,
-            plan.architecture,
-            CASE.spec,
-            partition=plan.partition,
-        )
-
-
-@pytest.mark.parametrize("slices", [1, 2, 3, 5, 9])
-@pytest.mark.parametrize("epochs", [1, 3, 20])
-def test_epoch_rules(slices: int, epochs: int) -> None:
-    for rule in EPOCH_RULES:
-        spec = TrainSpec(num_slices=slices, epochs=epochs, epoch_rule=rule)
-        stages = spec.stage_epochs()
-        assert len(stages) == slices and min(stages) >= 1
-        pools = np.arange(1, slices + 1) / slices
-        work = float(np.dot(stages, pools))
-        if rule == "full":
-            assert stages == (epochs,) * slices
-        elif 2 * epochs >= slices + 1 and rule == "sisa":
-            # As much as E epochs on the whole shard; cumulative rounding is off by at most half
-            # an epoch at every slice bound, by parts: |error| <= 1/2 (1 + (R - 1)/R) < 1.
-            assert abs(work - epochs) < 1
-        assert spec.tail_epochs() == tuple(
-            sorted(
-                {1, min(4, stages[-1])} | ({2 * stages[-1] // 3} if stages[-1] >= 16 else set()),
-                reverse=True,
-            )
-        )
-
-
-def test_equal_work_is_equal_up_to_rounding() -> None:
-    stages = TrainSpec(num_slices=5, epochs=60, epoch_rule="equal_work").stage_epochs()
-    assert stages == (60, 30, 20, 15, 12)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from cases import CASES, NUM_CLASSES, Case, stop_after
+from cases import CASES, NUM_CLASSES, Case, plan_of, stop_after
 from reference import Problem, train_shard
 from unlearnkit import Cancelled, DiskStore, MemoryStore, ProgressEvent, Session, train
 from unlearnkit.models.dropout import StepContext
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels import run_jobs, stacked
-from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import make_job
 from worker import content
 
@@ -26,17 +26,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def plan_of(case: Case, revoked: np.ndarray | tuple[int, ...] = (), kernel: str = "auto") -> Plan:
-    examples = case.dataset().train
-    return make_plan(
-        examples,
-        case.architecture(),
-        case.spec.with_(kernel=kernel),
-        partition=case.partition(examples),
-        revoked=revoked,
-    )
 
 
 def problem_of(plan: Plan, case: Case, shard: int, revoked: np.ndarray) -> Problem:
@@ -137,34 +126,6 @@ def test_replay_from_a_tail_reproduces_the_end_of_training(name: str) -> None:
         for q, tail in end.tails.items():
             [again] = run_jobs(plan, [make_job(plan, [stage], tail, stage.epochs - q)])
             assert differing(again.state, end.state) == []
-
-
-def places(plan: Plan, shard: int, stage: int) -> Iterator[tuple[int, int, int, int]]:
-    """Where everyone who is left sits: (id, epoch, step, slot)."""
-    job = make_job(plan, [plan.chains[shard][stage - 1]], {})
-    for rows, (_, epoch, place) in zip(job.rows, job.keys.tolist(), strict=True):
-        for slot in np.flatnonzero(rows >= 0).tolist():
-            yield int(plan.partition.ids[rows[slot]]), epoch, place, slot
-
-
-@pytest.mark.parametrize("name", ["logistic", "uneven"])
-def test_survivors_keep_their_slots(name: str) -> None:
-    before = plan_of(CASES[name])
-    revoked = before.partition.ids[1::3]
-    after = before.without(revoked)
-    for stage in before.stages:
-        old = set(places(before, stage.shard, stage.index))
-        new = set(places(after, stage.shard, stage.index))
-        assert new == {place for place in old if place[0] not in revoked}
-
-
-def test_every_living_example_is_visited_once_an_epoch() -> None:
-    plan = plan_of(CASES["uneven"], revoked=(10, 22, 40))
-    for stage in plan.stages:
-        pool = plan.pool(stage.shard, stage.index)
-        alive = sorted(plan.partition.ids[pool[plan.retained[pool]]].tolist())
-        seen = [(epoch, i) for i, epoch, _, _ in places(plan, stage.shard, stage.index)]
-        assert sorted(seen) == [(epoch, i) for epoch in range(stage.epochs) for i in alive]
 
 
 @pytest.mark.parametrize("kernel", ["auto", "loop"])

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cases import CASES
-from unlearnkit import MemoryStore, Session, TrainSpec, estimate, expected_visits, make_plan, train
-from unlearnkit.training.spec import EPOCH_RULES
+from cases import CASES, of_slice
+from unlearnkit import Session, estimate
+from unlearnkit.unlearning import expected_workload
 
 
 class Counting(nn.Module):
@@ -122,61 +122,14 @@ def test_estimating_changes_nothing(name: str) -> None:
     assert (np.random.get_state()[1] == numpy_before).all()
 
 
-def simulated_visits(spec: TrainSpec, count: int, revoked: int, rounds: int) -> np.ndarray:
-    """W of random requests of this size, by counting stages."""
-    rng = np.random.default_rng(0)
-    members = np.arange(count)
-    shards, slices = members % spec.num_shards, members // spec.num_shards % spec.num_slices
-    epochs = np.array(spec.stage_epochs())
-    found = np.zeros(rounds)
-    for i in range(rounds):
-        gone = np.zeros(count, bool)
-        gone[rng.choice(count, revoked, replace=False)] = True
-        for s in np.unique(shards[gone]):
-            for r in range(slices[gone & (shards == s)].min(), spec.num_slices):
-                pool = (shards == s) & (slices <= r)
-                found[i] += epochs[r] * (pool & ~gone).sum()
-    return found
-
-
-@pytest.mark.parametrize("revoked", [1, 7, 60])
-@pytest.mark.parametrize(("shards", "slices"), [(1, 1), (1, 4), (5, 1), (4, 3)])
-@pytest.mark.parametrize("rule", EPOCH_RULES)
-def test_expected_visits_agree_with_simulation(
-    rule: str, shards: int, slices: int, revoked: int
-) -> None:
-    spec = TrainSpec(num_shards=shards, num_slices=slices, epochs=6, epoch_rule=rule)
-    found = simulated_visits(spec, 240, revoked, 200)
-    expected = expected_visits(240, shards, spec.stage_epochs(), revoked)
-    # Four standard errors of the mean; exact where nothing is left to chance.
-    assert abs(found.mean() - expected) <= 4 * found.std() / 200**0.5 + 1e-6 * expected
-
-
-def test_expected_visits_of_the_product_itself() -> None:
-    case, rng = CASES["logistic"], np.random.default_rng(0)
-    examples, spec = case.dataset().train, case.spec.with_(num_shards=4, num_slices=1)
-    plan, store = make_plan(examples, case.architecture(), spec), MemoryStore()
-    train(plan, store)
-    found = []
-    for _ in range(200):
-        ids = rng.choice(examples.ids, 3, replace=False)
-        found.append(estimate(plan.without(ids), store, ids).visits)
-    expected = expected_visits(len(examples), 4, spec.stage_epochs(), 3)
-    assert abs(np.mean(found) - expected) <= 4 * np.std(found) / 200**0.5
-
-
-def test_expected_share_of_one_revocation_has_closed_forms() -> None:
-    for shards, slices in ((1, 1), (3, 4), (10, 5)):
-        n = 10_000 * shards * slices
-        pools = np.arange(1, slices + 1) * n / slices
-        equal, work = (6,) * slices, tuple(60 // r for r in range(1, slices + 1))
-        share = expected_visits(n, shards, equal, 1) / np.dot(equal, pools)
-        # 1/n, the revoked one itself, is what the forms leave out.
-        assert share == pytest.approx((2 * slices + 1) / (3 * shards * slices), rel=1e-3)
-        share = expected_visits(n, shards, work, 1) / np.dot(work, pools)
-        assert share == pytest.approx((slices + 1) / (2 * shards * slices), rel=1e-3)
-
-
-def test_expected_visits_at_the_ends() -> None:
-    assert expected_visits(100, 5, (2, 2), 0) == pytest.approx(0)
-    assert expected_visits(100, 5, (2, 2), 100) == 0
+def test_debt_makes_a_request_dearer_by_the_stages_before_it(indebted):
+    session = indebted.fork()
+    late = of_slice(session, 2, 3)
+    session.revoke([late])
+    after, workload = session.plan.without([late]), session.workload()
+    visits = [stage.visits for stage in after.chains[2]]
+    assert workload.visits == sum(visits)  # back to the first slice, for the debt
+    alone = expected_workload.visits_without_debt(session.plan, workload, session.pending)
+    assert alone == visits[2]
+    owed = expected_workload.debt_places(session.plan, session.debt)
+    assert owed.tolist() == [[0, 0, 0], [0, 0, 0], [1, 0, 1]]

@@ -1,6 +1,5 @@
 """The study viewer: fields choose rows, a click rings the same rows in every plot."""
 
-import ipywidgets
 import pandas as pd
 import pytest
 
@@ -9,12 +8,6 @@ from panels import text
 from unlearnkit.widgets import StudyViewer
 
 SETTINGS = {"models": ("logistic",), "num_shards": (3, 5), "num_slices": (2,), "epochs": 2}
-
-
-@pytest.fixture(autouse=True)
-def close_widgets():
-    yield
-    ipywidgets.Widget.close_all()
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,13 @@
 """The stacked-lane kernel: bits independent of grouping, numbers those of the per-lane loop."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unlearnkit as uk
 from unlearnkit.progress import Run
 from unlearnkit.seeding import state_bytes
-from unlearnkit.training.kernels.batches import Gathering
 from unlearnkit.training.kernels.loop import compute_threads, run_loop
 from unlearnkit.training.kernels.stacked import _Group, run_stacked
 from unlearnkit.training.schedule import END, TAIL, make_job
@@ -153,38 +149,3 @@ def test_padding_stays_zero(hidden):
         across = piece.transpose(1, 2) if flip and piece.shape[1] > 1 else piece
         assert across[..., inside:].numel()
         assert across[..., inside:].abs().max() == 0
-
-
-@pytest.mark.parametrize("small", [0, 1 << 20])
-@pytest.mark.parametrize("kind", ["uint8", "float32", "float32, scaled", "16 wide", "transposed"])
-def test_batches_hold_the_retained_and_zeros(kind, small, monkeypatch):
-    """Also in columns beyond the inputs; revoked examples are poisoned, so reading one shows."""
-    monkeypatch.setattr("unlearnkit.training.kernels.batches.SMALL", small)
-    generator, width = torch.Generator().manual_seed(1), 16 if kind == "16 wide" else 5
-    raw = torch.rand((40, width), generator=generator) * 200
-    features = raw.to(torch.uint8) if kind == "uint8" else raw
-    scaling = {} if kind in ("float32", "16 wide") else {"offset": 3.0, "scale": 7.0}
-    labels = torch.arange(40) % 2
-    data = uk.from_arrays(features, labels, **scaling)
-    plan = make("logistic", data, num_shards=2, num_slices=2)
-    plan = plan.without(plan.partition.ids[::3])
-    examples = plan.examples
-    poisoned = examples.features.clone()
-    gone = examples.rows(plan.partition.ids[~plan.retained])
-    poisoned[gone] = 255 if kind == "uint8" else torch.nan
-    if kind == "transposed":
-        poisoned = poisoned.T.contiguous().T
-    plan = replace(plan, examples=replace(examples, features=poisoned))
-    rows = plan.partition.shard_rows(1)
-    rows = np.concatenate([np.where(plan.retained[rows], rows, -1), [-1, -1]])
-    gathering, alive = Gathering(plan, [1]), rows >= 0
-    places = torch.from_numpy(gathering.places(rows, alive))
-    [empty] = gathering.empty(alive[None])
-    assert (empty is None) == bool(small)
-    batch = torch.zeros(len(rows), 16)
-    gathering.read(places, empty, batch)
-    inputs, labels = examples[plan.partition.ids[rows[alive]]]
-    assert torch.equal(batch[alive][:, :width], inputs)
-    assert not batch[~alive].any() and not batch[:, width:].any()
-    targets = gathering.targets(places, torch.from_numpy(alive))
-    assert torch.equal(targets[alive], labels) and not targets[~alive].any()

@@ -3,7 +3,6 @@
 import re
 from dataclasses import replace
 
-import ipywidgets
 import pytest
 
 import unlearnkit as uk
@@ -13,12 +12,6 @@ from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.widgets import BoundaryPanel
 from unlearnkit.widgets.boundary.rule import ADAPTIVE, HAND
-
-
-@pytest.fixture(autouse=True)
-def close_widgets():
-    yield
-    ipywidgets.Widget.close_all()
 
 
 @pytest.fixture

@@ -5,71 +5,20 @@ import gc
 import io
 import re
 import weakref
-from dataclasses import replace
 
-import ipywidgets
 import pandas as pd
 import pytest
 
 import unlearnkit as uk
-from cases import CASES
-from unlearnkit.evaluation import membership, parameters
-from unlearnkit.evaluation.seed_distances import seed_distances
+from panels import compare, opened, session_of
 from unlearnkit.widgets import PANELS
 from unlearnkit.widgets.comparison.membership import AttackView
 from unlearnkit.widgets.comparison.networks import (
     EmbeddingView,
     ParameterView,
-    SeedView,
     WeightView,
 )
 from unlearnkit.widgets.comparison.predictions import ClassView, PredictionView
-
-
-@pytest.fixture(autouse=True)
-def close_widgets():
-    """Close what a test opened: ipywidgets keeps every open widget alive, to the very exit."""
-    yield
-    ipywidgets.Widget.close_all()
-
-
-def session_of(name, max_share):
-    session = CASES[name].session()
-    session.train()
-    partition = session.plan.partition
-    late = partition.ids[(partition.shard == 1) & (partition.slice_ == partition.slice_.max())]
-    early = partition.ids[(partition.shard == partition.shard.max()) & (partition.slice_ == 1)]
-    session.revoke([*late[:1], *early[:2]])
-    session.unlearn(max_share)
-    return session
-
-
-def compare(panel):
-    assert panel.runner.start().wait(60)
-    assert panel.error is None
-    return panel
-
-
-@pytest.fixture
-def session():
-    return session_of("uneven", 0.3)
-
-
-@pytest.fixture
-def panel(session):
-    return compare(session.panel("comparison"))
-
-
-def section(panel, kind):
-    (found,) = (s for s in panel.sections if type(s) is kind)
-    return found
-
-
-def opened(panel, kind):
-    found = section(panel, kind)
-    found.open = True
-    assert panel.error is None
-    return found
 
 
 def text(prose):
@@ -125,22 +74,6 @@ def test_every_section_opens_explains_itself_saves_and_runs_as_code(case, share)
         exec(compile(tree, found.title, "exec"), {"session": session, "uk": uk})
 
 
-def test_the_parameters_are_those_of_the_chosen_shard(panel):
-    found = opened(panel, ParameterView)
-    frame = panel.comparison.constituents.set_index("shard")
-    assert [value for _, value in found.shard.options] == sorted(
-        frame.index, key=lambda shard: bool(frame["bit identical"][shard])
-    )
-    _, exact = (value for _, value in found.shard.options)
-    assert "of what doing nothing leaves" in text(found.words)
-    before = found.scatter.export.csv()
-    found.shard.value = exact
-    assert "Exact: all" in text(found.words) and "bit for bit" in found.scatter.view.label
-    sample = parameters.parameter_sample(panel.comparison, exact)
-    assert found.scatter.export.csv() == sample.frame.to_csv(index=False) != before
-    assert f"parameter_sample(comparison, {exact})" in found._code_line.code
-
-
 def test_choices_are_drawn_and_written_as_code(panel, session):
     twins = opened(panel, EmbeddingView)
     twins.model.value = "original"
@@ -154,37 +87,6 @@ def test_choices_are_drawn_and_written_as_code(panel, session):
     predictions.part.value = "retain"
     rows = predictions.changed.html.count("<tr>") - 1
     assert rows == 10 and "Most changed retain examples" in text(predictions.changed)
-
-
-def test_the_threshold_sweeps_and_the_riskiest_are_listed(panel):
-    found = opened(panel, AttackView)
-    losses = membership.membership_losses(panel.comparison)
-    for share in (0.0, 40.0, 100.0):
-        found.slider.value = share
-        threshold = membership.threshold_at(losses, share / 100)
-        rates = membership.rates(losses, "unlearned", threshold)
-        assert found.losses.view.spec["layout"]["shapes"][0]["x0"] == pytest.approx(threshold)
-        mark = found.roc.view.spec["data"][3]
-        assert (mark["x"], mark["y"]) == ([rates.false], [rates.true])
-        assert f"Unlearned: {rates.true:.1%} of forgotten" in text(found.words)
-        assert f"threshold_at(losses, {share / 100:g}, 'unlearned')" in found._code_line.code
-    riskiest = membership.riskiest(losses)["id"].tolist()
-    assert len(riskiest) == 3
-    listed = re.findall(r"<tr><td[^>]*>(\d+)</td>", found.risks.html)
-    assert [int(i) for i in listed] == riskiest
-    shard = found.shard.options[1][1]
-    found.shard.value = shard
-    listed = re.findall(r"<tr><td[^>]*>(\d+)</td>", found.risks.html)
-    lost = panel.comparison.forgotten_of(shard).tolist()
-    assert sorted(int(i) for i in listed) == lost and len(lost) < 3
-    assert f"session.compare(), session.dataset, {shard})" in found._code_line.code
-
-
-def test_pictures_stand_beside_the_examples_of_image_data():
-    panel = compare(session_of("cnn-batchnorm", 0.0).panel("comparison"))
-    found = opened(panel, AttackView)
-    assert found.risks.html.count("<img ") == 3
-    assert "unit" in opened(panel, WeightView).images.view.spec["layout"]["xaxis"]["title"]["text"]
 
 
 def test_after_an_exact_unlearning_every_section_says_zero():
@@ -245,29 +147,3 @@ def test_the_panels_own_plots_are_saved_too(panel):
     panel.discard.click()
     panel.accuracy.export._asked(None, {"want": "csv"}, [])
     assert sent[1] == {"failed": "the comparison is gone; press Compare for a new one"}
-
-
-def test_another_seed_is_trained_for_the_scale_of_distances(panel, session):
-    shard = panel.comparison.shards[0]
-    frame = seed_distances(session.plan, panel.comparison, shard, seed=7)
-    # The same by hand: a session of that seed on the same partition, without the revoked examples.
-    other = uk.Session(
-        session.dataset,
-        model=session.plan.architecture,
-        spec=replace(session.plan.spec, seed=7),
-        partition=session.plan.partition,
-    )
-    other.train()
-    other.revoke(session.revoked)
-    other.unlearn(1.0)
-    twin = other.ensemble.by_shard[shard].state
-    scratch = panel.comparison.scratch.by_shard[shard].state
-    rows = frame[frame["model"] == "another seed"].set_index("layer")
-    for layer, far in rows["L2"].items():
-        assert far == pytest.approx(float((twin[layer] - scratch[layer]).double().norm()))
-    far = frame.groupby("model")["L2"].sum()
-    assert far["another seed"] > 3 * far["original"] > 0
-    with pytest.raises(ValueError, match="is the ensemble's own"):
-        seed_distances(session.plan, panel.comparison, shard, seed=session.plan.spec.seed)
-    view = opened(panel, SeedView)
-    assert "of the" in text(view.words) or "Exact: nothing is left" in text(view.words)

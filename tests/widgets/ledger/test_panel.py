@@ -4,19 +4,12 @@ import json
 import re
 from datetime import timedelta
 
-import ipywidgets
 import pytest
 
 from cases import CASES
 from panels import call, run, text, weights
 from unlearnkit import figures
 from unlearnkit.widgets import LedgerPanel
-
-
-@pytest.fixture(autouse=True)
-def close_widgets():
-    yield
-    ipywidgets.Widget.close_all()
 
 
 @pytest.fixture

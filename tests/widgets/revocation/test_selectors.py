@@ -2,24 +2,12 @@
 
 import ast
 
-import ipywidgets
-import numpy as np
-import pandas as pd
 import pytest
 
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit.widgets import PANELS
-from unlearnkit.widgets.revocation import grid_and_map, selectors
 from unlearnkit.widgets.revocation import panel as revocation_panel
-from worker import content
-
-
-@pytest.fixture(autouse=True)
-def close_widgets():
-    """Close what a test opened: ipywidgets keeps every open widget alive, to the very exit."""
-    yield
-    ipywidgets.Widget.close_all()
 
 
 @pytest.fixture(scope="module")
@@ -128,120 +116,6 @@ def test_an_untrained_session_can_be_looked_at_but_not_ranked():
     assert "not trained yet" in panel.way.listed.html
     panel.mode.value = "on a map"
     assert [label for label, _ in panel.way.source.options] == ["the inputs"]
-
-
-def test_the_grid_turns_pages_keeps_picks_and_marks_the_request(session, panel):
-    session.revoke([7])
-    panel.mode.value = "by looking"
-    grid = panel.way
-    first = [item["id"] for item in grid.picker.items]
-    assert first == session.plan.partition.ids[: grid_and_map.ROWS].tolist()
-    assert [item["waiting"] for item in grid.picker.items][:2] == [True, False]
-    assert grid.picker.heads[:4] == ["id", "class", "shard", "slice"]
-    assert grid.back.disabled and "1 to 20 of 34" in grid.place.html
-    grid.whole.click()
-    grid.on.click()
-    assert grid.on.disabled and "21 to 34 of 34" in grid.place.html
-    assert sorted(grid.picker.picked) == first
-    grid.none.click()
-    assert grid.picker.picked == []
-    grid.order.value = "loss"
-    assert [item["id"] for item in grid.picker.items] == uk.hardest(session, 20).tolist()
-    grid.label.value = "c"
-    assert {item["cells"][1] for item in grid.picker.items} == {"c"}
-
-
-def test_forgotten_examples_leave_grid_map_and_picks(session, panel):
-    panel.mode.value = "on a map"
-    panel.mode.value = "by looking"
-    panel.way.picker.set_state({"picked": [7, 13]})
-    session.revoke([7])
-    session.unlearn(1.0)
-    panel.update()
-    assert 7 not in [item["id"] for item in panel.way.picker.items]
-    assert panel.way.picker.picked == [13]
-    panel.mode.value = "on a map"
-    assert 7 not in panel.way._found().ids
-
-
-def test_what_was_computed_is_kept_until_the_models_change(session, panel, monkeypatch):
-    asked = []
-    for name in ("score_table", "example_map"):
-        for module in (selectors, grid_and_map):
-            if hasattr(module, name):
-                whole = getattr(module, name)
-                monkeypatch.setattr(
-                    module, name, lambda *a, _f=whole, _n=name: asked.append(_n) or _f(*a)
-                )
-    panel.mode.value = "hard ones"
-    panel.way.number.value = 3
-    panel.add.click()
-    panel.update()
-    assert asked == ["score_table"]
-    panel.mode.value = "on a map"
-    panel.update()
-    panel.withdraw_all.click()
-    assert asked == ["score_table", "example_map"]
-    session.revoke([7])
-    session.unlearn(1.0)
-    panel.changed()
-    assert asked == ["score_table", "example_map", "example_map"]
-
-
-def test_images_are_drawn(session):
-    panel = PANELS["revocation"](CASES["cnn-batchnorm"].session())
-    panel.mode.value = "by looking"
-    items = panel.way.picker.items
-    assert items[0]["source"].startswith("data:image/png;base64,") and not panel.way.picker.heads
-    assert items[1]["words"].startswith("example 10, class ")
-
-
-def test_the_map_says_what_it_draws_and_rings_the_request(session, panel, monkeypatch):
-    panel.mode.value = "on a map"
-    assert "All training examples are drawn" in panel.way.words.html
-    view = panel.way.plot.view
-    names = [trace["name"] for trace in view.spec["data"]]
-    assert names == ["a", "b", "c"] and view.spec["layout"]["dragmode"] == "lasso"
-    panel.ids.value, panel.mode.value = "7, 13", "by id"
-    panel.add.click()
-    panel.mode.value = "on a map"
-    assert view.spec["data"][-1]["customdata"] == [7, 13]
-    panel.way.source.value = 1
-    assert "shard 1&#x27;s model" in panel.way.plot.caption.html
-    drawn = panel.way.plot.export._frame()
-    assert sorted(drawn["id"]) == session.plan.partition.ids.tolist()
-
-    whole = uk.example_map
-    monkeypatch.setattr(grid_and_map, "example_map", lambda *given: whole(*given, most=20))
-    panel.way.source.value = -1
-    said = panel.way.words.html
-    assert "of 34 training examples are drawn: a sample in which each was equally likely" in said
-    assert {7, 13} <= set(panel.way._found().ids.tolist())
-
-
-def test_a_table_shows_its_columns_by_name():
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"age": rng.integers(18, 90, 60), "left": rng.integers(0, 2, 60)})
-    session = uk.Session((frame, "left"), model="logistic", num_shards=2, num_slices=1, epochs=1)
-    panel = PANELS["revocation"](session)
-    panel.mode.value = "by looking"
-    assert panel.way.picker.heads == ["id", "class", "shard", "slice", "age"]
-    first = panel.way.picker.items[0]
-    assert float(first["cells"][-1]) == frame["age"][first["id"]]
-    panel.mode.value = "by query"
-    panel.way.query.value = "age < 40"
-    assert panel.error is None
-    assert f"{(session.revoke(query='age < 40').ids >= 0).sum()} training examples found" in (
-        panel.way.found.html
-    )
-
-
-def test_looking_changes_no_weights(session, panel):
-    before = {key: content(session.store.get(key)) for key in session.store.keys}
-    for name in panel.ways:
-        panel.mode.value = name
-    hard_ones(panel.way)
-    assert {key: content(session.store.get(key)) for key in session.store.keys} == before
 
 
 def test_every_way_can_be_gone_to_from_every_other(session):

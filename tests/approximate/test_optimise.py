@@ -1,0 +1,21 @@
+"""What methods that optimise share."""
+
+import pytest
+import torch
+
+from unlearnkit.approximate.optimise import divergence_slope
+from unlearnkit.models.losses import CrossEntropy, SquaredError
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError()], ids=lambda loss: loss.name)
+def test_the_slope_of_the_divergence_is_its_gradient(loss):
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 7, 4, generator=generator, dtype=torch.float64)
+    student.requires_grad_(True)
+    if isinstance(loss, CrossEntropy):
+        p, q = teacher.log_softmax(1), student.log_softmax(1)
+        value = (p.exp() * (p - q)).sum()
+    else:
+        value = (student - teacher).square().sum() / 2
+    [expected] = torch.autograd.grad(value, student)
+    assert torch.allclose(divergence_slope(loss, student.detach(), teacher), expected)

@@ -1,0 +1,125 @@
+"""Datasets of torch, read as they are."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import Dataset as TorchDataset
+
+from raw_data import picture, pixels
+from unlearnkit import Session, as_dataset, from_arrays, from_torch
+
+
+class Folder(TorchDataset):
+    """Images with a transform, as torchvision has them."""
+
+    def __init__(self, transform=lambda image: image, shape=(9, 8), length=30):
+        self.transform, self.shape, self.length = transform, shape, length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        if index >= self.length:
+            raise IndexError(index)
+        return self.transform(picture(pixels(index, *self.shape))), index % 3
+
+
+def to_tensor(image):
+    return torch.from_numpy(np.array(image)).unsqueeze(0) / 255
+
+
+def test_a_tensor_dataset_is_its_arrays():
+    features, labels = torch.randn(40, 5), torch.arange(40) % 3
+    ours = from_arrays(features, labels)
+    for read in (from_torch, as_dataset):
+        assert read(TensorDataset(features, labels)).fingerprint == ours.fingerprint
+    # Ids are indices of the dataset that is given, here 20 of another.
+    some = from_torch(Subset(TensorDataset(features, labels), range(39, 19, -1)))
+    assert torch.equal(some.examples([3])[0][0], features[36])
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((9, 8), (1, 9, 8)), ((9, 8, 3), (3, 9, 8))])
+def test_images_become_bytes_with_their_channels_first(shape, expected):
+    data = from_torch(Folder(shape=shape))
+    assert data.feature_shape == expected and data.train.features.dtype == torch.uint8
+    inputs, labels = data.examples([7])
+    raw = pixels(7, *shape).reshape(9, 8, -1).transpose(2, 0, 1)
+    assert np.allclose(inputs[0], raw / 127.5 - 1, atol=1e-6) and labels.tolist() == [1]
+    # Constants of one's own win, and arrays that are no images stay as they are.
+    assert from_torch(Folder(shape=shape), scale=255, offset=0).examples([7])[0].min() >= 0
+    assert from_torch(Folder(to_tensor)).train.scale == 1
+
+
+def test_a_test_part_and_names_of_classes():
+    train, test = Folder(to_tensor), Folder(to_tensor, length=6)
+    train.classes = ["cat", "dog", "emu", "yak"]
+    data = as_dataset((train, test))
+    assert data.test.ids.tolist() == [30, 31, 32, 33, 34, 35]
+    assert data.class_names == ("cat", "dog", "emu", "yak") and data.name == "Folder"
+
+
+def test_reading_leaves_the_global_generator_alone():
+    state = torch.get_rng_state()
+    from_torch(Folder(to_tensor))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_session_on_a_torch_dataset_unlearns_exactly():
+    session = Session(Folder(), model="logistic", epochs=2, num_shards=2)
+    session.train()
+    session.revoke([int(session.dataset.train.ids[2])])
+    session.unlearn(1)
+    assert session.compare().bit_identical
+
+
+def sometimes_flipped(image):
+    return to_tensor(image).flip(-1) if random.random() < 0.5 else to_tensor(image)
+
+
+def noisy(image):
+    return to_tensor(image) + 0.01 * torch.randn(9, 8)
+
+
+@pytest.mark.parametrize("transform", [sometimes_flipped, noisy])
+def test_a_random_transform_is_refused(transform):
+    with pytest.raises(ValueError, match=r"differs between two reads.*such as ToTensor"):
+        from_torch(Folder(transform))
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield torch.zeros(3), 0
+
+
+class Uneven(Folder):
+    def __getitem__(self, index):
+        return torch.zeros(3 + (index == 5)), 0
+
+
+class Mapped(Folder):
+    def __getitem__(self, index):
+        return {"image": torch.zeros(3), "label": 0}
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (Stream(), TypeError, r"Stream has no indices or no length.*\.TensorDataset"),
+        (Uneven(), ValueError, r"item 5 has shape and kind \(\(4,\), .* Resize"),
+        (Mapped(), TypeError, r"item 0 is a dict; .* pairs \(input, label\)"),
+        (Folder(lambda image: "text"), TypeError, "item 0 has an input of kind str"),
+        (
+            Folder(lambda _: picture(pixels(0)).convert("P")),
+            TypeError,
+            r"mode P; .*convert\('RGB'\)",
+        ),
+        (Folder(length=0), ValueError, "no examples"),
+        (DataLoader(Folder()), TypeError, "a DataLoader is no dataset.* a torch Dataset"),
+    ],
+)
+def test_bad_torch_datasets(data, error, message):
+    with pytest.raises(error, match=message):
+        as_dataset(data)

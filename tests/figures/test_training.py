@@ -1,0 +1,25 @@
+"""Figures of training: curves join where the slices do."""
+
+import numpy as np
+
+from cases import CASES
+from unlearnkit import TrainReport, figures
+
+
+def test_curves_join_where_the_slices_do(session):
+    events = []
+    spec = session.spec
+    fresh = CASES["uneven"].session()
+    report = fresh.train(on_progress=events.append)
+    figure = figures.training_curves(events, spec)
+    epochs = spec.stage_epochs()
+    for trace in figure.data:
+        assert list(trace.x) == list(range(1, sum(epochs) + 1))
+    joins = np.cumsum(epochs)[:-1]
+    assert [shape.x0 for shape in figure.layout.shapes] == list(joins)
+    # A report knows the ends of the stages only; there the two agree.
+    ends = figures.training_curves(report, spec)
+    for few, many in zip(ends.data, figure.data, strict=True):
+        assert list(few.x) == [*joins, sum(epochs)]
+        assert list(few.y) == [many.y[x - 1] for x in few.x]
+    assert len(figures.training_curves(TrainReport((), 0.0), spec).data) == 0

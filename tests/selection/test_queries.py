@@ -1,0 +1,114 @@
+"""Queries over a table, and ids in a text or a file."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import unlearnkit as uk
+
+
+def people():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": rng.integers(18, 90, 60), "net income": rng.normal(size=60)})
+    frame["coat"] = np.where(rng.random(60) < 0.5, "red", "grey")
+    frame["left"] = np.where(rng.random(60) < 0.4, "yes", "no")
+    return frame
+
+
+@pytest.fixture(scope="module")
+def tabular():
+    data = uk.from_frame(
+        people(), "left", categories={"coat": ["red"]}, class_names=["no", "yes"], scale={"age": 10}
+    )
+    session = uk.Session(data, model="logistic", num_shards=3, num_slices=2, epochs=2)
+    session.train()
+    return session
+
+
+def test_the_columns_of_a_table_keep_their_names(tabular):
+    names = ("age", "net income", "coat=red", "coat=other")
+    assert tabular.dataset.feature_names == names
+    table = uk.example_table(tabular)
+    assert list(table)[5:] == list(names)
+    np.testing.assert_allclose(table["age"], people()["age"][table["id"]] / 10, rtol=1e-6)
+    with pytest.raises(ValueError, match="1 feature names for features of shape"):
+        uk.Dataset(
+            *("x", tabular.dataset.train, tabular.dataset.probe, tabular.dataset.test),
+            *(2, ("no", "yes"), ("age",)),
+        )
+
+
+@pytest.mark.parametrize(
+    ("query", "holds"),
+    [
+        ("age > 5 and class_name == 'yes'", lambda t: (t.age > 5) & (t.label == 1)),
+        ("`coat=red` == 1 or shard in [0, 2]", lambda t: (t["coat=red"] == 1) | (t.shard != 1)),
+        ("class_name.str.contains('e') & slice == 2", lambda t: (t.label == 1) & (t.slice == 2)),
+        ("`net income` < loss", lambda t: t["net income"] < t.loss),
+        ("age > 1000", lambda t: t.age > 1000),
+    ],
+)
+def test_a_query_revokes_those_of_which_it_holds(tabular, query, holds):
+    table = uk.example_table(tabular, ["loss"])
+    fork = tabular.fork()
+    request = fork.revoke(query=query)
+    assert request.ids.tolist() == table["id"][holds(table)].tolist() == fork.pending.tolist()
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("agee > 3", "name 'agee' is not defined in the table; its columns are id, label, class_"),
+        ("age > ", r"the query 'age >' cannot be read \(invalid syntax"),
+        ("age = 3", "the query 'age = 3' is no condition; compare something, such as label == 3"),
+        ("age", "the query 'age' is no condition"),
+        ("age > @x", "cannot use Python variables"),
+        ("age.to_csv('stolen.csv')", "a query cannot call .to_csv; it may call abs, between"),
+        ("age.__class__ == 3", "a query cannot call .__class__"),
+        (" ", "the query is empty"),
+    ],
+)
+def test_a_wrong_query_is_one_sentence(tabular, query, sentence):
+    with pytest.raises(ValueError, match=sentence) as caught:
+        tabular.revoke(query=query)
+    assert "\n" not in str(caught.value) and len(tabular.pending) == 0
+
+
+def test_a_query_stands_alone(tabular):
+    with pytest.raises(ValueError, match="a query and another choice were both given"):
+        tabular.revoke([1], query="age > 3")
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("3, 141; 592", [3, 141, 592]),
+        ("[3, 4,\n5]", [3, 4, 5]),
+        ("3 4\n5 6\n", [3, 4, 5, 6]),
+        ("customer id\n3\n4.0\n\n", [3, 4]),
+        ("\ufeffName;ID\r\n'a b';3\r\n\r\n'c';5\r\n", [3, 5]),
+        ('id,why\n7,"asked, twice"\n12,', [7, 12]),
+        ("a\tids\nx\t1\ny\t", [1]),
+    ],
+)
+def test_ids_in_a_text(text, ids):
+    assert uk.ids_in(text) == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "sentence"),
+    [
+        ("", None, "there are no ids in the text"),
+        (
+            "3\nx7\n-4",
+            None,
+            r"2 entries are no ids: 'x7' \(line 2\), '-4' \(line 3\); ids are whole",
+        ),
+        ("3, x", None, r"1 entry is no id: 'x' \(line 1\)"),
+        ("a,b\n1,2", None, "the columns are a, b, and none is named id; name that of the ids"),
+        ("a,b\n1,2", "c", "and none is named 'c'"),
+    ],
+)
+def test_wrong_entries_are_named(text, column, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        uk.ids_in(text, column)

@@ -1,0 +1,57 @@
+"""Partitions: sizes, what they read, and which ones are refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from cases import CASES
+from unlearnkit import Examples, TrainSpec, make_partition, make_plan
+from unlearnkit.training.plan import Plan
+
+CASE = CASES["mlp-dropout"]
+
+
+def plan_for(spec: TrainSpec = CASE.spec, examples: Examples | None = None) -> Plan:
+    return make_plan(examples or CASE.dataset().train, CASE.architecture(), spec)
+
+
+def test_slice_and_shard_sizes_differ_by_one_at_most() -> None:
+    examples = CASES["logistic"].dataset().train
+    for shards, slices in ((1, 1), (3, 2), (5, 8), (44, 1)):
+        spec = TrainSpec(num_shards=shards, num_slices=slices)
+        sizes = make_partition(examples, spec).sizes(np.ones(len(examples), bool))
+        assert sizes.sum() == len(examples)
+        assert np.ptp(sizes.sum(1)) <= 1 and np.ptp(sizes, axis=1).max() <= 1
+
+
+def test_partition_reads_no_content() -> None:
+    examples = CASE.dataset().train
+    zeros = Examples(examples.ids, torch.zeros_like(examples.features), examples.labels)
+    a, b = make_partition(examples, CASE.spec), make_partition(zeros, CASE.spec)
+    assert (a.shard == b.shard).all() and (a.slice_ == b.slice_).all()
+
+
+def test_too_many_shards_or_slices_are_refused() -> None:
+    examples = CASE.dataset().train
+    with pytest.raises(ValueError, match=r"num_shards=38 for 37 examples .* use at most 37"):
+        make_partition(examples, TrainSpec(num_shards=38, num_slices=1))
+    with pytest.raises(ValueError, match=r"shard 1 \(18 examples\) .* use at most 18"):
+        make_partition(examples, TrainSpec(num_shards=2, num_slices=19))
+
+
+def test_a_partition_that_is_not_of_this_run_is_refused() -> None:
+    plan = plan_for()
+    with pytest.raises(ValueError, match=r"partition has 2 shards x 3 slices.*the spec 3 x 3"):
+        make_plan(
+            plan.examples,
+            plan.architecture,
+            CASE.spec.with_(num_shards=3),
+            partition=plan.partition,
+        )
+    with pytest.raises(ValueError, match=r"ids .* differ"):
+        make_plan(
+            CASES["logistic"].dataset().train,
+            plan.architecture,
+            CASE.spec,
+            partition=plan.partition,
+        )

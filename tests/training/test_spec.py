@@ -1,0 +1,35 @@
+"""Specs: how many epochs each stage gets."""
+
+import numpy as np
+import pytest
+
+from unlearnkit import TrainSpec
+from unlearnkit.training.spec import EPOCH_RULES
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3, 5, 9])
+@pytest.mark.parametrize("epochs", [1, 3, 20])
+def test_epoch_rules(slices: int, epochs: int) -> None:
+    for rule in EPOCH_RULES:
+        spec = TrainSpec(num_slices=slices, epochs=epochs, epoch_rule=rule)
+        stages = spec.stage_epochs()
+        assert len(stages) == slices and min(stages) >= 1
+        pools = np.arange(1, slices + 1) / slices
+        work = float(np.dot(stages, pools))
+        if rule == "full":
+            assert stages == (epochs,) * slices
+        elif 2 * epochs >= slices + 1 and rule == "sisa":
+            # As much as E epochs on the whole shard; cumulative rounding is off by at most half
+            # an epoch at every slice bound, by parts: |error| <= 1/2 (1 + (R - 1)/R) < 1.
+            assert abs(work - epochs) < 1
+        assert spec.tail_epochs() == tuple(
+            sorted(
+                {1, min(4, stages[-1])} | ({2 * stages[-1] // 3} if stages[-1] >= 16 else set()),
+                reverse=True,
+            )
+        )
+
+
+def test_equal_work_is_equal_up_to_rounding() -> None:
+    stages = TrainSpec(num_slices=5, epochs=60, epoch_rule="equal_work").stage_epochs()
+    assert stages == (60, 30, 20, 15, 12)

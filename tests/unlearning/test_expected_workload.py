@@ -1,0 +1,89 @@
+"""What is expected of random requests is what happens."""
+
+import numpy as np
+import pytest
+
+import unlearnkit as uk
+from cases import CASES
+from unlearnkit import MemoryStore, TrainSpec, estimate, expected_visits, make_plan, train
+from unlearnkit.training.spec import EPOCH_RULES
+from unlearnkit.unlearning import expected_workload
+
+
+def simulated_visits(spec: TrainSpec, count: int, revoked: int, rounds: int) -> np.ndarray:
+    """W of random requests of this size, by counting stages."""
+    rng = np.random.default_rng(0)
+    members = np.arange(count)
+    shards, slices = members % spec.num_shards, members // spec.num_shards % spec.num_slices
+    epochs = np.array(spec.stage_epochs())
+    found = np.zeros(rounds)
+    for i in range(rounds):
+        gone = np.zeros(count, bool)
+        gone[rng.choice(count, revoked, replace=False)] = True
+        for s in np.unique(shards[gone]):
+            for r in range(slices[gone & (shards == s)].min(), spec.num_slices):
+                pool = (shards == s) & (slices <= r)
+                found[i] += epochs[r] * (pool & ~gone).sum()
+    return found
+
+
+@pytest.mark.parametrize("revoked", [1, 7, 60])
+@pytest.mark.parametrize(("shards", "slices"), [(1, 1), (1, 4), (5, 1), (4, 3)])
+@pytest.mark.parametrize("rule", EPOCH_RULES)
+def test_expected_visits_agree_with_simulation(
+    rule: str, shards: int, slices: int, revoked: int
+) -> None:
+    spec = TrainSpec(num_shards=shards, num_slices=slices, epochs=6, epoch_rule=rule)
+    found = simulated_visits(spec, 240, revoked, 200)
+    expected = expected_visits(240, shards, spec.stage_epochs(), revoked)
+    # Four standard errors of the mean; exact where nothing is left to chance.
+    assert abs(found.mean() - expected) <= 4 * found.std() / 200**0.5 + 1e-6 * expected
+
+
+def test_expected_visits_of_the_product_itself() -> None:
+    case, rng = CASES["logistic"], np.random.default_rng(0)
+    examples, spec = case.dataset().train, case.spec.with_(num_shards=4, num_slices=1)
+    plan, store = make_plan(examples, case.architecture(), spec), MemoryStore()
+    train(plan, store)
+    found = []
+    for _ in range(200):
+        ids = rng.choice(examples.ids, 3, replace=False)
+        found.append(estimate(plan.without(ids), store, ids).visits)
+    expected = expected_visits(len(examples), 4, spec.stage_epochs(), 3)
+    assert abs(np.mean(found) - expected) <= 4 * np.std(found) / 200**0.5
+
+
+def test_expected_share_of_one_revocation_has_closed_forms() -> None:
+    for shards, slices in ((1, 1), (3, 4), (10, 5)):
+        n = 10_000 * shards * slices
+        pools = np.arange(1, slices + 1) * n / slices
+        equal, work = (6,) * slices, tuple(60 // r for r in range(1, slices + 1))
+        share = expected_visits(n, shards, equal, 1) / np.dot(equal, pools)
+        # 1/n, the revoked one itself, is what the forms leave out.
+        assert share == pytest.approx((2 * slices + 1) / (3 * shards * slices), rel=1e-3)
+        share = expected_visits(n, shards, work, 1) / np.dot(work, pools)
+        assert share == pytest.approx((slices + 1) / (2 * shards * slices), rel=1e-3)
+
+
+def test_expected_visits_at_the_ends() -> None:
+    assert expected_visits(100, 5, (2, 2), 0) == pytest.approx(0)
+    assert expected_visits(100, 5, (2, 2), 100) == 0
+
+
+def test_the_curve_is_the_mean_of_requests_that_are_drawn():
+    data = uk.load("digits", num_examples=400)
+    session = uk.Session(data, model="logistic", num_shards=4, num_slices=2, epochs=3)
+    session.train()
+    curve = expected_workload.expected_curve(session.plan, session.workload())
+    assert curve["revoked"].min() == 1 and curve["revoked"].max() == 200
+    for count in (1, 6, 15):
+        found = []
+        for seed in range(60):
+            session.withdraw()
+            session.revoke(count=count, seed=seed)
+            found.append((session.workload().visits, session.workload().share))
+        (row,) = curve[curve["revoked"] == count].to_dict("records")
+        for values, name in zip(np.array(found).T, ("visits", "share"), strict=True):
+            error = max(values.std() / np.sqrt(60), 0.005 * values.mean())
+            assert abs(values.mean() - row[name]) < 4 * error
+    assert np.allclose(curve["seconds"] / curve["visits"], curve["seconds"][0] / curve["visits"][0])
