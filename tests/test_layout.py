@@ -4,7 +4,8 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,30 +13,23 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "unlearnkit"
 
-# From dataset to notebook; a module imports only from modules before it.
-ORDER = (
-    *("progress", "registry", "seeding", "losses", "spec"),
-    *("sources", "intake", "examples", "arrays", "encoding", "frames"),
-    *("torch_data", "hugging_face", "named_images", "named_tables", "datasets"),
-    *("models", "defaults", "partition", "revocation", "deadlines"),
-    *("plan", "store", "schedule"),
-    *("kernels", "clock", "calibration", "stopwatch", "workers", "training", "ensemble"),
-    *("metrics", "tasks", "curvature", "looks"),
-    *("workload", "forecast", "boundary", "adaptive", "override", "approximate"),
-    *("modification", "assessment", "unlearning", "repayment"),
-    *("ledger", "history", "resumption"),
-    *("certificate", "audit", "script"),
-    *("attacks", "comparison", "relearn"),
-    *("parameters", "seed_distances", "representations", "agreement", "exposure"),
-    *("hardness", "selection"),
-    *("session", "choosing", "milestones", "stream", "study", "population", "estimator"),
-    *("figures",),
-    *("widgets",),
+# The wings of the package from the ground up: folders, and modules that stand by themselves.
+# A module imports from its own wing and from those before it.
+WINGS = (
+    *("progress", "seeding", "registry", "store", "data", "models", "metrics"),
+    *("training", "approximate", "unlearning", "records"),
+    *("evaluation", "estimators", "selection", "figures", "session", "studies"),
+    *("widgets", "notebook", "__main__"),
 )
-# `session.dashboard()` is the one door from the core to the widgets; it imports them when called.
-LOOKS_AHEAD = {("session", "widgets")}
-# They gather the modules for the outside.
-EXEMPT = ("__init__", "__main__")
+# A reader takes in a folder of this many entries at a glance.
+MOST_IN_A_WING, MOST_AT_THE_TOP = 15, 25
+
+# Tests of what no single module does; all others lie as the module that they test.
+CROSS_CUTTING = {
+    *("test_binder.py", "test_course.py", "test_devices.py", "test_exactness.py"),
+    *("test_layout.py", "test_prose.py", "test_regression.py"),
+    *("store/test_durability.py", "store/test_strangers.py", "store/test_stored_factors.py"),
+}
 
 TOP_LEVEL = {
     *("unlearnkit", "notebooks", "tests", "binder"),
@@ -45,67 +39,121 @@ TOP_LEVEL = {
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("**/*.ipynb"))
 
 
-def module_files() -> list[Path]:
-    """All files of the package but those directly in it that are exempt."""
-    files = sorted(PACKAGE.glob("**/*.py"))
-    return [file for file in files if not (file.parent == PACKAGE and file.stem in EXEMPT)]
+def package_modules() -> dict[str, Path]:
+    """All modules of the package by their full names; a folder goes by its own name."""
+    modules = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return modules
 
 
-def entry(file: Path) -> str:
-    """Name the entry of ORDER that `file` belongs to; a package's files share one."""
-    return file.relative_to(PACKAGE).with_suffix("").parts[0]
-
-
-def imported_entries(source: str, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-    """Yield (line, entry) of all that `source`, a module of `package`, imports of unlearnkit.
+def imports(source: str, name: str, is_folder: bool, known: Container[str]) -> set[str]:
+    """Return those of the known modules that `source`, the text of the module `name`, imports.
 
     Imports under TYPE_CHECKING and inside functions count too.
     """
+    package = name.split(".") if is_folder else name.split(".")[:-1]
+    found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            targets = [tuple(alias.name.split(".")) for alias in node.names]
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            base += tuple(node.module.split(".")) if node.module else ()
-            targets = [(*base, alias.name) for alias in node.names]
-        else:
-            continue
-        for target in targets:
-            if target[0] == "unlearnkit":
-                yield node.lineno, target[1] if len(target) > 1 else ""
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base += node.module.split(".") if node.module else []
+            for alias in node.names:
+                full = ".".join([*base, alias.name])
+                found.add(full if full in known else ".".join(base))
+    return {module for module in found if module in known and module != name}
+
+
+def import_graph() -> dict[str, set[str]]:
+    """For each module of the package, the modules of the package that it imports."""
+    modules = package_modules()
+    return {
+        name: imports(file.read_text(), name, file.stem == "__init__", modules)
+        for name, file in modules.items()
+    }
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Return the names along one circle of `graph`, or none where there is no circle."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        names: list[str] = error.args[1]
+        return names
+    return []
+
+
+def level(module: str) -> int:
+    """Return the place of a module's wing in WINGS; the package itself stands above all."""
+    return WINGS.index(module.split(".")[1]) if "." in module else len(WINGS)
 
 
 @pytest.mark.parametrize(
-    ("source", "package", "expected"),
+    ("source", "name", "expected"),
     [
-        ("from .plan import Stage", ("unlearnkit",), ["plan"]),
-        ("from . import plan, spec", ("unlearnkit",), ["plan", "spec"]),
-        ("from ..plan import Stage", ("unlearnkit", "kernels"), ["plan"]),
-        ("from .loop import run", ("unlearnkit", "kernels"), ["kernels"]),
-        ("import unlearnkit.training.plan as p\nimport numpy", ("unlearnkit",), ["plan"]),
-        ("from unlearnkit import Session", ("unlearnkit",), ["Session"]),
-        ("import unlearnkit", ("unlearnkit",), [""]),
-        ("def f():\n    from unlearnkit.store.disk import x", ("unlearnkit",), ["store"]),
+        ("from .plan import Plan", "p.train", {"p.plan"}),
+        ("from . import plan, spec", "p.train", {"p.plan", "p.spec"}),
+        ("from ..plan import Plan", "p.store.disk", {"p.plan"}),
+        ("from .memory import Memory", "p.store", {"p.store.memory"}),
+        ("from .memory import Memory", "p.store.disk", {"p.store.memory"}),
+        ("from p.store import memory, Store", "p.plan", {"p.store.memory", "p.store"}),
+        ("import p.store.memory as m\nimport numpy", "p.plan", {"p.store.memory"}),
+        ("from p import Session", "p.plan", {"p"}),
+        ("import p", "p.plan", {"p"}),
+        ("from p.plan import Stage", "p.plan", set()),
+        ("def f():\n    from p.store.disk import x", "p.plan", {"p.store.disk"}),
+        ("if TYPE_CHECKING:\n    from p.spec import Spec", "p.plan", {"p.spec"}),
     ],
 )
-def test_imports_are_read_as_python_reads_them(source, package, expected):
-    assert [name for _, name in imported_entries(source, package)] == expected
+def test_imports_are_read_as_python_reads_them(source, name, expected):
+    known = {"p", "p.plan", "p.spec", "p.train", "p.store", "p.store.disk", "p.store.memory"}
+    assert imports(source, name, name == "p.store", known) == expected
 
 
-@pytest.mark.parametrize("file", module_files(), ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_a_module_imports_only_from_earlier_ones(file):
-    own = entry(file)
-    assert own in ORDER, f"{own} has no place in ORDER yet; give it one"
-    allowed = ORDER[: ORDER.index(own)]
-    if (PACKAGE / own).is_dir():
-        allowed += (own,)
-    package = ("unlearnkit", *file.parent.relative_to(PACKAGE).parts)
+def test_a_circle_is_found_and_its_absence_too():
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": {"b"}})) == {"b", "c", "d"}
+
+
+def test_a_module_imports_only_from_its_own_wing_and_those_below():
     wrong = [
-        f"line {line}: unlearnkit.{name}"
-        for line, name in imported_entries(file.read_text(), package)
-        if name not in allowed and (own, name) not in LOOKS_AHEAD
+        f"{name} imports {target}"
+        for name, targets in import_graph().items()
+        for target in sorted(targets)
+        if level(target) > level(name)
     ]
-    assert not wrong, f"{file.name} may import only from {allowed}"
+    assert not wrong
+
+
+def test_every_wing_has_its_place():
+    wings = {name.split(".")[1] for name in package_modules() if "." in name}
+    assert not wings - set(WINGS), "give the new wing a place in WINGS"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert not circle(import_graph())
+
+
+def test_a_wing_is_taken_in_at_a_glance():
+    for folder in {file.parent for file in package_modules().values()}:
+        most = MOST_AT_THE_TOP if folder == PACKAGE else MOST_IN_A_WING
+        names = {path.name for path in folder.iterdir()} - {"__init__.py", "__pycache__"}
+        assert len(names) <= most, f"{folder.relative_to(ROOT)}: give some a folder of their own"
+
+
+def test_tests_lie_as_the_package_does():
+    tests = ROOT / "tests"
+    places = {file.relative_to(tests) for file in tests.rglob("test_*.py")}
+    places = {place for place in places if place.parts[0] != "browser"}
+    assert CROSS_CUTTING <= {place.as_posix() for place in places}
+    for place in places:
+        module = PACKAGE / place.with_name(place.name.removeprefix("test_"))
+        assert module.exists() or place.as_posix() in CROSS_CUTTING, (
+            f"tests/{place} tests no {module.relative_to(ROOT)}"
+        )
 
 
 def test_importing_the_package_needs_neither_widgets_nor_plotly_nor_tables():
