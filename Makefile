@@ -1,18 +1,12 @@
-# make lab     open the quickstart in JupyterLab     (BROWSER=none PORT=8899 for headless use)
-# make test    everything: lint, types, doctests, unit tests, notebooks, browser tests
-# make quick   lint, spelling, types and the quick tests
-# make bench   measure speed beside a plain SISA loop (QUICK=1: within three minutes)
-# make peer    the same beside the published SISA code (PEER=folder: a checkout of it)
-# make gap     what the approximate branch leaves of the gap to training from scratch
-# make rivals  methods of the literature beside ours, each with a small grid, on digits
-#              (DATA=fashion-mnist: on 10,000 examples of it)
-# make study   policies over many requests, Fashion-MNIST 10,000 (QUICK=1: digits; WHOLE=1: 60,000;
-#              RATES=1: the learning rate as an axis; ACTIVATIONS=1: the perceptron's; SEEDS=3:
-#              over so many seeds; SEED=7: the first; DATA=mnist; REVOKED="10 half-class alike:0.05")
-# make streams forty requests one after the other (QUICK=1: digits; WHOLE=1: 60,000; SEEDS=3)
-# make course  the student versions of the course, from the instructor's
-# make format  let ruff rewrite what it can
-# make clean   remove the virtual environment and caches
+# make lab       open the quickstart in JupyterLab (BROWSER=none PORT=8899 for headless use)
+# make test      what CI runs: lint, types, doctests, tests, notebooks and browser tests
+# make quick     lint, spelling, types and the quick tests
+# make test-all  what CI has no time for as well; takes about an hour
+# make bench     list the benchmarks; NAME=gap runs one, ARGS="--quick" is passed on to it
+# make docs      searchable API pages in build/docs
+# make course    the student versions of the course, from the instructor's
+# make format    let ruff rewrite what it can
+# make clean     remove the virtual environment, caches and build/
 #
 # TORCH=... chooses a torch other than the CPU build, for example
 #   make lab TORCH="torch --index-url https://download.pytorch.org/whl/cu128"
@@ -22,20 +16,13 @@ PORT ?= 8888
 NOTEBOOK ?= 01-quickstart.ipynb
 PYTEST_ARGS ?=
 JOBS ?= 2
-QUICK ?=
-WHOLE ?=
-RATES ?=
-ACTIVATIONS ?=
-SEEDS ?= 1
-SEED ?= 0
-DATA ?=
-REVOKED ?=
-PEER ?=
+NAME ?=
+ARGS ?=
 
 BIN := .venv/bin
 export TORCH
 
-.PHONY: help lab test quick lint bench peer gap rivals study streams course format clean again
+.PHONY: help lab test test-all quick lint bench docs course format clean again
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -51,9 +38,18 @@ lab: .venv/installed-lab
 # instead of spinning, which changes no bits and saves a fifth of the processor's time.
 test: export OMP_WAIT_POLICY = PASSIVE
 test: system lint .venv/installed-test
-	UNLEARNKIT_REQUIRE_BROWSER= $(BIN)/python -m pytest -m "not browser" -n $(JOBS) --dist worksteal --nbmake \
+	UNLEARNKIT_REQUIRE_BROWSER= $(BIN)/python -m pytest -m "not browser and not weekly" -n $(JOBS) --dist worksteal --nbmake \
 	    unlearnkit tests notebooks --ignore=notebooks/course $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
+
+# The processor's vector instructions and the number of threads may change no result that a test
+# states; benchmarks run in their short form.
+test-all: test
+	for capability in default avx2; do \
+	    ATEN_CPU_CAPABILITY=$$capability OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+	        -m "not browser and not weekly" -n $(JOBS) --dist worksteal $(PYTEST_ARGS) || exit 1; \
+	done
+	$(BIN)/python -m pytest -m weekly --timeout 3600 $(PYTEST_ARGS)
 
 quick: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -64,25 +60,12 @@ lint: .venv/installed-test
 	$(BIN)/codespell
 	$(BIN)/mypy --strict unlearnkit
 
-bench: .venv/installed-test
-	$(BIN)/python tests/benchmarks/bench.py $(if $(QUICK),--quick)
+# Without a name nothing needs to be installed.
+bench: $(if $(NAME),.venv/installed-test)
+	@$(if $(NAME),$(BIN)/python,$(PYTHON)) tests/benchmarks/run.py $(NAME) $(ARGS)
 
-peer: .venv/installed-test
-	$(BIN)/python tests/benchmarks/peer.py $(PEER)
-
-gap: .venv/installed-test
-	$(BIN)/python tests/benchmarks/gap.py
-
-rivals: .venv/installed-test
-	$(BIN)/python tests/benchmarks/rivals.py --data $(or $(DATA),digits) $(if $(QUICK),--quick)
-
-study: .venv/installed-test
-	$(BIN)/python tests/benchmarks/study.py $(if $(QUICK),--quick) $(if $(WHOLE)$(RATES)$(ACTIVATIONS),--whole) \
-	    $(if $(RATES),--rates) $(if $(ACTIVATIONS),--activations) --seeds $(SEEDS) --seed $(SEED) $(if $(DATA),--data $(DATA)) \
-	    $(if $(REVOKED),--revoked $(REVOKED))
-
-streams: .venv/installed-test
-	$(BIN)/python tests/benchmarks/streams.py $(if $(QUICK),--quick) $(if $(WHOLE),--whole) --seeds $(SEEDS)
+docs: .venv/installed-docs
+	$(BIN)/python .ci/docs.py build/docs
 
 # nbgrader calls alembic by name.
 course: .venv/installed-test
@@ -99,7 +82,7 @@ system:
 	@bash .ci/system.sh
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # One stamp an extra. With TORCH=... the installer always looks, and does nothing if it has it.
 STAMP_NEEDS := pyproject.toml binder/constraints.txt .ci/install.py $(if $(strip $(TORCH)),again)
@@ -119,6 +102,10 @@ LAB_SETTINGS := .venv/share/jupyter/lab/settings
 	@mkdir -p .venv/etc/jupyter/labconfig
 	@echo '$(LAB_WITHOUT_COURSE)' > .venv/etc/jupyter/labconfig/page_config.json
 	@echo '$(SERVER_WITHOUT_COURSE)' > .venv/etc/jupyter/jupyter_server_config.json
+	@touch $@
+
+.venv/installed-docs: $(STAMP_NEEDS) | $(BIN)/python
+	@$(BIN)/python .ci/install.py docs
 	@touch $@
 
 # The tests grade the course with nbgrader. It and the Notebook that it brings along would add menus

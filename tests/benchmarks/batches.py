@@ -1,30 +1,24 @@
-"""DeltaGrad and ours by the size of the batches that training takes.
+"""DeltaGrad against our method, by the batch size that training uses.
 
-    python tests/benchmarks/batches.py
+    make bench NAME=batches
 
 DeltaGrad replaces the gradient of most steps by a product with a quasi-Newton Hessian, so what it
 saves is the size of a batch, while ours does not take the steps of training at all. Logistic
 regression on all of Fashion-MNIST, one shard of one slice, batches of 64 and 1,024 (20 epochs) and
 of 10,000 (100 epochs); requests of a thousandth and of a hundredth. DeltaGrad at its default
-settings and without a replay, ours with its replay. CPU seconds, one run each. Prints a table, and
-writes it to ``batches.json`` beside this file and into the README.
+settings and without a replay, ours with its replay. CPU seconds, one run each.
 """
 
-import json
-import platform
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import readme
+import report
 import torch
 
 import unlearnkit as uk
 from unlearnkit.metrics.metrics import output_kl
 
-HERE = Path(__file__).resolve().parent
 BATCHES = ((64, 20), (1024, 20), (10_000, 100))  # and epochs
 WAYS = {
     "exact": {"boundary": uk.FixedBoundary(1.0)},
@@ -86,15 +80,9 @@ def main() -> None:
         rows += measure(data, size, epochs)
         print(rows[-2:], flush=True)
     print(table_of(rows))
-    record = {
-        "command": "python tests/benchmarks/batches.py",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-        "torch": str(torch.__version__),
-        "rows": rows,
-    }
-    (HERE / "batches.json").write_text(json.dumps(record, indent=1) + "\n")
-    readme.put("batches", table_of(rows))
+    command = report.command(__file__)
+    report.keep("batches", command, rows)
+    report.put("batches", table_of(rows), command)
 
 
 if __name__ == "__main__":

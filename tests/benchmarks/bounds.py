@@ -1,6 +1,6 @@
-"""Do error bounds and predicted costs hold? Requests after requests, each repaid at once.
+"""Whether predicted error bounds and predicted seconds hold, over many requests.
 
-    python tests/benchmarks/bounds.py [--quick]
+    make bench NAME=bounds [ARGS="--quick"]
 
 For 10,000 examples of Fashion-MNIST (digits with ``--quick``) at the default shards and slices,
 requests of random sizes are modified in every hit shard and then repaid, which reveals the true
@@ -8,23 +8,15 @@ error of each approximation. The first requests calibrate; of the others, before
 95 % upper bound is noted and later compared with the error. Predicted seconds, too, are noted
 before each run and compared with those measured. Sizes are log-uniform from 1 to a fiftieth of the
 examples; the last requests are of a kind that was never calibrated on, of examples of one class.
-After every model it prints a table, and writes it to ``bounds.json`` beside this file and into the
-README.
 """
 
 import argparse
-import json
-import platform
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import readme
-import torch
+import report
 
 import unlearnkit as uk
-from unlearnkit.unlearning.error_model import LEAST
 
 
 def ids_of(session: uk.Session, generator: np.random.Generator, label: int | None) -> np.ndarray:
@@ -103,17 +95,10 @@ def main() -> None:
     for model in ("logistic", "mlp") if quick else ("logistic", "mlp", "cnn"):
         rows.append(measure(data, model, 10 if quick else 15))
         print(pd.DataFrame(rows).T.to_string(header=False), flush=True)
+        command = report.command(__file__, "--quick" if quick else "")
+        report.keep("bounds-quick" if quick else "bounds", command, rows)
         if not quick:
-            record = {
-                "command": "python tests/benchmarks/bounds.py",
-                "date": datetime.now(UTC).date().isoformat(),
-                "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-                "torch": str(torch.__version__),
-                "pairs before the first bound": LEAST,
-                "rows": rows,
-            }
-            Path(__file__).with_name("bounds.json").write_text(json.dumps(record, indent=1) + "\n")
-            readme.put("bounds", table_of(rows))
+            report.put("bounds", table_of(rows), command)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,17 @@
-"""What the approximate branch leaves of the gap to training from scratch, beside doing nothing.
+"""How much of the gap to the retrained model the approximate branch leaves.
 
-    python tests/benchmarks/gap.py [--quick]
+    make bench NAME=gap [ARGS="--quick"]
 
 For digits and 10,000 examples of Fashion-MNIST at the default specs, a tenth of the training
 examples is revoked at random, several times over. Each request is unlearned once with every shard
-approximate and once with every shard exact, in turn, from the same trained session; both times are
-of that same run. Prints a table, and writes it to ``gap.json`` beside this file and into the
-README.
+approximate and once with every shard exact, in turn, from the same trained session; both times come
+from that same run.
 """
 
 import argparse
-import json
-import platform
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
-import readme
-import torch
+import report
 
 import unlearnkit as uk
 
@@ -86,16 +80,10 @@ def main() -> None:
             rows.append(measure(data, model, 0.1, 1 if quick else 3))
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, float_format="{:.4g}".format))
-    record = {
-        "command": "python tests/benchmarks/gap.py",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-        "torch": str(torch.__version__),
-        "rows": rows,
-    }
+    command = report.command(__file__, "--quick" if quick else "")
+    report.keep("gap-quick" if quick else "gap", command, rows)
     if not quick:
-        Path(__file__).with_name("gap.json").write_text(json.dumps(record, indent=1) + "\n")
-        readme.put("gap", table_of(rows))
+        report.put("gap", table_of(rows), command)
 
 
 if __name__ == "__main__":

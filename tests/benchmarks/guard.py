@@ -1,6 +1,6 @@
-"""Does the guard tell approximations that help from those that do not? On held-out runs.
+"""Whether the adaptive boundary's guard tells good approximations from bad ones, on held-out runs.
 
-    python tests/benchmarks/guard.py [--quick]
+    make bench NAME=guard [ARGS="--quick"]
 
 The caps of ``AdaptiveBoundary`` were chosen on seeds 11 and 12. Here other seeds of Fashion-MNIST,
 digits and breast cancer are trained at a third, once, three and ten times the default learning
@@ -8,20 +8,15 @@ rate. Requests of random examples, of part of a class, of examples that are alik
 are hardest and easiest for the model are modified in every shard and retrained. For each shard it
 is noted whether the guard refuses it, if need be after the longer replay that it asks for, and
 which part of doing nothing's divergence from the retrained model is removed, on test examples, by
-what it refuses or lets pass. Prints a table, writes it into the README, and one by data and model
-and one by request to ``guard.json`` beside this file.
+what it refuses or lets pass.
 """
 
 import argparse
-import json
-import platform
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import readme
+import report
 import torch
 
 import unlearnkit as uk
@@ -30,11 +25,20 @@ from unlearnkit.metrics.metrics import output_kl
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.studies.study import Revoked
 
-HERE = Path(__file__).resolve().parent
 FACTORS = (1 / 3, 1.0, 3.0, 10.0)
 REQUESTS = (0.01, 0.1, ("class", 0.3), ("alike", 0.05), ("hardest", 0.05), ("easiest", 0.1))
 SEEDS = (21, 22)
 LONGER = 4  # epochs that the guard asks to be replayed where it is not content
+SHARES = ("longer", "refused", "led_away", "for_nothing", "removed")
+COLUMNS = {
+    "rate": "learning rate, of the default",
+    "shards": "shards modified",
+    "longer": "replayed longer",
+    "led_away": "accepted, and led away",
+    "for_nothing": "refused for nothing",
+    "removed": "KL gap removed, median",
+    "drift": "drift, median",
+}
 ENOUGH = 0.5  # of the divergence removed: refusing this was for nothing
 
 
@@ -146,6 +150,17 @@ def table_of(frame: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
+def detail_of(parts: pd.DataFrame) -> str:
+    """The same by data and model, or by request."""
+    percent = "{:.0%}".format
+    shown = parts.assign(
+        rate=parts.rate.map("{:.2g}".format),
+        drift=parts.drift.map("{:.1e}".format),
+        **{name: parts[name].map(percent) for name in SHARES},
+    )
+    return report.markdown(shown.rename(columns=COLUMNS))
+
+
 def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -168,18 +183,13 @@ def main() -> None:
     for some in (parts, requests):
         print(some.to_string(index=False, float_format="{:.3g}".format))
     print(table_of(frame))
+    command = report.command(__file__, "--quick" if quick else "")
+    report.keep("guard-quick" if quick else "guard", command, frame.to_dict("records"))
     if quick:
         return
-    record = {
-        "command": "python tests/benchmarks/guard.py",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-        "torch": str(torch.__version__),
-        "rows": parts.to_dict("records"),
-        "requests": requests.to_dict("records"),
-    }
-    (HERE / "guard.json").write_text(json.dumps(record, indent=1) + "\n")
-    readme.put("guard", table_of(frame))
+    report.put("guard", table_of(frame), command)
+    for name, some in (("guard by data", parts), ("guard by request", requests)):
+        report.put(name, detail_of(some), command)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,26 @@
-"""How quickly the notebook answers, in a real Chromium.
+"""How quickly the dashboard responds, in JupyterLab and a real Chromium.
 
-    python tests/benchmarks/latency.py [--quick]
+    make bench NAME=latency [ARGS="--quick"]
 
 JupyterLab and Chromium are started on this machine, and the boundary's slider is moved by arrow
 key. A move is timed in the page, from the key to the frame after the last linked view shows the new
 threshold: the sentence, the bars, the curve and the table. Beside that: how soon a dashboard is
 visible, how large a notebook with one is when saved, and while a training runs how long another
-cell waits, how often the progress is written anew, and how soon Cancel takes effect. ``--quick``
-leaves out the 60,000 examples. Writes ``latency.json`` beside this file.
-
-The load average is written down too: on a machine that is busy with other things every figure here
-is that of the machine.
+cell waits, how often the progress is updated, and how soon Cancel takes effect. ``--quick`` leaves
+out the 60,000 examples. Run it on an idle machine: the raw file has the load average.
 """
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
+import pandas as pd
+import report
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "browser"))
 
@@ -170,14 +164,18 @@ def training(page: Any, server: Any) -> dict[str, Any]:
     }
 
 
+def table_of(results: dict[str, Any]) -> str:
+    """As Markdown, a row a figure."""
+    rows = [(setting, what, value) for setting, by in results.items() for what, value in by.items()]
+    return report.markdown(pd.DataFrame(rows, columns=["setting", "figure", "value"]))
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="without the 60,000 examples")
-    parser.add_argument("--out", default=Path(__file__).with_name("latency.json"), type=Path)
     options = parser.parse_args()
     names = list(SETTINGS)[: 1 if options.quick else None]
-    load = os.getloadavg()[0]
     results: dict[str, Any] = {}
     traffic = Traffic()
     with (
@@ -190,20 +188,12 @@ def main() -> None:
             print(name, json.dumps(results[name]), flush=True)
         results["during a training"] = training(page, server)
         print("during a training", json.dumps(results["during a training"]))
-        chromium = page.context.browser.version
     if traffic.outside or traffic.errors:
         raise SystemExit(f"outside: {traffic.outside}; errors: {traffic.errors}")
-    about = {
-        "command": "python tests/benchmarks/latency.py" + " --quick" * options.quick,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load average before {load:.1f}",
-        "versions": {
-            "torch": torch.__version__,
-            "chromium": chromium,
-            **{name: version(name) for name in ("jupyterlab", "ipykernel", "ipywidgets", "plotly")},
-        },
-    }
-    options.out.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+    command = report.command(__file__, "--quick" if options.quick else "")
+    report.keep("latency-quick" if options.quick else "latency", command, results)
+    if not options.quick:
+        report.put("latency", table_of(results), command)
 
 
 if __name__ == "__main__":

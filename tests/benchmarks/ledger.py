@@ -1,6 +1,6 @@
 """How long a ledger of many requests takes to append to, open and audit.
 
-    python tests/benchmarks/ledger.py [--requests 10000]
+    make bench NAME=ledger [ARGS="--requests 10000"]
 
 Each request has two lines, committed one after the other as a session does. At 1/8, 1/4, 1/2 and
 all of the requests the store is opened by a session, trained on what is left, and audited.

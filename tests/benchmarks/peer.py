@@ -1,6 +1,6 @@
-"""The engine beside the published SISA code: github.com/cleverhans-lab/machine-unlearning.
+"""The exact engine against the published SISA code, cleverhans-lab/machine-unlearning.
 
-    make peer PEER=folder       three repeats of three workloads; writes peer.json beside this file
+    make bench NAME=peer ARGS=folder       three repeats of three workloads
 
 ``folder`` is a checkout of that repository. It is copied to a temporary directory; a generated data
 set of Purchase's shape goes there in the layout that its loader reads, and its ``sisa.py`` runs as
@@ -36,19 +36,17 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import report
 import torch
 
 import unlearnkit as uk
 
-HERE = Path(__file__).resolve().parent
-OUTPUT = HERE.parents[1] / ".bench"
 ROWS, TEST_ROWS, WIDTH, HIDDEN = 20_000, 2_000, 600, 128
 BATCH, RATE = 16, 0.001
 DATASET = "datasets/purchase"
@@ -392,6 +390,23 @@ def show(lines: list[dict[str, Any]], raw: list[dict[str, Any]]) -> None:
     print("\nNotes", *NOTES, sep="\n- ")
 
 
+def table_of(lines: list[dict[str, Any]]) -> str:
+    """As Markdown, with NOTES below."""
+    shown = [
+        {
+            "workload": line["work"],
+            "job": line["what"],
+            "measure": line["measure"],
+            "theirs, wall s": f"{line['theirs wall s']:.3g}",
+            "ours, wall s": f"{line['ours wall s']:.3g}",
+            "wall ratio (range)": f"{line['wall ratio']:.2g}x ({line['wall ratio range']})",
+            "CPU ratio": f"{line['cpu ratio']:.2g}x" if "cpu ratio" in line else "",
+        }
+        for line in lines
+    ]
+    return report.markdown(pd.DataFrame(shown)) + "\n" + "".join(f"* {note}\n" for note in NOTES)
+
+
 def provenance(checkout: Path) -> dict[str, Any]:
     """Which files of theirs were run."""
     names = ["sisa.py", "sharded.py", "distribution.py", "architectures/purchase.py"]
@@ -412,10 +427,10 @@ def main() -> None:
         print(json.dumps(run_ours(options.ours)))
         return
     if options.checkout is None or not (options.checkout / "sisa.py").exists():
-        raise SystemExit("give a checkout of cleverhans-lab/machine-unlearning: make peer PEER=...")
-    from bench import machine
-
-    begun, about, lines, raw = time.perf_counter(), machine(), [], []
+        raise SystemExit(
+            "give a checkout of cleverhans-lab/machine-unlearning: make bench NAME=peer ARGS=folder"
+        )
+    lines, raw = [], []
     for number, work in enumerate(WORKS):
         if options.only is not None and number not in options.only:
             continue
@@ -423,23 +438,11 @@ def main() -> None:
         lines += summarise(repeats)
         raw += [condense(row) for rows in repeats for row in rows]
     show(lines, raw)
-    record = {
-        "command": "make peer PEER=folder",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": about,
-        "peer": provenance(options.checkout),
-        "seconds": time.perf_counter() - begun,
-        "repeats": options.repeats,
-        "notes": NOTES,
-        "table": lines,
-        "rows": raw,
-    }
-    whole = options.only is None and options.repeats >= 3
-    if not whole:
-        OUTPUT.mkdir(exist_ok=True)
-        (OUTPUT / ".gitignore").write_text("*\n")
-    path = (HERE if whole else OUTPUT) / "peer.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    command = report.command(__file__, f"folder --repeats {options.repeats}")
+    rows = {"peer": provenance(options.checkout), "table": lines, "repeats": raw}
+    report.keep("peer", command, rows)
+    if options.only is None and options.repeats >= 3:
+        report.put("peer", table_of(lines), command)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,24 @@
-"""Methods of the literature beside ours, each with a small grid of its hyperparameters.
+"""Approximate methods of the literature against ours, each with a small grid of settings.
 
-    python tests/benchmarks/rivals.py [--data fashion-mnist] [--quick]
+    make bench NAME=rivals [ARGS="--data fashion-mnist | --quick"]
 
 On digits, or 10,000 examples of Fashion-MNIST, at the default spec, a tenth of the training
 examples is revoked at random and unlearned with every shard approximate, by each setting with and
 without a replay of the last epoch. Of each method and amend the setting that removes most of doing
 nothing's output KL is chosen on that request, and shown by what it does on another one. Speeds are
-ratios of CPU seconds to exact retraining of the same request in the same run, once. Prints a table,
-writes it into the README, and all settings to ``rivals-*.json`` beside this file. Rows are added to
-``.bench/rivals-*.jsonl`` as they are measured, so a run that was stopped goes on where it was; take
-the file away after a change of the methods.
+ratios of CPU seconds to exact retraining of the same request in the same run, once. Rows are added
+to ``.bench/rivals-*.jsonl`` as they are measured, so a run that was stopped goes on where it was;
+delete the file after a change of the methods.
 """
 
 import argparse
 import json
-import platform
 import time
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
-import readme
+import report
 import torch
 
 import unlearnkit as uk
@@ -57,9 +54,6 @@ GRID: dict[str, list[Method]] = {
     "deltagrad": [AlongTraining(DeltaGrad(p)) for p in (10, 20)],
 }
 
-
-HERE = Path(__file__).resolve().parent
-OUTPUT = HERE.parents[1] / ".bench"
 TUNED, SHOWN = 1, 2  # seeds of the two requests
 NAMES = {
     "staged-influence": "staged influence (ours)",
@@ -179,12 +173,10 @@ def main() -> None:
     torch.set_num_threads(1)
     data = uk.load(options.data, num_examples=10_000 if options.data != "digits" else None)
     title = f"{options.data}-{len(data.train)}"
-    OUTPUT.mkdir(exist_ok=True)
-    (OUTPUT / ".gitignore").write_text("*\n")
     models = ["logistic"] if options.quick else ["logistic", "mlp", "cnn"]
     rows: list[dict[str, object]] = []
     for model in models:
-        race = Race(data, model, OUTPUT / f"rivals-{title}.jsonl")
+        race = Race(data, model, report.output() / f"rivals-{title}.jsonl")
         for name, amend in product(METHODS, ("none",) if options.quick else ("none", "replay")):
             if not METHODS[name].unsuitable(race.session.plan):
                 rows += race.best(name, amend)
@@ -195,15 +187,9 @@ def main() -> None:
     print(shown.drop(columns="setting").to_string(index=False, float_format="{:.3g}".format))
     if options.quick:
         return
-    record = {
-        "command": f"python tests/benchmarks/rivals.py --data {options.data}",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-        "torch": str(torch.__version__),
-        "rows": rows,
-    }
-    (HERE / f"rivals-{title}.json").write_text(json.dumps(record, indent=1) + "\n")
-    readme.put(f"rivals {title}", table_of(shown, models))
+    command = report.command(__file__, f"--data {options.data}")
+    report.keep(f"rivals-{title}", command, rows)
+    report.put(f"rivals {title}", table_of(shown, models), command)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""An hour's worth of interaction: does the kernel's memory or the page's heap grow?
+"""Whether the memory of kernel or page grows over an hour's worth of interaction.
 
-    python tests/benchmarks/soak.py [--rounds 50]
+    make bench NAME=soak [ARGS="--rounds 50"]
 
 In a real Chromium: each round moves the boundary's slider 40 times by arrow key, revokes two
 examples, unlearns them with the button, and trains a fresh session in another cell. Prints the

@@ -1,26 +1,22 @@
-"""Streams of requests: the adaptive boundary, with its cap on debt, beside always retraining.
+"""Streams of forty requests: the adaptive boundary and its debt cap against always retraining.
 
-    make streams            10,000 examples of Fashion-MNIST (QUICK=1: digits; WHOLE=1: all 60,000)
+    make bench NAME=streams [ARGS="--quick | --whole --seeds 3 --models logistic"]
+
+The data are 10,000 examples of Fashion-MNIST, digits with ``--quick``, all 60,000 with ``--whole``.
 
 40 requests of 10 random examples, one after the other, at the default shards and slices, repayments
 included, by ``uk.stream``; medians over the seeds. Every shard that the boundary retrains on the
-way is compared, byte for byte with all its checkpoints, with that of always retraining. Prints a
-table, writes it to ``streams-*.json`` beside this file, and into the README.
+way is compared, byte for byte with all its checkpoints, with that of always retraining.
 """
 
 import argparse
-import json
-import platform
-from datetime import UTC, datetime
-from pathlib import Path
+import sys
 
 import pandas as pd
-import readme
+import report
 import torch
 
 import unlearnkit as uk
-
-HERE = Path(__file__).resolve().parent
 
 
 def measure(data: uk.Dataset, model: str, seed: int) -> dict[str, object]:
@@ -83,16 +79,9 @@ def main() -> None:
     if options.quick:
         return
     title = f"streams {name}-{len(data.train)}"
-    record = {
-        "command": f"python tests/benchmarks/streams.py ({title}, {options.seeds} seeds)",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-        "torch": str(torch.__version__),
-        "rows": rows,
-    }
-    path = HERE / f"{title.replace(' ', '-')}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    readme.put(title, table)
+    command = report.command(__file__, " ".join(sys.argv[1:]))
+    report.keep(title.replace(" ", "-"), command, rows)
+    report.put(title, table, command)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,17 @@
-"""The headline: how much faster than exact retraining, and how much of the gap is removed.
+"""How much faster than exact retraining the adaptive boundary is, and what gap it leaves.
 
-    make study              Fashion-MNIST, 10,000 examples: logistic regression, MLP, CNN
-    make study WHOLE=1      all 60,000 examples (hours on two cores)
-    make study QUICK=1      digits, a few minutes
-    make study RATES=1      what the learning rate does: 60,000 examples, a perceptron, 5 shards
-    make study ACTIVATIONS=1    what the perceptron's activation does, likewise
-    make study SEEDS=3 SEED=7 DATA=mnist REVOKED="10 0.1 half-class alike:0.05 costly:100"
-                            other seeds, other data (a name that uk.load knows), other requests
+    make bench NAME=study             Fashion-MNIST, 10,000 examples: logistic regression, MLP, CNN
+    ... ARGS="--whole --seeds 3"      all 60,000 examples (hours on two cores)
+    ... ARGS=--quick                  digits, a few minutes
+    ... ARGS="--whole --rates"        the effect of the learning rate on a perceptron, 5 shards
+    ... ARGS="--whole --activations"  the effect of the perceptron's activation, likewise
+    ... ARGS="--seed 7 --data mnist --revoked 10 0.1 half-class alike:0.05 costly:100"
 
 Shards 5 and 10, slices 1 and 5, 20 epochs. Requests of 10 and 100 examples, of a tenth and of a
 class; of 60,000 examples 100, a hundredth and a tenth. Means are over requests of random examples;
 classes, which networks retrain exactly, have rows of their own. Rows are added to
-``.bench/study-*.jsonl`` as they are measured, so a run that was stopped goes on where it was.
-Prints and writes every cell and geometric means over them: beside this file and into the README, or
-with ``DATA``, ``SEED``, ``REVOKED`` or ``--models`` into ``.bench``.
+``.bench/study-*.jsonl`` as they are measured, so a run that was stopped goes on where it was. With
+``--data``, ``--seed``, ``--revoked`` or ``--models`` the report stays as it is.
 
 Beside the exact engine stands a plain SISA loop (``reference_sisa.py``): the CPU seconds that it
 takes for a visit are measured on one epoch of a tenth of the examples, and multiplied by the visits
@@ -21,26 +19,21 @@ of the request, which are the same for both.
 """
 
 import argparse
-import json
-import platform
+import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import readme
+import report
 import torch
 from reference_sisa import PlainSisa
 
 import unlearnkit as uk
 from unlearnkit import figures
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-OUTPUT = ROOT / ".bench"
 CELL = ["model", "num_shards", "num_slices", "kind", "revoked", "policy"]
 GAPS = ["output_kl", "membership_gap", "forget_accuracy_gap", "test_accuracy_gap"]
 SHOWN = [
@@ -147,11 +140,9 @@ def headline(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def summary_table(best: pd.DataFrame, command: str) -> str:
+def summary_table(best: pd.DataFrame) -> str:
     """The adaptive boundary's means as Markdown."""
     lines = [
-        f"`{command}`, adaptive boundary, geometric means over requests of random examples:",
-        "",
         "| model | cells | of them approximate | speed over exact (exact cells count 1x) | "
         "speed of the approximate | over the plain SISA loop | "
         "KL gap removed, median (least) | MIA gap removed, median |",
@@ -187,30 +178,21 @@ def cell_table(cells: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def report(frame: pd.DataFrame, title: str, seeds: int, folder: Path) -> None:
+def show(frame: pd.DataFrame, title: str, publish: bool) -> None:
     """Print, write and draw what there is."""
     cells = summarise(frame)
     best = headline(cells)
-    command = f"python tests/benchmarks/study.py ({title}, {seeds} seeds)"
+    command = report.command(__file__, " ".join(sys.argv[1:]))
     with pd.option_context(
         "display.width", 250, "display.max_columns", 40, "display.max_rows", 500
     ):
         print(cells[[*CELL, *SHOWN, "exact_shards", "approximate_shards"]].to_string(index=False))
         print(best.to_string(index=False, float_format="{:.3g}".format))
-    record = {
-        "command": command,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-        "torch": str(torch.__version__),
-        "headline": best.to_dict("records"),
-        "cells": cells.to_dict("records"),
-    }
-    text = json.dumps(record, indent=1, default=float).replace("NaN", "null")
-    (folder / f"study-{title}.json").write_text(text + "\n")
-    summary = summary_table(best, command)
-    (folder / f"study-{title}.md").write_text(f"{summary}\n{cell_table(cells)}")
-    if folder is HERE:
-        readme.put(f"study {title}", summary)
+    rows = {"headline": best.to_dict("records"), "cells": cells.to_dict("records")}
+    report.keep(f"study-{title}", command, rows)
+    if publish:
+        report.put(f"study {title}", summary_table(best), command)
+        report.put(f"study {title}, every cell", cell_table(cells), command)
     drawn = [
         figures.study_speed,
         figures.study_gap,
@@ -220,27 +202,27 @@ def report(frame: pd.DataFrame, title: str, seeds: int, folder: Path) -> None:
     if (frame.kind == "uniform").any():
         drawn.append(figures.study_map)
     for draw in drawn:
-        draw(frame).write_html(OUTPUT / f"{draw.__name__}-{title}.html")
+        draw(frame).write_html(report.output() / f"{draw.__name__}-{title}.html")
 
 
-def rates(data: uk.Dataset, title: str, seeds: list[int], folder: Path) -> None:
+def rates(data: uk.Dataset, title: str, seeds: list[int], publish: bool) -> None:
     """The learning rate as an axis: how well a perceptron can be unlearned approximately."""
     default = uk.Session(data, model="mlp").spec.learning_rate
     settings = {f"{rate:g}": ("mlp", rate) for rate in (round(default * x, 6) for x in RATES)}
-    axis(data, title, seeds, folder, ("rates", "learning rate"), settings)
+    axis(data, title, seeds, publish, ("rates", "learning rate"), settings)
 
 
-def activations(data: uk.Dataset, title: str, seeds: list[int], folder: Path) -> None:
+def activations(data: uk.Dataset, title: str, seeds: list[int], publish: bool) -> None:
     """The same with the activation between the layers as the axis."""
     settings = {name: (uk.MLP(activation=name), None) for name in ("gelu", "tanh", "relu")}
-    axis(data, title, seeds, folder, ("activations", "activation"), settings)
+    axis(data, title, seeds, publish, ("activations", "activation"), settings)
 
 
 def axis(
     data: uk.Dataset,
     title: str,
     seeds: list[int],
-    folder: Path,
+    publish: bool,
     named: tuple[str, str],
     settings: dict[str, tuple[Any, float | None]],
 ) -> None:
@@ -250,7 +232,7 @@ def axis(
         data: to be trained on.
         title: of it.
         seeds: medians are over.
-        folder: for all rows.
+        publish: whether the report gets the table.
         named: the option's name, and what is varied in words.
         settings: models and learning rates (None for the default) by what is shown of them.
     """
@@ -266,19 +248,17 @@ def axis(
             seeds=seeds,
             revoked=(100, 0.01, 0.1),
             policies={"approximate": uk.FixedBoundary(0.0)},
-            path=OUTPUT / f"study-{data.name}-{len(data.train)}.jsonl",
+            path=report.output() / f"study-{data.name}-{len(data.train)}.jsonl",
             on_progress=tell,
         ).assign(setting=shown)
         for shown, (model, rate) in settings.items()
     ]
     frame = pd.concat(frames, ignore_index=True)
-    frame.to_json(folder / f"study-{option}-{title}.json", orient="records", indent=1)
+    command = report.command(__file__, " ".join(sys.argv[1:]))
+    report.keep(f"study-{option}-{title}", command, frame.to_dict("records"))
     columns = ["output_kl_of_nothing", "gap_removed", "membership_gap_removed", "speed"]
     exact = frame[frame.policy == "exact"].groupby("setting").test_accuracy.mean()
     lines = [
-        f"`python tests/benchmarks/study.py --whole --{option} ({title}, {len(seeds)} seeds)`, a "
-        "perceptron, 5 shards of 1 and 5 slices, everything modified, medians:",
-        "",
         f"| {varied} | test accuracy | revoked | output KL, doing nothing | KL gap removed | "
         "MIA gap removed | speed |",
         "|---|---|---|---|---|---|---|",
@@ -291,8 +271,8 @@ def axis(
             f"{row.gap_removed:.0%} | {row.membership_gap_removed:.0%} | {row.speed:.1f}x |"
         )
     print("\n".join(lines))
-    if folder is HERE:
-        readme.put(f"{option} {title}", "\n".join(lines) + "\n")
+    if publish:
+        report.put(f"{option} {title}", "\n".join(lines) + "\n", command)
 
 
 def request(word: str) -> float | str | tuple[str, float]:
@@ -329,8 +309,6 @@ def main() -> None:
         parser.error(f"{name} is a regression, and these tables are of accuracies; take classes")
     if not options.whole and len(data.train) > MANY:
         data = uk.load(name, num_examples=MANY)
-    OUTPUT.mkdir(exist_ok=True)
-    (OUTPUT / ".gitignore").write_text("*\n")
     title = f"{name}-{len(data.train)}"
     if options.seed:
         title += f"-seed-{options.seed}"
@@ -341,9 +319,7 @@ def main() -> None:
         title += "-" + "-".join(options.models)
     models = options.models or ["logistic", "mlp"] + ["cnn"] * (len(data.feature_shape) == 3)
 
-    other = options.data or options.seed or revoked or options.models
-    folder = OUTPUT if other else HERE
-
+    publish = not (options.quick or options.data or options.seed or revoked or options.models)
     seeds = list(range(options.seed, options.seed + options.seeds))
     if (options.rates or options.activations) and (revoked or options.models):
         parser.error(
@@ -352,9 +328,9 @@ def main() -> None:
         )
     if options.rates or options.activations:
         if options.activations:
-            activations(data, title, seeds, folder)
+            activations(data, title, seeds, publish)
         if options.rates:
-            rates(data, title, seeds, folder)
+            rates(data, title, seeds, publish)
         return
     usual = (100, 0.01, 0.1) if options.whole else (10, 100, 0.1, "class")
     frames = []
@@ -373,13 +349,13 @@ def main() -> None:
                     "adaptive": uk.AdaptiveBoundary(),
                     "approximate": uk.FixedBoundary(0.0),
                 },
-                path=OUTPUT / f"study-{data.name}-{len(data.train)}.jsonl",
+                path=report.output() / f"study-{data.name}-{len(data.train)}.jsonl",
                 on_progress=tell,
             )
         )
         rate = (before + sisa_seconds(data, model)) / 2
         frames[-1]["speed_over_sisa"] = frames[-1].visits * rate / frames[-1].cpu_seconds
-        report(pd.concat(frames, ignore_index=True), title, options.seeds, folder)
+        show(pd.concat(frames, ignore_index=True), title, publish)
 
 
 if __name__ == "__main__":

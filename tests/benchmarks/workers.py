@@ -1,6 +1,6 @@
-"""One process against two loky workers, cold and warm: wall and processor seconds.
+"""One training process against two workers, cold and warm, in wall and CPU seconds.
 
-    python tests/benchmarks/workers.py [WORKLOAD] [EPOCHS_TIMES]
+    make bench NAME=workers [ARGS="WORKLOAD EPOCHS_TIMES"]
 
 A cold run starts its workers, a warm one finds them there. Wall times tell something on an idle
 machine only; processor seconds of the parent and of the workers hold up better.

@@ -1,4 +1,4 @@
-"""The workloads of the benchmark, and how each side does them."""
+"""The workloads of the engine's benchmark, and how each side does them."""
 
 import tempfile
 from collections.abc import Callable

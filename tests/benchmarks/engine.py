@@ -1,26 +1,22 @@
-"""How fast the engine is: beside a plain SISA loop, the machine's peak, and its own promises.
+"""How fast the exact engine is, against a plain SISA loop and against its own targets.
 
-    make bench                  all of it; writes results.json beside this file
-    make bench QUICK=1          within three minutes: fewer rows, pairs and requests
+    make bench NAME=engine [ARGS="--quick | --only speed store"]
 
-Prints one table. Both sides do the same work on the same shards, slices and requests, in turn, in
-one process with one compute thread. A ratio is the median over pairs of the plain loop's time over
-ours, in CPU seconds of the process; wall seconds stand beside it in the file. The figure goes to
-``.bench/results.html`` (plotly's script is in it, so it is too large for git).
+Both sides do the same work on the same shards, slices and requests, in turn, in one process with
+one compute thread. A ratio is the median over pairs of the plain loop's CPU seconds over ours.
+``--quick`` takes three minutes: fewer rows, pairs and requests. The figure goes to
+``.bench/engine.html``.
 """
 
 import argparse
 import gc
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -28,14 +24,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import report
 import torch
 from workloads import Ours, Plain, Workload, generate, workloads
 
 import unlearnkit as uk
 from unlearnkit.unlearning.assess import assess
 
-HERE = Path(__file__).resolve().parent
-OUTPUT = HERE.parents[1] / ".bench"
 MB = 1e6
 Row = dict[str, Any]
 
@@ -384,6 +379,15 @@ def as_table(rows: list[Row]) -> pd.DataFrame:
     )
 
 
+def speed_table(rows: list[Row]) -> str:
+    """How many times faster than the plain loop, a line a workload, as Markdown."""
+    speed = [r for r in rows if r["group"] == "speed"]
+    lines = {work: {"work": work} for work in dict.fromkeys(r["work"] for r in speed)}
+    for r in speed:
+        lines[r["work"]][r["what"]] = f"{r['value']:.2g}x"
+    return report.markdown(pd.DataFrame(list(lines.values())))
+
+
 def draw(rows: list[Row], path: Path) -> None:
     """Bars of speed-ups with their targets, and of everything else as a share of its target."""
     import plotly.graph_objects as go
@@ -412,30 +416,8 @@ def draw(rows: list[Row], path: Path) -> None:
         figure.add_traces([bars, marks], rows=[number] * 2, cols=[1, 1])
         figure.update_yaxes(autorange="reversed", automargin=True, row=number)
     figure.update_xaxes(type="log", row=1)
-    figure.update_layout(height=1100, showlegend=False, title="unlearnkit: make bench")
+    figure.update_layout(height=1100, showlegend=False, title="unlearnkit: the exact engine")
     figure.write_html(path, include_plotlyjs=True)
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
-    info = Path("/proc/cpuinfo")
-    models = (
-        [s for s in info.read_text().splitlines() if "model name" in s] if info.exists() else []
-    )
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
-    ).stdout.strip()
-    return {
-        "cpu": models[0].split(":")[1].strip() if models else platform.processor(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg(),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "unlearnkit": uk.__version__,
-        "commit": commit,
-    }
 
 
 def main() -> None:
@@ -455,20 +437,14 @@ def main() -> None:
     seconds = time.perf_counter() - begun
     with pd.option_context("display.width", 250, "display.max_colwidth", 70):
         print(as_table(rows).to_string(index=False, justify="left"))
-    OUTPUT.mkdir(exist_ok=True)
-    (OUTPUT / ".gitignore").write_text("*\n")
-    whole = not options.quick and not options.only
-    path = (HERE if whole else OUTPUT) / "results.json"
-    record = {
-        "command": " ".join(["python", "tests/benchmarks/bench.py", *sys.argv[1:]]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "seconds": seconds,
-        "rows": rows,
-    }
-    path.write_text(json.dumps(record, indent=1, default=float).replace("Infinity", "null") + "\n")
-    draw(rows, OUTPUT / "results.html")
-    print(f"{seconds:.0f} s; wrote {path} and {OUTPUT / 'results.html'}")
+    command = report.command(__file__, " ".join(sys.argv[1:]))
+    path = report.keep("engine", command, rows)
+    draw(rows, path.with_suffix(".html"))
+    if not options.quick and not options.only:
+        report.put("engine speed", speed_table(rows), command)
+        others = as_table([r for r in rows if r["group"] != "speed"])
+        report.put("engine", report.markdown(others), command)
+    print(f"{seconds:.0f} s; wrote {path} and {path.with_suffix('.html')}")
 
 
 if __name__ == "__main__":
