@@ -15,6 +15,8 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +35,10 @@ def main(extras: list[str]) -> None:
     install_torch(asked)
     pins = [line for line in PINS.read_text().splitlines() if not line.startswith("torch==")]
     ACTUAL_PINS.write_text("\n".join([*pins, f"torch=={version('torch')}", ""]))
-    print(f"unlearnkit[{','.join(extras)}]: installing (a few minutes the first time)", flush=True)
+    print(
+        f"unlearnkit[{','.join(extras)}]: installing (about three minutes the first time)",
+        flush=True,
+    )
     pip("-c", str(ACTUAL_PINS), "-e", f"{ROOT}[{','.join(extras)}]")
     if not (asked or ASKED.exists()):
         names = {dist.metadata["Name"] or "" for dist in importlib.metadata.distributions()}
@@ -115,18 +120,56 @@ def version(name: str) -> str | None:
 
 
 def pip(*arguments: str, must: bool = True) -> bool:
-    """Run `pip install`; its errors are shown, its progress and warnings are not.
+    """Run `pip install` and show how far it is; its messages are shown if it fails.
 
     Return whether it worked; if it `must` and does not, stop.
     """
-    command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
     command += ["--progress-bar", "off", *arguments]
-    environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}
-    worked = subprocess.run(command, env=environment).returncode == 0
+    worked, said = follow(command)
     if must and not worked:
-        sys.exit(f"This failed: {shlex.join(command)}")
+        sys.exit("\n".join([*said[-20:], f"This failed: {shlex.join(command)}"]))
     importlib.invalidate_caches()
     return worked
+
+
+def follow(command: list[str], every: float | None = None) -> tuple[bool, list[str]]:
+    """Run pip, and print what it does with the seconds so far, on one line of a terminal.
+
+    Elsewhere, as in CI, there is a line every ten seconds, or every `every`. Return whether the
+    command worked and the lines that it wrote.
+    """
+    terminal = sys.stdout.isatty()
+    every = every or (1 if terminal else 10)
+    environment = {**os.environ, "PIP_ROOT_USER_ACTION": "ignore", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    said: list[str] = []
+    reader = threading.Thread(target=lambda: said.extend(map(str.rstrip, process.stdout or ())))
+    reader.start()
+    begun, shown = time.monotonic(), False
+    while reader.is_alive():
+        reader.join(every)
+        if reader.is_alive():
+            text = f"  {time.monotonic() - begun:4.0f} s  {doing(said)}"
+            print(
+                f"\r{text:<79.79}" if terminal else text, end="" if terminal else "\n", flush=True
+            )
+            shown = True
+    if terminal and shown:
+        print()
+    return process.wait() == 0, said
+
+
+def doing(said: list[str]) -> str:
+    """Say in a few words what pip is at, from the lines that it has written."""
+    found = [line.split()[1] for line in said if line.startswith("Collecting ")]
+    if any(line.startswith("Installing collected packages") for line in said):
+        return f"installing {len(found)} packages"
+    if found:
+        return f"looking up and downloading: {found[-1]} ({len(found)} packages so far)"
+    return "starting"
 
 
 if __name__ == "__main__":

@@ -86,6 +86,21 @@ def test_every_package_that_binder_installs_is_pinned_and_the_pins_fit() -> None
         assert found.specifier.contains(pin, prereleases=True), f"{parent} needs {found}, not {pin}"
 
 
+def test_every_lower_bound_is_in_the_set_that_was_run_together() -> None:
+    lowest = {canonicalize_name(pin.name): pin for pin in map(Requirement, lines("lowest.txt"))}
+    linters = {"ruff", "mypy", "codespell", "pandas-stubs", "types-tqdm", "pdoc"}
+    extras = PROJECT["optional-dependencies"].values()
+    asked = {}
+    for need in map(Requirement, [*PROJECT["dependencies"], *(t for e in extras for t in e)]):
+        name = canonicalize_name(need.name)
+        if name not in {PROJECT["name"], *linters}:
+            (bound,) = need.specifier
+            assert bound.operator == ">=", f"{need} states no lower bound"
+            assert lowest[name].specifier.contains(bound.version), f"{need}, not {lowest[name]}"
+            asked[name] = need
+    assert set(asked) == set(lowest)
+
+
 def test_apt_has_the_pictures() -> None:
     assert lines("apt.txt") == ["dataset-fashion-mnist"]
 

@@ -1,20 +1,43 @@
-"""``python -m unlearnkit audit STORE``: check a store's claims from its folder alone."""
+"""The command line: ``python -m unlearnkit audit STORE``, ``--version`` and ``--help``."""
 
 import argparse
 import importlib
 import sys
 from typing import Any
 
+import unlearnkit
 from unlearnkit.data.datasets import DATASETS, load
 from unlearnkit.records.audit import audit
 from unlearnkit.store import StoreError
 
+DESCRIPTION = """\
+unlearnkit: machine unlearning on torch, inside Jupyter.
+
+Training, revoking and comparing are done from Python; help(unlearnkit) says where to begin:
+
+  import unlearnkit as uk
+  session = uk.Session("digits", model="mlp", store="runs/mine")
+
+This command checks a folder that such a session kept (here runs/mine)."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Print each claim that holds; 1 with the first that does not, 2 where it cannot be checked."""
-    parser = argparse.ArgumentParser(prog="python -m unlearnkit", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("audit", help="derive every claim of a store again")
+    parser = argparse.ArgumentParser(
+        prog="python -m unlearnkit",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=DESCRIPTION,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"unlearnkit {unlearnkit.__version__}"
+    )
+    commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
+    one = commands.add_parser(
+        "audit",
+        help="check what a store on disk claims about the examples it forgot",
+        description="Print each claim of a store that holds. The exit status is 1 at the first "
+        "claim that does not hold and 2 if a claim cannot be checked.",
+    )
     one.add_argument("store", help="its folder; nothing in it is changed")
     one.add_argument("--head", help="of the ledger, as a certificate printed it")
     one.add_argument(
