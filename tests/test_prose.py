@@ -11,7 +11,8 @@ import unlearnkit
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / ".github").glob("*.md")), *NOTEBOOKS]
+REPORT = ROOT / "tests" / "benchmarks" / "README.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / ".github").glob("*.md")), REPORT, *NOTEBOOKS]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 ELSEWHERE = re.compile(r"[a-z]+:")  # https: and the like
 
@@ -46,6 +47,10 @@ def dead_links(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_relative_links_lead_somewhere(path: Path) -> None:
     assert not dead_links(path)
+
+
+def test_the_readme_stays_within_two_screens() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 def test_a_dead_link_is_found(tmp_path: Path) -> None:

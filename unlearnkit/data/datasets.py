@@ -80,15 +80,26 @@ DATASETS: Registry[DatasetSource] = Registry(
 def load(name: str, *, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
     """Load a dataset by its name in ``DATASETS``.
 
-    ``"digits"``, ``"diabetes"`` (a regression) and ``"breast-cancer"`` come with scikit-learn: at
-    once, offline.
-    ``"fashion-mnist"``, ``"mnist"``, ``"cifar-10"``, ``"adult"`` and ``"covertype"`` are looked for
-    in ``path``; in the folder ``$UNLEARNKIT_DATA``; in ``/usr/share/datasets``, ``data``,
-    ``~/data`` and ``~/.cache``, in torchvision's layout too; and are else downloaded through
-    scikit-learn, which keeps a copy. ``"purchase-100"`` has to be fetched by hand. What each folder
-    may hold, and how it is checked, stands with the readers in :mod:`unlearnkit.data.sources`;
-    parts, scaling, source and licence with the loaders in :mod:`unlearnkit.data.named_images` and
-    :mod:`unlearnkit.data.named_tables`, and in ``load(...).source`` and ``load(...).licence``.
+    ==================  ==========================  ==========  ====================================
+    name                examples                    classes     where the files come from
+    ==================  ==========================  ==========  ====================================
+    ``digits``          1,797 images, 8x8           10          scikit-learn
+    ``diabetes``        442 rows of 10              regression  scikit-learn
+    ``breast-cancer``   569 rows of 30              2           scikit-learn
+    ``fashion-mnist``   70,000 images, 28x28        10          Debian's package, IDX files, OpenML
+    ``mnist``           70,000 images, 28x28        10          IDX files, OpenML
+    ``cifar-10``        60,000 images, 3x32x32      10          its Python or binary version, OpenML
+    ``adult``           48,842 rows of 112          2           UCI's files, OpenML
+    ``covertype``       581,012 rows of 54          7           UCI's file, scikit-learn's fetcher
+    ``purchase-100``    197,324 rows of 600         100         its authors' site, fetched by hand
+    ==================  ==========================  ==========  ====================================
+
+    The first three are part of scikit-learn and need no files. The files of the others are looked
+    for in ``path``; in the folder ``$UNLEARNKIT_DATA``; in ``/usr/share/datasets``, ``data``,
+    ``~/data`` and ``~/.cache``, also in torchvision's layout. If they are in none of these,
+    scikit-learn downloads them and keeps a copy. Files are compared with published checksums where
+    there are any, and otherwise with the shapes, values and classes that their authors state.
+    ``load(...).source`` and ``load(...).licence`` name origin and licence.
 
     Features are scaled by fixed constants, and the ids of examples never change.
 
