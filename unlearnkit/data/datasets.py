@@ -94,8 +94,8 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
     ``purchase-100``    197,324 rows of 600         100         its authors' site, fetched by hand
     ==================  ==========================  ==========  ====================================
 
-    The first three are part of scikit-learn and need no files. The files of the others are looked
-    for in ``path``; in the folder ``$UNLEARNKIT_DATA``; in ``/usr/share/datasets``, ``data``,
+    The first three are part of scikit-learn and need no files. The files of the others are searched
+    in ``path``; in the folder ``$UNLEARNKIT_DATA``; in ``/usr/share/datasets``, ``data``,
     ``~/data`` and ``~/.cache``, also in torchvision's layout. If they are in none of these,
     scikit-learn downloads them and keeps a copy. Files are compared with published checksums where
     there are any, and otherwise with the shapes, values and classes that their authors state.

@@ -1,4 +1,4 @@
-"""Images by name: digits, Fashion-MNIST, MNIST and CIFAR-10, with their parts and scaling."""
+"""Named image datasets: digits, Fashion-MNIST, MNIST and CIFAR-10, with parts and scaling."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from unlearnkit.data.sources import (
     mnist_arrays,
 )
 
-# Inputs are (pixels - offset) / scale: the pixels' published range, mapped to -1..1.
+# Inputs are (pixels - offset) / scale, which maps the published range of pixels to -1..1.
 DIGITS_OFFSET, DIGITS_SCALE = 8.0, 8.0
 BYTE_OFFSET, BYTE_SCALE = 127.5, 127.5
 
@@ -36,10 +36,10 @@ FASHION_MNIST_CLASSES = (
 
 
 def load_digits(*, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
-    """1,797 handwritten digits, 8 x 8 pixels of 0..16 (scikit-learn ships them).
+    """Load 1,797 handwritten digits of 8 x 8 pixels with values 0..16 from scikit-learn.
 
-    They come sorted by writer, so they are shuffled once and for all; ids number the shuffled
-    examples: training 0..1296, probe 1297..1496, test 1497..1796.
+    Scikit-learn's rows are sorted by writer, so they are shuffled in a fixed order. Ids number the
+    shuffled examples: training 0..1296, probe 1297..1496, test 1497..1796.
 
     Source: Alpaydin and Kaynak 1998, UCI Machine Learning Repository. Licence: CC BY 4.0.
     """
@@ -71,10 +71,10 @@ def load_digits(*, path: str | Path | None = None, num_examples: int | None = No
 def load_fashion_mnist(
     *, path: str | Path | None = None, num_examples: int | None = None
 ) -> Dataset:
-    """70,000 images of clothing, 28 x 28 bytes (Xiao et al. 2017).
+    """Load Fashion-MNIST: 70,000 images of clothing, 28 x 28 bytes (Xiao et al. 2017).
 
-    Ids 0..59999 are the published training set in its order, 60000..69999 its test set, of which a
-    fixed choice of 2,000 is the probe.
+    Ids 0..59999 are the published training set in its order and 60000..69999 the test set, from
+    which a fixed random choice of 2,000 examples is the probe part.
 
     Source: https://github.com/zalandoresearch/fashion-mnist. Licence: MIT.
     """
@@ -91,10 +91,10 @@ def load_fashion_mnist(
 
 
 def load_mnist(*, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
-    """70,000 handwritten digits, 28 x 28 bytes (LeCun et al. 1998).
+    """Load MNIST: 70,000 handwritten digits, 28 x 28 bytes (LeCun et al. 1998).
 
-    Ids 0..59999 are the published training set in its order, 60000..69999 its test set, of which a
-    fixed choice of 2,000 is the probe.
+    Ids 0..59999 are the published training set in its order and 60000..69999 the test set, from
+    which a fixed random choice of 2,000 examples is the probe part.
 
     Source: http://yann.lecun.com/exdb/mnist. Licence: CC BY-SA 3.0, copyright of Yann LeCun and
     Corinna Cortes.
@@ -112,12 +112,12 @@ def load_mnist(*, path: str | Path | None = None, num_examples: int | None = Non
 
 
 def load_cifar_10(*, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
-    """60,000 photographs of ten kinds of things, 3 x 32 x 32 bytes (Krizhevsky 2009).
+    """Load CIFAR-10: 60,000 photographs in ten classes, 3 x 32 x 32 bytes (Krizhevsky 2009).
 
-    Ids 0..49999 are the published training set in its order, 50000..59999 its test set, of which a
-    fixed choice of 2,000 is the probe. ``model="cnn"`` suits it.
+    Ids 0..49999 are the published training set in its order and 50000..59999 the test set, from
+    which a fixed random choice of 2,000 examples is the probe part. ``model="cnn"`` suits it.
 
-    Source: https://www.cs.toronto.edu/~kriz/cifar.html. Licence: its authors name none; they ask
+    Source: https://www.cs.toronto.edu/~kriz/cifar.html. Licence: none is stated; the authors ask
     that the report be cited.
     """
     train_images, train_labels, test_images, test_labels = cifar_10_arrays(path)
@@ -142,7 +142,10 @@ def _published(
     source: str,
     licence: str,
 ) -> Dataset:
-    """The published parts, a fixed fifth of the test part being the probe; ids in file order."""
+    """Make a dataset of published parts; a fixed fifth of the test set is the probe part.
+
+    Ids number the examples in the order of the files.
+    """
     num_train, num_test = len(train[1]), len(test[1])
     held_out = num_train + keyed_permutation(num_test, seed=0)
     chosen = first_of(keyed_permutation(num_train, seed=0), num_examples)

@@ -1,8 +1,8 @@
-"""Tables by name, with their parts and scaling.
+"""Named tables, with their parts and scaling.
 
-Columns are scaled by constants that come from what is measured, in which units and over which
-range it can lie, and not from the values that occur: a mean or a largest value of the column would
-still hold those of revoked examples.
+Columns are scaled by constants that follow from the measured quantity, its unit and its possible
+range, not from the values that occur: a mean or a maximum of a column would depend on examples that
+are revoked later.
 """
 
 from collections.abc import Hashable
@@ -27,14 +27,14 @@ from unlearnkit.data.sources import (
 
 MOST_PROBES = 2000
 
-# Size of each property of a cell nucleus, as a power of ten: of its mean and of its worst value; of
-# the standard error of the mean, a tenth.
+# Order of magnitude of each property of a cell nucleus. It scales the mean and the worst value; the
+# standard error of the mean is scaled by a tenth of it.
 BREAST_CANCER_SCALE = {
     "radius": 10.0,  # pixels
     "texture": 10.0,  # grey levels
     "perimeter": 100.0,
     "area": 1000.0,
-    "smoothness": 0.1,  # and all further ones without a unit
+    "smoothness": 0.1,  # this one and all below have no unit
     "compactness": 0.1,
     "concavity": 0.1,
     "concave points": 0.1,
@@ -42,11 +42,11 @@ BREAST_CANCER_SCALE = {
     "fractal dimension": 0.1,
 }
 
-# Measurements of the diabetes data, each mapped to about -2..2 by constants that are no statistics
-# of it: an adult's age, the two codes of sex, and the limits between normal and high that medicine
-# uses (body mass index 25: WHO; mean arterial pressure of 120/80; cholesterol 200, LDL 130, HDL 50
-# mg/dl: NCEP; their ratio 4; triglycerides 150 mg/dl, of which the natural logarithm is given;
-# fasting glucose 100 mg/dl). The spreads are round numbers.
+# Offset and scale of each measurement of the diabetes data, which map it to about -2..2. They are
+# no statistics of the data: the offsets are an adult's age, the middle of the two codes of sex, and
+# the limits between normal and high in medicine (body mass index 25: WHO; mean arterial pressure at
+# 120/80; cholesterol 200, LDL 130 and HDL 50 mg/dl: NCEP; their ratio 4; natural logarithm of
+# triglycerides of 150 mg/dl; fasting glucose 100 mg/dl). The scales are round numbers.
 DIABETES_COLUMNS = {
     "age": (50.0, 15.0),
     "sex": (1.5, 0.5),
@@ -59,12 +59,12 @@ DIABETES_COLUMNS = {
     "log triglycerides": (5.0, 0.5),
     "glucose": (100.0, 15.0),
 }
-# The score of progression is published as running from 25 to 346: to about -1.25..2.
+# The published range of the progression score, 25 to 346, is mapped to about -1.25..2.
 DIABETES_TARGET_OFFSET, DIABETES_TARGET_SCALE = 150.0, 100.0
 
-# The survey asked people from 17 on and writes 90 for all above; schooling has codes from 1 to 16,
-# hours a week from 1 to 99: each mapped to -1..1. Capital is mostly 0, which stays 0: gains count
-# in tens of thousands of dollars (the survey's most is 99,999), losses in thousands.
+# Ages range from 17 to 90 (the survey's code for all above), education codes from 1 to 16 and hours
+# per week from 1 to 99; each is mapped to -1..1. Capital gains and losses are mostly 0, which stays
+# 0; gains are in units of 10,000 dollars (at most 99,999 dollars), losses in units of 1,000.
 ADULT_OFFSET: dict[Hashable, float] = {"age": 53.5, "education-num": 8.5, "hours-per-week": 50.0}
 ADULT_SCALE: dict[Hashable, float] = {
     "age": 36.5,
@@ -74,9 +74,9 @@ ADULT_SCALE: dict[Hashable, float] = {
     "capital-loss": 1000.0,
 }
 
-# Metres and degrees. Forest grows in northern Colorado around 3,000 m, give or take 1,000 m; a
-# compass has 360 degrees, a slope at most 90, a hillshade is a byte: each mapped to -1..1.
-# Distances count in kilometres, heights above water in hundreds of metres.
+# In metres and degrees. Forest in northern Colorado grows at about 2,000 to 4,000 m, azimuths range
+# to 360 degrees, slopes to 90, and hillshade is a byte; each is mapped to -1..1. Horizontal
+# distances are in units of a kilometre, heights above water in units of 100 m.
 COVERTYPE_SCALING: dict[str, tuple[float, float]] = {
     "Elevation": (3000.0, 1000.0),
     "Aspect": (180.0, 180.0),
@@ -101,13 +101,13 @@ COVERTYPE_CLASSES = (
 
 
 def load_diabetes(*, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
-    """442 patients, ten measurements, and a score of how diabetes progressed in a year.
+    """Load a regression: 442 patients, ten measurements, and the progression of their diabetes.
 
-    A regression. Loaded unscaled: as scikit-learn gives it by default, every column is centred and
-    scaled over all patients, so that each of them is in all rows. Ids number the shuffled examples:
-    training 0..308, probe 309..352, test 353..441.
+    The target is a score of the progression within a year. The data are loaded unscaled, because
+    scikit-learn's default scaling uses statistics over all patients. Ids number the shuffled
+    examples: training 0..308, probe 309..352, test 353..441.
 
-    Source: Efron, Hastie, Johnstone and Tibshirani 2004 (Least Angle Regression), shipped with
+    Source: Efron, Hastie, Johnstone and Tibshirani 2004 (Least Angle Regression), included in
     scikit-learn. Licence: none is stated there.
     """
     from sklearn import datasets  # slow to import, and only needed here
@@ -146,10 +146,10 @@ def load_diabetes(*, path: str | Path | None = None, num_examples: int | None = 
 def load_breast_cancer(
     *, path: str | Path | None = None, num_examples: int | None = None
 ) -> Dataset:
-    """569 tumours, 30 properties of their cell nuclei, malignant or benign (scikit-learn's).
+    """Load 569 tumours with 30 properties of their cell nuclei, malignant or benign.
 
-    Ids number scikit-learn's rows; a fixed shuffle makes 419 of them the training part, 56 the
-    probe, 94 the test part.
+    Ids are the row numbers in scikit-learn. A fixed shuffle assigns 419 examples to the training,
+    56 to the probe and 94 to the test part.
 
     Source: Wolberg, Street and Mangasarian 1993, UCI Machine Learning Repository. Licence: CC BY
     4.0.
@@ -183,12 +183,13 @@ def _breast_cancer_scale(name: str) -> float:
 
 
 def load_adult(*, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
-    """48,842 people of the US census of 1994: do they earn more than 50,000 dollars a year?
+    """Load Adult: 48,842 people of the US census of 1994, by income above or below 50,000 dollars.
 
-    Five numbers, and eight columns one-hot by the lists of their authors, with a place of its own
-    for a missing value: 112 inputs. The survey's weights (fnlwgt) are left out, since they say how
-    many people a row stands for. Ids 0..32560 are the published training set in its order,
-    32561..48841 its test set, of which a fixed choice of 2,000 is the probe.
+    Five numeric columns and eight one-hot columns, whose vocabularies are those of the authors with
+    a further position for missing values, make 112 inputs. The survey weights (fnlwgt) are left
+    out, because they are no property of a person. Ids 0..32560 are the published training set in
+    its order and 32561..48841 the test set, from which a fixed random choice of 2,000 examples is
+    the probe part.
 
     Source: Becker and Kohavi 1996, https://archive.ics.uci.edu/dataset/2/adult. Licence: CC BY 4.0.
     """
@@ -221,12 +222,11 @@ def load_adult(*, path: str | Path | None = None, num_examples: int | None = Non
 
 
 def load_covertype(*, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
-    """581,012 cells of forest, 30 x 30 m, in northern Colorado: which of seven kinds of trees?
+    """Load Covertype: 581,012 forest cells of 30 x 30 m in Colorado, by seven types of trees.
 
-    Ten measurements, wilderness area and type of soil one-hot. Ids number the published rows; a
-    fixed shuffle makes 2,000 of them the probe, 96,835 the test part, the rest the training part.
-    (The authors' own split trains on the first 11,340 rows, chosen by class, and tests on 565,892;
-    here the training part is to be large.)
+    The inputs are ten measurements, and wilderness area and soil type one-hot. Ids number the
+    published rows. A fixed shuffle assigns 2,000 examples to the probe, 96,835 to the test and the
+    rest to the training part, which the authors' split would make much smaller (11,340).
 
     Source: Blackard and Dean 1999, https://archive.ics.uci.edu/dataset/31/covertype. Licence: CC BY
     4.0, copyright of Jock A. Blackard and Colorado State University.
@@ -250,13 +250,14 @@ def load_covertype(*, path: str | Path | None = None, num_examples: int | None =
 def load_purchase_100(
     *, path: str | Path | None = None, num_examples: int | None = None
 ) -> Dataset:
-    """197,324 shoppers, which of 600 products they bought, in 100 clusters (Shokri et al. 2017).
+    """Load Purchase-100: 197,324 shoppers, 600 products, 100 clusters (Shokri et al. 2017).
 
-    The inputs stay bytes of 0 and 1. Ids number the published rows; a fixed shuffle makes 2,000 of
-    them the probe, 32,887 the test part, the rest the training part.
+    The inputs are 1 for products that the shopper bought, else 0. Ids number the published rows. A
+    fixed shuffle assigns 2,000 examples to the probe, 32,887 to the test and the rest to the
+    training part.
 
-    Source: Shokri et al. 2017, https://www.comp.nus.edu.sg/~reza/files/datasets.html, made of
-    Kaggle's Acquire Valued Shoppers Challenge. Licence: its authors name none.
+    Source: Shokri et al. 2017, https://www.comp.nus.edu.sg/~reza/files/datasets.html, derived from
+    Kaggle's Acquire Valued Shoppers Challenge. Licence: none is stated.
     """
     features, labels = purchase_100_arrays(path)
     return _table(
@@ -273,9 +274,9 @@ def load_purchase_100(
 
 
 def _shuffled(n: int, num_examples: int | None) -> dict[str, Int64[np.ndarray, " k"]]:
-    """Rows of each part of a fixed shuffle, which depends on their number alone.
+    """Return the rows of each part, by a fixed shuffle that depends only on their number.
 
-    A sixth is the test part, a tenth but at most 2,000 the probe.
+    A sixth of the rows is the test part; a tenth, but at most 2,000, is the probe part.
     """
     order = keyed_permutation(n, seed=0)
     num_test, num_probe = n // 6, min(MOST_PROBES, n // 10)

@@ -56,7 +56,10 @@ def test_covertype_is_read_and_scaled_by_constants(no_files, online, forest, way
         (lambda rows: rows[:-1], r"\(41, 55\) rows and columns, expected \(42, 55\)"),
         (lambda rows: rows[:, 1:], r"\(42, 54\) rows and columns"),
         (lambda rows: np.roll(rows, 1, 1), "examples of classes 0, 1"),
-        (lambda rows: rows - np.eye(42, 55, 10, dtype=np.int16), "have not one of the wild"),
+        (
+            lambda rows: rows - np.eye(42, 55, 10, dtype=np.int16),
+            "do not have exactly one of the wild",
+        ),
     ],
 )
 def test_damaged_covertype_is_noticed(no_files, forest, change, message):

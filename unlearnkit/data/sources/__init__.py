@@ -1,9 +1,9 @@
-"""Where the files of published datasets come from: folders on this machine first, then a download.
+"""Readers of published datasets, from folders on this machine or else from a download.
 
-Arrays and tables as published leave this package; ids, parts and preprocessing are the business of
-`named_images` and `named_tables`. A file is what it says only if its checksum is the published
-one; where no checksum of the decompressed bytes is published, its shape, its values and its number
-of examples per class are held against what its authors say.
+The readers return arrays and tables as published; `named_images` and `named_tables` choose ids,
+parts and preprocessing. Files are verified by their published checksum. If no checksum of the
+decompressed bytes is published, the shape, the values and the number of examples per class are
+compared with the authors' description.
 """
 
 from unlearnkit.data.sources.adult import ADULT_NUMBERS, ADULT_TARGET, ADULT_VALUES, adult_tables

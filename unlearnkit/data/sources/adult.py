@@ -1,4 +1,4 @@
-"""Adult (census income): the two files of the UCI repository, or OpenML's copy of them."""
+"""Adult (census income) from the two files of the UCI repository, or from OpenML."""
 
 import io
 from pathlib import Path
@@ -14,8 +14,8 @@ Tables: TypeAlias = tuple["pd.DataFrame", "pd.DataFrame"]
 
 ADULT_TARGET = "income"
 ADULT_NUMBERS = ("age", "education-num", "capital-gain", "capital-loss", "hours-per-week")
-# The values of each column as the authors list them (adult.names), spelt as there; a missing one
-# is "?" in the files.
+# The values of each column as listed and spelt by the authors (adult.names); the files mark missing
+# values by "?".
 ADULT_VALUES: dict[str, tuple[str, ...]] = {
     "workclass": (
         *("Private", "Self-emp-not-inc", "Self-emp-inc", "Federal-gov", "Local-gov", "State-gov"),
@@ -57,12 +57,12 @@ COLUMNS = (
     *("hours-per-week", "native-country", ADULT_TARGET),
 )
 
-# MD5 of each published file, as many independent projects pin them.
+# MD5 of each published file; several independent projects use the same checksums.
 ADULT_MD5 = {
     "adult.data": "5d7c39d7b8804f071cdd1f2a7c460872",
     "adult.test": "35238206dfdf7f1fe215bbb874adecdc",
 }
-# Rows of the training and of the test file, and those of them above 50K.
+# Number of rows of the training and the test file, and of those with an income above 50K.
 ROWS, ABOVE = (32_561, 16_281), (7841, 3846)
 
 ADULT = Published(
@@ -76,18 +76,18 @@ ADULT = Published(
 
 
 def adult_tables(path: str | Path | None = None) -> Tables:
-    """Adult as published: the training and the test table, a missing value as None or NaN.
+    """Read Adult: the training and the test table, with missing values as None or NaN.
 
-    Searched in this order: ``path``; the folder in ``$UNLEARNKIT_DATA``; ``data``, ``~/data`` and
-    ``~/.cache``; a download from OpenML (``adult``, version 2). Each folder may hold ``adult.data``
-    and ``adult.test`` itself, or in ``adult``.
+    The files ``adult.data`` and ``adult.test`` are searched in the folder ``$UNLEARNKIT_DATA``, in
+    ``data``, ``~/data`` and ``~/.cache``, and in their subfolder ``adult``; else the data are
+    downloaded from OpenML (``adult``, version 2).
 
     Args:
-        path: look here and nowhere else.
+        path: the only folder to search; None searches the folders above.
 
     Raises:
-        FileNotFoundError: found nowhere; the message names every way out.
-        ValueError: found, but damaged or another dataset.
+        FileNotFoundError: the files were not found; the message says how to get them.
+        ValueError: a file is damaged or belongs to another dataset.
     """
     return ADULT.get(path, _read_folder, _download)
 
@@ -109,7 +109,7 @@ def _read(raw: bytes) -> "pd.DataFrame":
     table = pd.read_csv(
         io.BytesIO(raw),
         names=list(COLUMNS),
-        comment="|",  # the first line of the test file is one
+        comment="|",  # the test file starts with a comment
         skipinitialspace=True,
         na_values="?",
     )
@@ -117,7 +117,7 @@ def _read(raw: bytes) -> "pd.DataFrame":
 
 
 def _checked(table: "pd.DataFrame", where: object) -> "pd.DataFrame":
-    """The table without the survey's weights, once its values are those that the authors list."""
+    """Return the table without survey weights, after checking its values against the lists."""
     for column, values in ADULT_VALUES.items():
         other = set(table[column].dropna()) - set(values)
         if other:
@@ -135,7 +135,7 @@ def _download() -> Tables:
     except KeyError as error:  # other columns
         raise OSError(f"OpenML's answer is unusable: {error}") from error
     table = _checked(table, "OpenML's copy of Adult")
-    # It holds both files in one. Their rows and the incomes in them tell which comes first.
+    # The copy joins both files. The numbers of rows and of high incomes tell which comes first.
     above = (table[ADULT_TARGET] == ADULT_VALUES[ADULT_TARGET][1]).to_numpy()
     for first, last in ((0, 1), (1, 0)):
         parts = (above[: ROWS[first]], above[ROWS[first] :])

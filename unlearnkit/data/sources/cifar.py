@@ -1,4 +1,4 @@
-"""CIFAR-10: the authors' binary files, their pickles (torchvision's layout), or OpenML's copy."""
+"""CIFAR-10 from the authors' binary files or pickles (torchvision's layout), or from OpenML."""
 
 import io
 import pickle
@@ -27,8 +27,8 @@ CIFAR_10_CLASSES = (
 NUM_TRAIN, NUM_TEST = 50_000, 10_000
 PIXELS = 3 * 32 * 32
 
-# MD5 of each pickle, as torchvision's CIFAR10 lists them. The authors give one of the binary
-# version's archive alone, so that its files are checked by their contents.
+# MD5 of each pickle, as listed in torchvision's CIFAR10. Of the binary version only the archive has
+# a published checksum, so its files are verified by their contents.
 PICKLE_MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -39,9 +39,9 @@ PICKLE_MD5 = {
 }
 BINARY_FILES = tuple(f"{name}.bin" for name in PICKLE_MD5)
 
-# What copies without a checksum are known by: the first labels of the training part, and the first
-# pixels of its first image, red, green and blue. With the numbers per class, that the authors give,
-# they tell a copy in another order, or with another order of the pixels.
+# The first labels of the training part, and the first pixels of its first image (red, green, blue).
+# Together with the numbers of examples per class they detect copies without a checksum whose rows
+# or pixels are in another order.
 FIRST_LABELS = (6, 9, 9, 4, 1, 1, 2, 7, 8, 3)
 FIRST_PIXELS = ((59, 43, 50), (62, 46, 48), (63, 45, 43))
 
@@ -58,23 +58,23 @@ CIFAR_10 = Published(
 
 
 def cifar_10_arrays(path: str | Path | None = None) -> Arrays:
-    """CIFAR-10 as published: training images and labels, then test images and labels.
+    """Read CIFAR-10: training images and labels, then test images and labels.
 
-    Searched in this order: ``path``; the folder in ``$UNLEARNKIT_DATA``; ``data``, ``~/data`` and
-    ``~/.cache``; a download from OpenML (``CIFAR_10``; scikit-learn's fetcher reads it as text and
-    needs a few GB of memory for it). Each folder may hold the files itself, or in
-    ``cifar-10-batches-py`` (torchvision's), ``cifar-10-batches-bin`` or ``cifar-10``.
+    The files are searched in the folder ``$UNLEARNKIT_DATA``, in ``data``, ``~/data`` and
+    ``~/.cache``, and in their subfolders ``cifar-10-batches-py`` (torchvision's),
+    ``cifar-10-batches-bin`` and ``cifar-10``; else the data are downloaded from OpenML
+    (``CIFAR_10``), for which scikit-learn's fetcher needs a few GB of memory.
 
-    The Python version consists of pickles, which can run any code when they are read. They are
-    read only after their checksum is found to be the published one, and then by an unpickler that
-    knows nothing but arrays, text, numbers, lists and dictionaries.
+    The Python version consists of pickles, which can execute code when they are read. They are read
+    only if their checksum is the published one, and by an unpickler that accepts only arrays, text,
+    numbers, lists and dictionaries.
 
     Args:
-        path: look here and nowhere else.
+        path: the only folder to search; None searches the folders above.
 
     Raises:
-        FileNotFoundError: found nowhere; the message names every way out.
-        ValueError: found, but damaged or another dataset.
+        FileNotFoundError: the files were not found; the message says how to get them.
+        ValueError: a file is damaged or belongs to another dataset.
     """
     return CIFAR_10.get(path, _read_folder, _download)
 
@@ -94,10 +94,12 @@ def _read_folder(folder: Path) -> Arrays | None:
 
 
 def read_binary(path: Path) -> Batch:
-    """Images and labels of a file of the binary version: a label byte, then red, green, blue.
+    """Read images and labels of a file of the binary version.
+
+    An example is a label byte, followed by its red, green and blue pixels.
 
     Raises:
-        ValueError: its size is not that of whole examples.
+        ValueError: the size of the file is not a multiple of that of an example.
     """
     raw = read_bytes(path)
     if not raw or len(raw) % (1 + PIXELS):
@@ -106,7 +108,7 @@ def read_binary(path: Path) -> Batch:
     return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0]
 
 
-# What reading anything but a pickle of the right shape may raise, as Python's manual has it.
+# Errors that reading a damaged pickle may raise, according to Python's documentation.
 BAD_PICKLE = (
     *(pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError),
     *(KeyError, OverflowError, TypeError, ValueError),
@@ -114,16 +116,18 @@ BAD_PICKLE = (
 
 
 def _dtype(kind: str, align: int, copy: int) -> "np.dtype[Any]":
-    """As pickles call it; numpy would warn of whole numbers where it wants booleans."""
+    """Make a dtype from the arguments in pickles, whose integer flags numpy would warn about."""
     return np.dtype(kind)
 
 
 class _Arrays(pickle.Unpickler):
-    """Reads arrays of numpy and plain values; nothing else can be named in its files."""
+    """Unpickler that accepts only numpy arrays and plain values."""
 
     def find_class(self, module: str, name: str) -> Any:
         known = {
-            "_reconstruct": np.empty(0).__reduce__()[0],  # numpy moved the module of this
+            "_reconstruct": np.empty(0).__reduce__()[
+                0
+            ],  # its module differs between numpy versions
             "ndarray": np.ndarray,
             "dtype": _dtype,
         }
@@ -133,14 +137,14 @@ class _Arrays(pickle.Unpickler):
 
 
 def read_pickle(raw: bytes, where: object) -> Batch:
-    """Images and labels of a file of the Python version, without running code of it.
+    """Read images and labels of a file of the Python version, without executing code from it.
 
     Args:
-        raw: its bytes.
-        where: for the message.
+        raw: bytes of the file.
+        where: source of the bytes, for error messages.
 
     Raises:
-        ValueError: it holds anything but a dictionary of ``data`` and ``labels``.
+        ValueError: the file is not a pickled dictionary with ``data`` and ``labels``.
     """
     try:
         found = _Arrays(io.BytesIO(raw), encoding="latin1").load()
@@ -155,7 +159,7 @@ def read_pickle(raw: bytes, where: object) -> Batch:
 
 
 def _checked(batches: list[Batch], where: object) -> Arrays:
-    """All batches as arrays, the last being the test part, once they are as the authors say."""
+    """Join the batches into arrays after verifying them; the last batch is the test part."""
     images = np.concatenate([batch[0] for batch in batches])
     labels = np.concatenate([batch[1] for batch in batches])
     if len(labels) != NUM_TRAIN + NUM_TEST or labels.max() > 9:

@@ -1,4 +1,4 @@
-"""Covertype: the file of the UCI repository, or the copy that scikit-learn fetches."""
+"""Covertype from the file of the UCI repository, or from scikit-learn's fetcher."""
 
 from pathlib import Path
 from typing import TypeAlias
@@ -11,7 +11,7 @@ from unlearnkit.data.sources.locate import Published, find_files
 
 Arrays: TypeAlias = tuple[Int16[np.ndarray, "n 54"], Int16[np.ndarray, " n"]]
 
-# Trees in each class, as the authors give them (covtype.info).
+# Number of examples in each class, as given by the authors (covtype.info).
 COUNTS = (211_840, 283_301, 35_754, 2747, 9493, 17_367, 20_510)
 NUM_COLUMNS = 55  # ten measurements, four wilderness areas, forty types of soil, the class
 AREAS, SOILS = slice(10, 14), slice(14, 54)
@@ -28,19 +28,19 @@ FETCHED_FROM = "https://ndownloader.figshare.com/files/5976039"
 
 
 def covertype_arrays(path: str | Path | None = None) -> Arrays:
-    """Covertype as published: 54 columns of each cell of forest, and its class, 1 to 7.
+    """Read Covertype: 54 columns for each forest cell, and its class, 1 to 7.
 
-    Searched in this order: ``path``; the folder in ``$UNLEARNKIT_DATA``; ``data``, ``~/data`` and
-    ``~/.cache``; scikit-learn's ``fetch_covtype``, which holds its download to a checksum. Each
-    folder may hold ``covtype.data`` (plain or ``.gz``) itself, or in ``covertype``. No checksum of
-    the plain file is published; the shape, the values and the number per class are checked.
+    The file ``covtype.data`` (plain or ``.gz``) is searched in the folder ``$UNLEARNKIT_DATA``, in
+    ``data``, ``~/data`` and ``~/.cache``, and in their subfolder ``covertype``; else scikit-learn's
+    ``fetch_covtype`` downloads the data and verifies a checksum. No checksum of the plain file is
+    published, so its shape, its values and the number of examples per class are verified.
 
     Args:
-        path: look here and nowhere else.
+        path: the only folder to search; None searches the folders above.
 
     Raises:
-        FileNotFoundError: found nowhere; the message names every way out.
-        ValueError: found, but damaged or another dataset.
+        FileNotFoundError: the files were not found; the message says how to get them.
+        ValueError: a file is damaged or belongs to another dataset.
     """
     return COVERTYPE.get(path, _read_folder, _download)
 
@@ -53,14 +53,14 @@ def _read_folder(folder: Path) -> Arrays | None:
         return None
     try:
         table = pd.read_csv(paths[0], header=None, dtype=np.int16)
-    # Parsers' own errors are kinds of these; EOFError is a gzip file that ends too early.
+    # The parser's errors are subclasses of these; a truncated gzip file raises EOFError.
     except (ValueError, OverflowError, OSError, EOFError) as error:
         raise COVERTYPE.damaged(paths[0], str(error)) from error
     return _checked(table.to_numpy(), paths[0])
 
 
 def _checked(rows: Int16[np.ndarray, "n column"], where: object) -> Arrays:
-    """Columns and classes, once they are as the authors say."""
+    """Return columns and classes after verifying them."""
     expected = (sum(COUNTS), NUM_COLUMNS)
     if rows.shape != expected:
         raise COVERTYPE.damaged(where, f"{rows.shape} rows and columns, expected {expected}")
@@ -74,7 +74,9 @@ def _checked(rows: Int16[np.ndarray, "n column"], where: object) -> Arrays:
         one_hot = columns[:, block]
         wrong = (one_hot.sum(1) != 1) | (one_hot.min(1) < 0)
         if wrong.any():
-            raise COVERTYPE.damaged(where, f"{wrong.sum()} rows have not one of the {word}")
+            raise COVERTYPE.damaged(
+                where, f"{wrong.sum()} rows do not have exactly one of the {word}"
+            )
     return columns, classes
 
 

@@ -1,4 +1,4 @@
-"""Downloads through scikit-learn's fetchers, which keep a cache, within bounded time."""
+"""Downloads through scikit-learn's fetchers, which keep a cache, with a time limit."""
 
 import os
 import threading
@@ -18,10 +18,19 @@ DOWNLOAD_SECONDS = 600.0
 
 
 def from_openml(name: str, version: int, data_id: int, *, as_frame: bool = False) -> Any:
-    """OpenML's dataset of this name, or scikit-learn's cache of it, as its fetcher returns it.
+    """Fetch a dataset from OpenML or from scikit-learn's cache.
+
+    Args:
+        name: name of the dataset at OpenML.
+        version: its version.
+        data_id: its id, to check whether the server can be reached.
+        as_frame: whether to return a DataFrame.
+
+    Returns:
+        The result of scikit-learn's ``fetch_openml``.
 
     Raises:
-        OSError: not cached, and not delivered in time or not usable.
+        OSError: the dataset is not cached, and was not delivered in time or is unusable.
     """
 
     def fetch() -> Any:
@@ -34,22 +43,22 @@ def from_openml(name: str, version: int, data_id: int, *, as_frame: bool = False
 
 
 def bounded(fetch: Callable[[], T], address: str, cached: str) -> T:
-    """What a fetcher returns.
+    """Call a fetcher with a time limit and return its result.
 
     Args:
-        fetch: one of scikit-learn's.
-        address: asked first whether it can be reached, unless there are cached files.
-        cached: pattern of these, in scikit-learn's folder.
+        fetch: one of scikit-learn's fetchers.
+        address: address that must answer first, unless there are cached files.
+        cached: pattern of the cached files in scikit-learn's folder.
 
     Raises:
-        OSError: not cached, and not delivered in time or not usable.
+        OSError: the data are not cached, and were not delivered in time or are unusable.
     """
     home = Path(os.environ.get("SCIKIT_LEARN_DATA", "~/scikit_learn_data")).expanduser()
     if not any(home.glob(cached)):
         _within(PROBE_SECONDS, partial(_reach, address))
     try:
         return _within(DOWNLOAD_SECONDS, fetch)
-    except ValueError as error:  # OpenML's own errors, a damaged download
+    except ValueError as error:  # an error that OpenML reports, or a damaged download
         raise OSError(f"the answer is unusable: {error}") from error
 
 
@@ -58,26 +67,26 @@ def _reach(address: str) -> None:
     try:
         urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()
     except urllib.error.HTTPError:
-        pass  # an answer, whatever it says: the machine can be reached
+        pass  # any answer shows that the server can be reached
 
 
 def _within(seconds: float, function: Callable[[], T]) -> T:
-    """The function's result, or TimeoutError after so many seconds.
+    """Return the function's result, or raise TimeoutError after this many seconds.
 
-    A daemon thread, because neither name resolution nor the fetchers take a time limit, and
-    because it must not keep the interpreter from ending (a thread pool would).
+    The function runs in a daemon thread, because neither name resolution nor the fetchers accept a
+    time limit, and because other threads would keep the interpreter from exiting.
     """
     future: Future[T] = Future()
 
     def run() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:  # not swallowed: result() raises it in the caller
+        except BaseException as error:  # result() raises it in the caller
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="unlearnkit-download").start()
     try:
         return future.result(seconds)
     except TimeoutError as error:
-        # Future.result says nothing of its own; a socket's time-out does.
+        # A socket's timeout has a message; that of Future.result has none.
         raise TimeoutError(str(error) or f"no answer within {seconds:g} seconds") from error

@@ -1,4 +1,4 @@
-"""Fashion-MNIST and MNIST: four files in the IDX format each, or OpenML's copy of them."""
+"""Fashion-MNIST and MNIST from their four files in the IDX format, or from OpenML."""
 
 import hashlib
 import math
@@ -23,15 +23,15 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "t10k-labels-idx1-ubyte": (10_000,),
 }
 
-# The sha256 of the decompressed bytes (`zcat FILE | sha256sum`) of each published file:
-# distributions recompress the files, so a checksum of the .gz says nothing.
+# SHA-256 of the decompressed bytes of each published file (`zcat FILE | sha256sum`), because
+# distributions recompress the files.
 FASHION_MNIST_SHA256 = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-# As many independent projects pin them.
+# The same checksums are used by several independent projects.
 MNIST_SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -64,19 +64,19 @@ MNIST = Published(
 
 
 def fashion_mnist_arrays(path: str | Path | None = None) -> Arrays:
-    """Fashion-MNIST as published: training images and labels, then test images and labels.
+    """Read Fashion-MNIST: training images and labels, then test images and labels.
 
-    Searched in this order: ``path``; the folder in ``$UNLEARNKIT_DATA``; Debian's package
-    ``dataset-fashion-mnist``; torchvision's layout under ``data``, ``~/data`` and ``~/.cache``;
-    a download from OpenML. Each folder may hold the four IDX files (``.gz`` or plain) itself, or
-    in ``fashion-mnist`` or ``FashionMNIST/raw``.
+    The files are searched in the folder ``$UNLEARNKIT_DATA``, in that of Debian's package
+    ``dataset-fashion-mnist``, and in ``data``, ``~/data`` and ``~/.cache``; else they are
+    downloaded from OpenML. A folder may contain the four IDX files (``.gz`` or plain) directly, or
+    in ``fashion-mnist`` or torchvision's ``FashionMNIST/raw``.
 
     Args:
-        path: look here and nowhere else.
+        path: the only folder to search; None searches the folders above.
 
     Raises:
-        FileNotFoundError: found nowhere; the message names every way out.
-        ValueError: found, but damaged or another dataset (the checksum differs).
+        FileNotFoundError: the files were not found; the message says how to get them.
+        ValueError: a checksum differs, so a file is damaged or belongs to another dataset.
     """
     return FASHION_MNIST.get(
         path,
@@ -86,17 +86,17 @@ def fashion_mnist_arrays(path: str | Path | None = None) -> Arrays:
 
 
 def mnist_arrays(path: str | Path | None = None) -> Arrays:
-    """MNIST as published: training images and labels, then test images and labels.
+    """Read MNIST: training images and labels, then test images and labels.
 
-    Searched as :func:`fashion_mnist_arrays`, with the sub-folders ``mnist`` and torchvision's
-    ``MNIST/raw``, and ``mnist_784`` at OpenML.
+    The same folders as in :func:`fashion_mnist_arrays` are searched, with subfolders ``mnist`` and
+    torchvision's ``MNIST/raw``. The download is OpenML's ``mnist_784``.
 
     Args:
-        path: look here and nowhere else.
+        path: the only folder to search; None searches the default folders.
 
     Raises:
-        FileNotFoundError: found nowhere; the message names every way out.
-        ValueError: found, but damaged or another dataset (the checksum differs).
+        FileNotFoundError: the files were not found; the message says how to get them.
+        ValueError: a checksum differs, so a file is damaged or belongs to another dataset.
     """
     return MNIST.get(
         path,
@@ -106,10 +106,10 @@ def mnist_arrays(path: str | Path | None = None) -> Arrays:
 
 
 def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
-    """The array in an IDX file of unsigned bytes (LeCun's MNIST format), gzipped or plain.
+    """Read the array in an IDX file of unsigned bytes (the MNIST format), gzipped or plain.
 
     Raises:
-        ValueError: not such a file, or its size is not what its header says.
+        ValueError: the file has another format, or its size differs from its header.
     """
     raw = read_bytes(path)
     if len(raw) < 4 or raw[:3] != b"\0\0\x08" or raw[3] == 0 or len(raw) < 4 + 4 * raw[3]:
@@ -140,7 +140,7 @@ def _read_folder(published: Published, sums: Mapping[str, str], folder: Path) ->
 def _verified(
     published: Published, name: str, expected: str, array: UInt8[np.ndarray, "..."], where: str
 ) -> UInt8[np.ndarray, "..."]:
-    """The array itself, once its IDX bytes have the published checksum."""
+    """Return the array after checking that its IDX bytes have the published checksum."""
     header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     checksum = hashlib.sha256(header)
     checksum.update(np.ascontiguousarray(array).data)
@@ -161,7 +161,7 @@ def _download(published: Published, sums: Mapping[str, str], name: str, data_id:
     except ValueError as error:  # another shape
         raise OSError(f"OpenML's answer is unusable: {error}") from error
     parts = (images[:60_000], labels[:60_000], images[60_000:], labels[60_000:])
-    # The same checksums as for the files: they also hold OpenML's row order to the published one.
+    # The checksums of the files also verify that OpenML's rows are in the published order.
     return tuple(
         _verified(published, file, sums[file], part, f"OpenML's copy of {file}")
         for file, part in zip(sums, parts, strict=True)

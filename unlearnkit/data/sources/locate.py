@@ -1,7 +1,7 @@
-"""The order of places in which a published dataset is looked for, and the error when it is in none.
+"""Search for the files of a published dataset, and the error if they are not found.
 
-An explicit path; the folder in ``$UNLEARNKIT_DATA``; the folders that hold dataset folders by
-custom, torchvision's among them; a download.
+The order is: the folder ``$UNLEARNKIT_DATA``, the default folders, a download. A path given by the
+caller replaces all of these.
 """
 
 import gzip
@@ -16,22 +16,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Folders that hold dataset folders: Debian's, then the customary roots of torchvision.
+# Default folders: that of Debian's dataset packages, then common root folders of torchvision.
 SYSTEM_ROOTS = ("/usr/share/datasets", "data", "~/data", "~/.cache")
 
 
 @dataclass(frozen=True)
 class Published:
-    """A dataset that others publish: its names, and how its files are laid out.
+    """A published dataset: its names, its files and where to get them.
 
     Attributes:
-        name: for ``load``.
-        title: for people.
-        files: names of its files, in words.
-        folders: sub-folders in which they may lie; the folder itself is looked into first.
-        address: where its authors publish it.
-        ways: further ways to get it, in words.
-        network: who is asked where no folder has it; empty where nobody serves it.
+        name: name for ``load``.
+        title: name for display.
+        files: description of its files.
+        folders: subfolders that may contain the files; the folder itself is searched first.
+        address: where the authors publish the dataset.
+        ways: further ways to get it, for the error message.
+        network: service for the download; empty if there is none.
     """
 
     name: str
@@ -48,15 +48,15 @@ class Published:
         read: Callable[[Path], T | None],
         download: Callable[[], T] | None = None,
     ) -> T:
-        """What `read` makes of the first folder that has the files, or else of the download.
+        """Read the dataset from the first folder that contains its files, or else download it.
 
         Args:
-            path: look here and nowhere else; None for the usual places.
-            read: of a folder; None where files are missing from it.
-            download: may raise OSError; None where nobody serves it.
+            path: the only folder to search; None searches the default folders.
+            read: reads a folder, and returns None if files are missing from it.
+            download: downloads the dataset, and may raise OSError; None if that is not possible.
 
         Raises:
-            FileNotFoundError: found nowhere; the message names every way out.
+            FileNotFoundError: the files were not found; the message says how to get them.
         """
         if path is not None:
             found = self._search([Path(path)], read)
@@ -64,7 +64,7 @@ class Published:
                 raise FileNotFoundError(
                     f"path={str(path)!r} does not hold {self.title}; expected the files "
                     f"{self.files} there, or in its sub-folder {' or '.join(self.folders)}. "
-                    "Without path=, the usual places are searched."
+                    "Without path=, the default folders are searched."
                 )
             return found
         given = os.environ.get("UNLEARNKIT_DATA")
@@ -108,43 +108,43 @@ class Published:
         )
 
     def damaged(self, where: object, what: str) -> ValueError:
-        """The error about a file that is not the published one."""
+        """Make the error for a file that differs from the published one."""
         return ValueError(
             f"{where} is damaged or not {self.title}: {what}; remove it and fetch it again from "
             f"{self.address}, or load it as your own data with from_arrays or from_file"
         )
 
     def check_md5(self, path: Path, expected: str) -> bytes:
-        """The bytes of a file, decompressed, once they have the published MD5.
+        """Return the decompressed bytes of a file after checking their MD5.
 
         Raises:
-            ValueError: they have another.
+            ValueError: the MD5 differs.
         """
         raw = read_bytes(path)
-        met = hashlib.md5(raw, usedforsecurity=False).hexdigest()
-        if met != expected:
-            raise self.damaged(path, f"MD5 {met} of its bytes, expected {expected}")
+        found = hashlib.md5(raw, usedforsecurity=False).hexdigest()
+        if found != expected:
+            raise self.damaged(path, f"MD5 {found} of its bytes, expected {expected}")
         return raw
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """The file of this name, plain or gzipped."""
+    """Return the path of the file of this name, plain or gzipped; None if it is missing."""
     candidates = (folder / name, folder / f"{name}.gz")
     return next((path for path in candidates if path.is_file()), None)
 
 
 def find_files(folder: Path, names: tuple[str, ...]) -> list[Path] | None:
-    """All of these files, plain or gzipped; None where one is missing."""
+    """Return the paths of all these files, plain or gzipped; None if one is missing."""
     paths = [find_file(folder, name) for name in names]
     found = [path for path in paths if path is not None]
     return found if len(found) == len(names) else None
 
 
 def read_bytes(path: Path) -> bytes:
-    """What a file holds, decompressed where it is gzipped.
+    """Return the contents of a file, decompressed if it is gzipped.
 
     Raises:
-        ValueError: a damaged gzip file.
+        ValueError: the gzip file is damaged.
     """
     raw = path.read_bytes()
     if raw[:2] != b"\x1f\x8b":

@@ -1,4 +1,4 @@
-"""Purchase-100: a file that one has to fetch oneself, in either of the layouts in circulation."""
+"""Purchase-100 from a file that the user downloads, in any of its common layouts."""
 
 import zipfile
 from pathlib import Path
@@ -26,21 +26,20 @@ PURCHASE_100 = Published(
 
 
 def purchase_100_arrays(path: str | Path | None = None) -> Arrays:
-    """Purchase-100 as published: 600 products bought (1) or not (0), and the class, 0 to 99.
+    """Read Purchase-100: for each of 600 products whether it was bought, and the class, 0 to 99.
 
-    Searched in this order: ``path``; the folder in ``$UNLEARNKIT_DATA``; ``data``, ``~/data`` and
-    ``~/.cache``. Each folder may hold one of the files itself, or in ``purchase-100`` or
-    ``purchase100``: ``dataset_purchase``, the authors' text; ``dataset_purchase.npz``, the same
-    rows as its array ``arr_0``; ``purchase100.npz`` with the arrays ``features`` and ``labels``,
-    one-hot. It is at no repository that a program could ask, and no checksum is published: shape,
-    values and classes are checked.
+    A file is searched in the folder ``$UNLEARNKIT_DATA``, in ``data``, ``~/data`` and ``~/.cache``,
+    and in their subfolders ``purchase-100`` and ``purchase100``. It may be ``dataset_purchase``,
+    the authors' text file; ``dataset_purchase.npz``, with the same rows as array ``arr_0``; or
+    ``purchase100.npz``, with arrays ``features`` and one-hot ``labels``. There is neither a
+    download for programs nor a published checksum, so shape, values and classes are verified.
 
     Args:
-        path: look here and nowhere else.
+        path: the only folder to search; None searches the folders above.
 
     Raises:
-        FileNotFoundError: found nowhere; the message names every way out.
-        ValueError: found, but damaged or another dataset.
+        FileNotFoundError: the files were not found; the message says how to get them.
+        ValueError: a file is damaged or belongs to another dataset.
     """
     return PURCHASE_100.get(path, _read_folder)
 
@@ -58,7 +57,7 @@ def _read_text(path: Path) -> Arrays:
 
     try:
         table = pd.read_csv(path, header=None, dtype=np.uint8)
-    # Parsers' own errors are kinds of these; EOFError is a gzip file that ends too early.
+    # The parser's errors are subclasses of these; a truncated gzip file raises EOFError.
     except (ValueError, OverflowError, OSError, EOFError) as error:
         raise PURCHASE_100.damaged(path, str(error)) from error
     return _of_rows(table.to_numpy(), path)
@@ -66,7 +65,7 @@ def _read_text(path: Path) -> Arrays:
 
 def _read_npz(path: Path) -> Arrays:
     try:
-        # No pickles: an array of objects could run any code.
+        # Pickled objects could execute code.
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("arr_0", "features", "labels") if name in file}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -90,7 +89,7 @@ def _of_rows(rows: np.ndarray, path: Path) -> Arrays:
 
 
 def _checked(features: np.ndarray, labels: np.ndarray, path: Path) -> Arrays:
-    """Bytes of both, once they are as the authors say."""
+    """Return features and labels as bytes after verifying them."""
     if features.shape != (NUM_ROWS, NUM_PRODUCTS):
         raise PURCHASE_100.damaged(
             path, f"features of shape {features.shape}, expected {(NUM_ROWS, NUM_PRODUCTS)}"
