@@ -3,9 +3,9 @@
 import argparse
 import importlib
 import sys
+from importlib.metadata import version
 from typing import Any
 
-import unlearnkit
 from unlearnkit.data.datasets import DATASETS, load
 from unlearnkit.records.audit import audit
 from unlearnkit.store import StoreError
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=DESCRIPTION,
     )
     parser.add_argument(
-        "--version", action="version", version=f"unlearnkit {unlearnkit.__version__}"
+        "--version", action="version", version=f"unlearnkit {version('unlearnkit')}"
     )
     commands = parser.add_subparsers(required=True, title="commands", metavar="COMMAND")
     one = commands.add_parser(
