@@ -1,10 +1,8 @@
-"""The approximate branch: modify the parameters directly, then amend them cheaply.
+"""Approximate unlearning: a method modifies the parameters, then an amend trains briefly.
 
-A method and an amend are frozen callables behind the Protocols of
-:mod:`unlearnkit.approximate.protocol`; dropdowns and contract tests read the two dicts here.
-
-Where docstrings give figures of perceptrons that were measured for a choice made here, in
-``assessment`` or in ``TrainSpec``, their activation was a ReLU unless another is named.
+Methods and amends are frozen callables that fit the Protocols of
+:mod:`unlearnkit.approximate.protocol`. The registries ``METHODS`` and ``AMENDS`` list them by name,
+for arguments, dropdowns and contract tests.
 """
 
 from dataclasses import replace
@@ -40,18 +38,10 @@ from unlearnkit.registry import Registry, instance_of
 
 _ALIKE = StagedInfluence(candidates=0, curvature_share=1 / 20, curvature_min=64)
 
-# The default for linear models. Measured on 60,000 examples of Fashion-MNIST, 5 shards, logistic
-# regression, a hundredth and a tenth of the examples revoked: with at most 432 examples for the
-# curvature 95 to 96 % of the output KL removed at 4.3 to 6.5 times the speed of exact retraining,
-# with 528 96 to 97 % at 3.5 to 4.3 times; with 20 iterations 96 and 95 % of the
-# membership-inference gap at 6.2 and 5.3 times the speed, with 13 92 and 90 % at 6.5 and 5.6.
+# The default for linear models; tests/benchmarks/defaults.md has the measurements.
 LINEAR_INFLUENCE = replace(_ALIKE, iterations=20, tolerance=0.1, curvature_max=432, by_outputs=True)
 
-# The default for networks of convolutions. Measured on 10,000 examples of Fashion-MNIST, 5 shards,
-# a tenth revoked: with 64 examples for the curvature and more, 64, 80 and 60 % of the output KL
-# removed in shards of one slice at 11 times the speed of exact retraining (seeds 0, 1 and 2), 90
-# and 81 % in shards of five at 8.5 times; with 256 and more 68, 88 and 69 % at 10 times, 93 and
-# 80 % at 7.5 times.
+# The default for convolutional networks; tests/benchmarks/defaults.md has the measurements.
 LAST_LAYER_INFLUENCE = replace(_ALIKE, scope="head", curvature_min=256, references=4)
 
 METHODS: Registry[Method] = Registry(
@@ -60,15 +50,15 @@ METHODS: Registry[Method] = Registry(
     """Methods of modification by name, for ``method=`` and for the boundary panel.
 
     An entry is a frozen callable ``(rounds, *, on_progress) -> list[Modified]`` with three methods:
-    ``visits(plan, shard, forget)`` and ``batches(plan, forget)`` foretell its work, and
-    ``unsuitable(plan)`` says in a sentence why it does not fit a model, or "" where it does. The
-    protocol is :class:`unlearnkit.approximate.protocol.Method`. A rule that corrects one checkpoint
-    at a time becomes a method by ``unlearnkit.approximate.EachState``::
+    ``visits(plan, shard, forget)`` and ``batches(plan, forget)`` predict its work, and
+    ``unsuitable(plan)`` returns a sentence why the method does not fit a model, or "" if it does.
+    The protocol is :class:`unlearnkit.approximate.protocol.Method`. To turn a rule that corrects
+    one checkpoint at a time into a method, wrap it in ``unlearnkit.approximate.EachState``::
 
         uk.METHODS["mine"] = EachState(MyRule())
         session.unlearn(0, method="mine")
 
-    The notebook 10-add-a-method writes one step by step.
+    The notebook 10-add-a-method writes a method step by step.
     """,
     {
         "staged-influence": StagedInfluence(),
@@ -91,12 +81,12 @@ METHODS: Registry[Method] = Registry(
 AMENDS: Registry[Amend] = Registry(
     "AMENDS",
     "amend",
-    """Amends by name: what follows a modification, for ``amend=`` and for the boundary panel.
+    """Amends by name: brief training after a modification, for ``amend=`` and the boundary panel.
 
     An entry is a frozen callable ``(rounds, modified, *, on_progress) -> list[Amended]`` with two
-    methods: ``epochs(plan)``, the epochs of the last stage that it runs, and ``longer(plan)``, the
-    amend to try where this one was not enough, or None. The protocol is
-    :class:`unlearnkit.approximate.protocol.Amend`. ::
+    methods: ``epochs(plan)`` returns the number of epochs of the last stage that the amend runs,
+    and ``longer(plan)`` returns the amend to try next if this one was not enough, or None. The
+    protocol is :class:`unlearnkit.approximate.protocol.Amend`. ::
 
         uk.AMENDS["mine"] = MyAmend()
         session.unlearn(0, amend="mine")

@@ -11,9 +11,9 @@ from unlearnkit.store.checkpoint import State
 def recompute_buffers(
     module: nn.Module, state: State, inputs: Float[Tensor, "member ..."], chunk: int = 256
 ) -> State:
-    """The state with its running statistics averaged over batches of these inputs alone.
+    """Return the state with its running statistics averaged over batches of these inputs alone.
 
-    Statistics that were gathered while the forget set took part would carry its trace.
+    Running statistics from training with the forget set would depend on it.
     """
     module.load_state_dict(state)
     layers = batch_statistics_layers(module)

@@ -1,8 +1,8 @@
 """Gradients, Gauss-Newton products and the linear solve behind an influence step.
 
-The influence step moves trained parameters w to where training without the forget set would have
-led, to first order. Let w minimise (1/n) sum_i loss_i(w) + (lambda/2) |w|^2 over n examples, k of
-which are forgotten, with g_F and g_R the mean gradients on the forgotten and the retained ones.
+The influence step moves trained parameters w, to first order, to the result of training without the
+forget set. Let w minimise (1/n) sum_i loss_i(w) + (lambda/2) |w|^2 over n examples, k of which are
+forgotten, with g_F and g_R the mean gradients of the forgotten and the retained examples.
 At the optimum ((n - k) g_R + k g_F) / n + lambda w = 0. The retained objective, a mean over n - k
 examples with the same weight decay lambda, therefore has at w the gradient
 
@@ -17,11 +17,10 @@ On a quadratic loss G is the Hessian and w + D is the leave-out optimum itself. 
 on all n; that is exact for an infinitesimal weight only.) Training that stops after the effective
 time h (`effective_time`) adds I/h on the left, which damps the directions it had no time to learn.
 
-Everything here takes parameters as a state (a dict as from `module.state_dict()`) or as one flat
-vector over chosen names, runs the module in eval mode, so that BatchNorm uses the running
-statistics of the state and dropout is off, and leaves the module's weights, its training flags, the
-state and the global random generator as they were. While a call runs, it borrows the module:
-threads that share one must take turns.
+All functions take parameters as a state (a dict as from `module.state_dict()`) or as one flat
+vector over chosen names. They run the module in eval mode, so that BatchNorm uses the running
+statistics of the state and dropout is off, and leave the module's weights, its training flags, the
+state and the global random generator unchanged. Threads that share a module must take turns.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -51,17 +50,17 @@ def mean_gradient(
     *,
     chunk: int = 4096,
 ) -> Float[Tensor, " parameter"]:
-    """The gradient of the mean loss at the state, over the named parameters, in their order.
+    """Return the gradient of the mean loss at the state, with respect to the named parameters.
 
-    Without weight decay. Rows are taken `chunk` at a time to bound memory; the chunk size changes
-    the result by rounding only. No rows give zeros.
+    Weight decay is not included. `chunk` rows are processed at a time to bound memory; the chunk
+    size changes the result by rounding only. Without rows the result is zero.
 
     Raises:
         KeyError: a name is not in the state.
-        ValueError: no name, a chunk below 1, or inputs and targets of different length.
+        ValueError: no name was given, the chunk is below 1, or inputs and targets differ in length.
     """
     if chunk < 1:
-        raise ValueError(f"chunk={chunk} rows at a time cannot progress; use 1 or more.")
+        raise ValueError(f"chunk={chunk} is out of range; process 1 row or more at a time.")
     if len(inputs) != len(targets):
         raise ValueError(f"{len(inputs)} inputs came with {len(targets)} targets; give one each.")
     parameters = flatten(state, names).requires_grad_(True)
@@ -83,16 +82,17 @@ def gauss_newton(
     loss: Loss,
     weights: Float[Tensor, " batch"] | None = None,
 ) -> Product:
-    """The product v -> J^T H J v / n with the (generalised) Gauss-Newton matrix on these rows.
+    """Return the product v -> J^T H J v / n with the (generalised) Gauss-Newton matrix.
 
     J is the Jacobian of the outputs with respect to the named parameters, H the loss's Hessian at
-    the outputs, both at the state (Schraudolph 2002); no weight decay. Where ``weights`` are given,
-    they stand in place of 1 / n, one for each row. The matrix is positive semidefinite, whatever
-    the network, if they are not negative. The network is linearised here, once: J^T u is
-    linear in u, so differentiating it once more with respect to u gives J v (the double-backward
-    trick, Townsend 2017), and a product costs about two backward passes and no forward pass. The
-    graph of all rows stays in memory as long as the returned function lives. For the same rows and
-    vector the result is the same to the last bit. No rows give zeros.
+    the outputs, both at the state (Schraudolph 2002). Weight decay is not included. ``weights``,
+    one for each row, replace 1 / n. The matrix is positive semidefinite for any network if the
+    weights are not negative.
+
+    The network is linearised once. J^T u is linear in u, so differentiating it with respect to u
+    gives J v (the double-backward trick, Townsend 2017), and a product costs about two backward
+    passes and no forward pass. The graph of all rows stays in memory as long as the returned
+    function. The result is bit-identical for the same rows and vector. Without rows it is zero.
 
     Raises:
         KeyError: a name is not in the state.
@@ -120,13 +120,13 @@ def gauss_newton(
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What conjugate gradients reached.
+    """Result of conjugate gradients.
 
     Attributes:
         x: the solution.
-        iterations: products spent in the iteration (a start vector costs one more).
-        residual: |right - A x| / |right| as the recursion carries it, which in floating point may
-            be below the true one.
+        iterations: products computed in the iteration (a start vector costs one more).
+        residual: |right - A x| / |right| by the recursion; in floating point the true residual may
+            be larger.
         converged: whether the residual is at or below the tolerance.
     """
 
@@ -136,7 +136,7 @@ class Solution:
     converged: bool
 
     def __repr__(self) -> str:
-        """Without the vector."""
+        """Show everything but the vector."""
         return (
             f"Solution(iterations={self.iterations}, residual={self.residual:.1e}, "
             f"converged={self.converged})"
@@ -151,12 +151,12 @@ def conjugate_gradients(
     tolerance: float,
     start: Float[Tensor, " parameter"] | None = None,
 ) -> Solution:
-    """Solve A x = right for a symmetric positive definite A, known by its products.
+    """Solve A x = right for a symmetric positive definite A that is given by its products.
 
-    Hestenes and Stiefel 1952, section 3. Stops at the relative residual `tolerance`, after
-    `iterations` products, or at a direction of non-positive curvature, where the best point so far
-    is returned unconverged. Stopped early, it has solved the directions of large curvature first,
-    which acts as damping. The zero right side gives zero, whatever the start.
+    The algorithm is that of Hestenes and Stiefel 1952, section 3. It stops at the relative residual
+    `tolerance`, after `iterations` products, or at a direction of non-positive curvature, where it
+    returns the best point so far as not converged. Directions of large curvature are solved first,
+    so stopping early acts as damping. If `right` is zero, so is the solution.
 
     >>> diagonal = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
     >>> right = torch.ones(3, dtype=torch.float64)
@@ -167,12 +167,10 @@ def conjugate_gradients(
     (3, True)
 
     Raises:
-        ValueError: a negative number of iterations or a negative tolerance.
+        ValueError: the number of iterations or the tolerance is negative.
     """
     if iterations < 0 or not tolerance >= 0:
-        raise ValueError(
-            f"iterations={iterations}, tolerance={tolerance} met; neither may be negative."
-        )
+        raise ValueError(f"iterations={iterations}, tolerance={tolerance}: both must be 0 or more.")
     x = torch.zeros_like(right)
     scale = float(right.norm())
     if scale == 0:
@@ -185,7 +183,7 @@ def conjugate_gradients(
         image = product(direction)
         curvature = float(direction.dot(image))
         done += 1
-        if not curvature > 0:  # also where it is not a number
+        if not curvature > 0:  # NaN compares false too
             break
         step = squared / curvature
         x = x.add(direction, alpha=step)
@@ -197,16 +195,17 @@ def conjugate_gradients(
 
 
 def effective_time(learning_rate: float, momentum: float, steps: int) -> float:
-    """How far `steps` heavy-ball steps go under a constant unit gradient, from a zero buffer.
+    """Return the distance that `steps` heavy-ball steps cover under a constant unit gradient.
 
-    With b the momentum, the buffer after step t is v_t = b v_(t-1) + 1 = (1 - b^t) / (1 - b)
-    (the form of `torch.optim.SGD`, no dampening), and the parameters move by lr v_t each step, so
+    The momentum buffer starts at zero. With momentum b, the buffer after step t is
+    v_t = b v_(t-1) + 1 = (1 - b^t) / (1 - b) (the form of `torch.optim.SGD`, without dampening).
+    The parameters move by lr v_t in each step, so
 
         h = lr sum_(t=1..T) (1 - b^t) / (1 - b) = lr [T - b (1 - b^T) / (1 - b)] / (1 - b).
 
-    The short form lr T / (1 - b) counts a buffer that is warm from the start and overshoots where
-    stages are short. Training for time h along curvature g learns a direction by about
-    1 - exp(-g h), of which damping by I/h is the implicit Euler step.
+    The simpler form lr T / (1 - b) assumes a buffer in equilibrium and is too large for short
+    stages. Training for time h learns a direction of curvature g to the share 1 - exp(-g h);
+    damping by I/h is the implicit Euler approximation of this.
 
     >>> effective_time(0.5, 0.0, 8)         # no momentum: lr T
     4.0
@@ -214,11 +213,12 @@ def effective_time(learning_rate: float, momentum: float, steps: int) -> float:
     2.5
 
     Raises:
-        ValueError: a learning rate or step count below 0, or a momentum outside 0 <= b < 1.
+        ValueError: the learning rate or the number of steps is negative, or the momentum is outside
+            0 <= b < 1.
     """
     if not (learning_rate >= 0 and 0 <= momentum < 1 and steps >= 0):
         raise ValueError(
-            f"learning_rate={learning_rate}, momentum={momentum}, steps={steps} met; expected a "
+            f"learning_rate={learning_rate}, momentum={momentum}, steps={steps}: expected a "
             "learning rate and steps of 0 or more and a momentum in 0 <= b < 1."
         )
     lag = momentum * (1 - momentum**steps) / (1 - momentum)
@@ -227,7 +227,7 @@ def effective_time(learning_rate: float, momentum: float, steps: int) -> float:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside, every submodule's own mode again afterwards."""
+    """Switch to eval mode, and restore every submodule's mode afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -244,10 +244,10 @@ def _outputs(
     parameters: Tensor,
     inputs: Tensor,
 ) -> Tensor:
-    """The module's outputs at the state, differentiable in the flat parameters."""
-    # Tied weights have several names in a state_dict but one here: functional_call wants one.
+    """Return the module's outputs at the state, differentiable in the flat parameters."""
+    # Tied weights have several names in a state_dict, but functional_call accepts only one.
     own = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
-    # Copies, since a module may write to its buffers in eval mode too.
+    # The values are copied, because a module may write to its buffers in eval mode too.
     values = {name: state[name].detach().clone() for name in own if name in state}
     values |= unflatten(parameters, state, names)
     outputs: Tensor = functional_call(module, values, (inputs,))

@@ -1,22 +1,24 @@
-"""Stacks of linear layers, linearised: gradients and Gauss-Newton solves of several lanes at once.
+"""Gradients and Gauss-Newton solves of stacks of linear layers, batched over several lanes.
 
-A *lane* is one constituent at one of its checkpoints, with examples of its own. What
-:mod:`unlearnkit.approximate.curvature` does for any module by automatic differentiation is written
-out here for logistic regression and multi-layer perceptrons, as batched products over lanes.
+A *lane* is one constituent at one of its checkpoints, with its own sample of examples. For logistic
+regression and multi-layer perceptrons, this module writes out as batched products over lanes what
+:mod:`unlearnkit.approximate.curvature` computes for any module by automatic differentiation.
 
-The solves do not form vectors of parameters. Conjugate gradients on A = d I + J^T H J, from the
-right side b, stay in the span of b and the rows of J, so each of their vectors is v = a b + J^T u
-with a number a and one u for each example and output. A product with A then needs J v alone, and
+The solvers do not form vectors of parameters. Conjugate gradients on A = d I + J^T H J, started
+from the right-hand side b, stay in the span of b and the rows of J, so each of their vectors is
+v = a b + J^T u with a number a and one entry of u for each example and output. A product with A
+then needs J v only, and J J^T u is computed by a backward and a forward pass,
 
-    J J^T u:   down the layers  s_i = act'(z_i) * (s_(i+1) W_(i+1)),     s_last = u,
-               up again         t_i = (X_i X_i^T + 1) s_i + (act'(z_(i-1)) * t_(i-1)) W_i^T,
+    backward   s_i = act'(z_i) * (s_(i+1) W_(i+1)),                           s_last = u,
+    forward    t_i = (X_i X_i^T + 1) s_i + (act'(z_(i-1)) * t_(i-1)) W_i^T,
 
 where the matrices X_i X_i^T of inner products between a layer's inputs are computed once. The
 iterates are those of conjugate gradients on the parameters, but a product costs m^2 instead of
-2 m * inputs multiplications for each unit, and vectors have m * classes numbers instead of one for
-each parameter. (Ours; the kernel trick for the neural tangent kernel of Jacot et al. 2018.)
+2 m * inputs multiplications for each unit, and vectors have m * classes entries instead of one for
+each parameter. This is the kernel trick applied to the neural tangent kernel (Jacot et al. 2018);
+the solver was derived for unlearnkit.
 
-A lane's numbers do not depend on the other lanes, but for rounding.
+Except for rounding, the result of a lane does not depend on the other lanes.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,21 +38,21 @@ from unlearnkit.training.kernels.activations import BACKWARD, FORWARD
 from unlearnkit.training.kernels.layout import NARROW, padded
 
 BLOCK = 128  # rows of inner products computed at a time
-NOWHERE = -1e30  # bias of a padded class, whose probability is then exactly 0
+NOWHERE = -1e30  # bias of a padded class, which makes its probability exactly 0
 
 PARTS = ("weight", "bias")
 
 Pieces = list[Tensor]
-"""Parameters, or numbers like them: (lane, out, in) and (lane, 1, out) for each layer."""
+"""Weights (lane, out, in) and biases (lane, 1, out) of each layer, or tensors of these shapes."""
 
 Curve = Callable[[Tensor, Tensor], Tensor]
 
 
 def gather(stack: Stack, states: Sequence[State], loss: Loss) -> Pieces:
-    """The parameters of some states side by side.
+    """Stack the parameters of several states.
 
-    Classes are padded to a multiple of 16 where the loss is cross-entropy, in which they then do
-    not show: torch is 2 to 10 times slower at 10 columns than at 16.
+    For cross-entropy the classes are padded to a multiple of 16, because torch is much slower on 10
+    columns than on 16. Padded classes have probability 0 and do not affect the results.
     """
     classes = stack.widths[-1]
     extra = 0
@@ -68,12 +70,12 @@ def gather(stack: Stack, states: Sequence[State], loss: Loss) -> Pieces:
 
 
 def clear_padding(stack: Stack, pieces: Pieces) -> None:
-    """Zeros in place of the biases of padded classes: for pieces that are no parameters."""
+    """Set the biases of padded classes to zero, for tensors that are not parameters."""
     pieces[-1][..., stack.widths[-1] :] = 0
 
 
 def moved(stack: Stack, state: State, by: Pieces, lane: int) -> State:
-    """A state with a lane's correction added, without padding."""
+    """Return the state with a lane's correction added, without padding."""
     result = {}
     for i, name in enumerate(stack.linears):
         outer = stack.widths[i + 1]
@@ -84,7 +86,7 @@ def moved(stack: Stack, state: State, by: Pieces, lane: int) -> State:
 
 
 def squared_norms(pieces: Pieces) -> Float[Tensor, " lane"]:
-    """Of each lane."""
+    """Return the squared L2 norm of each lane."""
     return sum(
         (torch.linalg.vector_norm(piece, dim=(1, 2)).square() for piece in pieces),
         start=torch.zeros(()),
@@ -92,15 +94,21 @@ def squared_norms(pieces: Pieces) -> Float[Tensor, " lane"]:
 
 
 class Linearised:
-    """Some lanes at their parameters and examples: activations are kept, in eval mode."""
+    """Several lanes linearised at their parameters: keeps the activations of a pass in eval mode.
+
+    Attributes:
+        inputs: inputs of each linear layer.
+        slopes: for each activation, the tensor from which its derivative is computed.
+        outputs: outputs of the last layer, padded classes included.
+    """
 
     def __init__(
         self, stack: Stack, loss: Loss, parameters: Pieces, inputs: Float[Tensor, "lane row in"]
     ) -> None:
-        """Run the layers."""
+        """Run the forward pass."""
         self.stack, self.loss = stack, loss
         self.weights = parameters[::2]
-        self.inputs, self.slopes = [inputs], list[Tensor]()  # of each layer; for activations
+        self.inputs, self.slopes = [inputs], list[Tensor]()
         for i, kind in enumerate(stack.activations):
             z = torch.baddbmm(parameters[2 * i + 1], self.inputs[i], self.weights[i].mT)
             h = torch.empty_like(z) if kind == "gelu" else z
@@ -110,7 +118,7 @@ class Linearised:
         self.outputs = torch.baddbmm(parameters[-1], self.inputs[-1], self.weights[-1].mT)
 
     def lanes(self, begin: int, end: int) -> "Linearised":
-        """Some of the lanes; what was computed is shared."""
+        """Return the lanes from ``begin`` to ``end``; computed tensors are shared."""
         part = copy(self)
         part.weights, part.inputs, part.slopes, [part.outputs] = (
             [each[begin:end] for each in some]
@@ -122,20 +130,20 @@ class Linearised:
     def gradient(
         self, targets: Tensor, weights: Float[Tensor, "lane row"], into: Pieces | None = None
     ) -> Pieces:
-        """The weighted sum of the gradients of all examples; added to what is given."""
+        """Return the weighted sum of all examples' gradients, added to ``into`` if it is given."""
         slopes = self.loss.output_gradient(self.outputs, targets)
         return self.pull(slopes * weights.unsqueeze(2), into)
 
     def curvature(self, weights: Float[Tensor, "lane row"]) -> Curve:
-        """A function of v and out, which do not overlap: H v, put into out.
+        """Return a function of v and out that writes H v to out; the two must not overlap.
 
         Args:
-            weights: of each example's H.
+            weights: weight of each example's Hessian in H.
         """
         loss, outputs, rows = self.loss, self.outputs, weights.unsqueeze(2)
         if type(loss) is not CrossEntropy:
             return lambda v, out: torch.mul(loss.output_hessian_product(outputs, v), rows, out=out)
-        p = loss.probabilities(outputs)  # once, and not in every product
+        p = loss.probabilities(outputs)  # computed once for all products
         weighted = p * rows
 
         def product(v: Tensor, out: Tensor) -> Tensor:
@@ -145,7 +153,7 @@ class Linearised:
         return product
 
     def down(self, vectors: Float[Tensor, "lane row class"]) -> list[Tensor]:
-        """Vectors at the outputs, carried back to the outputs of every linear layer."""
+        """Backpropagate vectors at the outputs to the outputs of every linear layer."""
         deltas = [vectors]
         for i in range(len(self.weights) - 1, 0, -1):
             delta = torch.bmm(deltas[0], self.weights[i])
@@ -154,7 +162,7 @@ class Linearised:
         return deltas
 
     def up(self, at_each: list[Tensor]) -> Float[Tensor, "lane row class"]:
-        """Changes at the outputs of every linear layer, carried on to the last and added up."""
+        """Propagate changes at the outputs of every linear layer forward and add them up."""
         change = at_each[0]
         for i, weight in enumerate(self.weights[1:]):
             change = change.clone()
@@ -163,7 +171,7 @@ class Linearised:
         return change
 
     def pull(self, vectors: Float[Tensor, "lane row class"], into: Pieces | None = None) -> Pieces:
-        """J^T times vectors at the outputs; added to what is there, where that is given."""
+        """Return J^T times vectors at the outputs, added to ``into`` if it is given."""
         pieces: Pieces = []
         for i, (h, delta) in enumerate(zip(self.inputs, self.down(vectors), strict=True)):
             total = delta.sum(1, keepdim=True)
@@ -174,7 +182,7 @@ class Linearised:
         return pieces
 
     def push(self, pieces: Pieces) -> Float[Tensor, "lane row class"]:
-        """J times a vector of parameters."""
+        """Return J times a vector of parameters."""
         return self.up(
             [
                 torch.baddbmm(bias, h, weight.mT)
@@ -184,13 +192,13 @@ class Linearised:
 
     @cached_property
     def _products(self) -> list[Tensor | None]:
-        """X X^T + 1 of every layer's inputs; None where twice the inputs are fewer than rows."""
+        """X X^T + 1 of every layer's inputs; None where 2 inputs <= rows, since it does not pay."""
         return [
             inner_products(h) if _by_products(h.shape[2], h.shape[1]) else None for h in self.inputs
         ]
 
     def through(self, vectors: Float[Tensor, "lane row class"]) -> Float[Tensor, "lane row class"]:
-        """J J^T times vectors at the outputs."""
+        """Return J J^T times vectors at the outputs."""
         at_each = []
         for h, delta, product in zip(self.inputs, self.down(vectors), self._products, strict=True):
             if product is None:
@@ -203,11 +211,11 @@ class Linearised:
 
 @dataclass(frozen=True, eq=False)
 class Solutions:
-    """What conjugate gradients reached in every lane.
+    """Solutions of the linear system in every lane.
 
     Attributes:
-        pieces: the solutions.
-        iterations: products spent.
+        pieces: the solutions, shaped as parameters.
+        iterations: curvature products computed.
     """
 
     pieces: Pieces
@@ -223,24 +231,25 @@ def solve(
     iterations: int,
     tolerance: float,
 ) -> Solutions:
-    """Solve (d I + J^T H J) x = b in every lane, as ``conjugate_gradients`` of curvature does.
+    """Solve (d I + J^T H J) x = b in every lane by conjugate gradients on the parameters.
 
-    A lane that has converged, or met a direction of non-positive curvature, stays as it is while
-    the others go on.
+    The iterates are those of :func:`unlearnkit.approximate.curvature.conjugate_gradients`. A lane
+    that has converged, or has met a direction of non-positive curvature, keeps its solution while
+    the others continue.
 
     Args:
-        model: with the examples for J and H.
-        weights: of the examples in H; 0 for padding, and summing to 1 for a mean.
-        damping: d.
-        right: b; used up.
-        iterations: at most.
-        tolerance: relative residual.
+        model: lanes with the examples for J and H.
+        weights: weights of the examples in H; 0 for padding. They sum to 1 for a mean.
+        damping: d, above 0.
+        right: b; its memory is overwritten.
+        iterations: upper limit of iterations.
+        tolerance: relative residual at which a lane has converged.
     """
-    # Of (I + J^T H J/d) (d x) = b, whose iterates are the same.
+    # The system solved is (I + J^T H J/d) (d x) = b, which has the same iterates.
     curve = model.curvature(weights / damping.unsqueeze(1))
     goal, seen = squared_norms(right).view(-1, 1, 1), model.push(right)  # b.b and J b
-    # Coordinates (a, u) of the solution, the residual and the direction; for those two J v beside
-    # u, so that one operation serves both.
+    # Coordinates (a, u) of the solution, the residual and the direction. For the last two, J v is
+    # stored next to u, so that one operation updates both.
     a_x, u_x = torch.zeros_like(goal), torch.zeros_like(seen)
     a_p, residual = torch.ones_like(goal), torch.stack([u_x, seen])
     direction, image = residual.clone(), torch.empty_like(residual)
@@ -252,19 +261,19 @@ def solve(
         spent += active
         curved = curve(direction[1], image[0])
         slope = _inner(curved, direction[1]).add_(length)
-        active = active & (slope > 0)  # false also where it is not a number
+        active = active & (slope > 0)  # NaN compares false too
         step = torch.where(active, squared / slope, 0)
         image[1] = model.through(curved)
         image.add_(direction)
         a_x.addcmul_(step, a_p)
         u_x.addcmul_(step, direction[0])
         residual.addcmul_(step, image, value=-1)
-        # r.r, with r = (1 - a_x) b + J^T u; what b adds is 0, since residuals are orthogonal.
+        # r.r with r = (1 - a_x) b + J^T u; the term with b is 0, because residuals are orthogonal.
         before, squared = squared, torch.where(active, _inner(*residual), squared)
         ratio = torch.where(active, squared / before, 0)
         a_p.mul_(ratio).add_(1 - a_x)
         direction.mul_(ratio).add_(residual)
-        length = torch.addcmul(squared, ratio * ratio, length)  # again, since they are orthogonal
+        length = torch.addcmul(squared, ratio * ratio, length)  # by orthogonality again
         active = active & (squared > goal)
     wide = _wide(damping)
     found = model.pull(u_x.div_(wide), [piece.mul_(a_x / wide) for piece in right])
@@ -280,31 +289,30 @@ def solve_dual(
     iterations: int,
     tolerance: float,
 ) -> Solutions:
-    """Solve (d I + J^T H J) x = b in every lane by way of y = J x, the change of the outputs.
+    """Solve (d I + J^T H J) x = b in every lane in output space (dual solve).
 
-    It is the solution of
+    The unknown is y = J x, the change of the outputs:
 
         (I + K H/d) y = J b/d,        K = J J^T,        and then x = (b - J^T H y)/d.
 
     I + K H/d is self-adjoint in the inner product (u, v) = u^T H v, in which conjugate gradients
-    run. What the examples do not see of b, most of it, is divided by d once and not approached step
-    by step. (The dual form of ridge regression, Saunders et al. 1998; what it is good for says
-    ``StagedInfluence.by_outputs``. 10,000 examples of Fashion-MNIST, logistic regression, 10 shards
-    of 5 slices: 5.4 iterations instead of 6.2, of two thirds of the operations.)
+    run. The component of b in the null space of J, which is most of b, is divided by d exactly
+    instead of being approached iteratively. This is the dual form of ridge regression (Saunders et
+    al. 1998). ``StagedInfluence.by_outputs`` says when to use it.
 
     Args:
-        model: as in :func:`solve`, like all that follows.
-        weights: of the examples in H.
-        damping: d.
-        right: b; used up.
-        iterations: at most.
-        tolerance: residual of y as a part of y, both in the norm of H: a bound on the part that is
-            off, since I + K H/d makes nothing smaller.
+        model: lanes with the examples for J and H.
+        weights: weights of the examples in H, as in :func:`solve`.
+        damping: d, above 0.
+        right: b; its memory is overwritten.
+        iterations: upper limit of iterations.
+        tolerance: residual relative to y, both in the norm of H. It bounds the relative error of y,
+            because I + K H/d has no eigenvalue below 1.
     """
     wide = _wide(damping)
     curve, seen = model.curvature(weights / damping.unsqueeze(1)), model.push(right).div_(wide)
-    # y, the direction, the residual and the product with the direction, each beside H/d times
-    # itself, so that one operation serves both.
+    # y, the direction, the residual and the product with the direction are each stored next to H/d
+    # times themselves, so that one operation updates both.
     direction, solution = torch.stack([seen, seen]), torch.zeros(2, *seen.shape, dtype=seen.dtype)
     curve(seen, direction[1])
     residual, image = direction.clone(), torch.empty_like(direction)
@@ -317,7 +325,7 @@ def solve_dual(
         torch.add(direction[0], model.through(direction[1]), out=image[0])
         curve(image[0], image[1])
         slope = _inner(direction[1], image[0])
-        active = active & (slope > 0)  # false also where it is not a number
+        active = active & (slope > 0)  # NaN compares false too
         step = torch.where(active, squared / slope, 0)
         solution.addcmul_(step, direction)
         residual.addcmul_(step, image, value=-1)
@@ -330,10 +338,15 @@ def solve_dual(
 
 @lru_cache
 def passes_of_solve(stack: Stack, rows: int, iterations: float) -> float:
-    """What a linearisation and a solve cost for each example, in gradients of one example.
+    """Return the cost of a linearisation and a solve per example, in gradients of one example.
 
-    By multiplications: the forward pass, matrices of inner products, the way down and up in every
-    product, and the way back to the parameters.
+    It counts multiplications of the forward pass, of the inner products, of the backward and
+    forward pass in every product, and of the final product with J^T.
+
+    Args:
+        stack: the layers.
+        rows: examples for the curvature.
+        iterations: products of a solve.
 
     >>> perceptron = Stack(("0", "2"), (784, 256, 10), ("relu",), (0.0,))
     >>> [round(passes_of_solve(perceptron, rows, 12), 1) for rows in (128, 512)]
@@ -344,7 +357,7 @@ def passes_of_solve(stack: Stack, rows: int, iterations: float) -> float:
     dense = sum(i * o for i, o in layers)
     later = dense - layers[0][0] * layers[0][1]
     inner = [_by_products(i, rows) for i, _ in layers]
-    part = (rows + min(rows, BLOCK)) / 2  # of each row: see inner_products
+    part = (rows + min(rows, BLOCK)) / 2  # entries computed per row in inner_products
     prepared = sum(part * i for (i, _), kept in zip(layers, inner, strict=True) if kept)
     product = 2 * later + sum(
         rows * o if kept else 2 * i * o for (i, o), kept in zip(layers, inner, strict=True)
@@ -355,10 +368,7 @@ def passes_of_solve(stack: Stack, rows: int, iterations: float) -> float:
 def inner_products(
     h: Float[Tensor, "lane row in"], block: int = BLOCK
 ) -> Float[Tensor, "lane row row"]:
-    """X X^T + 1; what lies left of the diagonal blocks is copied from the other side.
-
-    (Measured, 5 lanes of 640 rows of 784 numbers: 36 ms by one product, 25 so.)
-    """
+    """Return X X^T + 1; blocks left of the diagonal are copied from those on its right."""
     lanes, rows, _ = h.shape
     products = h.new_empty(lanes, rows, rows)
     for begin in range(0, rows, block):
@@ -370,7 +380,7 @@ def inner_products(
 
 
 def _by_products(width: int, rows: int) -> bool:
-    """Whether inner products of a layer's inputs are the cheaper way through it."""
+    """Whether inner products of a layer's inputs make a product with J J^T cheaper."""
     return 2 * width > rows
 
 

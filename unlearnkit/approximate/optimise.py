@@ -1,7 +1,8 @@
-"""Short trainings on gradients of one's own, for rules that optimise.
+"""Short training runs with custom objectives, for rules and amends that optimise.
 
-They use the optimizer of training, from no state, at a multiple of its learning rate. The module is
-in eval mode: dropout is off and batch statistics are those of the state.
+They use the training optimizer, freshly reset, at a multiple of its learning rate. In an
+:class:`Optimisation` the module is in eval mode: dropout is off, and batch normalisation uses the
+running statistics of the state.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,24 +26,27 @@ from unlearnkit.training.schedule import Job, make_job
 
 Rows = Int[np.ndarray, " row"]
 Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From outputs, targets and places in the optimisation's table: the objective's gradient at the
-outputs."""
+"""The gradient of an objective with respect to the outputs, as a function of outputs, targets and
+the examples' positions in :class:`Optimisation`'s table."""
 
 
 class Optimisation:
-    """A model on its way, and the examples of its shard.
+    """A model under optimisation, with the examples of its shard.
 
     Attributes:
-        visits: example gradients so far.
+        rows: rows of the partition whose examples are in the table, ascending.
+        inputs: inputs of these examples.
+        targets: targets of these examples.
+        visits: example gradients computed so far.
     """
 
     def __init__(self, given: ShardRound, stored: StoredState, rate: float) -> None:
-        """Begin at a stored state.
+        """Start from a stored state.
 
         Args:
             given: the round.
-            stored: not changed.
-            rate: learning rate, in units of training's.
+            stored: the state to start from; it is not changed.
+            rate: multiple of the training's learning rate.
         """
         plan = given.state.plan
         pool = pool_of(stored)
@@ -55,7 +59,7 @@ class Optimisation:
         self.visits = 0
 
     def step(self, rows: Rows, slope: Slope) -> None:
-        """One step of the optimizer, on these rows of the partition."""
+        """Take one optimizer step on these rows of the partition."""
         places = torch.from_numpy(np.searchsorted(self.rows, rows))
         outputs = self.module(self.inputs[places])
         self.optimizer.zero_grad()
@@ -65,17 +69,20 @@ class Optimisation:
 
     @torch.no_grad()
     def outputs(self) -> Float[Tensor, "row class"]:
-        """Outputs of all examples at the current parameters."""
+        """Return the outputs of all examples at the current parameters."""
         return torch.cat([self.module(part) for part in self.inputs.split(4096)])
 
     @property
     def state(self) -> State:
-        """A copy of where it stands."""
+        """A copy of the current state."""
         return get_state(self.module)
 
 
 def retained_batches(plan: Plan, shard: int, stage: int, passes: int) -> list[list[Rows]]:
-    """Rows of the keyed batches of a stage's last epochs: so many passes, or all there are."""
+    """Return the rows of the keyed batches of a stage's last ``passes`` epochs, epoch by epoch.
+
+    The number of passes is limited to the epochs of the stage.
+    """
     planned = plan.chains[shard][stage - 1]
     job = make_job(plan, [planned], {}, max(0, planned.epochs - passes))
     batches = [rows[rows >= 0].astype(np.int64) for rows in job.rows]
@@ -84,13 +91,13 @@ def retained_batches(plan: Plan, shard: int, stage: int, passes: int) -> list[li
 
 
 def batches_of(members: Members, size: int, generator: np.random.Generator) -> list[Rows]:
-    """The members once, in random order, so many at a time."""
+    """Split the members in random order into batches of at most ``size``."""
     order = generator.permutation(members.rows)
     return [order[begin : begin + size] for begin in range(0, len(order), size)]
 
 
 def endless(members: Members, size: int, generator: np.random.Generator) -> Iterator[Rows]:
-    """The same again and again, in another order each time."""
+    """Yield batches of the members without end, in a new random order in each pass."""
     while True:
         yield from batches_of(members, size, generator)
 
@@ -98,10 +105,10 @@ def endless(members: Members, size: int, generator: np.random.Generator) -> Iter
 def divergence_slope(
     loss: Loss, outputs: Float[Tensor, "row class"], teacher: Float[Tensor, "row class"]
 ) -> Float[Tensor, "row class"]:
-    """The gradient at the outputs of each example's divergence from a teacher's outputs.
+    """Return the gradient of each example's divergence from a teacher, at the outputs.
 
-    For cross-entropy that of the Kullback-Leibler divergence KL(teacher || outputs), softmax
-    minus softmax; for squared error that of half the squared distance.
+    For cross-entropy the divergence is KL(teacher || outputs), whose gradient is the difference of
+    the two softmaxes; for squared error it is half the squared distance.
 
     >>> a, b = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 200.0]])
     >>> divergence_slope(CrossEntropy(), a, b)
@@ -111,22 +118,22 @@ def divergence_slope(
 
 
 def has_divergence(plan: Plan) -> bool:
-    """Whether :func:`divergence_slope` holds for the loss."""
+    """Whether :func:`divergence_slope` is the gradient of a divergence for the plan's loss."""
     return isinstance(plan.spec.loss, CrossEntropy | SquaredError)
 
 
 def tuning_job(plan: Plan, shard: int, stage: int, start: State, passes: int) -> Job:
-    """The last epochs of a stage, from a state of one's own."""
+    """Return a job that trains the last ``passes`` epochs of a stage from the given state."""
     planned = plan.chains[shard][stage - 1]
     return make_job(plan, [planned], start, max(0, planned.epochs - passes))
 
 
 def tune(plan: Plan, jobs: Sequence[Job], rate: float) -> list[Checkpoint]:
-    """Train jobs of different shards at a multiple of training's learning rate."""
+    """Train jobs of different shards at a multiple of the training's learning rate."""
     spec = plan.spec.with_(learning_rate=rate * plan.spec.learning_rate)
     return run_jobs(replace(plan, spec=spec), jobs)
 
 
 def visits_of(job: Job) -> int:
-    """Example gradients of a job."""
+    """Return the number of example gradients of a job."""
     return int((job.rows >= 0).sum())

@@ -1,4 +1,4 @@
-"""What a method and an amend get and give."""
+"""The Protocols of methods and amends, with the values that they receive and return."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,13 @@ from unlearnkit.training.plan import Plan, Stage
 
 @dataclass(frozen=True, eq=False)
 class Members:
-    """Some examples of one shard.
+    """A set of examples of one shard.
 
     Attributes:
         rows: positions in the partition, ascending.
-        slices: 1-based slice of each.
-        owing: whether their shard owes others, so that some of its checkpoints are not as trained.
+        slices: 1-based slice of each example.
+        owing: whether the shard is in debt from earlier requests, so that some of its checkpoints
+            differ from those of training.
     """
 
     rows: Int[np.ndarray, " member"]
@@ -31,19 +32,19 @@ class Members:
         return len(self.rows)
 
     def take(self, keep: Int[np.ndarray, " kept"] | Bool[np.ndarray, " member"]) -> "Members":
-        """Some of them, by position or by a mask."""
+        """Select examples by position or by a mask."""
         return Members(self.rows[keep], self.slices[keep], self.owing)
 
     def until(self, stage: int) -> "Members":
-        """Those that take part in this stage."""
+        """Select the examples that take part in this stage: those of slices up to it."""
         return self.take(self.slices <= stage)
 
     def since(self, stage: int) -> "Members":
-        """Those that take part only after this stage."""
+        """Select the examples that join after this stage."""
         return self.take(self.slices > stage)
 
     def sample(self, count: int, generator: np.random.Generator) -> "Members":
-        """At most ``count`` of them, chosen without replacement."""
+        """Draw at most ``count`` examples without replacement."""
         if len(self) <= count:
             return self
         return self.take(np.sort(generator.choice(len(self), count, replace=False)))
@@ -51,12 +52,12 @@ class Members:
 
 @dataclass(frozen=True, eq=False)
 class ShardState:
-    """A shard as it stands when a round begins.
+    """The state of a shard when a round begins.
 
     Attributes:
-        plan: of the retain set after the round.
-        shard: 0-based.
-        checkpoints: of stages 1..R as stored, clean or left by earlier approximate rounds.
+        plan: plan of the retain set after the round.
+        shard: 0-based shard.
+        checkpoints: stored checkpoints of stages 1..R, exact or left by earlier approximate rounds.
     """
 
     plan: Plan
@@ -69,19 +70,19 @@ class ShardState:
         return self.plan.chains[self.shard]
 
     def data(self, members: Members) -> tuple[Float[Tensor, "member ..."], Tensor]:
-        """Inputs and targets of some members."""
+        """Return inputs and targets of these examples."""
         return self.plan.examples[self.plan.partition.ids[members.rows]]
 
 
 @dataclass(frozen=True, eq=False)
 class ShardRound:
-    """One approximate round on one shard.
+    """One approximate unlearning round on one shard.
 
     Attributes:
-        state: the shard when the round begins; not changed.
-        forget: what this round forgets.
-        retain: what the shard keeps.
-        generator: for subsampling.
+        state: the shard when the round begins; it is not changed.
+        forget: examples that the round forgets.
+        retain: examples that the shard keeps.
+        generator: random numbers for subsampling.
     """
 
     state: ShardState
@@ -95,11 +96,12 @@ class Modified:
     """A shard after its parameters were modified.
 
     Attributes:
-        checkpoints: corrected, from the first affected stage to R, tails included.
+        checkpoints: corrected checkpoints from the first affected stage to R, tails included.
         correction_norm: L2 norm of the correction of the last stage's parameters.
-        visits: large-batch example gradients computed; a curvature product counts as one each.
-        bound: proven L2 distance, at most, of the last stage's parameters from the minimiser of
-            their objective on the retained examples; None where nothing is proven.
+        visits: example gradients computed in large batches; a curvature product counts as one per
+            example.
+        bound: proven upper bound on the L2 distance of the last stage's parameters from the
+            minimiser of their objective on the retained examples; None if nothing is proven.
     """
 
     checkpoints: dict[int, Checkpoint]
@@ -113,10 +115,10 @@ class Amended:
     """A shard after the amend.
 
     Attributes:
-        checkpoint: of stage R, to be used from now on.
-        epochs: replayed.
-        visits: example gradients of training steps computed.
-        steps: optimizer steps done.
+        checkpoint: checkpoint of stage R that the ensemble uses from now on.
+        epochs: epochs trained.
+        visits: example gradients computed in training steps.
+        steps: optimizer steps taken.
     """
 
     checkpoint: Checkpoint
@@ -126,11 +128,11 @@ class Amended:
 
 
 OnStep = Callable[[str, float], None]
-"""Gets a short sentence on what comes next, and the share that is done; may raise to stop."""
+"""Called with a short sentence on the next piece of work and the share done; may raise to stop."""
 
 
 def part_of(on_progress: OnStep, number: int, count: int) -> OnStep:
-    """For one of several equal parts of the work.
+    """Map the progress within part ``number`` of ``count`` equal parts to progress of the whole.
 
     >>> part_of(print, 1, 4)("half of the second of four", 0.5)
     half of the second of four 0.375
@@ -139,46 +141,52 @@ def part_of(on_progress: OnStep, number: int, count: int) -> OnStep:
 
 
 class Method(Protocol):
-    """Modifies the parameters of shards directly, towards those without the forget set."""
+    """Changes the parameters of shards towards those of training without the forget set."""
 
     def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
-        """Correct every stored checkpoint that the forget sets shaped.
+        """Correct every stored checkpoint that depends on the forget set.
 
-        Several shards are given so that they can share work; the result for one must not depend on
-        the others, but for rounding.
+        Several shards are passed together so that they can share work; except for rounding, the
+        result of one shard must not depend on the others.
 
         Args:
-            rounds: of different shards of one plan; not changed.
+            rounds: rounds of different shards of one plan; they are not changed.
             on_progress: called before each stage.
         """
         ...
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
-        """Large-batch visits that a call will take at most."""
+        """Return an upper bound on the large-batch visits of a call for this shard."""
         ...
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
-        """The work that a call for these shards is expected to be, for the clock."""
+        """Return the expected work of a call for these shards, from which the clock predicts."""
         ...
 
     def unsuitable(self, plan: Plan) -> str:
-        """Why the method is not on offer for this plan, in a sentence; empty if it is."""
+        """Return a sentence on why the method does not fit this plan, or "" if it does."""
         ...
 
 
 class Amend(Protocol):
-    """Brings modified shards closer to training from scratch, cheaply."""
+    """Brings modified shards closer to the retrained model by a little training."""
 
     def __call__(
         self, rounds: Sequence[ShardRound], modified: Sequence[Modified], *, on_progress: OnStep
     ) -> list[Amended]:
-        """The checkpoints of stage R after the amend; arguments as for a method."""
+        """Return the checkpoints of stage R after the amend.
+
+        Args:
+            rounds: as for a method.
+            modified: result of the method for each round.
+            on_progress: as for a method.
+        """
         ...
 
     def epochs(self, plan: Plan) -> int:
-        """Epochs of the last stage that a call will run."""
+        """Return the number of epochs of the last stage that a call runs."""
         ...
 
     def longer(self, plan: Plan) -> "Amend | None":
-        """What is tried where this was not enough; None if there is nothing."""
+        """Return the amend to try next if this one was not enough, or None."""
         ...

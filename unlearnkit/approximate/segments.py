@@ -1,28 +1,25 @@
-"""The segments of a shard's training between two resets of the optimizer, as influence sees them.
+"""The segments of a shard's training: the parts between two optimizer resets.
 
-A segment is a stage, or a part of stage R up to one of its tails. Let training follow the mean
-gradient g over the pool of n examples for the effective time h. It then moves by
+A segment is a stage, or a part of stage R up to one of its tails. Suppose that training follows the
+mean gradient g over the pool of n examples for the effective time h. It then moves the parameters
+by
 
     w_end - w_start = -h (g + lambda w),
 
-with g and w averaged along the way. So the mean gradient over the pool can be read off the two
-checkpoints: no example is visited for it. With k examples to forget, g = (k g_F + (n - k) g_R)/n,
-and the forcing of the difference equation is
+with g and w averaged over the segment. The mean gradient over the pool therefore follows from two
+checkpoints, without visiting any example. With k examples to forget, g = (k g_F + (n - k) g_R)/n,
+and the forcing term of the difference equation is
 
     c = (k/n)(g_F - g_R) = k/(n - k) (g_F - g),
 
-where g_F is taken as the mean of its values at both ends, the trapezoidal rule for an average along
-the way. (Ours. Output KL removed, of doing nothing's, beside a mean over up to 1,024 retained
-examples at the end of each segment: 96 % for 97 % on Fashion-MNIST and 91 % for 88 % on digits by
-logistic regression, 87 % for 86 % and 61 % for 65 % by perceptrons; medians of three requests. With
-g_F at the end alone, logistic regression keeps 73 %.)
+where g_F is the mean of its values at both ends of the segment (the trapezoidal rule for its
+average over the segment). This formula was derived for unlearnkit.
 
-From the initial weights gradients fall so steeply that two ends do not tell their average, and the
-result would be far worse than doing nothing. There g_F is that at the end of the segment, and g the
-one that training followed next, read off the checkpoint after it. (Beside a mean over four retained
-examples for each forgotten, at the end: output KL removed 95.2 and 94.4 % for 94.4 and 93.8 %, a
-hundredth and a tenth of 60,000 examples of Fashion-MNIST revoked, 5 shards of one slice, logistic
-regression; 76.8 and 75.9 % for 77.4 and 76.4 % by a perceptron and 10 shards; no example is read.)
+Starting from the initial weights, gradients fall so steeply that the values at both ends do not
+determine their average. In that first segment, g_F is taken at the end of the segment, and g is the
+mean gradient over the next segment, computed from the checkpoints at its ends.
+
+tests/benchmarks/defaults.md compares these choices with gradients of retained examples.
 """
 
 from collections.abc import Iterable
@@ -39,7 +36,7 @@ from unlearnkit.store.checkpoint import State
 
 
 class Path(NamedTuple):
-    """Two states, and the effective time of the training that led from the one to the other."""
+    """Two states, with the effective time of the training from ``begin`` to ``after``."""
 
     begin: State
     after: State
@@ -48,19 +45,20 @@ class Path(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """A segment of training that the forget set took part in.
+    """A segment of training in which examples of the forget set took part.
 
     Attributes:
-        name: of the checkpoint at its end.
-        stage: 1-based.
-        tail: q of the tail that ends it; None for the end of an earlier stage, 0 for that of R.
+        name: name of the checkpoint at its end, for display.
+        stage: 1-based stage.
+        tail: q if the segment ends at the tail q epochs before the end of stage R; 0 if it ends
+            with stage R; None if it ends with an earlier stage.
         start: state at its start; None for the initial weights.
         end: state at its end.
-        time: effective time h without the forget set; 0 where nothing is left to train on.
-        path: where the mean gradient over the pool is read off: from start to end; where it starts
-            from the initial weights, from its end to that of the next segment.
-        path_time: effective time of the training that led from start to end.
-        steps: of the optimizer without the forget set.
+        time: effective time h without the forget set; 0 if no example is left to train on.
+        path: states from which the mean gradient over the pool is computed: its start and end, or,
+            if it starts from the initial weights, its end and that of the next segment.
+        path_time: effective time of the original training from start to end.
+        steps: optimizer steps without the forget set.
         num_forget: k.
         num_retain: n - k.
     """
@@ -93,19 +91,19 @@ class Segment:
         after: Float[Tensor, " parameter"],
         weight_decay: float,
     ) -> Float[Tensor, " parameter"]:
-        """The mean gradient g over the pool, read off the path.
+        """Return the mean gradient g over the pool, computed from the two states of the path.
 
         Args:
             begin: parameters of the path's first state.
-            after: and of its second.
+            after: parameters of the path's second state.
             weight_decay: lambda.
         """
         return (begin - after) / self.path.time - weight_decay * (begin + after) / 2
 
     def interpolate(self, share: float) -> State:
-        """Parameters after this share of the way from start to end, in a straight line.
+        """Interpolate linearly between the states at the start (0) and the end (1).
 
-        All of the way from the initial weights counts as its end.
+        A segment that starts from the initial weights returns its end for every share.
         """
         if self.start is None or share == 1:
             return self.end
@@ -117,11 +115,11 @@ class Segment:
 
 
 def segments_of(given: ShardRound, *, to_end: bool = False) -> list[Segment]:
-    """The segments from the first affected stage on, in order.
+    """Return the segments from the first affected stage on, in order.
 
     Args:
         given: the round.
-        to_end: also the one from the last tail to the end, which an amend may replay.
+        to_end: include the segment from the last tail to the end, which an amend may replay.
     """
     plan, shard, chain = given.state.plan, given.state.shard, given.state.chain
     spec, last, first = plan.spec, len(chain), int(given.forget.slices.min())
@@ -162,13 +160,13 @@ def segments_of(given: ShardRound, *, to_end: bool = False) -> list[Segment]:
 def corrected_checkpoints(
     given: ShardRound, segments: Iterable[Segment], states: dict[str, State], end: State
 ) -> dict[int, Checkpoint]:
-    """Checkpoints of the corrected states.
+    """Return checkpoints of the corrected states, by stage.
 
     Args:
         given: the round.
-        segments: of it.
-        states: at their ends, by name.
-        end: of the last stage.
+        segments: segments of the round.
+        states: corrected states at the ends of the segments, by name.
+        end: corrected state at the end of the last stage.
     """
     chain, shard = given.state.chain, given.state.shard
     tails, corrected = dict[int, State](), dict[int, Checkpoint]()

@@ -1,10 +1,10 @@
-"""Rules of the literature, which alter one trained model, applied to every stored state of a shard.
+"""Rules that correct one trained model, applied to every stored state of a shard.
 
-A shard is more than its final model: there are its checkpoints from the first affected stage on and
-the tails of the last one. Later rounds and amends start from them, and none may stay as the forget
-set left it. So a rule is applied to each by itself, as to a model trained on the slices until its
-stage: with the members of the forget and the retain set that took part until there. That is how all
-methods built so deviate from their sources. (Ours.)
+Methods of the literature correct a single model. A shard, however, stores its checkpoints from the
+first affected stage on and the tails of the last stage. Later rounds and amends start from these,
+so each of them must be corrected. A rule is applied to each stored state separately, as to a model
+trained on the slices up to its stage, with the forgotten and retained examples of these slices. All
+methods built in this way deviate from their sources in this respect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,14 +31,14 @@ from unlearnkit.training.plan import Plan
 
 @dataclass(frozen=True, eq=False)
 class StoredState:
-    """A stored state that the forget set shaped.
+    """A stored state that depends on the forget set.
 
     Attributes:
-        name: for people.
-        stage: 1-based.
-        state: as stored; not changed.
-        forget: that took part until this stage.
-        retain: the same.
+        name: name for display.
+        stage: 1-based stage.
+        state: parameters and buffers; they are not changed.
+        forget: forgotten examples that took part up to this stage.
+        retain: retained examples that took part up to this stage.
     """
 
     name: str
@@ -50,14 +50,14 @@ class StoredState:
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is to a stored state.
+    """The sizes that determine the cost of correcting a stored state.
 
     Attributes:
-        stage: 1-based.
-        forget: examples that took part until this stage.
-        retain: the same.
-        steps: batches of an epoch, those that lost all their examples included.
-        epochs: of the segment of training that ends here.
+        stage: 1-based stage.
+        forget: number of forgotten examples that took part up to this stage.
+        retain: number of retained examples that took part up to this stage.
+        steps: batches of an epoch, including those that lost all their examples.
+        epochs: epochs of the training segment that ends with this state.
     """
 
     stage: int
@@ -68,33 +68,33 @@ class Size:
 
 
 class Rule(Protocol):
-    """What to do to one trained model; a frozen value whose fields are its hyperparameters."""
+    """Corrects one trained model; a frozen value whose fields are its hyperparameters."""
 
     def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
-        """The state without the forget set, buffers aside, and the example gradients computed.
+        """Return the corrected state and the number of example gradients computed.
 
-        There is at least one retained and one forgotten example.
+        The caller recomputes the buffers. There is at least one retained and one forgotten example.
         """
         ...
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int] | tuple[int, int, int]:
-        """Batches and example gradients that a call takes at most.
+        """Return upper bounds on the batches and on the example gradients of a call.
 
-        A third number, if there is one, is for what else takes time, in gradients of one example.
+        A third number, if present, is the cost of other work in gradients of one example.
         """
         ...
 
     def unsuitable(self, plan: Plan) -> str:
-        """As for a method."""
+        """Return a sentence on why the rule does not fit this plan, or "" if it does."""
         ...
 
 
 @dataclass(frozen=True)
 class EachState:
-    """A method: one rule for every stored state.
+    """A method that applies one rule to every stored state.
 
     Attributes:
-        rule: see :class:`Rule`.
+        rule: the :class:`Rule` to apply.
     """
 
     rule: Rule
@@ -118,11 +118,11 @@ class EachState:
         return modified(given, stored_states, states, visits)
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
-        """Of all stored states."""
+        """Sum the example gradients over all stored states."""
         return sum(cost[1] for cost in self._planned(plan, shard, forget))
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
-        """Of all stored states, one after the other."""
+        """Sum the work over all stored states, which are corrected one after the other."""
         planned = [
             cost for s, members in forget.items() for cost in self._planned(plan, s, members)
         ]
@@ -133,12 +133,12 @@ class EachState:
         return [self.rule.cost(plan, size) for size in sizes_of(plan, shard, forget)]
 
     def unsuitable(self, plan: Plan) -> str:
-        """As the rule says."""
+        """Return the answer of the rule."""
         return self.rule.unsuitable(plan)
 
 
 def stored_states_of(given: ShardRound) -> list[StoredState]:
-    """The stored states from the first affected stage on, the final one last."""
+    """Return the stored states from the first affected stage on, in order of training."""
     return [
         StoredState(
             each.name,
@@ -152,7 +152,7 @@ def stored_states_of(given: ShardRound) -> list[StoredState]:
 
 
 def sizes_of(plan: Plan, shard: int, forget: Members) -> list[Size]:
-    """Of the stored states from the first affected stage on that have examples left."""
+    """Return the sizes of the affected stored states that have retained examples left."""
     rows = plan.partition.shard_rows(shard)
     kept = plan.partition.slice_[rows[plan.retained[rows]]]
     epochs, tails = plan.spec.stage_epochs(), (*plan.spec.tail_epochs(), 0)
@@ -178,14 +178,14 @@ def modified(
     visits: int,
     bound: float | None = None,
 ) -> Modified:
-    """The result.
+    """Build the result of a method from corrected states.
 
     Args:
         given: the round.
-        stored_states: of it, the final one last.
-        states: corrected, by the names of the stored_states.
+        stored_states: stored states of the round, the final one last.
+        states: corrected states, by the names of the stored states.
         visits: see :class:`~unlearnkit.approximate.protocol.Modified`.
-        bound: see there.
+        bound: see :class:`~unlearnkit.approximate.protocol.Modified`.
     """
     end = states[stored_states[-1].name]
     names = given.state.plan.architecture.trainable_names
@@ -195,7 +195,7 @@ def modified(
 
 
 def with_buffers(given: ShardRound, stored: StoredState, state: State) -> State:
-    """The state with its batch statistics measured anew on retained examples."""
+    """Return the state with its batch statistics recomputed on retained examples."""
     architecture = given.state.plan.architecture
     if not architecture.has_batch_statistics:
         return state
@@ -203,13 +203,13 @@ def with_buffers(given: ShardRound, stored: StoredState, state: State) -> State:
 
 
 def untrained(given: ShardRound) -> State:
-    """What a stage that has lost all its examples ends with: the initial weights."""
+    """Return the initial state, with which a stage that has lost all its examples ends."""
     plan = given.state.plan
     return plan.architecture.initial(plan.spec.seed, given.state.shard)
 
 
 def pool_of(stored: StoredState) -> Members:
-    """Forgotten and retained examples together."""
+    """Return forgotten and retained examples together, by ascending row."""
     rows = np.concatenate([stored.forget.rows, stored.retain.rows])
     slices = np.concatenate([stored.forget.slices, stored.retain.slices])
     order = np.argsort(rows)

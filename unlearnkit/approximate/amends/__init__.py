@@ -1,1 +1,1 @@
-"""Amends: what follows a direct modification of the parameters."""
+"""Amends: brief training after a modification of the parameters."""

@@ -1,4 +1,4 @@
-"""Distillation: teach the modified model what the original says of the retained examples."""
+"""Distillation: train the modified model to match the original model on the retained examples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,29 +13,29 @@ from unlearnkit.training.plan import Plan
 
 @dataclass(frozen=True)
 class Distillation:
-    """Descend on the divergence from the shard's original constituent, on retained examples.
+    """Minimise the divergence from the shard's original constituent on the retained examples.
 
-    Knowledge distillation (Hinton, Vinyals and Dean 2015, Distilling the Knowledge in a Neural
-    Network, section 2), without a temperature and without the labels. The teacher is the final
-    state when the round begins, the student starts at the modified one. The teacher knew the
-    forget set: what it says of the retained examples is not free of it. (As an amend: ours. For a
-    loss other than cross-entropy and squared error, what is matched are the outputs that the
-    ensemble averages.)
+    This is knowledge distillation (Hinton, Vinyals and Dean 2015, Distilling the Knowledge in a
+    Neural Network, section 2) without a temperature and without labels. The teacher is the final
+    state when the round begins; the student starts from the modified state. The teacher was trained
+    with the forget set, so its outputs on the retained examples depend on it. For losses other than
+    cross-entropy and squared error, the student matches the outputs that the ensemble averages. The
+    use as an amend was devised for unlearnkit.
 
     Attributes:
-        passes: over the retained examples, at most the epochs of stage R.
-        rate: learning rate, in units of training's.
+        passes: passes over the retained examples, limited to the epochs of stage R.
+        rate: multiple of the training's learning rate.
     """
 
     passes: int = 1
     rate: float = 0.3
 
     def epochs(self, plan: Plan) -> int:
-        """The passes."""
+        """Return the number of passes."""
         return min(self.passes, plan.spec.stage_epochs()[-1])
 
     def longer(self, plan: Plan) -> None:
-        """Nothing: the teacher has no more to say."""
+        """Return None: longer distillation leads back to the teacher."""
         return None
 
     def __call__(

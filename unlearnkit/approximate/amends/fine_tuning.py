@@ -10,22 +10,22 @@ from unlearnkit.training.plan import Plan
 
 @dataclass(frozen=True)
 class FineTune:
-    """The modified final state, trained on: as an amend.
+    """Train the modified final state for a few more epochs on the retained examples.
 
     Attributes:
-        passes: over the retained examples, at most the epochs of stage R.
-        rate: learning rate, in units of training's.
+        passes: passes over the retained examples, limited to the epochs of stage R.
+        rate: multiple of the training's learning rate.
     """
 
     passes: int = 1
     rate: float = 1.0
 
     def epochs(self, plan: Plan) -> int:
-        """The passes."""
+        """Return the number of passes."""
         return min(self.passes, plan.spec.stage_epochs()[-1])
 
     def longer(self, plan: Plan) -> None:
-        """Nothing: more of it leads away from training from scratch rather than closer."""
+        """Return None: more fine-tuning moves away from the retrained model."""
         return None
 
     def __call__(

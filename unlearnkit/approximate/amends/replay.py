@@ -1,4 +1,4 @@
-"""Amends: what follows the modification of the parameters."""
+"""Replay: train the last epochs again from the corrected tail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,29 +8,31 @@ from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import make_job
 
-LONGER = 4  # epochs of a longer replay: the tail that every stage of so many epochs has
+LONGER = 4  # epochs of a longer replay: every last stage of four epochs or more has this tail
 
 
 @dataclass(frozen=True)
 class Replay:
     """Run the last q epochs again from the corrected tail, on the retained examples.
 
-    The batches are the keyed ones of training, and the optimizer starts fresh where training's did,
-    so this is the end of training from scratch but for where it starts. (Ours.)
+    The batches are the keyed batches of training, and the optimizer is reset where training reset
+    it. A replay therefore equals the end of retraining from scratch except for its starting point.
+    This amend was devised for unlearnkit.
 
     Attributes:
-        tail: q; a shorter tail is taken where training kept none of this length.
+        tail: q. If training kept no tail of this length, the longest shorter one is used, or the
+            shortest of all.
     """
 
     tail: int = 1
 
     def epochs(self, plan: Plan) -> int:
-        """The longest tail that is not longer than ``tail``; the shortest there is otherwise."""
+        """Return the longest kept tail not longer than ``tail``, or else the shortest one."""
         kept = plan.spec.tail_epochs()
         return max((q for q in kept if q <= self.tail), default=min(kept))
 
     def longer(self, plan: Plan) -> "Replay | None":
-        """The last four epochs, or as many as there are, if it is no less already."""
+        """Return a replay of the last four epochs, or None if this one is as long already."""
         most = Replay(LONGER).epochs(plan)
         return Replay(most) if self.epochs(plan) < most else None
 
@@ -60,14 +62,14 @@ class Replay:
 
 @dataclass(frozen=True)
 class NoAmend:
-    """Leave the modified parameters as they are; for study."""
+    """Leave the modified parameters unchanged, to study a method by itself."""
 
     def epochs(self, plan: Plan) -> int:
-        """None."""
+        """Return 0."""
         return 0
 
     def longer(self, plan: Plan) -> None:
-        """Nothing: no amend was asked for."""
+        """Return None: no amend was requested."""
         return None
 
     def __call__(

@@ -1,4 +1,4 @@
-"""Rewind and replay: train the whole last stage again, from the corrected stage before it."""
+"""Rewind and replay: train the whole last stage again from the corrected stage before it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from unlearnkit.training.schedule import make_job
 class RewindAndReplay:
     """Replay stage R from the corrected checkpoint of stage R-1; with one slice, from a tail.
 
-    The further back, the more of the final model is retrained and the less hangs on the
-    modification. The batches are the keyed ones of training, on the retained examples. Where the
-    request hits slice R alone, stage R-1 was clean, and this is exact retraining of the shard, to
-    the bit; it is still booked as debt. (Ours; compare Mu and Klabjan 2024, Rewind-to-Delete, who
-    rewind to an earlier checkpoint that was not modified.)
+    Starting earlier retrains more of the final model and depends less on the modification. The
+    batches are the keyed batches of training, on the retained examples. If the request affects
+    slice R only, the checkpoint of stage R-1 is exact, and the result is bit-identical to exact
+    retraining; it is still recorded as debt. This amend was devised for unlearnkit; compare Mu and
+    Klabjan 2024, Rewind-to-Delete, who rewind to an earlier checkpoint that was not modified.
     """
 
     def epochs(self, plan: Plan) -> int:
-        """Those of stage R, or with one slice the last four."""
+        """Return the epochs of stage R, or with one slice the last four."""
         if plan.spec.num_slices > 1:
             return plan.spec.stage_epochs()[-1]
         return Replay(LONGER).epochs(plan)
 
     def longer(self, plan: Plan) -> None:
-        """Nothing: it begins as early as it was told to."""
+        """Return None: there is no earlier starting point."""
         return None
 
     def __call__(

@@ -1,1 +1,1 @@
-"""Staged influence, the approximate method of this package."""
+"""Staged influence, the default method of approximate unlearning."""

@@ -1,7 +1,7 @@
-"""The difference of one shard's two trainings, carried from segment to segment by any module.
+"""Staged influence on one shard of any module, by automatic differentiation.
 
-The equation is that of :mod:`unlearnkit.approximate.influence.staged`, solved by automatic
-differentiation.
+The difference of training with and without the forget set is carried from segment to segment by the
+equation of :mod:`unlearnkit.approximate.influence.staged`.
 """
 
 from collections.abc import Iterable
@@ -25,20 +25,20 @@ from unlearnkit.models.state import get_state
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
 
-CAUTION = 4.0  # see Difference._referred
+CAUTION = 4.0  # weight of the sampling noise in Difference._referred
 
 
 class Difference:
-    """The running correction D of one round, and what it took.
+    """The running correction D of one round.
 
-    Beside it the sum of the forgotten examples' gradients where the last segment ended, which is
-    where the next one starts: there only examples that join in it are read.
+    It also keeps the sum of the forgotten examples' gradients at the end of the last segment. The
+    next segment starts there, so it reads only the examples that join in it.
 
     Attributes:
-        method: whose settings are followed.
+        method: the settings.
         given: the round.
-        correction: D, flat over the names; as far as the segments have led it.
-        visits: large-batch example gradients so far.
+        correction: D at the end of the last segment, as a flat vector over the names.
+        visits: large-batch example gradients computed so far.
     """
 
     def __init__(
@@ -53,12 +53,14 @@ class Difference:
         self.state, self.forget, self.retain = given.state, given.forget, given.retain
         self.candidates, self.visits = candidates, len(candidates.known)
         self.correction = torch.zeros(sum(get_state(module)[n].numel() for n in names))
-        self.sum, self.summed = torch.zeros_like(self.correction), 0  # of the stages up to this
+        # Gradient sum at the last segment's end, over examples of the stages up to `summed`.
+        self.sum, self.summed = torch.zeros_like(self.correction), 0
         self.references = method.references_of(given)
-        self.ended: list[Float[Tensor, " parameter"]] = []  # their sums at the last segment's end
+        # Gradient sums of both halves of the references at the last segment's end.
+        self.ended: list[Float[Tensor, " parameter"]] = []
 
     def advance(self, segment: Segment) -> None:
-        """One segment, in substeps of implicit Euler."""
+        """Carry the correction through one segment, in implicit Euler substeps."""
         if not segment.time:
             return
         spec, method = self.state.plan.spec, self.method
@@ -79,7 +81,7 @@ class Difference:
             self.visits += len(sample) * (1 + products)
 
     def forcing(self, segment: Segment) -> Float[Tensor, " parameter"]:
-        """The c of a segment: see :mod:`unlearnkit.approximate.segments`."""
+        """Return the forcing term c of a segment (see :mod:`unlearnkit.approximate.segments`)."""
         forget, total = self.forget.until(segment.stage), self.sum
         if segment.start is not None:
             total = total + self.gradients(segment.start, forget.since(self.summed))
@@ -98,14 +100,14 @@ class Difference:
         forget: Float[Tensor, " parameter"],
         pool: Float[Tensor, " parameter"],
     ) -> Float[Tensor, " parameter"]:
-        """What the pool's gradient differs by where the forgotten examples' gradients are taken.
+        """Estimate the error of the pool's gradient at the points where g_F is computed.
 
-        The mean gradient of retained examples at the same points, less what the path says of it,
-        shrunk by the sampling noise in it as by James and Stein (1961): to the part
-        1 - ``CAUTION`` noise / square, or 0. The noise is told by the difference of two halves. It
-        weighs ``CAUTION`` times, since it is as large in directions of little curvature, which keep
-        a correction for long. (The factor is ours; between 1 and 8 it changes little of what
-        ``StagedInfluence.references`` has measured.)
+        The estimate is the mean gradient of the reference examples at the same points minus the
+        mean retained gradient computed from the path. It is shrunk for its sampling noise in the
+        manner of James and Stein (1961), by the factor max(0, 1 - ``CAUTION`` noise /
+        |estimate|^2). The noise is estimated from the difference between the two halves of the
+        references. It is weighted by ``CAUTION``, because it is equally large in directions of
+        small curvature, in which a correction persists. The weight was chosen for unlearnkit.
         """
         assert segment.start is not None
         begun = self.ended or [self.gradients(segment.start, half) for half in references]
@@ -122,7 +124,7 @@ class Difference:
         return (1 - share) * max(0.0, 1 - CAUTION * noise / max(square, 1e-30)) * offset
 
     def gradients(self, at: State, members: Members) -> Float[Tensor, " parameter"]:
-        """The sum of some examples' gradients at a state."""
+        """Return the sum of these examples' gradients at a state, and count the visits."""
         self.visits += len(members)
         if not len(members):
             return torch.zeros_like(self.correction)
@@ -130,7 +132,7 @@ class Difference:
         return len(members) * mean_gradient(self.module, at, self.names, *data, loss)
 
     def apply(self, at: State, stage: int) -> State:
-        """The state with the correction added; batch statistics are measured anew."""
+        """Return the state with the correction added and its batch statistics recomputed."""
         moved = flatten(at, self.names) + self.correction
         parts = unflatten(moved, at, self.names)
         state = {name: parts.get(name, tensor).clone() for name, tensor in at.items()}
@@ -139,11 +141,11 @@ class Difference:
         return recompute_buffers(self.module, state, self.state.data(self.retain.until(stage))[0])
 
     def finish(self, segments: Iterable[Segment], states: dict[str, State]) -> Modified:
-        """The result; the last tail's correction is carried to the end: an amend replays from it.
+        """Return the result; the correction at the last tail is applied to the final state.
 
         Args:
-            segments: of the round, all led through.
-            states: corrected, at their ends, by name.
+            segments: segments of the round, after each was passed to :meth:`advance`.
+            states: corrected states at the ends of the segments, by name.
         """
         last = len(self.state.chain)
         end = self.apply(self.state.checkpoints[last].state, last)
@@ -165,12 +167,12 @@ def implicit_euler(
 
     Args:
         gauss_newton_product: v -> G v.
-        difference: c.
-        before: D at the start of the segment.
-        h: effective time of the segment; infinity drops the I/h terms.
+        difference: the forcing term c.
+        before: D_before, the difference at the start of the segment.
+        h: effective time of the segment, above 0; infinity drops the terms with 1/h.
         weight_decay: lambda.
-        iterations: at most.
-        tolerance: relative residual.
+        iterations: upper limit of iterations.
+        tolerance: relative residual at which the iteration stops.
 
     Returns:
         D at the end of the segment, and the number of products computed.

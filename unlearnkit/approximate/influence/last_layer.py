@@ -1,16 +1,12 @@
-"""Staged influence of the last layer on several shards at once.
+"""Staged influence of the last layer on several shards together.
 
-Where a module's outputs are those of its last linear layer, that layer is a linear model of the
-*features* that the body makes of an example. So after one pass through the body, for each state at
-which gradients or curvature are taken, the equation of
-:mod:`unlearnkit.approximate.influence.staged` is solved as for a logistic regression
-(:mod:`unlearnkit.approximate.linearised`), all shards together. (Measured, a network of
-convolutions, 10,000 examples of Fashion-MNIST in 10 shards of 5 slices, 10, 100 and a tenth
-revoked, medians of three: 6.3, 6.9 and 6.5 times the speed of exact retraining, and 5.6, 5.6 and
-5.1 times by automatic differentiation, one shard after the other, to remove the same parts of the
-output KL.)
+If a module returns the outputs of its last linear layer, that layer is a linear model of the
+*features* that the body computes. One pass through the body is needed for each state at which
+gradients or curvature are evaluated. The equation of
+:mod:`unlearnkit.approximate.influence.staged` is then solved as for logistic regression
+(:mod:`unlearnkit.approximate.linearised`), for all shards together.
 
-A shard's numbers do not depend on the shards it is modified with, but for rounding.
+Except for rounding, the result of a shard does not depend on the shards that it is corrected with.
 """
 
 from collections.abc import Sequence
@@ -29,20 +25,21 @@ from unlearnkit.models.vector import flatten, head_names, unflatten
 from unlearnkit.store.checkpoint import State
 
 CHUNK = 1024  # examples that pass through the body at a time
-GROUP_BYTES = 32 << 20  # of features for curvature, all lanes together
+GROUP_BYTES = 32 << 20  # upper limit of bytes of curvature features of all lanes together
 
 
 class Body:
-    """A module seen from its last layer: what the body makes of examples.
+    """The body of a module: computes the features that its last layer receives.
 
     Attributes:
+        module: the module; it must not be used elsewhere, as states are loaded into it.
         stack: the last layer alone.
     """
 
     def __init__(self, module: nn.Module, stack: Stack) -> None:
-        """Put a hook on the last layer of a private module."""
+        """Register a hook on the last layer."""
         self.module, self.stack = module, stack
-        self._seen: list[Tensor] | None = None  # while features are made
+        self._seen: list[Tensor] | None = None  # a list while features are computed
         module.get_submodule(stack.linears[0]).register_forward_pre_hook(self._see)
 
     def _see(self, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -53,7 +50,7 @@ class Body:
     def features(
         self, state: State, inputs: Float[Tensor, "row ..."]
     ) -> Float[Tensor, "row feature"]:
-        """The last layer's inputs, in eval mode."""
+        """Return the last layer's inputs at a state, in eval mode."""
         self.module.load_state_dict(state)
         seen: list[Tensor] = []
         self._seen = seen
@@ -66,7 +63,17 @@ class Body:
 def modify_last_layers(
     method: InfluenceSettings, stack: Stack, rounds: Sequence[ShardRound], on_progress: OnStep
 ) -> list[Modified]:
-    """Correct the last layer of several shards; results in the order given."""
+    """Correct the last layer of several shards.
+
+    Args:
+        method: the settings.
+        stack: the last layer of the model.
+        rounds: rounds of different shards of one plan.
+        on_progress: called before each segment.
+
+    Returns:
+        The corrected shards, in the order of the rounds.
+    """
     body = Body(rounds[0].state.plan.architecture.module(), stack)
     sizes = [len(each.forget) + len(each.retain) for each in rounds]
     size = last_layers_together(stack, max(method.sample_size(size, size) for size in sizes))
@@ -88,7 +95,7 @@ def modify_last_layers(
 
 
 def last_layers_together(stack: Stack, curvature: int) -> int:
-    """How many shards are corrected together: as many as the memory for their features holds.
+    """Return how many shards to correct together: as many as the memory for features allows.
 
     >>> last_layers_together(Stack(("head",), (512, 10), (), ()), curvature=512)
     32
@@ -122,7 +129,7 @@ class _Lane(Difference):
 
 
 def _advance(name: str, lanes: list[_Lane]) -> None:
-    """The substeps of a segment, of every lane."""
+    """Take the substeps of a segment in every lane."""
     if not lanes:
         return
     method, stack, spec = lanes[0].method, lanes[0].body.stack, lanes[0].state.plan.spec
@@ -158,7 +165,7 @@ def _advance(name: str, lanes: list[_Lane]) -> None:
 
 
 def _pieces(lanes: list[_Lane], vectors: list[Float[Tensor, " parameter"]]) -> Pieces:
-    """Flat vectors side by side, padded as parameters are."""
+    """Stack flat vectors as tensors that are shaped and padded like parameters."""
     stack, loss = lanes[0].body.stack, lanes[0].state.plan.spec.loss
     parts = [
         unflatten(vector, lane.given.state.checkpoints[len(lane.state.chain)].state, lane.names)
@@ -170,7 +177,7 @@ def _pieces(lanes: list[_Lane], vectors: list[Float[Tensor, " parameter"]]) -> P
 
 
 def _flat(stack: Stack, pieces: Pieces, lane: int) -> Float[Tensor, " parameter"]:
-    """A lane of the pieces as a flat vector, without padding."""
+    """Return one lane of stacked tensors as a flat vector without padding."""
     outer, name = stack.widths[-1], stack.linears[0]
     parts = {f"{name}.weight": pieces[0][lane, :outer], f"{name}.bias": pieces[1][lane, 0, :outer]}
     return flatten(parts, tuple(parts))

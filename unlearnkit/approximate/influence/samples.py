@@ -1,23 +1,18 @@
-"""Which retained examples the curvature is taken on.
+"""Importance sampling of the retained examples on which the curvature is computed.
 
 The Gauss-Newton matrix is a mean over examples of J^T H J, with H the loss's Hessian at an
-example's outputs. Of an example that a network has learned, H is almost zero: drawn all alike, most
-of a sample says nothing. So m of N candidates are drawn, example i with the probability
+example's outputs. H is almost zero for examples that a network fits well, so most of a uniform
+sample would contribute nothing. Instead m of N candidates are drawn, example i with the inclusion
+probability
 
     p_i = min(1, a s_i),        s_i = (1 - e) tr H_i / sum_j tr H_j + e / N,        e = 0.1,
 
-a such that these sum to m, and counts 1 / (N p_i) in the mean, whose expectation is then the mean
-over all candidates (Horvitz and Thompson 1952). They are drawn systematically in a random order
-(Madow 1949), so that there are m of them. e bounds what a single example may count: H is taken
-once, at the last tail, and used for all segments. (Ours; importance sampling by curvature.)
-
-Measured on 60,000 examples of Fashion-MNIST, a perceptron, 5 shards of one slice, a hundredth and a
-tenth revoked, means of three requests: 384 examples drawn so from 4,096 remove 59 and 80 % of doing
-nothing's output KL at 8.8 and 7.6 times the speed of exact retraining, 528 drawn alike 59 and 79 %
-at 7.2 and 6.1 times. 264 drawn so from 1,024, 2,048, 4,096 and all 10,800 remove 52, 55, 56 and
-58 %, and 70, 74, 78 and 78 %; with H at each state anew no more, nor with candidates in strata of
-their likeliest classes. Logistic regression, which learns fewer examples by heart, gains nothing:
-300 of 4,096 remove 94 % where 432 drawn alike remove 95 %, at the same speed.
+with a such that the p_i sum to m. A drawn example has the weight 1 / (N p_i), so that the
+expectation of the weighted sum is the mean over all candidates (Horvitz and Thompson 1952). Drawing
+systematically in a random order (Madow 1949) gives exactly m examples. The share e of uniform
+sampling bounds the weight of a single example, since H is computed once, at the last tail, and used
+for all segments. Importance sampling by curvature was derived for unlearnkit;
+tests/benchmarks/defaults.md has the measurements.
 """
 
 from dataclasses import dataclass
@@ -31,17 +26,17 @@ from unlearnkit.approximate.protocol import Members, ShardState
 from unlearnkit.models.losses import CrossEntropy, Loss, output_hessians
 from unlearnkit.store.checkpoint import State
 
-ALIKE = 0.1  # e
+ALIKE = 0.1  # e, the share of uniform sampling
 CHUNK = 512  # candidates whose outputs are computed at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Examples that stand for a pool.
+    """A weighted sample of a pool of examples.
 
     Attributes:
-        members: these.
-        weights: of each in a mean over the pool.
+        members: the drawn examples.
+        weights: weight of each example in a mean over the pool.
     """
 
     members: Members
@@ -53,12 +48,12 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Examples of one shard that may be drawn.
+    """Examples of one shard from which samples are drawn.
 
     Attributes:
-        retain: all of them, for stages in which too few are known.
-        known: those of which tr H is.
-        traces: tr H of each.
+        retain: all retained examples, for stages in which too few have a known trace.
+        known: candidates whose trace of H is known.
+        traces: trace of H for each of them.
     """
 
     retain: Members
@@ -66,7 +61,10 @@ class Candidates:
     traces: Float[np.ndarray, " known"]
 
     def draw(self, stage: int, count: int, generator: np.random.Generator) -> Sample:
-        """So many of those that take part in a stage; all, where there are no more."""
+        """Draw ``count`` examples that take part in a stage, or all if there are fewer.
+
+        If no more than ``count`` candidates of the stage have a known trace, the sample is uniform.
+        """
         pool = self.known.until(stage)
         if count >= len(pool):
             some = self.retain.until(stage).sample(count, generator)
@@ -80,7 +78,10 @@ class Candidates:
 def candidates_at(
     state: ShardState, at: State, retain: Members, count: int, generator: np.random.Generator
 ) -> Candidates:
-    """At most so many of the retained, with the traces of H at some parameters; 0 knows none."""
+    """Draw at most ``count`` retained examples and compute their traces of H at a state.
+
+    With ``count`` 0 no trace is known, and samples are drawn uniformly.
+    """
     plan, some = state.plan, retain.sample(count, generator)
     if not len(some):
         return Candidates(retain, some, np.zeros(0))
@@ -94,7 +95,7 @@ def candidates_at(
 
 
 def hessian_traces(outputs: Float[Tensor, "row class"], loss: Loss) -> Float[Tensor, " row"]:
-    """The traces of H.
+    """Return the trace of each example's H.
 
     >>> hessian_traces(torch.tensor([[0.0, 0.0], [2.0, -2.0]]), CrossEntropy())
     tensor([0.5000, 0.0353])
@@ -108,7 +109,7 @@ def hessian_traces(outputs: Float[Tensor, "row class"], loss: Loss) -> Float[Ten
 def inclusion_probabilities(
     traces: Float[np.ndarray, " example"], count: int
 ) -> Float[np.ndarray, " example"]:
-    """The p_i of fewer than all examples.
+    """Return the inclusion probabilities p_i for drawing ``count`` of more examples.
 
     >>> inclusion_probabilities(np.array([0.0, 0.0, 1.0, 3.0]), 2).round(3)
     array([0.083, 0.083, 0.833, 1.   ])
@@ -128,10 +129,10 @@ def inclusion_probabilities(
 def systematic(
     chances: Float[np.ndarray, " example"], generator: np.random.Generator
 ) -> Int[np.ndarray, " drawn"]:
-    """Positions drawn with these probabilities, as many as they sum to; ascending.
+    """Draw positions with these inclusion probabilities, as many as they sum to; ascending.
 
-    In a random order the examples lie one after the other, each as long as its probability, and
-    marks at a distance of 1 choose those that they fall on.
+    In a random order the examples are laid out as intervals, each as long as its probability.
+    Points spaced by 1, with a random offset, select the intervals that they fall into (Madow 1949).
     """
     order = generator.permutation(len(chances))
     ends = np.cumsum(chances[order])

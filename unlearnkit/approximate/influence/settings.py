@@ -1,7 +1,7 @@
-"""Settings of staged influence, and what they decide for a request: sizes, samples, effort.
+"""Settings of staged influence, with the sample sizes and substeps that follow from them.
 
-The solvers read them; :mod:`unlearnkit.approximate.influence.staged` puts settings and solvers
-together.
+The solvers read these settings; :mod:`unlearnkit.approximate.influence.staged` combines settings
+and solvers.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,17 @@ from unlearnkit.approximate.segments import Segment
 from unlearnkit.training.kernels.layout import UNIT
 
 SCOPES = ("all", "head")
-FEW_CURVATURE, FEW_CANDIDATES = 256, 1024  # see StagedInfluence.few
-MANY = 500  # see StagedInfluence.references
+FEW_CURVATURE, FEW_CANDIDATES = 256, 1024  # upper limits for small requests; see `few`
+MANY = 500  # forgotten examples from which references are used; see `references`
 
 
 @dataclass(frozen=True)
 class InfluenceSettings:
-    """How staged influence corrects a shard; see :class:`StagedInfluence` for the fields."""
+    """Settings of staged influence; :class:`StagedInfluence` documents the fields.
+
+    Raises:
+        ValueError: the scope is not known, or a setting does not fit the scope.
+    """
 
     scope: str = "all"
     substeps: int = 2
@@ -41,19 +45,25 @@ class InfluenceSettings:
     by_outputs: bool = False
 
     def __post_init__(self) -> None:
-        """Check the scope."""
+        """Check the scope, and the settings that depend on it."""
         if self.scope not in SCOPES:
             raise ValueError(f"scope={self.scope!r} is not known; use 'all' or 'head'")
         if self.by_outputs and self.scope == "head":
-            raise ValueError("by_outputs=True with scope='head': it is for all parameters")
+            raise ValueError(
+                "by_outputs=True does not work with scope='head'; use by_outputs=False, or "
+                "scope='all'"
+            )
         if self.references < 0 or (self.references and self.scope != "head"):
             raise ValueError(
-                f"references={self.references} with scope={self.scope!r}: give 0, or more with "
-                "scope='head'"
+                f"references={self.references} does not work with scope={self.scope!r}; give 0, or "
+                "a positive number with scope='head'"
             )
 
     def fit_for(self, forgotten: int, shard_size: int) -> Self:
-        """What is done where so many of a shard's examples are forgotten; see ``few``."""
+        """Return the settings for a number of forgotten examples; small requests take less effort.
+
+        ``few`` defines what a small request is and what changes for it.
+        """
         if forgotten >= self.few * shard_size:
             return self
         if self.draws_by_curvature(shard_size):
@@ -78,40 +88,40 @@ class InfluenceSettings:
         return replace(self, substeps=max(1, self.substeps // 2), few=0.0)
 
     def draws_by_curvature(self, shard_size: int) -> bool:
-        """Whether examples for G are drawn by their curvature, of a shard of this size."""
+        """Whether a shard of this size draws its examples for G by their curvature."""
         return self.candidates > 0 and self.curvature_share * shard_size >= 2 * self.curvature_min
 
     def curvature_size(self, shard_size: int) -> int:
-        """Examples for G, of a shard of this size."""
+        """Return the number of examples for G in a shard of this size."""
         wanted = int(self.curvature_share * shard_size)
         return min(max(wanted, self.curvature_min), self.curvature_max)
 
     def sample_size(self, pool: int, shard_size: int) -> int:
-        """Examples for G of a segment with a pool of this size, which is the shard's at the end."""
+        """Return the number of examples for G in a segment, in proportion to its pool."""
         wanted = max(self.curvature_size(shard_size) * pool // max(1, shard_size), 1)
-        if wanted >= 8 * UNIT:  # products of rows that start aligned: 27 ms of 544, 30 of 540
+        if wanted >= 8 * UNIT:  # products are faster when rows start at aligned addresses
             wanted -= wanted % UNIT
         return max(wanted, self.curvature_min)
 
     def substeps_of(self, segment: Segment) -> int:
-        """Substeps of implicit Euler in a segment."""
+        """Return the number of implicit Euler substeps in a segment."""
         return 1 if segment.start is None else self.substeps
 
     def candidates_of(self, given: ShardRound, segments: Sequence[Segment]) -> Candidates:
-        """The examples from which all segments' samples are drawn."""
+        """Return the candidates from which the samples of all segments are drawn."""
         retain, at = given.retain, segments[-1].end
         count = self.candidates if self.draws_by_curvature(len(given.forget) + len(retain)) else 0
         return candidates_at(given.state, at, retain, count, given.generator)
 
     def draw(self, given: ShardRound, segment: Segment, candidates: Candidates) -> list[Sample]:
-        """The examples for G, of each substep."""
+        """Draw an independent sample of examples for G for each substep."""
         whole = len(given.forget) + len(given.retain)
         count = self.sample_size(segment.num_forget + segment.num_retain, whole)
         substeps = range(self.substeps_of(segment))
         return [candidates.draw(segment.stage, count, given.generator) for _ in substeps]
 
     def references_of(self, given: ShardRound) -> tuple[Members, Members] | None:
-        """Retained examples whose gradients are taken, in two halves; None where none are."""
+        """Draw the reference examples, in two random halves; None if no references are used."""
         count = self._num_references(len(given.forget), len(given.retain))
         if count < 2 or given.state.plan.spec.num_slices > 1:
             return None

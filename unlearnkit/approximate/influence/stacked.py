@@ -1,13 +1,11 @@
-"""Staged influence on several shards at once, for stacks of linear layers.
+"""Staged influence on several shards together, for stacks of linear layers.
 
-The same equation as in :mod:`unlearnkit.approximate.influence.staged`, which says what it is.
-Shards are lanes that go from segment to segment together, each from its own first affected stage
-on. A shard's numbers do not depend on the shards it is modified with, but for rounding.
+The solvers here integrate the equation of :mod:`unlearnkit.approximate.influence.staged`. Shards
+are lanes that advance from segment to segment together, each from its own first affected stage on.
+Except for rounding, the result of a shard does not depend on the shards that it is corrected with.
 
-The examples for the curvature are drawn anew for every substep, since errors of independent samples
-average out. (Measured on 60,000 examples of Fashion-MNIST, a tenth revoked: with one sample for all
-segments of a stage 86 % of doing nothing's output KL is removed for 94 % by logistic regression,
-5 shards of one slice, and 62 % for 76 % by a perceptron, 10 shards.)
+Each substep draws its own sample of examples for the curvature, because the errors of independent
+samples average out (tests/benchmarks/defaults.md has the measurements).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,14 +34,24 @@ from unlearnkit.models.stack import Stack
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.stacked import lanes_together
 
-KEPT = 32 << 20  # bytes of forgotten examples that are kept for all segments
-TOGETHER = 16 << 20  # bytes of inputs and activations that are linearised at once
+KEPT = 32 << 20  # upper limit of bytes of forgotten examples that stay in memory for all segments
+TOGETHER = 16 << 20  # upper limit of bytes of inputs and activations in one linearisation
 
 
 def modify_stacked(
     method: InfluenceSettings, stack: Stack, rounds: Sequence[ShardRound], on_progress: OnStep
 ) -> list[Modified]:
-    """Correct all parameters of several shards; results in the order given."""
+    """Correct all parameters of several shards.
+
+    Args:
+        method: the settings.
+        stack: the layers of the model.
+        rounds: rounds of different shards of one plan.
+        on_progress: called before each segment.
+
+    Returns:
+        The corrected shards, in the order of the rounds.
+    """
     plan = rounds[0].state.plan
     size = lanes_together(plan, [each.state.shard for each in rounds])
     done: list[Modified] = []
@@ -59,7 +67,7 @@ def modify_stacked(
 
 
 class _Lane:
-    """One shard: its segments, the examples that each reads, the states, and what it took."""
+    """One shard: its segments, their samples, the corrected states and the visits."""
 
     def __init__(self, method: InfluenceSettings, given: ShardRound) -> None:
         self.round, self.shard = given, given.state.shard
@@ -73,11 +81,11 @@ class _Lane:
         order = np.argsort(given.forget.slices, kind="stable")
         self.forget = given.forget.take(order)
         self.states: dict[str, State] = {}
-        self.summed = 0  # stage up to which gradients of what is forgotten are in the group's sums
+        self.summed = 0  # stage up to which forgotten examples are in the group's gradient sums
         self.visits = len(candidates.known)
 
     def joined(self, stage: int) -> tuple[int, int]:
-        """From where to where, in their order, forgotten examples join up to a stage."""
+        """Return the range of forgotten examples that join up to a stage since the last call."""
         slices, bounds = self.forget.slices, (self.summed, stage)
         self.summed = stage
         begin, end = np.searchsorted(slices, bounds, side="right").tolist()
@@ -85,7 +93,7 @@ class _Lane:
 
 
 class _Block(NamedTuple):
-    """A substep of a segment, and the lanes that take it."""
+    """A substep of a segment, with the lanes that take it."""
 
     name: str
     substep: int
@@ -93,7 +101,7 @@ class _Block(NamedTuple):
 
 
 def _groups(blocks: list[_Block], fit: Callable[[list[_Block]], bool]) -> Iterator[list[_Block]]:
-    """As many at a time, in order, as fit; one at least."""
+    """Group consecutive blocks, as many as fit together; a group has at least one block."""
     together: list[_Block] = []
     for block in blocks:
         if together and not fit([*together, block]):
@@ -105,10 +113,10 @@ def _groups(blocks: list[_Block], fit: Callable[[list[_Block]], bool]) -> Iterat
 
 
 class _Group:
-    """Lanes that are modified together; the running corrections D.
+    """Lanes that are corrected together, with their running corrections D.
 
-    Beside them the sums of the forgotten examples' gradients where the last segment ended, which is
-    where the next one starts: there only examples that join in it are read.
+    The group also keeps the sums of the forgotten examples' gradients at the end of the last
+    segment. The next segment starts there, so it reads only the examples that join in it.
     """
 
     def __init__(
@@ -134,7 +142,7 @@ class _Group:
         self.gathered: dict[tuple[int, ...], Pieces] = {}  # see _parameters
 
     def advance(self, name: str) -> None:
-        """The substeps of every lane that the segment concerns."""
+        """Take the substeps of all lanes that have this segment."""
         concerned = [i for i, lane in enumerate(self.lanes) if name in lane.segments]
         active = self._active(name)
         if active:
@@ -159,10 +167,10 @@ class _Group:
         return pieces
 
     def _linearise(self) -> Iterator[tuple[Linearised, Float[Tensor, "lane row"]]]:
-        """The lanes of every substep in turn at their examples, with the weights of these.
+        """Yield the linearised lanes of each substep, with the weights of their examples.
 
-        What the stored checkpoints and the examples give does not wait for the substep before. For
-        small samples, where a call takes longer than what it computes, several are made at once.
+        Linearisations depend only on stored checkpoints and examples, not on earlier substeps. For
+        small samples, where the overhead of a call dominates, several are computed in one batch.
         """
         blocks = [
             _Block(name, substep, active)
@@ -174,7 +182,7 @@ class _Group:
             yield from self._parts(together)
 
     def _fit(self, blocks: list[_Block]) -> bool:
-        """Whether they are linearised together."""
+        """Whether these blocks can be linearised together."""
         counts = [[len(some) for some in self._samples(each)] for each in blocks]
         numbers = sum(map(sum, counts)) * sum(self.stack.widths)
         return max(counts[0]) == max(counts[-1]) and 4 * numbers <= TOGETHER
@@ -222,7 +230,7 @@ class _Group:
                 iterations=method.iterations,
                 tolerance=method.tolerance,
             )
-            del model  # before the next is made
+            del model  # free its memory before the next linearisation
             spent = solutions.iterations.tolist()
             for lane, products in zip(lanes, spent, strict=True):
                 lane.visits += len(lane.samples[name][substep]) * (1 + products)
@@ -230,9 +238,9 @@ class _Group:
         return before
 
     def _forcings(self) -> Iterator[Pieces]:
-        """The c of the lanes of every segment in turn, several made at once as what is linearised.
+        """Yield each segment's forcing term c for all its lanes, computed in batches of segments.
 
-        See :mod:`unlearnkit.approximate.segments`.
+        :mod:`unlearnkit.approximate.segments` derives the forcing term.
         """
         numbers = 6 * sum(piece[0].numel() for piece in self.sums)
         numbers += sum(self.stack.widths) * max(len(lane.forget) for lane in self.lanes)
@@ -247,7 +255,8 @@ class _Group:
     def _forcings_of(self, blocks: list[_Block]) -> Iterator[Pieces]:
         chosen = [i for block in blocks for i in block.active]
         segments = [self.lanes[i].segments[block.name] for block in blocks for i in block.active]
-        # Where a lane's sum at the start is: among those of all lanes, or behind these.
+        # Position of each lane's gradient sum at the start of a segment: the sums of all lanes come
+        # first, then those at the ends of the segments of this batch.
         latest, places, spans = list(range(len(self.lanes))), list[int](), list[tuple[int, int]]()
         for number, (i, each) in enumerate(zip(chosen, segments, strict=True)):
             places.append(latest[i])
@@ -292,7 +301,7 @@ class _Group:
     def _gradients(
         self, chosen: list[int], at: list[State], spans: list[tuple[int, int]]
     ) -> Pieces:
-        """Sums of the gradients of what some lanes forget, from a place in their order on."""
+        """Return the summed gradients of a range of each chosen lane's forgotten examples."""
         for i, (begin, end) in zip(chosen, spans, strict=True):
             self.lanes[i].visits += end - begin
         inputs, targets, there = self._forgotten(chosen, spans)
@@ -302,7 +311,7 @@ class _Group:
     def _forgotten(
         self, chosen: list[int], spans: list[tuple[int, int]]
     ) -> tuple[Float[Tensor, "lane row in"], Tensor, Float[Tensor, "lane row"]]:
-        """The forgotten examples of some lanes from a place in their order to another."""
+        """Return a range of each chosen lane's forgotten examples, as :meth:`_read` does."""
         if self.kept is None:
             lanes = [self.lanes[i].forget.rows for i in chosen]
             return self._read([rows[slice(*span)] for rows, span in zip(lanes, spans, strict=True)])
@@ -318,7 +327,7 @@ class _Group:
         return self.kept[0][places], self.kept[1][places], there
 
     def _parameters(self, states: list[State]) -> Pieces:
-        """Parameters side by side, not to be changed; the last are kept: segments share ends."""
+        """Return stacked parameters, which segments share, so they must not be changed."""
         key = tuple(map(id, states))
         if key not in self.gathered:
             while len(self.gathered) > 1:
@@ -329,13 +338,13 @@ class _Group:
     def _read(
         self, rows: list[np.ndarray]
     ) -> tuple[Float[Tensor, "lane row in"], Tensor, Float[Tensor, "lane row"]]:
-        """Inputs, targets, and 1 for each row, 0 for padding."""
+        """Return padded inputs and targets of these rows, and a mask that is 0 for padding."""
         examples, ids = self.plan.examples, self.plan.partition.ids
         lanes, most = len(rows), max(len(some) for some in rows)
         inputs = torch.empty(lanes, most, self.stack.widths[0])
         targets = examples.labels.new_empty(lanes, most, *examples.labels.shape[1:])
         there = torch.ones(lanes, most)
-        if all(len(some) == most for some in rows):  # at once: of 64 each in a third of the time
+        if all(len(some) == most for some in rows):  # without padding, one call reads all lanes
             labels = examples.read(ids[np.concatenate(rows)], inputs.flatten(0, 1))
             return inputs, labels.view_as(targets), there
         for i, some in enumerate(rows):
@@ -345,7 +354,7 @@ class _Group:
         return inputs, targets, there
 
     def finish(self) -> list[Modified]:
-        """The results; the last tail's corrections are carried to the end as they are."""
+        """Return the results; the corrections at the last tail are applied to the final states."""
         norms = squared_norms(self.corrections).sqrt().tolist()
         results = []
         for i, (lane, norm) in enumerate(zip(self.lanes, norms, strict=True)):

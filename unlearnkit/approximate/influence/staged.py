@@ -1,31 +1,32 @@
-"""Staged influence: the first-order difference of two coupled trainings, stage by stage.
+"""Staged influence: the first-order difference of two coupled training runs, stage by stage.
 
-Training with and without the forget set A in the same slots are two runs of one recursion. Their
-difference D obeys, to first order and in training time t, dD/dt = c(t) - (G(t) + lambda I) D. One
-implicit Euler segment over each segment between two resets of the optimizer gives
+Training with and without the forget set, with all other examples in the same slots, are two runs of
+one recursion. To first order, and in training time t, their difference D obeys
+dD/dt = c(t) - (G(t) + lambda I) D. One implicit Euler step over each segment between two optimizer
+resets gives
 
     (I/h + G + lambda I) D = c + D_before / h,        D = 0 before the first affected stage,
 
 with h the effective time of the segment, c = (k/n)(mean forget gradient - mean retain gradient)
-over the stage's pool along the segment (see :mod:`unlearnkit.approximate.segments`, and
-``StagedInfluence.references`` for where that is not enough), and G the Gauss-Newton matrix on m
-retained examples at its end, all by the checkpoints as stored when the round begins. With one slice
-this is the influence step of Koh and Liang (2017) with damping 1/h, derived and not tuned. (Ours;
-compare the unrolled differentiation of Bae et al. 2024.)
+over the stage's pool, averaged over the segment (see :mod:`unlearnkit.approximate.segments`), and G
+the Gauss-Newton matrix on m retained examples at its end. All of these are computed from the
+checkpoints that are stored when the round begins. With one slice this is the influence step of Koh
+and Liang (2017) with the damping 1/h, which is derived rather than tuned. The method was derived
+for unlearnkit; compare the unrolled differentiation of Bae et al. (2024).
 
-A segment is taken in ``substeps`` equal ones, each with examples of its own for G, which is taken
-on the straight line between the two checkpoints; from the initial weights, where gradients fall
-steeply, in a single one with G at its end. Errors of independent samples average out, and a product
-costs the square of their number. (Measured: see :class:`StagedInfluence`.) Which examples are drawn
-says :mod:`unlearnkit.approximate.influence.samples`.
+A segment is divided into ``substeps`` equal substeps, each with its own sample of examples for G,
+which is evaluated on the straight line between the two checkpoints. Errors of independent samples
+average out, while the cost of a product grows with the square of the sample size. The segment that
+starts from the initial weights is a single step with G at its end, because gradients fall steeply
+there. :mod:`unlearnkit.approximate.influence.samples` draws the examples.
 
-Stage R is cut at its tails, since training resets the optimizer there: the correction is carried
-from the start of the stage to each tail in turn.
+Stage R is split at its tails, because training resets the optimizer there. The correction is
+carried from the start of the stage to each tail in turn.
 
-Stacks of linear layers go through :mod:`unlearnkit.approximate.influence.stacked`, all shards
-together, and the last layer alone through :mod:`unlearnkit.approximate.influence.last_layer`.
-:mod:`unlearnkit.approximate.influence.any_module` serves any other module, one shard at a time, and
-as their independent reference.
+:mod:`unlearnkit.approximate.influence.stacked` corrects stacks of linear layers, all shards
+together; :mod:`unlearnkit.approximate.influence.last_layer` corrects the last layer alone;
+:mod:`unlearnkit.approximate.influence.any_module` corrects any other module, one shard at a time,
+and is the independent reference for the other two.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -58,83 +59,65 @@ from unlearnkit.training.kernels.stacked import lanes_together
 from unlearnkit.training.plan import Plan
 
 Lanes = Callable[[InfluenceSettings, Stack, Sequence[ShardRound], OnStep], list[Modified]]
-# Part of the iterations that is expected to be run. Measured on Fashion-MNIST: of 13 .85 to 1 by a
-# perceptron; by way of the outputs of 20 .3 to .5 by logistic regression, of 13 .7 by a perceptron.
+# Expected share of ``iterations`` that a solve runs, in parameter space and in output space.
 EXPECTED_ITERATIONS, EXPECTED_BY_OUTPUTS = 0.9, 0.5
 
 
 @dataclass(frozen=True)
 class StagedInfluence(InfluenceSettings):
-    """Correct the checkpoints of every affected stage by an implicit Euler step of the difference.
+    """Correct the checkpoints of every affected stage by implicit Euler steps of the difference.
 
-    What is said of perceptrons was measured with ReLUs, unless their activation is named.
+    The defaults suit perceptrons in large shards;
+    :func:`unlearnkit.approximate.defaults.default_method` returns the settings for other models.
+    tests/benchmarks/defaults.md has the measurements.
 
     Attributes:
-        scope: ``"all"`` parameters, or only the ``"head"`` (the last linear layer): the choice for
-            convolutional networks, whose body is far from linear in its parameters.
-        substeps: of implicit Euler in each segment but one from the initial weights. (Two of 400
-            examples cost as much as one of 540, and remove as much of the output KL as one of 640
-            or more: 53 and 75 % for 52 and 72 %, a hundredth and a tenth of 60,000 examples of
-            Fashion-MNIST revoked, 5 shards of one slice, a perceptron, examples drawn alike. A
-            single one from the initial weights: 59 and 79 % for 58 and 78 %, a tenth faster.)
-        iterations: of conjugate gradients, at most, for each substep. (Fewer leave more of the
-            membership-inference gap: with one substep 8 remove 53 % of it, 16 95 %; the output KL
-            hardly changes.)
-        tolerance: relative residual at which they stop: of the correction or, by way of the
-            outputs, of what it does to these.
-        candidates: examples of which those for G are drawn, the more likely the more curvature
-            their outputs have (see :mod:`unlearnkit.approximate.influence.samples`); 0 draws all
-            alike. The default for linear models, which gain nothing, and for the head alone, where
-            the outputs of a candidate cost as much as all that is done with one drawn. Small
-            shards, of which ``curvature_share`` is less than twice ``curvature_min``, draw all
-            alike too. (Fashion-MNIST, 10,000 examples, a perceptron, 5 and 10 shards: from all
-            candidates of a shard no more of the output KL is removed, at .9 times the speed.)
-        curvature_share: examples for G as a part of the shard; between ``curvature_min`` and
-            ``curvature_max`` of them, and of a stage's pool that is a part of the shard the same
-            part of that. (Fashion-MNIST, 60,000 examples, 5 shards of 5 slices, one substep, at
-            most 512, a tenth revoked: a perceptron 67 % of the output KL removed at 5.4 times the
-            speed of exact retraining with as many in every stage, 63 % at 6.4 times in this way.)
-        curvature_min: see there.
-        curvature_max: see there.
-        few: of a shard's examples, the part below which a request takes less effort. Where examples
-            are drawn by their curvature, one substep, and at most ``FEW_CURVATURE`` examples out of
-            ``FEW_CANDIDATES``. (Fashion-MNIST, 60,000 examples, a perceptron of GELUs, 5 shards of
-            one slice, 100 revoked: 80 instead of 88 % of the output KL removed at 13 instead of 9
-            times the speed of exact retraining, and 80 instead of 84 % of the membership-inference
-            gap, one request. With ReLUs 36 instead of 38 % and 88 instead of 86 %, means of four.
-            It would cost more where more is revoked: of a hundredth 58 instead of 66 %.) Where they
-            never are (``candidates=0``, all parameters), in shards so small that ``curvature_min``
-            are taken, half of the substeps. (10,000 examples, logistic regression, 10 of them
-            revoked, 10 shards of five slices and of one: 93 and 95 % of the output KL removed
-            instead of 97 and 97 %, at 4.1 and 4.7 instead of 2.9 and 3.9 times the speed.)
-        references: only for the head: retained examples, for each forgotten one, whose gradients
-            are taken beside those of the forgotten, in shards of one slice that forget ``MANY``
-            examples or more. Where training ends a segment is not quite where its path leads, in
-            networks of convolutions above all: gradients there are off by as much for all examples,
-            forgotten or retained, and what is read off the path is not. Many forgotten examples
-            tell their mean so well that this is what is left of the difference. See
-            :class:`~unlearnkit.approximate.influence.any_module.Difference`. (Fashion-MNIST, 60,000
-            examples, shards of one slice, a tenth revoked, a network of convolutions, seeds 0, 1
-            and 2: of the output KL 82, 77 and 78 % removed instead of 55, 74 and 77 % in 5 shards,
-            79, 79 and 76 % instead of 74, 78 and 72 % in 10, at 11.5 instead of 14 times the speed
-            of exact retraining; of one other request 65 instead of -6 %. Of a hundredth, or of
-            10,000 examples, nothing was gained, and nothing in shards of five slices.)
-        by_outputs: only for stacks of linear layers: solve by way of the change of the outputs (see
-            ``solve_dual`` of :mod:`unlearnkit.approximate.linearised`). The same solution
-            where the iterations reach it, as for linear models and in small shards, in fewer and
-            cheaper
-            ones: the choice for these. (10,000 examples of Fashion-MNIST, a perceptron, 10 shards
-            of 5 slices, 10, 100 and 1,000 revoked, means of three: 91 % of the output KL removed
-            each time, either way, at 3.7, 4.1 and 3.9 for 3.3, 3.8 and 3.7 times the speed of exact
-            retraining. With a tolerance of 0.03 instead of 0.1 no more is, nor by logistic
-            regression.) Where they are cut short it corrects too much, and the other way too
-            little, which is better. (60,000 examples, 10 shards of one slice, a hundredth revoked,
-            means of two: 85 instead of 89 %, and 90 instead of 95 % of the membership-inference
-            gap.)
+        scope: ``"all"`` corrects all parameters; ``"head"`` corrects only the last linear layer.
+            Use ``"head"`` for convolutional networks, whose body is far from linear in its
+            parameters.
+        substeps: implicit Euler substeps in each segment, except for the segment that starts from
+            the initial weights, which is one step.
+        iterations: upper limit of conjugate gradient iterations in each substep. Fewer iterations
+            leave more of the membership-inference gap.
+        tolerance: relative residual at which conjugate gradients stop: of the correction, or of its
+            effect on the outputs with ``by_outputs``.
+        candidates: number of examples from which the examples for G are drawn, with probabilities
+            that grow with the curvature at their outputs (see
+            :mod:`unlearnkit.approximate.influence.samples`). 0 draws uniformly: the better choice
+            for linear models, which gain nothing from importance sampling, and for the head alone,
+            where the outputs of a candidate are as expensive as the rest. Shards in which
+            ``curvature_share`` is less than twice ``curvature_min`` draw uniformly too.
+        curvature_share: number of examples for G as a share of the shard, limited by
+            ``curvature_min`` and ``curvature_max``. In earlier stages it is reduced in proportion
+            to the pool of the stage.
+        curvature_min: lower limit of the examples for G.
+        curvature_max: upper limit of the examples for G in a shard.
+        few: share of a shard's examples below which a request counts as small and takes less
+            effort. If examples are drawn by their curvature, a small request takes one substep and
+            at most ``FEW_CURVATURE`` examples out of ``FEW_CANDIDATES``. With ``candidates=0`` and
+            all parameters, in shards so small that ``curvature_min`` applies, it takes half of the
+            substeps.
+        references: number of retained examples per forgotten example whose gradients are computed
+            to correct the mean gradient over the pool; for ``scope="head"`` only. They are used in
+            shards of one slice that forget at least ``MANY`` examples. The stored state at the end
+            of a segment deviates slightly from the path of training, especially in convolutional
+            networks, and shifts the gradients of forgotten and retained examples alike, but not the
+            mean gradient computed from the path. With many forgotten examples this shift dominates
+            the error of the forcing term. See
+            :class:`~unlearnkit.approximate.influence.any_module.Difference`.
+        by_outputs: solve in output space (dual solve, see ``solve_dual`` of
+            :mod:`unlearnkit.approximate.linearised`); for stacks of linear layers only. Where
+            conjugate gradients converge, as for linear models and in small shards, the solution is
+            the same and the iterations are fewer and cheaper. Where the iterations are cut short,
+            the dual solve corrects too much and the solve in parameter space too little, which is
+            better.
+
+    Raises:
+        ValueError: the scope is not known, or ``references`` or ``by_outputs`` do not fit it.
     """
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse optimizers whose difference equation this is not."""
+        """Refuse optimizers other than SGD, for which the difference equation does not hold."""
         if plan.spec.optimizer != "sgd":
             return (
                 f"staged influence holds for SGD, and this ensemble was trained with "
@@ -143,20 +126,19 @@ class StagedInfluence(InfluenceSettings):
         return ""
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
-        """Gradients of the forget set and its references, and all curvature products."""
+        """Count gradients of the forget set and the references, and all curvature products."""
         fit = self.fit_for(len(forget), _shard_size(plan, shard, forget))
         planned = fit._planned(plan, shard, forget)
         solved = sum(p.substeps * p.curvature for p in planned) * (1 + fit.iterations)
         return fit._candidates(plan, shard, forget) + sum(p.gradients for p in planned) + solved
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
-        """Two gradients a segment; a linearisation and most of the products for each substep.
+        """Count two gradients per segment, and a linearisation and most products per substep.
 
-        A candidate's forward pass is a third of a training step, and so is what the body makes of
-        an example where the head alone is corrected; products with it are counted as batches only,
-        and the clock is told by timing both. In lanes, batches are shared by those that run
-        together, but not the passes through the body, and products are of matrices as small as the
-        examples are few.
+        A forward pass of a candidate counts as a third of a gradient, and so does a pass through
+        the body if only the head is corrected. Products with the head are counted as batches only.
+        Lanes that are corrected together share batches, except for passes through the body.
+        Products of stacks of linear layers are counted by :func:`passes_of_solve`.
         """
         part = EXPECTED_BY_OUTPUTS if self.by_outputs else EXPECTED_ITERATIONS
         expected = part * self.iterations
@@ -188,12 +170,12 @@ class StagedInfluence(InfluenceSettings):
         return Batches(len(forget), bodies + run, round(visits))
 
     def _candidates(self, plan: Plan, shard: int, forget: Members) -> int:
-        """How many of a shard's retained examples are candidates, if any are needed."""
+        """Return the number of a shard's retained examples that are candidates."""
         size = _shard_size(plan, shard, forget)
         return min(self.candidates, size - len(forget)) if self.draws_by_curvature(size) else 0
 
     def _planned(self, plan: Plan, shard: int, forget: Members) -> "list[_Planned]":
-        """What a round will read in the stages that it corrects."""
+        """Return the expected work of a round in each stage that it corrects."""
         rows = plan.partition.shard_rows(shard)
         slices = plan.partition.slice_[rows[plan.retained[rows]]]
         first, last = int(forget.slices.min()), plan.spec.num_slices
@@ -206,7 +188,7 @@ class StagedInfluence(InfluenceSettings):
             if not retained:
                 continue
             segments = len(plan.spec.tail_epochs()) if stage == last else 1
-            # At the start of a stage only of those that join in it: see Difference.
+            # At the start of a stage only the examples that join in it are read; see Difference.
             joined = gone - (planned[-1].forgotten if planned else 0) if stage > 1 else 0
             points, gradients = segments + (joined > 0), segments * gone + joined
             if stage == 1 == last and (references := self._num_references(gone, retained)):
@@ -238,7 +220,7 @@ class StagedInfluence(InfluenceSettings):
         return [modified[number] for number in range(len(rounds))]
 
     def _lanes(self, architecture: Architecture) -> tuple[Stack | None, Lanes]:
-        """The stack of linear layers that is corrected in lanes, if one is, and how."""
+        """Return the stack of linear layers to correct in lanes, or None, and the solver."""
         if self.scope == "all":
             return architecture.stack, modify_stacked
         return architecture.head, modify_last_layers
@@ -248,7 +230,7 @@ class StagedInfluence(InfluenceSettings):
         return self.fit_for(forgotten, forgotten + len(given.retain))
 
     def modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
-        """Correct one shard, of any module, by automatic differentiation."""
+        """Correct one shard by automatic differentiation, for any module."""
         state = given.state
         plan = state.plan
         module = plan.architecture.module()
@@ -265,12 +247,20 @@ class StagedInfluence(InfluenceSettings):
 
 
 def _shard_size(plan: Plan, shard: int, forget: Members) -> int:
-    """A shard's examples, those that it is to forget among them."""
+    """Return the number of a shard's examples, including those that it is to forget."""
     return int(plan.retained[plan.partition.shard_rows(shard)].sum()) + len(forget)
 
 
 class _Planned(NamedTuple):
-    """For a stage: the forgotten; batches of gradients, examples in them; substeps, of each."""
+    """The expected work in one stage.
+
+    Attributes:
+        forgotten: forgotten examples that take part in the stage.
+        points: batches of gradients.
+        gradients: example gradients in these batches.
+        substeps: substeps of the stage.
+        curvature: examples for G in each substep.
+    """
 
     forgotten: int
     points: int
