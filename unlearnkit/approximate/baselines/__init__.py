@@ -1,1 +1,1 @@
-"""Approximate methods of the literature, for comparison."""
+"""Approximate methods from the literature, for comparison."""

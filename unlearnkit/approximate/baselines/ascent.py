@@ -1,8 +1,8 @@
-"""Gradient ascent on the forget set, alone or beside descent on the retained one.
+"""Gradient ascent on the forget set, alone or combined with descent on the retain set.
 
-Both move by the optimizer of training from every stored state (see
-:mod:`unlearnkit.approximate.optimise`); that, and the restriction to the slices until its stage, is
-how they deviate from their sources.
+Both methods deviate from their sources in two respects: they are applied to every stored state
+separately, on the slices up to its stage, and they use the training optimizer (see
+:mod:`unlearnkit.approximate.optimise`).
 """
 
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from unlearnkit.training.plan import Plan
 
 @dataclass(frozen=True)
 class GradientAscent:
-    """Climb the loss of the forget set: descend on -(1/k) sum_forget loss.
+    """Increase the loss on the forget set: minimise -(1/k) sum_forget loss.
 
-    NegGrad of Golatkar et al. 2020 (Eternal Sunshine of the Spotless Net), there a baseline. The
-    loss has no upper bound, so it is stopped after so many steps and not at a target.
+    This is the baseline NegGrad of Golatkar et al. 2020 (Eternal Sunshine of the Spotless Net). The
+    loss has no upper bound, so the number of steps is fixed.
 
     Attributes:
-        steps: of the optimizer, of one batch of the forget set each.
-        rate: learning rate, in units of training's.
+        steps: optimizer steps, each on one batch of the forget set.
+        rate: multiple of the training's learning rate.
     """
 
     steps: int = 5
@@ -48,29 +48,29 @@ class GradientAscent:
         return run.state, run.visits
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """Batches of the forget set."""
+        """Count batches of the forget set."""
         return self.steps, self.steps * min(plan.spec.batch_size, size.forget)
 
     def unsuitable(self, plan: Plan) -> str:
-        """Nothing is."""
+        """Accept every plan."""
         return ""
 
 
 @dataclass(frozen=True)
 class NegGradPlus:
-    """Descend on the retained and climb on the forget set at once.
+    """Decrease the loss on the retain set and increase it on the forget set at the same time.
 
-    The objective of NegGrad+ in Kurmanji et al. 2023 (Towards Unbounded Machine Unlearning):
+    The objective is that of NegGrad+ in Kurmanji et al. 2023, Towards Unbounded Machine Unlearning:
 
         beta (1/|retain|) sum_retain loss - (1 - beta) (1/|forget|) sum_forget loss,
 
-    with beta = 1 - forget_weight. A step takes a keyed batch of the retained examples, as training
-    would, and one of the forget set. With no weight on the forget set this is fine-tuning.
+    with beta = 1 - forget_weight. Each step takes a keyed batch of retained examples, as in
+    training, and a batch of the forget set. With forget_weight = 0 this is fine-tuning.
 
     Attributes:
         forget_weight: 1 - beta, from 0 to 1.
-        passes: over the retained examples, at most the epochs of the stage.
-        rate: learning rate, in units of training's.
+        passes: passes over the retained examples, limited to the epochs of the stage.
+        rate: multiple of the training's learning rate.
     """
 
     forget_weight: float = 0.1
@@ -101,10 +101,10 @@ class NegGradPlus:
         return run.state, run.visits
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """Batches of both sets, as many as it takes to pass over the retained one."""
+        """Count the steps of all passes over the retain set, with batches of both sets."""
         steps = self.passes * size.steps
         return steps, self.passes * size.retain + steps * min(plan.spec.batch_size, size.forget)
 
     def unsuitable(self, plan: Plan) -> str:
-        """Nothing is."""
+        """Accept every plan."""
         return ""

@@ -1,19 +1,21 @@
-"""Selective synaptic dampening: shrink the parameters that matter more to the forget set.
+"""Selective synaptic dampening (SSD): shrink parameters that are specific to the forget set.
 
 Foster, Schoepf and Brintrup 2024, Fast Machine Unlearning Without Retraining Through Selective
-Synaptic Dampening. The importance of a parameter for a set is the diagonal of the Fisher
-information, the mean squared gradient of single examples' losses. A parameter that is more
-important to the forget set, by a factor alpha, than to the training set is multiplied by
+Synaptic Dampening. The importance of a parameter for a set of examples is the diagonal of the
+Fisher information, the mean squared gradient of single examples' losses. A parameter whose
+importance for the forget set exceeds alpha times its importance for the training set is multiplied
+by
 
     beta = min(lambda importance_training / importance_forget, 1).
 
-How it deviates: the importance for the training set is taken on a sample of the shard's slices
-until the stage; each stored state is dampened by itself. Their code squares gradients of batches;
-here, as in their text, they are of single examples. Nothing is trained.
+Deviations from the source: the importance for the training set is computed on a sample of the
+shard's slices up to the stage, and each stored state is dampened separately. Gradients are squared
+for single examples, as in their text, while their code squares gradients of batches. Nothing is
+trained.
 
-The forget set is part of the training set, so of n examples with k to forget no ratio exceeds n/k:
-alpha = 10, a value of theirs and the default here, does next to nothing where a tenth or more of a
-shard goes.
+The forget set is part of the training set, so with k of n examples to forget the ratio of
+importances cannot exceed n/k. With alpha = 10, one of their values and the default here, the method
+therefore changes almost nothing if a tenth of a shard or more is forgotten.
 """
 
 from dataclasses import dataclass
@@ -28,17 +30,17 @@ from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
-CHUNK_BYTES = 2**26  # of single gradients at a time
+CHUNK_BYTES = 2**26  # upper limit of memory for the gradients of single examples
 
 
 @dataclass(frozen=True)
 class Dampening:
-    """Dampen what the forget set needs and the rest does not.
+    """Dampen parameters that are important for the forget set and unimportant for the rest.
 
     Attributes:
-        alpha: from which ratio of importances on.
-        lambda_: by how much; see the formula.
-        examples: for the importance of the training set, at most.
+        alpha: ratio of importances above which a parameter is dampened.
+        lambda_: lambda in the formula for beta; smaller values dampen more.
+        examples: upper limit of examples for the importance for the training set.
     """
 
     alpha: float = 10.0
@@ -59,7 +61,7 @@ class Dampening:
     def factors(
         self, forget: Float[Tensor, " parameter"], training: Float[Tensor, " parameter"]
     ) -> Float[Tensor, " parameter"]:
-        """What each parameter is multiplied by.
+        """Return the factor by which each parameter is multiplied.
 
         >>> Dampening(alpha=2.0).factors(torch.tensor([1.0, 4.0, 0.0]), torch.ones(3))
         tensor([1.0000, 0.2500, 1.0000])
@@ -68,19 +70,19 @@ class Dampening:
         return torch.where(forget > self.alpha * training, shrunk, 1.0)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """Gradients of single examples."""
+        """Count gradients of single examples, in one batch for each set."""
         sample = min(self.examples, size.retain + size.forget)
         return 2, size.forget + sample
 
     def unsuitable(self, plan: Plan) -> str:
-        """Nothing is."""
+        """Accept every plan."""
         return ""
 
 
 def importance(
     given: ShardRound, stored: StoredState, members: Members
 ) -> Float[Tensor, " parameter"]:
-    """The mean squared gradient of the loss of single examples, parameter by parameter."""
+    """Return the mean squared gradient of single examples' losses for each parameter."""
     plan = given.state.plan
     module, loss = plan.architecture.module(stored.state), plan.spec.loss
     inputs, targets = given.state.data(members)

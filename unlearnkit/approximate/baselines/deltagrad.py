@@ -1,25 +1,25 @@
 """DeltaGrad: retrain by differences, with a quasi-Newton Hessian in place of most gradients.
 
-Wu, Dobriban and Davidson 2020, DeltaGrad: Rapid Retraining of Machine Learning Models. With D the
-difference of the parameters without and with the forget set, w_t the parameters of training, g_F
-and g_R the mean gradients of the k forgotten and the n - k retained examples there, gradient
-descent without the forget set takes D through
+Wu, Dobriban and Davidson 2020, DeltaGrad: Rapid Retraining of Machine Learning Models. Let D be the
+difference of the parameters without and with the forget set, w_t the parameters of training, and
+g_F and g_R the mean gradients of the k forgotten and the n - k retained examples. Gradient descent
+without the forget set updates D by
 
     D <- D - eta [g_R(w_t + D) - g_R(w_t) + lambda D - (k/n) (g_F(w_t) - g_R(w_t))].
 
-Most of the time the difference of the first two gradients is taken as B D, where B is the L-BFGS
-Hessian of pairs (D, g_R(w_t + D) - g_R(w_t)) seen before; explicitly in the first steps and in each
-``period``-th one, which also give new pairs (their algorithm 1, with T_0 = ``period`` and j_0 =
-``burn_in``; they keep the gradient over all n examples and subtract the forgotten part, which is
-the same sum).
+In most steps the difference of the first two gradients is approximated by B D, where B is the
+L-BFGS Hessian of earlier pairs (D, g_R(w_t + D) - g_R(w_t)). It is computed explicitly in the first
+steps and in every ``period``-th step, which also provide new pairs. (This is their algorithm 1 with
+T_0 = ``period`` and j_0 = ``burn_in``. They store the gradient over all n examples and subtract the
+part of the forgotten ones, which gives the same sum.)
 
-How it deviates, since training keeps checkpoints and not every step: w_t lies on the straight line
-between two checkpoints; the last bracket is computed in the explicit steps and held in between,
-where they have the gradients of every step on disk and compute those of the forgotten examples in
-each; and gradients are over samples of the stage's slices, not batch by batch. There is momentum,
-as in training. Their guarantee, for strongly convex objectives, does not carry over: a pair is left
-out where the curvature that it tells is not positive (as they do for networks), or would let the
-recursion diverge.
+Deviations from the source, because training stores checkpoints and not every step: w_t lies on the
+straight line between two checkpoints; the last bracket is computed in explicit steps and held
+constant in between, while they store the gradients of every step and compute those of the forgotten
+examples in each; and gradients are means over samples of the stage's slices, not over single
+batches. Momentum is included, as in training. Their guarantee for strongly convex objectives does
+not apply. A pair is left out if its curvature is not positive (as they do for networks), or so
+large that the recursion would diverge.
 """
 
 import math
@@ -44,13 +44,13 @@ Vector = Float[Tensor, " parameter"]
 
 @dataclass(frozen=True)
 class DeltaGrad:
-    """The difference along a segment, step by step.
+    """Carry the difference through a segment step by step.
 
     Attributes:
-        period: of explicit steps.
-        burn_in: explicit steps at the start of each segment.
-        pairs: kept for the Hessian.
-        examples: retained ones for their gradients, at most.
+        period: every ``period``-th step is explicit.
+        burn_in: number of explicit steps at the start of each segment; 0 counts as 1.
+        pairs: number of pairs kept for the Hessian.
+        examples: upper limit of retained examples for their gradients.
     """
 
     period: int = 10
@@ -84,7 +84,7 @@ class DeltaGrad:
         return found, count * (len(forget) + 2 * len(retain))
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """The explicit steps."""
+        """Count the gradients of the explicit steps."""
         steps = size.epochs * size.steps
         count = sum(self._is_explicit(step) for step in range(steps))
         return 3 * count, count * (size.forget + 2 * min(self.examples, size.retain))
@@ -93,7 +93,7 @@ class DeltaGrad:
         return step < max(1, self.burn_in) or step % self.period == 0
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse other optimizers than SGD."""
+        """Refuse optimizers other than SGD."""
         return only_sgd("DeltaGrad", plan)
 
 
@@ -105,19 +105,19 @@ def follow(
     is_explicit: Callable[[int], bool],
     pairs: int,
 ) -> tuple[Vector, int]:
-    """Take the difference through so many steps of SGD, from no momentum.
+    """Carry the difference through SGD steps, starting with zero momentum.
 
     Args:
-        explicit: from a step and D, the forcing (k/n)(g_F - g_R) and the change of the retained
-            gradient by D.
+        explicit: a function of a step and D that returns the forcing term (k/n)(g_F - g_R) and the
+            change of the retained gradient by D.
         difference: D at the start.
-        steps: of the optimizer.
-        spec: learning rate, momentum and weight decay.
-        is_explicit: whether to call ``explicit`` at this step; true of the first.
-        pairs: kept for the Hessian.
+        steps: number of optimizer steps.
+        spec: provides the learning rate, momentum and weight decay.
+        is_explicit: whether ``explicit`` is called at a step; it must be true for step 0.
+        pairs: number of pairs kept for the Hessian.
 
     Returns:
-        D at the end, and how often ``explicit`` was called.
+        D at the end, and the number of calls of ``explicit``.
     """
     # Beyond a curvature of 2 (1 + b) / lr the recursion diverges (Polyak 1964).
     stable = 2 * (1 + spec.momentum) / spec.learning_rate
@@ -139,16 +139,19 @@ def follow(
 
 @dataclass
 class QuasiHessian:
-    """The BFGS matrix of the last few pairs (s, y), y being the Hessian times s.
+    """The BFGS approximation of a Hessian from the last pairs (s, y), with y the Hessian times s.
 
-    From B = (s.y / s.s) I of the last pair each pair in turn gives
-    B - (B s)(B s)^T / s.B s + y y^T / s.y (Nocedal and Wright 2006, equation 6.19). Pairs along
-    which the curvature is not positive are left out, and those with y.y / s.y beyond a limit. No
-    eigenvalue of B then exceeds (count + 1) times the limit.
+    B starts as (s.y / s.s) I with the last pair. Each pair in turn updates it to
+    B - (B s)(B s)^T / s.B s + y y^T / s.y (Nocedal and Wright 2006, equation 6.19). Pairs whose
+    curvature is not positive, or for which y.y / s.y exceeds a limit, are left out. No eigenvalue
+    of B then exceeds (count + 1) times the limit.
 
     Attributes:
-        count: pairs kept.
-        limit: of y.y / s.y.
+        count: number of pairs kept.
+        limit: upper limit of y.y / s.y.
+        pairs: the pairs kept, the oldest first.
+        terms: (B s, y, s.B s, s.y) of each update.
+        scale: factor of the identity in the initial B.
     """
 
     count: int
@@ -158,7 +161,7 @@ class QuasiHessian:
     scale: float = 0.0
 
     def see(self, s: Vector, y: Vector) -> None:
-        """Take a pair in, and let go of the oldest beyond the number kept."""
+        """Add a pair, unless its curvature is out of range; drop the oldest beyond ``count``."""
         inner = float(s @ y)
         if not (inner > 1e-8 * float(s @ s) and float(y @ y) <= self.limit * inner):
             return
@@ -169,7 +172,7 @@ class QuasiHessian:
             self.terms.append((curved, image, float(each @ curved), float(each @ image)))
 
     def times(self, v: Vector) -> Vector:
-        """B v; 0 before any pair."""
+        """Return B v; zero before any pair was added."""
         result = self.scale * v
         for curved, image, before, after in self.terms:
             result = result - curved * (curved @ v / before) + image * (image @ v / after)

@@ -1,11 +1,12 @@
 """Fine-tuning: a little more training on the retained examples, as a method.
 
-A baseline of nearly every paper on unlearning (Golatkar et al. 2020, Eternal Sunshine of the
-Spotless Net, is an early one): the forget set fades, as far as the rest overwrites it.
+Most papers on unlearning use this baseline (an early one is Golatkar et al. 2020, Eternal Sunshine
+of the Spotless Net). Further training on the retain set gradually overwrites the effect of the
+forget set.
 
-Here it is the last epochs of each stage once more, by the kernel of training, with its keyed
-batches and a fresh optimizer, but from where the stage ended. How it deviates: each stored state is
-tuned by itself, on the slices until its stage.
+The last epochs of each stage are trained once more by the training kernel, with its keyed batches
+and a reset optimizer, but starting from the end of the stage. Deviation from the source: each
+stored state is tuned separately, on the slices up to its stage.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,11 +28,11 @@ from unlearnkit.training.plan import Plan
 
 @dataclass(frozen=True)
 class FineTuning:
-    """Every stored state, trained on.
+    """Train every stored state for a few more epochs on the retained examples.
 
     Attributes:
-        passes: over the retained examples, at most the epochs of the stage.
-        rate: learning rate, in units of training's.
+        passes: passes over the retained examples, limited to the epochs of the stage.
+        rate: multiple of the training's learning rate.
     """
 
     passes: int = 1
@@ -45,8 +46,8 @@ class FineTuning:
         stored_states = [stored_states_of(each) for each in rounds]
         states: list[dict[str, State]] = [{} for _ in rounds]
         visits = [0] * len(rounds)
-        # Of the states of one shard none is trained beside another: a kernel tells jobs by shard
-        # and stage. Those at the same place from the end go together.
+        # A kernel identifies jobs by shard and stage, so it trains one state of a shard at a time.
+        # States of different shards at the same position from the end are trained together.
         most = max(map(len, stored_states))
         for number in range(most):
             on_progress(f"fine-tuning stored states, {most - number} to go", number / most)
@@ -72,11 +73,11 @@ class FineTuning:
         ]
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
-        """Passes over the retained examples of every stored state."""
+        """Count the passes over the retained examples of every stored state."""
         return self._planned(plan, shard, forget)[1]
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
-        """Batches of training."""
+        """Count the training batches of every stored state."""
         planned = [self._planned(plan, shard, members) for shard, members in forget.items()]
         return Batches(len(planned), sum(b for b, _ in planned), sum(v for _, v in planned))
 
@@ -86,5 +87,5 @@ class FineTuning:
         return self.passes * steps, self.passes * visits
 
     def unsuitable(self, plan: Plan) -> str:
-        """Nothing is."""
+        """Accept every plan."""
         return ""

@@ -2,18 +2,18 @@
 
 To remove k of n examples from a model that minimises their mean loss plus (lambda/2) |w|^2, Koh and
 Liang 2017 (Understanding Black-box Predictions via Influence Functions, section 2.1) upweight each
-by -1/n, to first order:
+of them by -1/n. To first order this changes the parameters by
 
     D = (1/n) H^-1 sum_forget grad loss = (k/n) H^-1 g_F,        H = G + (lambda + damping) I,
 
-with g_F the mean forget gradient, and a damping where the model is no minimiser or the Hessian not
-positive definite (section 4.2). H is in the units of loss per squared parameter, and so is the
-damping. Solved by conjugate gradients, as there (section 3).
+with g_F the mean forget gradient. The damping is needed if the model is not a minimiser or the
+Hessian is not positive definite (section 4.2). H and the damping have units of loss per squared
+parameter. The system is solved by conjugate gradients (section 3).
 
-How it deviates: G is the Gauss-Newton matrix, not the Hessian, on a sample of the retained
-examples, not on all; each stored state gets its own step, from the slices until its stage. The
-damping is one number for all stages, where staged influence has 1/h, derived from the time that
-training had.
+Deviations from the source: G is the Gauss-Newton matrix instead of the Hessian, on a sample of the
+retained examples instead of all; each stored state gets its own step, from the slices up to its
+stage. The damping is one number for all stages, while staged influence derives 1/h from the
+effective time of training.
 """
 
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ from unlearnkit.training.plan import Plan
 
 @dataclass(frozen=True)
 class FixedDamping:
-    """The influence step with the same damping everywhere.
+    """The influence step with the same damping for all stored states.
 
     Attributes:
-        damping: added to the curvature, beside weight decay; 0 or more.
-        examples: retained ones for G, at most.
-        iterations: of conjugate gradients, at most.
-        tolerance: relative residual at which they stop.
+        damping: added to the curvature in addition to weight decay; 0 or more.
+        examples: upper limit of retained examples for G.
+        iterations: upper limit of conjugate gradient iterations.
+        tolerance: relative residual at which conjugate gradients stop.
     """
 
     damping: float = 0.03
@@ -64,10 +64,10 @@ class FixedDamping:
         return state, k + len(sample) * (1 + solved.iterations)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """A gradient, a linearisation and all products."""
+        """Count one gradient, a linearisation and all products."""
         products = 1 + self.iterations
         return 1 + products, size.forget + min(self.examples, size.retain) * products
 
     def unsuitable(self, plan: Plan) -> str:
-        """Nothing is: the step does not ask how the model was trained."""
+        """Accept every plan, because the step does not depend on how the model was trained."""
         return ""

@@ -1,27 +1,28 @@
 """Influence with Kronecker-factored curvature.
 
-The step of :mod:`unlearnkit.approximate.baselines.fixed_damping`, D = (k/n) H^-1 g_F, with the
-Gauss-Newton matrix taken as block-diagonal over layers, each block as a Kronecker product S (x) A:
-of a layer with inputs a (a last 1 for the bias) and gradients s at its outputs, over examples,
+The step is that of :mod:`unlearnkit.approximate.baselines.fixed_damping`, D = (k/n) H^-1 g_F. The
+Gauss-Newton matrix is approximated as block-diagonal over layers, with a Kronecker product S (x) A
+as each block. For a linear layer with inputs a (with a last entry 1 for the bias) and gradients s
+at its outputs,
 
     A = E[a a^T],        S = E[s s^T]        (Martens and Grosse 2015, sections 2 and 3),
 
-and for a convolution, of the patches a_t and gradients s_t at its places t,
+and for a convolution with patches a_t and gradients s_t at its locations t,
 
     A = E[sum_t a_t a_t^T],        S = E[mean_t s_t s_t^T]        (Grosse and Martens 2016).
 
-In the eigenbases of both, H^-1 is a division by (eigenvalue of S)(eigenvalue of A) + damping. The
-damping is a multiple of the mean of these products, layer by layer, plus weight decay, as in Grosse
-et al. 2023 (Studying Large Language Model Generalization with Influence Functions), who take 0.1.
-Far from a minimiser that is too little: on digits, a tenth revoked, the outputs of
-logistic regression end up 6 times as far from scratch as those of doing nothing, by KL; with 3,
-the default here, 0.43 times (of a perceptron 1.8 times).
+In the eigenbases of both factors, H^-1 divides by (eigenvalue of S)(eigenvalue of A) + damping. The
+damping of a layer is a multiple of the mean of these products, plus weight decay, as in Grosse et
+al. 2023 (Studying Large Language Model Generalization with Influence Functions). They use the
+multiple 0.1, which is too small far from a minimiser; the default here is 3
+(tests/benchmarks/defaults.md has the measurements).
 
-How it deviates: s is not sampled from the model's distribution of labels; its second moment under
-it, J^T H J, is taken exactly from a root of the loss's Hessian at the outputs, by one backward pass
-for each class. The eigenvalues are those of the factors, not corrected on gradients as in Grosse et
-al. Factors are of a sample of retained examples at each stored state, which gets a step by itself.
-Parameters outside linear and plain convolutional layers stay as they are.
+Deviations from the source: s is not sampled from the model's distribution over labels; its second
+moment J^T H J under this distribution is computed exactly from a root of the loss's Hessian at the
+outputs, with one backward pass for each class. The eigenvalues are those of the factors and are not
+corrected on gradients as in Grosse et al. 2023. Factors are means over a sample of retained
+examples, computed for each stored state separately. Parameters outside linear and plain
+convolutional layers do not change.
 """
 
 from dataclasses import dataclass
@@ -40,16 +41,16 @@ from unlearnkit.models.vector import trainable_names, unflatten
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
-EIGEN = 4  # measured: of 129 to 1,153 columns 4 to 7 times what so many multiplications take
+EIGEN = 4  # cost of an n x n eigendecomposition, in units of n^3 multiplications
 
 
 @dataclass(frozen=True)
 class KroneckerInfluence:
-    """The influence step with curvature in Kronecker factors.
+    """The influence step with Kronecker-factored curvature.
 
     Attributes:
-        damping: in units of the mean eigenvalue of a layer's block.
-        examples: retained ones for the factors, at most.
+        damping: damping in units of the mean eigenvalue of a layer's block.
+        examples: upper limit of retained examples for the factors.
     """
 
     damping: float = 3.0
@@ -68,7 +69,7 @@ class KroneckerInfluence:
         found = factors(module, sample, spec.loss)
         state = dict(stored.state)
         for name in layers_of(module):
-            if f"{name}.A" not in found:  # no example came through it
+            if f"{name}.A" not in found:  # the forward pass did not use this layer
                 continue
             a, s = found[f"{name}.A"], found[f"{name}.S"]
             both = (f"{name}.{part}".lstrip(".") for part in ("weight", "bias"))
@@ -81,15 +82,15 @@ class KroneckerInfluence:
         return state, k + len(sample) * (1 + plan.architecture.num_outputs)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int, int]:
-        """A gradient; for the factors a forward pass, and a backward pass for each class.
+        """Count one gradient, the passes for the factors and the eigendecompositions.
 
-        And eigendecompositions.
+        The factors take one forward pass, and one backward pass for each class.
         """
         passes, count = 1 + plan.architecture.num_outputs, min(self.examples, size.retain)
         return 1 + passes, size.forget + passes * count, decompositions(plan.architecture)
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse models without a layer that has factors."""
+        """Refuse models without a linear or plain convolutional layer."""
         if layers_of(plan.architecture.module()):
             return ""
         return "K-FAC needs a linear or convolutional layer, so it is retrained"
@@ -97,10 +98,11 @@ class KroneckerInfluence:
 
 @lru_cache(maxsize=8)
 def decompositions(architecture: Architecture) -> int:
-    """What the eigendecompositions of one state's factors take, in gradients of one example.
+    """Return the cost of one state's eigendecompositions, in gradients of one example.
 
-    By multiplications: a gradient is counted as three for each weight at each place, less those
-    that would lead to the inputs; a decomposition of n x n numbers as EIGEN n^3.
+    The cost is counted in multiplications: a gradient takes three for each weight at each location,
+    except for the gradient at the inputs of the first layer; an n x n decomposition takes EIGEN
+    n^3.
 
     >>> from unlearnkit.models.architecture import as_architecture
     >>> from unlearnkit.models.builtin import MLP
@@ -131,7 +133,11 @@ def solve_kronecker(
     damping: float,
     weight_decay: float,
 ) -> Float[Tensor, "out in1"]:
-    """Solve (S (x) A + d I) x = right, d being damping * its mean eigenvalue + weight decay."""
+    """Solve (S (x) A + d I) x = right in the eigenbases of S and A.
+
+    Here d is ``damping`` times the mean eigenvalue of S (x) A, plus ``weight_decay``. Negative
+    eigenvalues of the factors, which come from rounding, count as 0.
+    """
     (values_a, basis_a), (values_s, basis_s) = torch.linalg.eigh(a), torch.linalg.eigh(s)
     products = values_s.clamp(min=0)[:, None] * values_a.clamp(min=0)
     d = damping * products.mean() + weight_decay

@@ -30,7 +30,7 @@ def _is_plain(layer: nn.Conv2d) -> bool:
 
 @torch.enable_grad()
 def factors(module: nn.Module, inputs: Tensor, loss: Loss) -> State:
-    """A and S of every layer that has them, on these examples, by the names layer.A and layer.S."""
+    """Return the factors of every layer on these examples, named ``layer.A`` and ``layer.S``."""
     layers = layers_of(module)
     seen: dict[str, tuple[Tensor, Tensor]] = {}
     hooks = [
@@ -69,21 +69,21 @@ def factors(module: nn.Module, inputs: Tensor, loss: Loss) -> State:
 def hessian_roots(
     outputs: Float[Tensor, "row class"], loss: Loss
 ) -> Float[Tensor, "row class root"]:
-    """For each example a matrix B with B B^T = H, the loss's Hessian at its outputs."""
+    """Return for each example a matrix B with B B^T = H, the loss's Hessian at its outputs."""
     values, vectors = torch.linalg.eigh(output_hessians(outputs, loss))
     roots: Tensor = vectors * values.clamp(min=0).sqrt().unsqueeze(1)
     return roots
 
 
 def _rows(slopes: Tensor) -> Float[Tensor, "place out"]:
-    """Gradients at the outputs, one row for each example and place."""
+    """Return the gradients at a layer's outputs, one row for each example and location."""
     if slopes.ndim == 4:
         return slopes.permute(0, 2, 3, 1).flatten(0, 2)
     return slopes.flatten(0, -2)
 
 
 def _patches(layer: nn.Linear | nn.Conv2d, given: Tensor) -> Float[Tensor, "place in"]:
-    """What the weights of a layer meet, one row for each example and place."""
+    """Return a layer's inputs or patches, one row for each example and location."""
     if isinstance(layer, nn.Linear):
         return given.flatten(0, -2)
     assert not isinstance(layer.padding, str)  # see _is_plain

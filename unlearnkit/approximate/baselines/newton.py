@@ -4,32 +4,30 @@ With one linear layer, a convex loss and an L2 penalty, training minimises
 
     F(w) = (1/n) sum_i loss_i(w) + (lambda/2) |w|^2        over the n retained examples,
 
-which is lambda-strongly convex, so that it has one minimiser w*. Newton's equations are solved by
-conjugate gradients to a residual of min(1/2, sqrt|g|) |g|, with a backtracking line search on F
-(Nocedal and Wright 2006, Numerical Optimization, algorithm 7.1), in double precision.
+which is lambda-strongly convex and therefore has a unique minimiser w*. Newton's equations are
+solved by conjugate gradients to a residual of min(1/2, sqrt|g|) |g|, with a backtracking line
+search on F (Nocedal and Wright 2006, Numerical Optimization, algorithm 7.1), in double precision.
 
 The certificate. The gradient of a strongly convex function is strongly monotone (Nesterov 2004,
 Introductory Lectures on Convex Optimization, section 2.1.3), so
 
     lambda |w - w*|^2 <= (grad F(w) - grad F(w*)) . (w - w*) <= |grad F(w)| |w - w*|,
 
-and so |w - w*| <= |grad F(w)| / lambda. It is computed afterwards, at the parameters as they are
-stored in single precision, and needs nothing but the retained examples.
+and hence |w - w*| <= |grad F(w)| / lambda. The bound is computed at the end, at the parameters as
+they are stored in single precision, from the retained examples alone.
 
-Compare Guo et al. 2020, Certified Data Removal from Machine Learning Models: they take one Newton
-step, bound the gradient that is left, and hide it behind noise added to the objective in training,
-which makes the removal indistinguishable from retraining in the sense of differential privacy. Here
-are several steps and no noise: the certificate speaks of a distance, not of what can be told from
-the parameters, and of the minimiser. Training that stops early ends elsewhere, with or without the
-forget set, and the distance between is no part of the certificate.
+Guo et al. 2020, Certified Data Removal from Machine Learning Models, take one Newton step, bound
+the remaining gradient, and mask it by noise that is added to the training objective. Their removal
+is indistinguishable from retraining in the sense of differential privacy. Here there are several
+steps and no noise. The certificate bounds the distance to the minimiser, not the information that
+the parameters reveal. Training that stops early ends elsewhere, with or without the forget set, and
+the certificate does not cover that distance.
 
-How it deviates, because of the chain of checkpoints: every stored state of a stage becomes the
-minimiser on the slices until this stage, tails included. That is from scratch only where training
-converges. (Measured on digits, a tenth revoked: at the default spec the outputs end up 90 times as
-far from scratch as those of doing nothing, by KL, where staged influence removes 91 % of that gap;
-after 100 epochs at lr 0.1 with weight decay 0.01 Newton removes 37 % and staged influence 71 %,
-both without an amend. So this is never a default.) An amend moves the final state away from
-it, and the certificate is then void: use it with ``amend="none"``.
+Deviation from the source, because of the chain of checkpoints: every stored state of a stage, tails
+included, becomes the minimiser on the slices up to that stage. This is the retrained model only if
+training converges, which it does not at the default spec, so Newton is never a default
+(tests/benchmarks/defaults.md has the measurements). An amend moves the final state away from the
+minimiser and voids the certificate: use the method with ``amend="none"``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,8 +51,7 @@ from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
 from unlearnkit.training.plan import Plan
 
-# Passes over the examples of a stage, gradients and products, that are expected: the mean measured
-# on digits at the default spec, a tenth of the examples removed (99 to 167).
+# Expected passes over the examples of a stage, for gradients and products.
 EXPECTED_PASSES = 130
 
 
@@ -63,10 +60,10 @@ class Newton:
     """Solve for the minimiser of the retained objective.
 
     Attributes:
-        tolerance: of the certificate: a bound on the L2 distance to the minimiser. Rounding to
-            single precision may leave it a little above.
-        steps: of Newton's method, at most.
-        products: Hessian products of each step, at most.
+        tolerance: L2 distance to the minimiser that the certificate should guarantee, above 0.
+            After rounding to single precision the certified bound may be slightly larger.
+        steps: upper limit of Newton steps.
+        products: upper limit of Hessian products in each step.
     """
 
     tolerance: float = 1e-3
@@ -81,12 +78,12 @@ class Newton:
         ]
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
-        """All products, and a gradient for each step."""
+        """Count all products, and one gradient for each step."""
         sizes = {size.stage: size.retain for size in sizes_of(plan, shard, forget)}
         return sum(sizes.values()) * self.steps * (1 + self.products)
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
-        """What was measured for a start at the trained parameters."""
+        """Count the expected passes for a start at the trained parameters."""
         counts = visits = 0
         for shard, members in forget.items():
             sizes = {size.stage: size.retain for size in sizes_of(plan, shard, members)}
@@ -94,12 +91,12 @@ class Newton:
         return Batches(len(forget), EXPECTED_PASSES * counts, EXPECTED_PASSES * visits)
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse what is not strongly convex."""
+        """Refuse models and specs whose objective is not strongly convex."""
         spec, stack = plan.spec, plan.architecture.stack
         if stack is None or len(stack.linears) > 1:
             return "the certificate needs a convex model, logistic regression, so it is retrained"
         if not isinstance(spec.loss, CrossEntropy | SquaredError):
-            return f"nothing says that the loss {spec.loss.name!r} is convex, so it is retrained"
+            return f"the loss {spec.loss.name!r} is not known to be convex, so it is retrained"
         if not spec.weight_decay or spec.optimizer == "adamw":
             return "without an L2 penalty (weight_decay of sgd or adam) no minimiser is certified"
         return ""
@@ -135,14 +132,14 @@ class Newton:
 
 @dataclass(eq=False)
 class Objective:
-    """F of a linear model with weights (class, input and bias), in double precision.
+    """The objective F of a linear model with weights (class, input and bias), in double precision.
 
     Attributes:
-        inputs: of the retained examples.
-        targets: theirs.
-        loss: convex.
+        inputs: inputs of the retained examples, with a last entry 1 for the bias.
+        targets: targets of the retained examples.
+        loss: a convex loss.
         weight_decay: lambda, above 0.
-        passes: over all examples so far: gradients and Hessian products.
+        passes: passes over all examples so far, for gradients and Hessian products.
     """
 
     inputs: Float[Tensor, "row in"]
@@ -152,16 +149,16 @@ class Objective:
     passes: int = 0
 
     def __post_init__(self) -> None:
-        """Give every input a last 1, for the bias."""
+        """Append a 1 to every input for the bias."""
         self.inputs = torch.nn.functional.pad(self.inputs.double(), (0, 1), value=1.0)
 
     def value(self, w: Float[Tensor, "class in1"]) -> float:
-        """F(w)."""
+        """Return F(w)."""
         mean = self.loss.value(self.inputs @ w.T, self.targets).mean()
         return float(mean + self.weight_decay / 2 * w.square().sum())
 
     def gradient(self, w: Float[Tensor, "class in1"]) -> Float[Tensor, "class in1"]:
-        """Grad F(w)."""
+        """Return grad F(w)."""
         self.passes += 1
         slopes = self.loss.output_gradient(self.inputs @ w.T, self.targets)
         return slopes.T @ self.inputs / len(self.inputs) + self.weight_decay * w
@@ -169,13 +166,13 @@ class Objective:
     def curve(
         self, outputs: Float[Tensor, "row class"], v: Float[Tensor, "class in1"]
     ) -> Float[Tensor, "class in1"]:
-        """The Hessian of F at weights with these outputs, times v."""
+        """Return the Hessian of F, at weights that give these outputs, times v."""
         self.passes += 1
         curved = self.loss.output_hessian_product(outputs, self.inputs @ v.T)
         return curved.T @ self.inputs / len(self.inputs) + self.weight_decay * v
 
     def distance(self, w: Float[Tensor, "class in1"]) -> float:
-        """The certificate: |w - w*| is at most this."""
+        """Return the certificate |grad F(w)| / lambda, an upper bound on |w - w*|."""
         return float(self.gradient(w.double()).norm()) / self.weight_decay
 
 
@@ -189,11 +186,14 @@ def newton(
     """Minimise until the gradient's norm is at most ``goal``.
 
     Args:
-        objective: to minimise.
-        start: in double precision.
-        goal: norm of the gradient.
-        steps: of Newton's method, at most.
-        products: of each, at most.
+        objective: the function to minimise.
+        start: initial weights in double precision.
+        goal: norm of the gradient at which to stop.
+        steps: upper limit of Newton steps.
+        products: upper limit of Hessian products in each step.
+
+    Returns:
+        The weights reached.
     """
     w = start
     for _ in range(steps):
@@ -212,7 +212,7 @@ def newton(
         )
         direction = solved.x.view_as(start)
         slope, value, length = float((gradient * direction).sum()), objective.value(w), 1.0
-        slack = 1e-15 * (1 + abs(value))  # near the minimiser, F cannot tell points apart
+        slack = 1e-15 * (1 + abs(value))  # near the minimiser, differences of F are below rounding
         while length > 1e-6 and (  # Armijo's condition
             objective.value(w + length * direction) > value + 1e-4 * length * slope + slack
         ):

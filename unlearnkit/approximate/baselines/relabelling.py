@@ -1,15 +1,15 @@
-"""Relabelling: train on with wrong labels on the forget set.
+"""Relabelling: continue training with random wrong labels on the forget set.
 
 Graves, Nagisetty and Ganesh 2021, Amnesiac Machine Learning, section "Unlearning": the labels of
-the forget set are replaced by others drawn at random, and the model is trained for some more
+the forget set are replaced by random other labels, and the model is trained for some more
 iterations on the modified data. Their other method, "Amnesiac Unlearning", subtracts the updates of
-all batches that held a forgotten example. It needs every batch's update to be kept, which nobody
-does here: for a chain of checkpoints that is a hundred times their size, and the updates hold what
-is to be forgotten. So this is the first of the two, and the name says so.
+all batches that held a forgotten example. It requires storing the update of every batch, which
+takes about a hundred times the size of the checkpoints and depends on the examples to be forgotten.
+Only the first method is implemented here.
 
-How it deviates: each stored state is trained on by itself, on the slices until its stage, with the
-optimizer of training; a step takes a keyed batch of the retained examples and one of the relabelled
-ones, each in proportion to its set.
+Deviations from the source: each stored state is trained separately, on the slices up to its stage,
+with the training optimizer; each step takes a keyed batch of retained examples and a batch of
+relabelled ones, so that one pass covers both sets.
 """
 
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ from unlearnkit.training.plan import Plan
 
 @dataclass(frozen=True)
 class Relabelling:
-    """Train on, the forget set with random labels that are not its own.
+    """Continue training with random wrong labels on the forget set.
 
     Attributes:
-        passes: over both sets, at most the epochs of the stage.
-        rate: learning rate, in units of training's.
+        passes: passes over both sets, limited to the epochs of the stage.
+        rate: multiple of the training's learning rate.
     """
 
     passes: int = 1
@@ -55,11 +55,11 @@ class Relabelling:
         return run.state, run.visits
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """Batches of both sets."""
+        """Count steps and example gradients of all passes over both sets."""
         return self.passes * size.steps, self.passes * (size.retain + size.forget)
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse data without a second label."""
+        """Refuse regressions and models with a single output, which have no other label."""
         if plan.examples.labels.is_floating_point():
             return "random labels need classes, and this is a regression, so it is retrained"
         if plan.architecture.num_outputs > 1:
@@ -68,7 +68,7 @@ class Relabelling:
 
 
 def wrong_labels(labels: Tensor, num_classes: int, generator: np.random.Generator) -> Tensor:
-    """For each label another one, all others alike.
+    """Replace each label by another one, drawn uniformly from the other classes.
 
     >>> wrong_labels(torch.tensor([0, 1, 1]), 2, np.random.default_rng(0))
     tensor([1, 0, 0])

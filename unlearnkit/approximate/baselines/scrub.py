@@ -1,18 +1,18 @@
-"""SCRUB: a student that obeys its teacher on the retained examples and not on the forget set.
+"""SCRUB: a student matches its teacher on the retain set and departs from it on the forget set.
 
 Kurmanji et al. 2023, Towards Unbounded Machine Unlearning, section 3. The teacher is the stored
-state state, the student starts there. With d the divergence KL(teacher || student) of an example,
+state, from which the student starts. With d the divergence KL(teacher || student) of an example,
 they minimise
 
     (alpha/|retain|) sum_retain d + (gamma/|retain|) sum_retain loss - (1/|forget|) sum_forget d
 
-in turn: a pass over the forget set that climbs d in the first ``max_epochs`` epochs, then in every
-epoch one over the retained set that descends on the other two terms.
+alternately: each of the first ``max_epochs`` epochs begins with a pass over the forget set that
+increases d, and every epoch has a pass over the retain set that decreases the other two terms.
 
-How it deviates: no temperature in d (their code has one of 4), no rewinding (their SCRUB+R), and
-the forget set is taken in the batch size of training. The student has no dropout, and the gradient
-of d is zero where it still is the teacher, so that the first climb does nothing. Each stored state
-is its own teacher, on the slices until its stage.
+Deviations from the source: d has no temperature (their code uses 4), there is no rewinding (their
+SCRUB+R), and the forget set is processed in batches of the training's size. The student has no
+dropout, and the gradient of d is zero while the student equals the teacher, so the first ascent
+changes nothing. Each stored state is its own teacher, on the slices up to its stage.
 """
 
 from dataclasses import dataclass
@@ -34,14 +34,14 @@ from unlearnkit.training.plan import Plan
 
 @dataclass(frozen=True)
 class Scrub:
-    """Climb on the forget set and descend on the retained one, in turn.
+    """Alternate ascent on the forget set and descent on the retain set.
 
     Attributes:
-        alpha: weight of obeying the teacher on retained examples.
-        gamma: weight of their loss.
-        max_epochs: epochs that begin with a climb; the first one does nothing.
-        epochs: in all, at most those of the stage.
-        rate: learning rate, in units of training's.
+        alpha: weight of the divergence from the teacher on retained examples.
+        gamma: weight of the loss on retained examples.
+        max_epochs: number of epochs that begin with an ascent; the first ascent changes nothing.
+        epochs: number of all epochs, limited to those of the stage.
+        rate: multiple of the training's learning rate.
     """
 
     alpha: float = 1.0
@@ -74,14 +74,14 @@ class Scrub:
         return run.state, run.visits + len(teacher)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """The teacher's outputs, and batches of both sets."""
+        """Count the teacher's outputs and the batches of both sets."""
         climbs = min(self.max_epochs, self.epochs)
         steps = self.epochs * size.steps + climbs * -(-size.forget // plan.spec.batch_size)
         visits = (1 + self.epochs) * size.retain + (1 + climbs) * size.forget
         return 1 + steps, visits
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse losses without a divergence."""
+        """Refuse losses for which no divergence is defined."""
         if has_divergence(plan):
             return ""
         return f"SCRUB knows no divergence for the loss {plan.spec.loss.name!r}, so it is retrained"

@@ -1,17 +1,18 @@
-"""Single-gradient unlearning: give back the pull of the forget set, as it was at the start.
+"""Single-gradient unlearning: add back the forget set's gradients at the initial weights.
 
 Thudi, Deza, Chandrasekaran and Papernot 2022, Unrolling SGD: Understanding Factors Influencing
-Machine Unlearning. To first order around its first weights w_0, m epochs of SGD in batches of b are
-one long step along the sum of all gradients at w_0. Forgetting x then gives its part back:
+Machine Unlearning. To first order around the initial weights w_0, m epochs of SGD with batch size b
+are one long step along the sum of all gradients at w_0. Forgetting x undoes its contribution:
 
     w + eta (m / b) grad loss(x; w_0),        eta the learning rate.
 
-Over k of n examples that is eta T (k/n) times their mean gradient g_F, T = m n / b being the number
-of steps; with momentum eta T becomes the effective time h, a number in units of the learning rate.
+For k of n examples this is eta T (k/n) times their mean gradient g_F, with T = m n / b the number
+of steps. With momentum, eta T becomes the effective time h, in units of the learning rate.
 
-How it deviates: w_0 is the start of each segment between two resets of the optimizer, not of the
-whole run, and the pulls of all segments until a stored state are added up, D += h (k/n) g_F. That
-is staged influence without its curvature, and without what the retained examples then pull more.
+Deviations from the source: w_0 is the start of each segment between two optimizer resets, not of
+the whole run, and the contributions of all segments up to a stored state are added,
+D += h (k/n) g_F. This is staged influence without curvature and without the larger weight that the
+retained examples receive.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from unlearnkit.training.plan import Plan
 
 @dataclass(frozen=True)
 class SingleGradient:
-    """The forget gradient at the start of a segment, times the time that was trained on it."""
+    """Add the forget gradient at the start of a segment, times the segment's effective time."""
 
     def __call__(
         self, given: ShardRound, segment: Segment, before: Float[Tensor, " parameter"]
@@ -45,9 +46,9 @@ class SingleGradient:
         return before + segment.path_time * share * g, len(forget)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """One gradient."""
+        """Count one gradient of the forget set."""
         return 1, size.forget
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse other optimizers than SGD."""
+        """Refuse optimizers other than SGD."""
         return only_sgd("the single gradient", plan)

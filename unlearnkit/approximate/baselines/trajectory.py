@@ -1,7 +1,7 @@
-"""Methods that follow the difference of two trainings, with and without the forget set, in time.
+"""Methods that follow the difference between training with and without the forget set over time.
 
-A running difference D, 0 at first, is carried through the segments of training between two resets
-of the optimizer, and added to the stored state at the end of each.
+The difference D starts at 0. It is carried through the segments of training between two optimizer
+resets, and added to the stored state at the end of each segment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,32 +28,37 @@ from unlearnkit.training.plan import Plan
 
 
 class Advance(Protocol):
-    """How the difference goes on along one segment; a frozen value."""
+    """Carries the difference through one segment; a frozen value of hyperparameters."""
 
     def __call__(
         self, given: ShardRound, segment: Segment, before: Float[Tensor, " parameter"]
     ) -> tuple[Float[Tensor, " parameter"], int]:
-        """The difference at the end of the segment, and the example gradients computed.
+        """Return the difference at the end of the segment and the number of example gradients.
 
         There is at least one retained and one forgotten example.
         """
         ...
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """Batches and example gradients that a segment takes at most; the size is of its end."""
+        """Return upper bounds on the batches and example gradients of a segment.
+
+        Args:
+            plan: plan of the retain set.
+            size: sizes of the stored state at the end of the segment.
+        """
         ...
 
     def unsuitable(self, plan: Plan) -> str:
-        """As for a method."""
+        """Return a sentence on why the advance does not fit this plan, or "" if it does."""
         ...
 
 
 @dataclass(frozen=True)
 class AlongTraining:
-    """A method: the difference, carried from segment to segment.
+    """A method that carries the difference from segment to segment.
 
     Attributes:
-        advance: see :class:`Advance`.
+        advance: the :class:`Advance` that carries it through one segment.
     """
 
     advance: Advance
@@ -82,11 +87,11 @@ class AlongTraining:
         return modified(given, stored_states, states, visits)
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
-        """Of all segments."""
+        """Sum the example gradients over all segments."""
         return self._planned(plan, shard, forget)[1]
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
-        """Of all segments, one after the other."""
+        """Sum the work over all segments, which are processed one after the other."""
         planned = [self._planned(plan, shard, members) for shard, members in forget.items()]
         return Batches(len(planned), sum(b for b, _ in planned), sum(v for _, v in planned))
 
@@ -95,12 +100,12 @@ class AlongTraining:
         return sum(b for b, _ in costs), sum(v for _, v in costs)
 
     def unsuitable(self, plan: Plan) -> str:
-        """As the advance says."""
+        """Return the answer of the advance."""
         return self.advance.unsuitable(plan)
 
 
 def only_sgd(what: str, plan: Plan) -> str:
-    """Why this is not on offer for a plan; empty if it was trained by SGD."""
+    """Return a sentence that refuses plans not trained by SGD, or "" for SGD."""
     if plan.spec.optimizer == "sgd":
         return ""
     return (
