@@ -44,7 +44,9 @@ from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.spec import TrainSpec, as_recorded
 from unlearnkit.training.train import TrainReport, train
 from unlearnkit.training.workers import check_parallel
+from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assess import assess
+from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import EXACT, Boundary, Decision
@@ -443,8 +445,33 @@ class Session:
 
     def workload(self) -> Workload:
         """What retraining exactly for the pending request would cost. No side effects."""
+        return self.assess().workload
+
+    def assess(
+        self, *, method: str | Method | None = None, amend: str | Amend | None = None
+    ) -> Assessment:
+        """Assess the pending request: its workload, and the cost of either way. No side effects.
+
+        Any number of boundaries can then decide on it without another look at the store::
+
+            assessment = session.assess()
+            [assessment.decide(uk.FixedBoundary(share)) for share in (0.1, 0.2, 0.3)]
+
+        Args:
+            method: as in :meth:`unlearn`.
+            amend: as in :meth:`unlearn`.
+
+        Raises:
+            LookupError: not trained yet.
+        """
         self._need_training()
-        return assess(self._plan, self.store, self._pending, self._clock)[1]
+        approximator = Approximator.of(
+            self._plan,
+            METHODS.choose(method),
+            AMENDS.choose(amend),
+            calibration=self._history.calibration,
+        )
+        return assess(self._plan, self.store, self._pending, self._clock, approximator)
 
     def preview(
         self,
@@ -466,16 +493,7 @@ class Session:
         """
         self._need_training()
         chosen = self._chosen_boundary(max_share, boundary)
-        _, workload, costs = assess(
-            self._plan,
-            self.store,
-            self._pending,
-            self._clock,
-            method=METHODS.choose(method),
-            amend=AMENDS.choose(amend),
-            calibration=self._history.calibration,
-        )
-        return chosen.decide(workload, costs, {s: len(d) for s, d in self.debt.items()})
+        return self.assess(method=method, amend=amend).decide(chosen)
 
     def unlearn(
         self,

@@ -283,7 +283,8 @@ def measure_prediction(work: Workload, requests: int) -> list[Row]:
                 runs.append(fork.unlearn(share))
             a, b = (run.seconds for run in runs)
             errors[name].append(runs[0].predicted_seconds / a - 1)
-            _, load, costs = assess(session.plan, session.store, runs[0].ids, clocks[name])
+            assessed = assess(session.plan, session.store, runs[0].ids, clocks[name])
+            load, costs = assessed.workload, assessed.costs
             then = uk.FixedBoundary(share).decide(load, costs, {}).seconds
             later[name].append(then / a - 1)
             noise[name].append(2 * abs(a - b) / (a + b))

@@ -241,26 +241,30 @@ def compare(
     reference = outputs["scratch"].test
     others = {name: outputs[name].test for name in MODELS[:2]}
     return Comparison(
-        _constituent_rows(plan, store, scratch_store, ensembles, tuple(fresh)),
-        _layer_rows(plan, ensembles, tuple(fresh)),
-        task,
-        scores,
-        {name: float(task.divergence(reference, own).mean()) for name, own in others.items()},
-        {} if dataset.is_regression else {n: churn(reference, own) for n, own in others.items()},
-        math.nan if dataset.is_regression else _tug_of_war(scores),
-        attacks,
-        membership_gap(attacks["unlearned"], attacks["scratch"]),
-        membership_gap(attacks["original"], attacks["scratch"]),
-        result.predicted_seconds,
-        result.seconds,
-        report.seconds,
-        scratch,
-        unlearned,
-        original,
-        ids,
-        labels,
-        outputs,
-        forget_shard,
+        constituents=_constituent_rows(plan, store, scratch_store, ensembles, tuple(fresh)),
+        layers=_layer_rows(plan, ensembles, tuple(fresh)),
+        task=task,
+        scores=scores,
+        output_kl={
+            name: float(task.divergence(reference, own).mean()) for name, own in others.items()
+        },
+        churn={}
+        if dataset.is_regression
+        else {n: churn(reference, own) for n, own in others.items()},
+        tug_of_war=math.nan if dataset.is_regression else _tug_of_war(scores),
+        attacks=attacks,
+        membership_gap=membership_gap(attacks["unlearned"], attacks["scratch"]),
+        original_membership_gap=membership_gap(attacks["original"], attacks["scratch"]),
+        predicted_seconds=result.predicted_seconds,
+        seconds=result.seconds,
+        scratch_seconds=report.seconds,
+        scratch=scratch,
+        unlearned=unlearned,
+        original=original,
+        ids=ids,
+        labels=labels,
+        outputs=outputs,
+        forget_shard=forget_shard,
     )
 
 

@@ -6,21 +6,16 @@ from functools import cache
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.approximate import (
-    Amend,
-    Method,
-    Replay,
-)
-from unlearnkit.approximate.defaults import default_method
 from unlearnkit.store import Store
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import work_of
+from unlearnkit.unlearning.approximator import Approximator
+from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.protocol import Cost, Costs, Coverage
-from unlearnkit.unlearning.debt import debts_of
-from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.debt import debt_sizes, debts_of
 from unlearnkit.unlearning.modify import incomplete, members_of, replayed
-from unlearnkit.unlearning.workload import Workload, estimate
+from unlearnkit.unlearning.workload import estimate
 
 
 def assess(
@@ -28,19 +23,23 @@ def assess(
     store: Store,
     ids: Int[np.ndarray, " request"],
     clock: Clock,
-    *,
-    method: Method | None = None,
-    amend: Amend | None = None,
-    calibration: Calibration = Calibration(),
-) -> tuple[Plan, Workload, Costs]:
+    approximator: Approximator | None = None,
+) -> Assessment:
     """Estimate a request: the plan after it, its workload, and what each way would cost.
 
     Nothing is changed anywhere.
+
+    Args:
+        before: the plan before the request.
+        store: of its ensemble.
+        ids: of the request.
+        clock: for predictions.
+        approximator: would carry out the approximate part; that of the plan's defaults otherwise.
     """
     plan, debts = before.without(ids), debts_of(before, store)
-    sizes = {shard: len(debt) for shard, debt in debts.items()}
-    workload = estimate(plan, store, ids, sizes, clock=clock)
-    method, amend = method or default_method(plan), amend or Replay()
+    workload = estimate(plan, store, ids, debt_sizes(debts), clock=clock)
+    using = approximator or Approximator.of(plan)
+    method, amend = using.method, using.amend
     hit = [work.shard for work in workload.shards]
     forget = {s: members_of(before, plan, s, s in debts)[0] for s in hit if plan.alive(s)}
     stages = {work.shard: work.stages for work in workload.shards}
@@ -68,19 +67,25 @@ def assess(
     parts = _parts([s for s in forget if not forced[s]], approximate_seconds)
     costs = [
         Cost(
-            work.shard,
-            work.seconds,
-            parts.get(work.shard),
-            forced.get(work.shard, ""),
-            None
+            shard=work.shard,
+            exact_seconds=work.seconds,
+            approximate_seconds=parts.get(work.shard),
+            forced=forced.get(work.shard, ""),
+            coverage=None
             if plan.architecture.is_linear
             else coverage(before, plan, work.shard, debts.get(work.shard)),
         )
         for work in workload.shards
     ]
-    scratch = workload.total_seconds
-    seconds = (exact_seconds, approximate_seconds)
-    return plan, workload, Costs(tuple(costs), scratch, *seconds, clock.multiple, calibration)
+    both = Costs(
+        shards=tuple(costs),
+        scratch_seconds=workload.total_seconds,
+        exact_seconds=exact_seconds,
+        approximate_seconds=approximate_seconds,
+        multiple=clock.multiple,
+        calibration=using.calibration,
+    )
+    return Assessment(plan, workload, both, debts)
 
 
 def coverage(

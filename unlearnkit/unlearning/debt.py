@@ -20,6 +20,11 @@ def debts_of(plan: Plan, store: Store) -> Debts:
     return debts
 
 
+def debt_sizes(debts: Debts) -> dict[int, int]:
+    """The number of ids that each shard owes."""
+    return {shard: len(debt) for shard, debt in debts.items()}
+
+
 def total_debt(debts: Debts) -> int:
     """The number of ids that all shards together owe."""
     return sum(len(debt) for debt in debts.values())

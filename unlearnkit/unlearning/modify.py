@@ -15,7 +15,6 @@ from unlearnkit.approximate import (
     Amend,
     Amended,
     Members,
-    Method,
     Modified,
     OnStep,
     ShardRound,
@@ -28,6 +27,8 @@ from unlearnkit.training.clock import Batches, Work
 from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import work_of
+from unlearnkit.unlearning.approximator import Approximator
+from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
 from unlearnkit.unlearning.debt import Debts
 from unlearnkit.unlearning.error_model import Calibration
@@ -84,18 +85,16 @@ class Modification:
 
 def modify_shards(
     before: Plan,
-    plan: Plan,
     store: Store,
+    assessment: Assessment,
     decision: Decision,
-    debts: Debts,
-    method: Method,
-    amend: Amend,
     boundary: Boundary,
-    probe: Probe,
-    calibration: Calibration,
+    approximator: Approximator,
     run: Run,
 ) -> Modification:
     """One approximate round on some shards: modify and amend them together, and look at them."""
+    plan, debts = assessment.plan, assessment.debts
+    method, amend = approximator.method, approximator.amend
     rounds = {shard: _round(before, plan, store, shard, debts) for shard in decision.approximate}
     forget = {shard: each.forget for shard, each in rounds.items()}
     planned = method.batches(plan, forget)
@@ -114,30 +113,30 @@ def modify_shards(
         begun = time.perf_counter()
         found = method(list(rounds.values()), on_progress=step(0, large))
         seconds = time.perf_counter() - begun
-        guard = _Guard(rounds, dict(zip(rounds, found, strict=True)), boundary, probe)
-        guard.look(calibration)
+        modified = dict(zip(rounds, found, strict=True))
+        guard = _Guard(rounds, modified, boundary, approximator.probe)
+        guard.look(approximator.calibration)
         begun = time.perf_counter()
         guard.amend(rounds.keys() - guard.refused, amend, step(large, replay))
         amended = replayed(plan, guard.amends, amend)
         whole = seconds + time.perf_counter() - begun
         guard.check(amend.longer(plan), step(large + replay, 0))
+    approximations = [
+        _approximation(before, plan, store, debts, rounds[s], guard, f"{method!r}, then {how!r}")
+        for s, how in guard.amends.items()
+        if s not in guard.refused
+    ]
     return Modification(
-        tuple(
-            _approximation(
-                before, plan, store, debts, rounds[s], guard, f"{method!r}, then {how!r}"
-            )
-            for s, how in guard.amends.items()
-            if s not in guard.refused
-        ),
-        tuple(guard.looks.values()),
-        guard.refused,
-        planned,
-        amended,
-        guard.visits,
-        seconds,
-        whole,
-        not guard.refused and set(guard.amends.values()) <= {amend},
-        guard.bounds(),
+        approximations=tuple(approximations),
+        looks=tuple(guard.looks.values()),
+        refused=guard.refused,
+        planned=planned,
+        replayed=amended,
+        visits=guard.visits,
+        seconds=seconds,
+        whole=whole,
+        as_planned=not guard.refused and set(guard.amends.values()) <= {amend},
+        bounds=guard.bounds(),
     )
 
 
@@ -166,11 +165,11 @@ class _Guard:
             correction = self.probe.correction(self.before[s], each.correction_norm)
             gone, kept = len(self.rounds[s].forget), len(self.rounds[s].retain)
             self.looks[s] = Look(
-                s,
-                gone / (gone + kept),
-                self.probe.architecture.is_linear,
-                correction,
-                calibration.bound(s, correction),
+                shard=s,
+                share=gone / (gone + kept),
+                convex=self.probe.architecture.is_linear,
+                correction=correction,
+                bound=calibration.bound(s, correction),
             )
         self.refused |= self._objections(self.looks)
 

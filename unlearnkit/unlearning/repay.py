@@ -13,7 +13,7 @@ from unlearnkit.training.clock import Clock
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import train_missing, work_of
 from unlearnkit.unlearning.boundary.protocol import EXACT, Decision, Route
-from unlearnkit.unlearning.debt import debts_of, total_debt
+from unlearnkit.unlearning.debt import debt_sizes, debts_of, total_debt
 from unlearnkit.unlearning.inspection import Look, Probe
 from unlearnkit.unlearning.unlearn import REPAY, Unlearned, settle
 from unlearnkit.unlearning.workload import estimate
@@ -55,7 +55,7 @@ def repay(
     begun = time.perf_counter()
     debts = debts_of(plan, store)
     chosen = sorted(debts if shards is None else set(shards) & set(debts))
-    sizes = {shard: len(debt) for shard, debt in debts.items()}
+    sizes = debt_sizes(debts)
     if seconds is not None:
         chosen = _affordable(plan, store, chosen, sizes, seconds, clock)
     nothing = np.empty(0, np.int64)
@@ -87,18 +87,18 @@ def repay(
             commit(decision, total_debt(debts))
     destroyed = settle(plan, store)
     return Unlearned(
-        nothing,
-        plan,
-        workload,
-        decision,
-        report.visits,
-        0,
-        decision.seconds,
-        time.perf_counter() - begun,
-        total_debt(debts),
-        total_debt(debts_of(plan, store)),
-        destroyed,
-        clock.observe(report.timed, report.tick),
+        ids=nothing,
+        plan=plan,
+        workload=workload,
+        decision=decision,
+        visits=report.visits,
+        approximate_visits=0,
+        predicted_seconds=decision.seconds,
+        seconds=time.perf_counter() - begun,
+        debt_before=total_debt(debts),
+        debt_after=total_debt(debts_of(plan, store)),
+        destroyed=destroyed,
+        clock=clock.observe(report.timed, report.tick),
     )
 
 

@@ -1,13 +1,12 @@
 """Unlearning: estimate, decide, run. The route of the toolkit in one paragraph of code.
 
-plan = before.without(ids)                                  # the retain set shrinks
-workload = estimate(plan, store, ids, debts)                # what exact retraining would cost
-decision = boundary.decide(workload, costs, debts)          # a route per shard
-modified = modify_shards(plan, store, decision, boundary)   # modify, look, amend, look again
-decision = decision.after(modified.looks, modified.refused) # what was refused goes exact
-train(plan, store, shards=decision.exact)                   # the same function as training
-store.put_approximation(...)                                # what was accepted
-commit(); settle(plan, store)                               # swap, then destroy what is stale
+assessment = assess(before, store, ids, clock)               # what each way would cost
+decision = assessment.decide(boundary)                       # a route per shard
+modified = modify_shards(before, store, assessment, ...)     # modify, look, amend, look again
+decision = decision.after(modified.looks, modified.refused)  # what was refused goes exact
+train_missing(plan, store, run, shards=decision.exact)       # the same function as training
+store.put_approximation(...)                                 # what was accepted
+commit(); settle(plan, store)                                # swap, then destroy what is stale
 """
 
 import threading
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
-from unlearnkit.approximate.defaults import default_method
+from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.progress import Progress, Run, running
 from unlearnkit.store import Store
 from unlearnkit.training.clock import Clock, Interval
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import train_missing
+from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assess import assess
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
@@ -147,9 +146,15 @@ def unlearn(
         Cancelled: stopped; the store holds what it held.
     """
     boundary = BOUNDARIES.choose(boundary)
-    how = METHODS.choose(method) or default_method(before), AMENDS.choose(amend) or Replay()
+    approximator = Approximator.of(
+        before,
+        METHODS.choose(method),
+        AMENDS.choose(amend),
+        probe=probe,
+        calibration=calibration,
+    )
     with running(on_progress, cancel, parallel=parallel) as run:
-        return _unlearn(before, store, ids, boundary, clock, *how, probe, calibration, run, commit)
+        return _unlearn(before, store, ids, boundary, clock, approximator, run, commit)
 
 
 def _unlearn(
@@ -158,39 +163,18 @@ def _unlearn(
     ids: Int[np.ndarray, " request"],
     boundary: Boundary,
     clock: Clock,
-    method: Method,
-    amend: Amend,
-    probe: Probe | None,
-    calibration: Calibration,
+    approximator: Approximator,
     run: Run,
     commit: Callable[[Plan, Decision], None] | None,
 ) -> Unlearned:
     begun = time.perf_counter()
-    plan, workload, costs = assess(
-        before, store, ids, clock, method=method, amend=amend, calibration=calibration
-    )
-    debts = debts_of(before, store)
-    decision = boundary.decide(workload, costs, {s: len(debt) for s, debt in debts.items()})
+    assessment = assess(before, store, ids, clock, approximator)
+    plan, decision = assessment.plan, assessment.decide(boundary)
     if run.parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
-    if probe is None:
-        nothing = plan.examples[plan.partition.ids[:0]]
-        probe = Probe(plan.architecture, plan.spec.loss, *nothing)
     try:
-        modified = modify_shards(
-            before,
-            plan,
-            store,
-            decision,
-            debts,
-            method,
-            amend,
-            boundary,
-            probe,
-            calibration,
-            run,
-        )
-        decision = decision.after(modified.looks, modified.refused, costs)
+        modified = modify_shards(before, store, assessment, decision, boundary, approximator, run)
+        decision = decision.after(modified.looks, modified.refused, assessment.costs)
         report = train_missing(plan, store, run, shards=decision.exact)
         rates, clock = clock, clock.observe(report.timed, report.tick)
         if modified.looks:
@@ -214,19 +198,19 @@ def _unlearn(
         shards = (len(decision.exact), len(decision.approximate))
         clock = clock.observe_request(*shards, beside, seconds, decision.seconds)
     return Unlearned(
-        ids,
-        plan,
-        workload,
-        decision,
-        report.visits,
-        modified.visits,
-        decision.seconds,
-        seconds,
-        total_debt(debts),
-        debt_after,
-        destroyed,
-        clock,
-        modified.bounds,
+        ids=ids,
+        plan=plan,
+        workload=assessment.workload,
+        decision=decision,
+        visits=report.visits,
+        approximate_visits=modified.visits,
+        predicted_seconds=decision.seconds,
+        seconds=seconds,
+        debt_before=total_debt(assessment.debts),
+        debt_after=debt_after,
+        destroyed=destroyed,
+        clock=clock,
+        bounds=modified.bounds,
     )
 
 

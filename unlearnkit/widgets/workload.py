@@ -9,7 +9,6 @@ from unlearnkit import figures
 from unlearnkit.figures.drawing import duration, percent
 from unlearnkit.figures.workload import UNITS, format_amount
 from unlearnkit.session import Session
-from unlearnkit.unlearning.assess import assess
 from unlearnkit.unlearning.expected_workload import (
     debt_places,
     expected_curve,
@@ -101,7 +100,7 @@ class Stages(Section):
             self.shards.html = ""
             return
         self._debt = session.debt
-        self.workload = assess(session.plan, session.store, session.pending, session.clock)[1]
+        self.workload = session.workload()
         self._show()
 
     def clear(self) -> None:

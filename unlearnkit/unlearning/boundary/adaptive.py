@@ -15,7 +15,6 @@ from unlearnkit.unlearning.boundary.protocol import (
     Boundary,
     Costs,
     Decision,
-    Route,
 )
 from unlearnkit.unlearning.error_model import LEAST
 from unlearnkit.unlearning.inspection import Look
@@ -125,12 +124,11 @@ class AdaptiveBoundary(Boundary):
         else:
             reasons |= self._weigh(free, forced, costs)
         order = sorted(workload.shards, key=lambda work: (work.visits, work.shard))
-        routes = tuple(self._route(work, workload, costs, *reasons[work.shard]) for work in order)
-        exact, approximate = (
-            [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
-        )
-        seconds = costs.seconds(exact, approximate)
-        return Decision(routes, repr(self), seconds, costs.interval(exact, approximate))
+        routes = []
+        for work in order:
+            kind, why = reasons[work.shard]
+            routes.append(costs.route(work, kind, workload.share_of(work.visits), why))
+        return Decision.of(routes, self, costs)
 
     def objection(self, look: Look) -> str:
         """Hold what was seen against the budget and the caps."""
@@ -237,14 +235,6 @@ class AdaptiveBoundary(Boundary):
             work.shard: (EXACT, fits) if work.shard in chosen else (APPROXIMATE, over)
             for work in free
         }
-
-    def _route(
-        self, work: ShardWork, workload: Workload, costs: Costs, kind: str, reason: str
-    ) -> Route:
-        cost = costs.of(work.shard)
-        seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
-        share = workload.share_of(work.visits)
-        return Route(work.shard, kind, work.visits, share, seconds[kind], reason)
 
 
 def _epochs(look: Look) -> str:

@@ -1,6 +1,6 @@
 """Boundaries with the last word left to a person: for every shard, or for some of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
@@ -36,10 +36,7 @@ class ChosenBoundary(Boundary):
         Raises:
             ValueError: a shard that the request does not hit.
         """
-        hit = [work.shard for work in workload.shards]
-        unknown = sorted(set(self.exact) - set(hit))
-        if unknown:
-            raise ValueError(f"shards {unknown} are not hit by the request; it hits {sorted(hit)}")
+        _check_hit(self.exact, workload)
         routes = []
         for work in sorted(workload.shards, key=lambda work: (work.visits, work.shard)):
             cost = costs.of(work.shard)
@@ -49,14 +46,8 @@ class ChosenBoundary(Boundary):
                 kind, reason = EXACT, cost.forced or "chosen to be retrained"
             else:
                 kind, reason = APPROXIMATE, "chosen to be modified"
-            seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
-            share = workload.share_of(work.visits)
-            routes.append(Route(work.shard, kind, work.visits, share, seconds[kind], reason))
-        exact, approximate = (
-            [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
-        )
-        together, interval = costs.seconds(exact, approximate), costs.interval(exact, approximate)
-        return Decision(tuple(routes), repr(self), together, interval)
+            routes.append(costs.route(work, kind, workload.share_of(work.visits), reason))
+        return Decision.of(routes, self, costs)
 
     def objection(self, look: Look) -> str:
         """To an amend that is shorter than asked for."""
@@ -97,16 +88,10 @@ class OverriddenBoundary(Boundary):
         Raises:
             ValueError: a shard that the request does not hit.
         """
-        hit = {work.shard for work in workload.shards}
-        if unknown := sorted(set(self.routes) - hit):
-            raise ValueError(f"shards {unknown} are not hit by the request; it hits {sorted(hit)}")
+        _check_hit(self.routes, workload)
         decided = self.base.decide(workload, costs, debts)
         routes = tuple(self._told(route, costs) for route in decided.routes)
-        exact, approximate = (
-            [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
-        )
-        seconds, interval = costs.seconds(exact, approximate), costs.interval(exact, approximate)
-        return Decision(routes, repr(self), seconds, interval)
+        return Decision.of(routes, self, costs)
 
     def objection(self, look: Look) -> str:
         """The base's, but of shards that were told to be approximate."""
@@ -122,3 +107,10 @@ class OverriddenBoundary(Boundary):
         had = "as the boundary has it" if asked == route.kind else f"the boundary had {route.kind}"
         reason = f"asked to be {asked} by hand, {had}: {route.reason}"
         return replace(route, kind=asked, seconds=seconds, reason=reason)
+
+
+def _check_hit(shards: Iterable[int], workload: Workload) -> None:
+    """Check that a request hits the shards that a person named."""
+    hit = {work.shard for work in workload.shards}
+    if unknown := sorted(set(shards) - hit):
+        raise ValueError(f"shards {unknown} are not hit by the request; it hits {sorted(hit)}")

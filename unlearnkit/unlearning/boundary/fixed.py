@@ -77,13 +77,8 @@ class FixedBoundary(Boundary):
                 reason = (
                     f"{what} would cost {running:.1%} of from scratch, over {self.max_share:.1%}"
                 )
-            seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
-            routes.append(Route(work.shard, kind, work.visits, share, seconds[kind], reason))
-        exact, approximate = (
-            [route.shard for route in routes if route.kind == kind] for kind in (EXACT, APPROXIMATE)
-        )
-        together, interval = costs.seconds(exact, approximate), costs.interval(exact, approximate)
-        return Decision(tuple(routes), repr(self), together, interval)
+            routes.append(costs.route(work, kind, share, reason))
+        return Decision.of(routes, self, costs)
 
     def _share(self, work: ShardWork, workload: Workload, costs: Costs) -> float:
         if self.unit == "visits":

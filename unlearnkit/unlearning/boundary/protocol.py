@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from unlearnkit.training.clock import FEW_MULTIPLE, Interval
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.unlearning.inspection import Look
-from unlearnkit.unlearning.workload import Workload
+from unlearnkit.unlearning.workload import ShardWork, Workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,6 +93,12 @@ class Costs:
         seconds, multiple = self.seconds(exact, approximate), self.multiple(bool(approximate))
         return None if seconds is None else Interval(seconds / multiple, seconds * multiple)
 
+    def route(self, work: ShardWork, kind: str, share: float, reason: str) -> "Route":
+        """A route for one shard, with the seconds predicted for it."""
+        cost = self.of(work.shard)
+        seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
+        return Route(work.shard, kind, work.visits, share, seconds[kind], reason)
+
     def of(self, shard: int) -> Cost:
         """The cost of one shard."""
         return next(cost for cost in self.shards if cost.shard == shard)
@@ -138,6 +144,19 @@ class Decision:
     seconds: float | None
     interval: Interval | None = None
     looks: tuple[Look, ...] = ()
+
+    @classmethod
+    def of(cls, routes: Iterable[Route], boundary: "Boundary", costs: Costs) -> "Decision":
+        """A boundary's decision, with what its routes are predicted to take together."""
+        routes = tuple(routes)
+        exact = [route.shard for route in routes if route.kind == EXACT]
+        approximate = [route.shard for route in routes if route.kind == APPROXIMATE]
+        return cls(
+            routes=routes,
+            boundary=repr(boundary),
+            seconds=costs.seconds(exact, approximate),
+            interval=costs.interval(exact, approximate),
+        )
 
     @property
     def exact(self) -> tuple[int, ...]:

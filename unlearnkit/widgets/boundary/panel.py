@@ -11,13 +11,13 @@ from unlearnkit.figures import CurvePoint
 from unlearnkit.figures.drawing import percent
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
-from unlearnkit.unlearning.assess import assess
+from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, Boundary, Decision
 from unlearnkit.unlearning.inspection import Look
 from unlearnkit.unlearning.unlearn import Unlearned
-from unlearnkit.widgets.boundary.curve import Assessed, curve
+from unlearnkit.widgets.boundary.curve import curve, point, stages
 from unlearnkit.widgets.boundary.route_table import RouteTable
 from unlearnkit.widgets.boundary.rule import Rules, code_of
 from unlearnkit.widgets.boundary.sentences import (
@@ -76,7 +76,8 @@ class BoundaryPanel(SessionPanel):
                 default.
         """
         super().__init__(session)
-        self._assessed: Assessed | None = None
+        self._assessed: Assessment | None = None
+        self._voters = 0  # constituents whose mean the ensemble's output is; 0 if it is none
         self._request: object = None
         # What is drawn of a request and does not change with every move.
         self._curve: tuple[object, list[CurvePoint]] = (None, [])
@@ -88,7 +89,7 @@ class BoundaryPanel(SessionPanel):
         self.rules = Rules(first, decide)
         self.slider, self.unit, self.whole = self.rules.slider, self.rules.unit, self.rules.whole
         self.sentence = Prose(live=True)
-        self.map = Plot(name="stages", frame=lambda: self._now().stages())
+        self.map = Plot(name="stages", frame=lambda: stages(self._now().workload))
         self.bars = Plot(name="shards", frame=self._routes)
         self.curve = Plot(name="cost-curve", frame=self._points_frame)
         self.table = RouteTable()
@@ -148,14 +149,11 @@ class BoundaryPanel(SessionPanel):
             self._request, self._looks, self.tried.html = request, {}, ""
             self.table.told = {}
         if session.trained:
-            plan, workload, costs = assess(
-                *(session.plan, session.store, session.pending, session.clock),
-                calibration=session.calibration,
-            )
-            debts = {shard: len(debt) for shard, debt in session.debt.items()}
-            voters = sum(bool(plan.alive(shard)) for shard in range(plan.num_shards))
+            self._assessed = session.assess()
+            plan = self._assessed.plan
             mean = session.aggregation == "mean-probability"
-            self._assessed = Assessed.of(workload, costs, debts, voters if mean else 0)
+            alive = [shard for shard in range(plan.num_shards) if plan.alive(shard)]
+            self._voters = len(alive) if mean else 0
         else:
             self._assessed = None
         self.result.html = _result(session.last) if session.last else ""
@@ -194,7 +192,7 @@ class BoundaryPanel(SessionPanel):
         if self.table.told:
             at += f", and with your say on {plural(len(self.table.told), 'shard')}"
         reached = assessed.workload.share_of(decision.exact_visits) if share is None else share
-        now = assessed.point(reached, decision, self._looks)
+        now = point(assessed, self._voters, reached, decision, self._looks)
         error = None if now is None else now.error
         words = sentences(assessed.workload, decision, assessed.costs, at)
         if decision.approximate:
@@ -214,16 +212,19 @@ class BoundaryPanel(SessionPanel):
             self.map.show(figures.workload_map.spec(assessed.workload, decision))
         self.table.show(decision, assessed.workload, assessed.costs, self._looks)
 
-    def _points(self, assessed: Assessed) -> list[CurvePoint]:
+    def _points(self, assessed: Assessment) -> list[CurvePoint]:
         """The curve of the request, which does not depend on where the threshold is."""
         base = self.rules.boundary
         base = replace(base, max_share=0.0) if isinstance(base, FixedBoundary) else FixedBoundary()
         key = (assessed, base.whole, base.unit, self.table.overrides)
         if self._curve[0] != key:
-            self._curve = (key, curve(assessed, base, self.table.overrides, self._looks))
+            self._curve = (
+                key,
+                curve(assessed, self._voters, base, self.table.overrides, self._looks),
+            )
         return self._curve[1]
 
-    def _now(self) -> Assessed:
+    def _now(self) -> Assessment:
         if self._assessed is None:
             raise RuntimeError("there is no request any more; choose one in step 2")
         return self._assessed
@@ -238,7 +239,7 @@ class BoundaryPanel(SessionPanel):
 
         return pd.DataFrame([vars(point) for point in self._points(self._now())])
 
-    def _nothing(self, assessed: Assessed) -> list[str]:
+    def _nothing(self, assessed: Assessment) -> list[str]:
         """What to say where no shard is hit."""
         if len(self.session.pending):
             first = (

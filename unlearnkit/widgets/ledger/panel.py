@@ -13,6 +13,7 @@ from unlearnkit.figures.drawing import duration, percent
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
 from unlearnkit.unlearning.deadlines import Queue
+from unlearnkit.unlearning.debt import debt_sizes
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.boundary.rule import number_of
 from unlearnkit.widgets.ledger.sections import (
@@ -101,7 +102,7 @@ class LedgerPanel(SessionPanel):
         self.saved.layout.display = None if len(ledger) else "none"
         self.waiting.html = _waiting(self.session.queue)
         debts = self.session.debt if self.session.trained else {}
-        self.debts.html = self._debts({shard: len(debt) for shard, debt in debts.items()})
+        self.debts.html = self._debts(debt_sizes(debts))
         options = [("all shards", -1), *((f"shard {shard}", shard) for shard in sorted(debts))]
         if list(self.which.options) != options:
             self.which.options = options
