@@ -14,8 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from unlearnkit import CNN, MLP, Dataset, Examples, Logistic, Partition, Session, TrainSpec
+from unlearnkit import CNN, MLP, Session, TrainSpec
+from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.models.architecture import Architecture, as_architecture
+from unlearnkit.models.builtin import Logistic
+from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
 
 NUM_CLASSES = 3

@@ -4,9 +4,16 @@ import pytest
 import torch
 
 import unlearnkit as uk
+from unlearnkit.data.examples import Examples
+from unlearnkit.models.architecture import as_architecture
+from unlearnkit.models.builtin import Logistic
 from unlearnkit.seeding import state_bytes
+from unlearnkit.store import MemoryStore
 from unlearnkit.training.kernels.loop import repeatable
+from unlearnkit.training.plan import make_plan
 from unlearnkit.training.spec import OPTIMIZERS
+from unlearnkit.training.train import train
+from unlearnkit.unlearning.unlearn import unlearn
 
 needs_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no CUDA device here; the path is type-checked only"
@@ -17,7 +24,7 @@ def plan_on(device, model=None, **options):
     data, model = uk.load("digits"), model or uk.MLP((16,))
     options = {"num_shards": 3, "num_slices": 2, "epochs": 3, **options}
     spec = uk.TrainSpec(device=device, **options)
-    return uk.make_plan(data.train, uk.as_architecture(model, data.feature_shape, 10), spec)
+    return make_plan(data.train, as_architecture(model, data.feature_shape, 10), spec)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", 0, None])
@@ -48,19 +55,19 @@ def test_the_settings_of_the_process_are_left_alone():
 @needs_cuda
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(
-    "model", [uk.Logistic(), uk.MLP((16,), dropout=0.2), uk.CNN()], ids=["logistic", "mlp", "cnn"]
+    "model", [Logistic(), uk.MLP((16,), dropout=0.2), uk.CNN()], ids=["logistic", "mlp", "cnn"]
 )
 def test_exact_unlearning_on_cuda_equals_training_from_scratch(model, optimizer):
     plan = plan_on("cuda", model, optimizer=optimizer)
-    store, scratch = uk.MemoryStore(), uk.MemoryStore()
-    uk.train(plan, store)
+    store, scratch = MemoryStore(), MemoryStore()
+    train(plan, store)
     ids = plan.examples.ids[[3, 700]]
-    result = uk.unlearn(plan, store, ids, uk.FixedBoundary(1.0))
+    result = unlearn(plan, store, ids, uk.FixedBoundary(1.0))
     poisoned = plan.examples.inputs()
     poisoned[[3, 700]] = float("nan")
-    clean = uk.Examples(plan.examples.ids, poisoned, plan.examples.labels)
-    again = uk.make_plan(clean, plan.architecture, plan.spec, partition=plan.partition, revoked=ids)
-    uk.train(again, scratch)
+    clean = Examples(plan.examples.ids, poisoned, plan.examples.labels)
+    again = make_plan(clean, plan.architecture, plan.spec, partition=plan.partition, revoked=ids)
+    train(again, scratch)
     for one, other in zip(result.plan.stages, again.stages, strict=True):
         found, expected = store.get(one.key), scratch.get(other.key)
         assert state_bytes(found.state) == state_bytes(expected.state)

@@ -14,9 +14,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 import unlearnkit
-from unlearnkit import CNN, MLP, AdaptiveBoundary, MemoryStore, Session, assemble, make_plan, train
+from unlearnkit import CNN, MLP, AdaptiveBoundary, Session
 from unlearnkit.estimators import UnlearnableClassifier, UnlearnableRegressor
 from unlearnkit.seeding import state_bytes
+from unlearnkit.store import MemoryStore
+from unlearnkit.training.ensemble import assemble
+from unlearnkit.training.plan import make_plan
+from unlearnkit.training.train import train
 from worker import content, poisoned
 
 OURS = {"random_state": 3, "epochs": 3, "num_shards": 3, "num_slices": 2}

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from cases import CASES, Case
-from unlearnkit import Session, make_plan
+from unlearnkit import Session
+from unlearnkit.training.plan import make_plan
 from worker import Leaky, Worker, content, poisoned
 
 

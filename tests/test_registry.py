@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import unlearnkit as uk
+from unlearnkit.models.losses import LOSSES
 from unlearnkit.studies.study import study
+from unlearnkit.unlearning.unlearn import unlearn
 
 REGISTRIES = {
     name: getattr(uk, name)
@@ -72,7 +74,7 @@ def test_a_class_stands_for_its_default_instance(monkeypatch):
     assert uk.METHODS["mine"] == uk.StagedInfluence()
     assert uk.METHODS.own == {"mine": uk.StagedInfluence()}
     with pytest.raises(TypeError, match="WeightedCrossEntropy is a class that needs arguments"):
-        uk.LOSSES["weighted"] = uk.WeightedCrossEntropy
+        LOSSES["weighted"] = uk.WeightedCrossEntropy
 
 
 @pytest.mark.parametrize("entry", [RetrainOdd, RetrainOdd(), lambda: RetrainOdd()])
@@ -92,7 +94,7 @@ def test_a_boundary_of_ones_own_decides_by_its_name(session, monkeypatch, entry)
 def test_boundaries_are_taken_by_name_by_every_door(session, name):
     decided = name.title()
     fork = session.fork()
-    result = uk.unlearn(fork.plan, fork.store, fork.pending, name, clock=fork.clock)
+    result = unlearn(fork.plan, fork.store, fork.pending, name, clock=fork.clock)
     assert decided in result.decision.boundary
     frame = uk.stream(session, rounds=1, size=2, boundary=name, method="newton", amend="none")
     assert len(frame) == 1

@@ -15,6 +15,7 @@ import unlearnkit as uk
 from cases import CASES
 from unlearnkit import METHODS
 from unlearnkit.evaluation import membership, predictions
+from unlearnkit.selection.example_map import example_table
 from unlearnkit.widgets.comparison.predictions import TargetView
 
 RNG = np.random.default_rng(3)
@@ -226,7 +227,7 @@ def test_examples_are_chosen_by_their_target() -> None:
     inputs, targets = session.dataset.examples(request.ids)
     assert len(request) and (session.dataset.in_units(targets) > 300).all()
     assert (inputs[:, 0] < 0).all()
-    assert "target" in uk.example_table(session)
+    assert "target" in example_table(session)
 
 
 def test_a_study_of_a_regression_has_errors_in_place_of_accuracies() -> None:

@@ -12,13 +12,13 @@ from unlearnkit import (
     AdaptiveBoundary,
     Cancelled,
     FixedBoundary,
-    MemoryStore,
-    ProgressEvent,
     Session,
     TrainSpec,
     WeightedCrossEntropy,
     from_arrays,
 )
+from unlearnkit.progress import ProgressEvent
+from unlearnkit.store import MemoryStore
 from worker import content
 
 CASE = CASES["mlp-dropout"]

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from cases import CASES
-from unlearnkit import Examples, MemoryStore, make_plan
-from unlearnkit.store import Checkpoint
+from unlearnkit.data.examples import Examples
+from unlearnkit.store import Checkpoint, MemoryStore
 from unlearnkit.training import train
+from unlearnkit.training.plan import make_plan
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -17,6 +17,7 @@ import report
 import torch
 
 import unlearnkit as uk
+from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics.metrics import output_kl
 
 BATCHES = ((64, 20), (1024, 20), (10_000, 100))  # and epochs
@@ -27,7 +28,7 @@ WAYS = {
 }
 
 
-def measure(data: uk.Dataset, size: int, epochs: int) -> list[dict[str, object]]:
+def measure(data: Dataset, size: int, epochs: int) -> list[dict[str, object]]:
     """A row for each request."""
     session = uk.Session(
         data, model="logistic", num_shards=1, num_slices=1, epochs=epochs, batch_size=size

@@ -17,6 +17,7 @@ import pandas as pd
 import report
 
 import unlearnkit as uk
+from unlearnkit.data.examples import Dataset
 
 
 def ids_of(session: uk.Session, generator: np.random.Generator, label: int | None) -> np.ndarray:
@@ -31,7 +32,7 @@ def ids_of(session: uk.Session, generator: np.random.Generator, label: int | Non
     return chosen
 
 
-def measure(data: uk.Dataset, model: str, rounds: int) -> dict[str, object]:
+def measure(data: Dataset, model: str, rounds: int) -> dict[str, object]:
     """One model: calibrate, then look whether bounds and costs hold."""
     session = uk.Session(data, model=model)
     session.train()

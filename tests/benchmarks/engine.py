@@ -29,7 +29,14 @@ import torch
 from workloads import Ours, Plain, Workload, generate, workloads
 
 import unlearnkit as uk
+from unlearnkit.data.examples import Examples
+from unlearnkit.models.architecture import as_architecture
+from unlearnkit.models.builtin import Logistic
+from unlearnkit.store import MemoryStore
+from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.train import train
 from unlearnkit.unlearning.assess import assess
+from unlearnkit.unlearning.workload import estimate
 
 MB = 1e6
 Row = dict[str, Any]
@@ -131,13 +138,13 @@ def memory_probe(side: str, name: str, rows: int) -> None:
     """In a process of its own: print MB before training, at the peak, and of the data."""
     if name == "million":
         x, y = generate(rows, (600,), 2)
-        examples = uk.Examples(np.arange(rows), x, y)
+        examples = Examples(np.arange(rows), x, y)
         spec = uk.TrainSpec(num_shards=50, num_slices=2, epochs=2, batch_size=256)
-        architecture = uk.as_architecture(uk.Logistic(), (600,), 2)
+        architecture = as_architecture(Logistic(), (600,), 2)
         data = x.nbytes + y.nbytes
 
         def job() -> Any:
-            return uk.train(uk.make_plan(examples, architecture, spec), uk.MemoryStore())
+            return train(make_plan(examples, architecture, spec), MemoryStore())
     else:
         work = workloads()[name].smaller(rows)
         chosen = Ours(work) if side == "ours" else Plain(work)
@@ -162,14 +169,14 @@ def measure_peak_share(repeats: int, rows_each: int) -> list[Row]:
     per_visit = sum(2 * m * n * (2 if i == 0 else 3) for i, (m, n) in enumerate(pairwise(widths)))
     for batch, target in ((64, 0.5), (512, 0.8)):
         features, labels = generate(10 * rows_each, widths[:1], 10)
-        examples = uk.Examples(np.arange(len(labels)), features, labels)
+        examples = Examples(np.arange(len(labels)), features, labels)
         spec = uk.TrainSpec(num_shards=10, num_slices=1, epochs=3, batch_size=batch)
-        architecture = uk.as_architecture(uk.MLP(widths[1:-1]), widths[:1], 10)
-        plan = uk.make_plan(examples, architecture, spec)
+        architecture = as_architecture(uk.MLP(widths[1:-1]), widths[:1], 10)
+        plan = make_plan(examples, architecture, spec)
         shares, ours, peaks = [], [], []
         for _ in range(repeats):
             _, peak, _ = timed(lambda: [torch.mm(a, b) for _ in range(4)])
-            report, seconds, _ = timed(lambda plan=plan: uk.train(plan, uk.MemoryStore()))
+            report, seconds, _ = timed(lambda plan=plan: train(plan, MemoryStore()))
             ours.append(report.visits * per_visit / seconds)
             peaks.append(4 * 2 * size**3 / peak)
             shares.append(ours[-1] / peaks[-1])
@@ -179,16 +186,16 @@ def measure_peak_share(repeats: int, rows_each: int) -> list[Row]:
     return rows
 
 
-class DropStore(uk.MemoryStore):
+class DropStore(MemoryStore):
     """Keeps nothing."""
 
     def put(self, checkpoint: Any) -> None:
         """Drop it."""
 
 
-def train_and_commit(plan: uk.Plan, store: Any) -> None:
+def train_and_commit(plan: Plan, store: Any) -> None:
     """To the end: a folder is then on the device."""
-    uk.train(plan, store)
+    train(plan, store)
     if isinstance(store, uk.DiskStore):
         store.commit({})
 
@@ -201,7 +208,7 @@ def measure_store(work: Workload, repeats: int) -> list[Row]:
     for repeat in range(repeats + 1):
         for name in seconds:
             with tempfile.TemporaryDirectory() as folder:
-                store = {"none": DropStore, "memory": uk.MemoryStore}.get(name)
+                store = {"none": DropStore, "memory": MemoryStore}.get(name)
                 kept = store() if store else uk.DiskStore(folder)
                 _, cpu, whole = timed(lambda kept=kept: train_and_commit(work.plan, kept))
                 if repeat:  # the first warms up
@@ -226,19 +233,19 @@ def measure_planning(examples: int, repeats: int) -> list[Row]:
     """A first plan of many examples, content digests included, and a request of one percent."""
     features, labels = generate(examples, (16,), 10)
     spec = uk.TrainSpec(num_shards=50, num_slices=10)
-    architecture = uk.as_architecture(uk.Logistic(), (16,), 10)
+    architecture = as_architecture(Logistic(), (16,), 10)
     generator = np.random.default_rng(0)
     first, request, hashing = [], [], []
     for _ in range(repeats):
-        fresh = uk.Examples(np.arange(examples), features, labels)
-        plan, _, seconds = timed(lambda fresh=fresh: uk.make_plan(fresh, architecture, spec))
+        fresh = Examples(np.arange(examples), features, labels)
+        plan, _, seconds = timed(lambda fresh=fresh: make_plan(fresh, architecture, spec))
         first.append(seconds)
-        again = uk.Examples(np.arange(examples), features, labels)
+        again = Examples(np.arange(examples), features, labels)
         hashing.append(timed(lambda again=again: again.digests)[2])
         ids = np.sort(generator.choice(examples, examples // 100, replace=False))
         keys = plan.keys
         _, _, seconds = timed(
-            lambda plan=plan, ids=ids, keys=keys: uk.estimate(plan.without(ids), keys, ids)
+            lambda plan=plan, ids=ids, keys=keys: estimate(plan.without(ids), keys, ids)
         )
         request.append(seconds)
     scale = examples / 1_000_000

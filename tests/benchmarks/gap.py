@@ -14,9 +14,10 @@ import pandas as pd
 import report
 
 import unlearnkit as uk
+from unlearnkit.data.examples import Dataset
 
 
-def measure(data: uk.Dataset, model: str, share: float, repeats: int) -> dict[str, object]:
+def measure(data: Dataset, model: str, share: float, repeats: int) -> dict[str, object]:
     """Medians over the repeats for one model."""
     session = uk.Session(data, model=model)
     session.train()

@@ -21,6 +21,7 @@ import torch
 
 import unlearnkit as uk
 from unlearnkit.approximate import Replay
+from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics.metrics import output_kl
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.studies.study import Revoked
@@ -68,7 +69,7 @@ def ids_of(session: uk.Session, what: float | tuple[str, float]) -> np.ndarray:
     return Revoked.of(what).draw(session.plan, draw)
 
 
-def measure(data: uk.Dataset, model: str, seed: int, factor: float) -> Iterator[dict[str, object]]:
+def measure(data: Dataset, model: str, seed: int, factor: float) -> Iterator[dict[str, object]]:
     """A row for every shard of every request."""
     default = uk.Session(data, model=model).spec.learning_rate
     session = uk.Session(data, model=model, seed=seed, learning_rate=default * factor)

@@ -17,6 +17,7 @@ import pandas as pd
 import report
 
 import unlearnkit as uk
+from unlearnkit.studies.population import Population
 
 # Examples, shards (None: the default), part revoked, amends.
 SETTINGS: list[tuple[int, int | None, float, tuple[str, ...]]] = [
@@ -25,7 +26,7 @@ SETTINGS: list[tuple[int, int | None, float, tuple[str, ...]]] = [
 ]
 
 
-def measures(population: uk.Population, kind: str) -> dict[str, object]:
+def measures(population: Population, kind: str) -> dict[str, object]:
     """Measures of some models beside the retrained ones."""
     klom, ulira = uk.klom(population, kind), uk.ulira(population, kind)
     fitted = uk.klom(population, kind, estimator="gaussian")

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 import unlearnkit as uk
+from unlearnkit.data.examples import Dataset
 from unlearnkit.records.audit import audit
 from unlearnkit.records.ledger import Entry, outcome_line, request_line
 from unlearnkit.unlearning.boundary.protocol import Decision, Route
 
 
-def session_on(folder: Path, data: uk.Dataset) -> uk.Session:
+def session_on(folder: Path, data: Dataset) -> uk.Session:
     """A small session: what is measured is the ledger."""
     sizes = {"num_shards": 2, "num_slices": 2, "epochs": 1, "batch_size": 512}
     return uk.Session(data, model="logistic", store=folder, **sizes)

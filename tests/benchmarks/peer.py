@@ -46,6 +46,12 @@ import report
 import torch
 
 import unlearnkit as uk
+from unlearnkit.models.architecture import as_architecture
+from unlearnkit.training.ensemble import assemble
+from unlearnkit.training.partition import Partition
+from unlearnkit.training.plan import make_plan
+from unlearnkit.training.train import train as train_plan
+from unlearnkit.unlearning.unlearn import unlearn
 
 ROWS, TEST_ROWS, WIDTH, HIDDEN = 20_000, 2_000, 600, 128
 BATCH, RATE = 16, 0.001
@@ -234,7 +240,7 @@ def clocks() -> dict[str, float]:
 def run_ours(job: dict[str, Any]) -> dict[str, Any]:
     """Our process: read their files, make the plan of their split, train or unlearn."""
     work, place = Work(**job["work"]), Path(job["data"])
-    model = uk.as_architecture(uk.MLP((HIDDEN,), "tanh"), (WIDTH,), work.classes)
+    model = as_architecture(uk.MLP((HIDDEN,), "tanh"), (WIDTH,), work.classes)
     begun = clocks()
     train, test = (
         np.load(place / f"purchase2_{part}.npy", allow_pickle=True).item()
@@ -256,21 +262,21 @@ def run_ours(job: dict[str, Any]) -> dict[str, Any]:
         slice_[ids] = np.minimum(np.arange(len(ids)) // size + 1, work.slices)
     read = clocks()
     store = uk.DiskStore(job["store"])
-    partition = uk.Partition(data.train.ids, shard, slice_, data.train.digests)
-    plan = uk.make_plan(data.train, model, work.spec, partition=partition)
+    partition = Partition(data.train.ids, shard, slice_, data.train.digests)
+    plan = make_plan(data.train, model, work.spec, partition=partition)
     ready = clocks()
     if job["ids"] is None:
-        report = uk.train(plan, store)
+        report = train_plan(plan, store)
         visits, stages = report.visits, len(report.runs)
     else:
         ids = np.asarray(job["ids"], np.int64)
         stages = len(plan.without(ids).missing(store))
-        visits = uk.unlearn(plan, store, ids, uk.FixedBoundary(1.0)).visits
+        visits = unlearn(plan, store, ids, uk.FixedBoundary(1.0)).visits
     end, found = clocks(), {"visits": visits, "stages": stages}
     for name, start in (("inner", begun), ("after reading", read), ("after planning", ready)):
         found[name] = {unit: end[unit] - start[unit] for unit in end}
     if job["ids"] is None:
-        ensemble = uk.assemble(plan, store, "majority-vote")
+        ensemble = assemble(plan, store, "majority-vote")
         hits = ensemble.predict(torch.from_numpy(test["X"]).float()) == torch.from_numpy(test["y"])
         found["accuracy"] = float(hits.float().mean())
     return found

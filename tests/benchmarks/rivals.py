@@ -38,6 +38,7 @@ from unlearnkit.approximate import (
     Scrub,
 )
 from unlearnkit.approximate.defaults import default_method
+from unlearnkit.data.examples import Dataset
 
 GRID: dict[str, list[Method]] = {
     "fixed-damping": [EachState(FixedDamping(d)) for d in (0.03, 0.1, 0.3, 1.0, 3.0)],
@@ -75,7 +76,7 @@ NAMES = {
 class Race:
     """The methods on one trained model, and what was measured before."""
 
-    def __init__(self, data: uk.Dataset, model: str, log: Path) -> None:
+    def __init__(self, data: Dataset, model: str, log: Path) -> None:
         self.model, self.log = model, log
         self.session = uk.Session(data, model=model)
         self.session.train()

@@ -17,9 +17,10 @@ import report
 import torch
 
 import unlearnkit as uk
+from unlearnkit.data.examples import Dataset
 
 
-def measure(data: uk.Dataset, model: str, seed: int) -> dict[str, object]:
+def measure(data: Dataset, model: str, seed: int) -> dict[str, object]:
     """One stream, in one row."""
     session = uk.Session(data, model=model, seed=seed)
     session.train()

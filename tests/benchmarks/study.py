@@ -33,6 +33,8 @@ from reference_sisa import PlainSisa
 
 import unlearnkit as uk
 from unlearnkit import figures
+from unlearnkit.data.examples import Dataset
+from unlearnkit.progress import ProgressEvent
 
 CELL = ["model", "num_shards", "num_slices", "kind", "revoked", "policy"]
 GAPS = ["output_kl", "membership_gap", "forget_accuracy_gap", "test_accuracy_gap"]
@@ -51,7 +53,7 @@ MANY = 10_000  # examples; of more than these, so many are taken
 RATES = (1 / 3, 1 / 2, 1, 2)  # of the default
 
 
-def sisa_seconds(data: uk.Dataset, model: str) -> float:
+def sisa_seconds(data: Dataset, model: str) -> float:
     """CPU seconds of the plain loop for a visit: one epoch of a tenth of the examples."""
     features, labels = data.examples(data.train.ids)
     plan = uk.Session(data, model=model).plan
@@ -205,21 +207,21 @@ def show(frame: pd.DataFrame, title: str, publish: bool) -> None:
         draw(frame).write_html(report.output() / f"{draw.__name__}-{title}.html")
 
 
-def rates(data: uk.Dataset, title: str, seeds: list[int], publish: bool) -> None:
+def rates(data: Dataset, title: str, seeds: list[int], publish: bool) -> None:
     """The learning rate as an axis: how well a perceptron can be unlearned approximately."""
     default = uk.Session(data, model="mlp").spec.learning_rate
     settings = {f"{rate:g}": ("mlp", rate) for rate in (round(default * x, 6) for x in RATES)}
     axis(data, title, seeds, publish, ("rates", "learning rate"), settings)
 
 
-def activations(data: uk.Dataset, title: str, seeds: list[int], publish: bool) -> None:
+def activations(data: Dataset, title: str, seeds: list[int], publish: bool) -> None:
     """The same with the activation between the layers as the axis."""
     settings = {name: (uk.MLP(activation=name), None) for name in ("gelu", "tanh", "relu")}
     axis(data, title, seeds, publish, ("activations", "activation"), settings)
 
 
 def axis(
-    data: uk.Dataset,
+    data: Dataset,
     title: str,
     seeds: list[int],
     publish: bool,
@@ -284,7 +286,7 @@ def request(word: str) -> float | str | tuple[str, float]:
     return word
 
 
-def tell(event: uk.ProgressEvent) -> None:
+def tell(event: ProgressEvent) -> None:
     """How far it is."""
     print(f"{event.done_visits} of {event.total_visits} requests", flush=True)
 

@@ -14,7 +14,9 @@ import psutil
 from joblib.externals.loky import get_reusable_executor
 from workloads import workloads
 
-import unlearnkit as uk
+from unlearnkit.store import MemoryStore
+from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.train import train
 
 ROUNDS, WARM = 4, 3
 
@@ -24,10 +26,10 @@ def children_seconds() -> float:
     return sum(sum(p.cpu_times()[:2]) for p in psutil.Process().children(recursive=True))
 
 
-def measure(plan: uk.Plan, parallel: int | None) -> str:
+def measure(plan: Plan, parallel: int | None) -> str:
     """Train everything once."""
     begun, own, below = time.perf_counter(), time.process_time(), children_seconds()
-    uk.train(plan, uk.MemoryStore(), parallel=parallel)
+    train(plan, MemoryStore(), parallel=parallel)
     wall, own = time.perf_counter() - begun, time.process_time() - own
     return f"{wall:.2f} (cpu {own:.2f} + {children_seconds() - below:.2f})"
 
@@ -36,7 +38,7 @@ def main(name: str = "mlp784", times: str = "1") -> None:
     """Measure and print, round by round."""
     work = workloads()[name]
     spec = work.spec.with_(epochs=work.spec.epochs * int(times))
-    plan = uk.make_plan(work.dataset.train, work.architecture, spec)
+    plan = make_plan(work.dataset.train, work.architecture, spec)
     print(f"{work.name}, {spec.epochs} epochs: {plan.total_visits:,} visits")
     measure(plan, None)
     for _ in range(ROUNDS):

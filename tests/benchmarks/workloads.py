@@ -14,7 +14,15 @@ from reference_sisa import PlainSisa
 from torch import Tensor, nn
 
 import unlearnkit as uk
+from unlearnkit.data.examples import Dataset
+from unlearnkit.models.architecture import Architecture, as_architecture
+from unlearnkit.models.builtin import Logistic
+from unlearnkit.store import MemoryStore
 from unlearnkit.training.clock import Clock
+from unlearnkit.training.ensemble import assemble
+from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.train import train as train_plan
+from unlearnkit.unlearning.unlearn import unlearn as unlearn_ids
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Workload:
         return replace(self, rows=rows, name=self.name.replace("20k", f"{rows:,} rows"))
 
     @cached_property
-    def dataset(self) -> uk.Dataset:
+    def dataset(self) -> Dataset:
         """Training rows, and a probe and test part of 2,000 rows at most."""
         if self.data == "digits":
             return uk.load("digits")
@@ -71,14 +79,14 @@ class Workload:
         )
 
     @cached_property
-    def architecture(self) -> uk.Architecture:
+    def architecture(self) -> Architecture:
         """The model, checked."""
-        return uk.as_architecture(self.model, self.dataset.feature_shape, self.classes)
+        return as_architecture(self.model, self.dataset.feature_shape, self.classes)
 
     @cached_property
-    def plan(self) -> uk.Plan:
+    def plan(self) -> Plan:
         """Of all rows."""
-        return uk.make_plan(self.dataset.train, self.architecture, self.spec)
+        return make_plan(self.dataset.train, self.architecture, self.spec)
 
     @cached_property
     def arrays(self) -> tuple[Tensor, Tensor]:
@@ -98,14 +106,14 @@ class Ours:
     """Our side of a workload."""
 
     def __init__(self, work: Workload) -> None:
-        self.work, self.store = work, uk.MemoryStore()
+        self.work, self.store = work, MemoryStore()
 
     def train(self) -> int:
         """Everything from raw rows on: digests, partition, plan, schedule, training, storing."""
         examples = replace(self.work.dataset.train)  # a new one, without the digests kept so far
-        self.plan = uk.make_plan(examples, self.work.architecture, self.work.spec)
-        self.store = uk.MemoryStore()
-        report = uk.train(self.plan, self.store)
+        self.plan = make_plan(examples, self.work.architecture, self.work.spec)
+        self.store = MemoryStore()
+        report = train_plan(self.plan, self.store)
         self.clock = Clock().observe(report.timed, report.tick)
         return report.visits
 
@@ -116,11 +124,11 @@ class Ours:
     def unlearn(self, ids: np.ndarray) -> int:
         """The public function: estimate, decide, retrain, store, destroy."""
         always = uk.FixedBoundary(1.0)
-        return uk.unlearn(self.plan, self.copy, ids, always, clock=self.clock).visits
+        return unlearn_ids(self.plan, self.copy, ids, always, clock=self.clock).visits
 
     def predict(self, features: Tensor) -> Tensor:
         """Class probabilities."""
-        return uk.assemble(self.plan, self.store).probabilities(features)
+        return assemble(self.plan, self.store).probabilities(features)
 
 
 class Plain:
@@ -230,7 +238,7 @@ def _spec(shards: int, slices: int, batch: int, per_stage: int, rate: float) -> 
 
 def workloads() -> dict[str, Workload]:
     """All of them, by short name."""
-    lr, mlp, image = uk.Logistic(), uk.MLP, (1, 28, 28)
+    lr, mlp, image = Logistic(), uk.MLP, (1, 28, 28)
     return {
         "digits": Workload(
             "digits LR, S=20 R=5 B32",

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from raw_data import people, table
-from unlearnkit import Session, as_dataset, from_file, from_frame
+from unlearnkit import Session, from_file, from_frame
+from unlearnkit.data.datasets import as_dataset
 
 
 def rows(data, *ids):

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from raw_data import picture, pixels
-from unlearnkit import as_dataset, from_hugging_face
+from unlearnkit import from_hugging_face
+from unlearnkit.data.datasets import as_dataset
 
 
 class ClassLabel:

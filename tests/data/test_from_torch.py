@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
 from raw_data import picture, pixels
-from unlearnkit import Session, as_dataset, from_arrays, from_torch
+from unlearnkit import Session, from_arrays, from_torch
+from unlearnkit.data.datasets import as_dataset
 
 
 class Folder(TorchDataset):

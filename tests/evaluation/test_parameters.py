@@ -5,9 +5,9 @@ import torch
 
 from cases import CASES
 from comparisons import shard_of
-from unlearnkit import as_architecture
 from unlearnkit.evaluation import parameters
 from unlearnkit.evaluation.comparison import MODELS
+from unlearnkit.models.architecture import as_architecture
 
 
 def test_a_sample_holds_true_values_fairly_and_always_the_same(mixed):

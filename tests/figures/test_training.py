@@ -3,7 +3,8 @@
 import numpy as np
 
 from cases import CASES
-from unlearnkit import TrainReport, figures
+from unlearnkit import figures
+from unlearnkit.training.train import TrainReport
 
 
 def test_curves_join_where_the_slices_do(session):

@@ -10,10 +10,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from cases import CASES
-from unlearnkit import CNN, MLP, Logistic, MemoryStore, TrainSpec, make_plan, train
+from unlearnkit import CNN, MLP, TrainSpec
 from unlearnkit.models.architecture import as_architecture
+from unlearnkit.models.builtin import Logistic
 from unlearnkit.models.dropout import KeyedDropout, StepContext, step_context
 from unlearnkit.seeding import state_bytes
+from unlearnkit.store import MemoryStore
+from unlearnkit.training.plan import make_plan
+from unlearnkit.training.train import train
 
 
 class FunctionalDropout(nn.Module):

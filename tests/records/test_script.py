@@ -15,16 +15,15 @@ from unlearnkit import (
     AdaptiveBoundary,
     ChosenBoundary,
     CrossEntropy,
-    Decision,
     FixedBoundary,
     Replay,
     Session,
     StagedInfluence,
     WeightedCrossEntropy,
-    Workload,
 )
-from unlearnkit.unlearning.boundary.protocol import Costs
+from unlearnkit.unlearning.boundary.protocol import Costs, Decision
 from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.workload import Workload
 from worker import content
 
 

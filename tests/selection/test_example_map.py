@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-import unlearnkit as uk
+from unlearnkit.selection.example_map import example_map
 
 
 def test_a_map_is_a_fair_sample_on_the_plane_of_greatest_variance(session):
     fork = session.fork()
-    everything = uk.example_map(fork)
+    everything = example_map(fork)
     inputs, labels = fork.dataset.examples(everything.ids)
     assert everything.total == len(everything.ids) == len(fork.dataset.train)
     assert everything.labels.tolist() == labels.tolist()
@@ -19,13 +19,13 @@ def test_a_map_is_a_fair_sample_on_the_plane_of_greatest_variance(session):
 
     waiting = fork.dataset.train.ids[-3:]
     fork.revoke(waiting)
-    some = uk.example_map(fork, most=10)
+    some = example_map(fork, most=10)
     assert waiting[0] in some.ids and 10 <= len(some.ids) <= 11  # a tenth of them added
-    drawn = np.concatenate([uk.example_map(session, most=10, seed=seed).ids for seed in range(60)])
+    drawn = np.concatenate([example_map(session, most=10, seed=seed).ids for seed in range(60)])
     counts = np.bincount(np.searchsorted(everything.ids, drawn), minlength=everything.total)
     expected = 600 / everything.total  # binomial, so within five of its deviations
     assert abs(counts - expected).max() < 5 * np.sqrt(expected)
-    hidden = uk.example_map(fork, 1)
+    hidden = example_map(fork, 1)
     assert hidden.shard == 1 and hidden.explained != everything.explained
     with pytest.raises(IndexError, match="there is no shard 9"):
-        uk.example_map(fork, 9)
+        example_map(fork, 9)

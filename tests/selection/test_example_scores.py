@@ -7,6 +7,7 @@ import torch
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit.selection import example_scores
+from unlearnkit.selection.example_map import example_table
 
 
 def gradients_by_autograd(session, module, ids):
@@ -46,7 +47,7 @@ def test_scores_are_those_of_autograd_under_the_shards_own_models(session):
 
 def test_the_hardest_come_first_and_revoked_ones_never(session):
     fork = session.fork()
-    frame = uk.example_table(fork, ["loss", "self_influence"])
+    frame = example_table(fork, ["loss", "self_influence"])
     for score in ("loss", "self_influence"):
         hard = uk.hardest(fork, 3, score)
         assert hard.tolist() == frame.nlargest(3, score)["id"].tolist()

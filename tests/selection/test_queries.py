@@ -5,6 +5,9 @@ import pandas as pd
 import pytest
 
 import unlearnkit as uk
+from unlearnkit.data.examples import Dataset
+from unlearnkit.selection.example_map import example_table
+from unlearnkit.selection.queries import ids_in
 
 
 def people():
@@ -28,11 +31,11 @@ def tabular():
 def test_the_columns_of_a_table_keep_their_names(tabular):
     names = ("age", "net income", "coat=red", "coat=other")
     assert tabular.dataset.feature_names == names
-    table = uk.example_table(tabular)
+    table = example_table(tabular)
     assert list(table)[5:] == list(names)
     np.testing.assert_allclose(table["age"], people()["age"][table["id"]] / 10, rtol=1e-6)
     with pytest.raises(ValueError, match="1 feature names for features of shape"):
-        uk.Dataset(
+        Dataset(
             *("x", tabular.dataset.train, tabular.dataset.probe, tabular.dataset.test),
             *(2, ("no", "yes"), ("age",)),
         )
@@ -49,7 +52,7 @@ def test_the_columns_of_a_table_keep_their_names(tabular):
     ],
 )
 def test_a_query_revokes_those_of_which_it_holds(tabular, query, holds):
-    table = uk.example_table(tabular, ["loss"])
+    table = example_table(tabular, ["loss"])
     fork = tabular.fork()
     request = fork.revoke(query=query)
     assert request.ids.tolist() == table["id"][holds(table)].tolist() == fork.pending.tolist()
@@ -92,7 +95,7 @@ def test_a_query_stands_alone(tabular):
     ],
 )
 def test_ids_in_a_text(text, ids):
-    assert uk.ids_in(text) == ids
+    assert ids_in(text) == ids
 
 
 @pytest.mark.parametrize(
@@ -111,4 +114,4 @@ def test_ids_in_a_text(text, ids):
 )
 def test_wrong_entries_are_named(text, column, sentence):
     with pytest.raises(ValueError, match=sentence):
-        uk.ids_in(text, column)
+        ids_in(text, column)

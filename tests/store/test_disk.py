@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from cases import CASES
 from lineage import parse
-from unlearnkit import DiskStore, MemoryStore, Session, StoreError
-from unlearnkit.store import Approximation, Checkpoint
+from unlearnkit import DiskStore, Session, StoreError
+from unlearnkit.store import Approximation, Checkpoint, MemoryStore
 from unlearnkit.training.plan import Plan
 from worker import content
 

@@ -25,17 +25,10 @@ import pytest
 
 from cases import CASES, stop_after
 from lineage import artefacts, declared, parse, shaped_by
-from unlearnkit import (
-    Cancelled,
-    DiskStore,
-    MemoryStore,
-    Session,
-    StoreError,
-    StoreInUseError,
-    StoreIOError,
-    train,
-)
+from unlearnkit import Cancelled, DiskStore, Session, StoreError
 from unlearnkit.records.audit import audit
+from unlearnkit.store import MemoryStore, StoreInUseError, StoreIOError
+from unlearnkit.training.train import train
 from victim import STEPS, finish
 from worker import ROOT, content
 

@@ -7,8 +7,12 @@ import pandas as pd
 import pytest
 
 import unlearnkit as uk
+from unlearnkit.models.architecture import as_architecture
+from unlearnkit.models.builtin import Logistic
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.studies.study import KINDS, Revoked
+from unlearnkit.training.plan import make_plan
+from unlearnkit.unlearning.workload import estimate
 
 SETTINGS = {"models": ("logistic",), "num_shards": (4,), "num_slices": (2,), "epochs": 3}
 
@@ -17,7 +21,7 @@ SETTINGS = {"models": ("logistic",), "num_shards": (4,), "num_slices": (2,), "ep
 def plan():
     data = uk.load("digits")
     spec = uk.TrainSpec(num_shards=4, num_slices=3)
-    return uk.make_plan(data.train, uk.as_architecture(uk.Logistic(), data.feature_shape, 10), spec)
+    return make_plan(data.train, as_architecture(Logistic(), data.feature_shape, 10), spec)
 
 
 def test_every_policy_meets_the_same_request_beside_exact():
@@ -86,7 +90,7 @@ def test_costly_requests_hit_as_many_first_slices_as_they_can(plan):
 
     # Nothing of its size costs more.
     def cost(chosen):
-        return uk.estimate(plan.without(chosen), plan.keys, chosen).visits
+        return estimate(plan.without(chosen), plan.keys, chosen).visits
 
     others = [KINDS["uniform"](plan, 6, np.random.default_rng(seed)) for seed in range(20)]
     assert cost(ids) >= max(cost(other) for other in others)

@@ -10,9 +10,9 @@ from scipy.optimize import nnls
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit import MemoryStore, train
+from unlearnkit.store import MemoryStore
 from unlearnkit.training.clock import Batches, Clock, Work, nonnegative_least_squares
-from unlearnkit.training.train import work_of
+from unlearnkit.training.train import train, work_of
 from worker import content
 
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from cases import CASES
-from unlearnkit import Examples, TrainSpec, make_partition, make_plan
-from unlearnkit.training.plan import Plan
+from unlearnkit import TrainSpec
+from unlearnkit.data.examples import Examples
+from unlearnkit.training.partition import make_partition
+from unlearnkit.training.plan import Plan, make_plan
 
 CASE = CASES["mlp-dropout"]
 

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from cases import CASES
-from unlearnkit import MLP, Examples, MemoryStore, TrainSpec, make_plan, train
+from unlearnkit import MLP, TrainSpec
+from unlearnkit.data.examples import Examples
 from unlearnkit.models.architecture import as_architecture
-from unlearnkit.training.plan import Plan
+from unlearnkit.store import MemoryStore
+from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.train import train
 
 CASE = CASES["mlp-dropout"]
 

@@ -10,12 +10,15 @@ import torch
 
 from cases import CASES, NUM_CLASSES, Case, plan_of, stop_after
 from reference import Problem, train_shard
-from unlearnkit import Cancelled, DiskStore, MemoryStore, ProgressEvent, Session, train
+from unlearnkit import Cancelled, DiskStore, Session
 from unlearnkit.models.dropout import StepContext
+from unlearnkit.progress import ProgressEvent
+from unlearnkit.store import MemoryStore
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels import run_jobs, stacked
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import make_job
+from unlearnkit.training.train import train
 from worker import content
 
 

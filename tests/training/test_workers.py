@@ -20,16 +20,11 @@ import torch
 from torch import Tensor
 
 from cases import CASES, Case, stop_after
-from unlearnkit import (
-    Cancelled,
-    MemoryStore,
-    Plan,
-    ProgressEvent,
-    SquaredError,
-    make_plan,
-    train,
-)
-from unlearnkit.store import Store
+from unlearnkit import Cancelled, SquaredError
+from unlearnkit.progress import ProgressEvent
+from unlearnkit.store import MemoryStore, Store
+from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.train import train
 from worker import content, poisoned
 
 HAS_DASK = bool(importlib.util.find_spec("distributed"))

@@ -5,9 +5,13 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit import MemoryStore, TrainSpec, estimate, expected_visits, make_plan, train
+from unlearnkit import TrainSpec, expected_visits
+from unlearnkit.store import MemoryStore
+from unlearnkit.training.plan import make_plan
 from unlearnkit.training.spec import EPOCH_RULES
+from unlearnkit.training.train import train
 from unlearnkit.unlearning import expected_workload
+from unlearnkit.unlearning.workload import estimate
 
 
 def simulated_visits(spec: TrainSpec, count: int, revoked: int, rounds: int) -> np.ndarray:

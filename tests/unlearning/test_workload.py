@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from cases import CASES, of_slice
-from unlearnkit import Session, estimate
+from unlearnkit import Session
 from unlearnkit.unlearning import expected_workload
+from unlearnkit.unlearning.workload import estimate
 
 
 class Counting(nn.Module):

@@ -5,6 +5,7 @@ import pytest
 
 import unlearnkit as uk
 from panels import text
+from unlearnkit.studies.study import read_study
 from unlearnkit.widgets import StudyViewer
 
 SETTINGS = {"models": ("logistic",), "num_shards": (3, 5), "num_slices": (2,), "epochs": 2}
@@ -33,12 +34,12 @@ def click(viewer, name, **event):
 
 
 def test_the_file_and_the_frame_show_the_same(path, viewer):
-    frame = uk.read_study(path)
+    frame = read_study(path)
     assert len(frame) == 18 and isinstance(viewer, StudyViewer)
     other = uk.explore(frame)
     for name, plot in viewer.plots.items():
         assert plot.view.spec == other.plots[name].view.spec != {}
-    assert viewer.code == f"uk.explore(uk.read_study({str(path)!r}))"
+    assert viewer.code == f"uk.explore({str(path)!r})"
     assert list(viewer.fields) == ["num_shards", "kind", "policy"]  # what differs
 
 

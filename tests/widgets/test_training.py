@@ -84,7 +84,7 @@ def test_the_accuracies_shown_are_those_of_the_checkpoints():
     assert [list(trace.y) for trace in drawn] == [
         list(part["accuracy"]) for _, part in frame.groupby("shard")
     ]
-    assert "uk.stage_accuracies(session)" in panel.code
+    assert "stage_accuracies(session)" in panel.code
 
 
 def test_a_session_trained_before_says_so_and_how_well(session):

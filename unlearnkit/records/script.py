@@ -156,6 +156,8 @@ def _model(architecture: Architecture) -> str:
     if described is None:
         return f"{PLACEHOLDER} the model {architecture.name!r}"
     values = {name: value for name, value in described.items() if name != "kind"}
+    if not values:
+        return repr(described["kind"])
     arguments = ", ".join(f"{name}={value!r}" for name, value in values.items())
     return f"uk.{BUILT_IN[described['kind']].__name__}({arguments})"
 
@@ -165,12 +167,15 @@ def _event(line: dict[str, Any], plan: Plan) -> str:
     if line["kind"] == "repay":
         return f"session.repay({shards})"
     options = [f"boundary=uk.ChosenBoundary({tuple(shards)}{_longer(line, plan)})"]
+    imports = ""
     if "method" in line:  # absent if no shard was modified
-        options.append(f"method={_named(line['method'], METHODS)}")
-        options.append(f"amend={_named(line['amend'], AMENDS)}")
+        for what, known in (("method", METHODS), ("amend", AMENDS)):
+            code, needed = _named(line[what], known)
+            options.append(f"{what}={code}")
+            imports += needed
     revoked = _call("session.revoke", _listed(map(int, line["ids"])))
     decided = f"# decided by {' '.join(line['boundary'].split())}"
-    return f"{revoked}\n{decided}\n{_call('session.unlearn', *options)}"
+    return f"{imports}{revoked}\n{decided}\n{_call('session.unlearn', *options)}"
 
 
 def _longer(line: dict[str, Any], plan: Plan) -> str:
@@ -183,22 +188,26 @@ def _longer(line: dict[str, Any], plan: Plan) -> str:
     return f", longer={longer}" if longer else ""
 
 
-def _named(text: str, known: Mapping[str, Any]) -> str:
-    """Code for the method or amend with this repr: its registered name, or a call of its class.
+def _named(text: str, known: Mapping[str, Any]) -> tuple[str, str]:
+    """Code for the method or amend with this repr, and the import line that it needs.
+
+    The code is its registered name or a call of its class.
 
     A ledger may come from a stranger, so nothing else from it becomes code.
     """
     for name, value in known.items():
         if text == repr(value):
-            return repr(name)
+            return repr(name), ""
     with suppress(SyntaxError, ValueError):
         call = ast.parse(text, mode="eval").body
         if isinstance(call, ast.Call) and not call.args and isinstance(call.func, ast.Name):
             values = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
-            if call.func.id in {type(value).__name__ for value in known.values()}:
-                arguments = ", ".join(f"{name}={value!r}" for name, value in values.items())
-                return f"uk.{call.func.id}({arguments})"
-    return f"{PLACEHOLDER} {' '.join(text.split())}"
+            for kind in map(type, known.values()):
+                if kind.__name__ == call.func.id:
+                    arguments = ", ".join(f"{name}={value!r}" for name, value in values.items())
+                    needed = f"from {kind.__module__} import {kind.__name__}\n"
+                    return f"{kind.__name__}({arguments})", needed
+    return f"{PLACEHOLDER} {' '.join(text.split())}", ""
 
 
 def _listed(ids: Iterable[int]) -> str:

@@ -119,8 +119,14 @@ class StudyViewer(Panel):
         """The call that shows it, and the rows that are shown."""
         tests = [f"{column} == {value!r}" for column, value in self._tests().items()]
         chosen = f".query({' and '.join(tests)!r})" if tests else ""
-        source = self._given if self._given == "frame" else f"uk.read_study({self._given})"
-        return f"uk.explore({source}{chosen})"
+        if self._given == "frame":
+            return f"uk.explore(frame{chosen})"
+        if not chosen:
+            return f"uk.explore({self._given})"
+        return (
+            "from unlearnkit.studies.study import read_study\n"
+            f"uk.explore(read_study({self._given}){chosen})"
+        )
 
     @property
     def shown(self) -> "pd.DataFrame":

@@ -77,7 +77,8 @@ class TrainingPanel(SessionPanel):
         return (
             "session.train()\n"
             "from unlearnkit import figures\n"
-            "figures.accuracy_curves(uk.stage_accuracies(session), session.spec)"
+            "from unlearnkit.evaluation.stage_scores import stage_accuracies\n"
+            "figures.accuracy_curves(stage_accuracies(session), session.spec)"
         )
 
     def refresh(self) -> None:

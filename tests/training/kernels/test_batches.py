@@ -7,13 +7,15 @@ import pytest
 import torch
 
 import unlearnkit as uk
+from unlearnkit.models.architecture import as_architecture
 from unlearnkit.training.kernels.batches import Gathering
+from unlearnkit.training.plan import make_plan
 
 
 def make(model, data, **options):
     spec = uk.TrainSpec(**{"num_shards": 4, "num_slices": 2, "epochs": 4, **options})
-    architecture = uk.as_architecture(model, data.feature_shape, data.num_classes)
-    return uk.make_plan(data.train, architecture, spec)
+    architecture = as_architecture(model, data.feature_shape, data.num_classes)
+    return make_plan(data.train, architecture, spec)
 
 
 @pytest.mark.parametrize("small", [0, 1 << 20])

@@ -6,10 +6,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import unlearnkit as uk
+from unlearnkit.data.examples import Examples
+from unlearnkit.models.architecture import as_architecture
+from unlearnkit.models.builtin import Logistic
 from unlearnkit.progress import Run
 from unlearnkit.seeding import state_bytes
 from unlearnkit.training.kernels.loop import compute_threads, run_loop
 from unlearnkit.training.kernels.stacked import _Group, run_stacked
+from unlearnkit.training.plan import make_plan
 from unlearnkit.training.schedule import END, TAIL, make_job
 from unlearnkit.training.spec import OPTIMIZERS
 
@@ -22,8 +26,8 @@ def problem(features=5, classes=3, examples=60, seed=0):
 
 def make(model, data, **options):
     spec = uk.TrainSpec(**{"num_shards": 4, "num_slices": 2, "epochs": 4, **options})
-    architecture = uk.as_architecture(model, data.feature_shape, data.num_classes)
-    return uk.make_plan(data.train, architecture, spec)
+    architecture = as_architecture(model, data.feature_shape, data.num_classes)
+    return make_plan(data.train, architecture, spec)
 
 
 def states(plan, kernel, shards=None, **options):
@@ -50,7 +54,7 @@ def as_bytes(found):
 
 
 models = st.one_of(
-    st.just(uk.Logistic()),
+    st.just(Logistic()),
     st.builds(
         uk.MLP,
         hidden=st.lists(st.integers(1, 40), min_size=1, max_size=3).map(tuple),
@@ -93,7 +97,7 @@ def test_bits_do_not_depend_on_how_many_lanes_run_together(
 @pytest.mark.parametrize(
     "model",
     [
-        uk.Logistic(),
+        Logistic(),
         uk.MLP((7,), "relu"),
         uk.MLP((9, 33), activation="gelu"),
         uk.MLP((16,), activation="tanh"),
@@ -124,10 +128,10 @@ def test_dropout_masks_of_survivors_do_not_change():
     assert as_bytes(whole) == as_bytes(states(plan, run_stacked, run=Run(losses=True)))
     poisoned = data.train.features.clone()
     poisoned[3] = float("nan")
-    other = uk.Examples(data.train.ids, poisoned, data.train.labels)
+    other = Examples(data.train.ids, poisoned, data.train.labels)
     spec, architecture = plan.spec, plan.architecture
     without = plan.without(data.train.ids[3:4])
-    again = uk.make_plan(
+    again = make_plan(
         other, architecture, spec, partition=plan.partition, revoked=data.train.ids[3:4]
     )
     assert as_bytes(states(without, run_stacked)) == as_bytes(states(again, run_stacked))

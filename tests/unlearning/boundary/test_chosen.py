@@ -4,7 +4,8 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
+from unlearnkit.training.plan import Plan
+from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, Decision
 from unlearnkit.unlearning.inspection import Look
 
 
@@ -16,7 +17,7 @@ def session() -> uk.Session:
     return session
 
 
-def kinds(decision: uk.Decision) -> dict[int, str]:
+def kinds(decision: Decision) -> dict[int, str]:
     return {route.shard: route.kind for route in decision.routes}
 
 
@@ -62,7 +63,7 @@ def test_what_was_told_to_be_approximate_is_not_refused() -> None:
 
 def test_what_cannot_be_approximate_stays_exact_and_says_so(session) -> None:
     class Unsuitable(uk.StagedInfluence):
-        def unsuitable(self, plan: uk.Plan) -> str:
+        def unsuitable(self, plan: Plan) -> str:
             return "this method fits nothing"
 
     boundary = uk.OverriddenBoundary(uk.FixedBoundary(0.0), {1: APPROXIMATE})

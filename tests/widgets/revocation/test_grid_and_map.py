@@ -6,6 +6,7 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
+from unlearnkit.selection.example_map import example_map
 from unlearnkit.widgets import PANELS
 from unlearnkit.widgets.revocation import grid_and_map, selectors
 from worker import content
@@ -113,7 +114,7 @@ def test_the_map_says_what_it_draws_and_rings_the_request(session, panel, monkey
     drawn = panel.way.plot.export._frame()
     assert sorted(drawn["id"]) == session.plan.partition.ids.tolist()
 
-    whole = uk.example_map
+    whole = example_map
     monkeypatch.setattr(grid_and_map, "example_map", lambda *given: whole(*given, most=20))
     panel.way.source.value = -1
     said = panel.way.words.html

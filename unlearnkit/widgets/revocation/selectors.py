@@ -150,7 +150,8 @@ class QueryWay(Way):
                 ", ".join(names) + ".",
                 "loss and self_influence need trained models. Features are as the dataset keeps "
                 "them: after the scale and the categories that it was made with. Names with blanks "
-                "or = stand in backticks. The table itself: uk.example_table(session).",
+                "or = stand in backticks. The table itself is example_table(session), from "
+                "unlearnkit.selection.example_map.",
                 SCORE_MEANING,
             ),
         )
@@ -231,9 +232,13 @@ class ListWay(Way):
         if not text or len(text) > 2000:
             return (
                 "from pathlib import Path\n"
-                f'session.revoke(uk.ids_in(Path("ids.csv").read_text(){named}))'
+                "from unlearnkit.selection.queries import ids_in\n"
+                f'session.revoke(ids_in(Path("ids.csv").read_text(){named}))'
             )
-        return f"session.revoke(uk.ids_in({text!r}{named}))"
+        return (
+            "from unlearnkit.selection.queries import ids_in\n"
+            f"session.revoke(ids_in({text!r}{named}))"
+        )
 
 
 class HardWay(Way):
