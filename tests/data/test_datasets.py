@@ -9,6 +9,7 @@ from raw_data import table
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.datasets import DATASETS, as_dataset, load
 from unlearnkit.data.examples import Dataset
+from unlearnkit.data.frames import from_file
 
 
 def problem(n=40, classes=3):
@@ -96,3 +97,14 @@ def test_as_dataset_names_the_accepted_kinds(data):
 def test_options_for_a_finished_dataset_are_refused():
     with pytest.raises(TypeError, match="options seed were given with a finished Dataset"):
         as_dataset(from_arrays(*problem()), seed=1)
+
+
+def test_purchase_100_is_read_from_a_file(tmp_path):
+    with pytest.raises(KeyError, match=r"purchase-100 is not loaded by name; .*from_file\("):
+        load("purchase-100")
+    path = tmp_path / "dataset_purchase.csv"
+    rows = [f"{1 + k % 100},{k % 2},{k % 3 % 2}" for k in range(300)]
+    path.write_text("\n".join(["class,product 1,product 2", *rows]))
+    data = from_file(path, "class")
+    assert data.feature_names == ("product 1", "product 2")
+    assert data.examples([4])[1].item() == 5

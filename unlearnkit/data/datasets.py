@@ -17,7 +17,6 @@ from unlearnkit.data.named_tables import (
     load_breast_cancer,
     load_covertype,
     load_diabetes,
-    load_purchase_100,
 )
 from unlearnkit.registry import Registry
 
@@ -72,7 +71,6 @@ DATASETS: Registry[DatasetSource] = Registry(
         "cifar-10": load_cifar_10,
         "adult": load_adult,
         "covertype": load_covertype,
-        "purchase-100": load_purchase_100,
     },
 )
 
@@ -88,17 +86,17 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
     ``breast-cancer``   569 rows of 30              2           scikit-learn
     ``fashion-mnist``   70,000 images, 28x28        10          Debian's package, IDX files, OpenML
     ``mnist``           70,000 images, 28x28        10          IDX files, OpenML
-    ``cifar-10``        60,000 images, 3x32x32      10          its Python or binary version, OpenML
-    ``adult``           48,842 rows of 112          2           UCI's files, OpenML
-    ``covertype``       581,012 rows of 54          7           UCI's file, scikit-learn's fetcher
-    ``purchase-100``    197,324 rows of 600         100         its authors' site, fetched by hand
+    ``cifar-10``        60,000 images, 3x32x32      10          torchvision's folder, OpenML
+    ``adult``           48,842 rows of 112          2           OpenML
+    ``covertype``       581,012 rows of 54          7           scikit-learn's fetcher
     ==================  ==========================  ==========  ====================================
 
-    The first three are part of scikit-learn and need no files. The files of the others are searched
-    in ``path``; in the folder ``$UNLEARNKIT_DATA``; in ``/usr/share/datasets``, ``data``,
-    ``~/data`` and ``~/.cache``, also in torchvision's layout. If they are in none of these,
-    scikit-learn downloads them and keeps a copy. Files are compared with published checksums where
-    there are any, and otherwise with the shapes, values and classes that their authors state.
+    The first three are part of scikit-learn and need no files; the last two are fetched by
+    scikit-learn. The files of the others are searched in ``path``; in the folder
+    ``$UNLEARNKIT_DATA``; in ``/usr/share/datasets``, ``data``, ``~/data`` and ``~/.cache``, also in
+    torchvision's layout. If they are in none of these, scikit-learn downloads them and keeps a
+    copy. Files are compared with published checksums where there are any, and downloads otherwise
+    with the shapes, values and classes that their authors state.
     ``load(...).source`` and ``load(...).licence`` name origin and licence.
 
     Features are scaled by fixed constants, and the ids of examples never change.
@@ -117,6 +115,11 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
     >>> load("digits", num_examples=400)
     Dataset('digits': 400 train, 200 probe, 300 test; 10 classes; inputs (1, 8, 8))
     """
+    if name == "purchase-100" and name not in DATASETS:
+        raise KeyError(
+            "purchase-100 is not loaded by name; put a line of column names, 'class' first, into "
+            "its file, and read it with from_file('dataset_purchase.csv', 'class')"
+        )
     source = DATASETS[name]
     if num_examples is not None and (
         isinstance(num_examples, bool) or not isinstance(num_examples, int | np.integer)

@@ -22,7 +22,6 @@ from unlearnkit.data.sources import (
     ADULT_VALUES,
     adult_tables,
     covertype_arrays,
-    purchase_100_arrays,
 )
 
 MOST_PROBES = 2000
@@ -112,10 +111,7 @@ def load_diabetes(*, path: str | Path | None = None, num_examples: int | None = 
     """
     from sklearn import datasets  # slow to import, and only needed here
 
-    if path is not None:
-        raise ValueError(
-            f"path={str(path)!r}, but diabetes ships with scikit-learn; leave path= out"
-        )
+    _no_path("diabetes", path, "ships with scikit-learn")
     order = keyed_permutation(442, seed=0)
     train = first_of(np.arange(309), num_examples)
     measured, progression = datasets.load_diabetes(return_X_y=True, scaled=False)
@@ -156,10 +152,7 @@ def load_breast_cancer(
     """
     from sklearn import datasets  # slow to import, and only needed here
 
-    if path is not None:
-        raise ValueError(
-            f"path={str(path)!r}, but breast-cancer ships with scikit-learn; leave path= out"
-        )
+    _no_path("breast-cancer", path, "ships with scikit-learn")
     bunch = datasets.load_breast_cancer()
     names = tuple(map(str, bunch.feature_names))
     scale = [_breast_cancer_scale(name) for name in names]
@@ -195,7 +188,8 @@ def load_adult(*, path: str | Path | None = None, num_examples: int | None = Non
     """
     import pandas as pd
 
-    train, test = adult_tables(path)
+    _no_path("adult", path, "is fetched by scikit-learn")
+    train, test = adult_tables()
     vocabularies: dict[Hashable, tuple[Hashable, ...]] = {
         column: values for column, values in ADULT_VALUES.items() if column != ADULT_TARGET
     }
@@ -231,7 +225,8 @@ def load_covertype(*, path: str | Path | None = None, num_examples: int | None =
     Source: Blackard and Dean 1999, https://archive.ics.uci.edu/dataset/31/covertype. Licence: CC BY
     4.0, copyright of Jock A. Blackard and Colorado State University.
     """
-    columns, classes = covertype_arrays(path)
+    _no_path("covertype", path, "is fetched by scikit-learn")
+    columns, classes = covertype_arrays()
     features = columns.astype(np.float32)
     for place, (offset, scale) in enumerate(COVERTYPE_SCALING.values()):
         features[:, place] = (features[:, place] - offset) / scale
@@ -247,30 +242,12 @@ def load_covertype(*, path: str | Path | None = None, num_examples: int | None =
     )
 
 
-def load_purchase_100(
-    *, path: str | Path | None = None, num_examples: int | None = None
-) -> Dataset:
-    """Load Purchase-100: 197,324 shoppers, 600 products, 100 clusters (Shokri et al. 2017).
-
-    The inputs are 1 for products that the shopper bought, else 0. Ids number the published rows. A
-    fixed shuffle assigns 2,000 examples to the probe, 32,887 to the test and the rest to the
-    training part.
-
-    Source: Shokri et al. 2017, https://www.comp.nus.edu.sg/~reza/files/datasets.html, derived from
-    Kaggle's Acquire Valued Shoppers Challenge. Licence: none is stated.
-    """
-    features, labels = purchase_100_arrays(path)
-    return _table(
-        "purchase-100",
-        features,
-        labels,
-        _shuffled(len(features), num_examples),
-        class_names=tuple(str(number) for number in range(1, 101)),
-        feature_names=tuple(f"product {number}" for number in range(1, 601)),
-        source="Shokri et al. 2017, https://www.comp.nus.edu.sg/~reza/files/datasets.html, made of "
-        "Kaggle's Acquire Valued Shoppers Challenge",
-        licence="none named by its authors",
-    )
+def _no_path(name: str, path: str | Path | None, reason: str) -> None:
+    if path is not None:
+        raise ValueError(
+            f"path={str(path)!r}, but {name} {reason}; leave path= out, or read your own file with "
+            "from_file"
+        )
 
 
 def _shuffled(n: int, num_examples: int | None) -> dict[str, Int64[np.ndarray, " k"]]:

@@ -4,34 +4,37 @@ import pytest
 
 import unlearnkit as uk
 
-NETWORK = {"mnist": "OpenML", "cifar-10": "OpenML", "adult": "OpenML", "covertype": "fetch_covtype"}
-
-ADDRESS = {
-    "mnist": "yann.lecun.com",
-    "cifar-10": "cs.toronto.edu",
-    "adult": "archive.ics.uci.edu/dataset/2",
-    "covertype": "archive.ics.uci.edu/dataset/31",
-    "purchase-100": "comp.nus.edu.sg/~reza/files/datasets.html",
-}
-
-LAYOUT = {"mnist": "data/MNIST/raw", "cifar-10": "data/cifar-10-batches-py"}
+FILES = {"mnist": "data/MNIST/raw", "cifar-10": "data/cifar-10-batches-py"}
+ADDRESS = {"mnist": "yann.lecun.com", "cifar-10": "cs.toronto.edu"}
 
 
-@pytest.mark.parametrize("name", ADDRESS)
+@pytest.mark.parametrize("name", FILES)
 def test_offline_and_absent_gives_one_error_that_names_all_ways_out(no_files, name):
     with pytest.raises(FileNotFoundError, match=r"is not on this machine \(searched: data") as one:
         uk.load(name)
     message = str(one.value)
     for way in (f"load('{name}', path=FOLDER)", "UNLEARNKIT_DATA=FOLDER", "load('digits')"):
         assert way in message
-    assert ADDRESS[name] in message and LAYOUT.get(name, "") in message
-    if name in NETWORK:
-        assert f"{NETWORK[name]} did not deliver it (URLError: <urlopen error no net" in message
-        assert "a network connection" in message
-    else:
-        assert "nobody serves it for download" in message
+    assert ADDRESS[name] in message and FILES[name] in message
+    assert "OpenML did not deliver it (URLError: <urlopen error no net" in message
+    assert "a network connection" in message
     assert not (no_files / "cache").exists()
     with pytest.raises(FileNotFoundError, match=r"does not hold .*; expected the files"):
+        uk.load(name, path=no_files)
+
+
+@pytest.mark.parametrize(("name", "network"), [("adult", "OpenML"), ("covertype", "fetch_covtype")])
+def test_what_is_only_fetched_says_so(no_files, name, network):
+    with pytest.raises(FileNotFoundError, match=r"URLError: <urlopen error no net") as one:
+        uk.load(name)
+    for way in (
+        f"{network} did not deliver it",
+        "SCIKIT_LEARN_DATA",
+        "from_file",
+        "load('digits')",
+    ):
+        assert way in str(one.value)
+    with pytest.raises(ValueError, match=f"{name} is fetched by scikit-learn; leave path= out"):
         uk.load(name, path=no_files)
 
 

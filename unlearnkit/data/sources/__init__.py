@@ -10,7 +10,6 @@ from unlearnkit.data.sources.adult import ADULT_NUMBERS, ADULT_TARGET, ADULT_VAL
 from unlearnkit.data.sources.cifar import CIFAR_10_CLASSES, cifar_10_arrays
 from unlearnkit.data.sources.covertype import covertype_arrays
 from unlearnkit.data.sources.idx import fashion_mnist_arrays, mnist_arrays, read_idx
-from unlearnkit.data.sources.purchase import purchase_100_arrays
 
 __all__ = [
     "ADULT_NUMBERS",
@@ -22,6 +21,5 @@ __all__ = [
     "covertype_arrays",
     "fashion_mnist_arrays",
     "mnist_arrays",
-    "purchase_100_arrays",
     "read_idx",
 ]

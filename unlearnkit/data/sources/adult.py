@@ -1,11 +1,8 @@
-"""Adult (census income) from the two files of the UCI repository, or from OpenML."""
+"""Adult (census income) from OpenML, fetched by scikit-learn."""
 
-import io
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from unlearnkit.data.sources.download import from_openml
-from unlearnkit.data.sources.locate import Published, find_files
+from unlearnkit.data.sources.download import fetched, from_openml, not_published
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,8 +11,8 @@ Tables: TypeAlias = tuple["pd.DataFrame", "pd.DataFrame"]
 
 ADULT_TARGET = "income"
 ADULT_NUMBERS = ("age", "education-num", "capital-gain", "capital-loss", "hours-per-week")
-# The values of each column as listed and spelt by the authors (adult.names); the files mark missing
-# values by "?".
+# The values of each column as listed and spelt by the authors (adult.names); missing values are not
+# among them.
 ADULT_VALUES: dict[str, tuple[str, ...]] = {
     "workclass": (
         *("Private", "Self-emp-not-inc", "Self-emp-inc", "Federal-gov", "Local-gov", "State-gov"),
@@ -57,72 +54,29 @@ COLUMNS = (
     *("hours-per-week", "native-country", ADULT_TARGET),
 )
 
-# MD5 of each published file; several independent projects use the same checksums.
-ADULT_MD5 = {
-    "adult.data": "5d7c39d7b8804f071cdd1f2a7c460872",
-    "adult.test": "35238206dfdf7f1fe215bbb874adecdc",
-}
 # Number of rows of the training and the test file, and of those with an income above 50K.
 ROWS, ABOVE = (32_561, 16_281), (7841, 3846)
 
-ADULT = Published(
-    name="adult",
-    title="Adult",
-    files=" and ".join(ADULT_MD5),
-    folders=("adult",),
-    address="https://archive.ics.uci.edu/dataset/2/adult",
-    network="OpenML",
-)
 
+def adult_tables() -> Tables:
+    """Fetch Adult: the training and the test table, with missing values as None or NaN.
 
-def adult_tables(path: str | Path | None = None) -> Tables:
-    """Read Adult: the training and the test table, with missing values as None or NaN.
-
-    The files ``adult.data`` and ``adult.test`` are searched in the folder ``$UNLEARNKIT_DATA``, in
-    ``data``, ``~/data`` and ``~/.cache``, and in their subfolder ``adult``; else the data are
-    downloaded from OpenML (``adult``, version 2).
-
-    Args:
-        path: the only folder to search; None searches the folders above.
+    They come from OpenML (``adult``, version 2), or from scikit-learn's copy of it.
 
     Raises:
-        FileNotFoundError: the files were not found; the message says how to get them.
-        ValueError: a file is damaged or belongs to another dataset.
+        FileNotFoundError: there is no copy, and OpenML did not deliver the data.
+        ValueError: the data are not those that were published.
     """
-    return ADULT.get(path, _read_folder, _download)
+    return fetched("Adult", "OpenML", _download)
 
 
-def _read_folder(folder: Path) -> Tables | None:
-    paths = find_files(folder, tuple(ADULT_MD5))
-    if paths is None:
-        return None
-    train, test = (
-        _checked(_read(ADULT.check_md5(file, expected)), file)
-        for file, expected in zip(paths, ADULT_MD5.values(), strict=True)
-    )
-    return train, test
-
-
-def _read(raw: bytes) -> "pd.DataFrame":
-    import pandas as pd
-
-    table = pd.read_csv(
-        io.BytesIO(raw),
-        names=list(COLUMNS),
-        comment="|",  # the test file starts with a comment
-        skipinitialspace=True,
-        na_values="?",
-    )
-    return table.assign(**{ADULT_TARGET: table[ADULT_TARGET].str.rstrip(".")})
-
-
-def _checked(table: "pd.DataFrame", where: object) -> "pd.DataFrame":
+def _checked(table: "pd.DataFrame") -> "pd.DataFrame":
     """Return the table without survey weights, after checking its values against the lists."""
     for column, values in ADULT_VALUES.items():
         other = set(table[column].dropna()) - set(values)
         if other:
-            raise ADULT.damaged(
-                where, f"{column} has the value {min(other)!r}, which is none of {list(values)}"
+            raise not_published(
+                "Adult", f"{column} has the value {min(other)!r}, which is none of {list(values)}"
             )
     return table[[*ADULT_NUMBERS, *ADULT_VALUES]]
 
@@ -134,7 +88,7 @@ def _download() -> Tables:
         table = table.astype(dict.fromkeys(ADULT_VALUES, object))
     except KeyError as error:  # other columns
         raise OSError(f"OpenML's answer is unusable: {error}") from error
-    table = _checked(table, "OpenML's copy of Adult")
+    table = _checked(table)
     # The copy joins both files. The numbers of rows and of high incomes tell which comes first.
     above = (table[ADULT_TARGET] == ADULT_VALUES[ADULT_TARGET][1]).to_numpy()
     for first, last in ((0, 1), (1, 0)):
@@ -145,8 +99,8 @@ def _download() -> Tables:
         ]:
             tables = (table[: ROWS[first]], table[ROWS[first] :])
             return tables[first], tables[last]
-    raise ADULT.damaged(
-        "OpenML's copy of Adult",
+    raise not_published(
+        "Adult",
         f"{len(above)} rows, {above.sum()} of them above 50K, are not the two published files one "
         f"after the other, of {ROWS} rows with {ABOVE} above",
     )

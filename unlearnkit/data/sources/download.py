@@ -1,5 +1,6 @@
 """Downloads through scikit-learn's fetchers, which keep a cache, with a time limit."""
 
+import http.client
 import os
 import threading
 import urllib.error
@@ -60,6 +61,36 @@ def bounded(fetch: Callable[[], T], address: str, cached: str) -> T:
         return _within(DOWNLOAD_SECONDS, fetch)
     except ValueError as error:  # an error that OpenML reports, or a damaged download
         raise OSError(f"the answer is unusable: {error}") from error
+
+
+def fetched(title: str, network: str, download: Callable[[], T]) -> T:
+    """Download a dataset that is not searched in folders.
+
+    Args:
+        title: name of the dataset for display.
+        network: service for the download, for the error message.
+        download: downloads the dataset, and may raise OSError.
+
+    Raises:
+        FileNotFoundError: the dataset was not delivered; the message says how to get it.
+    """
+    try:
+        return download()
+    except (OSError, http.client.HTTPException) as error:
+        raise FileNotFoundError(
+            f"{title} is not on this machine and {network} did not deliver it "
+            f"({type(error).__name__}: {error}). Ways out, any of: a network connection; the copy "
+            "that scikit-learn keeps on another machine, in the folder $SCIKIT_LEARN_DATA; your "
+            "own file of it, with from_file; or load('digits'), which needs no files."
+        ) from error
+
+
+def not_published(title: str, what: str) -> ValueError:
+    """Make the error for a download that differs from the published dataset."""
+    return ValueError(
+        f"the downloaded copy of {title} is not the published data: {what}; delete scikit-learn's "
+        "copy and fetch it again, or load your own file of it with from_file"
+    )
 
 
 def _reach(address: str) -> None:

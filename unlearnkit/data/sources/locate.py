@@ -30,8 +30,8 @@ class Published:
         files: description of its files.
         folders: subfolders that may contain the files; the folder itself is searched first.
         address: where the authors publish the dataset.
+        network: service for the download.
         ways: further ways to get it, for the error message.
-        network: service for the download; empty if there is none.
     """
 
     name: str
@@ -39,21 +39,21 @@ class Published:
     files: str
     folders: tuple[str, ...]
     address: str
+    network: str
     ways: tuple[str, ...] = ()
-    network: str = ""
 
     def get(
         self,
         path: str | Path | None,
         read: Callable[[Path], T | None],
-        download: Callable[[], T] | None = None,
+        download: Callable[[], T],
     ) -> T:
         """Read the dataset from the first folder that contains its files, or else download it.
 
         Args:
             path: the only folder to search; None searches the default folders.
             read: reads a folder, and returns None if files are missing from it.
-            download: downloads the dataset, and may raise OSError; None if that is not possible.
+            download: downloads the dataset, and may raise OSError.
 
         Raises:
             FileNotFoundError: the files were not found; the message says how to get them.
@@ -72,16 +72,10 @@ class Published:
         found = self._search(roots, read)
         if found is not None:
             return found
-        if download is None:
-            raise self._absent(roots, "nobody serves it for download by programs", ())
         try:
             return download()
         except (OSError, http.client.HTTPException) as error:
-            raise self._absent(
-                roots,
-                f"{self.network} did not deliver it ({type(error).__name__}: {error})",
-                (f"a network connection, for the download from {self.network}",),
-            ) from error
+            raise self._absent(roots, error) from error
 
     def _search(self, roots: list[Path], read: Callable[[Path], T | None]) -> T | None:
         for root in roots:
@@ -91,20 +85,19 @@ class Published:
                     return found
         return None
 
-    def _absent(
-        self, searched: list[Path], reason: str, online: tuple[str, ...]
-    ) -> FileNotFoundError:
+    def _absent(self, searched: list[Path], error: Exception) -> FileNotFoundError:
         ways = (
             *self.ways,
             f"load({self.name!r}, path=FOLDER) with {self.files}, as published at {self.address}",
             f"the environment variable UNLEARNKIT_DATA=FOLDER, with these files in FOLDER or in "
             f"{' or '.join(f'FOLDER/{inner}' for inner in self.folders)}",
-            *online,
+            f"a network connection, for the download from {self.network}",
             "or load('digits'), which needs no files",
         )
         return FileNotFoundError(
             f"{self.title} is not on this machine (searched: {', '.join(map(str, searched))}) and "
-            f"{reason}. Ways out, any of: {'; '.join(ways)}."
+            f"{self.network} did not deliver it ({type(error).__name__}: {error}). "
+            f"Ways out, any of: {'; '.join(ways)}."
         )
 
     def damaged(self, where: object, what: str) -> ValueError:
