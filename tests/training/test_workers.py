@@ -188,7 +188,7 @@ def test_a_worker_in_another_environment_is_refused(monkeypatch: pytest.MonkeyPa
 
 def test_a_number_of_workers_is_checked() -> None:
     plan = CASES["adam"].session().plan
-    with pytest.raises(ValueError, match="parallel=0 leaves nobody to train"):
+    with pytest.raises(ValueError, match="parallel=0 leaves no worker to train"):
         train(plan, MemoryStore(), parallel=0)
     with pytest.raises(TypeError, match="parallel='loky' is a str; give a number of workers"):
         train(plan, MemoryStore(), parallel="loky")  # type: ignore[arg-type]

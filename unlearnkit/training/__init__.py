@@ -1,1 +1,1 @@
-"""Specs, partitions, plans, kernels and the training of an ensemble."""
+"""Training of an ensemble: specs, partitions, plans, kernels and the clock."""

@@ -1,8 +1,8 @@
-"""The clock: seconds predicted from rates that are refitted after every run.
+"""The clock: predicts seconds from measured rates, which are fitted again after every run.
 
-Exact and approximate work have rates of their own: visits alone would choose wrongly, because a
-gradient in a large batch and one in a training step cost differently. Whatever is left of a request
-(planning, storing, destroying) has rates of its own too.
+Training, modification and the rest of a request (planning, storing, destroying) have separate
+rates. Counting example gradients alone would choose the wrong route, because a gradient in a large
+batch takes less time than one in a training step.
 """
 
 import platform
@@ -17,19 +17,17 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-MEMORY = 300  # most recent measurements kept of each kind
-HALF_LIFE = 60  # measurements after which one counts half
-PRIOR_WEIGHT = 1e-6  # of a rate assumed, beside 1 of the latest measurement: it fills gaps only
-FEW, FEW_MULTIPLE = 9, 1.5  # below so many past errors an interval has at least this multiple
+MEMORY = 300  # number of most recent measurements kept of each kind
+HALF_LIFE = 60  # number of later measurements after which a measurement counts half
+PRIOR_WEIGHT = 1e-6  # weight of an assumed rate (the latest measurement has 1): it only fills gaps
+FEW, FEW_MULTIPLE = 9, 1.5  # with fewer than FEW past errors, an interval has at least FEW_MULTIPLE
 
-# What is assumed of a cost until it has been measured, in ticks (a tick is a small operation of
-# torch, so that a slow machine has slow ones). Rounded by hand from runs of the benchmark's
-# logistic regression 64-10 on one machine; they have been tried on no other.
+# Rates assumed until they have been measured, in ticks. A tick is a small torch operation, so rates
+# scale with the speed of the machine. They are rounded from runs of one model on one machine, and
+# serve only as starting values.
 EXACT_PRIOR = (60.0, 60.0, 110.0, 11.0, 0.1, 450.0)
 MODIFY_PRIOR = (1000.0, 150.0, 0.25)
-# Seconds of a visit in a large batch, less what MODIFY_PRIOR says, over those of one in a training
-# step. Measured, with stacks in lanes: .5 to .7 for perceptrons 784-256-10 at batch 64 and
-# 600-128-100 at batch 32.
+# Assumed ratio of the arithmetic of an example gradient in a large batch to one in a training step.
 LARGE_BATCH = 0.55
 REQUEST_PRIOR = (900.0, 200.0, 200.0)
 
@@ -39,12 +37,12 @@ class Work:
     """An amount of training.
 
     Attributes:
-        stages: ended: their checkpoints are read out and stored.
-        epochs: passes of one shard over a pool.
-        lockstep: steps one after the other; lanes that run together share them.
-        steps: optimizer steps of single lanes.
+        stages: stages that end, with their checkpoints read out and stored.
+        epochs: epochs, counted for each shard.
+        lockstep: sequential steps; lanes that run together share a step.
+        steps: optimizer steps, counted for each lane.
         visits: example gradients.
-        starts: shards that begin with new weights.
+        starts: shards that start from initial weights.
     """
 
     stages: int
@@ -55,7 +53,7 @@ class Work:
     starts: int = 0
 
     def row(self) -> tuple[int, ...]:
-        """The causes of cost: a lockstep step has its price, and each lane after the first its."""
+        """Return the amounts that have a rate each; steps of further lanes count separately."""
         further = self.steps - self.lockstep
         return (self.stages, self.epochs, self.lockstep, further, self.visits, self.starts)
 
@@ -65,9 +63,9 @@ class Batches:
     """An amount of work in large batches.
 
     Attributes:
-        shards: that are modified.
-        batches: gradients, linearisations and curvature products.
-        visits: what they take in gradients of one example; a curvature product counts as one for
+        shards: shards that are modified.
+        batches: gradients, linearisations and curvature products, each over one batch.
+        visits: cost of these in gradients of one example; a curvature product counts as one for
             each of its examples.
     """
 
@@ -78,9 +76,13 @@ class Batches:
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the seconds lie that a prediction speaks of.
+    """The range of seconds around a prediction.
 
-    Empirical: 90 % of the past errors were within it, where there are enough of them.
+    The range is empirical: 90 % of past errors lie within it, once there are enough of them.
+
+    Attributes:
+        low: lower end in seconds.
+        high: upper end in seconds.
     """
 
     low: float
@@ -92,26 +94,28 @@ class Interval:
 
 @dataclass(frozen=True)
 class Clock:
-    """Rates of this machine for one model and spec; a new value after each observation.
+    """Rates of this machine for one model and spec; each observation returns a new clock.
 
-    Seconds are sums of causes times rates, fitted by non-negative least squares on relative errors
-    (weights 1/seconds), so that short runs count as much as long ones, and recent ones more:
+    Seconds are modelled as amounts of work times rates:
 
-    - training = c0 stages + c1 shard-epochs + c2 lockstep steps + c3 further shard-steps
+    - training = c0 stages + c1 shard-epochs + c2 lockstep steps + c3 steps of further lanes
       + c4 visits + c5 new shards;
-    - modifying = d0 a shard + d1 large batches + d2 large-batch visits;
-    - a request beside these = r0 + r1 shards retrained + r2 shards modified.
+    - modification = d0 shards + d1 large batches + d2 large-batch visits;
+    - rest of a request = r0 + r1 shards retrained + r2 shards modified.
 
-    A cause that nothing has told yet has an assumed rate, in ticks. (Ours.)
+    The rates are fitted by non-negative least squares on relative errors (weights 1/seconds), so
+    that short and long runs count equally, and recent runs count more. Rates that no measurement
+    determines keep an assumed value, in ticks. The model was devised for unlearnkit.
 
     Attributes:
-        exact: trainings timed.
-        modify: modifications timed; the replay after them is a training.
-        request: shards retrained and modified, and the seconds that requests took beside it.
-        errors: logarithms of measured over predicted seconds of past requests: of those retrained
-            exactly, and of those with an approximate part.
-        tick: seconds of a small operation.
-        note: why the rates kept with a store were not taken; empty if they were.
+        exact: timed pieces of training.
+        modify: timed modifications; the replay after a modification counts as training.
+        request: of past requests, the numbers of shards retrained and modified, and the seconds
+            besides training and modification.
+        errors: logarithms of measured over predicted seconds, of past requests without and with an
+            approximate part.
+        tick: seconds of a small torch operation.
+        note: why the rates stored with a store were not used; empty if they were used.
     """
 
     exact: tuple[tuple[Work, float], ...] = ()
@@ -126,7 +130,12 @@ class Clock:
         return text + (f"; {self.note})" if self.note else ")")
 
     def observe(self, timed: Sequence[tuple[Work, float]], tick: float | None = None) -> "Clock":
-        """The clock after so much training took so many seconds, several times."""
+        """Return the clock after training was timed.
+
+        Args:
+            timed: pieces of training with their seconds.
+            tick: seconds of a small torch operation, if it was measured.
+        """
         fresh = tuple((work, seconds) for work, seconds in timed if any(work.row()))
         if not fresh:
             return self
@@ -134,13 +143,14 @@ class Clock:
         return replace(self, exact=kept, tick=self.tick if tick is None else tick)
 
     def observe_modify(self, batches: Batches, seconds: float) -> "Clock":
-        """The clock after a modification planned with so many batches was timed."""
+        """Return the clock after a modification with this planned work was timed."""
         return replace(self, modify=(*self.modify, (batches, seconds))[-MEMORY:])
 
     def observe_probe(self, batches: Batches, seconds: float) -> "Clock":
-        """The clock after batches by themselves were timed: of the same ones the fastest counts.
+        """Return the clock after large batches were timed by themselves.
 
-        Other work on the machine makes them slower, never faster.
+        Of repeated timings of the same work the minimum is kept, because other work on the machine
+        can only make a timing slower.
         """
         before = [taken for work, taken in self.modify if work == batches]
         others = tuple(timed for timed in self.modify if timed[0] != batches)
@@ -154,14 +164,14 @@ class Clock:
         seconds: float,
         predicted: float | None,
     ) -> "Clock":
-        """The clock after a request.
+        """Return the clock after a request.
 
         Args:
-            exact: shards retrained.
-            approximate: shards modified.
-            beside: seconds besides training and modifying.
-            seconds: of all of it.
-            predicted: the same, before.
+            exact: number of shards retrained.
+            approximate: number of shards modified.
+            beside: seconds besides training and modification.
+            seconds: seconds of the whole request.
+            predicted: prediction of ``seconds`` before the request; None if there was none.
         """
         errors = list(self.errors)
         if predicted:
@@ -172,15 +182,15 @@ class Clock:
 
     @property
     def calibrated(self) -> bool:
-        """Whether anything has been measured yet."""
+        """Whether any training has been timed yet."""
         return bool(self.exact)
 
     @cached_property
     def rates(self) -> Float[np.ndarray, " cause"]:
-        """Seconds per stage, epoch, lockstep step, further shard-step, visit and new shard.
+        """Seconds per stage, epoch, lockstep step, step of a further lane, visit and new shard.
 
         Raises:
-            LookupError: nothing has been measured.
+            LookupError: no training has been timed yet.
         """
         if not self.exact:
             raise LookupError("no training has been timed yet; train first: session.train()")
@@ -192,7 +202,8 @@ class Clock:
         table = [[*astuple(batches), seconds] for batches, seconds in self.modify]
         works = [work for work, _ in self.exact]
         visits, steps = (sum(getattr(w, name) for w in works) for name in ("visits", "steps"))
-        # Arithmetic alone, where lanes in lockstep have told it from what a step costs anyway.
+        # The arithmetic of a visit. Its rate is separate from the overhead of a step only if lanes
+        # in lockstep have been timed.
         told = any(work.steps > work.lockstep for work in works)
         step = min(self.rates[2], self.rates[3]) if told else self.rates[2]
         visit = step * steps / max(1, visits) + (0.0 if told else self.rates[4])
@@ -206,26 +217,26 @@ class Clock:
         return _fit(table, np.array(REQUEST_PRIOR) * self.tick)
 
     def exact_seconds(self, work: Work) -> float | None:
-        """Predicted seconds of training so much; None before anything was measured."""
+        """Predict the seconds of training; None before any training was timed."""
         return float(self.rates @ np.array(work.row())) if self.exact else None
 
     def modify_seconds(self, batches: Batches) -> float | None:
-        """Predicted seconds of so much work in large batches; None before any measurement."""
+        """Predict the seconds of work in large batches; None before any training was timed."""
         return float(self._modify_rates @ np.array(astuple(batches))) if self.exact else None
 
     def request_seconds(self, exact: int, approximate: int = 0) -> float | None:
-        """Predicted seconds of a request besides training and modifying."""
+        """Predict the seconds of a request besides training and modification."""
         return float(self._request_rates @ (1, exact, approximate)) if self.exact else None
 
     def multiple(self, approximate: bool) -> float:
-        """By how much a measurement may differ from its prediction, either way.
+        """Return the factor by which a measurement may exceed its prediction or fall below it.
 
-        The 90 % quantile of past errors as in split-conformal prediction (Vovk, Gammerman and
-        Shafer 2005), so their ceil(0.9 (n + 1))-th smallest; of fewer than 9 the largest, or 1.5
-        if that is more.
+        The factor is the 90 % quantile of past errors as in split-conformal prediction (Vovk,
+        Gammerman and Shafer 2005), that is, the ceil(0.9 (n + 1))-th smallest of n errors. With
+        fewer than 9 errors it is the largest of them, but at least 1.5.
 
         Args:
-            approximate: of a request with an approximate part.
+            approximate: whether the request has an approximate part.
         """
         errors = np.sort(np.abs(self.errors[int(approximate)]))
         count = len(errors)
@@ -234,7 +245,7 @@ class Clock:
         return float(np.exp(errors[min(int(np.ceil(0.9 * (count + 1))), count) - 1]))
 
     def to_dict(self) -> dict[str, Any]:
-        """For the manifest of a store, with the machine that it holds for."""
+        """Return plain values for the manifest of a store, with the machine that they hold for."""
         return {
             "machine": machine(),
             "exact": [[list(astuple(work)), seconds] for work, seconds in self.exact],
@@ -246,7 +257,7 @@ class Clock:
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any] | None) -> "Clock":
-        """The clock of a manifest; an empty one that says why where it does not hold here."""
+        """Return the clock of a manifest, or an empty one with a note if the machine differs."""
         if not kept:
             return cls()
         here = machine()
@@ -257,8 +268,8 @@ class Clock:
         ]
         if differing:
             return cls(
-                note=f"the rates kept with the store are of another machine ({'; '.join(differing)}"
-                "), so the next run measures anew"
+                note="the rates stored with the store were measured on another machine "
+                f"({'; '.join(differing)}), so the next run measures them again"
             )
         exact, approximate = kept["errors"]
         return cls(
@@ -272,7 +283,7 @@ class Clock:
 
 @lru_cache(1)
 def machine() -> dict[str, str | int]:
-    """What rates depend on besides model and spec."""
+    """Return the properties of this machine on which rates depend."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -284,7 +295,7 @@ def machine() -> dict[str, str | int]:
 
 
 def time_tick(count: int = 8) -> float:
-    """Seconds of a small operation of torch, about: the least of some means."""
+    """Return the seconds of a small torch operation: the minimum over means of ``count`` calls."""
     a, b, found = torch.zeros(16), torch.ones(16), []
     for _ in range(16):
         begun = time.perf_counter()
@@ -297,17 +308,19 @@ def time_tick(count: int = 8) -> float:
 def _fit(
     measured: Sequence[Sequence[float]], prior: Float[np.ndarray, " cause"]
 ) -> Float[np.ndarray, " cause"]:
-    """Non-negative rates of all columns but the last, seconds, by relative least squares.
+    """Fit non-negative rates by least squares on relative errors.
 
-    Each row of the prior says, with little weight, that a rate is as assumed.
+    Args:
+        measured: rows of amounts of work, with the seconds in the last column.
+        prior: assumed rates. Each enters the fit as one more row with the weight PRIOR_WEIGHT.
     """
     if not measured:
         return prior
     table = np.array(measured, float)
     ages = np.arange(len(table))[::-1]
-    weights = 0.5 ** (ages / HALF_LIFE / 2)[:, None]  # squared in the sum
+    weights = 0.5 ** (ages / HALF_LIFE / 2)[:, None]  # least squares squares the weights
     rows = table[:, :-1] / np.maximum(table[:, -1:], 1e-9) * weights
-    # In units of the prior, in which all rates are of like size.
+    # In units of the prior, all rates have similar magnitudes.
     a = np.vstack([rows * prior, PRIOR_WEIGHT * np.eye(len(prior))])
     b = np.concatenate([weights[:, 0], np.full(len(prior), PRIOR_WEIGHT)])
     rates: np.ndarray = nonnegative_least_squares(a, b) * prior
@@ -317,10 +330,10 @@ def _fit(
 def nonnegative_least_squares(
     a: Float[np.ndarray, "row column"], b: Float[np.ndarray, " row"]
 ) -> Float[np.ndarray, " column"]:
-    """The x >= 0 that makes |A x - b| least.
+    """Return the x >= 0 that minimises |A x - b|.
 
-    The active-set method of Lawson and Hanson (1974, chapter 23). For a handful of columns this is
-    fast enough, and scipy's costs more time to import than all of this package.
+    This is the active-set method of Lawson and Hanson (1974, chapter 23). It is fast enough for a
+    few columns, while importing scipy's version takes longer than importing this package.
 
     >>> nonnegative_least_squares(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([2.0, -1.0]))
     array([2., 0.])
@@ -339,7 +352,7 @@ def nonnegative_least_squares(
             low = free & (best <= 0)
             if not low.any():
                 break
-            # Go towards the best point until the first variable meets 0, and hold it there.
+            # Move towards the best point until the first variable reaches 0, and fix it there.
             step = (x[low] / np.maximum(x[low] - best[low], 1e-300)).min()
             x = np.maximum(x + step * (best - x), 0.0)
             free &= x > 1e-14

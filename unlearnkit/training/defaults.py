@@ -1,4 +1,4 @@
-"""What a session does where nothing is said: model, shards, slices, batches, rates, as measured."""
+"""Default model and spec of a session, which depend on the data."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from unlearnkit.models.builtin import MLP, Linear, Logistic
 from unlearnkit.models.losses import CrossEntropy, SquaredError
 from unlearnkit.training.spec import TrainSpec
 
-SMALL = 5000  # training examples below which the defaults are those measured on digits
+SMALL = 5000  # number of training examples below which the defaults for small data apply
 
 
 def choose(
@@ -21,24 +21,28 @@ def choose(
     seed: int = 0,
     **given: Any,
 ) -> tuple[Architecture, TrainSpec]:
-    """The model and the spec that the arguments of a session lead to.
+    """Return the model and the spec for the arguments of a session.
 
     Args:
-        dataset: to be trained on.
-        model: a name, or anything that :func:`~unlearnkit.models.architecture.as_architecture`
-            takes.
-        hidden: widths of the hidden layers of ``"mlp"``.
-        version: identifies a model given as a callable.
-        spec: all of it at once.
-        seed: see :class:`~unlearnkit.training.spec.TrainSpec`.
-        **given: its other fields; None takes the default.
+        dataset: the data to train on.
+        model: a name, or any model that
+            :func:`~unlearnkit.models.architecture.as_architecture` accepts.
+        hidden: widths of the hidden layers; for ``model="mlp"`` only.
+        version: identifies a model that is given as a callable.
+        spec: a complete spec, in place of ``seed`` and ``given``.
+        seed: seed of the spec.
+        **given: other fields of :class:`~unlearnkit.training.spec.TrainSpec`; None selects the
+            default.
 
     Raises:
-        ValueError: arguments that do not fit together.
+        ValueError: the arguments contradict each other.
     """
     if hidden is not None:
         if model != "mlp":
-            raise ValueError(f"hidden={hidden} fits model='mlp' only; model is {model!r}")
+            raise ValueError(
+                f"hidden={hidden} fits model='mlp' only; model is {model!r}. Leave out hidden, or "
+                "use 'mlp'."
+            )
         model = MLP(hidden)
     elif isinstance(model, str) and model == "mlp":
         model = MLP((64,) if len(dataset.train) < SMALL else (256,))
@@ -57,17 +61,15 @@ def choose(
 
 
 def default_spec(dataset: Dataset, model: str = "mlp") -> TrainSpec:
-    """The defaults, as measured.
+    """Return the default spec for this data and model.
 
-    Below 5,000 training examples (measured on digits): 5 shards, 3 slices, batches of 32, learning
-    rate 0.03, for the cnn 0.01. Otherwise (measured on Fashion-MNIST): 10 shards, 5 slices, batches
-    of 64, learning rate 0.003, for logistic regression 0.001.
+    - Below 5,000 training examples: 5 shards, 3 slices, batches of 32, and the learning rate 0.03
+      (0.01 for ``"cnn"``).
+    - Otherwise: 10 shards, 5 slices, batches of 64, and the learning rate 0.003 (0.001 for
+      ``"logistic"``).
 
-    Higher rates are a little more accurate and harder to unlearn approximately. Measured on 10,000
-    examples of Fashion-MNIST (5 shards, 5 slices, a tenth revoked): logistic regression at 0.003
-    instead of 0.001 gains 1.8 points and leaves .11 instead of .04 of the output gap to training
-    from scratch (one seed); the mlp at 0.01 instead of 0.003 gains 2.0 points and leaves .59
-    instead of .15 (two seeds).
+    Higher learning rates make models a little more accurate and approximate unlearning less
+    accurate (tests/benchmarks/defaults.md has the measurements).
     """
     small = len(dataset.train) < SMALL
     rate = {"cnn": 0.01}.get(model, 0.03) if small else {"logistic": 0.001}.get(model, 0.003)

@@ -1,4 +1,4 @@
-"""The ensemble: one constituent a shard, and how their outputs become one."""
+"""The ensemble: one constituent per shard, and the aggregation of their outputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from unlearnkit.store import Store
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
-CHUNK = 4096  # examples a forward pass; bounds memory, changes no definition
+CHUNK = 4096  # examples in a forward pass, to bound memory
 
 Aggregation = Callable[[Float[Tensor, "constituent batch class"]], Float[Tensor, "batch class"]]
 
@@ -25,7 +25,7 @@ Aggregation = Callable[[Float[Tensor, "constituent batch class"]], Float[Tensor,
 def mean_probability(
     probabilities: Float[Tensor, "constituent batch class"],
 ) -> Float[Tensor, "batch class"]:
-    """The mean over the constituents; of a regression that of their predictions.
+    """Return the mean of the constituents' probabilities, or of a regression's predictions.
 
     >>> mean_probability(torch.tensor([[[1.0, 0.0]], [[0.5, 0.5]]]))
     tensor([[0.7500, 0.2500]])
@@ -36,7 +36,7 @@ def mean_probability(
 def majority_vote(
     probabilities: Float[Tensor, "constituent batch class"],
 ) -> Float[Tensor, "batch class"]:
-    """The share of constituents that predict each class (Bourtoule et al. 2021, section IV).
+    """Return the share of constituents that predict each class (Bourtoule et al. 2021, section IV).
 
     >>> majority_vote(torch.tensor([[[0.9, 0.1]], [[0.4, 0.6]], [[0.2, 0.8]], [[0.3, 0.7]]]))
     tensor([[0.2500, 0.7500]])
@@ -49,10 +49,10 @@ def majority_vote(
 AGGREGATIONS: Registry[Aggregation] = Registry(
     "AGGREGATIONS",
     "aggregation",
-    """Aggregations by name, for ``aggregation=``: how constituents become one ensemble.
+    """Aggregations by name, for ``aggregation=``: they combine the constituents' outputs.
 
     An entry is a function from a tensor (constituent, example, class) of probabilities, or of a
-    regression's predictions, to one of (example, class).
+    regression's predictions, to a tensor (example, class).
     """,
     {"mean-probability": mean_probability, "majority-vote": majority_vote},
 )
@@ -63,9 +63,9 @@ class Constituent:
     """The model of one shard.
 
     Attributes:
-        shard: 0-based.
+        shard: 0-based shard.
         state: parameters and buffers.
-        debt: ids that were removed approximately only; empty if the constituent is exact.
+        debt: ids that were removed only approximately; empty if the constituent is exact.
     """
 
     shard: int
@@ -74,15 +74,26 @@ class Constituent:
 
     @property
     def exact(self) -> bool:
-        """Whether these are the parameters of training from scratch on the retain set."""
+        """Whether the parameters equal those of retraining from scratch on the retain set."""
         return len(self.debt) == 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ensemble:
-    """Constituents of the shards that have examples left, and how they are aggregated.
+    """The constituents of all shards that have examples left, with their aggregation.
 
-    Of a regression ``probabilities`` are predictions of the targets, in units of their scale.
+    For a regression, ``probabilities`` are predictions of the scaled targets.
+
+    Attributes:
+        architecture: model of every constituent.
+        loss: loss whose ``probabilities`` map outputs to what is averaged.
+        constituents: models of the shards.
+        aggregation: name in :data:`AGGREGATIONS`.
+        is_regression: whether the targets are numbers instead of classes.
+
+    Raises:
+        KeyError: there is no aggregation of that name.
+        ValueError: the aggregation does not fit a regression.
     """
 
     architecture: Architecture
@@ -97,7 +108,7 @@ class Ensemble:
         if self.is_regression and self.aggregation == "majority-vote":
             raise ValueError(
                 "aggregation='majority-vote' counts votes for classes, and a regression has none; "
-                "use 'mean-probability', which is the mean of the predictions here"
+                "use 'mean-probability', which averages its predictions"
             )
 
     def __repr__(self) -> str:
@@ -111,14 +122,14 @@ class Ensemble:
 
     @cached_property
     def digest(self) -> str:
-        """32 hexadecimal digits over the bits of all parameters and buffers."""
+        """Digest of the bits of all parameters and buffers, as 32 hexadecimal digits."""
         parts = [(each.shard, state_bytes(each.state)) for each in self.constituents]
         return digest(*(part for pair in parts for part in pair))
 
     def constituent_probabilities(
         self, inputs: Float[Tensor, "batch ..."]
     ) -> Float[Tensor, "constituent batch class"]:
-        """What each constituent gives, in evaluation mode."""
+        """Return the probabilities of each constituent, in evaluation mode."""
         return torch.stack(
             [
                 state_probabilities(self.architecture, self.loss, constituent.state, inputs)
@@ -127,15 +138,15 @@ class Ensemble:
         )
 
     def probabilities(self, inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch class"]:
-        """What the ensemble gives."""
+        """Return the probabilities of the ensemble."""
         return AGGREGATIONS[self.aggregation](self.constituent_probabilities(inputs))
 
     def predict(
         self, inputs: Float[Tensor, "batch ..."]
     ) -> Int[Tensor, " batch"] | Float[Tensor, "batch target"]:
-        """The most probable class; of a regression the mean prediction, in units of the scale.
+        """Return the most probable classes, or a regression's predictions of scaled targets.
 
-        ``dataset.in_units(...)`` of a prediction gives it in the units of the targets as given.
+        ``dataset.in_units(...)`` converts such predictions to the original units of the targets.
         """
         outputs = self.probabilities(inputs)
         return outputs if self.is_regression else outputs.argmax(1)
@@ -144,7 +155,7 @@ class Ensemble:
 def state_probabilities(
     architecture: Architecture, loss: Loss, state: State, inputs: Float[Tensor, "batch ..."]
 ) -> Float[Tensor, "batch class"]:
-    """What one model gives for these inputs, in evaluation mode, computed in their precision."""
+    """Return one model's probabilities in evaluation mode, computed in the inputs' precision."""
     module = architecture.module(state).to(inputs.dtype)
     with torch.no_grad():
         parts = [loss.probabilities(module(chunk)) for chunk in inputs.split(CHUNK)]
@@ -152,7 +163,7 @@ def state_probabilities(
 
 
 def assemble(plan: Plan, store: Store, aggregation: str = "mean-probability") -> Ensemble:
-    """The current ensemble: exact constituents where they are present, else approximate ones.
+    """Return the current ensemble: exact constituents where stored, approximate ones elsewhere.
 
     Raises:
         LookupError: a shard has neither.

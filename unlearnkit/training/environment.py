@@ -1,4 +1,4 @@
-"""Settings that bits depend on: versions, threads, device, kernel."""
+"""The environment: versions, threads, device and kernel, on which the bits of a run depend."""
 
 import platform
 from dataclasses import dataclass
@@ -20,7 +20,19 @@ LOOP_KERNEL, STACKED_KERNEL = "loop-5", "stacked-4"
 
 @dataclass(frozen=True)
 class Environment:
-    """What bits depend on besides the data and the spec; two runs are compared within one."""
+    """The settings on which bits depend besides data and spec.
+
+    Runs are compared bit by bit within one environment only.
+
+    Attributes:
+        torch: version of torch.
+        numpy: release series of numpy.
+        cpu: architecture and vector capability of the processor.
+        num_threads: compute threads of torch.
+        device: device for training.
+        kernel: name and version of the training kernel.
+        settings: default dtype and matrix multiplication precision of torch.
+    """
 
     torch: str
     numpy: str
@@ -32,7 +44,7 @@ class Environment:
 
     @property
     def digest(self) -> str:
-        """A digest of every field."""
+        """Digest of every field."""
         return digest(
             self.torch,
             self.numpy,
@@ -45,16 +57,19 @@ class Environment:
 
 
 def environment(spec: TrainSpec, architecture: Architecture) -> Environment:
-    """The environment of this process, and the kernel chosen for a model.
+    """Return the environment of this process, with the kernel that trains this model.
 
-    Stacks of linear layers are trained by the stacked-lane kernel, everything else one by one.
+    The stacked kernel trains stacks of linear layers; the per-lane kernel trains all other models.
+
+    Raises:
+        ValueError: this machine lacks the device of the spec.
     """
     capability = torch.backends.cpu.get_cpu_capability()
     cpu = f"{platform.machine()} {capability}"
     stacked = architecture.stack is not None and spec.kernel != "loop"
     kernel = STACKED_KERNEL if stacked else LOOP_KERNEL
     settings = f"{torch.get_default_dtype()}, matmul {torch.get_float32_matmul_precision()}"
-    # numpy keeps the streams of its permutations within a release series only.
+    # numpy guarantees the streams of its permutations within a release series only.
     series = ".".join(np.__version__.split(".")[:2])
     device = resolve_device(spec.device)
     name = "cpu"
@@ -66,10 +81,10 @@ def environment(spec: TrainSpec, architecture: Architecture) -> Environment:
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device of this name; for ``"auto"`` a CUDA device where there is one.
+    """Return the device of this name; for ``"auto"``, a CUDA device if there is one.
 
     Raises:
-        ValueError: there is no such device here.
+        ValueError: this machine has no such device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

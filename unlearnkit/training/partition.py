@@ -1,7 +1,7 @@
-"""The partition: which shard and slice an example belongs to. Made once, never moved.
+"""The partition: the shard and slice of every training example, fixed once and for all.
 
-Revoking an example empties its slot; it moves no bound and no other example. That is what keeps a
-retraining coupled to the original run, and what lets a plan change only where it must.
+Revoking an example empties its slot and moves neither the bounds of slices nor other examples.
+Retraining therefore stays coupled to the original run, and a plan changes only for affected shards.
 """
 
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ class Partition:
     """Shard and slice of every training example.
 
     Attributes:
-        ids: the examples, ascending.
-        shard: 0-based shard of each.
-        slice_: 1-based slice of each, so that slice r joins at stage r.
-        digests: a 16-byte content digest of each, computed once.
+        ids: ids of the examples, ascending.
+        shard: 0-based shard of each example.
+        slice_: 1-based slice of each example; slice r joins training at stage r.
+        digests: 16-byte content digest of each example.
     """
 
     ids: Int[np.ndarray, " example"]
@@ -44,17 +44,17 @@ class Partition:
 
     @cached_property
     def num_shards(self) -> int:
-        """S."""
+        """Number of shards S."""
         return int(self.shard.max()) + 1
 
     @cached_property
     def num_slices(self) -> int:
-        """R."""
+        """Number of slices R of every shard."""
         return int(self.slice_.max())
 
     @cached_property
     def digest(self) -> str:
-        """A digest of who is where; contents of examples do not enter."""
+        """Digest of ids, shards and slices; the contents of examples do not enter."""
         return digest(*(a.astype("<i8").tobytes() for a in (self.ids, self.shard, self.slice_)))
 
     @cached_property
@@ -66,7 +66,7 @@ class Partition:
         return order, np.ascontiguousarray(self.digests[order]).view("V16")[:, 0], bounds
 
     def slice_members(self, shard: int, stage: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of one slice, ascending by id, and their digests."""
+        """Return the rows of one slice, ascending by id, and their content digests."""
         order, digests, bounds = self._by_slice
         at = shard * self.num_slices + stage - 1
         part = slice(bounds[at], bounds[at + 1])
@@ -74,7 +74,7 @@ class Partition:
 
     @cached_property
     def slice_digests(self) -> tuple[tuple[str, ...], ...]:
-        """A digest of the ids of every slice."""
+        """Digest of the ids of every slice, by shard and slice."""
         return tuple(
             tuple(
                 digest(self.ids[self.slice_members(s, r)[0]].tobytes())
@@ -91,41 +91,41 @@ class Partition:
 
     @cached_property
     def shard_sizes(self) -> Int[np.ndarray, " shard"]:
-        """Examples of each shard, as they were partitioned."""
+        """Number of examples of each shard, revoked examples included."""
         sizes: np.ndarray = np.bincount(self.shard, minlength=self.num_shards)
         return sizes
 
     def shard_rows(self, shard: int) -> Int[np.ndarray, " row"]:
-        """Rows (positions in ``ids``) of one shard, ascending by id."""
+        """Return the rows (positions in ``ids``) of one shard, ascending by id."""
         return self._rows_by_shard[shard]
 
     def rows(self, ids: Int[np.ndarray, " request"]) -> Int[np.ndarray, " found"]:
-        """Positions of training ids; ids that are not in the training part are left out."""
+        """Return the rows of these ids; ids outside the training part are left out."""
         at = np.searchsorted(self.ids, ids)
         at_clipped = np.minimum(at, len(self.ids) - 1)
         found: np.ndarray = at_clipped[self.ids[at_clipped] == ids]
         return found
 
     def sizes(self, alive: Bool[np.ndarray, " example"]) -> Int[np.ndarray, "shard slice"]:
-        """Living examples of every shard and slice (slice r in column r - 1)."""
+        """Count the examples selected by ``alive``: by shard and slice, slice r in column r - 1."""
         flat = self.shard.astype(np.int64) * self.num_slices + (self.slice_ - 1)
         counts = np.bincount(flat[alive], minlength=self.num_shards * self.num_slices)
         return counts.reshape(self.num_shards, self.num_slices)
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row an example: id, shard, slice."""
+        """Return a table with one row per example: id, shard, slice."""
         import pandas as pd
 
         return pd.DataFrame({"id": self.ids, "shard": self.shard, "slice": self.slice_})
 
 
 def make_partition(examples: Examples, spec: TrainSpec) -> Partition:
-    """Deal the examples into shards and slices by a permutation keyed by the seed.
+    """Divide the examples into shards and slices by a permutation keyed by the seed.
 
     Shard sizes differ by at most one, and so do slice sizes within a shard.
 
     Raises:
-        ValueError: there are too few examples for so many shards and slices.
+        ValueError: there are too few examples for the numbers of shards and slices.
     """
     count = len(examples)
     smallest = count // spec.num_shards

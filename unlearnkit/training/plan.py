@@ -2,9 +2,9 @@
 
 ``key(s, 0) = H(spec, seed, s, model, kernel, environment)`` and ``key(s, r) = H(key(s, r-1), e_r,
 original ids of slice r, retained ids of slice r with their content digests)``. Revoking an example
-of slice b changes the keys r >= b of its shard and no others. What is missing from a store is what
-has to be trained: training, training from scratch and exact unlearning are the same thing with
-different stores and retain sets.
+of slice b changes the keys r >= b of its shard and no others. The stages whose keys a store lacks
+have to be trained. Training, retraining from scratch and exact unlearning are therefore one
+operation with different stores and retain sets.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class HasKeys(Protocol):
-    """A store, as far as a plan needs to know it."""
+    """A container of checkpoint keys, such as a store."""
 
     def __contains__(self, key: object) -> bool:
-        """Whether a clean checkpoint of this key is there."""
+        """Whether an exact checkpoint with this key is stored."""
         ...
 
 
@@ -41,13 +41,14 @@ class Stage:
     """Training of one shard on its slices 1..index.
 
     Attributes:
-        shard: 0-based.
-        index: r, 1-based.
-        epochs: e_r.
-        key: names the checkpoint that the stage ends with.
-        parent: names the checkpoint that it starts from (``key(s, 0)``: the initial weights).
-        visits: example gradients: e_r times the living examples of slices 1..r.
-        steps: optimizer steps, if no batch has lost all its examples.
+        shard: 0-based shard.
+        index: r, the 1-based number of the stage.
+        epochs: e_r, the epochs of the stage.
+        key: key of the checkpoint at its end.
+        parent: key of the checkpoint that it starts from; ``key(s, 0)`` stands for the initial
+            weights.
+        visits: example gradients: e_r times the retained examples of slices 1..r.
+        steps: optimizer steps, including those of batches that lost all their examples.
     """
 
     shard: int
@@ -61,16 +62,16 @@ class Stage:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Plan:
-    """What it takes to train the ensemble on the retain set.
+    """The stages that train the ensemble on the retain set.
 
     Attributes:
-        spec: how to train.
-        architecture: what to train.
-        examples: the training part.
+        spec: the training specification.
+        architecture: model of every constituent.
+        examples: the training part of the data.
         partition: shard and slice of every example.
-        retained: which examples are not revoked.
-        environment: where.
-        chains: for each shard its stages 1..R.
+        retained: mask of the examples that are not revoked.
+        environment: the settings of this process on which bits depend.
+        chains: stages 1..R of each shard.
     """
 
     spec: TrainSpec
@@ -89,7 +90,7 @@ class Plan:
 
     @property
     def num_shards(self) -> int:
-        """S."""
+        """Number of shards S."""
         return len(self.chains)
 
     @property
@@ -99,7 +100,7 @@ class Plan:
 
     @property
     def total_visits(self) -> int:
-        """Example gradients of training everything from scratch."""
+        """Example gradients of training all shards from scratch."""
         return sum(stage.visits for stage in self.stages)
 
     @property
@@ -109,7 +110,7 @@ class Plan:
 
     @cached_property
     def device(self) -> torch.device:
-        """Where it is trained."""
+        """The device for training."""
         return resolve_device(self.spec.device)
 
     @property
@@ -118,20 +119,23 @@ class Plan:
         return frozenset(stage.key for stage in self.stages)
 
     def alive(self, shard: int) -> bool:
-        """Whether the shard has an example left; if not, its constituent leaves the vote."""
+        """Whether the shard has a retained example; otherwise it has no constituent."""
         return self.chains[shard][-1].visits > 0
 
     @property
     def digest(self) -> str:
-        """A digest of every shard's final key: it fixes all that shapes the parameters."""
+        """Digest of every shard's final key; it identifies everything that parameters depend on."""
         return digest(*(chain[-1].key for chain in self.chains))
 
     def final_key(self, shard: int) -> str:
-        """Key of the shard's last stage."""
+        """Return the key of the shard's last stage."""
         return self.chains[shard][-1].key
 
     def missing(self, store: HasKeys, shards: Iterable[int] | None = None) -> tuple[Stage, ...]:
-        """Stages that the store lacks; none for a shard without examples."""
+        """Return the stages that the store lacks, of all shards or of these.
+
+        Shards without retained examples have no missing stage.
+        """
         chosen = range(self.num_shards) if shards is None else sorted(set(shards))
         return tuple(
             stage
@@ -142,13 +146,19 @@ class Plan:
         )
 
     def pool(self, shard: int, stage: int) -> Int[np.ndarray, " slot"]:
-        """Rows of slices 1..stage as they were partitioned, revoked or not, ascending."""
+        """Return the rows of slices 1..stage, including revoked examples, ascending."""
         rows = self.partition.shard_rows(shard)
         pool: np.ndarray = rows[self.partition.slice_[rows] <= stage]
         return pool
 
     def lineage(self, shard: int, stage: int, debt: np.ndarray | None = None) -> bytes:
-        """Which slots of the pool are retained, or are of the debt, packed into bits."""
+        """Return as packed bits which members of a stage's pool its checkpoint depends on.
+
+        Args:
+            shard: 0-based shard.
+            stage: 1-based stage.
+            debt: ids of examples that were removed only approximately; they count as well.
+        """
         pool = self.pool(shard, stage)
         shaped = self.retained[pool]
         if debt is not None:
@@ -158,7 +168,7 @@ class Plan:
         return np.packbits(shaped).tobytes()
 
     def without(self, ids: Iterable[int] | np.ndarray) -> "Plan":
-        """The plan once these ids are revoked; only the chains of their shards are made anew."""
+        """Return the plan after these ids are revoked; chains of other shards are shared."""
         rows = self.partition.rows(np.asarray(list(ids), np.int64))
         retained = self.retained.copy()
         retained[rows] = False
@@ -170,14 +180,14 @@ class Plan:
         return replace(changed, chains=chains)
 
     def only(self, shards: Iterable[int]) -> "Plan":
-        """The plan cut down to what it takes to train some shards elsewhere.
+        """Return the plan reduced to the data needed to train some shards in another process.
 
-        Of other shards no example is in it, and of revoked ones only that they have a slot. Stages
-        and their keys are those of the whole plan.
+        The reduced plan holds no example of other shards, and no contents of revoked examples, only
+        their slots. Stages and keys are those of the whole plan.
         """
         rows = np.flatnonzero(np.isin(self.partition.shard, sorted(set(shards))))
         retained, whole = self.retained[rows], self.partition
-        kept = torch.from_numpy(rows[retained])  # the partition is of these examples, in this order
+        kept = torch.from_numpy(rows[retained])  # the rows of partition and examples coincide
         return replace(
             self,
             examples=replace(
@@ -190,30 +200,30 @@ class Plan:
                 whole.ids[rows],
                 whole.shard[rows],
                 whole.slice_[rows],
-                np.zeros((len(rows), 16), np.uint8),  # digests are of contents; nothing reads them
+                np.zeros((len(rows), 16), np.uint8),  # content digests are not read by workers
             ),
             retained=retained,
         )
 
     def check_environment(self) -> None:
-        """Check that bits here are those that the plan speaks of.
+        """Check that this environment reproduces the plan's bits.
 
         Raises:
-            ValueError: a setting that bits depend on differs.
+            ValueError: a setting on which bits depend differs.
         """
         now = environment(self.spec, self.architecture)
         if now != self.environment:
             raise ValueError(
-                f"the plan was made in {self.environment}, and this is {now}; bits would differ. "
-                "Put the setting back, or make the plan (or session) again."
+                f"the plan was made in {self.environment}, but this process has {now}; bits would "
+                "differ. Restore the setting, or create the plan (or session) again."
             )
 
     def shards_of(self, ids: np.ndarray) -> tuple[int, ...]:
-        """Shards that hold any of these ids."""
+        """Return the shards that hold any of these ids, ascending."""
         return tuple(np.unique(self.partition.shard[self.partition.rows(ids)]).tolist())
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a stage."""
+        """Return a table with one row per stage."""
         import pandas as pd
 
         columns = ("shard", "index", "epochs", "visits", "steps", "key")
@@ -234,14 +244,14 @@ def make_plan(
     """Plan the training of an ensemble.
 
     Args:
-        examples: the training part, revoked examples included; their content is not read.
-        architecture: of every constituent.
-        spec: how to train.
-        partition: as made before; a new one by default.
+        examples: the training part, including revoked examples, whose contents are not read.
+        architecture: model of every constituent.
+        spec: the training specification.
+        partition: an existing partition; a new one is made by default.
         revoked: ids to leave out.
 
     Raises:
-        ValueError: the partition is not of these examples or not of this spec.
+        ValueError: the partition does not fit the examples or the spec.
     """
     partition = make_partition(examples, spec) if partition is None else partition
     _check_partition(partition, examples, spec)
@@ -257,7 +267,7 @@ def _check_partition(partition: Partition, examples: Examples, spec: TrainSpec) 
     if not np.array_equal(partition.ids, examples.ids):
         raise ValueError(
             f"the partition's {len(partition.ids)} ids and the {len(examples)} ids of the training "
-            "part differ; make the partition of this very part."
+            "part differ; use a partition of this training part."
         )
     found = (partition.num_shards, partition.num_slices)
     if found != (spec.num_shards, spec.num_slices):
@@ -269,7 +279,7 @@ def _check_partition(partition: Partition, examples: Examples, spec: TrainSpec) 
 
 
 def _chain(plan: Plan, shard: int) -> tuple[Stage, ...]:
-    """Stages of one shard with their chained keys."""
+    """Return the stages of one shard with their chained keys."""
     spec, partition = plan.spec, plan.partition
     key = digest(
         "stage-0",
@@ -286,13 +296,13 @@ def _chain(plan: Plan, shard: int) -> tuple[Stage, ...]:
         alive = plan.retained[members]
         kept = int(alive.sum())
         parent, slots, living = key, slots + len(members), living + kept
-        # The ids of the slice, which of them are retained, and the contents of these.
+        # Ids of the slice, a mask of those that are retained, and the contents of the latter.
         key = digest(
             parent,
             epochs,
             partition.slice_digests[shard][r - 1],
             np.packbits(alive).tobytes(),
-            hashlib.sha256(contents[alive]).digest(),  # half the time of BLAKE2b on many bytes
+            hashlib.sha256(contents[alive]).digest(),  # faster than BLAKE2b on long inputs
         )
         steps = epochs * -(-slots // spec.batch_size) if living else 0
         stages.append(Stage(shard, r, epochs, key, parent, epochs * living, steps))

@@ -1,8 +1,9 @@
-"""The one schedule: which example sits in which slot of which step. It drives every kernel.
+"""The schedule: which example is in which slot of which step, for every kernel.
 
-Slot-stable order: an epoch's order is a permutation of the pool's *original* members, revoked or
-not, keyed by (seed, shard, stage) and the epochs that follow in it, and cut into batches. A revoked
-example leaves its slot empty; nobody else moves. A batch without survivors is no step.
+The order is slot-stable. The order of an epoch is a permutation of the pool's *original* members,
+revoked or not, keyed by (seed, shard, stage) and the number of epochs that follow in the stage. It
+is divided into batches. A revoked example leaves its slot empty, and no other example moves. A
+batch without survivors is skipped and does not count as a step.
 """
 
 from collections.abc import Sequence
@@ -20,14 +21,14 @@ RESET, TAIL, EPOCH, END = "reset", "tail", "epoch", "end"
 
 @dataclass(frozen=True)
 class Mark:
-    """Something to do after so many steps of a job.
+    """An action between two steps of a job.
 
     Attributes:
-        step: steps of the job that come before it.
-        kind: ``"reset"`` the optimizer, keep the weights as a ``"tail"``, an ``"epoch"`` has ended,
-            or the stage has come to its ``"end"``.
-        stage: within which.
-        number: q of a tail; epochs done at the end of an epoch.
+        step: number of steps of the job before it.
+        kind: ``"reset"``: reset the optimizer; ``"tail"``: keep the weights as a tail; ``"epoch"``:
+            an epoch has ended; ``"end"``: the stage has ended.
+        stage: stage of the action.
+        number: q for a tail; number of epochs done for the end of an epoch.
     """
 
     step: int
@@ -43,16 +44,16 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Consecutive stages of one shard, to be trained one after the other.
+    """Consecutive stages of one shard, laid out as a sequence of steps.
 
     Attributes:
-        shard: 0-based.
-        start: state to begin with.
-        rows: for every step and slot a row of the partition, or -1 for an empty slot.
-        num_slots: of every step: the last batch of an epoch may have fewer.
-        keys: (stage, epoch, place) of every step, by which its dropout masks are drawn; the place
-            within the epoch counts batches without survivors too.
-        marks: what to do between the steps, in order.
+        shard: 0-based shard.
+        start: state to start from.
+        rows: row of the partition for every step and slot; -1 for an empty slot.
+        num_slots: number of slots of every step; the last batch of an epoch may have fewer.
+        keys: (stage, epoch, batch) of every step, which key its dropout masks; the number of the
+            batch within the epoch counts batches without survivors too.
+        marks: actions between the steps, in order.
     """
 
     shard: int
@@ -67,7 +68,7 @@ class Job:
 
     @property
     def stage_steps(self) -> dict[str, int]:
-        """Optimizer steps of every stage, by its key."""
+        """Optimizer steps of every stage, by the stage's key."""
         steps, begin = {}, 0
         for mark in self.marks:
             if mark.kind == END:
@@ -78,15 +79,15 @@ class Job:
 def make_job(plan: Plan, stages: Sequence[Stage], start: State, first_epoch: int = 0) -> Job:
     """Lay out the steps of consecutive stages.
 
-    The optimizer starts without state at the start of a stage and, in stage R, at its tails: q
-    epochs before the end, for every q of ``spec.tail_epochs()``. Replaying from a tail is then the
-    same computation as training from there.
+    The optimizer is reset at the start of each stage and, in stage R, at its tails: q epochs before
+    the end, for every q of ``spec.tail_epochs()``. Replaying from a tail is therefore the same
+    computation as training from there.
 
     Args:
-        plan: of the retain set.
-        stages: consecutive, of one shard.
-        start: state to begin with.
-        first_epoch: of the first stage, to begin in its middle.
+        plan: plan of the retain set.
+        stages: consecutive stages of one shard.
+        start: state to start from.
+        first_epoch: 0-based epoch of the first stage at which to start.
     """
     tables: list[np.ndarray] = []
     slots: list[np.ndarray] = []
@@ -122,12 +123,12 @@ def make_job(plan: Plan, stages: Sequence[Stage], start: State, first_epoch: int
 
 
 def _stage_steps(plan: Plan, stage: Stage, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, numbers of slots and keys of a stage's steps from epoch number ``first`` on."""
+    """Return the rows, numbers of slots and keys of a stage's steps from epoch ``first`` on."""
     spec, epochs = plan.spec, stage.epochs - first
     members = plan.pool(stage.shard, stage.index).astype(np.int32)
     count, size = len(members), spec.batch_size
     generator = numpy_generator(spec.seed, "order", stage.shard, stage.index)
-    # The last epoch is drawn first: a replay of the last draws no others, and finds the same order.
+    # The last epoch is drawn first, so a replay of the last epochs draws the same orders.
     order = generator.permuted(members[None].repeat(epochs, 0), axis=1)[::-1]
     steps = -(-count // size)
     table = np.full((epochs, steps * size), -1, np.int32)

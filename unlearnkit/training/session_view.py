@@ -1,4 +1,4 @@
-"""The part of a session that functions on its examples and checkpoints read."""
+"""The part of a session that functions on its examples and checkpoints use."""
 
 from typing import Protocol
 
@@ -11,11 +11,11 @@ from unlearnkit.training.plan import Plan
 
 
 class SessionView(Protocol):
-    """A session as these functions see it: its data, its plan, its store and its requests."""
+    """A session's data, plan, store and requests, for functions below the session's wing."""
 
     @property
     def dataset(self) -> Dataset:
-        """The data, in three parts."""
+        """The data: training, validation and test part."""
 
     @property
     def plan(self) -> Plan:
@@ -23,7 +23,7 @@ class SessionView(Protocol):
 
     @property
     def store(self) -> Store:
-        """The checkpoints."""
+        """The store with the checkpoints."""
 
     @property
     def revoked(self) -> Int[np.ndarray, " id"]:
@@ -31,4 +31,4 @@ class SessionView(Protocol):
 
     @property
     def pending(self) -> Int[np.ndarray, " id"]:
-        """Ids that wait to be forgotten, ascending."""
+        """Ids that were revoked but not unlearned yet, ascending."""

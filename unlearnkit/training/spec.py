@@ -1,4 +1,4 @@
-"""The training specification: every number that shapes the bits of a run, in one frozen value."""
+"""The training specification: every setting that determines the bits of a run."""
 
 import math
 import re
@@ -19,26 +19,34 @@ class TrainSpec:
     """How the ensemble is trained.
 
     Attributes:
-        num_shards: S, disjoint parts of the data with one constituent model each.
-        num_slices: R, parts of a shard that are added one after the other; a checkpoint each.
+        num_shards: S, the number of disjoint parts of the data; each has one constituent model.
+        num_slices: R, the number of parts of a shard that join training one after the other; a
+            checkpoint is stored after each.
         epochs: E, the training effort of a shard (see ``epoch_rule``).
-        epoch_rule: epochs of stage r = 1..R. ``"sisa"``: 2E/(R+1) each (Bourtoule et al. 2021,
-            section V), so that slicing costs no more example gradients than E epochs on the whole
-            shard; ``"full"``: E each; ``"equal_work"``: proportional to 1/r, the total as in
-            ``"sisa"``. Rounded cumulatively, at least 1 each: see :meth:`stage_epochs`.
-        batch_size: slots of a batch; a revoked example leaves its slot empty.
+        epoch_rule: how E determines the epochs of stage r = 1..R. ``"sisa"``: 2E/(R+1) each
+            (Bourtoule et al. 2021, section V), so that slicing costs no more example gradients than
+            E epochs on the whole shard; ``"full"``: E each; ``"equal_work"``: E/r, so that all
+            stages cost about the same, at the total cost of ``"sisa"``. The numbers are rounded
+            cumulatively and are at least 1; see :meth:`stage_epochs`.
+        batch_size: number of slots of a batch; a revoked example leaves its slot empty.
         optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
-        learning_rate: constant over the run.
-        momentum: of SGD; ignored by the others.
-        weight_decay: lambda of an L2 penalty (lambda/2) ||w||^2; decoupled for AdamW.
+        learning_rate: learning rate, above 0 and constant over the run.
+        momentum: momentum of SGD, from 0 up to below 1; other optimizers ignore it.
+        weight_decay: lambda of the L2 penalty (lambda/2) ||w||^2, 0 or more; decoupled for AdamW.
         loss: a :class:`~unlearnkit.models.losses.Loss` or the name of one.
-        seed: of the partition, the initial weights, the orders and the dropout masks.
-        num_threads: compute threads of torch during training. Bits depend on it; one is fastest
-            for small models.
-        kernel: ``"auto"``: stacked lanes for multi-layer perceptrons and logistic regression, the
-            per-lane loop for other models; ``"loop"``: always the loop.
-        device: to train on: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` and so on, or ``"auto"``: a CUDA
-            device where there is one. Bits depend on it. Small models are faster on a CPU.
+        seed: seed of the partition, the initial weights, the orders and the dropout masks.
+        num_threads: compute threads of torch during training. The resulting bits depend on it. One
+            thread is fastest for small models.
+        kernel: ``"auto"`` trains multi-layer perceptrons and logistic regression in stacked lanes,
+            and other models lane by lane; ``"loop"`` trains all models lane by lane.
+        device: device for training: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` and so on, or ``"auto"``
+            for a CUDA device if there is one. The resulting bits depend on it. Small models are
+            faster on a CPU.
+
+    Raises:
+        KeyError: there is no loss of that name.
+        TypeError: a field has the wrong type.
+        ValueError: a field is out of range or not known.
     """
 
     num_shards: int = 5
@@ -57,7 +65,7 @@ class TrainSpec:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        """Check every field at the door."""
+        """Check every field."""
         object.__setattr__(self, "loss", as_loss(self.loss))
         counts = ("num_shards", "num_slices", "epochs", "batch_size", "num_threads")
         for name in counts:
@@ -83,9 +91,10 @@ class TrainSpec:
         _check_range("weight_decay", self.weight_decay, 0, math.inf, "0 or more")
 
     def stage_epochs(self) -> tuple[int, ...]:
-        """Epochs of stages 1..R: whole numbers, at least 1 each.
+        """Return the epochs of stages 1..R, at least 1 each.
 
-        Real-valued shares are rounded cumulatively, so that their sum is off by less than one.
+        Real-valued shares are rounded cumulatively, so that rounding changes their sum by less than
+        one.
 
         >>> TrainSpec(num_slices=3, epochs=20).stage_epochs()
         (10, 10, 10)
@@ -99,7 +108,7 @@ class TrainSpec:
             shares = [float(epochs)] * slices
         elif self.epoch_rule == "sisa":
             shares = [2 * epochs / (slices + 1)] * slices
-        else:  # e_r * r constant, so that every stage costs the same: E in units of the shard / R
+        else:  # e_r * r is constant, so that every stage visits equally many examples
             shares = [epochs / r for r in range(1, slices + 1)]
         result, total, given = [], 0.0, 0
         for share in shares:
@@ -110,18 +119,12 @@ class TrainSpec:
         return tuple(result)
 
     def tail_epochs(self) -> tuple[int, ...]:
-        """Epochs before the end of stage R at which weights are kept: largest first.
+        """Return how many epochs before the end of stage R weights are kept, largest first.
 
-        Training resets the optimizer there, so that a replay from a tail with a fresh optimizer
-        does what training did. A long stage has one two thirds before its end as well: a point on
-        the way at which an influence step reads gradients and curvature anew. (Fashion-MNIST,
-        60,000 examples, 5 shards of one slice, a hundredth revoked: with one at the half 59 %
-        instead of 54 % of the output KL removed for a perceptron, 93 % instead of 88 % for logistic
-        regression. Two thirds before the end, where the steep start ends, instead of there:
-        logistic regression, means of four requests of 100, a hundredth and a tenth, 97, 97 and
-        96 % of the KL and 97, 98 and 96 % of the membership-inference gap for 96, 97 and 96 % and
-        95, 94 and 92 %; a perceptron 38, 66 and 78 % and 86, 88 and 84 % for 41, 66 and 79 % and
-        83, 87 and 81 %. With both, a little more at .85 times the speed.)
+        Such stored weights are called *tails*. Training resets the optimizer at each tail, so a
+        replay from a tail with a reset optimizer repeats what training did. A stage of 16 epochs or
+        more has an additional tail two thirds before its end, at which an influence step evaluates
+        gradients and curvature once more (tests/benchmarks/defaults.md has the measurements).
 
         >>> TrainSpec(num_slices=3, epochs=20).tail_epochs()
         (4, 1)
@@ -135,11 +138,15 @@ class TrainSpec:
         return tuple(sorted({min(4, last), 1} | early, reverse=True))
 
     def with_(self, **changes: Any) -> "TrainSpec":
-        """A copy with some fields changed."""
+        """Return a copy with some fields changed.
+
+        Raises:
+            KeyError, TypeError, ValueError: as for the class.
+        """
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """In plain values, ``TrainSpec(**values)`` again; a loss of one's own is left out.
+        """Return plain values for ``TrainSpec(**values)``; a user-defined loss is left out.
 
         >>> TrainSpec(**TrainSpec(seed=3).to_dict()) == TrainSpec(seed=3)
         True
@@ -152,7 +159,7 @@ class TrainSpec:
 
     @property
     def digest(self) -> str:
-        """A digest of every field; two specs with one digest train alike."""
+        """Digest of every field; specs with equal digests train identically."""
         return digest(*(f"{name}={value!r}" for name, value in self._values().items()))
 
     def __repr__(self) -> str:
@@ -164,20 +171,20 @@ class TrainSpec:
 
 @dataclass(frozen=True, repr=False)
 class SpecWithFactors(TrainSpec):
-    """The spec of a store in which an earlier version kept K-FAC factors beside its checkpoints.
+    """The spec of a store in which an earlier version kept K-FAC factors next to its checkpoints.
 
-    It trains as the same spec without factors does. The field stays in its digest, and so in the
-    keys of the store's stages, which could not be found otherwise.
+    Training is the same as without factors. The field remains part of the digest, and therefore of
+    the keys under which the store's stages are found.
 
     Attributes:
-        kfac_examples: the examples of a shard, at most, that the factors were computed on.
+        kfac_examples: upper limit of examples of a shard on which the factors were computed.
     """
 
     kfac_examples: int = 0
 
 
 def spec_from(values: dict[str, Any]) -> TrainSpec:
-    """The spec whose ``to_dict()`` was recorded.
+    """Return the spec from the values of its ``to_dict()``.
 
     >>> spec_from(TrainSpec(seed=3).to_dict()) == TrainSpec(seed=3)
     True
@@ -186,10 +193,10 @@ def spec_from(values: dict[str, Any]) -> TrainSpec:
 
 
 def as_recorded(spec: TrainSpec, recorded: object) -> TrainSpec:
-    """The spec of a session, as a :class:`SpecWithFactors` where its store was written with one.
+    """Return a session's spec, as a :class:`SpecWithFactors` if its store was written with one.
 
     Args:
-        spec: as given to the session.
+        spec: the spec given to the session.
         recorded: the spec's ``repr`` in the store's manifest, if there is one.
 
     >>> as_recorded(TrainSpec(), repr(TrainSpec())[:-1] + ", kfac_examples=512)").kfac_examples

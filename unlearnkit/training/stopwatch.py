@@ -1,7 +1,7 @@
-"""The stopwatch: cuts a training into pieces of work that have one cause each.
+"""The stopwatch: divides a training run into timed pieces of work for the clock.
 
-One run of all lanes tells only one sum of its causes. Timed in pieces, while it runs, it tells the
-rates apart and costs nothing more.
+The duration of a whole run is one sum over all kinds of work, from which their rates cannot be
+determined. Timing the pieces during the run separates the rates at no extra cost.
 """
 
 import time
@@ -12,13 +12,13 @@ from unlearnkit.training.schedule import END, EPOCH, Job, Mark
 
 
 class Stopwatch:
-    """Listens to the marks of lanes that run in lockstep.
+    """Times the work between the marks of lanes that run in lockstep.
 
-    The first steps of a run are counted nowhere: memory is new and nothing is in a cache.
+    The first steps of a run are left out, because memory is allocated and caches are filled there.
     """
 
     def __init__(self) -> None:
-        """Start."""
+        """Start the first lap."""
         self.then = time.perf_counter()
         self.at = 0
         self.group: list[Job] = []
@@ -29,21 +29,27 @@ class Stopwatch:
         self.alone: tuple[int, float] | None = None
 
     def started(self, count: int) -> None:
-        """The states that jobs start from are there; so many were made anew."""
+        """Record that the starting states are ready, ``count`` of them newly initialised."""
         self.starts, self.starting = count, self._lap()
 
     def laid_out(self) -> None:
-        """The steps of one more job are there."""
+        """Record that the steps of one more job are laid out."""
         self.layouts.append(self._lap())
 
     def probe(self, steps: int, seconds: float, whole: float) -> None:
-        """One lane was run alone for some steps; with warm-up and clearing up it took longer."""
+        """Record that one lane ran alone.
+
+        Args:
+            steps: steps that were timed.
+            seconds: seconds of these steps.
+            whole: seconds of the whole measurement, warm-up included; they belong to no lap.
+        """
         self.alone = (steps, seconds)
         self.probing += whole
         self.then += whole
 
     def mark(self, job: Job, mark: Mark) -> None:
-        """A lane has come to a mark."""
+        """Record that a lane has reached a mark."""
         lap = self._lap()
         if mark.step < self.at or (mark.step == 0 and job not in self.group):
             self.group = [] if mark.step < self.at else self.group
@@ -62,12 +68,12 @@ class Stopwatch:
             self.visits += int((job.rows >= 0).sum()) if mark is job.marks[-1] else 0
 
     def stored(self) -> None:
-        """A checkpoint was kept."""
+        """Record that a checkpoint was stored."""
         self.marking += self._lap()
 
     def timed(self) -> tuple[tuple[Work, float], ...]:
-        """Work and seconds, cause by cause."""
-        # Most jobs are of like size; the first fills caches that stay.
+        """Return pieces of work with their seconds, one kind of work in each."""
+        # Most jobs have similar sizes, but the first one also fills caches: use the median.
         setup = self.setup + len(self.layouts) * median(self.layouts)
         found = [
             (Work(0, 0, 0, 0, 0, self.starts), self.starting),
@@ -83,7 +89,7 @@ class Stopwatch:
         total = sum(lockstep for lockstep, _, _ in warm)
         for some in by_lanes.values():
             lockstep, steps, seconds = (sum(column) for column in zip(*some, strict=True))
-            if 10 * lockstep >= total:  # a few steps tell little
+            if 10 * lockstep >= total:  # shorter phases are too noisy
                 found.append((Work(0, 0, int(lockstep), int(steps), 0), seconds))
         return tuple(found)
 

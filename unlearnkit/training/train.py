@@ -1,7 +1,7 @@
-"""Training: the one function that runs what a store lacks.
+"""Training: runs the stages of a plan that a store lacks.
 
-``train(plan, store)`` serves all three purposes. With an empty store it trains from scratch; with
-the store of an earlier run and a smaller retain set it unlearns exactly.
+With an empty store, ``train(plan, store)`` trains from scratch. With the store of an interrupted
+run it resumes, and with the store of an earlier run and a smaller retain set it unlearns exactly.
 """
 
 import threading
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StageRun:
-    """What running a stage took.
+    """The work and the cost of running a stage.
 
     Attributes:
-        shard: 0-based.
-        stage: 1-based.
-        epochs: run.
+        shard: 0-based shard.
+        stage: 1-based stage.
+        epochs: epochs run.
         visits: example gradients computed.
-        steps: optimizer steps done.
-        seconds: wall time, storing included; of stages that ran together, by their visits.
+        steps: optimizer steps taken.
+        seconds: wall time, including storing: the time of the whole call in proportion to visits.
         loss: mean training loss of the last epoch.
     """
 
@@ -50,16 +50,16 @@ class StageRun:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a call of :func:`train` did, stage by stage.
+    """The stages that a call of :func:`train` ran.
 
     Attributes:
-        runs: what was run, by shard and stage.
+        runs: the stages, ordered by shard and stage.
         seconds: wall time of the whole call.
-        timed: for the clock, work and the seconds it took: stage by stage, or cause by cause where
-            shards ran in lockstep.
-        tick: seconds of a small operation, for the clock; None if nothing was run.
-        probe_seconds: of ``seconds``, what a measurement for the clock alone took.
-        paused: whether it ended early, with stages still missing.
+        timed: pieces of work with their seconds, for the clock: one for each stage, or one for each
+            kind of work if shards ran in lockstep.
+        tick: seconds of a small torch operation, for the clock; None if nothing was run.
+        probe_seconds: the part of ``seconds`` that was spent on a measurement for the clock.
+        paused: whether the call ended early, with stages still missing.
     """
 
     runs: tuple[StageRun, ...]
@@ -78,7 +78,7 @@ class TrainReport:
         return f"TrainReport({len(self.runs)} stages, {self.visits:,} visits, {self.seconds:.2f} s)"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a stage."""
+        """Return a table with one row per stage."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -98,34 +98,37 @@ def train(
     probe: bool = False,
     parallel: int | None = None,
 ) -> TrainReport:
-    """Run the stages that the store lacks, and put their checkpoints there.
+    """Run the stages that the store lacks, and store their checkpoints.
 
     Args:
-        plan: what the parameters are to be.
-        store: what there is; finished stages are added one by one.
-        shards: only these; all by default.
-        on_progress: gets an event after every epoch of a shard; True shows a progress bar, False
-            none (:mod:`unlearnkit.progress`).
+        plan: the stages to have in the store.
+        store: the checkpoints so far; each finished stage is added.
+        shards: shards to train; all by default.
+        on_progress: called with an event after every epoch of a shard; True shows a progress bar,
+            False none (:mod:`unlearnkit.progress`).
         cancel: stops the run when set.
-        pause: ends the run when set, as soon as every shard at work has come to the end of a stage,
-            so that nothing is lost; training again goes on from there, to the same bits.
-        phase: named in the events.
-        probe: also time a few steps of one lane alone, for the clock: what a step of few lanes
-            costs cannot be told from steps of all.
-        parallel: a number of workers that train shards beside each other, to the same bits; -1 for
-            all there are. They are processes of this machine, or what the active
-            ``joblib.parallel_config`` names, such as ``"dask"``. Checkpoints come in shard by
-            shard. Nothing is timed for the clock, which predicts a single process, but for two
-            stages that are trained here first if there is a ``probe``.
+        pause: ends the run when set, as soon as every shard in training has reached the end of a
+            stage, so that no work is lost. Training again continues from there and gives the same
+            bits.
+        phase: name of the phase in progress events.
+        probe: whether to time also a few steps of one lane alone. The clock cannot separate the
+            cost of a step of few lanes from steps of all lanes.
+        parallel: number of workers that train shards in parallel, with the same bits; -1 for all
+            that are available. Workers are processes of this machine, or those that the active
+            ``joblib.parallel_config`` selects, such as ``"dask"``. Checkpoints arrive shard by
+            shard. The clock predicts a single process, so nothing is timed for it, except that with
+            ``probe`` two stages are trained in this process first.
 
     Returns:
-        What was run. Its visits equal those of ``plan.missing(store, shards)`` before the call.
+        The stages run. Their visits equal those of ``plan.missing(store, shards)`` before the call.
 
     Raises:
-        ValueError: a setting that bits depend on has changed since the plan was made, or is another
-            one at a worker.
-        Cancelled: stopped by ``cancel``; finished stages are in the store.
-        Exception: what a worker raised, with a note that names the shard.
+        TypeError: ``parallel`` is not an integer.
+        ValueError: a setting on which bits depend has changed since the plan was made, or differs
+        in
+            a worker; or ``parallel`` is 0.
+        Cancelled: ``cancel`` was set; finished stages are in the store.
+        Exception: an exception of a worker, with a note that names the shard.
     """
     with running(on_progress, cancel, pause=pause, parallel=parallel) as run:
         return train_missing(plan, store, run, shards=shards, phase=phase, probe=probe)
@@ -140,7 +143,7 @@ def train_missing(
     phase: str = "train",
     probe: bool = False,
 ) -> TrainReport:
-    """Train within a run that has begun; everything else is as for :func:`train`."""
+    """Train within a run that has begun; the other arguments are those of :func:`train`."""
     begun = time.perf_counter()
     check_parallel(run.parallel)
     plan.check_environment()
@@ -148,11 +151,11 @@ def train_missing(
     pieces = _consecutive(plan.missing(store, shards))
     recorder = _Recorder(plan, pieces, run.on_progress, phase)
     here = pieces
-    if run.parallel is not None:  # the clock predicts one process: something is timed in this one
+    if run.parallel is not None:  # the clock predicts one process, so a probe trains in this one
         here = [piece[:1] for piece in pieces[:2]] if probe else []
     watch = _train_here(plan, here, store, recorder, run, probe)
     if plan.stacked and run.pausing:
-        timed: tuple[tuple[Work, float], ...] = ()  # the stopwatch tells whole runs apart
+        timed: tuple[tuple[Work, float], ...] = ()  # the stopwatch needs complete runs
     else:
         timed = watch.timed() if plan.stacked and here else recorder.timed(begun)
     if run.parallel is not None:
@@ -172,7 +175,7 @@ def _train_here(
     run: Run,
     probe: bool,
 ) -> Stopwatch:
-    """Train in this process, and take the time."""
+    """Train in this process and time the work."""
     watch = Stopwatch()
     states = [starting_state(plan, piece[0], store) for piece in pieces]
     watch.started(sum(piece[0].index == 1 for piece in pieces))
@@ -206,7 +209,7 @@ def _train_elsewhere(
     recorder: "_Recorder",
     run: Run,
 ) -> None:
-    """Train by workers; this process alone writes to the store."""
+    """Train in workers; only this process writes to the store."""
 
     def take(done: Done) -> None:
         recorder.steps.update(done.steps)
@@ -221,14 +224,17 @@ def _train_elsewhere(
 
 
 def starting_state(plan: Plan, stage: Stage, store: Store) -> State:
-    """The state that a stage starts from: the stage before it, or the initial weights."""
+    """Return the state that a stage starts from: the stage before it, or the initial weights."""
     if stage.index == 1:
         return plan.architecture.initial(plan.spec.seed, stage.shard)
     return store.get(stage.parent).state
 
 
 def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
-    """How much training some stages are; batches that lost all examples are counted as steps."""
+    """Return the amount of training of these stages.
+
+    Batches that lost all their examples count as steps.
+    """
     chosen = [stage for stage in stages if stage.visits]
     lanes: dict[int, int] = {}
     for stage in chosen:
@@ -246,7 +252,7 @@ def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
 
 
 def _consecutive(stages: Iterable[Stage]) -> list[list[Stage]]:
-    """Cut stages into runs that follow on each other."""
+    """Divide stages into sequences in which each stage starts where the one before it ends."""
     pieces: list[list[Stage]] = []
     for stage in stages:
         if pieces and pieces[-1][-1].key == stage.parent:
@@ -257,14 +263,14 @@ def _consecutive(stages: Iterable[Stage]) -> list[list[Stage]]:
 
 
 class _Recorder:
-    """Counts what is done, and tells about it."""
+    """Counts the work that is done and reports progress."""
 
     def __init__(
         self, plan: Plan, pieces: Sequence[Sequence[Stage]], on_progress: OnProgress, phase: str
     ) -> None:
         self.plan, self.on_progress, self.phase = plan, on_progress, phase
         self.stages = {stage.key: stage for piece in pieces for stage in piece}
-        self.steps: dict[str, int] = {}  # done in a stage, by its key
+        self.steps: dict[str, int] = {}  # optimizer steps of each stage, by its key
         self.total = sum(stage.visits for stage in self.stages.values())
         self.done = 0
         self.last_loss: dict[tuple[int, int], float] = {}
@@ -292,7 +298,7 @@ class _Recorder:
         self.finished.append((self.stages[checkpoint.key], time.perf_counter()))
 
     def timed(self, begun: float) -> tuple[tuple[Work, float], ...]:
-        """Work and seconds of stages that ran one by one."""
+        """Return work and seconds of stages that ran one by one."""
         bounds = [begun, *(at for _, at in self.finished)]
         return tuple(
             (work_of(self.plan, [stage]), at - before)
@@ -300,7 +306,7 @@ class _Recorder:
         )
 
     def result(self, seconds: float) -> tuple[StageRun, ...]:
-        """The stages that were run; the seconds are dealt out by visits."""
+        """Return the stages that were run, with the seconds divided in proportion to visits."""
         runs = []
         for stage, _ in self.finished:
             share = stage.visits / self.total if self.total else 0.0

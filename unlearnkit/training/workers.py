@@ -1,9 +1,9 @@
-"""Workers: training in other processes, on this machine or on many.
+"""Workers: training in other processes, on this machine or on others.
 
-Shards are independent, so each can be trained anywhere, to the same bits. joblib is the only
-interface: a number of workers says how many, and the active ``joblib.parallel_config`` says of what
-kind they are (loky processes by default; a Dask or Ray cluster where one is named there). A worker
-gets what its shards need and gives back checkpoints; it sees no store.
+Shards are independent, so each can be trained anywhere with bit-identical results. joblib is the
+only interface: the number of workers is an argument, and the active ``joblib.parallel_config``
+selects their kind (loky processes by default, or a Dask or Ray cluster). A worker receives the
+examples and states of its shards and returns checkpoints; it does not access the store.
 """
 
 import os
@@ -24,17 +24,18 @@ from unlearnkit.training.schedule import Mark, make_job
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """Training for one worker to do, with all that it needs.
+    """Training for one worker, with all data that it needs.
 
-    Nothing can refer weakly to an object with slots, and so joblib's Dask backend leaves it in the
-    task. What it can refer to weakly it puts on one worker beforehand, to be lost with that worker.
+    The class has slots, so that no weak reference to it is possible. joblib's Dask backend places
+    objects that support weak references on one worker in advance, where they are lost if that
+    worker dies; objects without weak references stay in the task.
 
     Attributes:
-        plan: cut down to the shards.
-        pieces: consecutive stages of one shard each.
-        starts: the states that these start from. Initial weights too: making them would cost a
-            worker a second at first, since torch then imports its compiler.
-        losses: see :func:`~unlearnkit.training.kernels.run_jobs`.
+        plan: plan reduced to the shards of this worker.
+        pieces: consecutive stages of one shard in each piece.
+        starts: states from which the pieces start. Initial states are included, because creating
+            one makes torch import its compiler, which takes a new worker about a second.
+        losses: whether the loss of every epoch is measured.
     """
 
     plan: Plan
@@ -45,12 +46,12 @@ class Errand:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of an errand.
+    """The result of a worker's training.
 
     Attributes:
-        checkpoints: of every stage.
+        checkpoints: checkpoint of every stage.
         steps: optimizer steps done, by the key of the stage.
-        epochs: the end of every epoch, with its mean loss where it was measured.
+        epochs: end of every epoch, with the epoch's mean loss if it was measured.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -59,24 +60,24 @@ class Done:
 
 
 def check_parallel(parallel: int | None) -> None:
-    """Check a number of workers.
+    """Check a number of workers; None means training in this process.
 
     Raises:
-        TypeError: it is no whole number.
-        ValueError: it is 0.
+        TypeError: the number is not an integer.
+        ValueError: the number is 0.
     """
     if parallel is None:
         return
     if isinstance(parallel, bool) or not isinstance(parallel, int):
         raise TypeError(
             f"parallel={parallel!r} is a {type(parallel).__name__}; give a number of workers such "
-            "as 2, or -1 for all there are. Which kind they are of is said by "
+            "as 2, or -1 for all that are available. To choose the kind of workers, use "
             "joblib.parallel_config(...)."
         )
     if parallel == 0:
         raise ValueError(
-            "parallel=0 leaves nobody to train; give a number of workers such as 2, -1 for all "
-            "there are, or None to train in this process"
+            "parallel=0 leaves no worker to train; give a number of workers such as 2, -1 for all "
+            "that are available, or None to train in this process"
         )
 
 
@@ -87,19 +88,20 @@ def train_in_workers(
     take: Callable[[Done], None],
     run: Run,
 ) -> None:
-    """Have pieces of training done by workers.
+    """Train pieces in workers.
 
     Args:
-        plan: of the retain set.
-        pieces: consecutive stages of one shard each.
-        starts: the states that these start from.
-        take: gets results one by one as they come in, in this process.
-        run: says how many workers, -1 for all there are. It stops the work after a result; once it
-            pauses, no more is given out, and what was given out before comes in.
+        plan: plan of the retain set.
+        pieces: consecutive stages of one shard in each piece.
+        starts: states from which the pieces start.
+        take: called in this process with each result as it arrives.
+        run: gives the number of workers (-1 for all that are available). It can cancel the
+            training after any result. Once it pauses, no further work is sent, and results of work
+            sent before still arrive.
 
     Raises:
-        Cancelled: stopped; what was given to ``take`` before stands.
-        Exception: what a worker raised, with a note that names the shards.
+        Cancelled: the run was cancelled; results passed to ``take`` before remain valid.
+        Exception: an exception of a worker, with a note that names the shards.
     """
     if not pieces:
         return
@@ -108,8 +110,8 @@ def train_in_workers(
     workers = joblib.effective_n_jobs(run.parallel)
     errands = _errands(plan, pieces, starts, workers, run.losses)
     errands = takewhile(lambda errand: not run.pausing, errands)
-    # One errand at a time, so that each result comes as soon as it is there. No memory maps: they
-    # would put examples into files, which nobody destroys when an example is revoked.
+    # A batch size of 1 returns each result as soon as it is ready. Memory maps are off, because
+    # they would write examples to files that are not destroyed when an example is revoked.
     pool = joblib.Parallel(
         run.parallel, return_as="generator_unordered", batch_size=1, max_nbytes=None
     )
@@ -126,7 +128,10 @@ def _errands(
     workers: int,
     losses: bool,
 ) -> Iterator[Errand]:
-    """The longest first; so many lanes together as are fast, but something for every worker."""
+    """Divide the pieces among workers, the longest first.
+
+    Pieces are grouped for fast lockstep training, but so that every worker gets a group.
+    """
     together = lanes_together(plan, [piece[0].shard for piece in pieces]) if plan.stacked else 1
     size = min(together, -(-len(pieces) // workers))
     lengths = [sum(stage.steps for stage in piece) for piece in pieces]
@@ -139,10 +144,10 @@ def _errands(
 
 
 def run_errand(errand: Errand) -> Done:
-    """Do it; called in a worker.
+    """Train the stages of an errand; called in a worker.
 
     Raises:
-        Exception: whatever comes up, with a note that names the shards.
+        Exception: any exception of the training, with a note that names the shards.
     """
     plan, checkpoints = errand.plan, list[Checkpoint]()
     epochs: list[tuple[Mark, float | None]] = []

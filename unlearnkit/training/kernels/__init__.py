@@ -1,4 +1,4 @@
-"""Kernels: what trains a lane, one by one or stacked. Which one is the plan's business."""
+"""Kernels: train lanes one by one or stacked; the plan's environment selects the kernel."""
 
 from collections.abc import Callable, Sequence
 
@@ -24,17 +24,22 @@ def run_jobs(
     """Train jobs by the plan's kernel.
 
     Args:
-        plan: of the retain set.
-        jobs: what to train.
-        keep: gets the checkpoint of every stage as soon as it is done.
-        on_epoch: called after every epoch of a job.
-        run: stops or pauses the training, and says whether the loss of every epoch is measured or
-            that of each stage's last epoch only.
-        on_each: called at every mark, before anything else is.
-        on_probe: see the stacked kernel; the per-lane kernel has no such thing to tell.
+        plan: plan of the retain set.
+        jobs: the jobs to train.
+        keep: called with the checkpoint of every stage as soon as the stage has ended.
+        on_epoch: called after every epoch of a job, with the loss if it was measured.
+        run: stops or pauses the training, and selects whether the loss is measured in every epoch
+            or in the last epoch of each stage only.
+        on_each: called at every mark before the other callbacks.
+        on_probe: called with a measurement of the stacked kernel
+            (:func:`~unlearnkit.training.kernels.stacked.run_stacked`); the per-lane kernel does not
+            call it.
 
     Returns:
         The checkpoints, if ``keep`` was not given.
+
+    Raises:
+        Cancelled: the run was cancelled.
     """
     done: list[Checkpoint] = []
     kept = keep or done.append

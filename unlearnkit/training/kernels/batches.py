@@ -1,10 +1,8 @@
-"""Batches straight from the data as they are stored, converted one batch at a time.
+"""Batches of examples, converted to float32 one batch at a time.
 
-No table of the shards' examples as numbers is made, but of few examples, where the calls of a
-conversion cost more than what it does, and on other devices than the processor. (Measured, 54,000
-images kept as bytes, batches of 320: 2.8 us a row to make such a table and .5 to gather from it, .3
-to gather bytes and convert them while they are in the cache. Numbers kept as float32 cost the same
-either way.)
+Examples stored as bytes are gathered and converted while they are in the cache, which is faster
+than converting a whole table of them first. A table is converted in advance only for few examples,
+where the overhead of calls dominates, and on devices other than the CPU.
 """
 
 from collections.abc import Sequence
@@ -16,18 +14,18 @@ from torch import Tensor
 
 from unlearnkit.training.plan import Plan
 
-SMALL = 2 << 20  # bytes of a table that is made: it stays in the cache
+SMALL = 2 << 20  # upper limit of bytes of a table converted in advance, which fits the cache
 
 
 class Gathering:
-    """Reads the retained examples of some shards, batch by batch.
+    """Reads the retained examples of some shards batch by batch.
 
-    An empty slot is a row of zeros. Where there is no table that has such a row, it holds a
-    retained example while the batch is made, never a revoked one.
+    An empty slot reads as a row of zeros. A converted table has such a row. Without a table, the
+    slot temporarily holds a retained example, never a revoked one, and is then zeroed.
     """
 
     def __init__(self, plan: Plan, shards: Sequence[int]) -> None:
-        """Find where every row of the partition is."""
+        """Convert a table if it pays, and locate every row of the partition."""
         examples = plan.examples
         rows = np.concatenate([plan.partition.shard_rows(shard) for shard in sorted(set(shards))])
         kept = np.sort(rows[plan.retained[rows]])
@@ -51,11 +49,11 @@ class Gathering:
     def places(
         self, rows: Int[np.ndarray, " *slot"], alive: Bool[np.ndarray, " *slot"]
     ) -> Int[np.ndarray, " *slot"]:
-        """Where the examples in some slots are."""
+        """Return the positions from which slots read; empty slots read from the spare position."""
         return np.where(alive, self.position[rows], np.int32(self.spare))
 
     def empty(self, alive: Bool[np.ndarray, "step slot"]) -> list[Int[Tensor, " empty"] | None]:
-        """The slots of each step that have to be emptied when it is read; None if there is none."""
+        """Return for each step the slots to zero after reading, or None if there are none."""
         found: list[Tensor | None] = [None] * len(alive)
         if not self.converted:
             for step in np.flatnonzero(~alive.all(1)):
@@ -68,7 +66,7 @@ class Gathering:
         empty: Int[Tensor, " empty"] | None,
         into: Float[Tensor, "slot width"],
     ) -> None:
-        """Write the inputs of a batch; columns beyond them stay as they are."""
+        """Write the inputs of a batch to ``into``; columns beyond the features do not change."""
         inner = self.features.shape[1]
         inputs = into if into.shape[1] == inner else into[:, :inner]
         if self.features.dtype == into.dtype:
@@ -85,7 +83,7 @@ class Gathering:
             into.index_fill_(0, empty, 0.0)
 
     def targets(self, places: Int[Tensor, " slot"], alive: Bool[Tensor, " slot"]) -> Tensor:
-        """Labels, or targets, of slots; 0 where they are empty."""
+        """Return the labels or targets of slots; 0 for empty slots."""
         found = self.labels.index_select(0, places)
         found[~alive] = 0
         return found

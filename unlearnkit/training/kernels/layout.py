@@ -1,4 +1,4 @@
-"""How the parameters of a stack lie in one flat, aligned row."""
+"""The memory layout of the parameters of several lanes in one flat, aligned buffer."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -9,21 +9,27 @@ from torch import Tensor
 from unlearnkit.models.stack import Stack
 from unlearnkit.store.checkpoint import State
 
-UNIT = 16  # floats in 64 bytes
-NARROW = 4  # outputs of at most so many classes are padded to it
+UNIT = 16  # number of float32 values in 64 bytes; widths are padded to multiples of it
+NARROW = 4  # outputs of at most NARROW classes are padded to NARROW instead
 
 
 class Layout:
-    """Where weights and biases of several lanes sit: [W1 of each | b1 of each | W2 ...].
+    """Positions of weights and biases of several lanes: [W1 of each | b1 of each | W2 ...].
 
-    A piece of all lanes is one contiguous block, which batched products want. A W is kept as
-    (in, out), but where few outputs follow on many inputs as (out, in), as torch has it. Measured
-    on the products of 20 lanes, 600 inputs and 2 classes, forward and for the gradient: 176 and 197
-    us as (in, 16), 442 and 429 as (in, 2), 98 and 93 as (4, in).
+    Each piece of all lanes is one contiguous block, as batched products require. Weights are stored
+    as (in, out), except for narrow outputs, where products are faster with (out, in), torch's own
+    order.
+
+    Attributes:
+        widths: padded widths of the input, the hidden layers and the output.
+        flipped: whether each layer's weights are stored as (out, in).
+        shapes: shape of each piece of a lane.
+        sizes: number of values of each piece of a lane.
+        size: number of values of a lane, padding included.
     """
 
     def __init__(self, stack: Stack) -> None:
-        """Lay out a stack of linear layers."""
+        """Compute the layout of a stack of linear layers."""
         self.stack = stack
         *inner, classes = stack.widths
         self.widths = (*map(padded, inner), NARROW if classes <= NARROW else padded(classes))
@@ -35,7 +41,7 @@ class Layout:
         self.size = sum(padded(size) for size in self.sizes)
 
     def pieces(self, flat: Float[Tensor, " float"], lanes: int) -> list[Tensor]:
-        """Views (lane, in, out), or (lane, out, in), and (lane, 1, out) of so many lanes."""
+        """Return views of a buffer: (lane, in, out) or (lane, out, in), and (lane, 1, out)."""
         pieces, start = [], 0
         for shape, size in zip(self.shapes, self.sizes, strict=True):
             strides = (padded(size), shape[1], 1)
@@ -44,19 +50,19 @@ class Layout:
         return pieces
 
     def views(self, pieces: list[Tensor], lane: int) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """Name, weight as torch has it and bias of every layer of a lane, without padding."""
+        """Yield name, weight (out, in) and bias of every layer of a lane, without padding."""
         for i, name in enumerate(self.stack.linears):
             inner, outer = self.stack.widths[i : i + 2]
             weight, bias = pieces[2 * i][lane], pieces[2 * i + 1][lane, 0]
             yield name, (weight if self.flipped[i] else weight.T)[:outer, :inner], bias[:outer]
 
     def write(self, state: State, pieces: list[Tensor], lane: int) -> None:
-        """Put a state into a lane that holds zeros."""
+        """Copy a state into a lane that is zero, so that its padding stays zero."""
         for name, weight, bias in self.views(pieces, lane):
             weight.copy_(state[f"{name}.weight"])
             bias.copy_(state[f"{name}.bias"])
 
 
 def padded(size: int) -> int:
-    """A width as it is kept."""
+    """Round a width up to a multiple of UNIT."""
     return -(-size // UNIT) * UNIT

@@ -1,15 +1,16 @@
-"""The stacked-lane kernel: shards in lockstep, by hand-written batched products.
+"""The stacked kernel: trains shards in lockstep by hand-written batched products.
 
-For multi-layer perceptrons and logistic regression. A *lane* is one constituent in training: its
-parameters and its optimizer's state. A step does the next batch of every lane of a group at once.
-Lanes are sorted by the steps they have left, so those still active are always the first ones.
+It trains multi-layer perceptrons and logistic regression. A *lane* is one constituent in training,
+with its parameters and optimizer state. A step processes the next batch of every lane of a group.
+Lanes are sorted by their remaining steps, so active lanes always come first.
 
-A lane's bits do not depend on which lanes run beside it. For that, every piece of a lane starts on
-a 64-byte boundary and every width is padded with zero weights, to a multiple of 16 floats (an
-output of up to 4 to 4), and a batch always has the same number of rows, whatever is revoked: empty
-slots read a zero row and weigh 0. (Measured: without the padding, products of several lanes differ
-from single ones in the last bit.) So lanes are grouped for speed alone: as many as fit the
-processor's cache together.
+The bits of a lane do not depend on the lanes that it runs with. To achieve this, every piece of a
+lane starts on a 64-byte boundary; every width is padded with zero weights to a multiple of 16
+floats (outputs of up to 4 classes to 4); and a batch always has the same number of rows, whichever
+examples are revoked, because empty slots read a zero row and have weight 0. Without the padding,
+products of several lanes differ from those of single lanes in the last bit. Grouping therefore
+affects speed
+only: a group has as many lanes as fit the processor's cache.
 """
 
 import time
@@ -33,22 +34,21 @@ from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import END, EPOCH, RESET, TAIL, Job, Mark
 from unlearnkit.training.spec import TrainSpec
 
-# Parameters and optimizer state of the lanes that run together, at most (but for one lane).
-# Measured with 1 MB of second-level cache, seconds of a training run for 1 / 2 / 4 / 20 lanes:
-# MLP 784-256-10 1.43 / 1.45 / 1.63 / 1.85; MLP 600-128-100 1.35 / 1.10 / .96 / 1.15.
+# Upper limit of bytes of parameters and optimizer state of a group of several lanes.
 GROUP_STATE_BYTES = 3 << 20
-# Gets steps of one lane run alone, their seconds, and the seconds of the whole measurement.
+# Called with a number of steps of one lane alone, the seconds of these steps, and the seconds of
+# the whole measurement.
 OnProbe = Callable[[int, float, float], None]
 BLOCK = 64  # steps laid out at a time
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as in torch.optim
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's constants, as in torch.optim
 NUM_BUFFERS = {"sgd": 2, "adam": 4, "adamw": 4}  # weights, gradient or momentum, and Adam's moments
 
 
 def lanes_together(plan: Plan, shards: Sequence[int]) -> int:
-    """How many lanes to run in lockstep: what fits the cache."""
+    """Return how many lanes to run in lockstep: as many as fit the cache, and 1 off the CPU."""
     stack = plan.architecture.stack
     if stack is None or plan.device.type != "cpu":
-        return 1  # other devices choose their algorithm by the number of lanes, which changes bits
+        return 1  # other devices select algorithms by the number of lanes, which changes bits
     state = 4 * NUM_BUFFERS[plan.spec.optimizer] * Layout(stack).size
     return max(1, GROUP_STATE_BYTES // state)
 
@@ -62,22 +62,26 @@ def run_stacked(
     group: int | None = None,
     on_probe: OnProbe | None = None,
 ) -> None:
-    """Train jobs in lockstep. Arguments as for the per-lane kernel.
+    """Train jobs in lockstep.
 
     Args:
-        plan: of the retain set.
-        jobs: what to train.
-        on_mark: gets states and losses.
-        run: as for the per-lane kernel, but that it pauses as soon as every lane has come to the
-            end of a stage. Lanes that come there first go on meanwhile, and what they do beyond is
-            thrown away.
-        group: lanes that run together, at most; the result does not depend on it.
-        on_probe: gets what a few steps of one lane alone took, which are run for it and thrown
-            away; not called where lanes run one by one anyway.
+        plan: plan of the retain set.
+        jobs: the jobs to train.
+        on_mark: called with states and losses at every mark.
+        run: as for the per-lane kernel, except that a group pauses only once every lane has reached
+            the end of a stage. Lanes that reach it earlier continue meanwhile, and their further
+            steps are discarded.
+        group: upper limit of lanes that run together; the result does not depend on it.
+        on_probe: called with the time of a few steps of one lane alone, which are run for this
+            measurement and discarded. It is not called if lanes run one by one anyway.
+
+    Raises:
+        TypeError: the architecture is not a stack of linear layers.
+        Cancelled: the run was cancelled; states passed to ``on_mark`` before remain valid.
     """
     stack = plan.architecture.stack
     if stack is None:
-        raise TypeError(f"{plan.architecture} is no stack of linear layers; use the loop kernel")
+        raise TypeError(f"{plan.architecture} is not a stack of linear layers; use kernel='loop'")
     ordered = sorted(jobs, key=lambda job: (-len(job), job.shard))
     size = group or lanes_together(plan, [job.shard for job in jobs])
     if on_probe is not None and min(size, len(ordered)) > 1:
@@ -89,10 +93,10 @@ def run_stacked(
 
 
 def _time_one(lane: "_Group", on_probe: OnProbe, steps: int = 5, warm: int = 2) -> None:
-    """Time a few steps of a lane."""
+    """Time a few steps of a lane after warming up, and call ``on_probe``."""
     begun = time.perf_counter()
     last = min(warm + steps, len(lane.jobs[0]), BLOCK)
-    measured = lane.measured(False).mean()  # as often as in the run itself
+    measured = lane.measured(False).mean()  # the share of steps with a loss in the actual run
     lane.lay_out(0, last)
     at = []
     for step in range(last):
@@ -104,7 +108,7 @@ def _time_one(lane: "_Group", on_probe: OnProbe, steps: int = 5, warm: int = 2) 
 
 
 class _Group:
-    """Lanes that run together."""
+    """Lanes that are trained together in lockstep."""
 
     def __init__(self, plan: Plan, stack: Stack, jobs: Sequence[Job]) -> None:
         self.plan, self.stack, self.jobs = plan, stack, jobs
@@ -116,7 +120,7 @@ class _Group:
         self._use(list(torch.zeros(shape, device=self.device)), lanes)
         for lane, job in enumerate(jobs):
             self.layout.write(job.start, self.parameters, lane)
-        # Steps since the last reset, for Adam.
+        # Adam's step counters since the last reset.
         self.counts = torch.zeros(lanes, 1, 1, device=self.device)
         self.gathering = Gathering(plan, [job.shard for job in jobs])
         self.totals = np.zeros(lanes)
@@ -147,13 +151,13 @@ class _Group:
                 self.step(step - begin, bool(measured[step]))
             self._settle(end)
             begin = end
-            # Lanes that end here are read before the others move.
+            # Lanes that end at this step are read before the others continue.
             ends = [(lane, mark) for lane, mark in calendar.get(end, ()) if end == lengths[lane]]
             self._reach(end, ends, on_mark, run.losses)
             calendar[end] = [item for item in calendar.get(end, ()) if item not in ends]
 
     def measured(self, losses: bool) -> Bool[np.ndarray, " step"]:
-        """The steps at which the loss is measured."""
+        """Return a mask of the steps at which the loss is measured."""
         wanted = np.full(len(self.jobs[0]), losses)
         for job in self.jobs:
             begin = 0
@@ -193,7 +197,7 @@ class _Group:
                 self.counts[lane] = 0
 
     def _read(self, lane: int) -> State:
-        """A copy of a lane's state, without padding."""
+        """Return a copy of a lane's state without padding."""
         if lane not in self.views:
             self.views[lane] = list(self.layout.views(self.parameters, lane))
         state = {}
@@ -202,15 +206,15 @@ class _Group:
             state[f"{name}.bias"] = bias.cpu().clone()
         return state
 
-    # Memory. What a step writes is kept: fresh memory costs more than the arithmetic. Views are
-    # made once, since making one costs as much as adding a thousand numbers.
+    # Memory. Buffers are reused across steps, because allocating them takes longer than the
+    # arithmetic. Views are created once, because creating one is expensive for small tensors.
 
     def _use(self, flat: list[Tensor], lanes: int) -> None:
-        """Work on these buffers of so many lanes: weights, gradients, Adam's moments."""
+        """Create the views of these buffers (weights, gradients, Adam's moments) for some lanes."""
         self.lanes, self.flat = lanes, flat
         self.pieces = [self.layout.pieces(buffer, lanes) for buffer in flat]
         self.parameters, self.gradients = self.pieces[:2]
-        self.views: dict[int, list[tuple[str, Tensor, Tensor]]] = {}  # of a lane, once it is read
+        self.views: dict[int, list[tuple[str, Tensor, Tensor]]] = {}  # cached by _read, by lane
         weights, flipped = self.parameters[::2], self.layout.flipped
         turned = [piece.transpose(1, 2) for piece in weights]
         choose = zip(weights, turned, flipped, strict=True)
@@ -218,7 +222,7 @@ class _Group:
             *((b, a) if flip else (a, b) for a, b, flip in choose), strict=True
         )
         widths, slots = self.layout.widths, self.slots
-        self.batch = self._empty(lanes * slots, widths[0]).zero_()  # padding stays 0
+        self.batch = self._empty(lanes * slots, widths[0]).zero_()  # the padding stays 0
         self.outputs = [self._empty(lanes, slots, width) for width in widths[1:]]
         self.hidden = [self.batch.view(lanes, slots, widths[0])]
         self.slopes: list[Tensor] = []
@@ -228,7 +232,7 @@ class _Group:
             h = torch.empty_like(z) if kind == "gelu" or self.stack.dropouts[i] else z
             self.hidden.append(h)
         self.deltas = [self._empty(lanes, slots, width) for width in widths[1:-1]]
-        self.slope = self._empty(lanes, slots, widths[-1]).zero_()  # of padding: stays 0
+        self.slope = self._empty(lanes, slots, widths[-1]).zero_()  # the padding stays 0
         # The factors of each weight's gradient: inputs^T slope, or slope^T inputs.
         self.factors = [
             (delta.transpose(1, 2), h) if flip else (h.transpose(1, 2), delta)
@@ -243,7 +247,7 @@ class _Group:
         return torch.empty(shape, device=self.device)
 
     def _shrink(self, lanes: int) -> None:
-        """Go on with the first lanes."""
+        """Continue with the first lanes only."""
         flat = list(self._empty(len(self.flat), lanes * self.layout.size))
         for old, new in zip(self.pieces, flat, strict=True):
             for source, target in zip(old, self.layout.pieces(new, lanes), strict=True):
@@ -252,7 +256,7 @@ class _Group:
         self._use(flat, lanes)
 
     def lay_out(self, begin: int, end: int) -> None:
-        """Lay out the steps of a block: where each slot reads, its weight and its target."""
+        """Lay out a block of steps: the position, weight and target of each slot."""
         steps, lanes, slots, gathering = end - begin, self.lanes, self.slots, self.gathering
         rows = np.stack([job.rows[begin:end] for job in self.jobs[:lanes]], 1)
         shown, size = rows >= 0, rows.shape[2]
@@ -293,7 +297,7 @@ class _Group:
                 self.values[step] = loss.value(self.logits, targets)
             slope = loss.output_gradient(self.logits, targets)
             torch.mul(slope, self.weights[step], out=self.slope[..., : self.stack.widths[-1]])
-        # Backward: into the momentum itself for SGD, into a buffer of its own for Adam.
+        # The backward pass adds to the momentum for SGD, and overwrites the gradient for Adam.
         keep = self.spec.momentum if self.spec.optimizer == "sgd" else 0.0
         delta = self.slope
         for i in range(last, -1, -1):
@@ -312,27 +316,27 @@ class _Group:
         self._update()
 
     def _affine(self, layer: int) -> None:
-        """Inputs times weights plus biases, in the layer's own memory."""
+        """Compute inputs times weights plus biases in the layer's buffer."""
         bias = self.parameters[2 * layer + 1]
         torch.baddbmm(bias, self.hidden[layer], self.forward[layer], out=self.outputs[layer])
 
     def _cross_entropy(self, step: int, measured: bool) -> None:
-        """The loss's own gradient, p - e_t, over whole vectors: padded classes have p = 0.
+        """Compute the gradient p - e_t over all classes, padded classes with p = 0 included.
 
-        torch is slow at odd widths: 120 us for 640 rows of 10 classes, 15 for 16. (Over another
-        dimension than the last it is faster still, but two threads change its bits.)
+        torch's softmax is much faster on a padded width than on 10 classes. A softmax over a
+        dimension other than the last would be faster still, but its bits depend on the threads.
         """
         if self.padding.shape[2]:
             self.padding.fill_(-torch.inf)
         torch.softmax(self.outputs[-1], -1, out=self.slope)
         index = self.classes[step]
-        if measured:  # the probability; its logarithm is taken for a whole block
+        if measured:  # store the probability; _settle takes the logarithms of a whole block
             torch.gather(self.slope, -1, index, out=self.value[step])
         self.slope.scatter_add_(-1, index, self.minus_one.expand_as(index))
         self.slope.mul_(self.weights[step])
 
     def _settle(self, end: int) -> None:
-        """Add up the losses of the block's steps before ``end`` that were not added up yet."""
+        """Add the losses of the block's steps before ``end`` that were not added before."""
         if not self.wanted[self.settled : end].any():
             self.settled = end
             return
@@ -364,7 +368,7 @@ class _Group:
             weight.sub_(mean.mul(scale).div_(square.sqrt().div_(correction).add_(EPSILON)))
 
     def _mask(self, step: int, layer: int) -> Tensor | None:
-        """Apply dropout to every lane, drawn for its full slots and keyed by its own step."""
+        """Apply dropout to every lane, with masks for all slots, keyed by the lane's step."""
         rate = self.stack.dropouts[layer]
         if not rate:
             return None
@@ -383,5 +387,5 @@ class _Group:
 
 
 def _next_end(job: Job, step: int) -> int:
-    """Where the stage that is at work at a step ends; the step itself if one has just ended."""
+    """Return the step at which the current stage ends; ``step`` itself if a stage ends there."""
     return next(mark.step for mark in job.marks if mark.kind == END and mark.step >= step)
