@@ -41,6 +41,7 @@ from unlearnkit.training.defaults import choose
 from unlearnkit.training.ensemble import Ensemble, assemble
 from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.spec import TrainSpec, as_recorded
 from unlearnkit.training.train import TrainReport, train
 from unlearnkit.training.workers import check_parallel
@@ -728,7 +729,9 @@ class Session:
         return Probe(plan.architecture, plan.spec.loss, *self.dataset.examples(ids))
 
     def _commit_repayment(self, decision: Decision, debt_before: int) -> None:
-        left = debt_before - sum(len(self._standing(route.shard)) for route in decision.routes)
+        # The approximations are destroyed after the commit, and tell until then what was owed.
+        models = [ShardModel(self._plan, self.store, route.shard) for route in decision.routes]
+        left = debt_before - sum(len(model.debt) for model in models)
         line = repay_line(self._plan, decision, debt_before, left)
         self._save(line)
         self._history = self._history.after(line)
@@ -741,11 +744,6 @@ class Session:
     def _settle_repaid(self) -> None:
         """Record repayments that were finished and could not be committed."""
         settle_repaid(self._plan, self.store, self._history.owing, self._commit_repayment)
-
-    def _standing(self, shard: int) -> Int[np.ndarray, " debt"]:
-        """What a shard owes as long as its approximation has not been destroyed."""
-        approximation = self.store.approximation(self._plan.final_key(shard))
-        return np.empty(0, np.int64) if approximation is None else approximation.debt
 
     def _measured(self, entry: Entry) -> None:
         """Say what the last completion took."""

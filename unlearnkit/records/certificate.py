@@ -16,6 +16,7 @@ from unlearnkit.records.history import requests_of
 from unlearnkit.records.ledger import Record, keyed_digest
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.training.plan import Plan
+from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.unlearning.debt import debts_of
 
 EXACT, APPROXIMATE, LEFT = "exact", "approximate", "left the vote"
@@ -143,7 +144,7 @@ def certify(
         constituents.append({"shard": shard, "state": state, "debt": debt})
         clean = [stage.key for stage in plan.chains[shard] if stage.key in store]
         artefacts += [_artefact(store.get(key), EXACT) for key in clean]
-        approximation = store.approximation(plan.final_key(shard)) if debt else None
+        approximation = ShardModel(plan, store, shard).approximation if debt else None
         if approximation is not None:
             kept = sorted(approximation.checkpoints.items())
             artefacts += [_artefact(checkpoint, APPROXIMATE) for _, checkpoint in kept]

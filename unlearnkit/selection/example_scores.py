@@ -16,18 +16,15 @@ from unlearnkit.store import Store
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.ensemble import CHUNK
 from unlearnkit.training.plan import Plan
+from unlearnkit.training.shard_model import ShardModel
 
 Scores = Float[np.ndarray, " example"]
 
 
 def stage_state(plan: Plan, store: Store, shard: int, stage: int) -> State | None:
     """What a shard's model was after a stage: exact if it is there, else corrected, else None."""
-    key = plan.chains[shard][stage - 1].key
-    if key in store:
-        return store.get(key).state
-    approximation = store.approximation(plan.final_key(shard))
-    kept = None if approximation is None else approximation.checkpoints.get(stage)
-    return None if kept is None else kept.state
+    checkpoint = ShardModel(plan, store, shard).checkpoint(stage)
+    return None if checkpoint is None else checkpoint.state
 
 
 def example_losses(plan: Plan, store: Store) -> Scores:

@@ -16,6 +16,7 @@ from unlearnkit.seeding import digest, state_bytes
 from unlearnkit.store import Store
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
+from unlearnkit.training.shard_model import ShardModel
 
 CHUNK = 4096  # examples in a forward pass, to bound memory
 
@@ -172,14 +173,11 @@ def assemble(plan: Plan, store: Store, aggregation: str = "mean-probability") ->
     for shard in range(plan.num_shards):
         if not plan.alive(shard):
             continue
-        key = plan.final_key(shard)
-        approximation = store.approximation(key)
-        if key in store:
-            constituents.append(Constituent(shard, store.get(key).state, np.empty(0, np.int64)))
-        elif approximation is not None:
-            state = approximation.checkpoints[plan.spec.num_slices].state
-            constituents.append(Constituent(shard, state, approximation.debt))
-        else:
+        model = ShardModel(plan, store, shard)
+        end = model.checkpoint(plan.spec.num_slices)
+        if end is None:
             raise LookupError(f"shard {shard} has no model yet; train first: session.train()")
+        debt = model.debt if model.owes else np.empty(0, np.int64)
+        constituents.append(Constituent(shard, end.state, debt))
     regression = plan.examples.labels.is_floating_point()
     return Ensemble(plan.architecture, plan.spec.loss, tuple(constituents), aggregation, regression)

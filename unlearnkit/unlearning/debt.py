@@ -5,19 +5,15 @@ from jaxtyping import Int
 
 from unlearnkit.store import Store
 from unlearnkit.training.plan import Plan
+from unlearnkit.training.shard_model import ShardModel
 
 Debts = dict[int, Int[np.ndarray, " debt"]]
 
 
 def debts_of(plan: Plan, store: Store) -> Debts:
     """For each shard with debt, the ids that were removed approximately only."""
-    debts = {}
-    for shard in range(plan.num_shards):
-        key = plan.final_key(shard)
-        approximation = store.approximation(key)
-        if approximation is not None and key not in store and plan.alive(shard):
-            debts[shard] = approximation.debt
-    return debts
+    models = (ShardModel(plan, store, shard) for shard in range(plan.num_shards))
+    return {model.shard: model.debt for model in models if model.owes}
 
 
 def debt_sizes(debts: Debts) -> dict[int, int]:

@@ -26,6 +26,7 @@ from unlearnkit.store import Approximation, Checkpoint, Store
 from unlearnkit.training.clock import Batches, Work
 from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
+from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import work_of
 from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assessment import Assessment
@@ -245,7 +246,7 @@ def _approximation(
 ) -> Approximation:
     """What is stored of a shard that was accepted."""
     shard, last = given.state.shard, plan.spec.num_slices
-    old = store.approximation(before.final_key(shard)) if shard in debts else None
+    old = ShardModel(before, store, shard).approximation if shard in debts else None
     corrected, end = guard.modified[shard].checkpoints, guard.amended[shard].checkpoint
     checkpoints = {**(old.checkpoints if old else {}), **corrected, last: end}
     owed = debts.get(shard, np.empty(0, np.int64))
@@ -261,28 +262,22 @@ def _approximation(
 def _round(before: Plan, plan: Plan, store: Store, shard: int, debts: Debts) -> ShardRound:
     """What a method gets for one shard."""
     forget, retain = members_of(before, plan, shard, shard in debts)
-    state = ShardState(plan, shard, _checkpoints(before, store, shard))
+    model, found = ShardModel(before, store, shard), {}
+    for stage in before.chains[shard]:
+        checkpoint = model.checkpoint(stage.index)
+        if checkpoint is None:  # a shard that lacks one is retrained exactly: see incomplete()
+            raise LookupError(f"shard {shard} has no checkpoint of stage {stage.index}")
+        found[stage.index] = checkpoint
+    state = ShardState(plan, shard, found)
     owed = len(debts.get(shard, ()))
     generator = numpy_generator(plan.spec.seed, "approximate", shard, owed)
     return ShardRound(state, forget, retain, generator)
 
 
-def _checkpoints(plan: Plan, store: Store, shard: int) -> dict[int, Checkpoint]:
-    """Checkpoints of a shard as stored: clean where present, else those of its approximation."""
-    approximation = store.approximation(plan.final_key(shard))
-    corrected = approximation.checkpoints if approximation else {}
-    return {
-        stage.index: store.get(stage.key) if stage.key in store else corrected[stage.index]
-        for stage in plan.chains[shard]
-    }
-
-
 def incomplete(plan: Plan, store: Store, shard: int) -> str:
     """Why a shard cannot be modified as it is stored, in a sentence; empty if it can."""
-    approximation = store.approximation(plan.final_key(shard))
-    corrected = approximation.checkpoints if approximation else {}
-    stages = plan.chains[shard]
-    if all(stage.key in store or stage.index in corrected for stage in stages):
+    model = ShardModel(plan, store, shard)
+    if all(model.has(stage.index) for stage in plan.chains[shard]):
         return ""
     return "a checkpoint of this shard is missing from the store, so it is retrained exactly"
 

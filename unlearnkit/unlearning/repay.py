@@ -11,6 +11,7 @@ from unlearnkit.progress import Progress, running
 from unlearnkit.store import Store
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.plan import Plan
+from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import train_missing, work_of
 from unlearnkit.unlearning.boundary.protocol import EXACT, Decision, Route
 from unlearnkit.unlearning.debt import debt_sizes, debts_of, total_debt
@@ -106,10 +107,10 @@ def _errors(plan: Plan, store: Store, shards: Iterable[int], probe: Probe) -> tu
     """How far approximations are from the clean models that stand beside them."""
     last, pairs = plan.spec.num_slices, {}
     for shard in shards:
-        key = plan.final_key(shard)
-        approximation = store.approximation(key)
-        if approximation is not None:
-            pairs[shard] = store.get(key).state, approximation.checkpoints[last].state
+        model = ShardModel(plan, store, shard)
+        if model.approximation is not None:
+            replaced = model.approximation.checkpoints[last]
+            pairs[shard] = store.get(model.key).state, replaced.state
     exact, approximate = ([pair[i] for pair in pairs.values()] for i in (0, 1))
     return probe.errors(list(pairs), exact, approximate)
 
@@ -153,8 +154,8 @@ def settle_repaid(
     """
     routes, before = [], total_debt(debts_of(plan, store))
     for shard in sorted(shards):
-        key = plan.final_key(shard)
-        approximation = store.approximation(key) if key in store else None
+        model = ShardModel(plan, store, shard)
+        approximation = model.approximation if model.is_exact else None
         if approximation is not None:
             first = min(approximation.checkpoints)  # from there on it was trained again
             visits = sum(stage.visits for stage in plan.chains[shard] if stage.index >= first)

@@ -23,6 +23,7 @@ from unlearnkit.progress import Progress, Run, running
 from unlearnkit.store import Store
 from unlearnkit.training.clock import Clock, Interval
 from unlearnkit.training.plan import Plan
+from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import train_missing
 from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assess import assess
@@ -220,9 +221,7 @@ def settle(plan: Plan, store: Store) -> int:
     Clean checkpoints stay under the plan's keys, approximations only where they stand for a shard
     of the plan that has no clean model.
     """
-    standing = [
-        plan.final_key(s)
-        for s in range(plan.num_shards)
-        if plan.alive(s) and plan.final_key(s) not in store
-    ]
-    return store.prune(plan.keys, standing)
+    models = (
+        ShardModel(plan, store, shard) for shard in range(plan.num_shards) if plan.alive(shard)
+    )
+    return store.prune(plan.keys, [model.key for model in models if not model.is_exact])
