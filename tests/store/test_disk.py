@@ -299,6 +299,50 @@ def test_no_file_holds_the_bytes_of_a_destroyed_checkpoint(tmp_path: Path) -> No
         assert session.store.get(key).state["1.weight"].numpy().tobytes() in written
 
 
+@pytest.mark.parametrize("committed", [False, True])
+def test_an_approximation_that_is_replaced_is_destroyed(store: Store, committed: bool) -> None:
+    first = approximation("a", checkpoint("a", value=0.123), checkpoint("b", stage=2, value=0.321))
+    second = approximation("a", checkpoint("c", stage=2, value=0.5))
+    on_disk = isinstance(store, DiskStore)
+    for one in (first, second):
+        store.put_approximation(one)
+        assert content_of(store.approximation("a")) == content_of(one)  # nor from the cache
+        if committed and on_disk:
+            store.commit({})
+    again = reopened(store)
+    assert content_of(again.approximation("a")) == content_of(second)
+    assert again.nbytes == second.nbytes and not again.keys
+    if on_disk:
+        written = b"".join(files(store.folder).values())
+        for gone in first.checkpoints.values():
+            assert gone.state["w"].numpy().tobytes() not in written
+        assert second.checkpoints[2].state["w"].numpy().tobytes() in written
+
+
+def content_of(kept: Approximation) -> dict[int, object]:
+    return {stage: content(each) for stage, each in kept.checkpoints.items()}
+
+
+def test_no_file_holds_the_bytes_of_a_replaced_approximation(tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    replaced: list[bytes] = []
+    for _ in range(3):
+        plan = session.plan
+        for shard in session.debt:
+            kept = session.store.approximation(plan.final_key(shard))
+            end = kept.checkpoints[CASE.spec.num_slices]
+            replaced.append(end.state["1.weight"].numpy().tobytes())
+        rows = [plan.partition.shard_rows(shard) for shard in range(plan.num_shards)]
+        session.revoke([int(plan.partition.ids[of[plan.retained[of]][0]]) for of in rows])
+        session.unlearn(0)
+        written = b"".join(files(tmp_path).values())
+        assert not any(weights in written for weights in replaced)
+        names = {path.stem for path in tmp_path.glob("shard-*/approximate-*")}
+        assert names == {f"approximate-{session.plan.final_key(shard)}" for shard in session.debt}
+    assert len(replaced) == 2 * CASE.spec.num_shards
+
+
 def test_what_is_put_is_whole_in_its_file_when_put_returns(tmp_path: Path) -> None:
     session = CASES["logistic"].session()
     session.train()

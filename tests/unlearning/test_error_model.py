@@ -41,6 +41,20 @@ def test_the_bound_is_no_wider_than_it_has_to_be():
     assert known.fit[2] == pytest.approx(1.645 * 0.5, rel=0.25)
 
 
+@pytest.mark.parametrize("count", range(19, 101))
+def test_the_margin_is_the_smallest_residual_that_covers_one_case_more(count):
+    # The next case is as likely to take any of the count + 1 ranks, so the r-th smallest residual
+    # covers it in r of count + 1 cases (Vovk, Gammerman and Shafer 2005).
+    rank = next(r for r in range(1, count + 1) if 100 * r >= 95 * (count + 1))
+    # Every second pair lies on the line e = x, which is fitted; the others lie 1, 2, ... above it.
+    logs = np.linspace(-1, 1, 2 * count)
+    above = np.zeros(2 * count)
+    above[1::2] = np.random.default_rng(0).permutation(np.arange(1, count + 1))
+    pairs = np.stack([np.exp(logs), np.exp(logs + above)], 1).tolist()
+    known = Calibration(tuple((x, e) for x, e in pairs))
+    assert known.fit == pytest.approx((0.0, 1.0, rank), abs=1e-6)
+
+
 def test_there_is_no_bound_before_there_are_enough_pairs():
     few = Calibration(log_linear(np.random.default_rng(0), LEAST - 1))
     assert not few.ready and few.bound(0, 0.1) is None

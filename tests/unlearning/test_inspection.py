@@ -21,9 +21,10 @@ from worker import content
 
 @dataclass(frozen=True)
 class Spoil:
-    """An amend that ruins what it gets, and may know a better one."""
+    """An amend that ruins what it gets, and may know a longer one, which ruins it too or not."""
 
-    better: Replay | None
+    better: "Replay | Spoil | None"
+    replays: int = 1
 
     def epochs(self, plan):
         """None."""
@@ -35,7 +36,7 @@ class Spoil:
 
     def __call__(self, rounds, modified, *, on_progress):
         """Three times the parameters, with the other sign."""
-        done = Replay(1)(rounds, modified, on_progress=on_progress)
+        done = Replay(self.replays)(rounds, modified, on_progress=on_progress)
         return [
             replace(
                 each,
@@ -57,15 +58,12 @@ class Approximating(AdaptiveBoundary):
 
 
 CAPPED = Approximating(max_rise=0.6, max_correction=9)
+UNCAPPED = Approximating(max_rise=float("inf"), max_correction=float("inf"), max_drift=float("inf"))
 
 
 @pytest.fixture(scope="module")
 def trained():
-    session = uk.Session(
-        "digits", model="mlp", num_shards=3, num_slices=2, epochs=15, learning_rate=0.01
-    )
-    session.train()
-    return session
+    return network(0.01)
 
 
 def fork(trained, count=30):
@@ -99,6 +97,16 @@ def test_a_longer_amend_is_tried_first(trained):
     longer.unlearn(0.0, amend=Replay(4))
     for a, b in zip(spoiled.ensemble.constituents, longer.ensemble.constituents, strict=True):
         assert state_bytes(a.state) == state_bytes(b.state)
+
+
+def test_where_a_longer_amend_ruins_it_too_the_shard_is_retrained(trained):
+    spoiled, exact = fork(trained), fork(trained)
+    result = spoiled.unlearn(boundary=CAPPED, amend=Spoil(Spoil(None, 4)))
+    assert result.decision.exact == (0, 1, 2) and not spoiled.debt
+    assert {look.replayed for look in result.decision.looks} == {4}
+    assert all("with 4 epochs replayed" in route.reason for route in result.decision.routes)
+    exact.unlearn(1.0)
+    assert everything(spoiled) == everything(exact)
 
 
 def test_a_correction_over_the_cap_is_refused_before_any_replay(trained):
@@ -174,7 +182,7 @@ def test_hard_examples_move_a_calm_network_far_and_are_no_sign_of_chaos():
     decision = session.unlearn(boundary=Approximating()).decision
     assert decision.approximate == (0, 1)
     for look in decision.looks:
-        assert look.kl > 0.4 * look.share and look.drift < 0.5
+        assert look.kl > 0.4 * look.share and look.drift < uk.AdaptiveBoundary().max_drift
     comparison = session.compare()
     assert comparison.output_kl["unlearned"] < 0.5 * comparison.output_kl["original"]
 
@@ -277,44 +285,48 @@ def test_nan_never_passes():
     assert not boundary.objection(replace(fine, kl=3.0))
 
 
-def test_a_chaotic_network_is_retrained_and_a_calm_one_is_not():
-    routes = {}
-    for rate in (0.01, 0.3):
-        session = uk.Session(
-            "digits", model="mlp", num_shards=3, num_slices=2, epochs=15, learning_rate=rate
-        )
-        session.train()
-        session.revoke(count=60)
-        routes[rate] = session.unlearn(boundary=Approximating()).decision
-    assert len(routes[0.01].approximate) == 3
-    assert len(routes[0.3].exact) == 3
-    assert {look.replayed for look in routes[0.3].looks} == {4}
-
-
-def test_once_training_has_shown_to_be_chaotic_nothing_is_tried_in_vain():
+def network(learning_rate):
     session = uk.Session(
-        "digits", model="mlp", num_shards=3, num_slices=2, epochs=15, learning_rate=0.2
+        "digits", model="mlp", num_shards=3, num_slices=2, epochs=15, learning_rate=learning_rate
     )
     session.train()
+    return session
+
+
+@pytest.fixture(scope="module")
+def chaotic():
+    """After a request, whose approximations were accepted however far they drifted."""
+    session = network(0.2)
     assert session.calibration.regime is None
-    for _ in range(3):
-        session.revoke(count=60)
-        tried = session.unlearn(boundary=Approximating()).decision
-        assert len(tried.exact) == 3
-        if session.calibration.regime is not None:
-            break
-    assert len(session.calibration.drifts) >= 3 and session.calibration.regime > 0.7
     session.revoke(count=60)
-    [*routes] = session.preview(boundary=uk.AdaptiveBoundary(light=0.0)).routes
+    session.unlearn(boundary=UNCAPPED)
+    return session
+
+
+def test_a_chaotic_network_drifts_far_and_a_calm_one_is_accepted(trained, chaotic):
+    # Where chaos leads a single shard differs between processors; that most of them drift far does
+    # not. The median of the drifts is over a thousand, and without chaos they are about 0.005.
+    drifts = sorted(look.drift for look in chaotic.last.decision.looks)
+    cap = uk.AdaptiveBoundary().max_drift
+    assert len(drifts) == 3 and drifts[1] > 10 * cap
+    calm = fork(trained, 60)
+    decision = calm.unlearn(boundary=Approximating()).decision
+    assert len(decision.approximate) == 3
+    assert max(look.drift for look in decision.looks) < cap / 10
+
+
+def test_once_training_has_shown_to_be_chaotic_nothing_is_tried_in_vain(chaotic):
+    session = chaotic.fork()
+    assert len(session.calibration.drifts) == 3 and session.calibration.regime > 7
+    session.revoke(count=60)
+    boundary = uk.AdaptiveBoundary(light=0.0, debt_cap=1.0)
+    [*routes] = session.preview(boundary=boundary).routes
     assert {route.kind for route in routes} == {"exact"}
     assert all("training is chaotic, as at high learning rates" in r.reason for r in routes)
-    decision = session.unlearn(boundary=uk.AdaptiveBoundary(light=0.0)).decision
-    assert not decision.looks  # none was modified first
     # Another cap is another judgement; logistic regression is convex and never judged so.
-    [*routes] = (
-        session.fork().preview(boundary=uk.AdaptiveBoundary(light=0.0, max_drift=1e9)).routes
-    )
+    [*routes] = session.preview(boundary=replace(boundary, max_drift=float("inf"))).routes
     assert not any("chaotic" in route.reason for route in routes)
+    assert not session.unlearn(boundary=boundary).decision.looks  # none was modified first
 
 
 def test_the_regime_is_the_median_of_the_last_looks_at_networks():

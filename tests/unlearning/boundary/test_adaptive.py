@@ -93,6 +93,17 @@ def test_debt_over_the_cap_and_large_parts_are_retrained():
     assert reasons[2] == "40.0% of it would be forgotten, over 30.0%"
 
 
+def test_the_cap_is_on_the_debt_before_the_request_as_a_part_of_the_shard_as_it_was_trained():
+    # A shard trained on 100 examples may owe two of them, however many the request adds.
+    costs, boundary = prices([9.0], [1.0]), AdaptiveBoundary(debt_cap=0.02)
+    for debt, kind in ((0, "approximate"), (2, "approximate"), (3, "exact")):
+        for forget in (1, 20):
+            work = request((100, forget, 100 - debt - forget), debt={0: debt})
+            (route,) = boundary.decide(work, costs, {0: debt}).routes
+            assert route.kind == kind
+            assert (route.reason == "its debt of 3 is 3.0% of it, over 2.0%") == (debt == 3)
+
+
 def test_most_of_a_class_is_retrained():
     work = request((100, 10, 90), (100, 10, 90), (100, 10, 90))
     coverage = {0: Coverage(3, 9, 10), 1: Coverage(0, 5, 10)}

@@ -1,6 +1,7 @@
 """The boundary: which shards go exact, and that asking has no side effects."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -86,6 +87,19 @@ def test_a_forced_shard_is_exact_and_an_empty_one_leaves() -> None:
     assert forced.exact == (0,) and forced.routes[0].reason == "because"
     (route,) = FixedBoundary(0).decide(workload(0, retained=0), costs(0.0), {}).routes
     assert route.kind == "leave" and "leaves the vote" in route.reason
+
+
+@pytest.mark.parametrize("unit", ["visits", "seconds"])
+def test_a_forced_shard_spends_its_part_of_the_share(unit: str) -> None:
+    # 10 and 20 of 100 fit into 29 % one by one, and not together.
+    def decided(forced: str) -> Decision:
+        priced = costs(1.0, 2.0)
+        first = replace(priced.shards[0], forced=forced)
+        priced = replace(priced, shards=(first, *priced.shards[1:]))
+        return FixedBoundary(0.29, unit=unit).decide(workload(10, 20), priced, {})
+
+    assert decided("because").exact == (0,) and decided("because").approximate == (1,)
+    assert "would cost 30.0% of from scratch" in decided("because").routes[1].reason
 
 
 def test_every_route_has_a_reason_with_both_numbers() -> None:
