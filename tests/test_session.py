@@ -246,6 +246,40 @@ def test_a_pending_revocation_can_be_withdrawn(session: Session) -> None:
     assert everything(session) == before
 
 
+@pytest.mark.parametrize(
+    ("ids", "error", "match"),
+    [
+        ("7", TypeError, r"ids='7' is text; give whole numbers such as \[3, 141, 592\]"),
+        ([1.5], TypeError, "ids of kind float64 were given; give whole numbers"),
+        ([True, False], TypeError, r"ids of kind bool were given; .*use numpy\.flatnonzero"),
+        ([0, 8], KeyError, r"ids 0, 8 are not in \w[\w-]*; training ids run from 7 to "),
+    ],
+)
+def test_ids_to_withdraw_are_checked_as_those_to_revoke(
+    session: Session, ids: object, error: type[Exception], match: str
+) -> None:
+    session.revoke(members(session, 0)[:2])
+    before = session.pending.tolist()
+    for checked in (session.revoke, session.withdraw):
+        with pytest.raises(error, match=match):
+            checked(ids)
+    assert session.pending.tolist() == before
+
+
+def test_only_what_is_pending_can_be_withdrawn(session: Session) -> None:
+    a, b, c = members(session, 0)[:3]
+    with pytest.raises(KeyError, match=f"id {a} is not pending, .*; no id is pending"):
+        session.withdraw(a)
+    session.revoke([a, b])
+    with pytest.raises(KeyError, match=f"id {c} is not pending, .*; ids {a}, {b} are pending"):
+        session.withdraw([a, c])
+    assert session.pending.tolist() == [a, b]  # not even the one that was
+    session.withdraw([b, b])
+    assert session.pending.tolist() == [a]
+    session.withdraw([])
+    assert session.pending.tolist() == [a]
+
+
 def test_a_cancelled_unlearning_has_changed_nothing(session: Session) -> None:
     session.revoke([*members(session, 0)[:2], *members(session, 1)[:1]])
     before = everything(session)

@@ -56,7 +56,7 @@ from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.unlearning.inspection import PROBE_MAX, Probe
 from unlearnkit.unlearning.repay import repay, settle_repaid
-from unlearnkit.unlearning.request import Request, check_request
+from unlearnkit.unlearning.request import Request, check_pending, check_request
 from unlearnkit.unlearning.timing import time_large_batches
 from unlearnkit.unlearning.unlearn import Unlearned, settle, unlearn
 from unlearnkit.unlearning.workload import Workload
@@ -433,12 +433,15 @@ class Session:
         return request
 
     def withdraw(self, ids: int | Iterable[int] | None = None) -> None:
-        """Take ids off the pending list again; all of them by default."""
-        if ids is None:
-            gone = self._pending
-        else:
-            items = [ids] if isinstance(ids, int | np.integer) else list(ids)
-            gone = np.asarray(items, np.int64)
+        """Take ids off the pending list again; all of them by default.
+
+        Raises:
+            TypeError: an id is not a whole number.
+            KeyError: ids that the dataset does not have, or that are not pending; none is then
+                taken off.
+            RuntimeError: one of them has a deadline, and the session is at work in another thread.
+        """
+        gone = self._pending if ids is None else check_pending(ids, self.dataset, self._pending)
         queue = self._queue.without(gone.tolist())
         if len(queue) < len(self._queue):
             self._enqueue(queue)

@@ -66,21 +66,8 @@ def check_request(
         KeyError: ids that the dataset does not have, or that belong to its test part.
         ValueError: no training example would remain.
     """
-    given = as_ids(ids)
+    given = known_ids(ids, dataset)
     unique, counts = np.unique(given, return_counts=True)
-    known = np.concatenate([dataset.train.ids, dataset.probe.ids])
-    unknown = unique[~np.isin(unique, known)]
-    if len(unknown):
-        tested = np.isin(unknown, dataset.test.ids)
-        if tested.any():
-            raise KeyError(
-                f"{name_ids(unknown[tested])} of {dataset.name} in the test part, "
-                "which no model was trained on; revoke training or probe examples."
-            )
-        raise KeyError(
-            f"{name_ids(unknown)} not in {dataset.name}; training ids run from "
-            f"{dataset.train.ids[0]} to {dataset.train.ids[-1]} ({len(dataset.train)} examples)."
-        )
     notes = []
     if (counts > 1).any():
         notes.append(f"{name_ids(unique[counts > 1])} listed more than once; counted once.")
@@ -184,6 +171,51 @@ def as_ids(ids: int | Iterable[int] | np.ndarray) -> Ids:
             "(for a mask, use numpy.flatnonzero)"
         )
     return array.reshape(-1).astype(np.int64)
+
+
+def known_ids(ids: int | Iterable[int] | np.ndarray, dataset: Dataset) -> Ids:
+    """Return ids as an array, in the order given, if all belong to training or probe examples.
+
+    Raises:
+        TypeError: an id is not a whole number.
+        KeyError: ids that the dataset does not have, or that belong to its test part.
+    """
+    given = as_ids(ids)
+    known = np.concatenate([dataset.train.ids, dataset.probe.ids])
+    unknown = np.setdiff1d(given, known)
+    if not len(unknown):
+        return given
+    tested = np.isin(unknown, dataset.test.ids)
+    if tested.any():
+        raise KeyError(
+            f"{name_ids(unknown[tested])} of {dataset.name} in the test part, "
+            "which no model was trained on; revoke training or probe examples."
+        )
+    raise KeyError(
+        f"{name_ids(unknown)} not in {dataset.name}; training ids run from "
+        f"{dataset.train.ids[0]} to {dataset.train.ids[-1]} ({len(dataset.train)} examples)."
+    )
+
+
+def check_pending(
+    ids: int | Iterable[int] | np.ndarray,
+    dataset: Dataset,
+    pending: Int[np.ndarray, " pending"],
+) -> Ids:
+    """Check ids that are to be taken off the pending request; ids that repeat count once.
+
+    Raises:
+        TypeError: an id is not a whole number.
+        KeyError: ids that the dataset does not have, or that are not pending.
+    """
+    given = known_ids(ids, dataset)
+    absent = np.setdiff1d(given, pending)
+    if len(absent):
+        there = "no id is" if not len(pending) else name_ids(pending)
+        raise KeyError(
+            f"{name_ids(absent)} not pending, so nothing was withdrawn; {there} pending."
+        )
+    return np.unique(given)
 
 
 def name_ids(ids: Sequence[int] | np.ndarray, most: int = 5) -> str:

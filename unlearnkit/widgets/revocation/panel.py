@@ -216,7 +216,11 @@ class RevocationPanel(SessionPanel):
 
     def _withdraw(self, button: Any) -> None:
         before = len(self.session.pending)
-        self.session.withdraw(None if button is self.withdraw_all else self._ids())
+        ids = None if button is self.withdraw_all else self._ids()
+        if ids is not None and self.way is not None:
+            # What a query or a region of the map holds need not all be pending.
+            ids = np.intersect1d(ids, self.session.pending).tolist()
+        self.session.withdraw(ids)
         gone = before - len(self.session.pending)
         self.say(f"{plural(gone, 'example')} withdrawn.")
         self.changed()
