@@ -405,7 +405,7 @@ def test_a_second_process_is_told_who_holds_the_store_and_may_read(tmp_path: Pat
     try:
         with pytest.raises(StoreInUseError, match="in use by"):
             DiskStore(tmp_path, wait_seconds=0.1)
-        said = rf"in use by process {os.getpid()} on .* since 2.* reads what is committed there"
+        said = rf"in use by process {os.getpid()} on .* since 2.* opens the folder read-only"
         with pytest.warns(UserWarning, match=said):
             reader = CASES["logistic"].session(store=tmp_path)
         assert reader.trained and reader.accuracy() == session.accuracy()
