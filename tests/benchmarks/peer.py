@@ -292,7 +292,7 @@ def start_ours(work: Work, theirs: Theirs, store: Path, ids: np.ndarray | None) 
         "ids": None if ids is None else ids.tolist(),
     }
     command = [sys.executable, str(Path(__file__).resolve()), "--ours", json.dumps(job)]
-    output, (wall, cpu) = run_process(command, HERE.parents[1], ours=True)
+    output, (wall, cpu) = run_process(command, Path(__file__).resolve().parents[2], ours=True)
     return {**json.loads(output.splitlines()[-1]), "whole": {"wall": wall, "cpu": cpu}}
 
 
