@@ -179,7 +179,7 @@ def test_a_leak_that_is_in_both_runs_is_found_by_the_poison_and_only_by_it(
     session = CASES[name].session()
     honest = session.plan.examples
     leaky = Leaky(honest.ids, honest.features, honest.labels)
-    monkeypatch.setattr(session, "_plan", replace(session.plan, examples=leaky))
+    monkeypatch.setattr(session._journal, "plan", replace(session.plan, examples=leaky))
     session.train()
     revoked = session.plan.partition.ids[[4]]
     session.revoke(revoked)

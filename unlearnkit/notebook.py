@@ -71,5 +71,7 @@ class Session(session.Session):
 
     def _cells(self) -> list[Cell]:
         ensemble = self.ensemble if self.trained else None
-        lines = self._history.lines
-        return cells(self.dataset, self._plan, self.aggregation, lines, self._pending, ensemble)
+        lines = self._journal.history.lines
+        return cells(
+            self.dataset, self._journal.plan, self.aggregation, lines, self._pending, ensemble
+        )

@@ -5,7 +5,6 @@ the current ones, checks what comes in, and replaces them one by one.
 """
 
 import os
-import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,15 +24,12 @@ from unlearnkit.metrics.tasks import require_classes, task_of
 from unlearnkit.models.losses import Loss
 from unlearnkit.progress import Progress
 from unlearnkit.records.certificate import Certificate, certify
+from unlearnkit.records.journal import Journal
 from unlearnkit.records.ledger import (
-    Entry,
     entry_of,
     ledger_frame,
-    outcome_line,
-    repay_line,
-    request_line,
 )
-from unlearnkit.records.persistence import keep, open_store, provenance, resume
+from unlearnkit.records.persistence import open_store, provenance
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore
 from unlearnkit.training.clock import Clock
@@ -41,7 +37,6 @@ from unlearnkit.training.defaults import choose
 from unlearnkit.training.ensemble import Ensemble, assemble
 from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
-from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.spec import TrainSpec, as_recorded
 from unlearnkit.training.train import TrainReport, train
 from unlearnkit.training.workers import check_parallel
@@ -55,10 +50,10 @@ from unlearnkit.unlearning.deadlines import Queue, as_deadline
 from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.unlearning.inspection import PROBE_MAX, Probe
-from unlearnkit.unlearning.repay import repay, settle_repaid
+from unlearnkit.unlearning.repay import repay
 from unlearnkit.unlearning.request import Request, check_pending, check_request
 from unlearnkit.unlearning.timing import time_large_batches
-from unlearnkit.unlearning.unlearn import Unlearned, settle, unlearn
+from unlearnkit.unlearning.unlearn import Unlearned, unlearn
 from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:
@@ -171,18 +166,12 @@ class Session:
             spec = as_recorded(spec, (self.store.manifest or {}).get("spec"))
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         try:
-            kept = resume(self.store, self.dataset, plan)
-            self._history, self._clock, self._queue = kept.history, kept.clock, kept.queue
-            self._plan = plan.without(self._history.revocations.ids)
-            if isinstance(self.store, DiskStore) and not self.store.read_only:
-                # What an interrupted run left over.
-                self._settle_repaid()
-                settle(self._plan, self.store)
+            self._journal = Journal(self.dataset, self.store, plan)
         except BaseException:
             if isinstance(self.store, DiskStore) and self.store is not store:
                 self.store.close()  # a traceback that is kept somewhere would hold its lock
             raise
-        self._pending: Int[np.ndarray, " request"] = self._queue.ids
+        self._pending: Int[np.ndarray, " request"] = self._journal.queue.ids
         self._original: Ensemble | None = None
         self._last: Unlearned | None = None
         self._probes_again = 0
@@ -191,12 +180,12 @@ class Session:
         spec = self.plan.spec
         state = "trained" if self.trained else "not trained"
         extra = ""
-        if len(self._history.revocations.ids):
-            extra += f", {len(self._history.revocations.ids)} revoked"
+        if len(self._journal.history.revocations.ids):
+            extra += f", {len(self._journal.history.revocations.ids)} revoked"
         if len(self._pending):
             extra += f", {len(self._pending)} pending"
-        if self._queue.first is not None:
-            extra += f", due by {self._queue.first:%Y-%m-%d %H:%M} UTC"
+        if self._journal.queue.first is not None:
+            extra += f", due by {self._journal.queue.first:%Y-%m-%d %H:%M} UTC"
         if self.debt:
             extra += f", debt in {len(self.debt)} shards"
         return (
@@ -209,12 +198,12 @@ class Session:
     @property
     def plan(self) -> Plan:
         """The plan of the current retain set."""
-        return self._plan
+        return self._journal.plan
 
     @property
     def spec(self) -> TrainSpec:
         """How the ensemble is trained."""
-        return self._plan.spec
+        return self._journal.plan.spec
 
     @property
     def boundary(self) -> Boundary:
@@ -228,17 +217,17 @@ class Session:
     @property
     def clock(self) -> Clock:
         """Measured rates, refitted after every run."""
-        return self._clock
+        return self._journal.clock
 
     @property
     def calibration(self) -> Calibration:
         """What past repayments say of the errors of approximations."""
-        return self._history.calibration
+        return self._journal.history.calibration
 
     @property
     def revoked(self) -> Int[np.ndarray, " id"]:
         """Ids of all completed requests, ascending."""
-        return self._history.revocations.ids
+        return self._journal.history.revocations.ids
 
     @property
     def pending(self) -> Int[np.ndarray, " id"]:
@@ -248,7 +237,7 @@ class Session:
     @property
     def queue(self) -> Queue:
         """Those of the pending ids that have a deadline; kept with a store in a folder."""
-        return self._queue
+        return self._journal.queue
 
     def due(self, ahead: timedelta = timedelta(0)) -> Int[np.ndarray, " due"]:
         """Pending ids whose deadline has come, or comes within the time ``ahead``, ascending.
@@ -259,12 +248,12 @@ class Session:
             if len(session.due(timedelta(hours=1))):
                 session.unlearn()
         """
-        return self._queue.due(datetime.now(UTC) + ahead)
+        return self._journal.queue.due(datetime.now(UTC) + ahead)
 
     @property
     def debt(self) -> dict[int, Int[np.ndarray, " debt"]]:
         """For each shard with debt the ids that were removed approximately only."""
-        return debts_of(self._plan, self.store)
+        return debts_of(self._journal.plan, self.store)
 
     @property
     def trained(self) -> bool:
@@ -287,7 +276,7 @@ class Session:
         Raises:
             LookupError: not trained yet.
         """
-        return assemble(self._plan, self.store, self.aggregation)
+        return assemble(self._journal.plan, self.store, self.aggregation)
 
     @property
     def original(self) -> Ensemble | None:
@@ -321,7 +310,7 @@ class Session:
         ensemble, probe = self.ensemble, self.dataset.probe
         ids = {
             "test": self.dataset.test.ids,
-            "probe": probe.ids[self._history.revocations.retained(probe)],
+            "probe": probe.ids[self._journal.history.revocations.retained(probe)],
         }
         result = {}
         for part, chosen in ids.items():
@@ -355,29 +344,29 @@ class Session:
         """
         with self._working():
             debts = self.debt
-            shards = [s for s in range(self._plan.num_shards) if s not in debts]
-            self._save()
+            shards = [s for s in range(self._journal.plan.num_shards) if s not in debts]
+            self._journal.save()
             report = train(
-                self._plan,
+                self._journal.plan,
                 self.store,
                 shards=shards,
                 on_progress=on_progress,
                 cancel=cancel,
                 pause=pause,
-                probe=not self._clock.calibrated,
+                probe=not self._journal.clock.calibrated,
                 parallel=self.parallel,
             )
-            self._clock = self._clock.observe(report.timed, report.tick)
+            self._journal.clock = self._journal.clock.observe(report.timed, report.tick)
             if report.runs:
-                if not self._clock.modify and not report.paused:
+                if not self._journal.clock.modify and not report.paused:
                     self._time_modifying(PROBE_SHARE * report.seconds - report.probe_seconds)
-                self._save()
+                self._journal.save()
             return report
 
     def _time_modifying(self, budget: float) -> None:
         """Tell the clock what a few large batches take."""
-        for timed in time_large_batches(self._plan, self.store, budget):
-            self._clock = self._clock.observe_probe(*timed)
+        for timed in time_large_batches(self._journal.plan, self.store, budget):
+            self._journal.clock = self._journal.clock.observe_probe(*timed)
 
     def revoke(
         self,
@@ -411,10 +400,10 @@ class Session:
                 cannot be read.
             RuntimeError: there is a deadline, and the session is at work in another thread.
         """
-        gone = self._history.revocations
+        gone = self._journal.history.revocations
         ids = chosen_ids(
             self.dataset,
-            self._plan,
+            self._journal.plan,
             self.store,
             gone.with_request(self._pending),
             ids,
@@ -428,7 +417,7 @@ class Session:
         merged = np.union1d(self._pending, request.ids)
         check_request(merged, self.dataset, gone)  # together they must leave something
         if deadline is not None:
-            self._enqueue(self._queue.with_request(request.ids, as_deadline(deadline)))
+            self._enqueue(self._journal.queue.with_request(request.ids, as_deadline(deadline)))
         self._pending = merged
         return request
 
@@ -442,8 +431,8 @@ class Session:
             RuntimeError: one of them has a deadline, and the session is at work in another thread.
         """
         gone = self._pending if ids is None else check_pending(ids, self.dataset, self._pending)
-        queue = self._queue.without(gone.tolist())
-        if len(queue) < len(self._queue):
+        queue = self._journal.queue.without(gone.tolist())
+        if len(queue) < len(self._journal.queue):
             self._enqueue(queue)
         self._pending = np.setdiff1d(self._pending, gone)
 
@@ -470,12 +459,14 @@ class Session:
         """
         self._need_training()
         approximator = Approximator.of(
-            self._plan,
+            self._journal.plan,
             METHODS.choose(method),
             AMENDS.choose(amend),
-            calibration=self._history.calibration,
+            calibration=self._journal.history.calibration,
         )
-        return assess(self._plan, self.store, self._pending, self._clock, approximator)
+        return assess(
+            self._journal.plan, self.store, self._pending, self._journal.clock, approximator
+        )
 
     def preview(
         self,
@@ -538,45 +529,38 @@ class Session:
 
             def commit(plan: Plan, decision: Decision) -> None:
                 if len(request):
-                    line = request_line(
+                    self._journal.commit_request(
                         request,
                         plan,
                         decision,
                         owed,
-                        self._secret(),
-                        not isinstance(self.store, DiskStore) or self.store.name_ids,
                         method=chosen_method or default_method(plan),
                         amend=chosen_amend or Replay(),
                     )
-                    queue = self._queue.without(request.tolist())
-                    self._save(line, queue)
-                    # From here on it stands, whatever happens to the destroying that comes next.
-                    self._history = self._history.after({**line, "ids": request.tolist()})
-                    self._plan, self._queue = plan, queue
                     self._pending = np.setdiff1d(self._pending, request)
 
             result = unlearn(
-                self._plan,
+                self._journal.plan,
                 self.store,
                 request,
                 chosen,
-                clock=self._clock,
+                clock=self._journal.clock,
                 method=chosen_method,
                 amend=chosen_amend,
                 on_progress=on_progress,
                 cancel=cancel,
                 parallel=self.parallel,
                 probe=self._probe(request),
-                calibration=self._history.calibration,
+                calibration=self._journal.history.calibration,
                 commit=commit,
             )
-            self._clock = result.clock
+            self._journal.clock = result.clock
             if len(request):
                 self._original, self._last = original, result
-                self._measured(entry_of(result))
+                self._journal.record_outcome(entry_of(result))
             # Else a first measurement that was far off would stand, and nothing ever be modified.
             kinds = {route.kind for route in result.decision.routes}
-            probed_only = all(work.shards == 0 for work, _ in self._clock.modify)
+            probed_only = all(work.shards == 0 for work, _ in self._journal.clock.modify)
             if kinds == {EXACT} and probed_only and self._probes_again < PROBES_AGAIN:
                 self._probes_again += 1
                 self._time_modifying(PROBE_SHARE_AGAIN * result.seconds)
@@ -605,20 +589,20 @@ class Session:
         """
         with self._working():
             result = repay(
-                self._plan,
+                self._journal.plan,
                 self.store,
                 shards,
                 seconds=seconds,
-                clock=self._clock,
+                clock=self._journal.clock,
                 on_progress=on_progress,
                 cancel=cancel,
                 parallel=self.parallel,
                 probe=self._probe(),
-                commit=self._commit_repayment,
+                commit=self._journal.commit_repayment,
             )
-            self._clock = result.clock
+            self._journal.clock = result.clock
             if result.decision.routes:
-                self._measured(entry_of(result, "repay"))
+                self._journal.record_outcome(entry_of(result, "repay"))
             return result
 
     def compare(
@@ -662,6 +646,7 @@ class Session:
             other.__dict__.update(self.__dict__)
             other._work = threading.Lock()
             other.store = self.store.fork()
+            other._journal = self._journal.fork(other.store)
             return other
 
     def discard_original(self) -> None:
@@ -670,7 +655,7 @@ class Session:
 
     def ledger(self) -> "pd.DataFrame":
         """Completed requests, oldest first."""
-        return ledger_frame(entry for _, entry in self._history.records)
+        return ledger_frame(entry for _, entry in self._journal.history.records)
 
     def certificate(self, *, name_ids: bool = False) -> Certificate:
         """What is forgotten, how, and what of it can be checked, as of now.
@@ -680,12 +665,12 @@ class Session:
         """
         store = self.store
         return certify(
-            self._plan,
+            self._journal.plan,
             store,
-            self._history.records,
-            provenance(self.dataset, self._plan),
+            self._journal.history.records,
+            provenance(self.dataset, self._journal.plan),
             head=store.head if isinstance(store, DiskStore) else None,
-            secret=None if name_ids else self._secret(),
+            secret=None if name_ids else self._journal.secret(),
             original_in_memory=self._original is not None,
         )
 
@@ -701,7 +686,7 @@ class Session:
             )
         try:
             if writes:
-                self._settle_repaid()
+                self._journal.settle_repaid()
             yield
         finally:
             self._work.release()
@@ -726,38 +711,11 @@ class Session:
 
     def _probe(self, leaving: Int[np.ndarray, " request"] = NOTHING) -> Probe:
         """What approximations are looked at on; nothing of it is revoked, or about to be."""
-        examples, plan = self.dataset.probe, self._plan
-        rows, there = examples.find(np.union1d(self._history.revocations.ids, leaving))
+        examples, plan = self.dataset.probe, self._journal.plan
+        rows, there = examples.find(np.union1d(self._journal.history.revocations.ids, leaving))
         ids = np.delete(examples.ids, rows[there])[:PROBE_MAX]
         return Probe(plan.architecture, plan.spec.loss, *self.dataset.examples(ids))
 
-    def _commit_repayment(self, decision: Decision, debt_before: int) -> None:
-        # The approximations are destroyed after the commit, and tell until then what was owed.
-        models = [ShardModel(self._plan, self.store, route.shard) for route in decision.routes]
-        left = debt_before - sum(len(model.debt) for model in models)
-        line = repay_line(self._plan, decision, debt_before, left)
-        self._save(line)
-        self._history = self._history.after(line)
-
     def _enqueue(self, queue: Queue) -> None:
         with self._working():
-            self._save(queue=queue)
-            self._queue = queue
-
-    def _settle_repaid(self) -> None:
-        """Record repayments that were finished and could not be committed."""
-        settle_repaid(self._plan, self.store, self._history.owing, self._commit_repayment)
-
-    def _measured(self, entry: Entry) -> None:
-        """Say what the last completion took."""
-        self._history = self._history.measured(entry)
-        self._save(outcome_line(entry))
-
-    def _secret(self) -> bytes:
-        store = self.store
-        return store.secret() if isinstance(store, DiskStore) else secrets.token_bytes(32)
-
-    def _save(self, line: dict[str, Any] | None = None, queue: Queue | None = None) -> None:
-        """Commit what is in the folder, and a line of the ledger."""
-        queue = self._queue if queue is None else queue
-        keep(self.store, self.dataset, self._plan, self._clock, queue, line)
+            self._journal.save(queue=queue)

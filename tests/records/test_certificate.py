@@ -34,7 +34,7 @@ def session(tmp_path: Path) -> Session:
 
 
 def ids_of(session: Session) -> list[list[int]]:
-    return [one.tolist() for one in session._history.revocations.requests]
+    return [one.tolist() for one in session._journal.history.revocations.requests]
 
 
 def test_a_certificate_names_state_requests_and_head(session: Session, tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_a_certificate_names_state_requests_and_head(session: Session, tmp_path:
     assert content["head"] == session.store.head
     assert "still in this session's memory" in content["says"][2]
     assert "ledger holds the revoked ids in plain" in content["says"][3]
-    assert "keyed digests of them only" in content["says"][3]
-    assert "as was asked for" in session.certificate(name_ids=True).content["says"][3]
+    assert "only keyed digests of them" in content["says"][3]
+    assert "as requested" in session.certificate(name_ids=True).content["says"][3]
     requests = [line for line, _ in session.store.ledger() if line["kind"] == "unlearn"]
     assert all("until session.discard_original()" in line["original"] for line in requests)
     assert [set(line["ids"]) for line in requests] == [set(one) for one in ids_of(session)]

@@ -55,7 +55,7 @@ def everything(session: Session) -> tuple[object, ...]:
     return (
         {key: content(session.store.get(key)) for key in session.store.keys},
         approximations,
-        [ids.tolist() for ids in session._history.revocations.requests],
+        [ids.tolist() for ids in session._journal.history.revocations.requests],
         session.pending.tolist(),
         {shard: debt.tolist() for shard, debt in session.debt.items()},
     )
@@ -105,7 +105,7 @@ def test_a_script_comes_to_the_bits_of_the_session(capsys: pytest.CaptureFixture
     options = {"num_shards": 4, "num_slices": 2, "epochs": 2, "seed": 11, "model": "logistic"}
     loss = WeightedCrossEntropy((1,) * 9 + (3,))
     session = much(Session("digits", **options, loss=loss, aggregation="majority-vote"))
-    assert session.debt and len(session._history.records) == 5
+    assert session.debt and len(session._journal.history.records) == 5
     again = run(session.to_script())
     assert everything(again) == everything(session)
     assert again.aggregation == "majority-vote" and again.spec == session.spec
@@ -228,9 +228,9 @@ def test_words_of_a_ledger_never_become_code(evil: str) -> None:
     session.unlearn(0)
     records = tuple(
         ({**line, "amend": evil, "method": evil, "boundary": evil}, entry)
-        for line, entry in session._history.records
+        for line, entry in session._journal.history.records
     )
-    session._history = replace(session._history, records=records)
+    session._journal.history = replace(session._journal.history, records=records)
     script = session.to_script()
     with pytest.raises((TypeError, AttributeError)):  # of the places to fill in, and no exit
         run(script, data=CASES["logistic"].dataset())

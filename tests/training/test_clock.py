@@ -181,15 +181,15 @@ def test_a_first_measurement_that_is_far_off_does_not_stand() -> None:
     session = uk.Session(data, model=uk.MLP((256,)), num_shards=2, num_slices=1, epochs=40)
     session.train()
     far_off = Batches(0, 4, 1000), 1e6
-    session._clock = replace(session._clock, modify=(far_off,))
+    session._journal.clock = replace(session._journal.clock, modify=(far_off,))
     session.revoke(count=5)
     assert session.unlearn(boundary=uk.AdaptiveBoundary(light=0)).decision.exact
-    first, *later = session._clock.modify
+    first, *later = session._journal.clock.modify
     assert first == far_off and later
     assert all(work.shards == 0 and seconds < 1e3 for work, seconds in later)
     session.revoke(count=5)
     session.unlearn(0.0)
-    timed = session._clock.modify
+    timed = session._journal.clock.modify
     session.revoke(count=5)
     session.unlearn(1.0)
-    assert session._clock.modify == timed  # once a modification was timed, no more is
+    assert session._journal.clock.modify == timed  # once a modification was timed, no more is

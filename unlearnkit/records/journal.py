@@ -1,0 +1,123 @@
+"""The journal of a session: its committed state, and how each step of it is saved."""
+
+import copy
+import secrets
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Int
+
+from unlearnkit.data.examples import Dataset
+from unlearnkit.records.ledger import Entry, outcome_line, repay_line, request_line
+from unlearnkit.records.persistence import AnyStore, keep, resume
+from unlearnkit.store import DiskStore
+from unlearnkit.training.plan import Plan
+from unlearnkit.training.shard_model import ShardModel
+from unlearnkit.unlearning.boundary.protocol import Decision
+from unlearnkit.unlearning.deadlines import Queue
+from unlearnkit.unlearning.repay import settle_repaid
+from unlearnkit.unlearning.unlearn import settle
+
+
+class Journal:
+    """The committed state of a session.
+
+    Each completed step is first saved in the store, with its line of the ledger, and only then
+    taken over here, so memory never runs ahead of the folder.
+
+    Attributes:
+        dataset: of the session.
+        store: of the session.
+        plan: of the current retain set.
+        history: completed requests and repayments.
+        queue: requests that wait for their deadline.
+        clock: measured rates; saved with the next commit.
+    """
+
+    def __init__(self, dataset: Dataset, store: AnyStore, plan: Plan) -> None:
+        """Restore the state from a store, and finish or undo what an interrupted run left behind.
+
+        Args:
+            dataset: of the session.
+            store: new, in memory, or of an earlier session on the same run.
+            plan: of the run, before any revocation.
+
+        Raises:
+            StoreError: the store belongs to another run or is damaged.
+        """
+        kept = resume(store, dataset, plan)
+        self.dataset, self.store = dataset, store
+        self.history, self.queue, self.clock = kept.history, kept.queue, kept.clock
+        self.plan = plan.without(self.history.revocations.ids)
+        if isinstance(store, DiskStore) and not store.read_only:
+            self.settle_repaid()
+            settle(self.plan, store)
+
+    def fork(self, store: AnyStore) -> Self:
+        """The same state on another store, which holds the same checkpoints."""
+        other = copy.copy(self)
+        other.store = store
+        return other
+
+    def save(self, line: dict[str, Any] | None = None, queue: Queue | None = None) -> None:
+        """Commit the store with the current state, and a line of the ledger if one is given.
+
+        Args:
+            line: to append to the ledger.
+            queue: replaces the current queue once the commit has succeeded.
+        """
+        queue = self.queue if queue is None else queue
+        keep(self.store, self.dataset, self.plan, self.clock, queue, line)
+        self.queue = queue
+
+    def commit_request(
+        self,
+        ids: Int[np.ndarray, " request"],
+        plan: Plan,
+        decision: Decision,
+        debt_before: int,
+        *,
+        method: object,
+        amend: object,
+    ) -> None:
+        """Complete a request. From then on it stands, even if destroying stale files fails.
+
+        Args:
+            ids: of the request.
+            plan: after the request.
+            decision: a route per shard.
+            debt_before: number of ids owed before the request.
+            method: used for modified shards.
+            amend: used after it.
+        """
+        store = self.store
+        named = not isinstance(store, DiskStore) or store.name_ids
+        line = request_line(
+            ids, plan, decision, debt_before, self.secret(), named, method=method, amend=amend
+        )
+        self.save(line, self.queue.without(ids.tolist()))
+        self.history = self.history.after({**line, "ids": ids.tolist()})
+        self.plan = plan
+
+    def commit_repayment(self, decision: Decision, debt_before: int) -> None:
+        """Complete a repayment of the shards in a decision."""
+        # The approximations are destroyed after the commit; until then they tell what was owed.
+        models = [ShardModel(self.plan, self.store, route.shard) for route in decision.routes]
+        left = debt_before - sum(len(model.debt) for model in models)
+        line = repay_line(self.plan, decision, debt_before, left)
+        self.save(line)
+        self.history = self.history.after(line)
+
+    def record_outcome(self, entry: Entry) -> None:
+        """Record the measured cost of the last completion."""
+        self.history = self.history.measured(entry)
+        self.save(outcome_line(entry))
+
+    def settle_repaid(self) -> None:
+        """Complete repayments whose training finished but whose commit did not."""
+        settle_repaid(self.plan, self.store, self.history.owing, self.commit_repayment)
+
+    def secret(self) -> bytes:
+        """The key of the digests of ids; random for a store in memory."""
+        store = self.store
+        return store.secret() if isinstance(store, DiskStore) else secrets.token_bytes(32)
