@@ -13,10 +13,10 @@ from unlearnkit.metrics.metrics import output_kl
 
 def test_confusion_and_classes_are_counts(mixed):
     comparison, _ = mixed
-    predictions = {name: comparison.outputs[name].test.argmax(1).numpy() for name in MODELS}
+    predicted = {name: comparison.outputs[name].test.argmax(1).numpy() for name in MODELS}
     for model in ("unlearned", "original"):
         table = predictions.prediction_confusion(comparison, model)
-        expected = confusion_matrix(predictions["scratch"], predictions[model], labels=range(3))
+        expected = confusion_matrix(predicted["scratch"], predicted[model], labels=range(3))
         assert table.tolist() == expected.tolist()
         assert 1 - np.trace(table) / table.sum() == pytest.approx(comparison.churn[model])
     with pytest.raises(KeyError, match="no part is named 'probe'; known are forget, retain, test"):
