@@ -1,7 +1,6 @@
 """Fashion-MNIST by its name: the published images in one numbering."""
 
 import gzip
-import time
 
 import numpy as np
 import pytest
@@ -13,9 +12,7 @@ from unlearnkit.data.datasets import load
 
 @needs_fashion
 def test_fashion_mnist_is_the_published_one():
-    start = time.perf_counter()
     data = load("fashion-mnist")
-    assert time.perf_counter() - start < 10  # takes .7 s; bounds a slip into per-example work
     assert (len(data.train), len(data.probe), len(data.test)) == (60_000, 2000, 8000)
     assert np.array_equal(data.train.ids, np.arange(60_000))
     assert data.train.features.dtype == torch.uint8

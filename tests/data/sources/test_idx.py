@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import struct
-import time
 import urllib.request
 from types import SimpleNamespace
 
@@ -57,10 +56,8 @@ def test_one_changed_pixel_is_noticed(no_files):
 
 
 def test_offline_and_absent_gives_one_error_that_names_all_ways_out(no_files):
-    start = time.perf_counter()
     with pytest.raises(FileNotFoundError, match="OpenML did not deliver it") as caught:
         load("fashion-mnist")
-    assert time.perf_counter() - start < 5
     for way in (
         *("apt install dataset-fashion-mnist", "path=", "UNLEARNKIT_DATA", "torchvision"),
         *("no network in this test", "load('digits')"),
