@@ -168,3 +168,65 @@ def test_every_plot_can_be_saved(session):
     stages = session.plan.num_shards * session.plan.spec.num_slices
     assert len(panel.map.export.csv().splitlines()) == 1 + stages
     assert panel.rules.mode.value == HAND and not re.search("{|}", text(panel.sentence))
+
+
+class RetrainOdd:
+    """Retrains shards of odd number and modifies the others."""
+
+    def decide(self, workload, costs, debts):
+        odd = tuple(work.shard for work in workload.shards if work.shard % 2)
+        return uk.ChosenBoundary(odd).decide(workload, costs, debts)
+
+
+def test_methods_and_amends_are_offered_used_and_shown(session):
+    panel = BoundaryPanel(session, 0.0)
+    choice = panel.approximation
+    suited = {name for name, method in uk.METHODS.items() if not method.unsuitable(session.plan)}
+    assert set(choice.method.options) == {"default", *suited} and len(suited) >= 4
+    assert set(choice.amend.options) == {"default", *uk.AMENDS}
+    assert "method" not in panel.code and "amend" not in panel.code
+    choice.method.value, choice.amend.value = "gradient-ascent", "none"
+    assert panel.code.count("0, method='gradient-ascent', amend='none')") == 2
+    expected = session.preview(0.0, method="gradient-ascent", amend="none")
+    assert panel.decision.routes == expected.routes
+    fork = session.fork()
+    call(panel.code, fork)
+    run(panel.trial)
+    assert {look.replayed for look in panel._looks.values()} <= {0}
+    choice.amend.value = "replay"
+    assert panel._looks == {} and text(panel.tried) == ""
+    choice.amend.value = "none"
+    run(panel.runner)
+    assert panel.error is None and weights(session) == weights(fork)
+
+
+def test_entries_of_ones_own_stand_among_the_choices_while_they_are_there(session, monkeypatch):
+    panel = BoundaryPanel(session)
+    with monkeypatch.context() as patch:
+        patch.setitem(uk.METHODS, "mine", uk.StagedInfluence(iterations=3))
+        patch.setitem(uk.AMENDS, "half", uk.Replay(1))
+        patch.setitem(uk.BOUNDARIES, "odd", RetrainOdd)
+        panel.update()
+        panel.approximation.method.value, panel.approximation.amend.value = "mine", "half"
+        panel.rules.mode.value = "odd"
+        assert panel.code.count("(boundary='odd', method='mine', amend='half')") == 2
+        assert panel.decision.exact == session.preview(boundary="odd").exact
+        assert "By the boundary" in text(panel.sentence) and "odd" in text(panel.sentence)
+        told = next(route.shard for route in panel.decision.routes if route.shard % 2)
+        panel.table.told = {str(told): APPROXIMATE}
+        assert kinds(panel.decision)[told] == APPROXIMATE
+        fork = session.fork()
+        call(panel.code, fork)
+        run(panel.runner)
+        assert panel.error is None and weights(session) == weights(fork)
+    panel.update()
+    assert panel.approximation.names == {} and panel.rules.mode.value == HAND
+
+
+def test_a_boundary_of_the_sessions_own_is_kept(session):
+    session.boundary = RetrainOdd()
+    panel = BoundaryPanel(session)
+    assert panel.boundary is session.boundary and "session.unlearn()" in panel.code
+    assert panel.decision.exact == session.preview().exact
+    panel.rules.mode.value = ADAPTIVE
+    assert panel.boundary == uk.AdaptiveBoundary()

@@ -17,9 +17,10 @@ from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, Boundary, Decision
 from unlearnkit.unlearning.inspection import Look
 from unlearnkit.unlearning.unlearn import Unlearned
+from unlearnkit.widgets.boundary.approximation import ApproximationChoice
 from unlearnkit.widgets.boundary.curve import curve, point, stages
 from unlearnkit.widgets.boundary.route_table import RouteTable
-from unlearnkit.widgets.boundary.rule import Rules, code_of
+from unlearnkit.widgets.boundary.rule import Rules
 from unlearnkit.widgets.boundary.sentences import (
     ALL_EXACT,
     looked,
@@ -47,8 +48,9 @@ class BoundaryPanel(SessionPanel):
     explanation = (
         "By hand: move the threshold; the cheapest shards are retrained exactly while their sum "
         "stays below it, the others are modified approximately. Adaptive: it weighs predicted "
-        "seconds and risks by itself. In the table you have the last word on every shard. Looking "
-        "changes nothing; Unlearn acts."
+        "seconds and risks by itself. A boundary, a method or an amend of yours stands among the "
+        "choices once it is in uk.BOUNDARIES, uk.METHODS or uk.AMENDS. In the table you have the "
+        "last word on every shard. Looking changes nothing; Unlearn acts."
     )
     meaning = (
         "A visit is one example's gradient computed once. A shard's bar is the cost of retraining "
@@ -87,6 +89,7 @@ class BoundaryPanel(SessionPanel):
         first = session.boundary if max_share is None else FixedBoundary(max_share)
         decide = self.guard(lambda change: self.decide())
         self.rules = Rules(first, decide)
+        self.approximation = ApproximationChoice(self.guard(lambda change: self._reassess()))
         self.slider, self.unit, self.whole = self.rules.slider, self.rules.unit, self.rules.whole
         self.sentence = Prose(live=True)
         self.map = Plot(name="stages", frame=lambda: stages(self._now().workload))
@@ -117,6 +120,7 @@ class BoundaryPanel(SessionPanel):
         self._buttons = row(self.runner.widget, self.trial.widget, self.reset)
         self.body.children = [
             self.rules.widget,
+            self.approximation.widget,
             self.sentence,
             self._plots,
             self._buttons,
@@ -135,10 +139,9 @@ class BoundaryPanel(SessionPanel):
     @property
     def code(self) -> str:
         """The calls that look and that act."""
-        boundary = self.boundary
-        argument = f"boundary={code_of(boundary)}"
-        if isinstance(boundary, FixedBoundary) and boundary == FixedBoundary(boundary.max_share):
-            argument = f"{boundary.max_share:g}"
+        words = [f"{name}={value!r}" for name, value in self.approximation.names.items()]
+        first = self.rules.arguments(self.table.overrides)
+        argument = ", ".join([first, *words] if first else words)
         return f"session.preview({argument})   # looks\nsession.unlearn({argument})   # acts"
 
     def refresh(self) -> None:
@@ -148,8 +151,10 @@ class BoundaryPanel(SessionPanel):
         if request != self._request:
             self._request, self._looks, self.tried.html = request, {}, ""
             self.table.told = {}
+        self.rules.offer()
+        self.approximation.offer(session.plan)
         if session.trained:
-            self._assessed = session.assess()
+            self._assessed = session.assess(**self.approximation.names)
             plan = self._assessed.plan
             mean = session.aggregation == "mean-probability"
             alive = [shard for shard in range(plan.num_shards) if plan.alive(shard)]
@@ -159,13 +164,19 @@ class BoundaryPanel(SessionPanel):
         self.result.html = _result(session.last) if session.last else ""
         self.decide()
 
+    def _reassess(self) -> None:
+        """Assess the request under another method or amend; what was tried under another goes."""
+        self._looks, self._curve, self.tried.html = {}, (None, []), ""
+        self.refresh()
+
     def decide(self) -> None:
         """Apply the boundary to the request as assessed, and show what it means."""
         assessed = self._assessed
         hit = assessed is not None and bool(assessed.workload.shards)
         busy = self.runner.running or self.trial.running
         for widget, shown in (
-            *((self.rules.widget, hit), (self._plots, assessed is not None)),
+            *((self.rules.widget, hit), (self.approximation.widget, hit)),
+            (self._plots, assessed is not None),
             *((self.bars.widget, hit), (self._buttons, hit or busy)),
             (self.trial.widget, hit or self.trial.running),
         ):
@@ -185,10 +196,10 @@ class BoundaryPanel(SessionPanel):
         boundary = self.boundary
         decision = assessed.decide(boundary)
         self.decision = decision
-        base = self.rules.boundary
-        share = base.max_share if isinstance(base, FixedBoundary) else None
+        base = self.rules.by_hand
+        share = None if base is None else base.max_share
         self.bars.show(figures.boundary_bars.spec(assessed.workload, decision, share))
-        at = "By the adaptive boundary" if share is None else f"At a threshold of {percent(share)}"
+        at = self.rules.words if share is None else f"At a threshold of {percent(share)}"
         if self.table.told:
             at += f", and with your say on {plural(len(self.table.told), 'shard')}"
         reached = assessed.workload.share_of(decision.exact_visits) if share is None else share
@@ -214,8 +225,7 @@ class BoundaryPanel(SessionPanel):
 
     def _points(self, assessed: Assessment) -> list[CurvePoint]:
         """The curve of the request, which does not depend on where the threshold is."""
-        base = self.rules.boundary
-        base = replace(base, max_share=0.0) if isinstance(base, FixedBoundary) else FixedBoundary()
+        base = replace(self.rules.by_hand or FixedBoundary(), max_share=0.0)
         key = (assessed, base.whole, base.unit, self.table.overrides)
         if self._curve[0] != key:
             self._curve = (
@@ -251,14 +261,16 @@ class BoundaryPanel(SessionPanel):
         return [first, outstanding(assessed.workload)]
 
     def _prepare(self) -> Work[Unlearned]:
-        boundary = self.boundary
+        boundary, names = self.boundary, self.approximation.names
         if not len(self.session.pending):
             raise ValueError("the request is empty; choose what is to be forgotten in step 2")
         if self.trial.running:
             raise RuntimeError("a copy is being tried; wait for it, or cancel it")
 
         def work(on_progress: OnProgress, cancel: threading.Event) -> Unlearned:
-            return self.session.unlearn(boundary=boundary, on_progress=on_progress, cancel=cancel)
+            return self.session.unlearn(
+                boundary=boundary, **names, on_progress=on_progress, cancel=cancel
+            )
 
         return work
 
@@ -275,11 +287,13 @@ class BoundaryPanel(SessionPanel):
         self.say(f"{plural(len(result.ids), 'example')} unlearned. Step 4 compares.")
 
     def _prepare_trial(self) -> Work[tuple[Decision, Boundary]]:
-        fork, judge = self.session.fork(), self.boundary
+        fork, judge, names = self.session.fork(), self.boundary, self.approximation.names
 
         def work(on_progress: OnProgress, cancel: threading.Event) -> tuple[Decision, Boundary]:
             everything = FixedBoundary(0.0)
-            tried = fork.unlearn(boundary=everything, on_progress=on_progress, cancel=cancel)
+            tried = fork.unlearn(
+                boundary=everything, **names, on_progress=on_progress, cancel=cancel
+            )
             return tried.decision, judge
 
         return work

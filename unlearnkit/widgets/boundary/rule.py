@@ -1,20 +1,22 @@
-"""The controls of a boundary: a threshold by hand, or the settings of the adaptive one."""
+"""The controls of a boundary: a threshold by hand, the adaptive one, or one by its name."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 import ipywidgets
 
+from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
 from unlearnkit.unlearning.boundary.fixed import UNITS, FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
+from unlearnkit.widgets.boundary.approximation import offer
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.slider import PercentSlider
 
-HAND, ADAPTIVE = "by hand", "adaptive"
+HAND, ADAPTIVE, OWN = "by hand", "adaptive", "the session's own"
 
 
 class Rules:
@@ -22,7 +24,8 @@ class Rules:
 
     Attributes:
         widget: all controls.
-        mode: by hand or adaptive.
+        mode: by hand, adaptive, the name of an entry of one's own in ``BOUNDARIES``, or the
+            session's own boundary where that is none of these.
 
     Args:
         boundary: to begin with; what has no control here of an adaptive one stays as it is.
@@ -30,12 +33,16 @@ class Rules:
     """
 
     def __init__(self, boundary: Boundary, changed: Callable[[Any], object]) -> None:
-        adaptive = isinstance(boundary, AdaptiveBoundary)
-        self._adaptive = boundary if isinstance(boundary, AdaptiveBoundary) else AdaptiveBoundary()
-        fixed = boundary if isinstance(boundary, FixedBoundary) else FixedBoundary()
-        self.mode = ipywidgets.RadioButtons(
-            options=[HAND, ADAPTIVE], value=ADAPTIVE if adaptive else HAND, description="boundary"
-        )
+        self._adaptive = boundary if type(boundary) is AdaptiveBoundary else AdaptiveBoundary()
+        fixed = boundary if type(boundary) is FixedBoundary else FixedBoundary()
+        self._own: Boundary | None = None
+        mode = {FixedBoundary: HAND, AdaptiveBoundary: ADAPTIVE}.get(type(boundary))
+        if mode is None:
+            mode = next((n for n, entry in BOUNDARIES.own.items() if entry == boundary), OWN)
+        if mode == OWN:
+            self._own = boundary
+        self.mode = ipywidgets.RadioButtons(options=[mode], value=mode, description="boundary")
+        self.offer()
         self.slider = PercentSlider(value=100 * fixed.max_share, description="threshold")
         self.unit = ipywidgets.Dropdown(
             options=list(UNITS), value=fixed.unit, description="measured in"
@@ -60,16 +67,20 @@ class Rules:
             if "description_width" in getattr(control, "style", ipywidgets.Widget()).traits():
                 control.style.description_width = "initial"
             control.observe(changed, names="value")
-        self.mode.observe(lambda change: self._offer(), names="value")
-        self._offer()
+        self.mode.observe(lambda change: self._show(), names="value")
+        self._show()
 
     @property
-    def boundary(self) -> FixedBoundary | AdaptiveBoundary:
+    def boundary(self) -> Boundary:
         """What the controls stand for.
 
         Raises:
             ValueError: a field holds no number, or one out of range.
         """
+        if self.mode.value == OWN and self._own is not None:
+            return self._own
+        if self.mode.value not in (HAND, ADAPTIVE):
+            return BOUNDARIES[self.mode.value]
         if self.mode.value == HAND:
             share = round(self.slider.value / 100, 4)
             return FixedBoundary(share, whole=self.whole.value, unit=self.unit.value)
@@ -81,10 +92,42 @@ class Rules:
             min_gain=number_of(self.gain, AdaptiveBoundary.min_gain),
         )
 
-    def _offer(self) -> None:
-        by_hand = self.mode.value == HAND
-        self._by_hand.layout.display = None if by_hand else "none"
-        self._by_rule.layout.display = "none" if by_hand else None
+    @property
+    def by_hand(self) -> FixedBoundary | None:
+        """The fixed boundary of the threshold; None where another boundary decides."""
+        chosen = self.boundary if self.mode.value == HAND else None
+        return chosen if isinstance(chosen, FixedBoundary) else None
+
+    @property
+    def words(self) -> str:
+        """The boundary that decides, in a sentence; of one by hand the panel says its threshold."""
+        if self.mode.value == OWN:
+            return "By the session's own boundary"
+        named = self.mode.value not in (HAND, ADAPTIVE)
+        return f"By the boundary {self.mode.value!r}" if named else "By the adaptive boundary"
+
+    def offer(self) -> None:
+        """Bring the choice in line with ``BOUNDARIES``."""
+        own = [name for name in BOUNDARIES.own if name not in (HAND, ADAPTIVE)]
+        offer(self.mode, [HAND, ADAPTIVE, *own, *[OWN] * (self._own is not None)])
+
+    def arguments(self, told: Mapping[int, str]) -> str:
+        """The argument of a call, shards that are told otherwise included; empty for none."""
+        if self.mode.value in (HAND, ADAPTIVE):
+            chosen = self.boundary
+            if isinstance(chosen, FixedBoundary) and not told:
+                if chosen == FixedBoundary(chosen.max_share):
+                    return f"{chosen.max_share:g}"
+            return f"boundary={code_of(OverriddenBoundary(chosen, told) if told else chosen)}"
+        name = repr(self.mode.value)
+        if not told:
+            return "" if self.mode.value == OWN else f"boundary={name}"
+        base = "session.boundary" if self.mode.value == OWN else f"uk.BOUNDARIES[{name}]"
+        return f"boundary=uk.OverriddenBoundary({base}, {dict(told)!r})"
+
+    def _show(self) -> None:
+        self._by_hand.layout.display = None if self.mode.value == HAND else "none"
+        self._by_rule.layout.display = None if self.mode.value == ADAPTIVE else "none"
 
 
 def code_of(boundary: Boundary) -> str:
