@@ -14,4 +14,4 @@ def compared(name, max_share=0.3, count=3):
 
 def shard_of(comparison, identical):
     frame = comparison.constituents
-    return int(frame["shard"][frame["bit identical"] == identical].iloc[0])
+    return int(frame["shard"][frame["bit_identical"] == identical].iloc[0])

@@ -157,7 +157,7 @@ def test_a_comparison_measures_what_it_says() -> None:
     predicted = data.in_units(comparison.outputs["scratch"].test).numpy()
     rmse = mean_squared_error(truth, predicted) ** 0.5
     assert comparison.scores["test"]["scratch"] == pytest.approx(rmse, rel=1e-5)
-    assert "test RMSE" in comparison.to_frame() and not comparison.churn
+    assert "test_rmse" in comparison.to_frame() and not comparison.churn
     errors = [
         (data.examples(comparison.ids[part])[1] - getattr(comparison.outputs["unlearned"], part))
         for part in ("forget", "test")

@@ -65,10 +65,10 @@ def test_the_route(session: Session) -> None:
     assert session.revoked.tolist() == request.ids.tolist()
     comparison = session.compare()
     assert comparison.bit_identical
-    assert comparison.constituents["checkpoints identical"].all()
+    assert comparison.constituents["checkpoints_identical"].all()
     assert comparison.constituents["shard"].tolist() == [0]
-    assert (comparison.constituents["unlearned to scratch (L2)"] == 0).all()
-    assert (comparison.constituents["original to scratch (L2)"] > 0).all()
+    assert (comparison.constituents["unlearned_to_scratch_l2"] == 0).all()
+    assert (comparison.constituents["original_to_scratch_l2"] > 0).all()
     (entry,) = session.ledger().to_dict("records")
     assert entry["visits"] == entry["predicted_visits"] == result.visits
 

@@ -17,7 +17,7 @@ def mixed():
     session.revoke([*late[:1], *early[:2]])
     session.unlearn(0.3)
     comparison = session.compare()
-    assert 0 < comparison.constituents["bit identical"].sum() < len(comparison.constituents)
+    assert 0 < comparison.constituents["bit_identical"].sum() < len(comparison.constituents)
     return comparison, session.dataset
 
 

@@ -52,7 +52,7 @@ def test_a_tail_that_differs_shows_in_the_comparison() -> None:
     session.train()
     session.revoke(count=4)
     session.unlearn(1)
-    assert session.compare().constituents["checkpoints identical"].all()
+    assert session.compare().constituents["checkpoints_identical"].all()
     key = session.plan.final_key(session.last.decision.exact[0])
     kept = session.store.get(key)
     (q, tail), *_ = kept.tails.items()
@@ -60,5 +60,5 @@ def test_a_tail_that_differs_shows_in_the_comparison() -> None:
     session.store.put(replace(kept, tails={**kept.tails, q: off}))
     rows = session.compare().constituents
     # What is told to be bit-identical is the model; this stage's checkpoint is not.
-    assert rows["bit identical"].all()
-    assert rows["checkpoints identical"].tolist().count(False) == 1
+    assert rows["bit_identical"].all()
+    assert rows["checkpoints_identical"].tolist().count(False) == 1

@@ -22,9 +22,9 @@ def test_curves_are_scikit_learns_and_their_area_the_reported_one(mixed):
     for model in MODELS:
         own = curves[curves["model"] == model]
         false, true, _ = roc_curve(truth, -losses[model], drop_intermediate=False)
-        assert own["false positive rate"].tolist() == pytest.approx(false.tolist())
-        assert own["true positive rate"].tolist() == pytest.approx(true.tolist())
-        area = auc(own["false positive rate"], own["true positive rate"])
+        assert own["false_positive_rate"].tolist() == pytest.approx(false.tolist())
+        assert own["true_positive_rate"].tolist() == pytest.approx(true.tolist())
+        area = auc(own["false_positive_rate"], own["true_positive_rate"])
         assert area == pytest.approx(comparison.attacks[model].auc)
         assert area == pytest.approx(roc_auc_score(truth, -losses[model]))
         reported = comparison.attacks[model]
@@ -38,7 +38,7 @@ def test_ties_move_both_rates_at_once():
     curve = membership.roc_curve(members, others)
     ranks = rankdata([-0.5, -0.5, -1.0, -0.5, -2.0])
     mann_whitney = (ranks[:3].sum() - 6) / 6
-    area = auc(curve["false positive rate"], curve["true positive rate"])
+    area = auc(curve["false_positive_rate"], curve["true_positive_rate"])
     assert area == pytest.approx(mann_whitney)
     assert membership.roc_curve(torch.empty(0), others).empty
 
@@ -54,7 +54,7 @@ def test_rates_at_a_threshold_are_counts_on_the_curve(mixed):
         assert found.false == pytest.approx(max(math.ceil(share * 12), 1) / 12)
         assert threshold in set(test)
         row = curves.query("model == 'unlearned' and threshold == @threshold").iloc[0]
-        assert (found.false, found.true) == (row["false positive rate"], row["true positive rate"])
+        assert (found.false, found.true) == (row["false_positive_rate"], row["true_positive_rate"])
         low, high = found.true_interval
         assert 0 <= low <= found.true <= high <= 1
     with pytest.raises(ValueError, match=r"share=1.5 of 12 test examples"):

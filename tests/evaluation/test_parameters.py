@@ -37,8 +37,8 @@ def test_shifts_count_every_parameter_and_agree_with_the_table(mixed):
         found = parameters.shifts(comparison, shard, bins=21)
         assert (found.frame[["needed", "made", "left"]].sum() == found.num_parameters).all()
         row = comparison.constituents.set_index("shard").loc[shard]
-        assert found.left == pytest.approx(row["unlearned to scratch (L2)"], rel=1e-5)
-        assert found.needed == pytest.approx(row["original to scratch (L2)"], rel=1e-5)
+        assert found.left == pytest.approx(row["unlearned_to_scratch_l2"], rel=1e-5)
+        assert found.needed == pytest.approx(row["original_to_scratch_l2"], rel=1e-5)
         # The law of cosines ties the three norms together.
         product = 2 * found.needed * found.made * found.cosine
         assert found.needed**2 + found.made**2 - product == pytest.approx(

@@ -35,7 +35,7 @@ def test_classes_add_up_to_the_whole(mixed, part):
     for model in MODELS[:2]:
         outputs = comparison.outputs
         whole = output_kl(getattr(outputs["scratch"], part), getattr(outputs[model], part))
-        assert (weights * frame[f"{model} KL"]).sum() == pytest.approx(whole)
+        assert (weights * frame[f"{model}_kl"]).sum() == pytest.approx(whole)
 
 
 def test_most_changed_are_the_greatest_divergences(mixed):
@@ -43,11 +43,11 @@ def test_most_changed_are_the_greatest_divergences(mixed):
     frame = predictions.most_changed(comparison, "retain", most=5)
     p, q = (comparison.outputs[name].retain.double() for name in ("scratch", "unlearned"))
     every = torch.nn.functional.kl_div(q.log(), p, reduction="none").sum(1)
-    assert frame["KL"].tolist() == pytest.approx(every.sort(descending=True).values[:5].tolist())
+    assert frame["kl"].tolist() == pytest.approx(every.sort(descending=True).values[:5].tolist())
     place = comparison.ids["retain"].tolist().index(frame["id"][0])
     assert int(every.argmax()) == place
     assert frame["label"][0] == comparison.labels["retain"][place]
-    assert frame["unlearned"][0] == q[place].argmax() and frame["scratch p"][0] == p[place].max()
+    assert frame["unlearned"][0] == q[place].argmax() and frame["scratch_p"][0] == p[place].max()
 
 
 def test_nothing_changed_where_all_is_exact():

@@ -47,11 +47,11 @@ def test_layer_similarity_is_one_where_exact_and_less_where_not(mixed):
     frame = representations.layer_similarity(comparison, dataset)
     exact = frame["shard"] == shard_of(comparison, True)
     unlearned = frame["model"] == "unlearned"
-    assert (frame["CKA"][exact & unlearned] == 1).all() and frame["identical"][
+    assert (frame["cka"][exact & unlearned] == 1).all() and frame["identical"][
         exact & unlearned
     ].all()
     rest = frame[~exact | ~unlearned]
-    assert rest["CKA"].between(0, 1).all() and not rest["identical"].all()
+    assert rest["cka"].between(0, 1).all() and not rest["identical"].all()
     assert representations.HIDDEN not in set(frame["layer"])
 
 

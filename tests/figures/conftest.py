@@ -35,5 +35,5 @@ def mixed():
     session.unlearn(0.3)
     comparison = session.compare()
     frame = comparison.constituents
-    exact, approximate = (int(frame["shard"][frame["bit identical"] == b].iloc[0]) for b in (1, 0))
+    exact, approximate = (int(frame["shard"][frame["bit_identical"] == b].iloc[0]) for b in (1, 0))
     return comparison, session.dataset, exact, approximate

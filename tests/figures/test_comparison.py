@@ -10,7 +10,7 @@ from unlearnkit import figures
 
 
 def test_exact_layers_stand_at_zero_and_others_do_not(compared):
-    assert 0 < compared.constituents["bit identical"].sum() < len(compared.constituents)
+    assert 0 < compared.constituents["bit_identical"].sum() < len(compared.constituents)
     figure = figures.layer_distances(compared)
     axis = figure.layout.xaxis
     assert axis.ticktext[0] == "0, bit<br>for bit"
@@ -19,7 +19,7 @@ def test_exact_layers_stand_at_zero_and_others_do_not(compared):
     assert set(places["unlearned, exact"]) == {zero}
     assert zero < min(places["unlearned, approximate"])
     original = compared.layers.query("model == 'original'")
-    expected = np.where(original["L2"] == 0, zero, original["relative L2"])
+    expected = np.where(original["l2"] == 0, zero, original["relative_l2"])
     assert np.array(places["original"], float) == pytest.approx(expected, nan_ok=True)
 
 

@@ -22,7 +22,7 @@ def test_an_attack_is_drawn_with_threshold_and_intervals(mixed):
     figure = figures.membership_roc(curves, membership.roc_areas(losses), marks)
     for trace, model in zip(figure.data[:3], MODELS, strict=True):
         own = curves[curves["model"] == model]
-        assert list(trace.x) == own["false positive rate"].tolist()
+        assert list(trace.x) == own["false_positive_rate"].tolist()
         assert f"area {comparison.attacks[model].auc:.2f}" in trace.name
     point = figure.data[3]
     low, high = marks[0].true_interval

@@ -27,5 +27,5 @@ def test_classes_are_drawn_as_measured(mixed):
         assert list(trace.x) == frame[model].tolist()
     figure = figures.class_divergence(frame, dataset.class_names)
     for trace, model in zip(figure.data, MODELS[:2], strict=True):
-        assert list(trace.x) == pytest.approx(frame[f"{model} KL"].tolist())
+        assert list(trace.x) == pytest.approx(frame[f"{model}_kl"].tolist())
     assert list(figure.layout.yaxis.ticktext) == ["a", "b", "c"]

@@ -14,7 +14,7 @@ def test_dissimilarity_stands_at_zero_where_it_is(mixed):
     traces = {trace.name: trace for trace in figure.data}
     assert set(traces["unlearned, equal bit for bit"].x) == {zero}
     rest = frame[(frame["model"] == "unlearned") & ~frame["identical"]]
-    assert list(traces["unlearned"].x) == pytest.approx((1 - rest["CKA"]).tolist())
+    assert list(traces["unlearned"].x) == pytest.approx((1 - rest["cka"]).tolist())
     assert zero < min(traces["unlearned"].x)
 
 

@@ -17,7 +17,15 @@ from torch import Tensor
 
 from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics.attacks import Attack, membership_auc, membership_gap
-from unlearnkit.metrics.metrics import Measure, churn, tug_of_war
+from unlearnkit.metrics.metrics import (
+    METRICS,
+    Measure,
+    churn,
+    column_of,
+    measure_all,
+    try_metrics,
+    tug_of_war,
+)
 from unlearnkit.metrics.tasks import Task, task_of
 from unlearnkit.models.vector import flatten
 from unlearnkit.progress import Progress
@@ -62,6 +70,8 @@ class Comparison:
             target scale (:class:`~unlearnkit.metrics.tasks.Regression`).
         churn: share of test examples whose predicted class differs from scratch's; empty for a
             regression.
+        measures: every metric of ``METRICS`` against scratch: part, metric, model, value, low and
+            high (a 95 % interval), direction (which values are best), source, note.
         tug_of_war: product of 1 - |accuracy gap| over the three parts, unlearned against scratch;
             nan for a regression, whose gaps are no shares.
         attacks: membership inference on each model.
@@ -85,6 +95,7 @@ class Comparison:
     scores: "pd.DataFrame"
     output_kl: dict[str, float]
     churn: dict[str, float]
+    measures: "pd.DataFrame"
     tug_of_war: float
     attacks: dict[str, Attack]
     membership_gap: Measure
@@ -129,27 +140,39 @@ class Comparison:
     @property
     def bit_identical(self) -> bool:
         """Whether every constituent compared is byte for byte that of training from scratch."""
-        return bool(self.constituents["bit identical"].all())
+        return bool(self.constituents["bit_identical"].all())
 
     def __repr__(self) -> str:
-        same = int(self.constituents["bit identical"].sum())
+        same = int(self.constituents["bit_identical"].sum())
+        shown = self.measures_on("test").query("model == 'unlearned'")
+        values = dict(zip(shown["metric"], shown["value"], strict=True))
+        own = [f", {name} {values[name]:.2g}" for name in METRICS.own if name in values]
         return (
             f"Comparison({same} of {len(self.constituents)} constituents bit-identical to scratch, "
             f"output KL {self.output_kl['unlearned']:.2g}, "
-            f"doing nothing {self.output_kl['original']:.2g})"
+            f"doing nothing {self.output_kl['original']:.2g}{''.join(own)})"
         )
 
+    def measures_on(self, part: str = "test") -> "pd.DataFrame":
+        """The measures on one part, forget, retain or test, without metrics that have no value."""
+        frame = self.measures[self.measures["part"] == part]
+        return frame[frame.groupby("metric")["value"].transform(lambda some: some.notna().any())]
+
     def to_frame(self) -> "pd.DataFrame":
-        """One row a model: scores, outputs against scratch, membership inference."""
+        """One row a model: scores, each metric of ``METRICS`` on the test part, membership.
+
+        A metric's column has its name in snake case.
+        """
         import pandas as pd
 
-        frame = self.scores.rename(columns=lambda part: f"{part} {self.task.part_score_name}")
-        frame["output KL to scratch"] = pd.Series({**self.output_kl, "scratch": 0.0})
-        if self.churn:
-            frame["churn against scratch"] = pd.Series({**self.churn, "scratch": 0.0})
-        frame["membership AUC"] = pd.Series({name: a.auc for name, a in self.attacks.items()})
+        score = self.task.part_score_name.lower()
+        frame = self.scores.rename(columns=lambda part: f"{part}_{score}").rename_axis("model")
+        measures = self.measures_on("test").set_index("model")
+        for metric in dict.fromkeys(measures["metric"]):
+            frame[column_of(metric)] = measures["value"][measures["metric"] == metric]
+        frame["membership_auc"] = pd.Series({name: a.auc for name, a in self.attacks.items()})
         frame["seconds"] = pd.Series({"unlearned": self.seconds, "scratch": self.scratch_seconds})
-        frame["predicted seconds"] = pd.Series({"unlearned": self.predicted_seconds}, dtype=float)
+        frame["predicted_seconds"] = pd.Series({"unlearned": self.predicted_seconds}, dtype=float)
         return frame
 
     def _repr_html_(self) -> str:
@@ -181,10 +204,22 @@ def compare(
             (:mod:`unlearnkit.progress`).
         cancel: stops when set.
         parallel: workers that train from scratch, as in :func:`~unlearnkit.training.train.train`.
+
+    Raises:
+        ValueError: a metric of ``METRICS`` fails; they are tried before anything is trained.
+        TypeError: a metric returns no ``Measure``.
     """
     import pandas as pd
 
     plan, forget = result.plan, result.ids
+    ids = {
+        "forget": forget,
+        "retain": plan.partition.ids[plan.retained][:RETAIN_MAX],
+        "test": dataset.test.ids,
+    }
+    examples = {part: dataset.examples(chosen) for part, chosen in ids.items()}
+    labels = {part: examples[part][1] for part in PARTS}
+    try_metrics(labels["test"], plan.architecture.num_outputs)
     unlearned = assemble(plan, store, original.aggregation)
     chosen = shards if shards is not None else affected_shards(plan, unlearned, forget)
     scratch_store = MemoryStore()
@@ -211,16 +246,9 @@ def compare(
         original.is_regression,
     )
     ensembles = {"original": original, "unlearned": unlearned, "scratch": scratch}
-    ids = {
-        "forget": forget,
-        "retain": plan.partition.ids[plan.retained][:RETAIN_MAX],
-        "test": dataset.test.ids,
-    }
     forget_shard = np.full(len(forget), -1)
     trained_on = np.isin(forget, plan.partition.ids)
     forget_shard[trained_on] = plan.partition.shard[plan.partition.rows(forget)]
-    examples = {part: dataset.examples(chosen) for part, chosen in ids.items()}
-    labels = {part: examples[part][1] for part in PARTS}
     outputs = {
         name: Outputs(*(ensemble.probabilities(examples[part][0]) for part in PARTS))
         for name, ensemble in ensembles.items()
@@ -251,6 +279,7 @@ def compare(
         churn={}
         if dataset.is_regression
         else {n: churn(reference, own) for n, own in others.items()},
+        measures=_measure_rows(outputs, labels),
         tug_of_war=math.nan if dataset.is_regression else _tug_of_war(scores),
         attacks=attacks,
         membership_gap=membership_gap(attacks["unlearned"], attacks["scratch"]),
@@ -266,6 +295,26 @@ def compare(
         outputs=outputs,
         forget_shard=forget_shard,
     )
+
+
+def _measure_rows(outputs: dict[str, Outputs], labels: dict[str, Tensor]) -> "pd.DataFrame":
+    import pandas as pd
+
+    rows = []
+    for part in PARTS:
+        reference = getattr(outputs["scratch"], part)
+        found = {
+            model: measure_all(getattr(outputs[model], part), reference, labels[part])
+            for model in MODELS
+        }
+        for metric in found["scratch"]:
+            for model in MODELS:
+                measure = found[model][metric]
+                low, high = measure.interval or (math.nan, math.nan)
+                read = (measure.value, low, high, measure.direction, measure.source, measure.note)
+                rows.append((part, metric, model, *read))
+    columns = ["part", "metric", "model", "value", "low", "high", "direction", "source", "note"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _tug_of_war(accuracies: "pd.DataFrame") -> float:
@@ -307,9 +356,9 @@ def _constituent_rows(
         row: dict[str, object] = {
             "shard": s,
             "route": "exact" if ensembles["unlearned"].by_shard[s].exact else "approximate",
-            "bit identical": state_bytes(scratch.state)
+            "bit_identical": state_bytes(scratch.state)
             == state_bytes(ensembles["unlearned"].by_shard[s].state),
-            "checkpoints identical": all(
+            "checkpoints_identical": all(
                 stage.key in store
                 and same_bytes(store.get(stage.key), scratch_store.get(stage.key))
                 for stage in plan.chains[s]
@@ -320,18 +369,18 @@ def _constituent_rows(
             distance = (
                 float((flatten(model.state, names) - target).norm()) if model else float("nan")
             )
-            row[f"{name} to scratch (L2)"] = distance
+            row[f"{name}_to_scratch_l2"] = distance
         rows.append(row)
     columns = [
         "shard",
         "route",
-        "bit identical",
-        "checkpoints identical",
-        "unlearned to scratch (L2)",
-        "original to scratch (L2)",
+        "bit_identical",
+        "checkpoints_identical",
+        "unlearned_to_scratch_l2",
+        "original_to_scratch_l2",
     ]
     return pd.DataFrame(rows, columns=columns).astype(
-        {"bit identical": bool, "checkpoints identical": bool}
+        {"bit_identical": bool, "checkpoints_identical": bool}
     )
 
 
@@ -355,9 +404,9 @@ def _layer_rows(
                         "shard": s,
                         "model": name,
                         "layer": layer,
-                        "L2": distance,
-                        "relative L2": distance / norm if norm else float("nan"),
+                        "l2": distance,
+                        "relative_l2": distance / norm if norm else float("nan"),
                         "cosine": float(torch.nn.functional.cosine_similarity(a, b, dim=0)),
                     }
                 )
-    return pd.DataFrame(rows, columns=["shard", "model", "layer", "L2", "relative L2", "cosine"])
+    return pd.DataFrame(rows, columns=["shard", "model", "layer", "l2", "relative_l2", "cosine"])

@@ -102,12 +102,12 @@ def roc_curve(members: Float[Tensor, " member"], others: Float[Tensor, " other"]
     either side is.
 
     >>> curve = roc_curve(torch.tensor([0.1, 0.4]), torch.tensor([0.4, 0.9]))
-    >>> curve["true positive rate"].tolist(), curve["false positive rate"].tolist()
+    >>> curve["true_positive_rate"].tolist(), curve["false_positive_rate"].tolist()
     ([0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0])
     """
     import pandas as pd
 
-    names = ["threshold", "false positive rate", "true positive rate"]
+    names = ["threshold", "false_positive_rate", "true_positive_rate"]
     if not len(members) or not len(others):
         return pd.DataFrame(columns=names, dtype=float)
     thresholds = torch.cat([members, others]).unique()

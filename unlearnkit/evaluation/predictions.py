@@ -84,11 +84,11 @@ def class_agreement(comparison: Comparison, part: str = "test") -> "pd.DataFrame
         row = {"class": label, "examples": int(own.sum())}
         row |= {name: accuracy(outputs[name][own], labels[own]) for name in MODELS}
         row |= {
-            f"{name} KL": output_kl(outputs["scratch"][own], outputs[name][own])
+            f"{name}_kl": output_kl(outputs["scratch"][own], outputs[name][own])
             for name in MODELS[:2]
         }
         rows.append(row)
-    columns = ["class", "examples", *MODELS, *(f"{name} KL" for name in MODELS[:2])]
+    columns = ["class", "examples", *MODELS, *(f"{name}_kl" for name in MODELS[:2])]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -127,8 +127,8 @@ def most_changed(
             "id": comparison.ids[part][chosen.numpy()],
             "label": comparison.labels[part][chosen].numpy(),
             **{name: outputs[name][chosen].argmax(1).numpy() for name in MODELS},
-            **{f"{name} p": outputs[name][chosen].amax(1).double().numpy() for name in MODELS},
-            "KL": kl[chosen].numpy(),
+            **{f"{name}_p": outputs[name][chosen].amax(1).double().numpy() for name in MODELS},
+            "kl": kl[chosen].numpy(),
         }
     )
 

@@ -63,7 +63,7 @@ class TwinEmbedding:
 
         columns = {"id": self.ids, "label": self.labels, "forgotten": self.forgotten}
         for name, places in (("scratch", self.scratch), (self.model, self.other)):
-            columns |= {f"{name} 1": places[:, 0], f"{name} 2": places[:, 1]}
+            columns |= {f"{name}_1": places[:, 0], f"{name}_2": places[:, 1]}
         return pd.DataFrame(columns)
 
 
@@ -153,7 +153,7 @@ def layer_similarity(
                 same = torch.equal(own, target)
                 cka = _alignment(gram if same else _gram(own), gram)
                 rows.append((shard, model, layer, 1.0 if same and gram.any() else cka, same))
-    return pd.DataFrame(rows, columns=["shard", "model", "layer", "CKA", "identical"])
+    return pd.DataFrame(rows, columns=["shard", "model", "layer", "cka", "identical"])
 
 
 def twin_embedding(

@@ -78,4 +78,4 @@ def seed_distances(
             distance, norm = float((states[name][layer].double() - target).norm()), target.norm()
             relative = distance / float(norm) if norm else float("nan")
             rows.append((shard, name, layer, distance, relative))
-    return pd.DataFrame(rows, columns=["shard", "model", "layer", "L2", "relative L2"])
+    return pd.DataFrame(rows, columns=["shard", "model", "layer", "l2", "relative_l2"])

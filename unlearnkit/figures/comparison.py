@@ -83,7 +83,7 @@ def layer_distances(comparison: Comparison) -> Spec:
     """
     frame = comparison.layers
     exact = {
-        int(row["shard"]) for _, row in comparison.constituents.iterrows() if row["bit identical"]
+        int(row["shard"]) for _, row in comparison.constituents.iterrows() if row["bit_identical"]
     }
     unlearned, same = frame["model"] == "unlearned", frame["shard"].isin(exact)
     groups: Groups = {
@@ -115,7 +115,7 @@ def _by_layer(title: str, frame: "pd.DataFrame", groups: "Groups") -> Spec:
     """Draw relative L2 distances with one row per layer."""
     layers = list(dict.fromkeys(frame["layer"]))
     # There is no relative distance to a tensor of norm 0, so the axis ignores these.
-    known = [0.0 if row["L2"] == 0 else row["relative L2"] for _, row in frame.iterrows()]
+    known = [0.0 if row["l2"] == 0 else row["relative_l2"] for _, row in frame.iterrows()]
     xaxis, zero, band = log_axis(
         "relative L2 distance (logarithmic)", known, zero="0, bit<br>for bit"
     )
@@ -129,12 +129,12 @@ def _by_layer(title: str, frame: "pd.DataFrame", groups: "Groups") -> Spec:
                 "type": "scatter",
                 "mode": "markers",
                 "name": name,
-                "x": [_position(row["L2"], row["relative L2"], zero) for _, row in part.iterrows()],
+                "x": [_position(row["l2"], row["relative_l2"], zero) for _, row in part.iterrows()],
                 "y": [layers.index(layer) + shift for layer in part["layer"]],
                 "marker": {"color": color, "size": 9, "symbol": symbol}
                 | {"line": {"width": 1.5, "color": color}},
                 "customdata": [
-                    [int(row["shard"]), row["layer"], _distance_text(row["L2"], row["relative L2"])]
+                    [int(row["shard"]), row["layer"], _distance_text(row["l2"], row["relative_l2"])]
                     for _, row in part.iterrows()
                 ],
                 "hovertemplate": f"{name}<br>shard %{{customdata[0]}}, %{{customdata[1]}}<br>"

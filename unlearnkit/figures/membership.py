@@ -123,8 +123,8 @@ def membership_roc(curves: "pd.DataFrame", areas: Areas, rates: Sequence[Rates] 
                 "type": "scatter",
                 "mode": "lines",
                 "name": f"{MODEL_NAMES[model]}, area {_area_text(*areas[model])}",
-                "x": own["false positive rate"].to_numpy()[chosen].tolist(),
-                "y": own["true positive rate"].to_numpy()[chosen].tolist(),
+                "x": own["false_positive_rate"].to_numpy()[chosen].tolist(),
+                "y": own["true_positive_rate"].to_numpy()[chosen].tolist(),
                 "line": {
                     "color": MODEL_COLORS[model],
                     "width": 2,

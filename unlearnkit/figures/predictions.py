@@ -151,7 +151,7 @@ def class_divergence(
     """
     names = _names(frame, class_names)
     columns = {"original": ("doing nothing", GREY), "unlearned": ("unlearned", ORANGE)}
-    every = [float(value) for model in columns for value in frame[f"{model} KL"]]
+    every = [float(value) for model in columns for value in frame[f"{model}_kl"]]
     # Rounding can make a mean slightly negative.
     xaxis, zero, band = log_axis(
         "mean KL from the retrained model (nats, logarithmic); best 0", [max(v, 0.0) for v in every]
@@ -161,11 +161,11 @@ def class_divergence(
             "type": "scatter",
             "mode": "markers",
             "name": name,
-            "x": [max(float(value), 0.0) or zero for value in frame[f"{model} KL"]],
+            "x": [max(float(value), 0.0) or zero for value in frame[f"{model}_kl"]],
             "y": [row + shift for row in range(len(names))],
             "marker": {"color": color, "size": 9, "symbol": SYMBOLS[model]}
             | {"line": {"width": 1.5, "color": color}},
-            "customdata": [f"{max(value, 0.0):.3g}" for value in frame[f"{model} KL"]],
+            "customdata": [f"{max(value, 0.0):.3g}" for value in frame[f"{model}_kl"]],
             "hovertemplate": f"{name}: %{{customdata}} nats<extra></extra>",
         }
         for (model, (name, color)), shift in zip(columns.items(), (-0.15, 0.15), strict=True)

@@ -36,7 +36,7 @@ def layer_similarity(frame: "pd.DataFrame") -> Spec:
         frame: table that :func:`~unlearnkit.evaluation.representations.layer_similarity` returned.
     """
     layers = list(dict.fromkeys(frame["layer"]))
-    lacking = 1 - frame["CKA"]
+    lacking = 1 - frame["cka"]
     zeros = frame["identical"][lacking == 0]
     tick = "0, bit<br>for bit" if zeros.all() else "0"
     xaxis, zero, band = log_axis("1 - CKA (logarithmic); best 0", lacking.tolist(), zero=tick)
@@ -48,7 +48,7 @@ def layer_similarity(frame: "pd.DataFrame") -> Spec:
     }
     data: list[Spec] = []
     for name, (mask, color, symbol, shift) in groups.items():
-        part = frame[mask & frame["CKA"].notna()]
+        part = frame[mask & frame["cka"].notna()]
         if part.empty:
             continue
         records = part.to_dict("records")
@@ -57,7 +57,7 @@ def layer_similarity(frame: "pd.DataFrame") -> Spec:
                 "type": "scatter",
                 "mode": "markers",
                 "name": name,
-                "x": [float(1 - row["CKA"]) or zero for row in records],
+                "x": [float(1 - row["cka"]) or zero for row in records],
                 "y": [layers.index(row["layer"]) + shift for row in records],
                 "marker": {"color": color, "size": 9, "symbol": symbol}
                 | {"line": {"width": 1.5, "color": color}},

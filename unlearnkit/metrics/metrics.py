@@ -8,18 +8,24 @@ since a forget set may be empty.
 """
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from unlearnkit.registry import Registry, instance_of
+
 SMALLEST_PROBABILITY = 1e-12
 """Probabilities are clamped to this value before taking logarithms, so none exceeds 27.6 nats."""
 
 Z95 = 1.959963984540054
 """Quantile of the standard normal distribution for two-sided 95 % intervals."""
+
+
+NO_CLASSES = "a regression has no classes"
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,17 @@ class Measure:
         return f"{self.name} {value}, best {self.direction}"
 
 
+Targets = Integer[Tensor, " batch"] | Float[Tensor, "batch class"]
+"""Labels of a classification, or target rows of a regression."""
+
+
 @runtime_checkable
 class Metric(Protocol):
-    """A comparison of two models' probabilities on the same examples."""
+    """A comparison of two models' outputs on the same examples.
+
+    :func:`measure_all` calls every entry of ``METRICS`` so: for a comparison with the unlearned
+    and the original model as `a`, the retrained model as `b`, on the forget, retain and test part.
+    """
 
     @property
     def name(self) -> str:
@@ -60,9 +74,12 @@ class Metric(Protocol):
         self,
         a: Float[Tensor, "batch class"],
         b: Float[Tensor, "batch class"],
-        data: Integer[Tensor, " batch"],
+        data: Targets,
     ) -> Measure:
         """Compare model `a` with the reference `b` on examples with the labels `data`.
+
+        Of a regression `a` and `b` are predictions and `data` targets, in units of their scale; a
+        metric of classes then returns nan and a note.
 
         Raises:
             ValueError: the number of examples or classes of `a`, `b` and the labels differ.
@@ -112,6 +129,20 @@ def example_kl(
     p, q = p.double(), q.double()
     logs = p.clamp_min(SMALLEST_PROBABILITY).log() - q.clamp_min(SMALLEST_PROBABILITY).log()
     return (p * logs).sum(-1)
+
+
+def gaussian_kl(
+    p: Float[Tensor, "batch target"], q: Float[Tensor, "batch target"]
+) -> Float[Tensor, " batch"]:
+    """KL in nats of each example between normal distributions of variance 1 around p and q.
+
+    KL(N(p, I) || N(q, I)) = |p - q|^2 / 2 (Kullback and Leibler 1951; of Gaussians for example in
+    Bishop 2006, exercise 2.13).
+
+    >>> gaussian_kl(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]]))
+    tensor([2.], dtype=torch.float64)
+    """
+    return (p.double() - q.double()).square().sum(-1) / 2
 
 
 def churn(p: Float[Tensor, "batch class"], q: Float[Tensor, "batch class"]) -> float:
@@ -209,9 +240,11 @@ class AccuracyGap:
         self,
         a: Float[Tensor, "batch class"],
         b: Float[Tensor, "batch class"],
-        data: Integer[Tensor, " batch"],
+        data: Targets,
     ) -> Measure:
         """Compare `a` with `b` on labelled examples."""
+        if data.is_floating_point():
+            return Measure(self.name, math.nan, "zero", "difference of shares", None, NO_CLASSES)
         _check_pair(a, b)
         gain = _correct(a, data).double() - _correct(b, data).double()
         interval = None
@@ -227,7 +260,7 @@ class AccuracyGap:
 
 @dataclass(frozen=True)
 class OutputKL:
-    """`output_kl` of the reference `b` to `a`, in nats; the labels are not used."""
+    """`output_kl` of the reference `b` to `a`, in nats; of a regression `gaussian_kl`."""
 
     name: ClassVar[str] = "output-kl"
 
@@ -235,10 +268,10 @@ class OutputKL:
         self,
         a: Float[Tensor, "batch class"],
         b: Float[Tensor, "batch class"],
-        data: Integer[Tensor, " batch"],
+        data: Targets,
     ) -> Measure:
         """Compare `a` with `b`."""
-        value = output_kl(b, a)
+        value = _mean(gaussian_kl(b, a)) if data.is_floating_point() else output_kl(b, a)
         return Measure(self.name, value, "lower", "Kullback and Leibler 1951", None, _empty(len(a)))
 
 
@@ -252,9 +285,13 @@ class Churn:
         self,
         a: Float[Tensor, "batch class"],
         b: Float[Tensor, "batch class"],
-        data: Integer[Tensor, " batch"],
+        data: Targets,
     ) -> Measure:
         """Compare `a` with `b`."""
+        if data.is_floating_point():
+            return Measure(
+                self.name, math.nan, "lower", "Milani Fard et al. 2016", None, NO_CLASSES
+            )
         value, count, interval = churn(a, b), len(a), None
         if count:
             interval = share_interval(value, count)
@@ -262,9 +299,87 @@ class Churn:
         return Measure(self.name, value, "lower", source, interval, _empty(count))
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric for metric in (AccuracyGap(), OutputKL(), Churn())
-}
+METRICS: Registry[Metric] = Registry(
+    "METRICS",
+    "metric",
+    """Metrics by name, each a gap between two models; a comparison and a study list all of them.
+
+    An entry is a callable ``(a, b, data) -> Measure``. It gets the outputs of a model `a` and of
+    the reference `b`, the retrained model, as tensors (example, class) of probabilities, and the
+    labels `data` of the examples; of a regression predictions and targets. The measure it returns
+    says its value, which direction is best and who defined it. ::
+
+        from unlearnkit.metrics.metrics import Measure
+
+        def total_variation(a, b, data):
+            value = float((a - b).abs().sum(-1).mean() / 2)
+            return Measure("total-variation", value, "lower", "half the L1 distance")
+
+        uk.METRICS["total-variation"] = total_variation
+        session.compare().to_frame()["total_variation"]
+
+    The protocol is :class:`unlearnkit.metrics.metrics.Metric`.
+    """,
+    {metric.name: metric for metric in (AccuracyGap(), OutputKL(), Churn())},
+    adapt=instance_of,
+)
+
+
+def measure_all(
+    a: Float[Tensor, "batch class"], b: Float[Tensor, "batch class"], data: Targets
+) -> dict[str, Measure]:
+    """Measure how far model `a` is from the reference `b` by every metric of `METRICS`.
+
+    Without examples no metric is called and all values are nan.
+
+    >>> measures = measure_all(torch.eye(3), torch.eye(3)[[0, 2, 1]], torch.arange(3))
+    >>> measures["accuracy-gap"].value, round(measures["churn"].value, 3)
+    (0.6666666666666667, 0.667)
+
+    Raises:
+        ValueError: a metric fails.
+        TypeError: a metric returns no `Measure`.
+    """
+    return {name: _measured(name, metric, a, b, data) for name, metric in METRICS.items()}
+
+
+def try_metrics(data: Targets, num_outputs: int) -> None:
+    """Call every metric of `METRICS` once on made-up outputs, before any work rests on it.
+
+    Raises:
+        ValueError: a metric fails.
+        TypeError: a metric returns no `Measure`.
+    """
+    outputs = torch.full((len(data), num_outputs), 1 / num_outputs)
+    measure_all(outputs, outputs, data)
+
+
+def column_of(name: str) -> str:
+    """Name the table column of a metric.
+
+    >>> column_of("output-kl")
+    'output_kl'
+    """
+    return re.sub(r"\W+", "_", name.lower()).strip("_")
+
+
+def _measured(name: str, metric: Metric, a: Tensor, b: Tensor, data: Tensor) -> Measure:
+    """Call one metric; what goes wrong is said with its name."""
+    if not len(a):
+        return Measure(name, math.nan, "zero", "", None, _empty(0))
+    try:
+        measure = metric(a, b, data)
+    except Exception as error:  # whatever a user's code may raise
+        raise ValueError(
+            f"the metric {name!r} failed with {type(error).__name__}: {error}; mend it, or take it "
+            f"out: del uk.METRICS[{name!r}]"
+        ) from error
+    if not isinstance(measure, Measure):
+        raise TypeError(
+            f"the metric {name!r} returned a {type(measure).__name__}; return a "
+            "unlearnkit.metrics.metrics.Measure(name, value, direction, source)"
+        )
+    return replace(measure, value=float(measure.value))
 
 
 def format_value(value: float, interval: tuple[float, float] | None, note: str) -> str:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from unlearnkit.data.examples import Dataset
-from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY, accuracy, example_kl
+from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY, accuracy, example_kl, gaussian_kl
 
 
 class Task(Protocol):
@@ -154,7 +154,7 @@ class Regression:
         Bishop 2006, exercise 2.13).
         """
         _check_rows(reference, outputs)
-        return (reference.double() - outputs.double()).square().sum(-1) / 2
+        return gaussian_kl(reference, outputs)
 
     def log_likelihood(
         self, outputs: Float[Tensor, "batch output"], targets: Tensor

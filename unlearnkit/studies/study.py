@@ -29,7 +29,7 @@ from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics.attacks import membership_auc
-from unlearnkit.metrics.metrics import churn
+from unlearnkit.metrics.metrics import METRICS, churn, column_of, measure_all, try_metrics
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, running
 from unlearnkit.seeding import digest, numpy_generator
@@ -226,7 +226,9 @@ def study(
         the request's, ``expected_share`` what was to be expected of a uniform one of its size.
         CPU seconds are those of this process, in which all of it runs, so that other work on the
         machine counts less; after a warm-up, and of what takes less than a second the median of
-        three. ``visits`` are the example gradients of retraining the request exactly.
+        three. ``visits`` are the example gradients of retraining the request exactly. A
+        metric of your own in ``METRICS`` has a column of its name, of test outputs against training
+        from scratch, and one ``..._of_nothing``.
 
     Raises:
         KeyError, TypeError, ValueError: settings that cannot be, before any work.
@@ -247,6 +249,7 @@ def study(
             )
         if len(request.ids or ()) >= len(dataset.train):
             raise ValueError(f"{request.kind!r} are all training examples; leave some")
+    try_metrics(dataset.examples(dataset.test.ids)[1], dataset.num_outputs)
     log = _Log(path)
     settings = list(product(models, num_shards, num_slices, learning_rates, seeds))
     total, done = len(settings) * len(requests), 0
@@ -375,8 +378,10 @@ class _Bench:
 
     def measure(self, request: Revoked) -> list[dict[str, Any]]:
         """Rows of one request, from the log where it has them all."""
+        own = [column_of(name) for name in METRICS.own]
         keys = [digest(self.key, request.key, repr(way)) for way in [("exact",), *self._keyed]]
-        if all(key in self.log.rows for key in keys):
+        # A metric that was entered since a row was measured is measured now.
+        if all(key in self.log.rows and self.log.rows[key].keys() >= set(own) for key in keys):
             return [self.log.rows[key] for key in keys]
         self._train()
         plan = self.session.plan
@@ -477,6 +482,11 @@ class _Bench:
             f"test_{name}_gap": scores[0][0] - scores[1][0],
             f"forget_{name}_gap": scores[0][1] - scores[1][1],
             "membership_gap": attacks[0] - attacks[1],
+            **{
+                column_of(metric): measure.value
+                for metric, measure in measure_all(outputs[0], reference[0], labels).items()
+                if metric in METRICS.own
+            },
         }
 
 

@@ -221,7 +221,7 @@ def _table(workload: Workload) -> str:
             str(record["shard"]),
             str(record["forget"]),
             str(record["debt"]),
-            str(record["first stage"]),
+            str(record["first_stage"]),
             f"{record['visits']:,}",
             percent(record["share"]),
             "-" if record["seconds"] is None else format_amount(record["seconds"], "seconds"),

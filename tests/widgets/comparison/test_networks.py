@@ -23,7 +23,7 @@ def test_the_parameters_are_those_of_the_chosen_shard(panel):
     found = opened(panel, ParameterView)
     frame = panel.comparison.constituents.set_index("shard")
     assert [value for _, value in found.shard.options] == sorted(
-        frame.index, key=lambda shard: bool(frame["bit identical"][shard])
+        frame.index, key=lambda shard: bool(frame["bit_identical"][shard])
     )
     _, exact = (value for _, value in found.shard.options)
     assert "of what doing nothing leaves" in text(found.words)
@@ -51,9 +51,9 @@ def test_another_seed_is_trained_for_the_scale_of_distances(panel, session):
     twin = other.ensemble.by_shard[shard].state
     scratch = panel.comparison.scratch.by_shard[shard].state
     rows = frame[frame["model"] == "another seed"].set_index("layer")
-    for layer, far in rows["L2"].items():
+    for layer, far in rows["l2"].items():
         assert far == pytest.approx(float((twin[layer] - scratch[layer]).double().norm()))
-    far = frame.groupby("model")["L2"].sum()
+    far = frame.groupby("model")["l2"].sum()
     assert far["another seed"] > 3 * far["original"] > 0
     with pytest.raises(ValueError, match="is the ensemble's own"):
         seed_distances(session.plan, panel.comparison, shard, seed=session.plan.spec.seed)

@@ -136,10 +136,10 @@ def test_the_panels_own_plots_are_saved_too(panel):
     frame = pd.read_csv(io.StringIO(panel.accuracy.export.csv()), index_col="model")
     assert frame.to_numpy() == pytest.approx(panel.comparison.accuracies.to_numpy())
     layers = pd.read_csv(io.StringIO(panel.layers.export.csv()))
-    assert layers["L2"].tolist() == pytest.approx(panel.comparison.layers["L2"].tolist())
+    assert layers["l2"].tolist() == pytest.approx(panel.comparison.layers["l2"].tolist())
     summary = pd.read_csv(io.StringIO(panel.outputs.export.csv()), index_col="model")
     kl = panel.comparison.output_kl["unlearned"]
-    assert summary.loc["unlearned", "output KL to scratch"] == pytest.approx(kl)
+    assert summary.loc["unlearned", "output_kl"] == pytest.approx(kl)
     sent = []
     panel.accuracy.export.send = sent.append
     panel.accuracy.export._asked(None, {"want": "csv"}, [])

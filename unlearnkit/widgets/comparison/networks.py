@@ -128,7 +128,7 @@ class SeedView(View):
         frame = seed_distances(plan, self.comparison, shard, on_progress=False)
         self._frames = {"seed-distances": frame}
         self.distances.show(figures.seed_distances.spec(frame))
-        total = frame.groupby("model", sort=False)["L2"].apply(lambda some: math.hypot(*some))
+        total = frame.groupby("model", sort=False)["l2"].apply(lambda some: math.hypot(*some))
         left, chance = total["unlearned"], total[SEED]
         if left == 0:
             first = f"Exact: nothing is left. Another seed ends {chance:.3g} away from scratch."

@@ -78,12 +78,14 @@ class ComparisonPanel(SessionPanel):
         self.layers = self._plot("layer-distances", lambda result: result.layers)
         self.outputs = self._plot("output-kl", _summary)
         self.membership = self._plot("membership-gap", _summary)
+        self.measures = Prose()
         self.constituents = Prose()
         self._results = ipywidgets.VBox(
             [
                 self.verdict,
                 row(self.accuracy.widget, self.layers.widget),
                 row(self.outputs.widget, self.membership.widget),
+                self.measures,
                 self.constituents,
             ]
         )
@@ -147,6 +149,7 @@ class ComparisonPanel(SessionPanel):
         self.layers.show(figures.layer_distances.spec(result))
         self.outputs.show(figures.output_divergence.spec(result))
         self.membership.show(figures.membership_gaps.spec(result))
+        self.measures.html = _measures(result)
         self.constituents.html = _constituents(result)
         self._results.layout.display = None
         if not self.sections:
@@ -194,8 +197,8 @@ def _summary(comparison: Comparison) -> "pd.DataFrame":
 def verdict(comparison: Comparison) -> list[str]:
     """What a comparison says, a sentence each."""
     frame = comparison.constituents
-    same, total = int(frame["bit identical"].sum()), len(frame)
-    others = [int(s) for s in frame["shard"][~frame["bit identical"]]]
+    same, total = int(frame["bit_identical"].sum()), len(frame)
+    others = [int(s) for s in frame["shard"][~frame["bit_identical"]]]
     lines = []
     if total and same == total:
         lines.append(
@@ -271,15 +274,40 @@ def _power(gap: tuple[float, float] | None, nothing: tuple[float, float] | None)
     return ""
 
 
+def _measures(comparison: Comparison) -> str:
+    """Every metric of ``METRICS``, on the test and on the forgotten examples."""
+    best = {"lower": "low", "higher": "high", "zero": "0"}
+    rows = []
+    parts = {part: comparison.measures_on(part) for part in ("test", "forget")}
+    for metric in dict.fromkeys(parts["test"]["metric"]):
+        cells = []
+        for frame in parts.values():
+            own = frame[frame["metric"] == metric].set_index("model")
+            cells += [_measured(own, model) for model in ("unlearned", "original")]
+        measure = parts["test"][parts["test"]["metric"] == metric].iloc[0]
+        rows.append([metric, *cells, best[measure["direction"]], measure["source"]])
+    heads = ["metric", "test", "test, doing nothing", "forgotten", "forgotten, doing nothing"]
+    caption = "Each metric of uk.METRICS against training from scratch, with its 95% interval"
+    return table([*heads, "best", "source"], rows, caption=caption, text=(0, 6))
+
+
+def _measured(frame: "pd.DataFrame", model: str) -> str:
+    """A value with its interval; a dash where there is none."""
+    if model not in frame.index or frame["value"].isna()[model]:
+        return "-"
+    value, low, high = (float(frame[name][model]) for name in ("value", "low", "high"))
+    return f"{value:.3g}" + ("" if math.isnan(low) else f" [{low:.2g}, {high:.2g}]")
+
+
 def _constituents(comparison: Comparison) -> str:
     rows = [
         [
             str(record["shard"]),
             str(record["route"]),
-            "yes" if record["bit identical"] else "no",
-            "yes" if record["checkpoints identical"] else "no",
-            "0" if record["bit identical"] else f"{record['unlearned to scratch (L2)']:.3g}",
-            f"{record['original to scratch (L2)']:.3g}",
+            "yes" if record["bit_identical"] else "no",
+            "yes" if record["checkpoints_identical"] else "no",
+            "0" if record["bit_identical"] else f"{record['unlearned_to_scratch_l2']:.3g}",
+            f"{record['original_to_scratch_l2']:.3g}",
         ]
         for record in comparison.constituents.to_dict("records")
     ]

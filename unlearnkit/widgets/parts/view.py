@@ -87,10 +87,10 @@ class View(Section):
             field: the choice.
             whole: offer the whole ensemble first.
         """
-        frame = self.comparison.constituents.sort_values(["bit identical", "shard"])
+        frame = self.comparison.constituents.sort_values(["bit_identical", "shard"])
         options = [
             (f"shard {shard} ({'exact' if same else 'approximate'})", int(shard))
-            for shard, same in zip(frame["shard"], frame["bit identical"], strict=True)
+            for shard, same in zip(frame["shard"], frame["bit_identical"], strict=True)
         ]
         if whole:
             options.insert(0, ("the whole ensemble", WHOLE))

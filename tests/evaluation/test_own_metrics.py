@@ -1,0 +1,120 @@
+"""A metric of one's own stands in comparisons, their panel and studies, or is refused by name."""
+
+import io
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import unlearnkit as uk
+from unlearnkit.metrics.metrics import METRICS, Measure, measure_all
+from unlearnkit.widgets.comparison.panel import ComparisonPanel
+
+
+def total_variation(a, b, data):
+    value = (a - b).abs().sum(-1).mean() / 2
+    return Measure("total-variation", value, "lower", "half the L1 distance")
+
+
+def session(target="class"):
+    features = np.random.default_rng(0).normal(size=(300, 4)).astype("float32")
+    labels = (features[:, 0] > 0).astype(int) if target == "class" else features[:, 0]
+    session = uk.Session((features, labels), epochs=2, hidden=(4,))
+    session.train()
+    session.revoke(count=20)
+    session.unlearn(0)
+    return session
+
+
+@pytest.fixture
+def entered(monkeypatch):
+    monkeypatch.setitem(METRICS, "total-variation", total_variation)
+
+
+def test_it_stands_in_the_comparison_and_its_panel(entered):
+    compared = session()
+    result = compared.compare()
+    frame = result.to_frame()
+    outputs = {name: each.test for name, each in result.outputs.items()}
+    for model in ("original", "unlearned"):
+        expected = float((outputs[model] - outputs["scratch"]).abs().sum(1).mean() / 2)
+        assert frame.loc[model, "total_variation"] == pytest.approx(expected) and expected > 0
+    assert frame.loc["scratch", "total_variation"] == 0
+    assert "total-variation" in repr(result) and "total_variation" in result._repr_html_()
+    parts = result.measures.query("metric == 'total-variation' and model == 'unlearned'")
+    assert list(parts["part"]) == ["forget", "retain", "test"] and parts["value"].notna().all()
+    panel = ComparisonPanel(compared)
+    panel._finished(result)
+    assert (
+        "total-variation" in panel.measures.html and "half the L1 distance" in panel.measures.html
+    )
+    saved = pd.read_csv(io.StringIO(panel.outputs.export.csv()), index_col="model")
+    assert saved["total_variation"].tolist() == pytest.approx(frame["total_variation"].tolist())
+
+
+def test_our_metrics_come_by_the_same_way():
+    result = session().compare()
+    frame, outputs, labels = result.to_frame(), result.outputs, result.labels["test"]
+    own = measure_all(outputs["unlearned"].test, outputs["scratch"].test, labels)
+    assert frame.loc["unlearned", "output_kl"] == own["output-kl"].value
+    assert own["output-kl"].value == result.output_kl["unlearned"]
+    assert frame.loc["unlearned", "churn"] == own["churn"].value == result.churn["unlearned"]
+    gap = frame["test_accuracy"]["unlearned"] - frame["test_accuracy"]["scratch"]
+    assert frame.loc["unlearned", "accuracy_gap"] == pytest.approx(gap)
+    assert not any(" " in column or column != column.lower() for column in frame)
+
+
+def test_metrics_of_classes_leave_a_regression_alone(entered):
+    result = session("number").compare()
+    assert {"output_kl", "total_variation"} <= set(result.to_frame())
+    assert not {"churn", "accuracy_gap"} & set(result.to_frame())
+    assert result.to_frame().loc["unlearned", "output_kl"] == result.output_kl["unlearned"]
+    missing = result.measures.query("metric == 'churn'")
+    assert missing["value"].isna().all() and set(missing["note"]) == {"a regression has no classes"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "message"),
+    [
+        (lambda a, b, data: 1 / 0, ValueError, "the metric 'mine' failed with ZeroDivisionError"),
+        (lambda a, b: 0.0, ValueError, "the metric 'mine' failed with TypeError"),
+        (lambda a, b, data: 0.5, TypeError, "the metric 'mine' returned a float; return a"),
+    ],
+)
+def test_one_that_fails_is_named_before_anything_is_trained(monkeypatch, metric, kind, message):
+    compared = session()
+    monkeypatch.setitem(METRICS, "mine", metric)
+    events = []
+    with pytest.raises(kind, match=message):
+        compared.compare(on_progress=events.append)
+    assert not events
+    with pytest.raises(kind, match=message):
+        uk.study("digits", models=["logistic"], revoked=[1], on_progress=events.append)
+    assert not events
+
+
+def test_without_examples_no_metric_is_called(monkeypatch):
+    monkeypatch.setitem(METRICS, "mine", lambda a, b, data: 1 / 0)
+    empty = torch.zeros(0, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measure = measure_all(empty, empty, torch.zeros(0, dtype=torch.long))["mine"]
+    assert np.isnan(measure.value) and measure.note == "no examples"
+
+
+def test_a_study_has_a_column_of_it_also_for_rows_measured_before(tmp_path, monkeypatch):
+    settings = {"models": ["logistic"], "epochs": 1, "revoked": [3], "policies": ["fixed"]}
+    path = tmp_path / "study.jsonl"
+    features = np.random.default_rng(0).normal(size=(300, 4))
+    data = features, (features[:, 0] > 0).astype(int)
+    before = uk.study(data, path=path, **settings)
+    monkeypatch.setitem(METRICS, "total-variation", total_variation)
+    after = uk.study(data, path=path, **settings)
+    new = set(after) - set(before)
+    assert new == {"total_variation", "total_variation_of_nothing"}
+    assert after.loc[after["policy"] == "exact", "total_variation"].tolist() == [0]
+    assert (after["total_variation_of_nothing"] > 0).all()
+    again = uk.read_study(path)
+    assert len(again) == len(after) and again["total_variation"].notna().all()
