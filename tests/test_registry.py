@@ -12,7 +12,16 @@ from unlearnkit.unlearning.unlearn import unlearn
 
 REGISTRIES = {
     name: getattr(uk, name)
-    for name in ("AGGREGATIONS", "AMENDS", "BOUNDARIES", "DATASETS", "LOSSES", "METHODS", "MODELS")
+    for name in (
+        "AGGREGATIONS",
+        "AMENDS",
+        "BOUNDARIES",
+        "DATASETS",
+        "LOSSES",
+        "METRICS",
+        "METHODS",
+        "MODELS",
+    )
 }
 
 
