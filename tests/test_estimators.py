@@ -29,8 +29,9 @@ OURS = {"random_state": 3, "epochs": 3, "num_shards": 3, "num_slices": 2}
 @parametrize_with_checks(
     [UnlearnableClassifier(), UnlearnableClassifier("logistic"), UnlearnableRegressor("linear")]
 )
-def test_scikit_learns_checks(estimator, check) -> None:
+def test_scikit_learns_checks(estimator, check, monkeypatch) -> None:
     """All of them apply, and none is excused."""
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it the checks of array inputs are skipped
     check(estimator)
 
 
