@@ -33,7 +33,7 @@ from unlearnkit.records.persistence import open_store, provenance
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore
 from unlearnkit.training.clock import Clock
-from unlearnkit.training.defaults import choose
+from unlearnkit.training.defaults import choose_model_and_spec
 from unlearnkit.training.ensemble import Ensemble, assemble
 from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
@@ -137,7 +137,7 @@ class Session:
             StoreError: the folder belongs to another run.
         """
         self.dataset: Dataset = as_dataset(data)
-        architecture, spec = choose(
+        architecture, spec = choose_model_and_spec(
             self.dataset,
             model,
             hidden=hidden,

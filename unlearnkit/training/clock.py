@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-MEMORY = 300  # number of most recent measurements kept of each kind
+MAX_MEASUREMENTS = 300  # number of most recent measurements kept of each kind
 HALF_LIFE = 60  # number of later measurements after which a measurement counts half
 PRIOR_WEIGHT = 1e-6  # weight of an assumed rate (the latest measurement has 1): it only fills gaps
-FEW, FEW_MULTIPLE = 9, 1.5  # with fewer than FEW past errors, an interval has at least FEW_MULTIPLE
+MIN_ERRORS, MIN_MULTIPLE = 9, 1.5  # with fewer errors, an interval has MIN_MULTIPLE
 
 # Rates assumed until they have been measured, in ticks. A tick is a small torch operation, so rates
 # scale with the speed of the machine. They are rounded from runs of one model on one machine, and
@@ -139,12 +139,12 @@ class Clock:
         fresh = tuple((work, seconds) for work, seconds in timed if any(work.row()))
         if not fresh:
             return self
-        kept = (*self.exact, *fresh)[-MEMORY:]
+        kept = (*self.exact, *fresh)[-MAX_MEASUREMENTS:]
         return replace(self, exact=kept, tick=self.tick if tick is None else tick)
 
     def observe_modify(self, batches: Batches, seconds: float) -> "Clock":
         """Return the clock after a modification with this planned work was timed."""
-        return replace(self, modify=(*self.modify, (batches, seconds))[-MEMORY:])
+        return replace(self, modify=(*self.modify, (batches, seconds))[-MAX_MEASUREMENTS:])
 
     def observe_probe(self, batches: Batches, seconds: float) -> "Clock":
         """Return the clock after large batches were timed by themselves.
@@ -176,8 +176,8 @@ class Clock:
         errors = list(self.errors)
         if predicted:
             kind = int(approximate > 0)
-            errors[kind] = (*errors[kind], float(np.log(seconds / predicted)))[-MEMORY:]
-        request = (*self.request, (exact, approximate, beside))[-MEMORY:]
+            errors[kind] = (*errors[kind], float(np.log(seconds / predicted)))[-MAX_MEASUREMENTS:]
+        request = (*self.request, (exact, approximate, beside))[-MAX_MEASUREMENTS:]
         return replace(self, request=request, errors=(errors[0], errors[1]))
 
     @property
@@ -240,8 +240,8 @@ class Clock:
         """
         errors = np.sort(np.abs(self.errors[int(approximate)]))
         count = len(errors)
-        if count < FEW:
-            return float(max(np.exp(errors[-1]) if count else 1.0, FEW_MULTIPLE))
+        if count < MIN_ERRORS:
+            return float(max(np.exp(errors[-1]) if count else 1.0, MIN_MULTIPLE))
         return float(np.exp(errors[min(int(np.ceil(0.9 * (count + 1))), count) - 1]))
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from unlearnkit.training.spec import TrainSpec
 SMALL = 5000  # number of training examples below which the defaults for small data apply
 
 
-def choose(
+def choose_model_and_spec(
     dataset: Dataset,
     model: Any,
     *,

@@ -19,8 +19,8 @@ class Stopwatch:
 
     def __init__(self) -> None:
         """Start the first lap."""
-        self.then = time.perf_counter()
-        self.at = 0
+        self.lap_start = time.perf_counter()
+        self.last_step = 0
         self.group: list[Job] = []
         self.epochs, self.visits, self.starts, self.ended = 0, 0, 0, 0
         self.setup, self.starting, self.marking, self.probing = 0.0, 0.0, 0.0, 0.0
@@ -46,21 +46,21 @@ class Stopwatch:
         """
         self.alone = (steps, seconds)
         self.probing += whole
-        self.then += whole
+        self.lap_start += whole
 
     def mark(self, job: Job, mark: Mark) -> None:
         """Record that a lane has reached a mark."""
         lap = self._lap()
-        if mark.step < self.at or (mark.step == 0 and job not in self.group):
-            self.group = [] if mark.step < self.at else self.group
+        if mark.step < self.last_step or (mark.step == 0 and job not in self.group):
+            self.group = [] if mark.step < self.last_step else self.group
             self.group.append(job)
             self.setup += lap
-        elif mark.step > self.at:
-            steps = sum(min(len(j), mark.step) - min(len(j), self.at) for j in self.group)
-            self.blocks.append((mark.step - self.at, steps, lap))
+        elif mark.step > self.last_step:
+            steps = sum(min(len(j), mark.step) - min(len(j), self.last_step) for j in self.group)
+            self.blocks.append((mark.step - self.last_step, steps, lap))
         else:
             self.marking += lap
-        self.at = mark.step
+        self.last_step = mark.step
         if mark.kind == EPOCH:
             self.epochs += 1
         elif mark.kind == END:
@@ -95,5 +95,5 @@ class Stopwatch:
 
     def _lap(self) -> float:
         now = time.perf_counter()
-        lap, self.then = now - self.then, now
+        lap, self.lap_start = now - self.lap_start, now
         return lap

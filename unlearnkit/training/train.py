@@ -19,7 +19,7 @@ from unlearnkit.training.kernels.stacked import lanes_together
 from unlearnkit.training.plan import Plan, Stage
 from unlearnkit.training.schedule import Mark, make_job
 from unlearnkit.training.stopwatch import Stopwatch
-from unlearnkit.training.workers import Done, check_parallel, train_in_workers
+from unlearnkit.training.workers import TaskResult, check_parallel, train_in_workers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,7 +211,7 @@ def _train_elsewhere(
 ) -> None:
     """Train in workers; only this process writes to the store."""
 
-    def take(done: Done) -> None:
+    def take(done: TaskResult) -> None:
         recorder.steps.update(done.steps)
         for checkpoint in done.checkpoints:
             store.put(checkpoint)

@@ -23,7 +23,7 @@ from unlearnkit.training.schedule import Mark, make_job
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class WorkerTask:
     """Training for one worker, with all data that it needs.
 
     The class has slots, so that no weak reference to it is possible. joblib's Dask backend places
@@ -45,7 +45,7 @@ class Errand:
 
 
 @dataclass(frozen=True)
-class Done:
+class TaskResult:
     """The result of a worker's training.
 
     Attributes:
@@ -85,7 +85,7 @@ def train_in_workers(
     plan: Plan,
     pieces: Sequence[Sequence[Stage]],
     starts: Sequence[State],
-    take: Callable[[Done], None],
+    take: Callable[[TaskResult], None],
     run: Run,
 ) -> None:
     """Train pieces in workers.
@@ -108,26 +108,26 @@ def train_in_workers(
     import joblib
 
     workers = joblib.effective_n_jobs(run.parallel)
-    errands = _errands(plan, pieces, starts, workers, run.losses)
-    errands = takewhile(lambda errand: not run.pausing, errands)
+    tasks = _make_tasks(plan, pieces, starts, workers, run.losses)
+    tasks = takewhile(lambda task: not run.pausing, tasks)
     # A batch size of 1 returns each result as soon as it is ready. Memory maps are off, because
     # they would write examples to files that are not destroyed when an example is revoked.
     pool = joblib.Parallel(
         run.parallel, return_as="generator_unordered", batch_size=1, max_nbytes=None
     )
-    with closing(pool(joblib.delayed(run_errand)(errand) for errand in errands)) as results:
+    with closing(pool(joblib.delayed(run_task)(task) for task in tasks)) as results:
         for done in results:
             take(done)
             run.check()
 
 
-def _errands(
+def _make_tasks(
     plan: Plan,
     pieces: Sequence[Sequence[Stage]],
     starts: Sequence[State],
     workers: int,
     losses: bool,
-) -> Iterator[Errand]:
+) -> Iterator[WorkerTask]:
     """Divide the pieces among workers, the longest first.
 
     Pieces are grouped for fast lockstep training, but so that every worker gets a group.
@@ -140,36 +140,36 @@ def _errands(
         chosen = order[begin : begin + size]
         some = tuple(tuple(pieces[i]) for i in chosen)
         cut = plan.only(piece[0].shard for piece in some)
-        yield Errand(cut, some, tuple(starts[i] for i in chosen), losses)
+        yield WorkerTask(cut, some, tuple(starts[i] for i in chosen), losses)
 
 
-def run_errand(errand: Errand) -> Done:
-    """Train the stages of an errand; called in a worker.
+def run_task(task: WorkerTask) -> TaskResult:
+    """Train the stages of a task; called in a worker.
 
     Raises:
         Exception: any exception of the training, with a note that names the shards.
     """
-    plan, checkpoints = errand.plan, list[Checkpoint]()
+    plan, checkpoints = task.plan, list[Checkpoint]()
     epochs: list[tuple[Mark, float | None]] = []
     try:
         plan.check_environment()
         jobs = [
             make_job(plan, piece, start)
-            for piece, start in zip(errand.pieces, errand.starts, strict=True)
+            for piece, start in zip(task.pieces, task.starts, strict=True)
         ]
         run_jobs(
             plan,
             jobs,
             keep=checkpoints.append,
             on_epoch=lambda job, mark, loss: epochs.append((mark, loss)),
-            run=Run(losses=errand.losses),
+            run=Run(losses=task.losses),
         )
     except Exception as error:
-        shards = ", ".join(str(piece[0].shard) for piece in errand.pieces)
+        shards = ", ".join(str(piece[0].shard) for piece in task.pieces)
         error.add_note(
             f"raised by a worker (process {os.getpid()} on {platform.node()}) that trained shard "
             f"{shards}"
         )
         raise
     steps = {key: count for job in jobs for key, count in job.stage_steps.items()}
-    return Done(tuple(checkpoints), steps, tuple(epochs))
+    return TaskResult(tuple(checkpoints), steps, tuple(epochs))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from unlearnkit.training.clock import FEW_MULTIPLE, Clock, Interval, Work
+from unlearnkit.training.clock import MIN_MULTIPLE, Clock, Interval, Work
 from unlearnkit.training.plan import HasKeys, Plan, Stage
 from unlearnkit.training.train import work_of
 
@@ -78,7 +78,7 @@ class Workload:
     stage_visits: Int[np.ndarray, "shard stage"]
     stage_seconds: Float[np.ndarray, "shard stage"]
     stage_status: tuple[tuple[str, ...], ...]
-    multiple: float = FEW_MULTIPLE
+    multiple: float = MIN_MULTIPLE
 
     @property
     def visits(self) -> int:

@@ -8,7 +8,7 @@ import torch
 
 import unlearnkit as uk
 from unlearnkit.models.architecture import as_architecture
-from unlearnkit.training.kernels.batches import Gathering
+from unlearnkit.training.kernels.batches import BatchReader
 from unlearnkit.training.plan import make_plan
 
 
@@ -40,14 +40,14 @@ def test_batches_hold_the_retained_and_zeros(kind, small, monkeypatch):
     plan = replace(plan, examples=replace(examples, features=poisoned))
     rows = plan.partition.shard_rows(1)
     rows = np.concatenate([np.where(plan.retained[rows], rows, -1), [-1, -1]])
-    gathering, alive = Gathering(plan, [1]), rows >= 0
-    places = torch.from_numpy(gathering.places(rows, alive))
-    [empty] = gathering.empty(alive[None])
+    reader, alive = BatchReader(plan, [1]), rows >= 0
+    positions = torch.from_numpy(reader.positions(rows, alive))
+    [empty] = reader.empty(alive[None])
     assert (empty is None) == bool(small)
     batch = torch.zeros(len(rows), 16)
-    gathering.read(places, empty, batch)
+    reader.read(positions, empty, batch)
     inputs, labels = examples[plan.partition.ids[rows[alive]]]
     assert torch.equal(batch[alive][:, :width], inputs)
     assert not batch[~alive].any() and not batch[:, width:].any()
-    targets = gathering.targets(places, torch.from_numpy(alive))
+    targets = reader.targets(positions, torch.from_numpy(alive))
     assert torch.equal(targets[alive], labels) and not targets[~alive].any()

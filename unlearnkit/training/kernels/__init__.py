@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from unlearnkit.progress import Run
 from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
-from unlearnkit.training.kernels.loop import compute_threads, repeatable, run_loop
+from unlearnkit.training.kernels.loop import compute_threads, deterministic, run_loop
 from unlearnkit.training.kernels.stacked import OnProbe, run_stacked
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import END, EPOCH, TAIL, Job, Mark
@@ -57,7 +57,7 @@ def run_jobs(
             lineage = plan.lineage(job.shard, stage.index)
             kept(Checkpoint(stage.key, job.shard, stage.index, state, end_tails, lineage))
 
-    with compute_threads(plan.spec.num_threads), repeatable(plan.device):
+    with compute_threads(plan.spec.num_threads), deterministic(plan.device):
         if plan.stacked:
             run_stacked(plan, jobs, on_mark, run, on_probe=on_probe)
         else:

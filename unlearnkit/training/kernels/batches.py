@@ -17,7 +17,7 @@ from unlearnkit.training.plan import Plan
 SMALL = 2 << 20  # upper limit of bytes of a table converted in advance, which fits the cache
 
 
-class Gathering:
+class BatchReader:
     """Reads the retained examples of some shards batch by batch.
 
     An empty slot reads as a row of zeros. A converted table has such a row. Without a table, the
@@ -46,7 +46,7 @@ class Gathering:
         self.spare = len(kept) if self.converted else int(at[0]) if len(at) else 0
         self.raw = self.features.new_empty(0)
 
-    def places(
+    def positions(
         self, rows: Int[np.ndarray, " *slot"], alive: Bool[np.ndarray, " *slot"]
     ) -> Int[np.ndarray, " *slot"]:
         """Return the positions from which slots read; empty slots read from the spare position."""
@@ -62,7 +62,7 @@ class Gathering:
 
     def read(
         self,
-        places: Int[Tensor, " slot"],
+        positions: Int[Tensor, " slot"],
         empty: Int[Tensor, " empty"] | None,
         into: Float[Tensor, "slot width"],
     ) -> None:
@@ -70,11 +70,11 @@ class Gathering:
         inner = self.features.shape[1]
         inputs = into if into.shape[1] == inner else into[:, :inner]
         if self.features.dtype == into.dtype:
-            torch.index_select(self.features, 0, places, out=inputs)
+            torch.index_select(self.features, 0, positions, out=inputs)
         else:
-            if len(self.raw) != len(places):
-                self.raw = self.features.new_empty(len(places), inner)
-            torch.index_select(self.features, 0, places, out=self.raw)
+            if len(self.raw) != len(positions):
+                self.raw = self.features.new_empty(len(positions), inner)
+            torch.index_select(self.features, 0, positions, out=self.raw)
             inputs.copy_(self.raw)
         if self.converted:
             return
@@ -82,8 +82,8 @@ class Gathering:
         if empty is not None:
             into.index_fill_(0, empty, 0.0)
 
-    def targets(self, places: Int[Tensor, " slot"], alive: Bool[Tensor, " slot"]) -> Tensor:
+    def targets(self, positions: Int[Tensor, " slot"], alive: Bool[Tensor, " slot"]) -> Tensor:
         """Return the labels or targets of slots; 0 for empty slots."""
-        found = self.labels.index_select(0, places)
+        found = self.labels.index_select(0, positions)
         found[~alive] = 0
         return found

@@ -210,7 +210,7 @@ def compute_threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def repeatable(device: torch.device) -> Iterator[None]:
+def deterministic(device: torch.device) -> Iterator[None]:
     """Make CUDA computations bit-reproducible: deterministic operators only, and no TF32.
 
     The settings apply to the whole process and are restored afterwards. An operator without a

@@ -27,7 +27,7 @@ from unlearnkit.progress import Run
 from unlearnkit.seeding import derive
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.activations import BACKWARD, FORWARD
-from unlearnkit.training.kernels.batches import Gathering
+from unlearnkit.training.kernels.batches import BatchReader
 from unlearnkit.training.kernels.layout import Layout, padded
 from unlearnkit.training.kernels.loop import OnMark
 from unlearnkit.training.plan import Plan
@@ -117,12 +117,12 @@ class _Group:
         self.slots = padded(self.spec.batch_size)
         lanes = len(jobs)
         shape = (NUM_BUFFERS[self.spec.optimizer], lanes * self.layout.size)
-        self._use(list(torch.zeros(shape, device=self.device)), lanes)
+        self._set_buffers(list(torch.zeros(shape, device=self.device)), lanes)
         for lane, job in enumerate(jobs):
             self.layout.write(job.start, self.parameters, lane)
         # Adam's step counters since the last reset.
         self.counts = torch.zeros(lanes, 1, 1, device=self.device)
-        self.gathering = Gathering(plan, [job.shard for job in jobs])
+        self.reader = BatchReader(plan, [job.shard for job in jobs])
         self.totals = np.zeros(lanes)
         self.seen = np.zeros(lanes, np.int64)
         self.generator, self.minus_one = torch.Generator(), torch.tensor(-1.0, device=self.device)
@@ -142,18 +142,18 @@ class _Group:
             self.lay_out(begin, end)
             for step in range(begin, end):
                 if step in calendar:
-                    self._reach(step, calendar[step], on_mark, run.losses)
+                    self._handle_marks(step, calendar[step], on_mark, run.losses)
                 run.check()
                 if rest < 0 and run.pausing:
                     rest = max(_next_end(job, step) for job in self.jobs if len(job) > step)
                 if step == rest:
                     return
                 self.step(step - begin, bool(measured[step]))
-            self._settle(end)
+            self._add_losses(end)
             begin = end
             # Lanes that end at this step are read before the others continue.
             ends = [(lane, mark) for lane, mark in calendar.get(end, ()) if end == lengths[lane]]
-            self._reach(end, ends, on_mark, run.losses)
+            self._handle_marks(end, ends, on_mark, run.losses)
             calendar[end] = [item for item in calendar.get(end, ()) if item not in ends]
 
     def measured(self, losses: bool) -> Bool[np.ndarray, " step"]:
@@ -167,11 +167,11 @@ class _Group:
                 begin = mark.step
         return wanted
 
-    def _reach(
+    def _handle_marks(
         self, step: int, marks: list[tuple[int, Mark]], on_mark: OnMark, losses: bool
     ) -> None:
         if any(mark.kind == EPOCH for _, mark in marks):
-            self._settle(step)
+            self._add_losses(step)
         resets = [lane for lane, mark in marks if mark.kind == RESET]
         for lane, mark in marks:
             job = self.jobs[lane]
@@ -209,7 +209,7 @@ class _Group:
     # Memory. Buffers are reused across steps, because allocating them takes longer than the
     # arithmetic. Views are created once, because creating one is expensive for small tensors.
 
-    def _use(self, flat: list[Tensor], lanes: int) -> None:
+    def _set_buffers(self, flat: list[Tensor], lanes: int) -> None:
         """Create the views of these buffers (weights, gradients, Adam's moments) for some lanes."""
         self.lanes, self.flat = lanes, flat
         self.pieces = [self.layout.pieces(buffer, lanes) for buffer in flat]
@@ -253,27 +253,27 @@ class _Group:
             for source, target in zip(old, self.layout.pieces(new, lanes), strict=True):
                 target.copy_(source[:lanes])
         self.counts = self.counts[:lanes].clone()
-        self._use(flat, lanes)
+        self._set_buffers(flat, lanes)
 
     def lay_out(self, begin: int, end: int) -> None:
         """Lay out a block of steps: the position, weight and target of each slot."""
-        steps, lanes, slots, gathering = end - begin, self.lanes, self.slots, self.gathering
+        steps, lanes, slots, reader = end - begin, self.lanes, self.slots, self.reader
         rows = np.stack([job.rows[begin:end] for job in self.jobs[:lanes]], 1)
         shown, size = rows >= 0, rows.shape[2]
         alive = np.zeros((steps, lanes, slots), bool)
         alive[..., :size] = shown
-        places = np.full((steps, lanes, slots), gathering.spare, np.int32)
-        places[..., :size] = gathering.places(rows, shown)
+        positions = np.full((steps, lanes, slots), reader.spare, np.int32)
+        positions[..., :size] = reader.positions(rows, shown)
         weights = np.zeros((steps, lanes, slots), np.float32)
         np.divide(shown, shown.sum(2, keepdims=True, dtype=np.float32), out=weights[..., :size])
         self.begin = self.settled = begin
         self.alive = alive
-        self.empty = gathering.empty(alive.reshape(steps, -1))
-        flat = torch.from_numpy(places).view(steps, -1).to(self.device)
-        self.places = flat.unbind(0)
+        self.empty = reader.empty(alive.reshape(steps, -1))
+        flat = torch.from_numpy(positions).view(steps, -1).to(self.device)
+        self.positions = flat.unbind(0)
         self.weights = torch.from_numpy(weights).to(self.device).unsqueeze(3).unbind(0)
         there = torch.from_numpy(alive).view(-1).to(self.device)
-        targets = gathering.targets(flat.view(-1), there)
+        targets = reader.targets(flat.view(-1), there)
         targets = targets.view(steps, lanes, slots, *targets.shape[1:])
         self.labels = targets.unbind(0)
         self.classes = targets.unsqueeze(3).unbind(0)
@@ -281,7 +281,7 @@ class _Group:
     # Steps
 
     def step(self, step: int, measured: bool) -> None:
-        self.gathering.read(self.places[step], self.empty[step], self.batch)
+        self.reader.read(self.positions[step], self.empty[step], self.batch)
         last = len(self.stack.linears) - 1
         masks: list[Tensor | None] = []
         for i in range(last):
@@ -330,12 +330,12 @@ class _Group:
             self.padding.fill_(-torch.inf)
         torch.softmax(self.outputs[-1], -1, out=self.slope)
         index = self.classes[step]
-        if measured:  # store the probability; _settle takes the logarithms of a whole block
+        if measured:  # store the probability; _add_losses takes the logarithms of a whole block
             torch.gather(self.slope, -1, index, out=self.value[step])
         self.slope.scatter_add_(-1, index, self.minus_one.expand_as(index))
         self.slope.mul_(self.weights[step])
 
-    def _settle(self, end: int) -> None:
+    def _add_losses(self, end: int) -> None:
         """Add the losses of the block's steps before ``end`` that were not added before."""
         if not self.wanted[self.settled : end].any():
             self.settled = end

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from unlearnkit.training.clock import FEW_MULTIPLE, Interval
+from unlearnkit.training.clock import MIN_MULTIPLE, Interval
 from unlearnkit.unlearning.error_model import Calibration
 from unlearnkit.unlearning.inspection import Look
 from unlearnkit.unlearning.workload import ShardWork, Workload
@@ -78,7 +78,7 @@ class Costs:
     scratch_seconds: float | None
     exact_seconds: Callable[[tuple[int, ...]], float | None]
     approximate_seconds: Callable[[tuple[int, ...]], float | None]
-    multiple: Callable[[bool], float] = lambda approximate: FEW_MULTIPLE
+    multiple: Callable[[bool], float] = lambda approximate: MIN_MULTIPLE
     calibration: Calibration = Calibration()
 
     def seconds(self, exact: Iterable[int], approximate: Iterable[int]) -> float | None:
