@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unlearnkit.approximate.optimise import divergence_slope
+from unlearnkit.approximate.optimise import divergence_gradient
 from unlearnkit.models.losses import CrossEntropy, SquaredError
 
 
@@ -18,4 +18,4 @@ def test_the_slope_of_the_divergence_is_its_gradient(loss):
     else:
         value = (student - teacher).square().sum() / 2
     [expected] = torch.autograd.grad(value, student)
-    assert torch.allclose(divergence_slope(loss, student.detach(), teacher), expected)
+    assert torch.allclose(divergence_gradient(loss, student.detach(), teacher), expected)

@@ -36,13 +36,15 @@ from unlearnkit.approximate.protocol import (
 from unlearnkit.approximate.stored_states import EachState, Rule
 from unlearnkit.registry import Registry, instance_of
 
-_ALIKE = StagedInfluence(candidates=0, curvature_share=1 / 20, curvature_min=64)
+_UNIFORM = StagedInfluence(candidates=0, curvature_share=1 / 20, curvature_min=64)
 
 # The default for linear models; tests/benchmarks/defaults.md has the measurements.
-LINEAR_INFLUENCE = replace(_ALIKE, iterations=20, tolerance=0.1, curvature_max=432, by_outputs=True)
+LINEAR_INFLUENCE = replace(
+    _UNIFORM, iterations=20, tolerance=0.1, curvature_max=432, by_outputs=True
+)
 
 # The default for convolutional networks; tests/benchmarks/defaults.md has the measurements.
-LAST_LAYER_INFLUENCE = replace(_ALIKE, scope="head", curvature_min=256, references=4)
+LAST_LAYER_INFLUENCE = replace(_UNIFORM, scope="head", curvature_min=256, references=4)
 
 METHODS: Registry[Method] = Registry(
     "METHODS",

@@ -5,17 +5,17 @@ from dataclasses import replace
 from unlearnkit.approximate import LINEAR_INFLUENCE, METHODS, Method, StagedInfluence
 from unlearnkit.training.plan import Plan
 
-LINEAR_MOST = 768  # upper limit of curvature examples for a linear model
-LINEAR_SMALL = 1500  # shard size below which a linear model takes fewer substeps
+LINEAR_CURVATURE_MAX = 768  # upper limit of curvature examples for a linear model
+LINEAR_SMALL_SHARD = 1500  # shard size below which a linear model takes fewer substeps
 
 
 def default_method(plan: Plan) -> Method:
     """Return staged influence with settings for the plan's model and shard sizes.
 
     - Linear models are solved in output space. With one slice they have few segments and take four
-      substeps in each but the first, or two substeps if shards have fewer than ``LINEAR_SMALL``
-      examples. Large shards take a twenty-eighth of their examples for the curvature, at most
-      ``LINEAR_MOST``.
+      substeps in each but the first, or two substeps if shards have fewer than
+      ``LINEAR_SMALL_SHARD`` examples. Large shards take a twenty-eighth of their examples for the
+      curvature, at most ``LINEAR_CURVATURE_MAX``.
     - Convolutional networks are corrected in the last layer only.
     - Perceptrons with several slices and small shards are solved in output space, with a few more
       examples for the curvature. With five slices or more they have many segments and take one
@@ -26,8 +26,8 @@ def default_method(plan: Plan) -> Method:
     one_slice, shard_size = plan.spec.num_slices == 1, len(plan.partition.ids) // plan.num_shards
     if plan.architecture.is_linear:
         linear = LINEAR_INFLUENCE
-        most = min(max(linear.curvature_max, shard_size // 28), LINEAR_MOST)
-        if one_slice and shard_size < LINEAR_SMALL:
+        most = min(max(linear.curvature_max, shard_size // 28), LINEAR_CURVATURE_MAX)
+        if one_slice and shard_size < LINEAR_SMALL_SHARD:
             return replace(linear, curvature_max=most, curvature_min=100)
         return replace(linear, curvature_max=most, substeps=4 if one_slice else linear.substeps)
     if plan.architecture.is_convolutional:

@@ -38,7 +38,7 @@ from unlearnkit.training.kernels.activations import BACKWARD, FORWARD
 from unlearnkit.training.kernels.layout import NARROW, padded
 
 BLOCK = 128  # rows of inner products computed at a time
-NOWHERE = -1e30  # bias of a padded class, which makes its probability exactly 0
+PADDED_BIAS = -1e30  # bias of a padded class, which makes its probability exactly 0
 
 PARTS = ("weight", "bias")
 
@@ -48,7 +48,7 @@ Pieces = list[Tensor]
 Curve = Callable[[Tensor, Tensor], Tensor]
 
 
-def gather(stack: Stack, states: Sequence[State], loss: Loss) -> Pieces:
+def stack_parameters(stack: Stack, states: Sequence[State], loss: Loss) -> Pieces:
     """Stack the parameters of several states.
 
     For cross-entropy the classes are padded to a multiple of 16, because torch is much slower on 10
@@ -65,7 +65,7 @@ def gather(stack: Stack, states: Sequence[State], loss: Loss) -> Pieces:
         pieces.append(torch.stack(biases).unsqueeze(1))
     if extra:
         pieces[-2] = torch.nn.functional.pad(pieces[-2], (0, 0, 0, extra))
-        pieces[-1] = torch.nn.functional.pad(pieces[-1], (0, extra), value=NOWHERE)
+        pieces[-1] = torch.nn.functional.pad(pieces[-1], (0, extra), value=PADDED_BIAS)
     return pieces
 
 
@@ -74,7 +74,7 @@ def clear_padding(stack: Stack, pieces: Pieces) -> None:
     pieces[-1][..., stack.widths[-1] :] = 0
 
 
-def moved(stack: Stack, state: State, by: Pieces, lane: int) -> State:
+def add_correction(stack: Stack, state: State, by: Pieces, lane: int) -> State:
     """Return the state with a lane's correction added, without padding."""
     result = {}
     for i, name in enumerate(stack.linears):
@@ -132,7 +132,7 @@ class Linearised:
     ) -> Pieces:
         """Return the weighted sum of all examples' gradients, added to ``into`` if it is given."""
         slopes = self.loss.output_gradient(self.outputs, targets)
-        return self.pull(slopes * weights.unsqueeze(2), into)
+        return self.vjp(slopes * weights.unsqueeze(2), into)
 
     def curvature(self, weights: Float[Tensor, "lane row"]) -> Curve:
         """Return a function of v and out that writes H v to out; the two must not overlap.
@@ -152,7 +152,7 @@ class Linearised:
 
         return product
 
-    def down(self, vectors: Float[Tensor, "lane row class"]) -> list[Tensor]:
+    def backward(self, vectors: Float[Tensor, "lane row class"]) -> list[Tensor]:
         """Backpropagate vectors at the outputs to the outputs of every linear layer."""
         deltas = [vectors]
         for i in range(len(self.weights) - 1, 0, -1):
@@ -161,7 +161,7 @@ class Linearised:
             deltas.insert(0, delta)
         return deltas
 
-    def up(self, at_each: list[Tensor]) -> Float[Tensor, "lane row class"]:
+    def forward(self, at_each: list[Tensor]) -> Float[Tensor, "lane row class"]:
         """Propagate changes at the outputs of every linear layer forward and add them up."""
         change = at_each[0]
         for i, weight in enumerate(self.weights[1:]):
@@ -170,10 +170,10 @@ class Linearised:
             change = torch.baddbmm(at_each[i + 1], change, weight.mT)
         return change
 
-    def pull(self, vectors: Float[Tensor, "lane row class"], into: Pieces | None = None) -> Pieces:
+    def vjp(self, vectors: Float[Tensor, "lane row class"], into: Pieces | None = None) -> Pieces:
         """Return J^T times vectors at the outputs, added to ``into`` if it is given."""
         pieces: Pieces = []
-        for i, (h, delta) in enumerate(zip(self.inputs, self.down(vectors), strict=True)):
+        for i, (h, delta) in enumerate(zip(self.inputs, self.backward(vectors), strict=True)):
             total = delta.sum(1, keepdim=True)
             if into is None:
                 pieces += [torch.bmm(delta.mT, h), total]
@@ -181,9 +181,9 @@ class Linearised:
                 pieces += [into[2 * i].baddbmm_(delta.mT, h), into[2 * i + 1].add_(total)]
         return pieces
 
-    def push(self, pieces: Pieces) -> Float[Tensor, "lane row class"]:
+    def jvp(self, pieces: Pieces) -> Float[Tensor, "lane row class"]:
         """Return J times a vector of parameters."""
-        return self.up(
+        return self.forward(
             [
                 torch.baddbmm(bias, h, weight.mT)
                 for h, weight, bias in zip(self.inputs, pieces[::2], pieces[1::2], strict=True)
@@ -194,19 +194,24 @@ class Linearised:
     def _products(self) -> list[Tensor | None]:
         """X X^T + 1 of every layer's inputs; None where 2 inputs <= rows, since it does not pay."""
         return [
-            inner_products(h) if _by_products(h.shape[2], h.shape[1]) else None for h in self.inputs
+            inner_products(h) if _uses_inner_products(h.shape[2], h.shape[1]) else None
+            for h in self.inputs
         ]
 
-    def through(self, vectors: Float[Tensor, "lane row class"]) -> Float[Tensor, "lane row class"]:
+    def jacobian_gram(
+        self, vectors: Float[Tensor, "lane row class"]
+    ) -> Float[Tensor, "lane row class"]:
         """Return J J^T times vectors at the outputs."""
         at_each = []
-        for h, delta, product in zip(self.inputs, self.down(vectors), self._products, strict=True):
+        for h, delta, product in zip(
+            self.inputs, self.backward(vectors), self._products, strict=True
+        ):
             if product is None:
                 total = delta.sum(1, keepdim=True)
                 at_each.append(torch.baddbmm(total, h, torch.bmm(h.mT, delta)))
             else:
                 at_each.append(torch.bmm(product, delta))
-        return self.up(at_each)
+        return self.forward(at_each)
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,7 +252,7 @@ def solve(
     """
     # The system solved is (I + J^T H J/d) (d x) = b, which has the same iterates.
     curve = model.curvature(weights / damping.unsqueeze(1))
-    goal, seen = squared_norms(right).view(-1, 1, 1), model.push(right)  # b.b and J b
+    goal, seen = squared_norms(right).view(-1, 1, 1), model.jvp(right)  # b.b and J b
     # Coordinates (a, u) of the solution, the residual and the direction. For the last two, J v is
     # stored next to u, so that one operation updates both.
     a_x, u_x = torch.zeros_like(goal), torch.zeros_like(seen)
@@ -263,7 +268,7 @@ def solve(
         slope = _inner(curved, direction[1]).add_(length)
         active = active & (slope > 0)  # NaN compares false too
         step = torch.where(active, squared / slope, 0)
-        image[1] = model.through(curved)
+        image[1] = model.jacobian_gram(curved)
         image.add_(direction)
         a_x.addcmul_(step, a_p)
         u_x.addcmul_(step, direction[0])
@@ -276,7 +281,7 @@ def solve(
         length = torch.addcmul(squared, ratio * ratio, length)  # by orthogonality again
         active = active & (squared > goal)
     wide = _wide(damping)
-    found = model.pull(u_x.div_(wide), [piece.mul_(a_x / wide) for piece in right])
+    found = model.vjp(u_x.div_(wide), [piece.mul_(a_x / wide) for piece in right])
     return Solutions(found, spent.flatten())
 
 
@@ -310,7 +315,7 @@ def solve_dual(
             because I + K H/d has no eigenvalue below 1.
     """
     wide = _wide(damping)
-    curve, seen = model.curvature(weights / damping.unsqueeze(1)), model.push(right).div_(wide)
+    curve, seen = model.curvature(weights / damping.unsqueeze(1)), model.jvp(right).div_(wide)
     # y, the direction, the residual and the product with the direction are each stored next to H/d
     # times themselves, so that one operation updates both.
     direction, solution = torch.stack([seen, seen]), torch.zeros(2, *seen.shape, dtype=seen.dtype)
@@ -322,7 +327,7 @@ def solve_dual(
         if not bool(active.any()):
             break
         spent += active
-        torch.add(direction[0], model.through(direction[1]), out=image[0])
+        torch.add(direction[0], model.jacobian_gram(direction[1]), out=image[0])
         curve(image[0], image[1])
         slope = _inner(direction[1], image[0])
         active = active & (slope > 0)  # NaN compares false too
@@ -332,7 +337,7 @@ def solve_dual(
         before, squared = squared, _inner(*residual)
         direction.mul_(torch.where(active, squared / before, 0)).add_(residual)
         active = active & (squared > tolerance**2 * _inner(*solution))
-    found = model.pull(solution[1].neg_(), [piece.div_(wide) for piece in right])
+    found = model.vjp(solution[1].neg_(), [piece.div_(wide) for piece in right])
     return Solutions(found, spent.flatten())
 
 
@@ -356,7 +361,7 @@ def passes_of_solve(stack: Stack, rows: int, iterations: float) -> float:
     layers = list(pairwise(widths))
     dense = sum(i * o for i, o in layers)
     later = dense - layers[0][0] * layers[0][1]
-    inner = [_by_products(i, rows) for i, _ in layers]
+    inner = [_uses_inner_products(i, rows) for i, _ in layers]
     part = (rows + min(rows, BLOCK)) / 2  # entries computed per row in inner_products
     prepared = sum(part * i for (i, _), kept in zip(layers, inner, strict=True) if kept)
     product = 2 * later + sum(
@@ -379,7 +384,7 @@ def inner_products(
     return products
 
 
-def _by_products(width: int, rows: int) -> bool:
+def _uses_inner_products(width: int, rows: int) -> bool:
     """Whether inner products of a layer's inputs make a product with J J^T cheaper."""
     return 2 * width > rows
 

@@ -25,7 +25,7 @@ from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import Job, make_job
 
 Rows = Int[np.ndarray, " row"]
-Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
+OutputGradient = Callable[[Tensor, Tensor, Tensor], Tensor]
 """The gradient of an objective with respect to the outputs, as a function of outputs, targets and
 the examples' positions in :class:`Optimisation`'s table."""
 
@@ -58,7 +58,7 @@ class Optimisation:
         self.optimizer = make_optimizer(parameters, spec)
         self.visits = 0
 
-    def step(self, rows: Rows, slope: Slope) -> None:
+    def step(self, rows: Rows, slope: OutputGradient) -> None:
         """Take one optimizer step on these rows of the partition."""
         places = torch.from_numpy(np.searchsorted(self.rows, rows))
         outputs = self.module(self.inputs[places])
@@ -96,13 +96,13 @@ def batches_of(members: Members, size: int, generator: np.random.Generator) -> l
     return [order[begin : begin + size] for begin in range(0, len(order), size)]
 
 
-def endless(members: Members, size: int, generator: np.random.Generator) -> Iterator[Rows]:
+def endless_batches(members: Members, size: int, generator: np.random.Generator) -> Iterator[Rows]:
     """Yield batches of the members without end, in a new random order in each pass."""
     while True:
         yield from batches_of(members, size, generator)
 
 
-def divergence_slope(
+def divergence_gradient(
     loss: Loss, outputs: Float[Tensor, "row class"], teacher: Float[Tensor, "row class"]
 ) -> Float[Tensor, "row class"]:
     """Return the gradient of each example's divergence from a teacher, at the outputs.
@@ -111,14 +111,14 @@ def divergence_slope(
     the two softmaxes; for squared error it is half the squared distance.
 
     >>> a, b = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, 200.0]])
-    >>> divergence_slope(CrossEntropy(), a, b)
+    >>> divergence_gradient(CrossEntropy(), a, b)
     tensor([[ 0.5000, -0.5000]])
     """
     return loss.probabilities(outputs) - loss.probabilities(teacher)
 
 
 def has_divergence(plan: Plan) -> bool:
-    """Whether :func:`divergence_slope` is the gradient of a divergence for the plan's loss."""
+    """Whether :func:`divergence_gradient` is the gradient of a divergence for the plan's loss."""
     return isinstance(plan.spec.loss, CrossEntropy | SquaredError)
 
 

@@ -131,10 +131,10 @@ OnStep = Callable[[str, float], None]
 """Called with a short sentence on the next piece of work and the share done; may raise to stop."""
 
 
-def part_of(on_progress: OnStep, number: int, count: int) -> OnStep:
+def progress_within(on_progress: OnStep, number: int, count: int) -> OnStep:
     """Map the progress within part ``number`` of ``count`` equal parts to progress of the whole.
 
-    >>> part_of(print, 1, 4)("half of the second of four", 0.5)
+    >>> progress_within(print, 1, 4)("half of the second of four", 0.5)
     half of the second of four 0.375
     """
     return lambda sentence, share: on_progress(sentence, (number + share) / count)

@@ -20,7 +20,7 @@ from unlearnkit.approximate.protocol import (
     Modified,
     OnStep,
     ShardRound,
-    part_of,
+    progress_within,
 )
 from unlearnkit.approximate.segments import corrected_checkpoints, segments_of
 from unlearnkit.models.vector import flatten
@@ -102,7 +102,7 @@ class EachState:
     def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
         """See :class:`~unlearnkit.approximate.protocol.Method`."""
         return [
-            self._modify(each, part_of(on_progress, number, len(rounds)))
+            self._modify(each, progress_within(on_progress, number, len(rounds)))
             for number, each in enumerate(rounds)
         ]
 
@@ -114,7 +114,7 @@ class EachState:
                 state, spent = self.rule(given, stored)
                 states[stored.name], visits = with_buffers(given, stored, state), visits + spent
             else:
-                states[stored.name] = untrained(given)
+                states[stored.name] = initial_state(given)
         return modified(given, stored_states, states, visits)
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
@@ -202,7 +202,7 @@ def with_buffers(given: ShardRound, stored: StoredState, state: State) -> State:
     return recompute_buffers(architecture.module(), state, given.state.data(stored.retain)[0])
 
 
-def untrained(given: ShardRound) -> State:
+def initial_state(given: ShardRound) -> State:
     """Return the initial state, with which a stage that has lost all its examples ends."""
     plan = given.state.plan
     return plan.architecture.initial(plan.spec.seed, given.state.shard)

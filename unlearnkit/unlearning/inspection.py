@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.approximate.linearised import Linearised, gather
+from unlearnkit.approximate.linearised import Linearised, stack_parameters
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.losses import CrossEntropy, Loss
@@ -110,7 +110,7 @@ class Probe:
                     [self.architecture.module(state)(self.inputs) for state in states]
                 )
             inputs = self.inputs.flatten(1).expand(len(states), -1, -1)
-            parameters = gather(stack, states, self.loss)
+            parameters = stack_parameters(stack, states, self.loss)
             return Linearised(stack, self.loss, parameters, inputs).outputs[..., : stack.widths[-1]]
 
     def correction(self, state: State, norm: float) -> float:

@@ -11,10 +11,10 @@ from unlearnkit.approximate.influence.last_layer import Body
 from unlearnkit.approximate.influence.staged import EXPECTED_ITERATIONS
 from unlearnkit.approximate.linearised import (
     Linearised,
-    gather,
     passes_of_solve,
     solve,
     solve_dual,
+    stack_parameters,
 )
 from unlearnkit.models.vector import head_names, trainable_names
 from unlearnkit.store import Store
@@ -69,7 +69,9 @@ def time_large_batches(
                 if body is not None:  # once for gradients, once for curvature, and for looks
                     body.features(state, torch.cat([inputs, inputs]))
                 seen = inputs.flatten(1) if body is None else body.features(state, inputs)
-                model = Linearised(stack, loss, gather(stack, [state], loss), seen.unsqueeze(0))
+                model = Linearised(
+                    stack, loss, stack_parameters(stack, [state], loss), seen.unsqueeze(0)
+                )
                 weights = torch.full((1, count), 1 / count)
                 right = model.gradient(targets.unsqueeze(0), weights)
                 solver = solve_dual if staged.by_outputs and not head else solve

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import unlearnkit as uk
-from unlearnkit.approximate.baselines.deltagrad import QuasiHessian, follow
+from unlearnkit.approximate.baselines.deltagrad import QuasiHessian, follow_difference
 
 
 def quadratic(isotropic, steps, momentum=0.0):
@@ -42,7 +42,7 @@ def quadratic(isotropic, steps, momentum=0.0):
 def test_deltagrad_with_explicit_steps_alone_is_retraining(momentum):
     spec, explicit, w, without = quadratic(False, 40, momentum)
     zero = torch.zeros(5).double()
-    found, count = follow(explicit, zero, 40, spec, lambda step: True, 2)
+    found, count = follow_difference(explicit, zero, 40, spec, lambda step: True, 2)
     assert count == 40
     assert torch.allclose(w + found, without, atol=1e-12)
     assert (w - without).norm() > 0.05
@@ -62,9 +62,11 @@ def test_deltagrad_is_retraining_where_its_hessian_is_exact():
             return forcing, explicit(step, difference)[1]
 
         zero = torch.zeros(5).double()
-        truth, _ = follow(held, zero, 40, spec, lambda step: True, 2)
-        found, count = follow(held, zero, 40, spec, lambda step: step < 2, 2)
-        flat, _ = follow(lambda s, d, f=forcing: (f, 0 * d), zero, 40, spec, lambda step: True, 2)
+        truth, _ = follow_difference(held, zero, 40, spec, lambda step: True, 2)
+        found, count = follow_difference(held, zero, 40, spec, lambda step: step < 2, 2)
+        flat, _ = follow_difference(
+            lambda s, d, f=forcing: (f, 0 * d), zero, 40, spec, lambda step: True, 2
+        )
         assert count == 2
         error, without = (found - truth).norm() / truth.norm(), (flat - truth).norm() / truth.norm()
         assert without > 0.3
@@ -75,15 +77,15 @@ def test_the_quasi_hessian_meets_its_last_pair_and_leaves_out_bad_ones():
     rng = np.random.default_rng(1)
     root = torch.from_numpy(rng.normal(size=(6, 6)))
     hessian, known = root @ root.T, QuasiHessian(3)
-    assert (known.times(torch.ones(6)) == 0).all()
+    assert (known.product(torch.ones(6)) == 0).all()
     for _ in range(5):
         s = torch.from_numpy(rng.normal(size=6))
-        known.see(s, hessian @ s)
-        assert torch.allclose(known.times(s), hessian @ s)
-    before = known.times(s)
-    known.see(s, -s)
-    assert torch.equal(known.times(s), before) and len(known.pairs) == 3
-    dense = torch.stack([known.times(e) for e in torch.eye(6).double()])
+        known.add_pair(s, hessian @ s)
+        assert torch.allclose(known.product(s), hessian @ s)
+    before = known.product(s)
+    known.add_pair(s, -s)
+    assert torch.equal(known.product(s), before) and len(known.pairs) == 3
+    dense = torch.stack([known.product(e) for e in torch.eye(6).double()])
     assert torch.allclose(dense, dense.T) and torch.linalg.eigvalsh(dense).min() > 0
 
 
@@ -92,8 +94,8 @@ def test_no_pair_takes_the_quasi_hessian_beyond_its_limit():
     known, seen = QuasiHessian(2, limit=5.0), 0
     for _ in range(200):
         s, y = torch.from_numpy(rng.normal(size=(2, 4)))
-        known.see(s, y + s)
+        known.add_pair(s, y + s)
         seen = max(seen, len(known.pairs))
-        dense = torch.stack([known.times(e) for e in torch.eye(4).double()])
+        dense = torch.stack([known.product(e) for e in torch.eye(4).double()])
         assert torch.linalg.eigvalsh(dense).max() <= 15 + 1e-9
     assert seen == 2

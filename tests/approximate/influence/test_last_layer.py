@@ -162,7 +162,7 @@ def test_where_few_are_forgotten_less_is_done_to_heads_too():
     found = method(rounds, on_progress=quiet)
     for given, got in zip(uneven_rounds(session), found, strict=True):
         forgotten = len(given.forget)
-        fit = method.fit_for(forgotten, forgotten + len(given.retain))
+        fit = method.settings_for(forgotten, forgotten + len(given.retain))
         counts.add(fit.substeps)
         theirs = corrections_of(session, fit.modify(given, quiet))
         for place, change in corrections_of(session, got).items():

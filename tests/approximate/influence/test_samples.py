@@ -10,7 +10,7 @@ from unlearnkit.approximate.influence.samples import (
     Candidates,
     hessian_traces,
     inclusion_probabilities,
-    systematic,
+    systematic_sample,
 )
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.models.state import get_state
@@ -47,7 +47,7 @@ def test_where_the_traces_say_nothing_all_are_drawn_alike(traces):
 
 def test_systematic_drawing_keeps_the_chances():
     chances, generator = np.array([0.1, 0.9, 0.4, 1.0, 0.6]), np.random.default_rng(3)
-    drawn = [systematic(chances, generator) for _ in range(4000)]
+    drawn = [systematic_sample(chances, generator) for _ in range(4000)]
     assert {len(some) for some in drawn} == {3}
     met = np.bincount(np.concatenate(drawn), minlength=5) / 4000
     assert np.abs(met - chances).max() < 0.04  # five standard deviations

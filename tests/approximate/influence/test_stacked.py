@@ -12,11 +12,11 @@ from unlearnkit.approximate.curvature import gauss_newton
 from unlearnkit.approximate.influence import stacked
 from unlearnkit.approximate.linearised import (
     Linearised,
+    add_correction,
     clear_padding,
-    gather,
-    moved,
     solve,
     solve_dual,
+    stack_parameters,
 )
 from unlearnkit.models.losses import SquaredError
 from unlearnkit.models.stack import Stack
@@ -52,8 +52,8 @@ def test_lanes_agree_however_much_is_kept_and_linearised_at_once(name, monkeypat
     method = StagedInfluence(iterations=5, candidates=0, curvature_min=5)
     found = []
     for kept, together in [(0, 0), (1 << 20, 3000), (1 << 20, 1 << 20)]:
-        monkeypatch.setattr(stacked, "KEPT", kept)
-        monkeypatch.setattr(stacked, "TOGETHER", together)
+        monkeypatch.setattr(stacked, "KEPT_BYTES", kept)
+        monkeypatch.setattr(stacked, "BATCH_BYTES", together)
         found.append(method(uneven_rounds(session), on_progress=quiet))
         check_lanes(session, method, found[-1])
     for i, first in enumerate(found[0]):
@@ -98,10 +98,10 @@ def test_solves_of_lanes_are_dense_solves(name):
         system = torch.stack(curved) + damping[lane] * torch.eye(len(curved))
         expected.append(torch.linalg.solve(system, flatten(right[lane], names)))
     for way, limit in [(way, limit) for way in (solve, solve_dual) for limit in (0, 1, 200)]:
-        pieces = gather(stack, right, spec.loss)
+        pieces = stack_parameters(stack, right, spec.loss)
         clear_padding(stack, pieces)
         found = way(
-            Linearised(stack, spec.loss, gather(stack, states, spec.loss), inputs),
+            Linearised(stack, spec.loss, stack_parameters(stack, states, spec.loss), inputs),
             weights,
             damping.double(),
             pieces,
@@ -113,7 +113,7 @@ def test_solves_of_lanes_are_dense_solves(name):
         zero = {key: torch.zeros_like(part) for key, part in states[0].items()}
         off = []
         for lane in range(3):
-            vector = flatten(moved(stack, zero, found.pieces, lane), names)
+            vector = flatten(add_correction(stack, zero, found.pieces, lane), names)
             off.append(float((vector - expected[lane]).abs().max()))
         if limit == 200:
             assert max(off) < 1e-9
@@ -138,10 +138,12 @@ def test_solving_by_outputs_stops_where_they_are_right():
         expected = design @ torch.linalg.solve(system.double(), flat.T.double()).float()
         for tolerance in (0.1, 0.01):
             found = solve_dual(
-                Linearised(stack, loss, gather(stack, [state], loss), inputs.unsqueeze(0)),
+                Linearised(
+                    stack, loss, stack_parameters(stack, [state], loss), inputs.unsqueeze(0)
+                ),
                 torch.full((1, 200), 1 / 200),
                 torch.tensor([damping]),
-                [piece.clone() for piece in gather(stack, [right], loss)],
+                [piece.clone() for piece in stack_parameters(stack, [right], loss)],
                 iterations=50,
                 tolerance=tolerance,
             )

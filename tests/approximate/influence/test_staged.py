@@ -134,11 +134,11 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
     rows = session.plan.partition.shard_rows(0)
     module = session.plan.architecture.module()
     names = trainable_names(module)
-    monkeypatch.setattr(settings, "MANY", 9)
+    monkeypatch.setattr(settings, "REFERENCES_FROM", 9)
 
     def forcings(method, caution, gone=9):
         [given] = rounds_of(session, {0: rows[:gone]})
-        monkeypatch.setattr(any_module, "CAUTION", caution)
+        monkeypatch.setattr(any_module, "NOISE_WEIGHT", caution)
         segments = segments_of(given)
         candidates = method.candidates_of(given, segments)
         run = Difference(method, given, module, names, candidates)
@@ -242,7 +242,7 @@ def test_where_few_are_forgotten_less_is_done_and_planned_so(monkeypatch):
         plan, shard, forget = given.state.plan, given.state.shard, given.forget
         size = len(forget) + len(given.retain)
         whole.append(len(forget) >= 0.15 * size)
-        fit = method.fit_for(len(forget), size)
+        fit = method.settings_for(len(forget), size)
         assert fit == (method if whole[-1] else light)
         assert got.visits == method.visits(plan, shard, forget) == fit.visits(plan, shard, forget)
         assert method.batches(plan, {shard: forget}) == fit.batches(plan, {shard: forget})
@@ -263,14 +263,14 @@ def test_where_few_are_forgotten_of_a_small_shard_half_of_the_substeps_are_taken
     alike = StagedInfluence(
         substeps=4, candidates=0, curvature_share=0.05, curvature_min=64, few=0.004
     )
-    assert alike.fit_for(3, 1000) == replace(alike, substeps=2, few=0.0)
-    assert replace(alike, substeps=1).fit_for(3, 1000).substeps == 1
+    assert alike.settings_for(3, 1000) == replace(alike, substeps=2, few=0.0)
+    assert replace(alike, substeps=1).settings_for(3, 1000).substeps == 1
     for forgotten, size in [(4, 1000), (3, 1300)]:  # not so few, and not so small
-        assert alike.fit_for(forgotten, size) is alike
+        assert alike.settings_for(forgotten, size) is alike
     for other in (replace(alike, scope="head"), StagedInfluence()):
-        assert other.fit_for(3, 1000) is other
+        assert other.settings_for(3, 1000) is other
     fixed = replace(alike, curvature_max=64)
-    assert fixed.fit_for(1, 60_000) is fixed
+    assert fixed.settings_for(1, 60_000) is fixed
 
 
 def test_a_shard_may_lose_whole_slices():

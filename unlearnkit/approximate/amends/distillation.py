@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from unlearnkit.approximate.optimise import Optimisation, divergence_slope, retained_batches
+from unlearnkit.approximate.optimise import Optimisation, divergence_gradient, retained_batches
 from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
 from unlearnkit.approximate.stored_states import StoredState, stored_states_of, with_buffers
 from unlearnkit.training.plan import Plan
@@ -56,7 +56,7 @@ class Distillation:
         run = Optimisation(given, student, self.rate)
 
         def slope(outputs: Tensor, targets: Tensor, places: Tensor) -> Tensor:
-            return divergence_slope(loss, outputs, teacher[places]) / len(places)
+            return divergence_gradient(loss, outputs, teacher[places]) / len(places)
 
         steps = 0
         for batches in retained_batches(plan, given.state.shard, last, self.passes):

@@ -12,7 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnkit.approximate.optimise import Optimisation, batches_of, endless, retained_batches
+from unlearnkit.approximate.optimise import (
+    Optimisation,
+    batches_of,
+    endless_batches,
+    retained_batches,
+)
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.store.checkpoint import State
@@ -42,7 +47,7 @@ class GradientAscent:
         def slope(outputs: Tensor, targets: Tensor, places: Tensor) -> Tensor:
             return -spec.loss.output_gradient(outputs, targets) / len(targets)
 
-        batches = endless(stored.forget, spec.batch_size, given.generator)
+        batches = endless_batches(stored.forget, spec.batch_size, given.generator)
         for rows in islice(batches, self.steps):
             run.step(rows, slope)
         return run.state, run.visits

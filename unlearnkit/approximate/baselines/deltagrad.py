@@ -34,7 +34,7 @@ from unlearnkit.approximate.baselines.trajectory import only_sgd
 from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.segments import Segment
-from unlearnkit.approximate.stored_states import Size, untrained
+from unlearnkit.approximate.stored_states import Size, initial_state
 from unlearnkit.models.vector import flatten, trainable_names, unflatten
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.spec import TrainSpec
@@ -63,7 +63,7 @@ class DeltaGrad:
         plan, spec = given.state.plan, given.state.plan.spec
         module = plan.architecture.module()
         names = trainable_names(module)
-        first = untrained(given) if segment.start is None else segment.start
+        first = initial_state(given) if segment.start is None else segment.start
         start, end = (flatten(state, names) for state in (first, segment.end))
         forget = given.forget.until(segment.stage)
         retain = given.retain.until(segment.stage).sample(self.examples, given.generator)
@@ -80,7 +80,9 @@ class DeltaGrad:
             change = gradient(1, at + difference) - kept
             return share * (gradient(0, at) - kept), change
 
-        found, count = follow(explicit, before, segment.steps, spec, self._is_explicit, self.pairs)
+        found, count = follow_difference(
+            explicit, before, segment.steps, spec, self._is_explicit, self.pairs
+        )
         return found, count * (len(forget) + 2 * len(retain))
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
@@ -97,7 +99,7 @@ class DeltaGrad:
         return only_sgd("DeltaGrad", plan)
 
 
-def follow(
+def follow_difference(
     explicit: Callable[[int, Vector], tuple[Vector, Vector]],
     difference: Vector,
     steps: int,
@@ -127,10 +129,10 @@ def follow(
     for step in range(steps):
         if is_explicit(step):
             forcing, change = explicit(step, difference)
-            hessian.see(difference, change)
+            hessian.add_pair(difference, change)
             count += 1
         else:
-            change = hessian.times(difference)
+            change = hessian.product(difference)
         slope = change + spec.weight_decay * difference - forcing
         buffer = spec.momentum * buffer + slope
         difference = difference - spec.learning_rate * buffer
@@ -160,7 +162,7 @@ class QuasiHessian:
     terms: list[tuple[Vector, Vector, float, float]] = field(default_factory=list)
     scale: float = 0.0
 
-    def see(self, s: Vector, y: Vector) -> None:
+    def add_pair(self, s: Vector, y: Vector) -> None:
         """Add a pair, unless its curvature is out of range; drop the oldest beyond ``count``."""
         inner = float(s @ y)
         if not (inner > 1e-8 * float(s @ s) and float(y @ y) <= self.limit * inner):
@@ -168,10 +170,10 @@ class QuasiHessian:
         self.pairs = [*self.pairs, (s, y)][-self.count :]
         self.scale, self.terms = inner / float(s @ s), []
         for each, image in self.pairs:
-            curved = self.times(each)
+            curved = self.product(each)
             self.terms.append((curved, image, float(each @ curved), float(each @ image)))
 
-    def times(self, v: Vector) -> Vector:
+    def product(self, v: Vector) -> Vector:
         """Return B v; zero before any pair was added."""
         result = self.scale * v
         for curved, image, before, after in self.terms:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from unlearnkit.approximate.optimise import tune, tuning_job, visits_of
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
 from unlearnkit.approximate.stored_states import (
+    initial_state,
     modified,
     sizes_of,
     stored_states_of,
-    untrained,
     with_buffers,
 )
 from unlearnkit.store.checkpoint import State
@@ -57,7 +57,7 @@ class FineTuning:
                     continue
                 stored = own[len(own) - 1 - number]
                 if not len(stored.retain):
-                    states[i][stored.name] = untrained(each)
+                    states[i][stored.name] = initial_state(each)
                     continue
                 jobs.append(
                     tuning_job(plan, each.state.shard, stored.stage, stored.state, self.passes)

@@ -41,7 +41,7 @@ from unlearnkit.models.vector import trainable_names, unflatten
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 
-EIGEN = 4  # cost of an n x n eigendecomposition, in units of n^3 multiplications
+EIGEN_COST = 4  # cost of an n x n eigendecomposition, in units of n^3 multiplications
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class KroneckerInfluence:
         The factors take one forward pass, and one backward pass for each class.
         """
         passes, count = 1 + plan.architecture.num_outputs, min(self.examples, size.retain)
-        return 1 + passes, size.forget + passes * count, decompositions(plan.architecture)
+        return 1 + passes, size.forget + passes * count, decomposition_cost(plan.architecture)
 
     def unsuitable(self, plan: Plan) -> str:
         """Refuse models without a linear or plain convolutional layer."""
@@ -97,7 +97,7 @@ class KroneckerInfluence:
 
 
 @lru_cache(maxsize=8)
-def decompositions(architecture: Architecture) -> int:
+def decomposition_cost(architecture: Architecture) -> int:
     """Return the cost of one state's eigendecompositions, in gradients of one example.
 
     The cost is counted in multiplications: a gradient takes three for each weight at each location,
@@ -106,7 +106,7 @@ def decompositions(architecture: Architecture) -> int:
 
     >>> from unlearnkit.models.architecture import as_architecture
     >>> from unlearnkit.models.builtin import MLP
-    >>> decompositions(as_architecture(MLP((256,)), (784,), 10))
+    >>> decomposition_cost(as_architecture(MLP((256,)), (784,), 10))
     5060
     """
     module = architecture.module()
@@ -120,7 +120,7 @@ def decompositions(architecture: Architecture) -> int:
     for layer in layers.values():
         layer.register_forward_hook(count)
         inner = layer.weight[0].numel() + (layer.bias is not None)
-        cubes += EIGEN * (inner**3 + len(layer.weight) ** 3)
+        cubes += EIGEN_COST * (inner**3 + len(layer.weight) ** 3)
     with torch.no_grad():
         module(torch.zeros(1, *architecture.feature_shape))
     return round(cubes / max(1, 3 * sum(passes) - sum(passes[:1])))

@@ -38,13 +38,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unlearnkit.approximate.curvature import conjugate_gradients
-from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, part_of
+from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, progress_within
 from unlearnkit.approximate.stored_states import (
     StoredState,
+    initial_state,
     modified,
     sizes_of,
     stored_states_of,
-    untrained,
 )
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
 from unlearnkit.store.checkpoint import State
@@ -73,7 +73,7 @@ class Newton:
     def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
         """See :class:`~unlearnkit.approximate.protocol.Method`."""
         return [
-            self._modify(each, part_of(on_progress, number, len(rounds)))
+            self._modify(each, progress_within(on_progress, number, len(rounds)))
             for number, each in enumerate(rounds)
         ]
 
@@ -116,7 +116,7 @@ class Newton:
 
     def _minimise(self, given: ShardRound, stored: StoredState) -> tuple[State, float, int]:
         if not len(stored.retain):
-            return untrained(given), 0.0, 0
+            return initial_state(given), 0.0, 0
         spec, stack = given.state.plan.spec, given.state.plan.architecture.stack
         assert stack is not None  # else it is unsuitable
         names = [f"{stack.linears[0]}.{part}" for part in ("weight", "bias")]
@@ -127,7 +127,7 @@ class Newton:
             objective, start.double(), self.tolerance * spec.weight_decay, self.steps, self.products
         ).float()
         state = dict(zip(names, (solution[:, :-1].clone(), solution[:, -1].clone()), strict=True))
-        return state, objective.distance(solution), objective.passes * len(inputs)
+        return state, objective.distance_bound(solution), objective.passes * len(inputs)
 
 
 @dataclass(eq=False)
@@ -163,7 +163,7 @@ class Objective:
         slopes = self.loss.output_gradient(self.inputs @ w.T, self.targets)
         return slopes.T @ self.inputs / len(self.inputs) + self.weight_decay * w
 
-    def curve(
+    def hessian_product(
         self, outputs: Float[Tensor, "row class"], v: Float[Tensor, "class in1"]
     ) -> Float[Tensor, "class in1"]:
         """Return the Hessian of F, at weights that give these outputs, times v."""
@@ -171,7 +171,7 @@ class Objective:
         curved = self.loss.output_hessian_product(outputs, self.inputs @ v.T)
         return curved.T @ self.inputs / len(self.inputs) + self.weight_decay * v
 
-    def distance(self, w: Float[Tensor, "class in1"]) -> float:
+    def distance_bound(self, w: Float[Tensor, "class in1"]) -> float:
         """Return the certificate |grad F(w)| / lambda, an upper bound on |w - w*|."""
         return float(self.gradient(w.double()).norm()) / self.weight_decay
 
@@ -204,7 +204,7 @@ def newton(
         outputs = objective.inputs @ w.T
 
         def product(v: Tensor, outputs: Tensor = outputs) -> Tensor:
-            return objective.curve(outputs, v.view_as(start)).flatten()
+            return objective.hessian_product(outputs, v.view_as(start)).flatten()
 
         tolerance = min(0.5, norm**0.5)
         solved = conjugate_gradients(

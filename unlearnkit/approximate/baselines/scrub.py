@@ -22,7 +22,7 @@ from torch import Tensor
 from unlearnkit.approximate.optimise import (
     Optimisation,
     batches_of,
-    divergence_slope,
+    divergence_gradient,
     has_divergence,
     retained_batches,
 )
@@ -57,10 +57,10 @@ class Scrub:
         teacher = run.outputs()
 
         def climb(outputs: Tensor, targets: Tensor, places: Tensor) -> Tensor:
-            return -divergence_slope(loss, outputs, teacher[places]) / len(places)
+            return -divergence_gradient(loss, outputs, teacher[places]) / len(places)
 
         def descend(outputs: Tensor, targets: Tensor, places: Tensor) -> Tensor:
-            obedience = divergence_slope(loss, outputs, teacher[places])
+            obedience = divergence_gradient(loss, outputs, teacher[places])
             task = loss.output_gradient(outputs, targets)
             return (self.alpha * obedience + self.gamma * task) / len(places)
 

@@ -24,7 +24,7 @@ from unlearnkit.approximate.baselines.trajectory import only_sgd
 from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.segments import Segment
-from unlearnkit.approximate.stored_states import Size, untrained
+from unlearnkit.approximate.stored_states import Size, initial_state
 from unlearnkit.models.vector import trainable_names
 from unlearnkit.training.plan import Plan
 
@@ -39,7 +39,7 @@ class SingleGradient:
         """See :class:`~unlearnkit.approximate.baselines.trajectory.Advance`."""
         plan, forget = given.state.plan, given.forget.until(segment.stage)
         module = plan.architecture.module()
-        start = untrained(given) if segment.start is None else segment.start
+        start = initial_state(given) if segment.start is None else segment.start
         data = given.state.data(forget)
         g = mean_gradient(module, start, trainable_names(module), *data, plan.spec.loss)
         share = segment.num_forget / (segment.num_forget + segment.num_retain)

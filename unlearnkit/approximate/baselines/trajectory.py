@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, part_of
+from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, progress_within
 from unlearnkit.approximate.segments import Segment, segments_of
 from unlearnkit.approximate.stored_states import (
     Size,
@@ -66,7 +66,7 @@ class AlongTraining:
     def __call__(self, rounds: Sequence[ShardRound], *, on_progress: OnStep) -> list[Modified]:
         """See :class:`~unlearnkit.approximate.protocol.Method`."""
         return [
-            self._modify(each, part_of(on_progress, number, len(rounds)))
+            self._modify(each, progress_within(on_progress, number, len(rounds)))
             for number, each in enumerate(rounds)
         ]
 

@@ -25,7 +25,7 @@ from unlearnkit.models.state import get_state
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
 
-CAUTION = 4.0  # weight of the sampling noise in Difference._referred
+NOISE_WEIGHT = 4.0  # weight of the sampling noise in Difference._pool_error
 
 
 class Difference:
@@ -90,10 +90,10 @@ class Difference:
         begin, after = (flatten(at, self.names) for at in segment.path[:2])
         pool = segment.pool(begin, after, self.state.plan.spec.weight_decay)
         if self.references is not None and segment.start is not None:
-            pool += self._referred(segment, self.references, mean, pool)
+            pool += self._pool_error(segment, self.references, mean, pool)
         return segment.forget_ratio * (mean - pool)
 
-    def _referred(
+    def _pool_error(
         self,
         segment: Segment,
         references: tuple[Members, Members],
@@ -104,9 +104,9 @@ class Difference:
 
         The estimate is the mean gradient of the reference examples at the same points minus the
         mean retained gradient computed from the path. It is shrunk for its sampling noise in the
-        manner of James and Stein (1961), by the factor max(0, 1 - ``CAUTION`` noise /
+        manner of James and Stein (1961), by the factor max(0, 1 - ``NOISE_WEIGHT`` noise /
         |estimate|^2). The noise is estimated from the difference between the two halves of the
-        references. It is weighted by ``CAUTION``, because it is equally large in directions of
+        references. It is weighted by ``NOISE_WEIGHT``, because it is equally large in directions of
         small curvature, in which a correction persists. The weight was chosen for unlearnkit.
         """
         assert segment.start is not None
@@ -121,7 +121,7 @@ class Difference:
         unread = 1 - sum(sizes) / segment.num_retain  # drawn without replacement
         noise = unread * float(apart.square().sum()) / 4
         square = float(offset.square().sum())
-        return (1 - share) * max(0.0, 1 - CAUTION * noise / max(square, 1e-30)) * offset
+        return (1 - share) * max(0.0, 1 - NOISE_WEIGHT * noise / max(square, 1e-30)) * offset
 
     def gradients(self, at: State, members: Members) -> Float[Tensor, " parameter"]:
         """Return the sum of these examples' gradients at a state, and count the visits."""

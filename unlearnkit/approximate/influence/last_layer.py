@@ -17,7 +17,13 @@ from torch import Tensor, nn
 
 from unlearnkit.approximate.influence.any_module import Difference
 from unlearnkit.approximate.influence.settings import InfluenceSettings
-from unlearnkit.approximate.linearised import Linearised, Pieces, clear_padding, gather, solve
+from unlearnkit.approximate.linearised import (
+    Linearised,
+    Pieces,
+    clear_padding,
+    solve,
+    stack_parameters,
+)
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
 from unlearnkit.approximate.segments import segments_of
 from unlearnkit.models.stack import Stack
@@ -39,12 +45,12 @@ class Body:
     def __init__(self, module: nn.Module, stack: Stack) -> None:
         """Register a hook on the last layer."""
         self.module, self.stack = module, stack
-        self._seen: list[Tensor] | None = None  # a list while features are computed
-        module.get_submodule(stack.linears[0]).register_forward_pre_hook(self._see)
+        self._recorded: list[Tensor] | None = None  # a list while features are computed
+        module.get_submodule(stack.linears[0]).register_forward_pre_hook(self._record_input)
 
-    def _see(self, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if self._seen is not None:
-            self._seen.append(given[0])
+    def _record_input(self, layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if self._recorded is not None:
+            self._recorded.append(given[0])
 
     @torch.no_grad()
     def features(
@@ -53,10 +59,10 @@ class Body:
         """Return the last layer's inputs at a state, in eval mode."""
         self.module.load_state_dict(state)
         seen: list[Tensor] = []
-        self._seen = seen
+        self._recorded = seen
         for part in inputs.split(CHUNK):
             self.module(part)
-        self._seen = None
+        self._recorded = None
         return torch.cat(seen)
 
 
@@ -119,7 +125,7 @@ class _Lane(Difference):
             return torch.zeros_like(self.correction)
         stack, loss = self.body.stack, self.state.plan.spec.loss
         inputs, targets = self.state.data(members)
-        parameters, total = gather(stack, [at], loss), None
+        parameters, total = stack_parameters(stack, [at], loss), None
         for part, some in zip(inputs.split(CHUNK), targets.split(CHUNK), strict=True):
             features = self.body.features(at, part).unsqueeze(0)
             model = Linearised(stack, loss, parameters, features)
@@ -152,7 +158,7 @@ def _advance(name: str, lanes: list[_Lane]) -> None:
             weights[i, : len(sample)] = sample.weights
         right = [c + lane.correction / h for c, lane, h in zip(forcing, lanes, time, strict=True)]
         solutions = solve(
-            Linearised(stack, spec.loss, gather(stack, at, spec.loss), inputs),
+            Linearised(stack, spec.loss, stack_parameters(stack, at, spec.loss), inputs),
             weights,
             1 / time + spec.weight_decay,
             _pieces(lanes, right),
@@ -171,7 +177,7 @@ def _pieces(lanes: list[_Lane], vectors: list[Float[Tensor, " parameter"]]) -> P
         unflatten(vector, lane.given.state.checkpoints[len(lane.state.chain)].state, lane.names)
         for lane, vector in zip(lanes, vectors, strict=True)
     ]
-    pieces = gather(stack, parts, loss)
+    pieces = stack_parameters(stack, parts, loss)
     clear_padding(stack, pieces)
     return pieces
 

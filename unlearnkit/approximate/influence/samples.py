@@ -26,7 +26,7 @@ from unlearnkit.approximate.protocol import Members, ShardState
 from unlearnkit.models.losses import CrossEntropy, Loss, output_hessians
 from unlearnkit.store.checkpoint import State
 
-ALIKE = 0.1  # e, the share of uniform sampling
+UNIFORM_SHARE = 0.1  # e, the share of uniform sampling
 CHUNK = 512  # candidates whose outputs are computed at a time
 
 
@@ -70,7 +70,7 @@ class Candidates:
             some = self.retain.until(stage).sample(count, generator)
             return Sample(some, torch.full((len(some),), 1 / max(1, len(some))))
         chances = inclusion_probabilities(self.traces[self.known.slices <= stage], count)
-        chosen = systematic(chances, generator)
+        chosen = systematic_sample(chances, generator)
         weights = torch.from_numpy(1 / (len(pool) * chances[chosen]))
         return Sample(Members(pool.rows[chosen], pool.slices[chosen]), weights.float())
 
@@ -116,7 +116,11 @@ def inclusion_probabilities(
     """
     size, known = len(traces), np.nan_to_num(traces)
     total = known.sum()
-    shares = (1 - ALIKE) * known / total + ALIKE / size if total > 0 else np.full(size, 1 / size)
+    shares = (
+        (1 - UNIFORM_SHARE) * known / total + UNIFORM_SHARE / size
+        if total > 0
+        else np.full(size, 1 / size)
+    )
     sure = np.zeros(size, bool)
     while True:
         chances = shares * ((count - sure.sum()) / shares[~sure].sum())
@@ -126,7 +130,7 @@ def inclusion_probabilities(
         sure |= above
 
 
-def systematic(
+def systematic_sample(
     chances: Float[np.ndarray, " example"], generator: np.random.Generator
 ) -> Int[np.ndarray, " drawn"]:
     """Draw positions with these inclusion probabilities, as many as they sum to; ascending.

@@ -21,7 +21,7 @@ from unlearnkit.training.kernels.layout import UNIT
 
 SCOPES = ("all", "head")
 FEW_CURVATURE, FEW_CANDIDATES = 256, 1024  # upper limits for small requests; see `few`
-MANY = 500  # forgotten examples from which references are used; see `references`
+REFERENCES_FROM = 500  # forgotten examples from which references are used; see `references`
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class InfluenceSettings:
                 "a positive number with scope='head'"
             )
 
-    def fit_for(self, forgotten: int, shard_size: int) -> Self:
+    def settings_for(self, forgotten: int, shard_size: int) -> Self:
         """Return the settings for a number of forgotten examples; small requests take less effort.
 
         ``few`` defines what a small request is and what changes for it.
@@ -131,4 +131,4 @@ class InfluenceSettings:
         return first, second
 
     def _num_references(self, forgotten: int, retained: int) -> int:
-        return min(self.references * forgotten, retained) if forgotten >= MANY else 0
+        return min(self.references * forgotten, retained) if forgotten >= REFERENCES_FROM else 0

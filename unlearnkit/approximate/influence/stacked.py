@@ -21,12 +21,12 @@ from unlearnkit.approximate.influence.settings import InfluenceSettings
 from unlearnkit.approximate.linearised import (
     Linearised,
     Pieces,
+    add_correction,
     clear_padding,
-    gather,
-    moved,
     solve,
     solve_dual,
     squared_norms,
+    stack_parameters,
 )
 from unlearnkit.approximate.protocol import Modified, OnStep, ShardRound
 from unlearnkit.approximate.segments import corrected_checkpoints, segments_of
@@ -34,8 +34,9 @@ from unlearnkit.models.stack import Stack
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.stacked import lanes_together
 
-KEPT = 32 << 20  # upper limit of bytes of forgotten examples that stay in memory for all segments
-TOGETHER = 16 << 20  # upper limit of bytes of inputs and activations in one linearisation
+# Upper limits of bytes: of forgotten examples that stay in memory for all segments, and of inputs
+# and activations in one linearisation.
+KEPT_BYTES, BATCH_BYTES = 32 << 20, 16 << 20
 
 
 def modify_stacked(
@@ -132,12 +133,12 @@ class _Group:
             for name, (outer, inner) in zip(stack.linears, shapes, strict=True)
             for part, shape in (("weight", (outer, inner)), ("bias", (outer,)))
         }
-        self.corrections = gather(stack, [empty] * len(rounds), self.plan.spec.loss)
+        self.corrections = stack_parameters(stack, [empty] * len(rounds), self.plan.spec.loss)
         clear_padding(stack, self.corrections)
         self.sums = [torch.zeros_like(piece) for piece in self.corrections]
         forgotten = [lane.forget.rows for lane in self.lanes]
         size = 4 * len(self.lanes) * max(map(len, forgotten)) * stack.widths[0]
-        self.kept = self._read(forgotten) if size <= KEPT else None
+        self.kept = self._read(forgotten) if size <= KEPT_BYTES else None
         self.linearised, self.forcings = self._linearise(), self._forcings()
         self.gathered: dict[tuple[int, ...], Pieces] = {}  # see _parameters
 
@@ -151,7 +152,9 @@ class _Group:
             self.corrections = self._put(self.corrections, active, found)
         for i in concerned:
             lane = self.lanes[i]
-            lane.states[name] = moved(self.stack, lane.segments[name].end, self.corrections, i)
+            lane.states[name] = add_correction(
+                self.stack, lane.segments[name].end, self.corrections, i
+            )
 
     def _active(self, name: str) -> list[int]:
         return [i for i, lane in enumerate(self.lanes) if name in lane.samples]
@@ -185,7 +188,7 @@ class _Group:
         """Whether these blocks can be linearised together."""
         counts = [[len(some) for some in self._samples(each)] for each in blocks]
         numbers = sum(map(sum, counts)) * sum(self.stack.widths)
-        return max(counts[0]) == max(counts[-1]) and 4 * numbers <= TOGETHER
+        return max(counts[0]) == max(counts[-1]) and 4 * numbers <= BATCH_BYTES
 
     def _samples(self, block: _Block) -> list[Sample]:
         return [self.lanes[i].samples[block.name][block.substep] for i in block.active]
@@ -205,7 +208,9 @@ class _Group:
             for block in blocks
             for lane in (self.lanes[i] for i in block.active)
         ]
-        model = Linearised(self.stack, spec.loss, gather(self.stack, states, spec.loss), inputs)
+        model = Linearised(
+            self.stack, spec.loss, stack_parameters(self.stack, states, spec.loss), inputs
+        )
         end = 0
         for block in blocks:
             begin, end = end, end + len(block.active)
@@ -246,7 +251,7 @@ class _Group:
         numbers += sum(self.stack.widths) * max(len(lane.forget) for lane in self.lanes)
 
         def fit(blocks: list[_Block]) -> bool:
-            return 4 * numbers * sum(len(each.active) for each in blocks) <= TOGETHER
+            return 4 * numbers * sum(len(each.active) for each in blocks) <= BATCH_BYTES
 
         blocks = [_Block(name, 0, self._active(name)) for name in self.names]
         for together in _groups([block for block in blocks if block.active], fit):
@@ -332,7 +337,7 @@ class _Group:
         if key not in self.gathered:
             while len(self.gathered) > 1:
                 del self.gathered[next(iter(self.gathered))]
-            self.gathered[key] = gather(self.stack, states, self.plan.spec.loss)
+            self.gathered[key] = stack_parameters(self.stack, states, self.plan.spec.loss)
         return self.gathered[key]
 
     def _read(
@@ -359,7 +364,9 @@ class _Group:
         results = []
         for i, (lane, norm) in enumerate(zip(self.lanes, norms, strict=True)):
             state = lane.round.state
-            end = moved(self.stack, state.checkpoints[len(state.chain)].state, self.corrections, i)
+            end = add_correction(
+                self.stack, state.checkpoints[len(state.chain)].state, self.corrections, i
+            )
             checkpoints = corrected_checkpoints(
                 lane.round, lane.segments.values(), lane.states, end
             )

@@ -47,7 +47,7 @@ from unlearnkit.approximate.protocol import (
     Modified,
     OnStep,
     ShardRound,
-    part_of,
+    progress_within,
 )
 from unlearnkit.approximate.segments import segments_of
 from unlearnkit.models.architecture import Architecture
@@ -60,7 +60,7 @@ from unlearnkit.training.plan import Plan
 
 Lanes = Callable[[InfluenceSettings, Stack, Sequence[ShardRound], OnStep], list[Modified]]
 # Expected share of ``iterations`` that a solve runs, in parameter space and in output space.
-EXPECTED_ITERATIONS, EXPECTED_BY_OUTPUTS = 0.9, 0.5
+EXPECTED_ITERATIONS, EXPECTED_DUAL_ITERATIONS = 0.9, 0.5
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class StagedInfluence(InfluenceSettings):
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
         """Count gradients of the forget set and the references, and all curvature products."""
-        fit = self.fit_for(len(forget), _shard_size(plan, shard, forget))
+        fit = self.settings_for(len(forget), _shard_size(plan, shard, forget))
         planned = fit._planned(plan, shard, forget)
         solved = sum(p.substeps * p.curvature for p in planned) * (1 + fit.iterations)
         return fit._candidates(plan, shard, forget) + sum(p.gradients for p in planned) + solved
@@ -140,13 +140,13 @@ class StagedInfluence(InfluenceSettings):
         Lanes that are corrected together share batches, except for passes through the body.
         Products of stacks of linear layers are counted by :func:`passes_of_solve`.
         """
-        part = EXPECTED_BY_OUTPUTS if self.by_outputs else EXPECTED_ITERATIONS
+        part = EXPECTED_DUAL_ITERATIONS if self.by_outputs else EXPECTED_ITERATIONS
         expected = part * self.iterations
         head, (stack, _) = self.scope == "head", self._lanes(plan.architecture)
         runs, visits = dict[StagedInfluence, list[int]](), 0.0  # shared in lanes
         bodies, together, largest = 0, 1, 1
         for shard, members in forget.items():
-            fit = self.fit_for(len(members), _shard_size(plan, shard, members))
+            fit = self.settings_for(len(members), _shard_size(plan, shard, members))
             planned = fit._planned(plan, shard, members)
             passed = sum(each.points + each.substeps for each in planned)
             products = round(sum(each.substeps for each in planned) * expected)
@@ -207,14 +207,14 @@ class StagedInfluence(InfluenceSettings):
         stack, together = self._lanes(rounds[0].state.plan.architecture)
         if stack is None:
             for number, each in enumerate(rounds):
-                told = part_of(on_progress, number, len(rounds))
+                told = progress_within(on_progress, number, len(rounds))
                 modified[number] = self._fit(each).modify(each, told)
             return list(modified.values())
         alike: dict[StagedInfluence, list[int]] = {}
         for number, each in enumerate(rounds):
             alike.setdefault(self._fit(each), []).append(number)
         for turn, (fit, numbers) in enumerate(alike.items()):
-            told = part_of(on_progress, turn, len(alike))
+            told = progress_within(on_progress, turn, len(alike))
             found = together(fit, stack, [rounds[number] for number in numbers], told)
             modified |= dict(zip(numbers, found, strict=True))
         return [modified[number] for number in range(len(rounds))]
@@ -227,7 +227,7 @@ class StagedInfluence(InfluenceSettings):
 
     def _fit(self, given: ShardRound) -> "StagedInfluence":
         forgotten = len(given.forget)
-        return self.fit_for(forgotten, forgotten + len(given.retain))
+        return self.settings_for(forgotten, forgotten + len(given.retain))
 
     def modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
         """Correct one shard by automatic differentiation, for any module."""
