@@ -116,7 +116,7 @@ def test_a_version_names_a_callable() -> None:
         (lambda: "no module", TypeError, "returned a str; an nn.Module was expected"),
         (lambda: nn.Linear(4, 4), ValueError, r"shape \(3, 4\).*3 classes or targets, so \(3, 3\)"),
         (lambda: nn.Linear(9, 3), ValueError, r"cannot take examples of shape \(4,\)"),
-        (lambda: nn.LazyLinear(3), ValueError, "weight has no shape yet"),
+        (lambda: nn.LazyLinear(3), ValueError, "weight belongs to a lazy layer"),
         (lambda: nn.Flatten(), ValueError, "no trainable parameter"),
         (FunctionalDropout, ValueError, r"FunctionalDropout draws random .* Use nn.Dropout"),
         (Nested, ValueError, r"layer 'inner' \(FunctionalDropout\) draws random"),
