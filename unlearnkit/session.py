@@ -166,7 +166,7 @@ class Session:
             spec = as_recorded(spec, (self.store.manifest or {}).get("spec"))
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         try:
-            self._journal = Journal(self.dataset, self.store, plan)
+            self._journal = Journal(self.dataset, plan, self.store)
         except BaseException:
             if isinstance(self.store, DiskStore) and self.store is not store:
                 self.store.close()  # a traceback that is kept somewhere would hold its lock

@@ -34,18 +34,18 @@ class Journal:
         clock: measured rates; saved with the next commit.
     """
 
-    def __init__(self, dataset: Dataset, store: AnyStore, plan: Plan) -> None:
+    def __init__(self, dataset: Dataset, plan: Plan, store: AnyStore) -> None:
         """Restore the state from a store, and finish or undo what an interrupted run left behind.
 
         Args:
             dataset: of the session.
-            store: new, in memory, or of an earlier session on the same run.
             plan: of the run, before any revocation.
+            store: new, in memory, or of an earlier session on the same run.
 
         Raises:
             StoreError: the store belongs to another run or is damaged.
         """
-        kept = resume(store, dataset, plan)
+        kept = resume(dataset, plan, store)
         self.dataset, self.store = dataset, store
         self.history, self.queue, self.clock = kept.history, kept.queue, kept.clock
         self.plan = plan.without(self.history.revocations.ids)
@@ -67,7 +67,7 @@ class Journal:
             queue: replaces the current queue once the commit has succeeded.
         """
         queue = self.queue if queue is None else queue
-        keep(self.store, self.dataset, self.plan, self.clock, queue, line)
+        keep(self.dataset, self.plan, self.store, self.clock, queue, line)
         self.queue = queue
 
     def commit_request(

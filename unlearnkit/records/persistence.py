@@ -77,13 +77,13 @@ def _rebuild(plan: Plan) -> dict[str, Any]:
     return {"spec": plan.spec.to_dict(), "model": model}
 
 
-def resume(store: AnyStore, dataset: Dataset, plan: Plan) -> Kept:
+def resume(dataset: Dataset, plan: Plan, store: AnyStore) -> Kept:
     """Restore a session's state from a store; empty for memory and for a new folder.
 
     Args:
-        store: of the session.
         dataset: of this run.
         plan: of this run, before any revocation.
+        store: of the session.
 
     Raises:
         StoreError: the store belongs to another run (the message names both provenances), or holds
@@ -110,9 +110,9 @@ def resume(store: AnyStore, dataset: Dataset, plan: Plan) -> Kept:
 
 
 def keep(
-    store: AnyStore,
     dataset: Dataset,
     plan: Plan,
+    store: AnyStore,
     clock: Clock,
     queue: Queue,
     line: dict[str, Any] | None = None,

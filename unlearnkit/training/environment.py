@@ -56,7 +56,7 @@ class Environment:
         )
 
 
-def environment(spec: TrainSpec, architecture: Architecture) -> Environment:
+def environment(architecture: Architecture, spec: TrainSpec) -> Environment:
     """Return the environment of this process, with the kernel that trains this model.
 
     The stacked kernel trains stacks of linear layers; the per-lane kernel trains all other models.

@@ -211,7 +211,7 @@ class Plan:
         Raises:
             ValueError: a setting on which bits depend differs.
         """
-        now = environment(self.spec, self.architecture)
+        now = environment(self.architecture, self.spec)
         if now != self.environment:
             raise ValueError(
                 f"the plan was made in {self.environment}, but this process has {now}; bits would "
@@ -258,7 +258,7 @@ def make_plan(
     retained = np.ones(len(examples), bool)
     retained[partition.rows(np.asarray(list(revoked), np.int64))] = False
     plan = Plan(
-        spec, architecture, examples, partition, retained, environment(spec, architecture), ()
+        spec, architecture, examples, partition, retained, environment(architecture, spec), ()
     )
     return replace(plan, chains=tuple(_chain(plan, s) for s in range(partition.num_shards)))
 
