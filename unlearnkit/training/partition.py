@@ -89,12 +89,6 @@ class Partition:
         bounds = np.searchsorted(self.shard[order], np.arange(self.num_shards + 1))
         return tuple(order[a:b] for a, b in pairwise(bounds))
 
-    @cached_property
-    def shard_sizes(self) -> Int[np.ndarray, " shard"]:
-        """Number of examples of each shard, revoked examples included."""
-        sizes: np.ndarray = np.bincount(self.shard, minlength=self.num_shards)
-        return sizes
-
     def shard_rows(self, shard: int) -> Int[np.ndarray, " row"]:
         """Return the rows (positions in ``ids``) of one shard, ascending by id."""
         return self._rows_by_shard[shard]

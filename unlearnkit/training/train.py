@@ -240,7 +240,7 @@ def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
     for stage in chosen:
         lanes[stage.shard] = lanes.get(stage.shard, 0) + stage.steps
     lengths = sorted(lanes.values(), reverse=True)
-    together = lanes_together(plan, list(lanes)) if plan.stacked else 1
+    together = lanes_together(plan) if plan.stacked else 1
     return Work(
         len(chosen),
         sum(stage.epochs for stage in chosen),

@@ -132,7 +132,7 @@ def _make_tasks(
 
     Pieces are grouped for fast lockstep training, but so that every worker gets a group.
     """
-    together = lanes_together(plan, [piece[0].shard for piece in pieces]) if plan.stacked else 1
+    together = lanes_together(plan) if plan.stacked else 1
     size = min(together, -(-len(pieces) // workers))
     lengths = [sum(stage.steps for stage in piece) for piece in pieces]
     order = sorted(range(len(pieces)), key=lambda i: (-lengths[i], pieces[i][0].shard))

@@ -54,7 +54,7 @@ def modify_stacked(
         The corrected shards, in the order of the rounds.
     """
     plan = rounds[0].state.plan
-    size = lanes_together(plan, [each.state.shard for each in rounds])
+    size = lanes_together(plan)
     done: list[Modified] = []
     for begin in range(0, len(rounds), size):
         group = _Group(method, stack, rounds[begin : begin + size])

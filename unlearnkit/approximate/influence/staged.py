@@ -165,7 +165,7 @@ class StagedInfluence(InfluenceSettings):
         if stack is not None and head:
             together = last_layers_together(stack, largest)
         elif stack is not None:
-            together = lanes_together(plan, list(forget))
+            together = lanes_together(plan)
         run = sum(sum(sorted(some, reverse=True)[::together]) for some in runs.values())
         return Batches(len(forget), bodies + run, round(visits))
 

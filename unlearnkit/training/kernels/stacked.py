@@ -44,7 +44,7 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's constants, as in torch.optim
 NUM_BUFFERS = {"sgd": 2, "adam": 4, "adamw": 4}  # weights, gradient or momentum, and Adam's moments
 
 
-def lanes_together(plan: Plan, shards: Sequence[int]) -> int:
+def lanes_together(plan: Plan) -> int:
     """Return how many lanes to run in lockstep: as many as fit the cache, and 1 off the CPU."""
     stack = plan.architecture.stack
     if stack is None or plan.device.type != "cpu":
@@ -83,7 +83,7 @@ def run_stacked(
     if stack is None:
         raise TypeError(f"{plan.architecture} is not a stack of linear layers; use kernel='loop'")
     ordered = sorted(jobs, key=lambda job: (-len(job), job.shard))
-    size = group or lanes_together(plan, [job.shard for job in jobs])
+    size = group or lanes_together(plan)
     if on_probe is not None and min(size, len(ordered)) > 1:
         _time_one(_Group(plan, stack, ordered[:1]), on_probe)
     for start in range(0, len(ordered), size):
