@@ -1,16 +1,19 @@
 """The workload: what is estimated is what is done, and what is expected is what happens."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from cases import CASES, of_slice
-from unlearnkit import Session
+from unlearnkit import FixedBoundary, Session
+from unlearnkit.store import Store
+from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning import expected_workload
-from unlearnkit.unlearning.workload import estimate
+from unlearnkit.unlearning.debt import debts_of
+from unlearnkit.unlearning.repay import repay
+from unlearnkit.unlearning.unlearn import unlearn
+from unlearnkit.unlearning.workload import Workload, estimate
 
 
 class Counting(nn.Module):
@@ -34,35 +37,51 @@ class Counting(nn.Module):
 
 
 @pytest.fixture
-def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    # What a slow request gives the clock time to measure is no part of its visits.
-    monkeypatch.setattr("unlearnkit.session.time_large_batches", lambda *given: ())
+def counting() -> Session:
+    # The plan and the store of a session; it would also time large batches for the clock, whose
+    # gradients are no part of a request.
     case = CASES["logistic"]
     session = Session(case.dataset(), model=Counting, spec=case.spec)
     session.train()
-    yield session
+    return session
+
+
+def retained(plan: Plan) -> np.ndarray:
+    """Ids that are not revoked, ascending."""
+    return plan.partition.ids[plan.retained]
+
+
+def estimated(plan: Plan, store: Store, ids: np.ndarray) -> Workload:
+    """The workload of a request, with the visits counted from here on."""
+    Counting.visits = 0
+    debts = {shard: len(debt) for shard, debt in debts_of(plan, store).items()}
+    return estimate(plan.without(ids), store, ids, debts)
 
 
 def test_estimated_visits_are_the_gradients_computed(counting: Session) -> None:
-    for seed in range(6):
-        counting.revoke(count=4, seed=seed)
-        estimated, Counting.visits = counting.workload(), 0
-        result = counting.unlearn(1)
-        assert Counting.visits == estimated.visits == result.visits > 0
+    plan, store = counting.plan, counting.store
+    for first in range(6):
+        ids = retained(plan)[first::9]
+        expected = estimated(plan, store, ids)
+        result = unlearn(plan, store, ids, FixedBoundary(1))
+        assert Counting.visits == expected.visits == result.visits > 0
+        plan = result.plan
 
 
 def test_estimated_visits_include_the_debt(counting: Session) -> None:
-    for seed in range(4):
-        counting.revoke(count=2, seed=seed)
-        counting.unlearn(0)
-    counting.revoke(count=3, seed=9)
-    debts, estimated, Counting.visits = counting.debt, counting.workload(), 0
-    assert [work.debt for work in estimated.shards] == [
-        len(debts.get(work.shard, ())) for work in estimated.shards
+    plan, store = counting.plan, counting.store
+    for first in range(4):
+        plan = unlearn(plan, store, retained(plan)[first::20], FixedBoundary(0)).plan
+    debts = debts_of(plan, store)
+    ids = np.setdiff1d(retained(plan), plan.partition.ids[plan.partition.shard == 0])[:3]
+    expected = estimated(plan, store, ids)
+    assert [work.debt for work in expected.shards] == [
+        len(debts.get(work.shard, ())) for work in expected.shards
     ]
-    assert counting.unlearn(1).visits == Counting.visits == estimated.visits
-    outstanding, Counting.visits = counting.workload().outstanding_visits, 0
-    assert counting.repay().visits == Counting.visits == outstanding
+    result = unlearn(plan, store, ids, FixedBoundary(1))
+    assert result.visits == Counting.visits == expected.visits > 0
+    outstanding = estimated(result.plan, store, ids[:0]).outstanding_visits
+    assert repay(result.plan, store).visits == Counting.visits == outstanding > 0
 
 
 def test_workload_is_the_sum_over_stages_from_the_first_one_touched() -> None:
