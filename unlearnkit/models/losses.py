@@ -134,8 +134,9 @@ class WeightedCrossEntropy:
 
     Gradient w_t (p - e_t). The Hessian w_t (diag(p) - p p^T) depends on the label through its
     weight and is replaced by its mean over labels drawn from p, (sum_c p_c w_c) (diag(p) - p p^T)
-    (ours; exact for equal weights). Training and exact unlearning use the gradient alone, so this
-    affects approximate unlearning only (tests/benchmarks/defaults.md has the measurements).
+    (exact for equal weights; derived for unlearnkit). Training and exact unlearning use the
+    gradient alone, so this affects approximate unlearning only (tests/benchmarks/defaults.md has
+    the measurements).
 
     Attributes:
         class_weights: w, one finite weight of 0 or more for each class, at least one above 0.

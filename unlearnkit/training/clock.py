@@ -110,10 +110,10 @@ class Clock:
     Attributes:
         exact: timed pieces of training.
         modify: timed modifications; the replay after a modification counts as training.
-        request: of past requests, the numbers of shards retrained and modified, and the seconds
-            besides training and modification.
-        errors: logarithms of measured over predicted seconds, of past requests without and with an
-            approximate part.
+        request: numbers of shards retrained and modified by past requests, with the seconds besides
+            training and modification.
+        errors: logarithms of measured over predicted seconds, for past requests without and with
+            an approximate part.
         tick: seconds of a small torch operation.
         note: why the rates stored with a store were not used; empty if they were used.
     """

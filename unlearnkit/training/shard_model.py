@@ -1,4 +1,4 @@
-"""What stands for a shard: its clean model, or the approximation that takes its place."""
+"""The model of a shard in a store: its exact model, or the approximation in its place."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +12,12 @@ from unlearnkit.training.plan import Plan
 
 @dataclass(frozen=True, eq=False)
 class ShardModel:
-    """The model of one shard as a store holds it. Nothing is read before it is asked for.
+    """The model of one shard in a store, which is read only when a property needs it.
 
     Attributes:
-        plan: of the retain set.
-        store: only read.
-        shard: 0-based.
+        plan: plan of the retain set.
+        store: the store; it is not changed.
+        shard: 0-based shard.
     """
 
     plan: Plan
@@ -26,39 +26,39 @@ class ShardModel:
 
     @property
     def key(self) -> str:
-        """The final key of the shard: of its clean model, and what an approximation stands for."""
+        """Key of the shard's exact model, under which an approximation is stored as well."""
         return self.plan.final_key(self.shard)
 
     @property
     def is_exact(self) -> bool:
-        """Whether the clean model is there."""
+        """Whether the exact model is stored."""
         return self.key in self.store
 
     @cached_property
     def approximation(self) -> Approximation | None:
-        """The stored approximation, also where the clean model stands beside it already."""
+        """The stored approximation, even if the exact model is stored too; None without one."""
         return self.store.approximation(self.key)
 
     @property
     def owes(self) -> bool:
-        """Whether an approximation stands for the shard, which has examples left."""
+        """Whether an approximation is used for the shard, which then is in debt."""
         if self.is_exact or not self.plan.alive(self.shard):
             return False
         return self.approximation is not None
 
     @property
     def debt(self) -> Int[np.ndarray, " debt"]:
-        """Ids that the approximation has removed approximately only; none without it."""
+        """Ids that were removed only approximately; empty without an approximation."""
         if self.approximation is None:
             return np.empty(0, np.int64)
         return self.approximation.debt
 
     def has(self, stage: int) -> bool:
-        """Whether there is a checkpoint for a stage, counted from 1."""
+        """Whether an exact or a corrected checkpoint of a 1-based stage is stored."""
         return self._is_clean(stage) or self._corrected(stage) is not None
 
     def checkpoint(self, stage: int) -> Checkpoint | None:
-        """The clean checkpoint of a stage, else the corrected one, else None."""
+        """Return the exact checkpoint of a 1-based stage, or else the corrected one, or None."""
         if self._is_clean(stage):
             return self.store.get(self.plan.chains[self.shard][stage - 1].key)
         return self._corrected(stage)

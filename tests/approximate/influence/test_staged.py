@@ -186,8 +186,8 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
     ("options", "match"),
     [
         ({"scope": "tail"}, "scope='tail' is not known; use 'all' or 'head'"),
-        ({"references": 4}, "references=4 with scope='all'"),
-        ({"scope": "head", "by_outputs": True}, "by_outputs=True with scope='head'"),
+        ({"references": 4}, "references=4 does not work with scope='all'"),
+        ({"scope": "head", "by_outputs": True}, "by_outputs=True does not work with scope='head'"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(options, match):

@@ -100,9 +100,9 @@ class KroneckerInfluence:
 def decomposition_cost(architecture: Architecture) -> int:
     """Return the cost of one state's eigendecompositions, in gradients of one example.
 
-    The cost is counted in multiplications: a gradient takes three for each weight at each location,
-    except for the gradient at the inputs of the first layer; an n x n decomposition takes EIGEN
-    n^3.
+    The cost is counted in multiplications. A gradient takes three for each weight at each location,
+    except for the gradient at the inputs of the first layer. A decomposition of an n x n matrix
+    takes EIGEN_COST n^3.
 
     >>> from unlearnkit.models.architecture import as_architecture
     >>> from unlearnkit.models.builtin import MLP
