@@ -35,7 +35,7 @@ class Registry(MutableMapping[str, Entry]):
     then taken by its name wherever the package takes names, and stands among the panels' choices.
 
     Args:
-        name: of the registry in the package, for messages.
+        name: where the registry is in the package, for messages.
         noun: what an entry is, for messages.
         about: what belongs in the registry; ``help()`` on the registry shows it.
         entries: the package's own.

@@ -62,7 +62,7 @@ def layer_similarity(frame: "pd.DataFrame") -> Spec:
                 "marker": {"color": color, "size": 9, "symbol": symbol}
                 | {"line": {"width": 1.5, "color": color}},
                 "customdata": [
-                    [row["shard"], row["layer"], f"{row['CKA']:.6f}"] for row in records
+                    [row["shard"], row["layer"], f"{row['cka']:.6f}"] for row in records
                 ],
                 "hovertemplate": f"{name}<br>shard %{{customdata[0]}}, %{{customdata[1]}}<br>"
                 "CKA %{customdata[2]}<extra></extra>",

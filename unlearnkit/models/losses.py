@@ -253,7 +253,7 @@ class SquaredError:
 
 
 LOSSES: Registry[Loss] = Registry(
-    "LOSSES",
+    "models.losses.LOSSES",
     "loss",
     """Losses by name, for ``loss=`` of a session and of a spec.
 

@@ -48,7 +48,7 @@ def majority_vote(
 
 
 AGGREGATIONS: Registry[Aggregation] = Registry(
-    "AGGREGATIONS",
+    "training.ensemble.AGGREGATIONS",
     "aggregation",
     """Aggregations by name, for ``aggregation=``: they combine the constituents' outputs.
 

@@ -115,7 +115,7 @@ class PredictionView(View):
                 str(record["id"]),
                 str(names[record["label"]]),
                 *(f"{names[record[m]]} ({percent(record[f'{m}_p'], 0)})" for m in shown),
-                f"{record['KL']:.2g}",
+                f"{record['kl']:.2g}",
             ]
             for record in frame.to_dict("records")
         ]
