@@ -152,7 +152,7 @@ _MOVED = {
     "ids_in": "selection.queries",
     "make_partition": "training.partition",
     "make_plan": "training.plan",
-    "read_study": "studies.study",
+    "read_study": "studies.log",
     "repay": "unlearning.repay",
     "stage_accuracies": "evaluation.stage_scores",
     "train": "training.train",

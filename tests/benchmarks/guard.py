@@ -24,7 +24,7 @@ from unlearnkit.approximate import Replay
 from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics.metrics import output_kl
 from unlearnkit.seeding import numpy_generator
-from unlearnkit.studies.study import Revoked
+from unlearnkit.studies.requests import Revoked
 
 FACTORS = (1 / 3, 1.0, 3.0, 10.0)
 REQUESTS = (0.01, 0.1, ("class", 0.3), ("alike", 0.05), ("hardest", 0.05), ("easiest", 0.1))

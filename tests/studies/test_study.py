@@ -10,7 +10,7 @@ import unlearnkit as uk
 from unlearnkit.models.architecture import as_architecture
 from unlearnkit.models.builtin import Logistic
 from unlearnkit.seeding import numpy_generator
-from unlearnkit.studies.study import KINDS, Revoked
+from unlearnkit.studies.requests import KINDS, Revoked
 from unlearnkit.training.plan import make_plan
 from unlearnkit.unlearning.workload import estimate
 

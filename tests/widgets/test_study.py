@@ -5,7 +5,7 @@ import pytest
 
 import unlearnkit as uk
 from panels import text
-from unlearnkit.studies.study import read_study
+from unlearnkit.studies.log import read_study
 from unlearnkit.widgets import StudyViewer
 
 SETTINGS = {"models": ("logistic",), "num_shards": (3, 5), "num_slices": (2,), "epochs": 2}
@@ -83,7 +83,10 @@ def test_a_point_of_a_line_and_a_cell_stand_for_all_their_rows(viewer):
 def test_fields_choose_rows_as_the_python_call_does(viewer, path):
     viewer.fields["num_shards"].value = 5
     viewer.fields["policy"].value = "hybrid"
-    shown = eval(viewer.code, {"uk": uk}).frame
+    imports, call = viewer.code.rsplit("\n", 1)
+    names = {"uk": uk}
+    exec(imports, names)
+    shown = eval(call, names).frame
     pd.testing.assert_frame_equal(shown, viewer.shown.reset_index(drop=True))
     assert len(shown) == 3 and "3 rows of 18" in text(viewer.count)
     assert viewer.plots["study_speed"].export.csv().count("\n") == 4

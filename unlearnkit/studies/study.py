@@ -8,20 +8,16 @@ on large shards it already looks close to from scratch, so gaps are given as the
 removed.
 """
 
-import json
 import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
-from numbers import Integral
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int
 from torch import Tensor
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
@@ -34,144 +30,22 @@ from unlearnkit.metrics.tasks import task_of
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, running
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
-from unlearnkit.training.plan import Plan
+from unlearnkit.studies.log import Log
+from unlearnkit.studies.requests import Ids, Revoked, What
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.unlearning.expected_workload import expected_visits
-from unlearnkit.unlearning.request import as_ids
 from unlearnkit.unlearning.unlearn import Unlearned
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Ids = Int[np.ndarray, " request"]
-Amount = int | float
 SHORT, REPEATS = 1.0, 3  # what takes less CPU seconds is timed so often
 POLICIES: dict[str, Boundary] = {
     "hybrid": FixedBoundary(),
     "approximate": FixedBoundary(0.0),
 }
-
-
-def uniform(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
-    """Any examples alike."""
-    return _draw(plan.partition.ids, amount, generator)
-
-
-def of_class(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
-    """Examples of one class, drawn at random; a share is one of that class."""
-    labels = plan.examples.labels.numpy()
-    if plan.examples.labels.is_floating_point():
-        raise ValueError("requests of kind 'class' need classes, and this is a regression")
-    label = generator.choice(np.unique(labels))
-    return _draw(plan.partition.ids[labels == label], amount, generator)
-
-
-def costly(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
-    """What costs exact retraining most: first slices, and as many shards as can be hit."""
-    partition = plan.partition
-    # Within each slice of each shard at random; then the first of each shard, the second, ...
-    order = np.lexsort((generator.random(len(partition.ids)), partition.shard, partition.slice_))
-    place = (partition.slice_ * partition.num_shards + partition.shard)[order]
-    turn = np.empty(len(order), np.int64)
-    turn[order] = np.arange(len(order)) - np.searchsorted(place, place)
-    ranked = np.lexsort((partition.shard, turn, partition.slice_))
-    return np.sort(partition.ids[ranked[: _count(amount, len(ranked))]])
-
-
-def alike(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
-    """An example and those that are most like it, by Euclidean distance of their features."""
-    partition = plan.partition
-    features, _ = plan.examples[partition.ids]
-    features = features.flatten(1)
-    centre = features[int(generator.integers(len(features)))]
-    ranked = (features - centre).square().sum(1).argsort(stable=True).numpy()
-    return np.sort(partition.ids[ranked[: _count(amount, len(ranked))]])
-
-
-KINDS: dict[str, Callable[[Plan, Amount, np.random.Generator], Ids]] = {
-    "uniform": uniform,
-    "class": of_class,
-    "costly": costly,
-    "alike": alike,
-}
-
-
-@dataclass(frozen=True)
-class Revoked:
-    """A kind of request and its size, or the very examples.
-
-    Attributes:
-        kind: a name in ``KINDS``; of given examples any other.
-        amount: a number of examples, or a share above 0 and at most 1, written as a float.
-        ids: of given examples.
-    """
-
-    kind: str
-    amount: Amount
-    ids: tuple[int, ...] | None = field(default=None, repr=False)
-
-    @classmethod
-    def of(cls, what: "What") -> "Revoked":
-        """From what :func:`study` takes.
-
-        >>> Revoked.of(0.1), Revoked.of("half-class")
-        (Revoked(kind='uniform', amount=0.1), Revoked(kind='class', amount=0.5))
-        >>> Revoked.of(("mislabelled", [7, 3, 7])).ids
-        (3, 7)
-
-        Raises:
-            KeyError: no kind has this name.
-            TypeError: ids that are no whole numbers, or without a name.
-            ValueError: an amount out of range, or no ids.
-        """
-        if isinstance(what, Revoked):
-            return what
-        if isinstance(what, str):
-            what = {"class": ("class", 1.0), "half-class": ("class", 0.5)}.get(what, (what, 0))
-        pair = isinstance(what, tuple) and len(what) == 2 and isinstance(what[0], str)
-        if isinstance(what, Iterable) and not pair:
-            raise TypeError(
-                "ids alone were given; give a pair of a name and the ids: ('mislabelled', [3, 7])"
-            )
-        kind, amount = what if isinstance(what, tuple) else ("uniform", what)
-        if isinstance(amount, Iterable):
-            return cls._given(kind, amount)
-        amount = int(amount) if isinstance(amount, Integral) else float(amount)
-        if kind not in KINDS:
-            raise KeyError(f"no kind of request is named {kind!r}; known are {', '.join(KINDS)}")
-        if not (amount >= 1 if isinstance(amount, int) else 0 < amount <= 1):
-            raise ValueError(
-                f"amount={amount!r} is out of range; give a whole number of examples from 1 on, or "
-                "a share above 0 and at most 1 as a float"
-            )
-        return cls(kind, amount)
-
-    @classmethod
-    def _given(cls, name: str, ids: Iterable[int]) -> "Revoked":
-        chosen = tuple(np.unique(as_ids(ids)).tolist())
-        if name in KINDS:
-            raise ValueError(
-                f"{name!r} is a kind of request that draws its examples; give your ids another name"
-            )
-        if not chosen:
-            raise ValueError(f"the ids named {name!r} are none; give at least one")
-        return cls(name, len(chosen), chosen)
-
-    def draw(self, plan: Plan, generator: np.random.Generator) -> Ids:
-        """The ids, ascending."""
-        if self.ids is None:
-            return KINDS[self.kind](plan, self.amount, generator)
-        return np.array(self.ids)
-
-    @property
-    def key(self) -> str:
-        """The same only for the same request."""
-        return repr(self) if self.ids is None else f"{self!r} {digest(str(self.ids))}"
-
-
-What = Amount | str | tuple[str, Amount | Iterable[int]] | Revoked
 
 
 def study(
@@ -250,7 +124,7 @@ def study(
         if len(request.ids or ()) >= len(dataset.train):
             raise ValueError(f"{request.kind!r} are all training examples; leave some")
     try_metrics(dataset.examples(dataset.test.ids)[1], dataset.num_outputs)
-    log = _Log(path)
+    log = Log(path)
     settings = list(product(models, num_shards, num_slices, learning_rates, seeds))
     total, done = len(settings) * len(requests), 0
     rows: list[dict[str, Any]] = []
@@ -272,24 +146,6 @@ def study(
                 done += 1
                 run.on_progress(ProgressEvent("study", None, None, done, total))
     return pd.DataFrame(rows)
-
-
-def read_study(path: str | os.PathLike[str]) -> "pd.DataFrame":
-    """The rows that a study wrote to a file so far, while it runs or afterwards.
-
-    Args:
-        path: as given to :func:`study`; it is only read.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line of it is no row of a study.
-    """
-    import pandas as pd
-
-    if not Path(path).exists():
-        raise FileNotFoundError(f"there is no file {path}; give the path= of a study")
-    rows = dict(_entry(Path(path), line) for line, _ in _lines(Path(path)))
-    return pd.DataFrame(rows.values())
 
 
 @dataclass(frozen=True)
@@ -349,7 +205,7 @@ class _Bench:
         self,
         dataset: Dataset,
         session: Session,
-        log: "_Log",
+        log: Log,
         ways: Sequence["_Way"],
         on_progress: OnProgress,
     ) -> None:
@@ -490,68 +346,7 @@ class _Bench:
         }
 
 
-class _Log:
-    """Rows measured so far, by key; in a file of JSON lines where there is one."""
-
-    def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        self.path = None if path is None else Path(path)
-        self.rows: dict[str, dict[str, Any]] = {}
-        if self.path is None:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        whole = 0
-        for line, end in _lines(self.path):
-            key, row = _entry(self.path, line)
-            self.rows[key], whole = row, end
-        if self.path.exists() and self.path.stat().st_size > whole:
-            os.truncate(self.path, whole)  # a row that was being written when the run ended
-
-    def add(self, key: str, row: dict[str, Any]) -> dict[str, Any]:
-        self.rows[key] = row
-        if self.path is not None:
-            with self.path.open("a") as file:
-                file.write(json.dumps({"key": key, "row": row}, default=float) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        return row
-
-
-def _entry(path: Path, line: str) -> tuple[str, dict[str, Any]]:
-    """The key and the row of a line."""
-    try:
-        entry = json.loads(line)
-        return entry["key"], {**entry["row"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} has a line that is no row of a study ({line[:60]!r}); give another path, or "
-            "take the line out"
-        ) from error
-
-
 def _removed(gaps: dict[str, float], nothing: dict[str, float], name: str) -> float:
     """The part of doing nothing's gap that is removed; nan where it leaves none."""
     left = abs(nothing[name])
     return 1 - abs(gaps[name]) / left if left > 0 else math.nan
-
-
-def _lines(path: Path) -> Iterator[tuple[str, int]]:
-    """Complete lines of a file, and where each ends."""
-    if not path.exists():
-        return
-    end = 0
-    for line in path.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n"):
-            end += len(line)
-            yield line.decode(errors="replace"), end
-
-
-def _count(amount: Amount, available: int) -> int:
-    wanted = amount if isinstance(amount, int) else round(amount * available)
-    return min(max(wanted, 1), available)
-
-
-def _draw(
-    ids: Int[np.ndarray, " candidate"], amount: Amount, generator: np.random.Generator
-) -> Ids:
-    chosen: np.ndarray = generator.choice(ids, _count(amount, len(ids)), replace=False)
-    return np.sort(chosen)

@@ -9,7 +9,7 @@ import ipywidgets
 
 from unlearnkit import figures
 from unlearnkit.figures.drawing import Spec, duration, percent
-from unlearnkit.studies.study import read_study
+from unlearnkit.studies.log import read_study
 from unlearnkit.widgets.parts.html import Prose, paragraphs, table
 from unlearnkit.widgets.parts.panel import Panel, row
 from unlearnkit.widgets.parts.plot import Plot
@@ -124,7 +124,7 @@ class StudyViewer(Panel):
         if not chosen:
             return f"uk.explore({self._given})"
         return (
-            "from unlearnkit.studies.study import read_study\n"
+            "from unlearnkit.studies.log import read_study\n"
             f"uk.explore(read_study({self._given}){chosen})"
         )
 
