@@ -175,18 +175,18 @@ def test_a_comparison_measures_what_it_says() -> None:
 
 def test_the_guard_looks_at_predictions() -> None:
     session = unlearned(max_share=0.0, model="mlp")
-    looks = session.last.decision.looks
+    checks = session.last.decision.checks
     before, after = session.original.by_shard, session.ensemble.by_shard
     inputs, targets = session.dataset.examples(session.dataset.probe.ids)
-    for look in looks:
+    for check in checks:
         outputs = []
         for side in (before, after):
             with torch.no_grad():
-                outputs.append(session.plan.architecture.module(side[look.shard].state)(inputs))
+                outputs.append(session.plan.architecture.module(side[check.shard].state)(inputs))
         moved = (outputs[0] - outputs[1]).square().sum(1).mean() / 2
-        assert look.kl == pytest.approx(float(moved), rel=1e-4)
+        assert check.kl == pytest.approx(float(moved), rel=1e-4)
         loss = [float((each - targets).square().mean()) for each in outputs]
-        assert look.rise == pytest.approx(loss[1] / loss[0] - 1, abs=1e-5)
+        assert check.rise == pytest.approx(loss[1] / loss[0] - 1, abs=1e-5)
     forgotten = session.fork()
     forgotten.revoke(count=12, seed=1)
     refused = forgotten.unlearn(boundary=uk.AdaptiveBoundary(light=0, min_gain=1, max_drift=1e-9))

@@ -89,10 +89,10 @@ def measure(data: Dataset, model: str, seed: int, factor: float) -> Iterator[dic
             outputs[name] = by_shard(fork, inputs)
             if name == "judged":
                 decision = done.decision
-        for look in decision.looks:
-            looked_at = outputs[LONGER if look.replayed == LONGER else 1]
+        for check in decision.checks:
+            looked_at = outputs[LONGER if check.replayed == LONGER else 1]
             left, nothing = (
-                output_kl(outputs["exact"][look.shard], some[look.shard])
+                output_kl(outputs["exact"][check.shard], some[check.shard])
                 for some in (looked_at, outputs["before"])
             )
             yield {
@@ -101,11 +101,11 @@ def measure(data: Dataset, model: str, seed: int, factor: float) -> Iterator[dic
                 "rate": factor,
                 "seed": seed,
                 "request": repr(what),
-                "shard": look.shard,
-                "refused": look.shard in decision.exact,
-                "longer": look.replayed == LONGER,
+                "shard": check.shard,
+                "refused": check.shard in decision.exact,
+                "longer": check.replayed == LONGER,
                 "removed": 1 - left / nothing,
-                "drift": look.drift,
+                "drift": check.drift,
             }
 
 

@@ -22,7 +22,7 @@ from unlearnkit import (
     WeightedCrossEntropy,
 )
 from unlearnkit.unlearning.boundary.protocol import Costs, Decision
-from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import Workload
 from worker import content
 
@@ -86,8 +86,8 @@ class AtLeastFour(AdaptiveBoundary):
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
         return FixedBoundary(0.0).decide(workload, costs, debts)
 
-    def objection(self, look: Look) -> str:
-        return "short" if look.replayed == 1 and look.shard % 2 else ""
+    def objection(self, check: Check) -> str:
+        return "short" if check.replayed == 1 and check.shard % 2 else ""
 
 
 def test_a_longer_amend_is_repeated() -> None:
@@ -95,7 +95,7 @@ def test_a_longer_amend_is_repeated() -> None:
     session.train()
     session.revoke(session.dataset.train.ids[:9])
     session.unlearn(boundary=AtLeastFour())
-    assert {look.shard: look.replayed for look in session.last.decision.looks} == {
+    assert {check.shard: check.replayed for check in session.last.decision.checks} == {
         shard: 4 if shard % 2 else 1 for shard in session.debt
     }
     assert everything(run(session.to_script())) == everything(session)

@@ -93,16 +93,16 @@ def test_a_budget_is_kept_and_before_calibration_nothing_is_approximated():
     for seed in range(100, 108):
         fork = session.fork()
         fork.revoke(count=10, seed=seed)
-        bounds = {look.shard: look.bound for look in fork.unlearn(0.0).decision.looks}
-        pairs += [(look.error, bounds[look.shard]) for look in fork.repay().decision.looks]
+        bounds = {check.shard: check.bound for check in fork.unlearn(0.0).decision.checks}
+        pairs += [(check.error, bounds[check.shard]) for check in fork.repay().decision.checks]
     assert len(pairs) >= 20
     assert np.mean([error <= bound for error, bound in pairs]) >= 0.9
 
     session.revoke(count=10, seed=200)
     loose, strict = session.fork(), session.fork()
     assert not [r for r in strict.unlearn(boundary=tight).decision.routes if r.kind != "exact"]
-    for look in loose.unlearn(boundary=boundary).decision.looks:
-        assert look.bound <= 1.0
+    for check in loose.unlearn(boundary=boundary).decision.checks:
+        assert check.bound <= 1.0
 
     fresh = uk.Session("digits", model="mlp", num_shards=4, num_slices=2, epochs=10)
     fresh.train()

@@ -14,7 +14,7 @@ from unlearnkit.store import DiskStore
 from unlearnkit.unlearning import modify
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.error_model import Calibration
-from unlearnkit.unlearning.inspection import Look, Probe
+from unlearnkit.unlearning.inspection import Check, Probe
 from unlearnkit.unlearning.unlearn import unlearn
 from worker import content
 
@@ -93,7 +93,7 @@ def test_a_longer_amend_is_tried_first(trained):
     spoiled, longer = fork(trained), fork(trained)
     result = spoiled.unlearn(boundary=CAPPED, amend=Spoil(Replay(4)))
     assert result.decision.approximate == (0, 1, 2)
-    assert {look.replayed for look in result.decision.looks} == {4}
+    assert {check.replayed for check in result.decision.checks} == {4}
     longer.unlearn(0.0, amend=Replay(4))
     for a, b in zip(spoiled.ensemble.constituents, longer.ensemble.constituents, strict=True):
         assert state_bytes(a.state) == state_bytes(b.state)
@@ -103,7 +103,7 @@ def test_where_a_longer_amend_ruins_it_too_the_shard_is_retrained(trained):
     spoiled, exact = fork(trained), fork(trained)
     result = spoiled.unlearn(boundary=CAPPED, amend=Spoil(Spoil(None, 4)))
     assert result.decision.exact == (0, 1, 2) and not spoiled.debt
-    assert {look.replayed for look in result.decision.looks} == {4}
+    assert {check.replayed for check in result.decision.checks} == {4}
     assert all("with 4 epochs replayed" in route.reason for route in result.decision.routes)
     exact.unlearn(1.0)
     assert everything(spoiled) == everything(exact)
@@ -113,13 +113,13 @@ def test_a_correction_over_the_cap_is_refused_before_any_replay(trained):
     session = fork(trained)
     result = session.unlearn(boundary=replace(CAPPED, max_correction=1e-6))
     assert result.decision.exact == (0, 1, 2)
-    assert all(look.replayed is None and look.kl is None for look in result.decision.looks)
+    assert all(check.replayed is None and check.kl is None for check in result.decision.checks)
     assert "its correction is" in result.decision.routes[0].reason
 
 
 def test_some_shards_may_be_refused_and_others_accepted(trained):
-    found = fork(trained).unlearn(0.0).decision.looks
-    norms = sorted(look.correction for look in found)
+    found = fork(trained).unlearn(0.0).decision.checks
+    norms = sorted(check.correction for check in found)
     session = fork(trained)
     cap = (norms[1] + norms[2]) / 2
     decision = session.unlearn(boundary=replace(CAPPED, max_correction=cap)).decision
@@ -131,48 +131,48 @@ def test_some_shards_may_be_refused_and_others_accepted(trained):
 
 def test_what_was_seen_is_what_the_models_show(trained):
     session = fork(trained)
-    looks = {look.shard: look for look in session.unlearn(0.0).decision.looks}
+    checks = {check.shard: check for check in session.unlearn(0.0).decision.checks}
     probe = session.dataset.probe
     inputs, labels = session.dataset.examples(probe.ids)
     before, after = session.original.by_shard, session.ensemble.by_shard
-    for shard, look in looks.items():
+    for shard, check in checks.items():
         module = session.plan.architecture.module(before[shard].state)
         old = module(inputs).detach()
         new = session.plan.architecture.module(after[shard].state)(inputs).detach()
         kl = torch.nn.functional.kl_div(
             new.log_softmax(1), old.log_softmax(1), reduction="batchmean", log_target=True
         )
-        assert look.kl == pytest.approx(float(kl), rel=1e-3)
+        assert check.kl == pytest.approx(float(kl), rel=1e-3)
         loss = torch.nn.functional.cross_entropy
         expected = float(loss(new, labels) / loss(old, labels)) - 1
-        assert look.rise == pytest.approx(expected, rel=1e-3, abs=1e-6)
-        assert look.replayed == 1
+        assert check.rise == pytest.approx(expected, rel=1e-3, abs=1e-6)
+        assert check.replayed == 1
 
 
 @pytest.mark.parametrize(("epochs", "most"), [(1, 256), (4, 256), (1, 4)])
 def test_drift_is_what_the_amend_adds_to_the_correction(trained, epochs, most, monkeypatch):
     monkeypatch.setattr(modify, "PROBE_MAX", most)
     session, corrected = fork(trained), fork(trained)
-    looks = session.unlearn(0.0, amend=Replay(epochs)).decision.looks
-    still = corrected.unlearn(0.0, amend="none").decision.looks
+    checks = session.unlearn(0.0, amend=Replay(epochs)).decision.checks
+    still = corrected.unlearn(0.0, amend="none").decision.checks
     inputs, _ = session.dataset.examples(session.dataset.probe.ids)
-    for look in looks:
+    for check in checks:
         pair = []
         for side in (corrected, session):
-            module = session.plan.architecture.module(side.ensemble.by_shard[look.shard].state)
+            module = session.plan.architecture.module(side.ensemble.by_shard[check.shard].state)
             pair.append(module(inputs).detach().log_softmax(1))
         kl = torch.nn.functional.kl_div(pair[1], pair[0], reduction="batchmean", log_target=True)
         gone = session.last.ids
         rows = session.plan.partition.rows(gone)
-        mine = gone[session.plan.partition.shard[rows] == look.shard]
+        mine = gone[session.plan.partition.shard[rows] == check.shard]
         if len(mine) > most:  # from the first to the last, evenly
             mine = mine[[round(i * (len(mine) - 1) / (most - 1)) for i in range(most)]]
         forgotten, labels = session.dataset.examples(mine)
-        before = session.plan.architecture.module(session.original.by_shard[look.shard].state)
+        before = session.plan.architecture.module(session.original.by_shard[check.shard].state)
         loss = torch.nn.functional.cross_entropy(before(forgotten), labels).detach()
-        assert look.drift == pytest.approx(float(kl / loss) / epochs / look.share**0.5, rel=1e-3)
+        assert check.drift == pytest.approx(float(kl / loss) / epochs / check.share**0.5, rel=1e-3)
         assert kl > 0
-    assert all(look.drift == 0 for look in still)
+    assert all(check.drift == 0 for check in still)
 
 
 def test_hard_examples_move_a_calm_network_far_and_are_no_sign_of_chaos():
@@ -181,8 +181,8 @@ def test_hard_examples_move_a_calm_network_far_and_are_no_sign_of_chaos():
     session.revoke(uk.hardest(session, 60))
     decision = session.unlearn(boundary=Approximating()).decision
     assert decision.approximate == (0, 1)
-    for look in decision.looks:
-        assert look.kl > 0.4 * look.share and look.drift < uk.AdaptiveBoundary().max_drift
+    for check in decision.checks:
+        assert check.kl > 0.4 * check.share and check.drift < uk.AdaptiveBoundary().max_drift
     comparison = session.compare()
     assert comparison.output_kl["unlearned"] < 0.5 * comparison.output_kl["original"]
 
@@ -191,7 +191,9 @@ def test_the_convex_are_not_looked_at_for_drift():
     session = uk.Session("digits", model="logistic", num_shards=2, num_slices=2, epochs=4)
     session.train()
     session.revoke(count=20)
-    assert all(look.drift is None and look.kl > 0 for look in session.unlearn(0.0).decision.looks)
+    assert all(
+        check.drift is None and check.kl > 0 for check in session.unlearn(0.0).decision.checks
+    )
 
 
 @pytest.mark.parametrize("name", ["cnn-batchnorm", "mlp-dropout", "squared-error"])
@@ -220,15 +222,15 @@ def test_the_ledger_keeps_what_was_seen(tmp_path):
     session = uk.Session("digits", model="logistic", epochs=4, store=tmp_path / "store")
     session.train()
     session.revoke(count=20)
-    looks = session.unlearn(0.0).decision.looks
+    checks = session.unlearn(0.0).decision.checks
     session.repay()
     known = session.calibration
-    assert len(known.pairs) == len(looks) and not known.owed
+    assert len(known.pairs) == len(checks) and not known.owed
     session.store.close()
     store = DiskStore(tmp_path / "store")
     kept = next(line for line, _ in store.ledger() if line["kind"] == "unlearn")["looks"]
     store.close()
-    assert [Look(**look) for look in kept] == list(looks)
+    assert [Check(**check) for check in kept] == list(checks)
     again = uk.Session("digits", model="logistic", epochs=4, store=tmp_path / "store")
     assert again.calibration == known
 
@@ -239,15 +241,15 @@ def test_a_repayment_reveals_the_error(trained):
     approximate = session.ensemble.by_shard
     inputs = session._probe().inputs
     result = session.repay()
-    for look in result.decision.looks:
+    for check in result.decision.checks:
         p, q = (
             session.plan.architecture.module(state)(inputs).detach().softmax(1)
             for state in (
-                session.ensemble.by_shard[look.shard].state,
-                approximate[look.shard].state,
+                session.ensemble.by_shard[check.shard].state,
+                approximate[check.shard].state,
             )
         )
-        assert look.error == pytest.approx(float((p * (p / q).log()).sum(1).mean()), rel=1e-3)
+        assert check.error == pytest.approx(float((p * (p / q).log()).sum(1).mean()), rel=1e-3)
 
 
 def test_corrections_of_several_rounds_add_up(trained):
@@ -255,8 +257,8 @@ def test_corrections_of_several_rounds_add_up(trained):
     norms = dict.fromkeys(range(3), 0.0)
     for seed in range(3):
         session.revoke(count=10, seed=seed)
-        for look in session.unlearn(0.0).decision.looks:
-            norms[look.shard] += look.correction
+        for check in session.unlearn(0.0).decision.checks:
+            norms[check.shard] += check.correction
     assert session.calibration.owed == pytest.approx(norms)
     session.repay([1])
     assert sorted(session.calibration.owed) == [0, 2]
@@ -270,15 +272,15 @@ def test_corrections_of_several_rounds_add_up(trained):
 
 def test_nan_never_passes():
     boundary = AdaptiveBoundary()
-    for look in (
-        Look(0, 0.1, correction=float("nan")),
-        Look(0, 0.1, correction=0.01, replayed=1, kl=0.0, drift=float("nan"), rise=0.0),
-        Look(0, 0.1, correction=0.01, replayed=1, kl=0.0, drift=0.0, rise=float("nan")),
+    for check in (
+        Check(0, 0.1, correction=float("nan")),
+        Check(0, 0.1, correction=0.01, replayed=1, kl=0.0, drift=float("nan"), rise=0.0),
+        Check(0, 0.1, correction=0.01, replayed=1, kl=0.0, drift=0.0, rise=float("nan")),
     ):
-        assert boundary.objection(look)
-    fine = Look(0, 0.1, correction=0.01, replayed=1, kl=0.01, drift=0.01, rise=0.01)
+        assert boundary.objection(check)
+    fine = Check(0, 0.1, correction=0.01, replayed=1, kl=0.01, drift=0.01, rise=0.01)
     assert not boundary.objection(fine)
-    assert not uk.FixedBoundary().objection(Look(0, correction=float("nan")))
+    assert not uk.FixedBoundary().objection(Check(0, correction=float("nan")))
     far = replace(fine, drift=0.8)
     assert "drifted by 0.8, over 0.7, with 1 epoch replayed" in boundary.objection(far)
     # However far the outputs moved, if the correction said so.
@@ -306,13 +308,13 @@ def chaotic():
 def test_a_chaotic_network_drifts_far_and_a_calm_one_is_accepted(trained, chaotic):
     # Where chaos leads a single shard differs between processors; that most of them drift far does
     # not. The median of the drifts is over a thousand, and without chaos they are about 0.005.
-    drifts = sorted(look.drift for look in chaotic.last.decision.looks)
+    drifts = sorted(check.drift for check in chaotic.last.decision.checks)
     cap = uk.AdaptiveBoundary().max_drift
     assert len(drifts) == 3 and drifts[1] > 10 * cap
     calm = fork(trained, 60)
     decision = calm.unlearn(boundary=Approximating()).decision
     assert len(decision.approximate) == 3
-    assert max(look.drift for look in decision.looks) < cap / 10
+    assert max(check.drift for check in decision.checks) < cap / 10
 
 
 def test_once_training_has_shown_to_be_chaotic_nothing_is_tried_in_vain(chaotic):
@@ -326,7 +328,7 @@ def test_once_training_has_shown_to_be_chaotic_nothing_is_tried_in_vain(chaotic)
     # Another cap is another judgement; logistic regression is convex and never judged so.
     [*routes] = session.preview(boundary=replace(boundary, max_drift=float("inf"))).routes
     assert not any("chaotic" in route.reason for route in routes)
-    assert not session.unlearn(boundary=boundary).decision.looks  # none was modified first
+    assert not session.unlearn(boundary=boundary).decision.checks  # none was modified first
 
 
 def test_the_regime_is_the_median_of_the_last_looks_at_networks():
@@ -356,12 +358,12 @@ def test_the_regime_is_the_median_of_the_last_looks_at_networks():
 def test_other_methods_and_amends_say_nothing_of_the_regime(trained):
     for way in ({"amend": "none"}, {"method": "single-gradient"}):
         session = fork(trained)
-        looks = session.unlearn(0.0, **way).decision.looks
-        assert all(look.drift is not None for look in looks)
+        checks = session.unlearn(0.0, **way).decision.checks
+        assert all(check.drift is not None for check in checks)
         assert session.calibration.drifts == () and session.calibration.regime is None
     session = fork(trained)
-    looks = session.unlearn(0.0).decision.looks
-    assert session.calibration.drifts == tuple(look.drift for look in looks)
+    checks = session.unlearn(0.0).decision.checks
+    assert session.calibration.drifts == tuple(check.drift for check in checks)
 
 
 def test_without_a_probe_only_the_correction_is_judged(trained):
@@ -369,5 +371,5 @@ def test_without_a_probe_only_the_correction_is_judged(trained):
     after = plan.without(plan.partition.ids[:9])
     result = unlearn(plan, trained.fork().store, plan.partition.ids[:9], uk.FixedBoundary(0.0))
     assert result.plan.retained.tolist() == after.retained.tolist()
-    for look in result.decision.looks:
-        assert look.correction > 0 and look.kl is None and look.rise is None
+    for check in result.decision.checks:
+        assert check.correction > 0 and check.kl is None and check.rise is None

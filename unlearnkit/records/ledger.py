@@ -102,7 +102,7 @@ def request_line(
     """The completion line of a request: its ids, the decision and the predictions."""
     how = {"method": repr(method), "amend": repr(amend)} if decision.approximate else {}
     usual = method == default_method(plan) and amend == Replay()  # other methods may drift anyway
-    drifts = [look.drift for look in decision.looks if usual and look.drift is not None]
+    drifts = [check.drift for check in decision.checks if usual and check.drift is not None]
     return {
         "kind": "unlearn",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -112,7 +112,7 @@ def request_line(
         "plan": plan.digest,
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
-        "looks": [asdict(look) for look in decision.looks],
+        "looks": [asdict(check) for check in decision.checks],
         "drifts": drifts,
         "predicted_visits": decision.exact_visits,
         "predicted_seconds": decision.seconds,
@@ -132,7 +132,7 @@ def repay_line(plan: Plan, decision: Decision, debt_before: int, debt_after: int
         "plan": plan.digest,
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
-        "looks": [asdict(look) for look in decision.looks],
+        "looks": [asdict(check) for check in decision.checks],
         "predicted_visits": decision.exact_visits,
         "predicted_seconds": decision.seconds,
         "debt_before": debt_before,

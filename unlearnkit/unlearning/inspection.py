@@ -34,7 +34,7 @@ PROBE_MAX = 256  # examples of the probe part that are looked at, at most; the f
 
 
 @dataclass(frozen=True)
-class Look:
+class Check:
     """What is known of one shard's approximation; None where it was not looked at.
 
     Attributes:
@@ -69,7 +69,7 @@ class Look:
     def sentence(self) -> str:
         """What was seen before it was accepted, in words.
 
-        >>> Look(0, kl=2e-4, drift=0.02, rise=-0.001).sentence
+        >>> Check(0, kl=2e-4, drift=0.02, rise=-0.001).sentence
         'its outputs on the probe moved by 0.0002 nats and drifted by 0.02, loss there by -0.1%'
         """
         parts = []
@@ -125,50 +125,50 @@ class Probe:
             outputs = self.architecture.module(state)(inputs)
         return float(self.loss.value(outputs, targets).mean())
 
-    def after(
+    def inspect(
         self,
-        looks: Sequence[Look],
+        checks: Sequence[Check],
         before: Sequence[State],
         corrected: Sequence[State],
         after: Sequence[State],
         losses: Sequence[float] | None = None,
-    ) -> list[Look]:
+    ) -> list[Check]:
         """Looks with what the probe says of the models after an amend.
 
         Args:
-            looks: so far.
+            checks: so far.
             before: the models before the request.
             corrected: before the amend.
             after: after it.
             losses: of the forgotten examples under the models before the request; without these,
                 as where the loss is convex, drift is not looked at.
         """
-        if not looks or not len(self.inputs):
-            return list(looks)
+        if not checks or not len(self.inputs):
+            return list(checks)
         old, new = self.outputs(before), self.outputs(after)
         levels = [self.loss.value(each, self._targets(each)).mean(1) for each in (old, new)]
         rises = (levels[1] / levels[0] - 1).tolist()
         divergences = map(self._divergence, old, new)
         seen = [
-            replace(look, kl=kl, rise=rise)
-            for look, kl, rise in zip(looks, divergences, rises, strict=True)
+            replace(check, kl=kl, rise=rise)
+            for check, kl, rise in zip(checks, divergences, rises, strict=True)
         ]
         if losses is None:
             return seen
         further = map(self._divergence, self.outputs(corrected), new)
         return [
-            look if kl is None else replace(look, drift=_drift(look, kl, loss))
-            for look, kl, loss in zip(seen, further, losses, strict=True)
+            check if kl is None else replace(check, drift=_drift(check, kl, loss))
+            for check, kl, loss in zip(seen, further, losses, strict=True)
         ]
 
     def errors(
         self, shards: Sequence[int], exact: Sequence[State], approximate: Sequence[State]
-    ) -> tuple[Look, ...]:
+    ) -> tuple[Check, ...]:
         """How far approximations were from the exact models that replace them."""
         if not shards or not len(self.inputs):
             return ()
         divergences = map(self._divergence, self.outputs(exact), self.outputs(approximate))
-        return tuple(Look(s, error=e) for s, e in zip(shards, divergences, strict=True))
+        return tuple(Check(s, error=e) for s, e in zip(shards, divergences, strict=True))
 
     def _targets(self, outputs: Float[Tensor, "model batch class"]) -> Tensor:
         return self.targets.expand(len(outputs), *self.targets.shape)
@@ -182,6 +182,6 @@ class Probe:
         return float(task_of(self.targets).divergence(*pair).mean())
 
 
-def _drift(look: Look, kl: float, loss: float) -> float:
+def _drift(check: Check, kl: float, loss: float) -> float:
     """What an amend did to the outputs, for each epoch, beside what there was to forget."""
-    return kl / (max(look.replayed or 1, 1) * max(math.sqrt(look.share or 0.0) * loss, 1e-12))
+    return kl / (max(check.replayed or 1, 1) * max(math.sqrt(check.share or 0.0) * loss, 1e-12))

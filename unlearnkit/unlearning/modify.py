@@ -33,7 +33,7 @@ from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
 from unlearnkit.unlearning.debt import Debts
 from unlearnkit.unlearning.error_model import Calibration
-from unlearnkit.unlearning.inspection import PROBE_MAX, Look, Probe
+from unlearnkit.unlearning.inspection import PROBE_MAX, Check, Probe
 
 
 def replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
@@ -61,7 +61,7 @@ class Modification:
 
     Attributes:
         approximations: that were accepted.
-        looks: at each shard, accepted or not.
+        checks: of each shard, accepted or not.
         refused: shards that are to be retrained exactly instead, and why.
         planned: the work in large batches, as the clock counts it.
         replayed: the work of the first amend.
@@ -73,7 +73,7 @@ class Modification:
     """
 
     approximations: tuple[Approximation, ...]
-    looks: tuple[Look, ...]
+    checks: tuple[Check, ...]
     refused: dict[int, str]
     planned: Batches
     replayed: Work
@@ -116,12 +116,12 @@ def modify_shards(
         seconds = time.perf_counter() - begun
         modified = dict(zip(rounds, found, strict=True))
         guard = _Guard(rounds, modified, boundary, approximator.probe)
-        guard.look(approximator.calibration)
+        guard.inspect_corrections(approximator.calibration)
         begun = time.perf_counter()
         guard.amend(rounds.keys() - guard.refused, amend, step(large, replay))
         amended = replayed(plan, guard.amends, amend)
         whole = seconds + time.perf_counter() - begun
-        guard.check(amend.longer(plan), step(large + replay, 0))
+        guard.inspect_outputs(amend.longer(plan), step(large + replay, 0))
     approximations = [
         _approximation(before, plan, store, debts, rounds[s], guard, f"{method!r}, then {how!r}")
         for s, how in guard.amends.items()
@@ -129,7 +129,7 @@ def modify_shards(
     ]
     return Modification(
         approximations=tuple(approximations),
-        looks=tuple(guard.looks.values()),
+        checks=tuple(guard.checks.values()),
         refused=guard.refused,
         planned=planned,
         replayed=amended,
@@ -154,25 +154,25 @@ class _Guard:
         self.rounds, self.modified = rounds, modified
         self.boundary, self.probe = boundary, probe
         self.before = {s: _last(each).state for s, each in rounds.items()}
-        self.looks: dict[int, Look] = {}
+        self.checks: dict[int, Check] = {}
         self.refused: dict[int, str] = {}
         self.amends: dict[int, Amend] = {}
         self.amended: dict[int, Amended] = {}
         self.visits = sum(each.visits for each in modified.values())
 
-    def look(self, calibration: Calibration) -> None:
+    def inspect_corrections(self, calibration: Calibration) -> None:
         """The second look: the corrections are known, and nothing has been replayed yet."""
         for s, each in self.modified.items():
             correction = self.probe.correction(self.before[s], each.correction_norm)
             gone, kept = len(self.rounds[s].forget), len(self.rounds[s].retain)
-            self.looks[s] = Look(
+            self.checks[s] = Check(
                 shard=s,
                 share=gone / (gone + kept),
                 convex=self.probe.architecture.is_linear,
                 correction=correction,
                 bound=calibration.bound(s, correction),
             )
-        self.refused |= self._objections(self.looks)
+        self.refused |= self._objections(self.checks)
 
     def amend(self, shards: Iterable[int], amend: Amend, on_step: OnStep) -> None:
         """Amend some shards, from their corrections on."""
@@ -188,12 +188,12 @@ class _Guard:
         self.amends |= dict.fromkeys(chosen, amend)
         self.visits += sum(each.visits for each in done)
 
-    def check(self, longer: Amend | None, on_step: OnStep) -> None:
+    def inspect_outputs(self, longer: Amend | None, on_step: OnStep) -> None:
         """The guard: what the probe shows may ask for a longer amend, or refuse."""
-        failed = self._checked(self.amended)
+        failed = self._objections_to_outputs(self.amended)
         if failed and longer is not None:
             self.amend(failed, longer, on_step)
-            failed = self._checked(failed)
+            failed = self._objections_to_outputs(failed)
         self.refused |= failed
 
     def bounds(self) -> dict[int, float]:
@@ -205,16 +205,16 @@ class _Guard:
                 found[s] = modified.bound
         return found
 
-    def _checked(self, shards: Iterable[int]) -> dict[int, str]:
+    def _objections_to_outputs(self, shards: Iterable[int]) -> dict[int, str]:
         chosen = list(shards)
-        seen = self.probe.after(
-            [replace(self.looks[s], replayed=self.amended[s].epochs) for s in chosen],
+        seen = self.probe.inspect(
+            [replace(self.checks[s], replayed=self.amended[s].epochs) for s in chosen],
             [self.before[s] for s in chosen],
             [self.modified[s].checkpoints[len(self.rounds[s].state.chain)].state for s in chosen],
             [self.amended[s].checkpoint.state for s in chosen],
             None if self.probe.architecture.is_linear else list(map(self._loss, chosen)),
         )
-        self.looks |= dict(zip(chosen, seen, strict=True))
+        self.checks |= dict(zip(chosen, seen, strict=True))
         return self._objections(chosen)
 
     def _loss(self, shard: int) -> float:
@@ -226,7 +226,7 @@ class _Guard:
         return self.probe.loss_of(self.before[shard], *given.state.data(members))
 
     def _objections(self, shards: Iterable[int]) -> dict[int, str]:
-        asked = {s: self.boundary.objection(self.looks[s]) for s in shards}
+        asked = {s: self.boundary.objection(self.checks[s]) for s in shards}
         return {s: f"{why}, so it is retrained exactly" for s, why in asked.items() if why}
 
 

@@ -15,7 +15,7 @@ from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import train_missing, work_of
 from unlearnkit.unlearning.boundary.protocol import EXACT, Decision, Route
 from unlearnkit.unlearning.debt import debt_sizes, debts_of, total_debt
-from unlearnkit.unlearning.inspection import Look, Probe
+from unlearnkit.unlearning.inspection import Check, Probe
 from unlearnkit.unlearning.unlearn import REPAY, Unlearned, settle
 from unlearnkit.unlearning.workload import estimate
 
@@ -83,7 +83,7 @@ def repay(
         raise
     if routes:
         if probe is not None:
-            decision = replace(decision, looks=_errors(plan, store, chosen, probe))
+            decision = replace(decision, checks=_errors(plan, store, chosen, probe))
         if commit is not None:
             commit(decision, total_debt(debts))
     destroyed = settle(plan, store)
@@ -103,7 +103,7 @@ def repay(
     )
 
 
-def _errors(plan: Plan, store: Store, shards: Iterable[int], probe: Probe) -> tuple[Look, ...]:
+def _errors(plan: Plan, store: Store, shards: Iterable[int], probe: Probe) -> tuple[Check, ...]:
     """How far approximations are from the clean models that stand beside them."""
     last, pairs = plan.spec.num_slices, {}
     for shard in shards:

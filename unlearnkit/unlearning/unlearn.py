@@ -3,7 +3,7 @@
 assessment = assess(before, store, ids, clock)               # what each way would cost
 decision = assessment.decide(boundary)                       # a route per shard
 modified = modify_shards(before, store, assessment, ...)     # modify, look, amend, look again
-decision = decision.after(modified.looks, modified.refused)  # what was refused goes exact
+decision = decision.after(modified.checks, modified.refused)  # what was refused goes exact
 train_missing(plan, store, run, shards=decision.exact)       # the same function as training
 store.put_approximation(...)                                 # what was accepted
 commit(); settle(plan, store)                                # swap, then destroy what is stale
@@ -175,10 +175,10 @@ def _unlearn(
         decision = replace(decision, seconds=None, interval=None)
     try:
         modified = modify_shards(before, store, assessment, decision, boundary, approximator, run)
-        decision = decision.after(modified.looks, modified.refused, assessment.costs)
+        decision = decision.after(modified.checks, modified.refused, assessment.costs)
         report = train_missing(plan, store, run, shards=decision.exact)
         rates, clock = clock, clock.observe(report.timed, report.tick)
-        if modified.looks:
+        if modified.checks:
             # What the amend took beyond its steps counts as modifying: there is one for each.
             replay = rates.exact_seconds(modified.replayed) or 0.0
             took = max(modified.seconds, modified.whole - replay)

@@ -6,7 +6,7 @@ import unlearnkit as uk
 from cases import CASES
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, Decision
-from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.inspection import Check
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def test_an_override_is_done_written_down_and_survives_as_a_script(session) -> N
 def test_what_was_told_to_be_approximate_is_not_refused() -> None:
     base = uk.AdaptiveBoundary(max_correction=0.1)
     boundary = uk.OverriddenBoundary(base, {0: APPROXIMATE, 1: EXACT})
-    looks = [Look(shard, correction=0.2) for shard in range(3)]
-    assert boundary.objection(looks[0]) == ""
-    for look in looks[1:]:
-        assert boundary.objection(look) == base.objection(look) != ""
+    checks = [Check(shard, correction=0.2) for shard in range(3)]
+    assert boundary.objection(checks[0]) == ""
+    for check in checks[1:]:
+        assert boundary.objection(check) == base.objection(check) != ""
 
 
 def test_what_cannot_be_approximate_stays_exact_and_says_so(session) -> None:

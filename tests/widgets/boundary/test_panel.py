@@ -118,9 +118,9 @@ def test_trying_on_a_copy_tells_the_looks_and_changes_nothing(session):
     assert panel.error is None and weights(session) == before and session.last is None
     assert len(session.pending) == 6 and "Tried on a copy" in text(panel.tried)
     fork = session.fork()
-    looks = fork.unlearn(0.0).decision.looks
-    for look in looks:
-        assert f"{look.kl:.2g}" in text(panel.tried) and f"{look.correction:.2%}" in text(
+    checks = fork.unlearn(0.0).decision.checks
+    for check in checks:
+        assert f"{check.kl:.2g}" in text(panel.tried) and f"{check.correction:.2%}" in text(
             panel.tried
         )
 
@@ -148,7 +148,7 @@ def test_errors_are_predicted_where_calibrated_and_tried(session):
     panel = BoundaryPanel(session, 0.0)
     assert "can be predicted once the corrections were tried" in text(panel.sentence)
     run(panel.trial)
-    bounds = [session.calibration.bound(s, look.correction) for s, look in panel._looks.items()]
+    bounds = [session.calibration.bound(s, check.correction) for s, check in panel._checks.items()]
     expected = sum(bounds) / session.plan.num_shards  # of three, the third is not hit
     assert panel._points(panel._assessed)[0].error == pytest.approx(expected)
     assert f"at most {expected:.2g} nats" in text(panel.sentence)
@@ -192,9 +192,9 @@ def test_methods_and_amends_are_offered_used_and_shown(session):
     fork = session.fork()
     call(panel.code, fork)
     run(panel.trial)
-    assert {look.replayed for look in panel._looks.values()} <= {0}
+    assert {check.replayed for check in panel._checks.values()} <= {0}
     choice.amend.value = "replay"
-    assert panel._looks == {} and text(panel.tried) == ""
+    assert panel._checks == {} and text(panel.tried) == ""
     choice.amend.value = "none"
     run(panel.runner)
     assert panel.error is None and weights(session) == weights(fork)

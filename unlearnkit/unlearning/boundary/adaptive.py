@@ -17,7 +17,7 @@ from unlearnkit.unlearning.boundary.protocol import (
     Decision,
 )
 from unlearnkit.unlearning.error_model import LEAST
-from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import ShardWork, Workload
 
 
@@ -130,29 +130,29 @@ class AdaptiveBoundary(Boundary):
             routes.append(costs.route(work, kind, workload.share_of(work.visits), why))
         return Decision.of(routes, self, costs)
 
-    def objection(self, look: Look) -> str:
+    def objection(self, check: Check) -> str:
         """Hold what was seen against the budget and the caps."""
-        if self.error is not None and look.replayed is None:
-            if look.bound is None:
+        if self.error is not None and check.replayed is None:
+            if check.bound is None:
                 return "its error is not bounded, as nothing is calibrated"
-            if not look.bound <= self.error:
+            if not check.bound <= self.error:
                 return (
-                    f"its error may be {look.bound:.2g} nats by calibration, over {self.error:.2g}"
+                    f"its error may be {check.bound:.2g} nats by calibration, over {self.error:.2g}"
                 )
-        if look.correction is not None and not look.correction <= self.max_correction:
+        if check.correction is not None and not check.correction <= self.max_correction:
             return (
-                f"its correction is {look.correction:.1%} of its parameters, over "
+                f"its correction is {check.correction:.1%} of its parameters, over "
                 f"{self.max_correction:.1%}"
             )
-        if look.drift is not None and not look.drift <= self.max_drift:
+        if check.drift is not None and not check.drift <= self.max_drift:
             return (
-                f"its outputs on the probe drifted by {look.drift:.2g}, over {self.max_drift:g}, "
-                f"with {_epochs(look)} replayed, as if training were chaotic"
+                f"its outputs on the probe drifted by {check.drift:.2g}, over {self.max_drift:g}, "
+                f"with {_epochs(check)} replayed, as if training were chaotic"
             )
-        if look.rise is not None and not look.rise <= self.max_rise:
+        if check.rise is not None and not check.rise <= self.max_rise:
             return (
-                f"its loss on the probe rose by {look.rise:.1%}, over {self.max_rise:.1%}, "
-                f"with {_epochs(look)} replayed"
+                f"its loss on the probe rose by {check.rise:.1%}, over {self.max_rise:.1%}, "
+                f"with {_epochs(check)} replayed"
             )
         return ""
 
@@ -237,8 +237,8 @@ class AdaptiveBoundary(Boundary):
         }
 
 
-def _epochs(look: Look) -> str:
-    return "1 epoch" if look.replayed == 1 else f"{look.replayed} epochs"
+def _epochs(check: Check) -> str:
+    return "1 epoch" if check.replayed == 1 else f"{check.replayed} epochs"
 
 
 def _forgotten(work: ShardWork) -> float:

@@ -13,7 +13,7 @@ from unlearnkit.unlearning.boundary.protocol import (
     Decision,
     Route,
 )
-from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import Workload
 
 
@@ -49,12 +49,12 @@ class ChosenBoundary(Boundary):
             routes.append(costs.route(work, kind, workload.share_of(work.visits), reason))
         return Decision.of(routes, self, costs)
 
-    def objection(self, look: Look) -> str:
+    def objection(self, check: Check) -> str:
         """To an amend that is shorter than asked for."""
-        epochs = dict(self.longer).get(look.shard, 0)
-        if look.replayed is None or look.replayed >= epochs:
+        epochs = dict(self.longer).get(check.shard, 0)
+        if check.replayed is None or check.replayed >= epochs:
             return ""
-        return f"{look.replayed} epochs were replayed, of the {epochs} asked for"
+        return f"{check.replayed} epochs were replayed, of the {epochs} asked for"
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ class OverriddenBoundary(Boundary):
         routes = tuple(self._told(route, costs) for route in decided.routes)
         return Decision.of(routes, self, costs)
 
-    def objection(self, look: Look) -> str:
+    def objection(self, check: Check) -> str:
         """The base's, but of shards that were told to be approximate."""
-        return "" if self.routes.get(look.shard) == APPROXIMATE else self.base.objection(look)
+        return "" if self.routes.get(check.shard) == APPROXIMATE else self.base.objection(check)
 
     def _told(self, route: Route, costs: Costs) -> Route:
         asked, cost = self.routes.get(route.shard), costs.of(route.shard)

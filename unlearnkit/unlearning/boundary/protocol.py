@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from unlearnkit.training.clock import MIN_MULTIPLE, Interval
 from unlearnkit.unlearning.error_model import Calibration
-from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import ShardWork, Workload
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Decision:
         seconds: predicted for all routes together, as first decided; None before anything was
             timed.
         interval: where the seconds are expected to lie.
-        looks: what was known of each approximation when it was accepted or refused; of a
+        checks: what was known of each approximation when it was accepted or refused; of a
             repayment, how far off those were that it replaced.
     """
 
@@ -143,7 +143,7 @@ class Decision:
     boundary: str
     seconds: float | None
     interval: Interval | None = None
-    looks: tuple[Look, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     @classmethod
     def of(cls, routes: Iterable[Route], boundary: "Boundary", costs: Costs) -> "Decision":
@@ -173,15 +173,15 @@ class Decision:
         """Example gradients of the exact part."""
         return sum(route.visits for route in self.routes if route.kind == EXACT)
 
-    def after(self, looks: Iterable[Look], refused: dict[int, str], costs: Costs) -> "Decision":
+    def after(self, checks: Iterable[Check], refused: dict[int, str], costs: Costs) -> "Decision":
         """The decision once its approximations were looked at.
 
         Args:
-            looks: at each of them.
+            checks: of each approximation.
             refused: shards that are retrained exactly instead, and why.
             costs: of the request.
         """
-        seen = {look.shard: look for look in looks}
+        seen = {check.shard: check for check in checks}
         routes = []
         for route in self.routes:
             if route.shard in refused:
@@ -190,7 +190,7 @@ class Decision:
             elif route.shard in seen:
                 route = replace(route, reason=f"{route.reason}; {seen[route.shard].sentence}")
             routes.append(route)
-        return replace(self, routes=tuple(routes), looks=tuple(seen.values()))
+        return replace(self, routes=tuple(routes), checks=tuple(seen.values()))
 
     def __repr__(self) -> str:
         seconds = "" if self.interval is None else f"{self.interval}, "
@@ -229,7 +229,7 @@ class Boundary(Protocol):
         """
         ...
 
-    def objection(self, look: Look) -> str:
+    def objection(self, check: Check) -> str:
         """Why an approximation that was looked at is not good enough; empty if it is.
 
         Asked once the correction is known, and again after the amend. A shard that is refused then

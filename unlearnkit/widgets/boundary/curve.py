@@ -9,7 +9,7 @@ from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Decision
-from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def point(
-    assessment: Assessment, voters: int, share: float, decision: Decision, looks: dict[int, Look]
+    assessment: Assessment, voters: int, share: float, decision: Decision, checks: dict[int, Check]
 ) -> CurvePoint | None:
     """What a decision costs and leaves; None before any timing.
 
@@ -30,13 +30,13 @@ def point(
             mean of theirs.
         share: at which the point is drawn.
         decision: on the request.
-        looks: at approximations that were tried, by shard.
+        checks: of approximations that were tried, by shard.
     """
     if decision.seconds is None:
         return None
     left = set(decision.approximate)
     owed = sum(work.forget + work.debt for work in assessment.workload.shards if work.shard in left)
-    bounds = [looks[shard].bound if shard in looks else None for shard in left]
+    bounds = [checks[shard].bound if shard in checks else None for shard in left]
     known = [bound for bound in bounds if bound is not None]
     error = sum(known) / voters if voters and len(known) == len(bounds) else None
     return CurvePoint(share, decision.seconds, len(decision.exact), owed, error)
@@ -61,7 +61,7 @@ def curve(
     voters: int,
     base: FixedBoundary,
     told: dict[int, str],
-    looks: dict[int, Look],
+    checks: dict[int, Check],
 ) -> list[CurvePoint]:
     """At every threshold where the decision changes; nothing before any timing."""
 
@@ -72,7 +72,7 @@ def curve(
     sums = accumulate(route.share for route in at(1.0).routes)
     points = []
     for share in sorted({0.0, *(min(1.0, round(s, 12)) for s in sums), 1.0}):
-        found = point(assessment, voters, share, at(share), looks)
+        found = point(assessment, voters, share, at(share), checks)
         if found is None:
             return []
         points.append(found)

@@ -15,7 +15,7 @@ from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, Boundary, Decision
-from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.boundary.approximation import ApproximationChoice
 from unlearnkit.widgets.boundary.curve import curve, point, stages
@@ -23,7 +23,7 @@ from unlearnkit.widgets.boundary.route_table import RouteTable
 from unlearnkit.widgets.boundary.rule import Rules
 from unlearnkit.widgets.boundary.sentences import (
     ALL_EXACT,
-    looked,
+    checks_table,
     outcome,
     outstanding,
     predicted_error,
@@ -84,7 +84,7 @@ class BoundaryPanel(SessionPanel):
         # What is drawn of a request and does not change with every move.
         self._curve: tuple[object, list[CurvePoint]] = (None, [])
         self._coloured: object = None
-        self._looks: dict[int, Look] = {}
+        self._checks: dict[int, Check] = {}
         self.decision: Decision | None = None
         first = session.boundary if max_share is None else FixedBoundary(max_share)
         decide = self.guard(lambda change: self.decide())
@@ -149,7 +149,7 @@ class BoundaryPanel(SessionPanel):
         session = self.session
         request = (session.plan, session.pending.tobytes())
         if request != self._request:
-            self._request, self._looks, self.tried.html = request, {}, ""
+            self._request, self._checks, self.tried.html = request, {}, ""
             self.table.told = {}
         self.rules.offer()
         self.approximation.offer(session.plan)
@@ -166,7 +166,7 @@ class BoundaryPanel(SessionPanel):
 
     def _reassess(self) -> None:
         """Assess the request under another method or amend; what was tried under another goes."""
-        self._looks, self._curve, self.tried.html = {}, (None, []), ""
+        self._checks, self._curve, self.tried.html = {}, (None, []), ""
         self.refresh()
 
     def decide(self) -> None:
@@ -203,11 +203,11 @@ class BoundaryPanel(SessionPanel):
         if self.table.told:
             at += f", and with your say on {plural(len(self.table.told), 'shard')}"
         reached = assessed.workload.share_of(decision.exact_visits) if share is None else share
-        now = point(assessed, self._voters, reached, decision, self._looks)
+        now = point(assessed, self._voters, reached, decision, self._checks)
         error = None if now is None else now.error
         words = sentences(assessed.workload, decision, assessed.costs, at)
         if decision.approximate:
-            words += predicted_error(self.session.calibration, self._looks, error)
+            words += predicted_error(self.session.calibration, self._checks, error)
         elif decision.exact:
             words.append(ALL_EXACT)
         self.sentence.steady = True
@@ -221,7 +221,7 @@ class BoundaryPanel(SessionPanel):
         if self._coloured != colours:
             self._coloured = colours
             self.map.show(figures.workload_map.spec(assessed.workload, decision))
-        self.table.show(decision, assessed.workload, assessed.costs, self._looks)
+        self.table.show(decision, assessed.workload, assessed.costs, self._checks)
 
     def _points(self, assessed: Assessment) -> list[CurvePoint]:
         """The curve of the request, which does not depend on where the threshold is."""
@@ -230,7 +230,7 @@ class BoundaryPanel(SessionPanel):
         if self._curve[0] != key:
             self._curve = (
                 key,
-                curve(assessed, self._voters, base, self.table.overrides, self._looks),
+                curve(assessed, self._voters, base, self.table.overrides, self._checks),
             )
         return self._curve[1]
 
@@ -300,14 +300,14 @@ class BoundaryPanel(SessionPanel):
 
     def _was_tried(self, tried: tuple[Decision, Boundary]) -> None:
         decision, judge = tried
-        self._looks, self._curve = {look.shard: look for look in decision.looks}, (None, [])
+        self._checks, self._curve = {check.shard: check for check in decision.checks}, (None, [])
         said = "Tried on a copy, every shard modified that may be; the session is as it was."
-        self.tried.html = paragraphs(said) + looked(decision, judge)
+        self.tried.html = paragraphs(said) + checks_table(decision, judge)
         self.decide()
 
 
 def _result(result: Unlearned) -> str:
     """What was done, and what the looks had to say on it."""
-    table = looked(result.decision)
+    table = checks_table(result.decision)
     more = fold("What the looks at the approximations showed", table) if table else ""
     return paragraphs(*outcome(result), refusals(result.decision)) + more

@@ -7,7 +7,7 @@ import traitlets
 
 from unlearnkit.figures.drawing import percent
 from unlearnkit.unlearning.boundary.protocol import LEAVE, Costs, Decision
-from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import Workload
 from unlearnkit.widgets.boundary.sentences import ROUTE_WORDS
 
@@ -139,7 +139,7 @@ class RouteTable(anywidget.AnyWidget):
         return {int(shard): self.told[shard] for shard in sorted(self.told, key=int)}
 
     def show(
-        self, decision: Decision, workload: Workload, costs: Costs, looks: dict[int, Look]
+        self, decision: Decision, workload: Workload, costs: Costs, checks: dict[int, Check]
     ) -> None:
         """Fill in a decision.
 
@@ -147,17 +147,17 @@ class RouteTable(anywidget.AnyWidget):
             decision: gives order, routes and reasons.
             workload: of the request.
             costs: of both ways.
-            looks: at approximations of the request, as far as there were any, by shard.
+            checks: of approximations of the request that were tried, by shard.
         """
         works = {work.shard: work for work in workload.shards}
-        bounded = any(look.bound is not None for look in looks.values())
+        bounded = any(check.bound is not None for check in checks.values())
         heads = ["shard", "route", "forget", "debt", "visits", "share"]
         heads += ["exact (s)", "approx. (s)"]
         heads += ["error at most"] * bounded + ["why"]
         rows = []
         for route in decision.routes:
             cost, work = costs.of(route.shard), works[route.shard]
-            bound = looks[route.shard].bound if route.shard in looks else None
+            bound = checks[route.shard].bound if route.shard in checks else None
             cells = [
                 *(str(route.shard), ROUTE_WORDS[route.kind], str(work.forget), str(work.debt)),
                 *(f"{route.visits:,}", percent(route.share)),

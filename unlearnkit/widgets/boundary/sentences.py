@@ -14,7 +14,7 @@ from unlearnkit.unlearning.boundary.protocol import (
     Decision,
 )
 from unlearnkit.unlearning.error_model import LEAST, Calibration
-from unlearnkit.unlearning.inspection import Look
+from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.unlearning.workload import Workload
 from unlearnkit.widgets.parts.html import table
@@ -119,40 +119,40 @@ def _which(shards: "tuple[int, ...] | list[int]") -> str:
     return f"{len(shards)} shards ({listing(shards)}) are" if many else f"shard {shards[0]} is"
 
 
-def _judged(look: Look, boundary: Boundary) -> str:
+def _outcome_under(check: Check, boundary: Boundary) -> str:
     """What a boundary would have said of an approximation that was made without asking it."""
-    correction = replace(look, replayed=None, kl=None, drift=None, rise=None)
+    correction = replace(check, replayed=None, kl=None, drift=None, rise=None)
     if why := boundary.objection(correction):
         return f"this boundary would refuse it: {why}"
-    if why := boundary.objection(look):
+    if why := boundary.objection(check):
         return f"this boundary would replay longer, and refuse it if that fails too: {why}"
     return "accepted"
 
 
-def looked(decision: Decision, boundary: Boundary | None = None) -> str:
+def checks_table(decision: Decision, boundary: Boundary | None = None) -> str:
     """A table of what was seen of each approximation, and what came of it; empty without any.
 
     Args:
-        decision: with its looks.
+        decision: with its checks.
         boundary: another one that is to say what would have come of it.
     """
     routes = {route.shard: route for route in decision.routes}
     rows = []
-    for look in decision.looks:
-        refused = routes[look.shard].kind == EXACT
-        came = f"refused: {routes[look.shard].reason}" if refused else "accepted"
+    for check in decision.checks:
+        refused = routes[check.shard].kind == EXACT
+        came = f"refused: {routes[check.shard].reason}" if refused else "accepted"
         if boundary is not None and not refused:
-            came = _judged(look, boundary)
+            came = _outcome_under(check, boundary)
         rows.append(
             [
-                str(look.shard),
-                _known(look.share, percent),
-                _known(look.correction, lambda part: f"{part:.2%}"),
-                _known(look.bound, "{:.2g}".format),
-                _known(look.replayed, str),
-                _known(look.kl, "{:.2g}".format),
-                _known(look.drift, "{:.2g}".format),
-                _known(look.rise, "{:+.1%}".format),
+                str(check.shard),
+                _known(check.share, percent),
+                _known(check.correction, lambda part: f"{part:.2%}"),
+                _known(check.bound, "{:.2g}".format),
+                _known(check.replayed, str),
+                _known(check.kl, "{:.2g}".format),
+                _known(check.drift, "{:.2g}".format),
+                _known(check.rise, "{:+.1%}".format),
                 came,
             ]
         )
@@ -169,9 +169,9 @@ def looked(decision: Decision, boundary: Boundary | None = None) -> str:
 
 def refusals(decision: Decision) -> str:
     """What the looks changed, in a sentence; empty where nothing was looked at."""
-    if not decision.looks:
+    if not decision.checks:
         return ""
-    shards = [s for s in (look.shard for look in decision.looks) if s in decision.exact]
+    shards = [s for s in (check.shard for check in decision.checks) if s in decision.exact]
     if not shards:
         return "Every approximation passed the look at its correction and the guard on the probe."
     return (
@@ -181,13 +181,13 @@ def refusals(decision: Decision) -> str:
 
 
 def predicted_error(
-    calibration: Calibration, looks: dict[int, Look], error: float | None
+    calibration: Calibration, checks: dict[int, Check], error: float | None
 ) -> list[str]:
     """What is predicted of the error of the approximate part, or why nothing is.
 
     Args:
         calibration: of the session.
-        looks: at the corrections of this request, if it was tried.
+        checks: of the corrections of this request, if it was tried.
         error: in nats, of the ensemble, by the bounds of its shards.
     """
     if error is not None:
@@ -201,7 +201,7 @@ def predicted_error(
             "were repaid and so compared with exact retraining. The lower curve shows what would "
             "be owed."
         ]
-    if looks:
+    if checks:
         return ["The error is not bounded: a shard that goes approximate has no correction yet."]
     return ["The error is calibrated, and can be predicted once the corrections were tried."]
 

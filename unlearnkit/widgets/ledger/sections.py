@@ -13,8 +13,8 @@ from unlearnkit.records.audit import audit
 from unlearnkit.records.certificate import Certificate
 from unlearnkit.store import DiskStore
 from unlearnkit.unlearning.boundary.protocol import Decision, Route
-from unlearnkit.unlearning.inspection import Look
-from unlearnkit.widgets.boundary.sentences import ROUTE_WORDS, looked, refusals
+from unlearnkit.unlearning.inspection import Check
+from unlearnkit.widgets.boundary.sentences import ROUTE_WORDS, checks_table, refusals
 from unlearnkit.widgets.parts.files import Files
 from unlearnkit.widgets.parts.html import Prose, bullets, coloured, paragraphs, table
 from unlearnkit.widgets.parts.panel import row
@@ -79,8 +79,8 @@ class DecisionSection(Section):
             return
         one = self._requests[self.which.value]
         routes = tuple(Route(**route) for route in one["routes"])
-        looks = tuple(Look(**look) for look in one["looks"])
-        decision = Decision(routes, one["boundary"], one["predicted_seconds"], None, looks)
+        checks = tuple(Check(**check) for check in one["looks"])
+        decision = Decision(routes, one["boundary"], one["predicted_seconds"], None, checks)
         by = f"<p>Decided by <code>{html.escape(one['boundary'])}</code>.</p>"
         self.routes.html = (
             (by if one["kind"] == "unlearn" else paragraphs("Debt repaid."))
@@ -237,8 +237,10 @@ def request_words(one: Mapping[Any, Any]) -> str:
 def _seen(kind: str, decision: Decision) -> str:
     """What was known of approximations: of those made, or of those that were repaid."""
     if kind == "unlearn":
-        return looked(decision) + paragraphs(refusals(decision))
-    errors = [f"{look.error:.2g} of shard {look.shard}" for look in decision.looks if look.error]
+        return checks_table(decision) + paragraphs(refusals(decision))
+    errors = [
+        f"{check.error:.2g} of shard {check.shard}" for check in decision.checks if check.error
+    ]
     said = "How far off the approximations were that exact retraining replaced (KL in nats): "
     return paragraphs(said + ", ".join(errors) + ".") if errors else ""
 
