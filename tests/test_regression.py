@@ -198,7 +198,7 @@ def test_an_error_is_calibrated_on_predictions() -> None:
     approximate = session.ensemble.by_shard
     session.repay()
     inputs, _ = session.dataset.examples(session.dataset.probe.ids)
-    errors = sorted(error for _, error in session.calibration.pairs)
+    errors = sorted(error for _, error in session.error_model.pairs)
     expected = []
     for shard, exact in session.ensemble.by_shard.items():
         with torch.no_grad():

@@ -48,7 +48,7 @@ from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import EXACT, Boundary, Decision
 from unlearnkit.unlearning.deadlines import Queue, as_deadline
 from unlearnkit.unlearning.debt import debts_of, total_debt
-from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import PROBE_MAX, Probe
 from unlearnkit.unlearning.repay import repay
 from unlearnkit.unlearning.request import Request, check_pending, check_request
@@ -220,9 +220,9 @@ class Session:
         return self._journal.clock
 
     @property
-    def calibration(self) -> Calibration:
+    def error_model(self) -> ErrorModel:
         """What past repayments say of the errors of approximations."""
-        return self._journal.history.calibration
+        return self._journal.history.error_model
 
     @property
     def revoked(self) -> Int[np.ndarray, " id"]:
@@ -462,7 +462,7 @@ class Session:
             self._journal.plan,
             METHODS.choose(method),
             AMENDS.choose(amend),
-            calibration=self._journal.history.calibration,
+            error_model=self._journal.history.error_model,
         )
         return assess(
             self._journal.plan, self.store, self._pending, self._journal.clock, approximator
@@ -551,7 +551,7 @@ class Session:
                 cancel=cancel,
                 parallel=self.parallel,
                 probe=self._probe(request),
-                calibration=self._journal.history.calibration,
+                error_model=self._journal.history.error_model,
                 commit=commit,
             )
             self._journal.clock = result.clock

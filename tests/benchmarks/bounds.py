@@ -39,7 +39,7 @@ def measure(data: Dataset, model: str, rounds: int) -> dict[str, object]:
     generator = np.random.default_rng(0)
     held: dict[str, list[bool]] = {"as calibrated": [], "one class": []}
     ratios, misses = list[float](), dict[str, list[float]]({"approximate": [], "exact": []})
-    while not session.calibration.ready:
+    while not session.error_model.ready:
         session.revoke(ids_of(session, generator, None))
         session.unlearn(0.0)
         session.repay()
@@ -48,11 +48,11 @@ def measure(data: Dataset, model: str, rounds: int) -> dict[str, object]:
         label = None if number < rounds else int(generator.integers(data.num_classes))
         session.revoke(ids_of(session, generator, label))
         results = {"approximate": session.unlearn(0.0)}
-        owed = session.calibration.owed
-        bounds = {x: session.calibration.bound(shard, 0.0) for shard, x in owed.items()}
-        known = len(session.calibration.pairs)
+        owed = session.error_model.owed
+        bounds = {x: session.error_model.bound(shard, 0.0) for shard, x in owed.items()}
+        known = len(session.error_model.pairs)
         results["exact"] = session.repay()
-        for x, error in session.calibration.pairs[known:]:
+        for x, error in session.error_model.pairs[known:]:
             held[kind].append(error <= bounds[x])
             ratios.append(bounds[x] / error)
         for branch, result in results.items():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import unlearnkit as uk
-from unlearnkit.unlearning.error_model import LEAST, Calibration
+from unlearnkit.unlearning.error_model import LEAST, ErrorModel
 
 
 def log_linear(generator, count, a=-1.0, b=2.0, noise=0.5):
@@ -15,7 +15,7 @@ def log_linear(generator, count, a=-1.0, b=2.0, noise=0.5):
 
 
 def test_the_line_is_found_where_there_is_no_noise():
-    known = Calibration(log_linear(np.random.default_rng(0), 60, noise=0.0))
+    known = ErrorModel(log_linear(np.random.default_rng(0), 60, noise=0.0))
     assert known.fit == pytest.approx((-1.0, 2.0, 0.0), abs=1e-9)
     assert known.bound(0, 0.1) == pytest.approx(np.exp(-1.0 + 2.0 * np.log(0.1)))
 
@@ -25,10 +25,10 @@ def test_the_bound_covers_held_out_cases(count):
     covered = []
     for seed in range(40):
         generator = np.random.default_rng(seed)
-        known = Calibration(log_linear(generator, count))
+        known = ErrorModel(log_linear(generator, count))
         held_out = log_linear(generator, 200)
         covered.append(np.mean([e <= known.bound(0, x) for x, e in held_out]))
-    # 95 % on average over calibrations, as split-conformal prediction promises; the mean of 40
+    # 95 % on average over error models, as split-conformal prediction promises; the mean of 40
     # has a standard error of half a percent.
     assert 0.93 <= np.mean(covered) <= 0.995
     assert np.mean(np.array(covered) >= 0.9) > 0.75
@@ -36,7 +36,7 @@ def test_the_bound_covers_held_out_cases(count):
 
 def test_the_bound_is_no_wider_than_it_has_to_be():
     generator = np.random.default_rng(1)
-    known = Calibration(log_linear(generator, 400))
+    known = ErrorModel(log_linear(generator, 400))
     # The normal 95 % quantile is 1.645 standard deviations.
     assert known.fit[2] == pytest.approx(1.645 * 0.5, rel=0.25)
 
@@ -51,20 +51,20 @@ def test_the_margin_is_the_smallest_residual_that_covers_one_case_more(count):
     above = np.zeros(2 * count)
     above[1::2] = np.random.default_rng(0).permutation(np.arange(1, count + 1))
     pairs = np.stack([np.exp(logs), np.exp(logs + above)], 1).tolist()
-    known = Calibration(tuple((x, e) for x, e in pairs))
+    known = ErrorModel(tuple((x, e) for x, e in pairs))
     assert known.fit == pytest.approx((0.0, 1.0, rank), abs=1e-6)
 
 
 def test_there_is_no_bound_before_there_are_enough_pairs():
-    few = Calibration(log_linear(np.random.default_rng(0), LEAST - 1))
+    few = ErrorModel(log_linear(np.random.default_rng(0), LEAST - 1))
     assert not few.ready and few.bound(0, 0.1) is None
-    assert repr(few) == f"Calibration({LEAST - 1} of {LEAST} pairs, no bound yet)"
+    assert repr(few) == f"ErrorModel({LEAST - 1} of {LEAST} pairs, no bound yet)"
     with pytest.raises(LookupError, match=f"{LEAST - 1} pairs are too few for a bound"):
         few.fit  # noqa: B018
 
 
 def test_earlier_corrections_count():
-    known = Calibration(log_linear(np.random.default_rng(0), 50))
+    known = ErrorModel(log_linear(np.random.default_rng(0), 50))
     assert known.corrected(2, 0.03).bound(2, 0.01) == known.bound(0, 0.04)
     assert known.corrected(2, 0.03).bound(1, 0.04) == known.bound(0, 0.04)
     assert known.corrected(2, 0.03).retrained(2).owed == {}
@@ -81,9 +81,9 @@ def calibrated(model, **options):
     return session
 
 
-def test_a_budget_is_kept_and_before_calibration_nothing_is_approximated():
+def test_a_budget_is_kept_and_before_enough_repayments_nothing_is_approximated():
     session = calibrated("mlp", epochs=10)
-    known = session.calibration
+    known = session.error_model
     assert known.ready
     boundary = uk.AdaptiveBoundary(min_gain=1.0, debt_cap=1.0, error=1.0)
     tight = uk.AdaptiveBoundary(min_gain=1.0, debt_cap=1.0, error=1e-12)

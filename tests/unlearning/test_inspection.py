@@ -8,12 +8,12 @@ import torch
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit.approximate import Replay
-from unlearnkit.records.history import calibration_after
+from unlearnkit.records.history import error_model_after
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import DiskStore
 from unlearnkit.unlearning import modify
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
-from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import Check, Probe
 from unlearnkit.unlearning.unlearn import unlearn
 from worker import content
@@ -224,7 +224,7 @@ def test_the_ledger_keeps_what_was_seen(tmp_path):
     session.revoke(count=20)
     checks = session.unlearn(0.0).decision.checks
     session.repay()
-    known = session.calibration
+    known = session.error_model
     assert len(known.pairs) == len(checks) and not known.owed
     session.store.close()
     store = DiskStore(tmp_path / "store")
@@ -232,7 +232,7 @@ def test_the_ledger_keeps_what_was_seen(tmp_path):
     store.close()
     assert [Check(**check) for check in kept] == list(checks)
     again = uk.Session("digits", model="logistic", epochs=4, store=tmp_path / "store")
-    assert again.calibration == known
+    assert again.error_model == known
 
 
 def test_a_repayment_reveals_the_error(trained):
@@ -259,15 +259,15 @@ def test_corrections_of_several_rounds_add_up(trained):
         session.revoke(count=10, seed=seed)
         for check in session.unlearn(0.0).decision.checks:
             norms[check.shard] += check.correction
-    assert session.calibration.owed == pytest.approx(norms)
+    assert session.error_model.owed == pytest.approx(norms)
     session.repay([1])
-    assert sorted(session.calibration.owed) == [0, 2]
-    [(x, e)] = session.calibration.pairs
+    assert sorted(session.error_model.owed) == [0, 2]
+    [(x, e)] = session.error_model.pairs
     assert x == pytest.approx(norms[1]) and e > 0
     # An exact request clears a debt too, but its exact model also lacks the new ids.
     session.revoke(session.plan.partition.ids[session.plan.partition.shard == 0][:1])
     session.unlearn(1.0)
-    assert 0 not in session.calibration.owed and len(session.calibration.pairs) == 1
+    assert 0 not in session.error_model.owed and len(session.error_model.pairs) == 1
 
 
 def test_nan_never_passes():
@@ -299,7 +299,7 @@ def network(learning_rate):
 def chaotic():
     """After a request, whose approximations were accepted however far they drifted."""
     session = network(0.2)
-    assert session.calibration.regime is None
+    assert session.error_model.regime is None
     session.revoke(count=60)
     session.unlearn(boundary=UNCAPPED)
     return session
@@ -319,7 +319,7 @@ def test_a_chaotic_network_drifts_far_and_a_calm_one_is_accepted(trained, chaoti
 
 def test_once_training_has_shown_to_be_chaotic_nothing_is_tried_in_vain(chaotic):
     session = chaotic.fork()
-    assert len(session.calibration.drifts) == 3 and session.calibration.regime > 7
+    assert len(session.error_model.drifts) == 3 and session.error_model.regime > 7
     session.revoke(count=60)
     boundary = uk.AdaptiveBoundary(light=0.0, debt_cap=1.0)
     [*routes] = session.preview(boundary=boundary).routes
@@ -332,16 +332,16 @@ def test_once_training_has_shown_to_be_chaotic_nothing_is_tried_in_vain(chaotic)
 
 
 def test_the_regime_is_the_median_of_the_last_looks_at_networks():
-    calibration = Calibration()
+    error_model = ErrorModel()
     for drift in (9.0, 0.1, 0.2):
-        assert calibration.regime is None
-        calibration = calibration.saw(drift)
-    assert calibration.regime == pytest.approx(0.2)
+        assert error_model.regime is None
+        error_model = error_model.saw(drift)
+    assert error_model.regime == pytest.approx(0.2)
     for drift in [0.5] * 9:
-        calibration = calibration.saw(drift)
-    assert calibration.drifts == (0.5,) * 9
-    kept = calibration.corrected(0, 0.1).retrained(0, 0.01)
-    assert kept.drifts == calibration.drifts and len(kept.pairs) == 1
+        error_model = error_model.saw(drift)
+    assert error_model.drifts == (0.5,) * 9
+    kept = error_model.corrected(0, 0.1).retrained(0, 0.01)
+    assert kept.drifts == error_model.drifts and len(kept.pairs) == 1
     line = {
         "routes": [{"shard": 0, "kind": "exact"}, {"shard": 1, "kind": "approximate"}],
         "looks": [
@@ -350,9 +350,9 @@ def test_the_regime_is_the_median_of_the_last_looks_at_networks():
         ],
         "drifts": [0.3],
     }
-    assert calibration_after(Calibration(), line).drifts == (0.3,)
+    assert error_model_after(ErrorModel(), line).drifts == (0.3,)
     del line["drifts"]  # as earlier versions wrote it
-    assert calibration_after(Calibration(), line).drifts == ()
+    assert error_model_after(ErrorModel(), line).drifts == ()
 
 
 def test_other_methods_and_amends_say_nothing_of_the_regime(trained):
@@ -360,10 +360,10 @@ def test_other_methods_and_amends_say_nothing_of_the_regime(trained):
         session = fork(trained)
         checks = session.unlearn(0.0, **way).decision.checks
         assert all(check.drift is not None for check in checks)
-        assert session.calibration.drifts == () and session.calibration.regime is None
+        assert session.error_model.drifts == () and session.error_model.regime is None
     session = fork(trained)
     checks = session.unlearn(0.0).decision.checks
-    assert session.calibration.drifts == tuple(check.drift for check in checks)
+    assert session.error_model.drifts == tuple(check.drift for check in checks)
 
 
 def test_without_a_probe_only_the_correction_is_judged(trained):

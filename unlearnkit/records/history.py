@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from unlearnkit.records.ledger import Entry, Record, read_lines, unmeasured
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE
-from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.request import Revocations
 
 
@@ -21,13 +21,13 @@ class History:
         revocations: all completed requests.
         records: every request and repayment with its measured outcome, oldest first.
         owing: shards that carry debt, according to the committed lines.
-        calibration: the error model, fitted to past repayments.
+        error_model: the error model, fitted to past repayments.
     """
 
     revocations: Revocations = field(default_factory=Revocations)
     records: tuple[Record, ...] = ()
     owing: frozenset[int] = frozenset()
-    calibration: Calibration = Calibration()
+    error_model: ErrorModel = ErrorModel()
 
     @property
     def lines(self) -> tuple[dict[str, Any], ...]:
@@ -43,7 +43,7 @@ class History:
             revocations,
             (*self.records, (line, unmeasured(line))),
             owing_after(self.owing, line),
-            calibration_after(self.calibration, line),
+            error_model_after(self.error_model, line),
         )
 
     def measured(self, entry: Entry) -> "History":
@@ -70,15 +70,15 @@ def read_history(lines: Iterable[dict[str, Any]], num_shards: int) -> History:
     owing, everyone = owing_shards(lines), frozenset(range(num_shards))
     if owing is not None and not owing <= everyone:
         raise ValueError(f"shards {sorted(owing)} carry debt, but the run has {num_shards} shards")
-    calibration = Calibration()
+    error_model = ErrorModel()
     for line in lines:
         if line["kind"] in ("unlearn", "repay"):
-            calibration = calibration_after(calibration, line)
+            error_model = error_model_after(error_model, line)
     return History(
         Revocations(tuple(requests)),
         tuple(records),
         everyone if owing is None else owing,
-        calibration,
+        error_model,
     )
 
 
@@ -110,19 +110,19 @@ def owing_shards(lines: Iterable[dict[str, Any]]) -> frozenset[int] | None:
     return owing
 
 
-def calibration_after(calibration: Calibration, line: dict[str, Any]) -> Calibration:
+def error_model_after(error_model: ErrorModel, line: dict[str, Any]) -> ErrorModel:
     """The error model after a completion line."""
     looks = {look["shard"]: look for look in line.get("looks", ())}  # earlier versions had none
     for route in line["routes"]:
         look = looks.get(route["shard"], {})
         if route["kind"] == APPROXIMATE:
             if look.get("correction") is not None:
-                calibration = calibration.corrected(route["shard"], look["correction"])
+                error_model = error_model.corrected(route["shard"], look["correction"])
         else:
-            calibration = calibration.retrained(route["shard"], look.get("error"))
+            error_model = error_model.retrained(route["shard"], look.get("error"))
     for drift in line.get("drifts", ()):  # recorded for the default method and amend only
-        calibration = calibration.saw(drift)
-    return calibration
+        error_model = error_model.saw(drift)
+    return error_model
 
 
 def debts_after(

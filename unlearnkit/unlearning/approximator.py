@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from unlearnkit.approximate import Amend, Method, Replay
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.training.plan import Plan
-from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import Probe
 
 
@@ -17,13 +17,13 @@ class Approximator:
         method: modifies the parameters.
         amend: trains on afterwards.
         probe: examples on which approximations are inspected; there may be none.
-        calibration: the error model, fitted to past repayments.
+        error_model: the error model, fitted to past repayments.
     """
 
     method: Method
     amend: Amend
     probe: Probe
-    calibration: Calibration
+    error_model: ErrorModel
 
     @classmethod
     def of(
@@ -33,7 +33,7 @@ class Approximator:
         amend: Amend | None = None,
         *,
         probe: Probe | None = None,
-        calibration: Calibration = Calibration(),
+        error_model: ErrorModel = ErrorModel(),
     ) -> "Approximator":
         """An approximator with the defaults of a plan for what is not given.
 
@@ -42,9 +42,9 @@ class Approximator:
             method: :func:`~unlearnkit.approximate.defaults.default_method` by default.
             amend: replay of the last epoch by default.
             probe: by default empty, so that only the corrections are judged.
-            calibration: none by default, so that no error is bounded.
+            error_model: empty by default, so that no error is bounded.
         """
         if probe is None:
             nothing = plan.examples[plan.partition.ids[:0]]
             probe = Probe(plan.architecture, plan.spec.loss, *nothing)
-        return cls(method or default_method(plan), amend or Replay(), probe, calibration)
+        return cls(method or default_method(plan), amend or Replay(), probe, error_model)

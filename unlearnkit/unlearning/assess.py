@@ -83,7 +83,7 @@ def assess(
         exact_seconds=exact_seconds,
         approximate_seconds=approximate_seconds,
         multiple=clock.multiple,
-        calibration=using.calibration,
+        error_model=using.error_model,
     )
     return Assessment(plan, workload, both, debts)
 

@@ -24,7 +24,7 @@ RECENT, ENOUGH = 9, 3  # looks that tell the regime: the most recent, and how ma
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ErrorModel:
     """Pairs of correction and error of one model and spec, oldest first.
 
     Attributes:
@@ -40,10 +40,10 @@ class Calibration:
 
     def __repr__(self) -> str:
         if not self.ready:
-            return f"Calibration({len(self.pairs)} of {LEAST} pairs, no bound yet)"
+            return f"ErrorModel({len(self.pairs)} of {LEAST} pairs, no bound yet)"
         a, b, margin = self.fit
         return (
-            f"Calibration({len(self.pairs)} pairs: log e = {a:.2g} + {b:.2g} log x, "
+            f"ErrorModel({len(self.pairs)} pairs: log e = {a:.2g} + {b:.2g} log x, "
             f"{LEVEL:.0%} within {np.exp(margin):.2g} times that)"
         )
 
@@ -77,7 +77,7 @@ class Calibration:
         """
         return float(np.median(self.drifts)) if len(self.drifts) >= ENOUGH else None
 
-    def saw(self, drift: float) -> "Calibration":
+    def saw(self, drift: float) -> "ErrorModel":
         """After a look at an approximation."""
         return replace(self, drifts=(*self.drifts, drift)[-RECENT:])
 
@@ -94,12 +94,12 @@ class Calibration:
         a, b, margin = self.fit
         return float(np.exp(a + b * np.log(x) + margin))
 
-    def corrected(self, shard: int, correction: float) -> "Calibration":
+    def corrected(self, shard: int, correction: float) -> "ErrorModel":
         """After an approximation of a shard was accepted."""
         owed = {**self.owed, shard: self.owed.get(shard, 0.0) + correction}
         return replace(self, owed=owed)
 
-    def retrained(self, shard: int, error: float | None = None) -> "Calibration":
+    def retrained(self, shard: int, error: float | None = None) -> "ErrorModel":
         """After a shard was retrained exactly.
 
         Args:

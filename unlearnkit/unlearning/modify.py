@@ -32,7 +32,7 @@ from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
 from unlearnkit.unlearning.debt import Debts
-from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import PROBE_MAX, Check, Probe
 
 
@@ -116,7 +116,7 @@ def modify_shards(
         seconds = time.perf_counter() - begun
         modified = dict(zip(rounds, found, strict=True))
         guard = _Guard(rounds, modified, boundary, approximator.probe)
-        guard.inspect_corrections(approximator.calibration)
+        guard.inspect_corrections(approximator.error_model)
         begun = time.perf_counter()
         guard.amend(rounds.keys() - guard.refused, amend, step(large, replay))
         amended = replayed(plan, guard.amends, amend)
@@ -160,7 +160,7 @@ class _Guard:
         self.amended: dict[int, Amended] = {}
         self.visits = sum(each.visits for each in modified.values())
 
-    def inspect_corrections(self, calibration: Calibration) -> None:
+    def inspect_corrections(self, error_model: ErrorModel) -> None:
         """The second look: the corrections are known, and nothing has been replayed yet."""
         for s, each in self.modified.items():
             correction = self.probe.correction(self.before[s], each.correction_norm)
@@ -170,7 +170,7 @@ class _Guard:
                 share=gone / (gone + kept),
                 convex=self.probe.architecture.is_linear,
                 correction=correction,
-                bound=calibration.bound(s, correction),
+                bound=error_model.bound(s, correction),
             )
         self.refused |= self._objections(self.checks)
 

@@ -30,7 +30,7 @@ from unlearnkit.unlearning.assess import assess
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
 from unlearnkit.unlearning.debt import debts_of, total_debt
-from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import Probe
 from unlearnkit.unlearning.modify import modify_shards
 from unlearnkit.unlearning.workload import Workload
@@ -117,7 +117,7 @@ def unlearn(
     cancel: threading.Event | None = None,
     parallel: int | None = None,
     probe: Probe | None = None,
-    calibration: Calibration = Calibration(),
+    error_model: ErrorModel = ErrorModel(),
     commit: Callable[[Plan, Decision], None] | None = None,
 ) -> Unlearned:
     """Unlearn a request: estimate, decide, run, swap, destroy.
@@ -137,7 +137,7 @@ def unlearn(
         parallel: workers of the exact part, as in :func:`~unlearnkit.training.train.train`. The
             clock predicts one process, so it neither speaks of such a run nor learns from it.
         probe: for looking at approximations; without it they are judged by their corrections alone.
-        calibration: what past repayments say of errors.
+        error_model: fitted to past repayments.
         commit: called with the new plan and the decision when everything is in the store and
             before anything is destroyed; once it has returned, the request is completed.
 
@@ -152,7 +152,7 @@ def unlearn(
         METHODS.choose(method),
         AMENDS.choose(amend),
         probe=probe,
-        calibration=calibration,
+        error_model=error_model,
     )
     with running(on_progress, cancel, parallel=parallel) as run:
         return _unlearn(before, store, ids, boundary, clock, approximator, run, commit)

@@ -9,7 +9,7 @@ import unlearnkit as uk
 from cases import CASES
 from panels import call, run, text, weights
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
-from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.widgets import BoundaryPanel
 from unlearnkit.widgets.boundary.rule import ADAPTIVE, HAND
 
@@ -144,11 +144,11 @@ def test_a_trial_is_judged_by_the_boundary_that_was_chosen():
 
 def test_errors_are_predicted_where_calibrated_and_tried(session):
     pairs = tuple((0.001 * n, 0.0005 * n) for n in range(1, 60))
-    session._journal.history = replace(session._journal.history, calibration=Calibration(pairs))
+    session._journal.history = replace(session._journal.history, error_model=ErrorModel(pairs))
     panel = BoundaryPanel(session, 0.0)
     assert "can be predicted once the corrections were tried" in text(panel.sentence)
     run(panel.trial)
-    bounds = [session.calibration.bound(s, check.correction) for s, check in panel._checks.items()]
+    bounds = [session.error_model.bound(s, check.correction) for s, check in panel._checks.items()]
     expected = sum(bounds) / session.plan.num_shards  # of three, the third is not hit
     assert panel._points(panel._assessed)[0].error == pytest.approx(expected)
     assert f"at most {expected:.2g} nats" in text(panel.sentence)

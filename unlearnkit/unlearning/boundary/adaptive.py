@@ -174,16 +174,16 @@ class AdaptiveBoundary(Boundary):
                 f"forgotten, {lost.share:.1%} and over {self.max_class:.1%}, and the model is not "
                 "convex"
             )
-        regime = costs.calibration.regime
+        regime = costs.error_model.regime
         if regime is not None and not regime <= self.max_drift:
             return (
                 "training is chaotic, as at high learning rates: in the last approximations "
                 f"outputs on the probe drifted by {regime:.2g}, over {self.max_drift:g}"
             )
-        if self.error is not None and not costs.calibration.ready:
+        if self.error is not None and not costs.error_model.ready:
             return (
                 f"an error within {self.error:.2g} nats cannot be promised yet: "
-                f"{len(costs.calibration.pairs)} of {LEAST} approximations were repaid and so "
+                f"{len(costs.error_model.pairs)} of {LEAST} approximations were repaid and so "
                 "compared with exact retraining"
             )
         return ""

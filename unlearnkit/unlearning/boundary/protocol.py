@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from unlearnkit.training.clock import MIN_MULTIPLE, Interval
-from unlearnkit.unlearning.error_model import Calibration
+from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import ShardWork, Workload
 
@@ -71,7 +71,7 @@ class Costs:
         approximate_seconds: predicted for modifying and amending some shards together.
         multiple: by how much a measurement may differ from its prediction, either way; of a request
             with an approximate part, or without.
-        calibration: what past repayments say of errors.
+        error_model: fitted to past repayments.
     """
 
     shards: tuple[Cost, ...]
@@ -79,7 +79,7 @@ class Costs:
     exact_seconds: Callable[[tuple[int, ...]], float | None]
     approximate_seconds: Callable[[tuple[int, ...]], float | None]
     multiple: Callable[[bool], float] = lambda approximate: MIN_MULTIPLE
-    calibration: Calibration = Calibration()
+    error_model: ErrorModel = ErrorModel()
 
     def seconds(self, exact: Iterable[int], approximate: Iterable[int]) -> float | None:
         """Predicted for a decision; None before anything was timed."""

@@ -207,7 +207,7 @@ class BoundaryPanel(SessionPanel):
         error = None if now is None else now.error
         words = sentences(assessed.workload, decision, assessed.costs, at)
         if decision.approximate:
-            words += predicted_error(self.session.calibration, self._checks, error)
+            words += predicted_error(self.session.error_model, self._checks, error)
         elif decision.exact:
             words.append(ALL_EXACT)
         self.sentence.steady = True

@@ -13,7 +13,7 @@ from unlearnkit.unlearning.boundary.protocol import (
     Costs,
     Decision,
 )
-from unlearnkit.unlearning.error_model import LEAST, Calibration
+from unlearnkit.unlearning.error_model import LEAST, ErrorModel
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.unlearning.workload import Workload
@@ -181,12 +181,12 @@ def refusals(decision: Decision) -> str:
 
 
 def predicted_error(
-    calibration: Calibration, checks: dict[int, Check], error: float | None
+    error_model: ErrorModel, checks: dict[int, Check], error: float | None
 ) -> list[str]:
     """What is predicted of the error of the approximate part, or why nothing is.
 
     Args:
-        calibration: of the session.
+        error_model: of the session.
         checks: of the corrections of this request, if it was tried.
         error: in nats, of the ensemble, by the bounds of its shards.
     """
@@ -195,9 +195,9 @@ def predicted_error(
             f"Predicted error: at most {error:.2g} nats (KL of the ensemble's outputs on the probe "
             "from those of exact retraining), by the 95 % bounds of past repayments."
         ]
-    if not calibration.ready:
+    if not error_model.ready:
         return [
-            f"The error is not predicted yet: {len(calibration.pairs)} of {LEAST} approximations "
+            f"The error is not predicted yet: {len(error_model.pairs)} of {LEAST} approximations "
             "were repaid and so compared with exact retraining. The lower curve shows what would "
             "be owed."
         ]
