@@ -28,7 +28,7 @@ MOST_IN_A_WING, MOST_AT_THE_TOP = 15, 25
 CROSS_CUTTING = {
     *("test_binder.py", "test_course.py", "test_devices.py", "test_exactness.py"),
     *("test_benchmarks.py", "test_layout.py", "test_package.py"),
-    *("test_prose.py", "test_regression.py"),
+    *("test_prose.py", "test_regression.py", "evaluation/test_own_metrics.py"),
     *("store/test_durability.py", "store/test_strangers.py", "store/test_stored_factors.py"),
 }
 

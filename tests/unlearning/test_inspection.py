@@ -1,132 +1,18 @@
-"""The second look and the guard: what is refused is retrained exactly, what is accepted is told."""
+"""Inspection: what is seen of approximations on the probe, and what a repayment reveals."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit.approximate import Replay
+from guarded import UNCAPPED, Approximating, fork, network
 from unlearnkit.records.history import error_model_after
-from unlearnkit.seeding import state_bytes
 from unlearnkit.store import DiskStore
-from unlearnkit.unlearning import modify
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import Check, Probe
-from unlearnkit.unlearning.unlearn import unlearn
-from worker import content
-
-
-@dataclass(frozen=True)
-class Spoil:
-    """An amend that ruins what it gets, and may know a longer one, which ruins it too or not."""
-
-    better: "Replay | Spoil | None"
-    replays: int = 1
-
-    def epochs(self, plan):
-        """None."""
-        return 0
-
-    def longer(self, plan):
-        """The better one."""
-        return self.better
-
-    def __call__(self, rounds, modified, *, on_progress):
-        """Three times the parameters, with the other sign."""
-        done = Replay(self.replays)(rounds, modified, on_progress=on_progress)
-        return [
-            replace(
-                each,
-                checkpoint=replace(
-                    each.checkpoint,
-                    state={name: -3 * value for name, value in each.checkpoint.state.items()},
-                ),
-            )
-            for each in done
-        ]
-
-
-class Approximating(AdaptiveBoundary):
-    """Sends everything that may be approximate there, and judges by its caps."""
-
-    def decide(self, workload, costs, debts):
-        """As the fixed boundary at 0."""
-        return uk.FixedBoundary(0.0).decide(workload, costs, debts)
-
-
-CAPPED = Approximating(max_rise=0.6, max_correction=9)
-UNCAPPED = Approximating(max_rise=float("inf"), max_correction=float("inf"), max_drift=float("inf"))
-
-
-@pytest.fixture(scope="module")
-def trained():
-    return network(0.01)
-
-
-def fork(trained, count=30):
-    session = trained.fork()
-    session.revoke(count=count)
-    return session
-
-
-def everything(session):
-    return {key: content(session.store.get(key)) for key in session.store.keys}
-
-
-def test_a_ruined_amend_is_refused_and_the_shard_retrained(trained):
-    refused, exact = fork(trained), fork(trained)
-    result = refused.unlearn(boundary=CAPPED, amend=Spoil(None))
-    assert result.decision.exact == (0, 1, 2) and not refused.debt
-    for route in result.decision.routes:
-        assert "on the probe" in route.reason and route.reason.endswith("retrained exactly")
-        assert route.seconds is not None
-    exact.unlearn(1.0)
-    assert everything(refused) == everything(exact)
-    assert refused.compare().bit_identical
-    assert result.visits == exact.last.visits > 0
-
-
-def test_a_longer_amend_is_tried_first(trained):
-    spoiled, longer = fork(trained), fork(trained)
-    result = spoiled.unlearn(boundary=CAPPED, amend=Spoil(Replay(4)))
-    assert result.decision.approximate == (0, 1, 2)
-    assert {check.replayed for check in result.decision.checks} == {4}
-    longer.unlearn(0.0, amend=Replay(4))
-    for a, b in zip(spoiled.ensemble.constituents, longer.ensemble.constituents, strict=True):
-        assert state_bytes(a.state) == state_bytes(b.state)
-
-
-def test_where_a_longer_amend_ruins_it_too_the_shard_is_retrained(trained):
-    spoiled, exact = fork(trained), fork(trained)
-    result = spoiled.unlearn(boundary=CAPPED, amend=Spoil(Spoil(None, 4)))
-    assert result.decision.exact == (0, 1, 2) and not spoiled.debt
-    assert {check.replayed for check in result.decision.checks} == {4}
-    assert all("with 4 epochs replayed" in route.reason for route in result.decision.routes)
-    exact.unlearn(1.0)
-    assert everything(spoiled) == everything(exact)
-
-
-def test_a_correction_over_the_cap_is_refused_before_any_replay(trained):
-    session = fork(trained)
-    result = session.unlearn(boundary=replace(CAPPED, max_correction=1e-6))
-    assert result.decision.exact == (0, 1, 2)
-    assert all(check.replayed is None and check.kl is None for check in result.decision.checks)
-    assert "its correction is" in result.decision.routes[0].reason
-
-
-def test_some_shards_may_be_refused_and_others_accepted(trained):
-    found = fork(trained).unlearn(0.0).decision.checks
-    norms = sorted(check.correction for check in found)
-    session = fork(trained)
-    cap = (norms[1] + norms[2]) / 2
-    decision = session.unlearn(boundary=replace(CAPPED, max_correction=cap)).decision
-    assert len(decision.approximate) == 2 and len(decision.exact) == 1
-    assert set(session.debt) == set(decision.approximate)
-    routes = {c.shard: c.exact for c in session.ensemble.constituents}
-    assert [s for s, exact in routes.items() if exact] == list(decision.exact)
 
 
 def test_what_was_seen_is_what_the_models_show(trained):
@@ -147,32 +33,6 @@ def test_what_was_seen_is_what_the_models_show(trained):
         expected = float(loss(new, labels) / loss(old, labels)) - 1
         assert check.rise == pytest.approx(expected, rel=1e-3, abs=1e-6)
         assert check.replayed == 1
-
-
-@pytest.mark.parametrize(("epochs", "most"), [(1, 256), (4, 256), (1, 4)])
-def test_drift_is_what_the_amend_adds_to_the_correction(trained, epochs, most, monkeypatch):
-    monkeypatch.setattr(modify, "PROBE_MAX", most)
-    session, corrected = fork(trained), fork(trained)
-    checks = session.unlearn(0.0, amend=Replay(epochs)).decision.checks
-    still = corrected.unlearn(0.0, amend="none").decision.checks
-    inputs, _ = session.dataset.examples(session.dataset.probe.ids)
-    for check in checks:
-        pair = []
-        for side in (corrected, session):
-            module = session.plan.architecture.module(side.ensemble.by_shard[check.shard].state)
-            pair.append(module(inputs).detach().log_softmax(1))
-        kl = torch.nn.functional.kl_div(pair[1], pair[0], reduction="batchmean", log_target=True)
-        gone = session.last.ids
-        rows = session.plan.partition.rows(gone)
-        mine = gone[session.plan.partition.shard[rows] == check.shard]
-        if len(mine) > most:  # from the first to the last, evenly
-            mine = mine[[round(i * (len(mine) - 1) / (most - 1)) for i in range(most)]]
-        forgotten, labels = session.dataset.examples(mine)
-        before = session.plan.architecture.module(session.original.by_shard[check.shard].state)
-        loss = torch.nn.functional.cross_entropy(before(forgotten), labels).detach()
-        assert check.drift == pytest.approx(float(kl / loss) / epochs / check.share**0.5, rel=1e-3)
-        assert kl > 0
-    assert all(check.drift == 0 for check in still)
 
 
 def test_hard_examples_move_a_calm_network_far_and_are_no_sign_of_chaos():
@@ -287,14 +147,6 @@ def test_nan_never_passes():
     assert not boundary.objection(replace(fine, kl=3.0))
 
 
-def network(learning_rate):
-    session = uk.Session(
-        "digits", model="mlp", num_shards=3, num_slices=2, epochs=15, learning_rate=learning_rate
-    )
-    session.train()
-    return session
-
-
 @pytest.fixture(scope="module")
 def chaotic():
     """After a request, whose approximations were accepted however far they drifted."""
@@ -364,12 +216,3 @@ def test_other_methods_and_amends_say_nothing_of_the_regime(trained):
     session = fork(trained)
     checks = session.unlearn(0.0).decision.checks
     assert session.error_model.drifts == tuple(check.drift for check in checks)
-
-
-def test_without_a_probe_only_the_correction_is_judged(trained):
-    plan = trained.plan
-    after = plan.without(plan.partition.ids[:9])
-    result = unlearn(plan, trained.fork().store, plan.partition.ids[:9], uk.FixedBoundary(0.0))
-    assert result.plan.retained.tolist() == after.retained.tolist()
-    for check in result.decision.checks:
-        assert check.correction > 0 and check.kl is None and check.rise is None

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 
 from cases import CASES
 from unlearnkit import FixedBoundary, Session
@@ -128,40 +127,12 @@ def test_bad_boundaries_are_refused(
         FixedBoundary(**fields)
 
 
-# In a session
-
-
 @pytest.fixture
 def session() -> Session:
     session = CASES["uneven"].session()
     session.train()
     session.revoke(count=4, seed=2)
     return session
-
-
-def test_what_is_previewed_is_what_is_done(session: Session) -> None:
-    for share in (0, 0.05, 0.2, 0.4, 1):
-        fork = session.fork()
-        preview = fork.preview(share)
-        done = fork.unlearn(share).decision
-        assert [(r.shard, r.kind, r.visits) for r in preview.routes] == [
-            (r.shard, r.kind, r.visits) for r in done.routes
-        ]
-        for planned, run in zip(preview.routes, done.routes, strict=True):
-            # What was seen of an approximation is added.
-            assert run.reason.partition("; corrected by")[0] == planned.reason
-
-
-def test_previewing_changes_nothing(session: Session) -> None:
-    torch.manual_seed(0)
-    np.random.seed(0)
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    keys, plan, clock = session.store.keys, session.plan, session.clock
-    decisions: list[Decision] = [session.preview(share) for share in (0, 0.3, 1, 0)]
-    assert decisions[0] == decisions[3] != decisions[2]
-    assert session.store.keys == keys and session.plan is plan and session.clock is clock
-    assert torch.equal(torch.get_rng_state(), before)
-    assert (np.random.get_state()[1] == numpy_before).all()
 
 
 def test_the_sum_of_the_exact_part_stays_within_the_share(session: Session) -> None:
