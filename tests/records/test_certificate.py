@@ -17,7 +17,7 @@ from unlearnkit import DiskStore, Session, StoreError
 from unlearnkit.__main__ import main
 from unlearnkit.records.audit import AuditError, audit
 from unlearnkit.records.ledger import keyed_digest
-from unlearnkit.store.ledger_file import LedgerExtent, append_lines, read_lines
+from unlearnkit.store.ledger_file import LedgerExtent, append_lines
 
 CASE = CASES["logistic"]
 
@@ -181,16 +181,6 @@ def test_a_request_without_its_outcome_is_in_the_ledger(session: Session) -> Non
     assert np.isnan(entry["seconds"]) and entry["examples"] == last["examples"]
     assert entry["approximate_shards"] == last["approximate_shards"]
     assert json.loads(again.certificate().to_json())["requests"][-1]["seconds"] is None
-
-
-def test_what_was_appended_and_not_committed_does_not_count(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.jsonl"
-    extent = append_lines(path, LedgerExtent(), [{"n": n} for n in range(3)])
-    append_lines(path, extent, [{"n": "never committed"}])
-    assert [line["n"] for line, _ in read_lines(path, path.read_bytes(), extent)] == [0, 1, 2]
-    extent = append_lines(path, extent, [{"n": 3}])
-    assert [line["n"] for line, _ in read_lines(path, path.read_bytes(), extent)] == [0, 1, 2, 3]
-    assert b"never" not in path.read_bytes()
 
 
 def test_opening_again_keeps_the_chain(session: Session) -> None:

@@ -1,92 +1,27 @@
 """Stores: what is kept, what is destroyed, and what a folder survives."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 
 from cases import CASES
 from lineage import parse
+from stores import Store, approximation, checkpoint, reopened
 from unlearnkit import DiskStore, Session, StoreError
-from unlearnkit.store import Approximation, Checkpoint, MemoryStore
+from unlearnkit.store import Approximation
 from unlearnkit.training.plan import Plan
 from worker import content
 
 CASE = CASES["logistic"]
 
 
-Store = MemoryStore | DiskStore
-
-
-def checkpoint(key: str, shard: int = 0, stage: int = 1, value: float = 0.0) -> Checkpoint:
-    state = {"w": torch.full((2, 3), value), "n": torch.tensor(7)}
-    return Checkpoint(key, shard, stage, state, {1: {k: v + 1 for k, v in state.items()}})
-
-
-def approximation(base: str, *checkpoints: Checkpoint, shard: int = 0) -> Approximation:
-    return Approximation(
-        shard, base, np.array([3, 9]), {c.stage: c for c in checkpoints}, "in words"
-    )
-
-
-@pytest.fixture(params=["memory", "disk"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return MemoryStore() if request.param == "memory" else DiskStore(tmp_path)
-
-
-def reopened(store: Store) -> Store:
-    return DiskStore(store.folder) if isinstance(store, DiskStore) else store
-
-
 def assert_same(a: Store, b: Store) -> None:
     assert a.keys == b.keys
     for key in a.keys:
         assert content(a.get(key)) == content(b.get(key))
-
-
-def test_what_is_put_is_there(store: Store) -> None:
-    store.put(checkpoint("a", value=0.1))
-    store.put(checkpoint("b", shard=1, stage=2))
-    again = reopened(store)
-    assert "a" in again and "c" not in again and again.keys == {"a", "b"}
-    assert content(again.get("a")) == content(checkpoint("a", value=0.1))
-    assert (again.get("b").shard, again.get("b").stage) == (1, 2)
-    assert again.nbytes == 2 * 2 * (6 * 4 + 8)
-    with pytest.raises(KeyError):
-        again.get("c")
-
-
-def test_an_approximation_never_counts_as_clean(store: Store) -> None:
-    store.put_approximation(approximation("a", checkpoint("a", stage=2, value=0.5)))
-    again = reopened(store)
-    assert "a" not in again and not again.keys
-    kept = again.approximation("a")
-    assert kept is not None and kept.debt.tolist() == [3, 9] and kept.method == "in words"
-    assert content(kept.checkpoints[2]) == content(checkpoint("a", stage=2, value=0.5))
-    assert again.approximation("b") is None
-
-
-def test_prune_destroys_all_that_is_not_listed(store: Store) -> None:
-    for key in "abc":
-        store.put(checkpoint(key, shard="abc".index(key)))
-        store.put_approximation(approximation(key, checkpoint(key, shard="abc".index(key))))
-    assert store.prune(["a", "b", "z"], ["b"]) == 1 + 2
-    for now in (store, reopened(store)):
-        assert now.keys == {"a", "b"}
-        assert [now.approximation(key) is not None for key in "abc"] == [False, True, False]
-
-
-def test_two_approximations_may_share_a_checkpoint(store: Store) -> None:
-    # As when a second round corrects later stages only, before the first round is destroyed.
-    shared = checkpoint("a", stage=1)
-    store.put_approximation(approximation("one", shared))
-    store.put_approximation(approximation("two", shared, checkpoint("b", stage=2)))
-    again = reopened(store)
-    assert content(again.approximation("two").checkpoints[1]) == content(shared)
 
 
 def test_a_fork_is_independent(store: Store) -> None:
@@ -260,14 +195,6 @@ def test_a_damaged_file_is_refused_by_name_and_trained_again_on_request(tmp_path
     session = CASE.session(store=tmp_path)
     assert {run.shard for run in session.train().runs} == {1}
     assert_same(session.store, undisturbed)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"format": 99})])
-def test_a_damaged_manifest_is_refused(text: str, tmp_path: Path) -> None:
-    CASE.session(store=tmp_path).train()
-    (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(StoreError, match=r"manifest.json is (damaged|not of format 2)"):
-        CASE.session(store=tmp_path)
 
 
 def test_checkpoints_without_a_manifest_are_refused(tmp_path: Path) -> None:
