@@ -9,7 +9,6 @@ from unlearnkit.models.architecture import as_architecture
 from unlearnkit.models.builtin import Logistic
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import MemoryStore
-from unlearnkit.training.kernels.loop import deterministic
 from unlearnkit.training.plan import make_plan
 from unlearnkit.training.spec import OPTIMIZERS
 from unlearnkit.training.train import train
@@ -43,13 +42,6 @@ def test_auto_is_a_cuda_device_where_there_is_one():
     plan = plan_on("auto")
     assert plan.device.type == kind
     assert plan.environment.device.startswith(kind)
-
-
-def test_the_settings_of_the_process_are_left_alone():
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    with deterministic(torch.device("cpu")):
-        pass
-    assert before == (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark)
 
 
 @needs_cuda

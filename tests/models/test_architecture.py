@@ -13,7 +13,7 @@ from cases import CASES
 from unlearnkit import CNN, MLP, TrainSpec
 from unlearnkit.models.architecture import as_architecture
 from unlearnkit.models.builtin import Logistic
-from unlearnkit.models.dropout import KeyedDropout, StepContext, step_context
+from unlearnkit.models.dropout import step_context
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import MemoryStore
 from unlearnkit.training.plan import make_plan
@@ -146,44 +146,6 @@ def test_dropout_modules_are_keyed_wherever_they_are() -> None:
     assert keyed[0].context is keyed[1].context
 
 
-@pytest.mark.parametrize("shared_dims", [0, 2])
-def test_masks_of_survivors_stay_when_another_is_revoked(shared_dims: int) -> None:
-    context = StepContext()
-    dropout = KeyedDropout(0.5, shared_dims, context)
-    x = torch.ones(6, 4, 3, 3)
-
-    def masks(slots: list[int]) -> torch.Tensor:
-        context.begin_step(torch.tensor(slots), 6, "key")
-        return dropout(x[slots])
-
-    everyone = masks([0, 1, 2, 3, 4, 5])
-    assert set(everyone.unique().tolist()) == {0.0, 2.0}
-    assert torch.equal(masks([0, 2, 3, 5]), everyone[[0, 2, 3, 5]])
-    assert torch.equal(masks([4]), everyone[[4]])
-    if shared_dims:  # nn.Dropout2d drops whole channels
-        assert (everyone.amin((2, 3)) == everyone.amax((2, 3))).all()
-
-
-def test_masks_keep_the_mean_and_depend_on_the_key() -> None:
-    context = StepContext()
-    dropout = KeyedDropout(0.3, 0, context)
-    x, seen = torch.ones(200, 50), []
-    for step in range(2):
-        context.begin_step(torch.arange(200), 200, step)
-        seen.append(dropout(x))
-    # 10,000 draws of variance .3/.7: five standard errors.
-    assert all(abs(y.mean().item() - 1) < 5 * (0.3 / 0.7 / 10_000) ** 0.5 for y in seen)
-    assert not torch.equal(*seen)
-    assert torch.equal(dropout.eval()(x), x)
-
-
-def test_dropout_over_another_dimension_than_the_batch_is_refused() -> None:
-    context = StepContext()
-    context.begin_step(torch.arange(3), 3, "key")
-    with pytest.raises(ValueError, match=r"shape \(4, 3\) whose first dimension is not the batch"):
-        KeyedDropout(0.5, 0, context)(torch.ones(4, 3))
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_building_ignores_the_global_generators_and_leaves_them_alone(name: str) -> None:
     case = CASES[name]
@@ -259,19 +221,3 @@ def test_models_without_dropout_have_no_context() -> None:
     assert not architecture.is_convolutional and not architecture.has_batch_statistics
     cnn = as_architecture(CNN(batch_norm=True), (1, 8, 9), 3)
     assert cnn.is_convolutional and cnn.has_batch_statistics
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "match"),
-    [
-        (lambda: MLP(()), ValueError, "at least one width"),
-        (lambda: MLP((0,)), ValueError, "at least one width"),
-        (lambda: MLP((3,), "sigmoid"), KeyError, "relu, gelu, tanh"),
-        (lambda: MLP((3,), dropout=1.0), ValueError, "dropout=1.0 is out of range"),
-    ],
-)
-def test_bad_fields_are_refused(
-    make: Callable[[], object], error: type[Exception], match: str
-) -> None:
-    with pytest.raises(error, match=match):
-        make()

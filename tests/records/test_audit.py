@@ -1,6 +1,5 @@
 """The audit that trains from scratch: what it passes, what it finds, what it refuses."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,8 @@ import pytest
 import cases
 from cases import CASES, Case, norm_and_dropout
 from tampering import altered, at_most, offsets, with_manifest
-from unlearnkit import MLP, CrossEntropy, Session, TrainSpec
+from unlearnkit import CrossEntropy, Session
 from unlearnkit.__main__ import main
-from unlearnkit.models.builtin import built_in, describe
 from unlearnkit.records.audit import AuditError, audit
 
 LOGISTIC = CASES["logistic"]
@@ -192,11 +190,3 @@ def test_a_strangers_spec_is_not_believed(value: object, tmp_path: Path) -> None
     with_manifest(tmp_path, lambda content: content["run"]["rebuild"].update(spec=value))
     with pytest.raises(AuditError, match="spec or model cannot be built"):
         list(audit(tmp_path, dataset=data()))
-
-
-def test_plain_values_say_all_of_a_built_in_model() -> None:
-    model = MLP((4, 3), activation="tanh", dropout=0.5)
-    assert built_in(json.loads(json.dumps(describe(model)))) == model
-    assert describe("mlp") == describe(MLP()) and describe(lambda: None) is None
-    spec = TrainSpec(loss="squared-error", seed=5)
-    assert TrainSpec(**json.loads(json.dumps(spec.to_dict()))) == spec

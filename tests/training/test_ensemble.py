@@ -1,0 +1,59 @@
+"""The ensemble: what its constituents say together, and which of them are exact."""
+
+import numpy as np
+import pytest
+import torch
+
+from cases import CASES
+from unlearnkit.store import MemoryStore
+from unlearnkit.training.ensemble import Ensemble, assemble, majority_vote, mean_probability
+
+VOTES = torch.tensor([[[0.5, 0.3, 0.2]], [[0.0, 0.6, 0.4]], [[0.6, 0.0, 0.4]], [[0.4, 0.5, 0.1]]])
+
+
+def test_means_and_votes_are_by_hand():
+    assert torch.allclose(mean_probability(VOTES), torch.tensor([[0.375, 0.35, 0.275]]))
+    assert torch.allclose(majority_vote(VOTES), torch.tensor([[0.5, 0.5, 0.0]]))
+
+
+@pytest.mark.parametrize("name", ["mlp-dropout", "uneven", "regression"])
+def test_an_ensemble_says_what_its_modules_say_together(name):
+    session = CASES[name].session()
+    session.train()
+    ensemble, inputs = session.ensemble, session.dataset.test.inputs()
+    outputs = []
+    for shard in range(session.plan.num_shards):
+        state = session.store.get(session.plan.final_key(shard)).state
+        outputs.append(session.plan.architecture.module(state)(inputs).detach())
+    stacked = torch.stack(outputs)
+    if name == "regression":
+        assert torch.allclose(ensemble.predict(inputs), stacked.mean(0), atol=1e-6)
+        with pytest.raises(ValueError, match="counts votes for classes"):
+            Ensemble(ensemble.architecture, ensemble.loss, (), "majority-vote", True)
+    else:
+        expected = stacked.softmax(-1).mean(0)
+        assert torch.allclose(ensemble.probabilities(inputs), expected, atol=1e-6)
+        assert torch.equal(ensemble.predict(inputs), expected.argmax(1))
+
+
+def test_a_shard_without_examples_has_no_constituent_and_one_with_debt_is_not_exact(indebted):
+    plan, store = indebted.plan, indebted.store
+    ensemble = assemble(plan, store)
+    assert [each.exact for each in ensemble.constituents] == [True, True, False]
+    assert ensemble.by_shard[2].debt.tolist() == np.sort(indebted.debt[2]).tolist()
+    left = plan.without(plan.partition.ids[plan.partition.shard == 0])
+    assert list(assemble(left, store).by_shard) == [1, 2]
+    with pytest.raises(LookupError, match="shard 0 has no model yet"):
+        assemble(plan, MemoryStore())
+
+
+def test_the_digest_is_of_the_bits_of_every_constituent(indebted):
+    ensemble = assemble(indebted.plan, indebted.store)
+    assert ensemble.digest == assemble(indebted.plan, indebted.store).digest
+    state = ensemble.constituents[1].state
+    name = next(iter(state))
+    changed = {**state, name: state[name].clone()}
+    changed[name].view(torch.int32).flatten()[0] ^= 1  # the last bit of one number
+    parts = list(ensemble.constituents)
+    parts[1] = type(parts[1])(1, changed, parts[1].debt)
+    assert Ensemble(ensemble.architecture, ensemble.loss, tuple(parts)).digest != ensemble.digest
