@@ -260,7 +260,7 @@ def test_a_pause_of_workers_keeps_what_they_have_done():
     case = CASES["uneven"]
     whole, paused = case.session(), case.session(parallel=2)
     whole.train()
-    with joblib.parallel_config("sequential"):  # so that one errand is given out at a time
+    with joblib.parallel_config("sequential"):  # so that one task is given out at a time
         report = train(paused.plan, paused.store, parallel=2, **pause_at(1))
         assert report.paused and 0 < len(report.runs) < sum(1 for _ in paused.plan.stages)
         paused.train()

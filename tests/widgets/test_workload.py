@@ -41,23 +41,19 @@ def test_the_panel_says_the_request_and_follows_it(indebted):
     assert scope["workload"].visits == workload.visits
 
 
-def test_folded_it_assesses_nothing(indebted, monkeypatch):
-    from unlearnkit.widgets import workload as module
-
-    asked = []
-    whole = module.assess
-    monkeypatch.setattr(module, "assess", lambda *given: asked.append(1) or whole(*given))
+def test_folded_it_assesses_nothing(indebted):
     session = indebted.fork()
     dashboard = session.dashboard()
     panel = dashboard["workload"]
     session.revoke([of_slice(session, 1, 2)])
     dashboard.update()
     dashboard["boundary"].slider.value = 40
-    assert asked == [] and not panel.stages.open
+    assert panel.stages.workload is None and not panel.stages.open
     panel.stages.open = True
-    assert asked == [1] and "Exact retraining for this request" in text(panel.stages.words)
+    assessed = panel.stages.workload
+    assert assessed is not None and "Exact retraining for this request" in text(panel.stages.words)
     dashboard["boundary"].slider.value = 60
-    assert asked == [1]
+    assert panel.stages.workload is assessed
 
 
 def test_an_untrained_session_is_no_error():
