@@ -20,20 +20,17 @@ class Members:
     Attributes:
         rows: positions in the partition, ascending.
         slices: 1-based slice of each example.
-        owing: whether the shard is in debt from earlier requests, so that some of its checkpoints
-            differ from those of training.
     """
 
     rows: Int[np.ndarray, " member"]
     slices: Int[np.ndarray, " member"]
-    owing: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, keep: Int[np.ndarray, " kept"] | Bool[np.ndarray, " member"]) -> "Members":
         """Select examples by position or by a mask."""
-        return Members(self.rows[keep], self.slices[keep], self.owing)
+        return Members(self.rows[keep], self.slices[keep])
 
     def until(self, stage: int) -> "Members":
         """Select the examples that take part in this stage: those of slices up to it."""

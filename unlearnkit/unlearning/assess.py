@@ -41,7 +41,7 @@ def assess(
     using = approximator or Approximator.of(plan)
     method, amend = using.method, using.amend
     hit = [work.shard for work in workload.shards]
-    forget = {s: members_of(before, plan, s, s in debts)[0] for s in hit if plan.alive(s)}
+    forget = {s: members_of(before, plan, s)[0] for s in hit if plan.alive(s)}
     stages = {work.shard: work.stages for work in workload.shards}
 
     @cache

@@ -261,7 +261,7 @@ def _approximation(
 
 def _round(before: Plan, plan: Plan, store: Store, shard: int, debts: Debts) -> ShardRound:
     """What a method gets for one shard."""
-    forget, retain = members_of(before, plan, shard, shard in debts)
+    forget, retain = members_of(before, plan, shard)
     model, found = ShardModel(before, store, shard), {}
     for stage in before.chains[shard]:
         checkpoint = model.checkpoint(stage.index)
@@ -282,10 +282,10 @@ def incomplete(plan: Plan, store: Store, shard: int) -> str:
     return "a checkpoint of this shard is missing from the store, so it is retrained exactly"
 
 
-def members_of(before: Plan, plan: Plan, shard: int, owing: bool) -> tuple[Members, Members]:
-    """What a shard, owing or not, forgets in going from one plan to the next, and what it keeps."""
+def members_of(before: Plan, plan: Plan, shard: int) -> tuple[Members, Members]:
+    """What a shard forgets in going from one plan to the next, and what it keeps."""
     rows = plan.partition.shard_rows(shard)
     slices = plan.partition.slice_[rows]
     kept = plan.retained[rows]
     gone = before.retained[rows] & ~kept
-    return Members(rows[gone], slices[gone], owing), Members(rows[kept], slices[kept], owing)
+    return Members(rows[gone], slices[gone]), Members(rows[kept], slices[kept])
