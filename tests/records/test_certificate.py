@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from cases import CASES
@@ -165,22 +164,6 @@ def test_a_file_that_was_not_committed_is_found(session: Session) -> None:
     path.with_name("abc.safetensors").write_bytes(path.read_bytes())
     with pytest.raises(AuditError, match=r"abc.safetensors is in the folder and not committed"):
         list(audit(folder))
-
-
-def test_a_request_without_its_outcome_is_in_the_ledger(session: Session) -> None:
-    last = session.ledger().iloc[-1]
-    lines = [line for line, _ in session.store.ledger()][:-1]
-    (session.store.folder / "ledger.jsonl").unlink()
-    session.store._manifest.ledger = append_lines(
-        session.store.folder / "ledger.jsonl", LedgerExtent(), lines
-    )
-    session.store.commit()
-    again = CASE.session(store=session.store.folder)
-    assert again.revoked.tolist() == session.revoked.tolist()
-    entry = again.ledger().iloc[-1]
-    assert np.isnan(entry["seconds"]) and entry["examples"] == last["examples"]
-    assert entry["approximate_shards"] == last["approximate_shards"]
-    assert json.loads(again.certificate().to_json())["requests"][-1]["seconds"] is None
 
 
 def test_opening_again_keeps_the_chain(session: Session) -> None:

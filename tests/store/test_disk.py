@@ -197,13 +197,6 @@ def test_a_damaged_file_is_refused_by_name_and_trained_again_on_request(tmp_path
     assert_same(session.store, undisturbed)
 
 
-def test_checkpoints_without_a_manifest_are_refused(tmp_path: Path) -> None:
-    CASE.session(store=tmp_path).train()
-    (tmp_path / "manifest.json").unlink()
-    with pytest.raises(StoreError, match="checkpoints but no manifest"):
-        CASE.session(store=tmp_path)
-
-
 def test_leftovers_of_interrupted_writing_are_removed(tmp_path: Path) -> None:
     (tmp_path / "shard-0000").mkdir()
     for folder in (tmp_path, tmp_path / "shard-0000"):

@@ -1,0 +1,52 @@
+"""Saving a session beside its checkpoints, and restoring it."""
+
+from pathlib import Path
+
+import pytest
+
+from cases import CASES
+from unlearnkit import StoreError
+from unlearnkit.records.persistence import open_store, provenance, resume
+from unlearnkit.store import DiskStore, MemoryStore
+
+CASE = CASES["logistic"]
+
+
+def test_checkpoints_without_a_manifest_are_refused(tmp_path: Path) -> None:
+    CASE.session(store=tmp_path).train()
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(StoreError, match="checkpoints but no manifest"):
+        CASE.session(store=tmp_path)
+
+
+@pytest.mark.parametrize("part", ["dataset", "spec", "model", "partition", "environment"])
+def test_a_store_of_another_run_is_refused_with_both_sides_named(part: str, tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    store, dataset, plan = session.store, session.dataset, session._journal.plan
+    mine = provenance(dataset, plan)
+    assert resume(dataset, plan, store).history.revocations.ids.tolist() == []
+    store.commit({**store.manifest, part: "another"})
+    with pytest.raises(StoreError, match=f"belongs to another run. Its {part}: ") as raised:
+        resume(dataset, plan, store)
+    assert part == "model" or f"another. This session's {part}: {mine[part]}" in str(raised.value)
+
+
+def test_a_store_may_be_a_folder_a_store_or_memory(tmp_path: Path) -> None:
+    assert isinstance(open_store(None), MemoryStore)
+    store = open_store(tmp_path / "new")
+    assert isinstance(store, DiskStore) and store.folder == tmp_path / "new"
+    assert open_store(store) is store
+    store.close()
+    assert isinstance(open_store(str(tmp_path / "new")), DiskStore)
+
+
+@pytest.mark.parametrize(("part", "said"), [("clock", "rates"), ("queue", "requests")])
+def test_what_a_stranger_left_in_the_manifest_is_refused(
+    part: str, said: str, tmp_path: Path
+) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    session.store.commit({**session.store.manifest, part: ["nonsense"]})
+    with pytest.raises(StoreError, match=f"the {said} kept in .* were not written by unlearnkit"):
+        resume(session.dataset, session._journal.plan, session.store)
