@@ -95,7 +95,7 @@ def test_a_shard_forgets_what_the_plans_differ_in_and_keeps_the_rest():
     before = plan_of(CASES["uneven"], revoked=(7, 10))
     plan = before.without(before.partition.ids[5:12])
     for shard in range(plan.num_shards):
-        forget, keep = modify.members_of(before, plan, shard, False)
+        forget, keep = modify.members_of(before, plan, shard)
         mine = plan.partition.ids[plan.partition.shard == shard]
         gone = set(mine) & set(plan.partition.ids[5:12])
         assert set(plan.partition.ids[forget.rows]) == gone

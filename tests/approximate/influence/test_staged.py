@@ -19,7 +19,6 @@ from unlearnkit.approximate import (
     StagedInfluence,
 )
 from unlearnkit.approximate.curvature import effective_time, gauss_newton, mean_gradient
-from unlearnkit.approximate.defaults import default_method
 from unlearnkit.approximate.influence import any_module, settings
 from unlearnkit.approximate.influence.any_module import Difference
 from unlearnkit.approximate.segments import segments_of
@@ -99,30 +98,6 @@ def test_stages_are_chained_as_the_definition_says(first, substeps):
         assert (moved - expected).abs().max() < 1e-6 + 1e-3 * expected.abs().max()
     assert set(found.checkpoints) == set(range(first, 4))
     assert expected.abs().max() > 1e-4
-
-
-def test_the_mean_gradient_can_be_read_off_the_way():
-    """Full-batch training without momentum: exactly the mean of the gradients along the way."""
-    features = torch.randn(40, 4, generator=torch.Generator().manual_seed(3))
-    spec = uk.TrainSpec(num_shards=1, num_slices=1, epochs=6, batch_size=64, momentum=0.0)
-    session = uk.Session((features, (features[:, 0] > 0).long()), model="logistic", spec=spec)
-    session.train()
-    rows = session.plan.partition.shard_rows(0)
-    [given] = rounds_of(session, {0: rows[:3]})
-    module, plan = session.plan.architecture.module(), session.plan
-    names, (first, segment) = trainable_names(module), segments_of(given)
-    assert first.start is None
-    data = plan.examples[plan.partition.ids[rows]]
-    at, passed = flatten(segment.start, names), []
-    for _ in range(3):  # from the tail of four epochs to that of one
-        state = unflatten(at, segment.end, names)
-        passed.append((at, mean_gradient(module, state, names, *data, spec.loss)))
-        at = at - spec.learning_rate * (passed[-1][1] + spec.weight_decay * at)
-    assert (at - flatten(segment.end, names)).abs().max() < 1e-6  # float32
-    mean = sum(g for _, g in passed) / 3
-    # Weights change by so little on the way that their decay is that of their mean.
-    found = segment.pool(passed[0][0], at, spec.weight_decay)
-    assert torch.allclose(found, mean, rtol=1e-3, atol=1e-6)
 
 
 def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monkeypatch):
@@ -331,16 +306,3 @@ def test_it_beats_doing_nothing_on_fashion_mnist(model):
     ours, nothing = gaps(session, 1000, seeds=(1,))
     print(f"\nfashion-mnist {model}: output KL {ours:.2e}, doing nothing {nothing:.2e}")
     assert ours < nothing
-
-
-@pytest.mark.parametrize(
-    ("shard_size", "slices", "most", "substeps"),
-    [(1_000, 5, 432, 2), (12_000, 1, 432, 4), (15_000, 2, 535, 2), (60_000, 1, 768, 4)],
-)
-def test_linear_models_of_large_shards_take_more_examples(shard_size, slices, most, substeps):
-    count = 2 * shard_size
-    arrays = np.zeros((count, 3), np.float32), np.arange(count) % 2
-    data = uk.from_arrays(*arrays, test=arrays, probe=arrays)
-    session = uk.Session(data, model="logistic", num_shards=2, num_slices=slices)
-    method = default_method(session.plan)
-    assert (method.curvature_max, method.substeps) == (most, substeps)
