@@ -276,10 +276,10 @@ def test_every_panel_goes_from_training_to_comparison(case) -> None:
     revocation.ids.value = ", ".join(map(str, session.plan.partition.ids[[2, 9]]))
     revocation.add.click()
     assert "Targets: " in text(revocation.pending)
-    for name in revocation.ways:
+    for name in revocation.selectors:
         revocation.mode.value = name
         assert revocation.error is None
-    query = revocation.ways["by query"]
+    query = revocation.selectors["by query"]
     query.query.value = "target > -10" if case == "regression" else "target_0 > -10"
     assert "training examples found" in text(query.found) and revocation.error is None
 

@@ -22,7 +22,7 @@ def test_picking_by_keyboard_and_by_lasso(lab, page, screenshot, traffic):
     write_notebook(lab.root / "choosing.ipynb", [CELL])
     open_and_run(page, lab, "choosing.ipynb")
     panel = page.locator(".uk-revocation")
-    panel.get_by_label("by looking").check(timeout=60_000)
+    panel.get_by_label("from pictures").check(timeout=60_000)
     cells = panel.locator(".uk-picker button")
     cells.nth(47).wait_for()
     cells.first.focus()
@@ -53,11 +53,11 @@ def test_picking_by_keyboard_and_by_lasso(lab, page, screenshot, traffic):
             page.mouse.down()
     page.mouse.up()
     panel.locator(".uk-prose p", has_text="chosen. By class").wait_for()
-    chosen = json.loads(ask(page, "print(json.dumps(panel.way.ids().tolist()))"))
+    chosen = json.loads(ask(page, "print(json.dumps(panel.selector.ids().tolist()))"))
     # The lasso is a rectangle: those inside it, and no others.
     inside = """
 points = [(trace["customdata"][i], trace["x"][i], trace["y"][i])
-          for trace in panel.way.plot.view.spec["data"] for i in range(len(trace["x"]))]
+          for trace in panel.selector.plot.view.spec["data"] for i in range(len(trace["x"]))]
 print(json.dumps(points))
 """
     points = {i: (x, y) for i, x, y in json.loads(ask(page, inside))}
@@ -73,15 +73,15 @@ print(json.dumps(points))
     command(page, "application:toggle-left-area")
     page.set_viewport_size({"width": 640, "height": 900})
     set_theme(page, "dark")
-    ways = {
+    selectors = {
         "by query": panel.get_by_text("in the words of pandas"),
         "from a list": panel.get_by_text("Paste ids, or rows"),
-        "by looking": cells.first,
+        "from pictures": cells.first,
         "on a map": drag,
-        "hard ones": panel.locator("caption", has_text="Highest loss first"),
+        "hardest examples": panel.locator("caption", has_text="Highest loss first"),
     }
-    for way, there in ways.items():
-        panel.get_by_label(way).check()
+    for selector, there in selectors.items():
+        panel.get_by_label(selector).check()
         there.wait_for()
-        settled(page, way)
+        settled(page, selector)
     assert page.locator(".uk-panel [role=alert]").count() == 0 and traffic.errors == []

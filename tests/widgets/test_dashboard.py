@@ -112,7 +112,7 @@ def test_what_a_cell_does_shows_in_the_panels(session, request_on_two):
     dashboard = session.dashboard()
     session.revoke(request_on_two)
     assert "The request is empty" in text(dashboard["boundary"].sentence)
-    shared._look()  # what IPython calls after a cell
+    shared._after_cell()  # what IPython calls after a cell
     assert "At a threshold of" in text(dashboard["boundary"].sentence)
     session.withdraw()
     dashboard["overview"].again.click()

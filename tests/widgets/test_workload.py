@@ -15,15 +15,15 @@ def test_the_panel_says_the_request_and_follows_it(indebted):
     session = indebted.fork()
     panel = session.panel("workload")
     assert panel.error is None and panel.stages.open
-    assert "The request is empty" in text(panel.stages.words)
+    assert "The request is empty" in text(panel.stages.summary)
     assert "visits would clear the debt of shards that this request does not hit" in text(
-        panel.stages.words
+        panel.stages.summary
     )
     assert len(panel.stages.curve.view.spec["data"]) == 1
     session.revoke([of_slice(session, 2, 3)])
     panel.changed()
     workload = session.workload()
-    said = text(panel.stages.words)
+    said = text(panel.stages.summary)
     assert f"Exact retraining for this request: {workload.visits:,} visits" in said
     assert "of its visits are there because of debt from before" in said
     _, without, actual = panel.stages.curve.view.spec["data"]
@@ -51,11 +51,11 @@ def test_folded_it_assesses_nothing(indebted):
     assert panel.stages.workload is None and not panel.stages.open
     panel.stages.open = True
     assessed = panel.stages.workload
-    assert assessed is not None and "Exact retraining for this request" in text(panel.stages.words)
+    assert assessed is not None and "Exact retraining for this request" in text(panel.stages.summary)
     dashboard["boundary"].slider.value = 60
     assert panel.stages.workload is assessed
 
 
 def test_an_untrained_session_is_no_error():
     panel = PANELS["workload"](CASES["uneven"].session())
-    assert panel.error is None and "not trained yet" in text(panel.stages.words)
+    assert panel.error is None and "not trained yet" in text(panel.stages.summary)

@@ -10,7 +10,7 @@ from unlearnkit.session import Session
 from unlearnkit.widgets.boundary.panel import BoundaryPanel
 from unlearnkit.widgets.comparison.panel import ComparisonPanel
 from unlearnkit.widgets.ledger.panel import LedgerPanel
-from unlearnkit.widgets.parts.html import Prose
+from unlearnkit.widgets.parts.html import Html
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.shared import SessionPanel, plural, update_panels
 from unlearnkit.widgets.revocation.panel import RevocationPanel
@@ -36,7 +36,7 @@ class OverviewPanel(SessionPanel):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.steps = Prose(live=True)
+        self.steps = Html(live=True)
         self.again = ipywidgets.Button(
             description="Refresh", tooltip="look again, after a cell has changed the session"
         )
@@ -69,12 +69,12 @@ class OverviewPanel(SessionPanel):
         else:
             upcoming = 1 if last is None or session.original is None else 3
         items = []
-        for number, (words, done, extra) in enumerate(states):
+        for number, (step, done, extra) in enumerate(states):
             kind = "uk-next" if number == upcoming else "uk-done" if done else ""
             mark = " \N{CHECK MARK}" if done and number != upcoming else ""
             more = f" \N{MIDDLE DOT} {extra}" if extra else ""
             current = ' aria-current="step"' if number == upcoming else ""
-            items.append(f'<li class="{kind}"{current}>{html.escape(words + mark + more)}</li>')
+            items.append(f'<li class="{kind}"{current}>{html.escape(step + mark + more)}</li>')
         self.steps.html = f'<ol class="uk-steps">{"".join(items)}</ol>'
 
 

@@ -10,7 +10,7 @@ import ipywidgets
 from unlearnkit import figures
 from unlearnkit.figures.drawing import Spec, duration, percent
 from unlearnkit.studies.log import read_study
-from unlearnkit.widgets.parts.html import Prose, paragraphs, table
+from unlearnkit.widgets.parts.html import Html, paragraphs, table
 from unlearnkit.widgets.parts.panel import Panel, row
 from unlearnkit.widgets.parts.plot import Plot
 from unlearnkit.widgets.parts.shared import plural
@@ -76,15 +76,15 @@ class StudyViewer(Panel):
         self.frame = _frame(study)
         self.chosen: list[int] = []
         self.fields: dict[str, ipywidgets.Dropdown] = {}
-        for column, words in CHOICES.items():
+        for column, label in CHOICES.items():
             values = sorted(self.frame[column].unique().tolist(), key=_order)
             if len(values) > 1:
                 options = [(ALL, ALL), *((str(value), value) for value in values)]
-                self.fields[column] = self._field(words, options, ALL)
+                self.fields[column] = self._field(label, options, ALL)
         policies = list(dict.fromkeys(self.frame["policy"]))
         preferred = [p for p in ("adaptive", "hybrid") if p in policies] or policies[-1:]
         self.policy = self._field("map of policy", policies, preferred[0])
-        self.count = Prose(live=True)
+        self.count = Html(live=True)
         self.plots = {
             name: Plot(name=name.replace("_", "-"), frame=self._shown)
             for name in (
@@ -100,7 +100,7 @@ class StudyViewer(Panel):
         self.clear = ipywidgets.Button(description="Clear", tooltip="ring nothing any more")
         self.clear.layout.width = "auto"
         self.clear.on_click(self.guard(lambda button: self.choose([])))
-        self.rows = Prose(live=True)
+        self.rows = Html(live=True)
         wide, narrow = list(self.plots.values())[:2], list(self.plots.values())[2:]
         self.body.children = [
             row(*self.fields.values()),
@@ -181,8 +181,8 @@ class StudyViewer(Panel):
     def _shown(self) -> "pd.DataFrame":
         return self.shown
 
-    def _field(self, words: str, options: list[Any], value: Any) -> ipywidgets.Dropdown:
-        field = ipywidgets.Dropdown(options=options, value=value, description=words)
+    def _field(self, label: str, options: list[Any], value: Any) -> ipywidgets.Dropdown:
+        field = ipywidgets.Dropdown(options=options, value=value, description=label)
         field.style.description_width = "initial"
         field.layout.width = "auto"
         field.observe(self.guard(lambda change: self.refresh()), names="value")
@@ -248,12 +248,12 @@ def _listed(frame: "pd.DataFrame", ringed: list[int]) -> str:
         return ""
     requests = frame.loc[ringed, REQUEST].drop_duplicates()
     beside = frame.reset_index().merge(requests, on=REQUEST)
-    ways = beside[["method", "amend"]].drop_duplicates().shape[0] > 1
+    mixed = beside[["method", "amend"]].drop_duplicates().shape[0] > 1
     rows = [
         [
             ("\N{BLACK RIGHT-POINTING TRIANGLE} " if one["index"] in ringed else "")
             + one["policy"],
-            *([f"{one['method']}, {one['amend']}"] if ways else []),
+            *([f"{one['method']}, {one['amend']}"] if mixed else []),
             f"{one['model']}, {one['num_shards']} x {one['num_slices']}",
             f"{one['revoked']:,} {one['kind']}",
             f"{one['speed']:.2g}x",
@@ -264,8 +264,8 @@ def _listed(frame: "pd.DataFrame", ringed: list[int]) -> str:
         ]
         for one in beside.head(MOST).to_dict("records")
     ]
-    heads = ["policy", *["method, amend"] * ways, "model, S x R", "revoked", "speed", "removed"]
-    heads += ["workload", "CPU", "exact / appr."]
+    headers = ["policy", *["method, amend"] * mixed, "model, S x R", "revoked", "speed", "removed"]
+    headers += ["workload", "CPU", "exact / appr."]
     more = f"; {len(beside) - MOST} more in the CSV" if len(beside) > MOST else ""
     caption = f"What was clicked (with a mark), and the same requests under other policies{more}"
-    return table(heads, rows, caption=caption, text=range(3 + ways))
+    return table(headers, rows, caption=caption, text=range(3 + mixed))

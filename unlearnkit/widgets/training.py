@@ -11,7 +11,7 @@ from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
 from unlearnkit.training.train import TrainReport, work_of
 from unlearnkit.unlearning.unlearn import Unlearned
-from unlearnkit.widgets.parts.html import Prose, paragraphs
+from unlearnkit.widgets.parts.html import Html, paragraphs
 from unlearnkit.widgets.parts.job import Job
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.plot import Plot
@@ -53,7 +53,7 @@ class TrainingPanel(SessionPanel):
         self._measured: dict[str, float] = {}
         self._pace: float | None = None  # seconds a visit, of the last run
         self._pause = threading.Event()
-        self.status = Prose(live=True)
+        self.status = Html(live=True)
         self.runner: Runner[Trained] = Runner(
             self,
             "Train",
@@ -99,7 +99,7 @@ class TrainingPanel(SessionPanel):
         left = "" if seconds is None else f", about {duration(seconds)}"
         total = sum(1 for _ in plan.stages)
         if trained:
-            state = "The session is trained. " + self._accuracy_words()
+            state = "The session is trained. " + self._accuracy_text()
         elif len(missing) < total:
             state = (
                 f"Partly trained: {total - len(missing)} of {total} stages are kept, "
@@ -117,7 +117,7 @@ class TrainingPanel(SessionPanel):
         if trained and not self._accuracy and self._measuring is None:
             self._measure()
 
-    def _accuracy_words(self) -> str:
+    def _accuracy_text(self) -> str:
         if not self._accuracy:
             return "Measuring how well it predicts ..."
         task = task_of(self.session.dataset)

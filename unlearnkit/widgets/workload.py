@@ -17,7 +17,7 @@ from unlearnkit.unlearning.expected_workload import (
     visits_without_debt,
 )
 from unlearnkit.unlearning.workload import Workload
-from unlearnkit.widgets.parts.html import Prose, fold, paragraphs, table
+from unlearnkit.widgets.parts.html import Html, fold, paragraphs, table
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.plot import Plot
 from unlearnkit.widgets.parts.section import Section
@@ -60,15 +60,15 @@ class Stages(Section):
         self.debt.tooltip = "show where the examples lie that were removed approximately only"
         for control in (self.unit, self.debt):
             control.observe(guard(lambda change: self._show()), names="value")
-        self.words, self.shards = Prose(live=True), Prose()
-        self.map = Plot(name="stages", frame=lambda: stage_frame(self._assessed()))
+        self.summary, self.shards = Html(live=True), Html()
+        self.map = Plot(name="stages", frame=lambda: stage_frame(self._assessment()))
         self.curve = Plot(
             name="expected-workload",
-            frame=lambda: expected_curve(self._session.plan, self._assessed()),
+            frame=lambda: expected_curve(self._session.plan, self._assessment()),
         )
         return [
             row(self.unit, self.debt),
-            self.words,
+            self.summary,
             row(self.map.widget, self.curve.widget),
             self.shards,
         ]
@@ -90,7 +90,7 @@ class Stages(Section):
         session = self._session
         self.workload = None
         if session.busy or not session.trained:
-            self.words.html = paragraphs(
+            self.summary.html = paragraphs(
                 "The session is at work; this shows when it is done."
                 if session.busy
                 else "The session is not trained yet: that is step 1."
@@ -109,7 +109,7 @@ class Stages(Section):
         self.map.clear()
         self.curve.clear()
 
-    def _assessed(self) -> Workload:
+    def _assessment(self) -> Workload:
         if self.workload is None:
             raise RuntimeError("there is no workload; train the session first")
         return self.workload
@@ -132,7 +132,7 @@ class Stages(Section):
                 without = _in(workload, unit, visits, None)
         curve = expected_curve(plan, workload)
         self.curve.show(figures.expected_curve.spec(curve, unit, actual, without))
-        self.words.html = paragraphs(*self._sentences(workload, ids, visits))
+        self.summary.html = paragraphs(*self._sentences(workload, ids, visits))
         self.shards.html = _table(workload) if workload.shards else ""
         if self._code_line is not None:
             self._code_line.code = self.code
@@ -215,7 +215,7 @@ def _in(workload: Workload, unit: str, visits: int, seconds: float | None) -> fl
 
 
 def _table(workload: Workload) -> str:
-    heads = ["shard", "to forget", "owed before", "from slice", "visits", "share", "seconds"]
+    headers = ["shard", "to forget", "owed before", "from slice", "visits", "share", "seconds"]
     rows = [
         [
             str(record["shard"]),
@@ -228,4 +228,6 @@ def _table(workload: Workload) -> str:
         ]
         for record in workload.to_frame().to_dict("records")
     ]
-    return fold("Shard by shard", table(heads, rows, caption="Shards that are hit, cheapest first"))
+    return fold(
+        "Shard by shard", table(headers, rows, caption="Shards that are hit, cheapest first")
+    )

@@ -34,9 +34,13 @@ def drawn(panel):
 
 def test_adaptive_mode_decides_as_the_boundary_of_its_fields(session):
     panel = BoundaryPanel(session, 1.0)
-    panel.rules.mode.value = ADAPTIVE
+    panel.boundary_choice.mode.value = ADAPTIVE
     assert panel.boundary == uk.AdaptiveBoundary()
-    fields = (panel.rules.seconds, panel.rules.light, panel.rules.gain)
+    fields = (
+        panel.boundary_choice.seconds,
+        panel.boundary_choice.light,
+        panel.boundary_choice.gain,
+    )
     for field, typed in zip(fields, ("1e-4", "7.5", "1"), strict=True):
         field.value = typed
     boundary = uk.AdaptiveBoundary(seconds=1e-4, light=0.075, min_gain=1.0)
@@ -60,7 +64,7 @@ def test_adaptive_mode_decides_as_the_boundary_of_its_fields(session):
 def test_the_panel_begins_with_the_sessions_own_boundary(session):
     session.boundary = uk.AdaptiveBoundary(seconds=9.0, debt_cap=0.5)
     panel = BoundaryPanel(session)
-    assert panel.rules.mode.value == ADAPTIVE and panel.boundary == session.boundary
+    assert panel.boundary_choice.mode.value == ADAPTIVE and panel.boundary == session.boundary
     assert panel.code.count("debt_cap=0.5") == 2
 
 
@@ -68,7 +72,7 @@ def test_a_say_on_a_shard_is_shown_done_and_forgotten_with_the_request(session):
     panel = BoundaryPanel(session, 1.0)
     assert set(kinds(panel.decision).values()) == {EXACT} and panel.reset.layout.display == "none"
     (first, second) = sorted(kinds(panel.decision))
-    panel.table.told = {str(second): APPROXIMATE}
+    panel.table.chosen = {str(second): APPROXIMATE}
     assert kinds(panel.decision) == drawn(panel) == {first: EXACT, second: APPROXIMATE}
     assert "with your say on 1 shard, " in text(panel.sentence)
     assert f"uk.OverriddenBoundary(uk.FixedBoundary(1), {{{second}: 'approximate'}})" in panel.code
@@ -77,7 +81,7 @@ def test_a_say_on_a_shard_is_shown_done_and_forgotten_with_the_request(session):
     assert f"{forget[second]} owed" in owed
     panel.reset.click()
     assert set(kinds(panel.decision).values()) == {EXACT} and "Overridden" not in panel.code
-    panel.table.told = {str(second): APPROXIMATE}
+    panel.table.chosen = {str(second): APPROXIMATE}
     fork = session.fork()
     call(panel.code, fork)
     run(panel.runner)
@@ -85,7 +89,7 @@ def test_a_say_on_a_shard_is_shown_done_and_forgotten_with_the_request(session):
     assert "What the looks at the approximations showed" in text(panel.result)
     session.revoke(count=3, seed=5)
     panel.changed()
-    assert panel.table.told == {} and "Overridden" not in panel.code
+    assert panel.table.chosen == {} and "Overridden" not in panel.code
 
 
 @pytest.mark.parametrize(
@@ -100,13 +104,13 @@ def test_a_say_on_a_shard_is_shown_done_and_forgotten_with_the_request(session):
 )
 def test_a_wrong_setting_is_one_sentence_and_decides_nothing(session, field, typed, sentence):
     panel = BoundaryPanel(session)
-    panel.rules.mode.value = ADAPTIVE
+    panel.boundary_choice.mode.value = ADAPTIVE
     before = panel.decision
-    getattr(panel.rules, field).value = typed
+    getattr(panel.boundary_choice, field).value = typed
     assert sentence in panel.message and panel.decision == before
     run(panel.runner)
     assert sentence in panel.message and session.last is None
-    getattr(panel.rules, field).value = ""
+    getattr(panel.boundary_choice, field).value = ""
     assert panel.message == "" and panel.boundary == uk.AdaptiveBoundary()
 
 
@@ -134,10 +138,10 @@ def test_a_trial_is_judged_by_the_boundary_that_was_chosen():
     panel = BoundaryPanel(session)
     run(panel.trial)
     assert "accepted" in text(panel.tried) and "refuse" not in text(panel.tried)
-    panel.rules.mode.value = ADAPTIVE
+    panel.boundary_choice.mode.value = ADAPTIVE
     run(panel.trial)
     assert "would replay longer, and refuse it if that fails too: its" in text(panel.tried)
-    panel.rules.error.value = "1e-6"  # a budget, and nothing is calibrated
+    panel.boundary_choice.error.value = "1e-6"  # a budget, and nothing is calibrated
     run(panel.trial)
     assert "this boundary would refuse it: its error is not bounded" in text(panel.tried)
 
@@ -150,10 +154,10 @@ def test_errors_are_predicted_where_calibrated_and_tried(session):
     run(panel.trial)
     bounds = [session.error_model.bound(s, check.correction) for s, check in panel._checks.items()]
     expected = sum(bounds) / session.plan.num_shards  # of three, the third is not hit
-    assert panel._points(panel._assessed)[0].error == pytest.approx(expected)
+    assert panel._points(panel._assessment)[0].error == pytest.approx(expected)
     assert f"at most {expected:.2g} nats" in text(panel.sentence)
     assert panel.curve.view.figure.layout.yaxis2.title.text == "error, nats"
-    assert "error at most" in panel.table.table["heads"]
+    assert "error at most" in panel.table.table["headers"]
     panel.slider.value = 100
     assert "Predicted error" not in text(panel.sentence)  # exact leaves none
     assert panel.curve.view.label.endswith("error at most 0 nats")
@@ -167,7 +171,7 @@ def test_every_plot_can_be_saved(session):
     assert heads[2] == "share,seconds,exact,owed,error"
     stages = session.plan.num_shards * session.plan.spec.num_slices
     assert len(panel.map.export.csv().splitlines()) == 1 + stages
-    assert panel.rules.mode.value == HAND and not re.search("{|}", text(panel.sentence))
+    assert panel.boundary_choice.mode.value == HAND and not re.search("{|}", text(panel.sentence))
 
 
 class RetrainOdd:
@@ -208,19 +212,19 @@ def test_entries_of_ones_own_stand_among_the_choices_while_they_are_there(sessio
         patch.setitem(uk.BOUNDARIES, "odd", RetrainOdd)
         panel.update()
         panel.approximation.method.value, panel.approximation.amend.value = "mine", "half"
-        panel.rules.mode.value = "odd"
+        panel.boundary_choice.mode.value = "odd"
         assert panel.code.count("(boundary='odd', method='mine', amend='half')") == 2
         assert panel.decision.exact == session.preview(boundary="odd").exact
         assert "By the boundary" in text(panel.sentence) and "odd" in text(panel.sentence)
         told = next(route.shard for route in panel.decision.routes if route.shard % 2)
-        panel.table.told = {str(told): APPROXIMATE}
+        panel.table.chosen = {str(told): APPROXIMATE}
         assert kinds(panel.decision)[told] == APPROXIMATE
         fork = session.fork()
         call(panel.code, fork)
         run(panel.runner)
         assert panel.error is None and weights(session) == weights(fork)
     panel.update()
-    assert panel.approximation.names == {} and panel.rules.mode.value == HAND
+    assert panel.approximation.names == {} and panel.boundary_choice.mode.value == HAND
 
 
 def test_a_boundary_of_the_sessions_own_is_kept(session):
@@ -228,5 +232,5 @@ def test_a_boundary_of_the_sessions_own_is_kept(session):
     panel = BoundaryPanel(session)
     assert panel.boundary is session.boundary and "session.unlearn()" in panel.code
     assert panel.decision.exact == session.preview().exact
-    panel.rules.mode.value = ADAPTIVE
+    panel.boundary_choice.mode.value = ADAPTIVE
     assert panel.boundary == uk.AdaptiveBoundary()

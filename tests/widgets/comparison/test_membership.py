@@ -6,7 +6,7 @@ import pytest
 
 from panels import opened
 from unlearnkit.evaluation import membership
-from unlearnkit.widgets.comparison.membership import AttackView
+from unlearnkit.widgets.comparison.membership import MembershipView
 
 
 def text(prose):
@@ -14,7 +14,7 @@ def text(prose):
 
 
 def test_the_threshold_sweeps_and_the_riskiest_are_listed(panel):
-    found = opened(panel, AttackView)
+    found = opened(panel, MembershipView)
     losses = membership.membership_losses(panel.comparison)
     for share in (0.0, 40.0, 100.0):
         found.slider.value = share
@@ -23,7 +23,7 @@ def test_the_threshold_sweeps_and_the_riskiest_are_listed(panel):
         assert found.losses.view.spec["layout"]["shapes"][0]["x0"] == pytest.approx(threshold)
         mark = found.roc.view.spec["data"][3]
         assert (mark["x"], mark["y"]) == ([rates.false], [rates.true])
-        assert f"Unlearned: {rates.true:.1%} of forgotten" in text(found.words)
+        assert f"Unlearned: {rates.true:.1%} of forgotten" in text(found.summary)
         assert f"threshold_at(losses, {share / 100:g}, 'unlearned')" in found._code_line.code
     riskiest = membership.riskiest(losses)["id"].tolist()
     assert len(riskiest) == 3

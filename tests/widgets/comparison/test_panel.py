@@ -12,7 +12,7 @@ import pytest
 import unlearnkit as uk
 from panels import compare, opened, session_of
 from unlearnkit.widgets import PANELS
-from unlearnkit.widgets.comparison.membership import AttackView
+from unlearnkit.widgets.comparison.membership import MembershipView
 from unlearnkit.widgets.comparison.networks import (
     EmbeddingView,
     ParameterView,
@@ -91,11 +91,11 @@ def test_choices_are_drawn_and_written_as_code(panel, session):
 
 def test_after_an_exact_unlearning_every_section_says_zero():
     panel = compare(session_of("uneven", 1.0).panel("comparison"))
-    assert "Exact: all" in text(opened(panel, ParameterView).words)
+    assert "Exact: all" in text(opened(panel, ParameterView).summary)
     assert "bit for bit" in opened(panel, EmbeddingView).twins.view.label
     assert "equals that of from scratch, bit for bit" in text(opened(panel, PredictionView).changed)
     excesses = re.findall(
-        r"<td>([^<]*)</td><td>[^<]*</td></tr>", opened(panel, AttackView).risks.html
+        r"<td>([^<]*)</td><td>[^<]*</td></tr>", opened(panel, MembershipView).risks.html
     )
     assert excesses == ["0"] * 3
 
@@ -111,7 +111,7 @@ def test_discarding_the_original_leaves_nothing_of_it(panel, session):
     for found in panel.sections:
         assert not found.open and found._frames == {}
         assert all(not plot.view.spec["data"] for plot in found._plots)
-        assert all(prose.html == "" for prose in found._proses)
+        assert all(prose.html == "" for prose in found._texts)
 
 
 def test_an_open_section_follows_the_next_comparison(panel, session):

@@ -29,18 +29,18 @@ def panel(session):
     return PANELS["revocation"](session)
 
 
-def hard_ones(way):
-    way.by.value, way.label.value, way.number.value = "self_influence", "b", 3
+def hardest_examples(selector):
+    selector.by.value, selector.label.value, selector.number.value = "self_influence", "b", 3
 
 
 def test_the_grid_turns_pages_keeps_picks_and_marks_the_request(session, panel):
     session.revoke([7])
-    panel.mode.value = "by looking"
-    grid = panel.way
+    panel.mode.value = "from pictures"
+    grid = panel.selector
     first = [item["id"] for item in grid.picker.items]
     assert first == session.plan.partition.ids[: grid_and_map.ROWS].tolist()
     assert [item["waiting"] for item in grid.picker.items][:2] == [True, False]
-    assert grid.picker.heads[:4] == ["id", "class", "shard", "slice"]
+    assert grid.picker.headers[:4] == ["id", "class", "shard", "slice"]
     assert grid.back.disabled and "1 to 20 of 34" in grid.place.html
     grid.whole.click()
     grid.on.click()
@@ -56,15 +56,15 @@ def test_the_grid_turns_pages_keeps_picks_and_marks_the_request(session, panel):
 
 def test_forgotten_examples_leave_grid_map_and_picks(session, panel):
     panel.mode.value = "on a map"
-    panel.mode.value = "by looking"
-    panel.way.picker.set_state({"picked": [7, 13]})
+    panel.mode.value = "from pictures"
+    panel.selector.picker.set_state({"picked": [7, 13]})
     session.revoke([7])
     session.unlearn(1.0)
     panel.update()
-    assert 7 not in [item["id"] for item in panel.way.picker.items]
-    assert panel.way.picker.picked == [13]
+    assert 7 not in [item["id"] for item in panel.selector.picker.items]
+    assert panel.selector.picker.picked == [13]
     panel.mode.value = "on a map"
-    assert 7 not in panel.way._found().ids
+    assert 7 not in panel.selector._found().ids
 
 
 def test_what_was_computed_is_kept_until_the_models_change(session, panel, monkeypatch):
@@ -76,8 +76,8 @@ def test_what_was_computed_is_kept_until_the_models_change(session, panel, monke
                 monkeypatch.setattr(
                     module, name, lambda *a, _f=whole, _n=name: asked.append(_n) or _f(*a)
                 )
-    panel.mode.value = "hard ones"
-    panel.way.number.value = 3
+    panel.mode.value = "hardest examples"
+    panel.selector.number.value = 3
     panel.add.click()
     panel.update()
     assert asked == ["score_table"]
@@ -93,33 +93,36 @@ def test_what_was_computed_is_kept_until_the_models_change(session, panel, monke
 
 def test_images_are_drawn(session):
     panel = PANELS["revocation"](CASES["cnn-batchnorm"].session())
-    panel.mode.value = "by looking"
-    items = panel.way.picker.items
-    assert items[0]["source"].startswith("data:image/png;base64,") and not panel.way.picker.heads
-    assert items[1]["words"].startswith("example 10, class ")
+    panel.mode.value = "from pictures"
+    items = panel.selector.picker.items
+    assert (
+        items[0]["source"].startswith("data:image/png;base64,")
+        and not panel.selector.picker.headers
+    )
+    assert items[1]["label"].startswith("example 10, class ")
 
 
 def test_the_map_says_what_it_draws_and_rings_the_request(session, panel, monkeypatch):
     panel.mode.value = "on a map"
-    assert "All training examples are drawn" in panel.way.words.html
-    view = panel.way.plot.view
+    assert "All training examples are drawn" in panel.selector.summary.html
+    view = panel.selector.plot.view
     names = [trace["name"] for trace in view.spec["data"]]
     assert names == ["a", "b", "c"] and view.spec["layout"]["dragmode"] == "lasso"
     panel.ids.value, panel.mode.value = "7, 13", "by id"
     panel.add.click()
     panel.mode.value = "on a map"
     assert view.spec["data"][-1]["customdata"] == [7, 13]
-    panel.way.source.value = 1
-    assert "shard 1&#x27;s model" in panel.way.plot.caption.html
-    drawn = panel.way.plot.export._frame()
+    panel.selector.source.value = 1
+    assert "shard 1&#x27;s model" in panel.selector.plot.caption.html
+    drawn = panel.selector.plot.export._frame()
     assert sorted(drawn["id"]) == session.plan.partition.ids.tolist()
 
     whole = example_map
     monkeypatch.setattr(grid_and_map, "example_map", lambda *given: whole(*given, most=20))
-    panel.way.source.value = -1
-    said = panel.way.words.html
+    panel.selector.source.value = -1
+    said = panel.selector.summary.html
     assert "of 34 training examples are drawn: a sample in which each was equally likely" in said
-    assert {7, 13} <= set(panel.way._found().ids.tolist())
+    assert {7, 13} <= set(panel.selector._found().ids.tolist())
 
 
 def test_a_table_shows_its_columns_by_name():
@@ -127,21 +130,21 @@ def test_a_table_shows_its_columns_by_name():
     frame = pd.DataFrame({"age": rng.integers(18, 90, 60), "left": rng.integers(0, 2, 60)})
     session = uk.Session((frame, "left"), model="logistic", num_shards=2, num_slices=1, epochs=1)
     panel = PANELS["revocation"](session)
-    panel.mode.value = "by looking"
-    assert panel.way.picker.heads == ["id", "class", "shard", "slice", "age"]
-    first = panel.way.picker.items[0]
+    panel.mode.value = "from pictures"
+    assert panel.selector.picker.headers == ["id", "class", "shard", "slice", "age"]
+    first = panel.selector.picker.items[0]
     assert float(first["cells"][-1]) == frame["age"][first["id"]]
     panel.mode.value = "by query"
-    panel.way.query.value = "age < 40"
+    panel.selector.query.value = "age < 40"
     assert panel.error is None
     assert f"{(session.revoke(query='age < 40').ids >= 0).sum()} training examples found" in (
-        panel.way.found.html
+        panel.selector.found.html
     )
 
 
 def test_looking_changes_no_weights(session, panel):
     before = {key: content(session.store.get(key)) for key in session.store.keys}
-    for name in panel.ways:
+    for name in panel.selectors:
         panel.mode.value = name
-    hard_ones(panel.way)
+    hardest_examples(panel.selector)
     assert {key: content(session.store.get(key)) for key in session.store.keys} == before

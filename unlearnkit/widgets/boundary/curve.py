@@ -60,14 +60,14 @@ def curve(
     assessment: Assessment,
     voters: int,
     base: FixedBoundary,
-    told: dict[int, str],
+    overrides: dict[int, str],
     checks: dict[int, Check],
 ) -> list[CurvePoint]:
     """At every threshold where the decision changes; nothing before any timing."""
 
     def at(share: float) -> Decision:
         moved = replace(base, max_share=share)
-        return assessment.decide(OverriddenBoundary(moved, told) if told else moved)
+        return assessment.decide(OverriddenBoundary(moved, overrides) if overrides else moved)
 
     sums = accumulate(route.share for route in at(1.0).routes)
     points = []

@@ -20,7 +20,7 @@ from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.boundary.approximation import ApproximationChoice
 from unlearnkit.widgets.boundary.curve import curve, point, stages
 from unlearnkit.widgets.boundary.route_table import RouteTable
-from unlearnkit.widgets.boundary.rule import Rules
+from unlearnkit.widgets.boundary.rule import BoundaryChoice
 from unlearnkit.widgets.boundary.sentences import (
     ALL_EXACT,
     checks_table,
@@ -30,7 +30,7 @@ from unlearnkit.widgets.boundary.sentences import (
     refusals,
     sentences,
 )
-from unlearnkit.widgets.parts.html import Prose, fold, paragraphs
+from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.plot import Plot
 from unlearnkit.widgets.parts.runner import Runner, Work
@@ -78,7 +78,7 @@ class BoundaryPanel(SessionPanel):
                 default.
         """
         super().__init__(session)
-        self._assessed: Assessment | None = None
+        self._assessment: Assessment | None = None
         self._voters = 0  # constituents whose mean the ensemble's output is; 0 if it is none
         self._request: object = None
         # What is drawn of a request and does not change with every move.
@@ -88,22 +88,22 @@ class BoundaryPanel(SessionPanel):
         self.decision: Decision | None = None
         first = session.boundary if max_share is None else FixedBoundary(max_share)
         decide = self.guard(lambda change: self.decide())
-        self.rules = Rules(first, decide)
         self.approximation = ApproximationChoice(self.guard(lambda change: self._reassess()))
-        self.slider, self.unit, self.whole = self.rules.slider, self.rules.unit, self.rules.whole
-        self.sentence = Prose(live=True)
+        choice = self.boundary_choice = BoundaryChoice(first, decide)
+        self.slider, self.unit, self.whole = choice.slider, choice.unit, choice.whole
+        self.sentence = Html(live=True)
         self.map = Plot(name="stages", frame=lambda: stages(self._now().workload))
         self.bars = Plot(name="shards", frame=self._routes)
         self.curve = Plot(name="cost-curve", frame=self._points_frame)
         self.table = RouteTable()
-        self.table.observe(decide, names="told")
+        self.table.observe(decide, names="chosen")
         self.reset = ipywidgets.Button(
             description="All as decided", tooltip="take back your say on every shard"
         )
         self.reset.layout.width = "auto"
-        self.reset.on_click(self.guard(lambda button: self.table.set_trait("told", {})))
-        self.result = Prose(live=True)
-        self.tried = Prose(live=True)
+        self.reset.on_click(self.guard(lambda button: self.table.set_trait("chosen", {})))
+        self.result = Html(live=True)
+        self.tried = Html(live=True)
         self.runner: Runner[Unlearned] = Runner(
             self,
             "Unlearn",
@@ -119,7 +119,7 @@ class BoundaryPanel(SessionPanel):
         self._plots = row(self.map.widget, self.bars.widget, self.curve.widget)
         self._buttons = row(self.runner.widget, self.trial.widget, self.reset)
         self.body.children = [
-            self.rules.widget,
+            self.boundary_choice.widget,
             self.approximation.widget,
             self.sentence,
             self._plots,
@@ -133,14 +133,14 @@ class BoundaryPanel(SessionPanel):
     @property
     def boundary(self) -> Boundary:
         """The boundary that the controls stand for."""
-        base, told = self.rules.boundary, self.table.overrides
-        return OverriddenBoundary(base, told) if told else base
+        base, overrides = self.boundary_choice.boundary, self.table.overrides
+        return OverriddenBoundary(base, overrides) if overrides else base
 
     @property
     def code(self) -> str:
         """The calls that look and that act."""
         words = [f"{name}={value!r}" for name, value in self.approximation.names.items()]
-        first = self.rules.arguments(self.table.overrides)
+        first = self.boundary_choice.arguments(self.table.overrides)
         argument = ", ".join([first, *words] if first else words)
         return f"session.preview({argument})   # looks\nsession.unlearn({argument})   # acts"
 
@@ -150,17 +150,17 @@ class BoundaryPanel(SessionPanel):
         request = (session.plan, session.pending.tobytes())
         if request != self._request:
             self._request, self._checks, self.tried.html = request, {}, ""
-            self.table.told = {}
-        self.rules.offer()
+            self.table.chosen = {}
+        self.boundary_choice.offer()
         self.approximation.offer(session.plan)
         if session.trained:
-            self._assessed = session.assess(**self.approximation.names)
-            plan = self._assessed.plan
+            self._assessment = session.assess(**self.approximation.names)
+            plan = self._assessment.plan
             mean = session.aggregation == "mean-probability"
             alive = [shard for shard in range(plan.num_shards) if plan.alive(shard)]
             self._voters = len(alive) if mean else 0
         else:
-            self._assessed = None
+            self._assessment = None
         self.result.html = _result(session.last) if session.last else ""
         self.decide()
 
@@ -171,73 +171,73 @@ class BoundaryPanel(SessionPanel):
 
     def decide(self) -> None:
         """Apply the boundary to the request as assessed, and show what it means."""
-        assessed = self._assessed
-        hit = assessed is not None and bool(assessed.workload.shards)
+        assessment = self._assessment
+        hit = assessment is not None and bool(assessment.workload.shards)
         busy = self.runner.running or self.trial.running
         for widget, shown in (
-            *((self.rules.widget, hit), (self.approximation.widget, hit)),
-            (self._plots, assessed is not None),
+            *((self.boundary_choice.widget, hit), (self.approximation.widget, hit)),
+            (self._plots, assessment is not None),
             *((self.bars.widget, hit), (self._buttons, hit or busy)),
             (self.trial.widget, hit or self.trial.running),
         ):
             widget.layout.display = None if shown else "none"
-        self.reset.layout.display = None if hit and self.table.told else "none"
-        if assessed is None or not hit:
+        self.reset.layout.display = None if hit and self.table.chosen else "none"
+        if assessment is None or not hit:
             self.decision = self._coloured = None
             self.table.clear()
             self.curve.hide()
             self.sentence.steady = False
-            if assessed is None:
+            if assessment is None:
                 self.sentence.html = paragraphs("The session is not trained yet: that is step 1.")
             else:
-                self.sentence.html = paragraphs(*self._nothing(assessed))
-                self.map.show(figures.workload_map.spec(assessed.workload))
+                self.sentence.html = paragraphs(*self._nothing(assessment))
+                self.map.show(figures.workload_map.spec(assessment.workload))
             return
         boundary = self.boundary
-        decision = assessed.decide(boundary)
+        decision = assessment.decide(boundary)
         self.decision = decision
-        base = self.rules.by_hand
+        base = self.boundary_choice.by_hand
         share = None if base is None else base.max_share
-        self.bars.show(figures.boundary_bars.spec(assessed.workload, decision, share))
-        at = self.rules.words if share is None else f"At a threshold of {percent(share)}"
-        if self.table.told:
-            at += f", and with your say on {plural(len(self.table.told), 'shard')}"
-        reached = assessed.workload.share_of(decision.exact_visits) if share is None else share
-        now = point(assessed, self._voters, reached, decision, self._checks)
+        self.bars.show(figures.boundary_bars.spec(assessment.workload, decision, share))
+        at = self.boundary_choice.phrase if share is None else f"At a threshold of {percent(share)}"
+        if self.table.chosen:
+            at += f", and with your say on {plural(len(self.table.chosen), 'shard')}"
+        reached = assessment.workload.share_of(decision.exact_visits) if share is None else share
+        now = point(assessment, self._voters, reached, decision, self._checks)
         error = None if now is None else now.error
-        words = sentences(assessed.workload, decision, assessed.costs, at)
+        words = sentences(assessment.workload, decision, assessment.costs, at)
         if decision.approximate:
             words += predicted_error(self.session.error_model, self._checks, error)
         elif decision.exact:
             words.append(ALL_EXACT)
         self.sentence.steady = True
         self.sentence.html = paragraphs(*words)
-        points = self._points(assessed)
+        points = self._points(assessment)
         if now is not None and len(points) > 2:
             self.curve.show(figures.cost_curve.spec(points, now))
         else:
             self.curve.hide()
-        colours = (assessed, decision.exact, decision.approximate)
+        colours = (assessment, decision.exact, decision.approximate)
         if self._coloured != colours:
             self._coloured = colours
-            self.map.show(figures.workload_map.spec(assessed.workload, decision))
-        self.table.show(decision, assessed.workload, assessed.costs, self._checks)
+            self.map.show(figures.workload_map.spec(assessment.workload, decision))
+        self.table.show(decision, assessment.workload, assessment.costs, self._checks)
 
-    def _points(self, assessed: Assessment) -> list[CurvePoint]:
+    def _points(self, assessment: Assessment) -> list[CurvePoint]:
         """The curve of the request, which does not depend on where the threshold is."""
-        base = replace(self.rules.by_hand or FixedBoundary(), max_share=0.0)
-        key = (assessed, base.whole, base.unit, self.table.overrides)
+        base = replace(self.boundary_choice.by_hand or FixedBoundary(), max_share=0.0)
+        key = (assessment, base.whole, base.unit, self.table.overrides)
         if self._curve[0] != key:
             self._curve = (
                 key,
-                curve(assessed, self._voters, base, self.table.overrides, self._checks),
+                curve(assessment, self._voters, base, self.table.overrides, self._checks),
             )
         return self._curve[1]
 
     def _now(self) -> Assessment:
-        if self._assessed is None:
+        if self._assessment is None:
             raise RuntimeError("there is no request any more; choose one in step 2")
-        return self._assessed
+        return self._assessment
 
     def _routes(self) -> "pd.DataFrame":
         if self.decision is None:
@@ -249,7 +249,7 @@ class BoundaryPanel(SessionPanel):
 
         return pd.DataFrame([vars(point) for point in self._points(self._now())])
 
-    def _nothing(self, assessed: Assessment) -> list[str]:
+    def _nothing(self, assessment: Assessment) -> list[str]:
         """What to say where no shard is hit."""
         if len(self.session.pending):
             first = (
@@ -258,7 +258,7 @@ class BoundaryPanel(SessionPanel):
             )
         else:
             first = "The request is empty: choose what is to be forgotten in step 2."
-        return [first, outstanding(assessed.workload)]
+        return [first, outstanding(assessment.workload)]
 
     def _prepare(self) -> Work[Unlearned]:
         boundary, names = self.boundary, self.approximation.names

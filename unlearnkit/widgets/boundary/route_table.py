@@ -9,7 +9,7 @@ from unlearnkit.figures.drawing import percent
 from unlearnkit.unlearning.boundary.protocol import LEAVE, Costs, Decision
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import Workload
-from unlearnkit.widgets.boundary.sentences import ROUTE_WORDS
+from unlearnkit.widgets.boundary.sentences import ROUTE_NAMES
 
 # A row is changed cell by cell, so that a field keeps the focus while the slider moves.
 _ESM = """
@@ -43,8 +43,8 @@ function render({ model, el }) {
     say.setAttribute("aria-label", `your say on shard ${shard}`);
     for (const [value, word] of SAY) say.add(new Option(word, value));
     say.addEventListener("change", () => {
-      const { [shard]: before, ...told } = model.get("told");
-      model.set("told", say.value ? { ...told, [shard]: say.value } : told);
+      const { [shard]: before, ...chosen } = model.get("chosen");
+      model.set("chosen", say.value ? { ...chosen, [shard]: say.value } : chosen);
       model.save_changes();
     });
     const route = add(cells[1], "span"), why = add(below, "td", "uk-text");
@@ -52,17 +52,17 @@ function render({ model, el }) {
     return { main, below, cells, say, route, why };
   };
   const show = () => {
-    const { heads, rows } = model.get("table"), told = model.get("told");
+    const { headers, rows } = model.get("table"), chosen = model.get("chosen");
     el.hidden = !rows.length;
     caption.textContent = model.get("caption");
     el.firstChild.setAttribute("aria-label", model.get("caption"));
-    if (top.children.length !== heads.length + 1) {
+    if (top.children.length !== headers.length + 1) {
       lines = new Map();
       body.replaceChildren();
     }
     top.replaceChildren();
-    heads.forEach((word, i) => {
-      const head = add(top, "th", kind(i, heads.length));
+    headers.forEach((word, i) => {
+      const head = add(top, "th", kind(i, headers.length));
       head.scope = "col";
       head.textContent = word;
       if (i) return;
@@ -75,7 +75,7 @@ function render({ model, el }) {
       cells.forEach((text, i) => write(i === 1 ? line.route : line.cells[i], text));
       write(line.why, cells.at(-1));
       line.route.className = route === "leave" ? "" : `uk-${route}`;
-      line.say.value = told[shard] ?? "";
+      line.say.value = chosen[shard] ?? "";
       line.say.disabled = route === "leave";
       line.say.options[2].disabled = !free;
       order.push(line.main, line.below);
@@ -89,7 +89,7 @@ function render({ model, el }) {
     }
   };
   show();
-  const news = ["change:table", "change:told", "change:caption"];
+  const news = ["change:table", "change:chosen", "change:caption"];
   for (const name of news) model.on(name, show);
   return () => { for (const name of news) model.off(name, show); };
 }
@@ -122,21 +122,21 @@ class RouteTable(anywidget.AnyWidget):
     """A row a shard, with a choice of "as decided", "exact" or "approximate".
 
     Attributes:
-        table: ``heads``, and ``rows`` with the texts of their cells.
+        table: ``headers``, and ``rows`` with the texts of their cells.
         told: what was chosen, by shard written as text; nothing for "as decided".
         caption: above the table.
     """
 
     _esm = _ESM
     _css = _CSS
-    table: "traitlets.Dict[str, Any]" = traitlets.Dict({"heads": [], "rows": []}).tag(sync=True)
-    told: "traitlets.Dict[str, str]" = traitlets.Dict().tag(sync=True)
+    table: "traitlets.Dict[str, Any]" = traitlets.Dict({"headers": [], "rows": []}).tag(sync=True)
+    chosen: "traitlets.Dict[str, str]" = traitlets.Dict().tag(sync=True)
     caption = traitlets.Unicode("Why each shard goes where it goes, cheapest first").tag(sync=True)
 
     @property
     def overrides(self) -> dict[int, str]:
         """What was chosen, by shard, ascending."""
-        return {int(shard): self.told[shard] for shard in sorted(self.told, key=int)}
+        return {int(shard): self.chosen[shard] for shard in sorted(self.chosen, key=int)}
 
     def show(
         self, decision: Decision, workload: Workload, costs: Costs, checks: dict[int, Check]
@@ -151,15 +151,15 @@ class RouteTable(anywidget.AnyWidget):
         """
         works = {work.shard: work for work in workload.shards}
         bounded = any(check.bound is not None for check in checks.values())
-        heads = ["shard", "route", "forget", "debt", "visits", "share"]
-        heads += ["exact (s)", "approx. (s)"]
-        heads += ["error at most"] * bounded + ["why"]
+        headers = ["shard", "route", "forget", "debt", "visits", "share"]
+        headers += ["exact (s)", "approx. (s)"]
+        headers += ["error at most"] * bounded + ["why"]
         rows = []
         for route in decision.routes:
             cost, work = costs.of(route.shard), works[route.shard]
             bound = checks[route.shard].bound if route.shard in checks else None
             cells = [
-                *(str(route.shard), ROUTE_WORDS[route.kind], str(work.forget), str(work.debt)),
+                *(str(route.shard), ROUTE_NAMES[route.kind], str(work.forget), str(work.debt)),
                 *(f"{route.visits:,}", percent(route.share)),
                 *(_seconds(cost.exact_seconds), _seconds(cost.approximate_seconds)),
                 *(["-" if bound is None else f"{bound:.2g}"] if bounded else []),
@@ -167,11 +167,11 @@ class RouteTable(anywidget.AnyWidget):
             ]
             free = not cost.forced and route.kind != LEAVE
             rows.append({"shard": route.shard, "kind": route.kind, "free": free, "cells": cells})
-        self.table = {"heads": heads, "rows": rows}
+        self.table = {"headers": headers, "rows": rows}
 
     def clear(self) -> None:
         """Take no room; what was told is forgotten."""
-        self.told, self.table = {}, {"heads": [], "rows": []}
+        self.chosen, self.table = {}, {"headers": [], "rows": []}
 
 
 def _seconds(seconds: float | None) -> str:

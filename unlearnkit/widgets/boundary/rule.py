@@ -19,7 +19,7 @@ from unlearnkit.widgets.parts.slider import PercentSlider
 HAND, ADAPTIVE, OWN = "by hand", "adaptive", "the session's own"
 
 
-class Rules:
+class BoundaryChoice:
     """Which boundary decides, and its settings.
 
     Attributes:
@@ -99,7 +99,7 @@ class Rules:
         return chosen if isinstance(chosen, FixedBoundary) else None
 
     @property
-    def words(self) -> str:
+    def phrase(self) -> str:
         """The boundary that decides, in a sentence; of one by hand the panel says its threshold."""
         if self.mode.value == OWN:
             return "By the session's own boundary"
@@ -111,19 +111,21 @@ class Rules:
         own = [name for name in BOUNDARIES.own if name not in (HAND, ADAPTIVE)]
         offer(self.mode, [HAND, ADAPTIVE, *own, *[OWN] * (self._own is not None)])
 
-    def arguments(self, told: Mapping[int, str]) -> str:
-        """The argument of a call, shards that are told otherwise included; empty for none."""
+    def arguments(self, overrides: Mapping[int, str]) -> str:
+        """The argument of a call, overridden shards included; empty for none."""
         if self.mode.value in (HAND, ADAPTIVE):
             chosen = self.boundary
-            if isinstance(chosen, FixedBoundary) and not told:
+            if isinstance(chosen, FixedBoundary) and not overrides:
                 if chosen == FixedBoundary(chosen.max_share):
                     return f"{chosen.max_share:g}"
-            return f"boundary={code_of(OverriddenBoundary(chosen, told) if told else chosen)}"
+            if overrides:
+                chosen = OverriddenBoundary(chosen, overrides)
+            return f"boundary={code_of(chosen)}"
         name = repr(self.mode.value)
-        if not told:
+        if not overrides:
             return "" if self.mode.value == OWN else f"boundary={name}"
         base = "session.boundary" if self.mode.value == OWN else f"uk.BOUNDARIES[{name}]"
-        return f"boundary=uk.OverriddenBoundary({base}, {dict(told)!r})"
+        return f"boundary=uk.OverriddenBoundary({base}, {dict(overrides)!r})"
 
     def _show(self) -> None:
         self._by_hand.layout.display = None if self.mode.value == HAND else "none"
@@ -140,20 +142,20 @@ def code_of(boundary: Boundary) -> str:
     """
     if isinstance(boundary, OverriddenBoundary):
         return f"uk.OverriddenBoundary({code_of(boundary.base)}, {dict(boundary.routes)!r})"
-    words = [f"{boundary.max_share:g}"] if isinstance(boundary, FixedBoundary) else []
+    arguments = [f"{boundary.max_share:g}"] if isinstance(boundary, FixedBoundary) else []
     for field in fields(boundary):  # type: ignore[arg-type]
         value = getattr(boundary, field.name)
         if value != field.default and field.name != "max_share":
-            words.append(
+            arguments.append(
                 f"{field.name}={value:g}" if type(value) is float else f"{field.name}={value!r}"
             )
-    return f"uk.{type(boundary).__name__}({', '.join(words)})"
+    return f"uk.{type(boundary).__name__}({', '.join(arguments)})"
 
 
-def _text(words: str, value: float | None, tooltip: str) -> ipywidgets.Text:
+def _text(label: str, value: float | None, tooltip: str) -> ipywidgets.Text:
     field = ipywidgets.Text(
         "" if value is None else f"{value:g}",
-        description=words,
+        description=label,
         placeholder="none",
         tooltip=tooltip,
         continuous_update=False,

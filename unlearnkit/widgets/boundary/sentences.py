@@ -20,7 +20,7 @@ from unlearnkit.unlearning.workload import Workload
 from unlearnkit.widgets.parts.html import table
 from unlearnkit.widgets.parts.shared import listing, plural
 
-ROUTE_WORDS = {EXACT: "exact", APPROXIMATE: "approximate", LEAVE: "leaves the vote"}
+ROUTE_NAMES = {EXACT: "exact", APPROXIMATE: "approximate", LEAVE: "leaves the vote"}
 
 ALL_EXACT = (
     "No error: nothing is modified, so the bits are those of training from scratch on "
@@ -156,15 +156,15 @@ def checks_table(decision: Decision, boundary: Boundary | None = None) -> str:
                 came,
             ]
         )
-    heads = ["shard", "forgets", "correction", "error at most", "epochs replayed"]
-    heads += ["outputs moved", "drift", "loss", "came to"]
+    headers = ["shard", "forgets", "correction", "error at most", "epochs replayed"]
+    headers += ["outputs moved", "drift", "loss", "came to"]
     caption = (
         "Looks at the approximations: the correction as a part of the parameters, the error by "
         "calibration, and after the amend the probe's outputs (KL in nats), how far each epoch "
         "replayed led them away from the corrected ones (beside what there is to forget; much "
         "where training is chaotic), and loss"
     )
-    return table(heads, rows, caption=caption, text=(8,), long=8) if rows else ""
+    return table(headers, rows, caption=caption, text=(8,), long=8) if rows else ""
 
 
 def refusals(decision: Decision) -> str:

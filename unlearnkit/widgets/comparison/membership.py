@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class AttackView(View):
+class MembershipView(View):
     """Membership inference: losses, ROC with threshold, riskiest examples."""
 
     title = "Membership attack"
@@ -52,12 +52,12 @@ class AttackView(View):
             value=10.0, step=1.0, description="threshold at this share of test losses"
         )
         self.slider.observe(self.panel.guard(lambda change: self.sweep()), names="value")
-        self.words = self.prose()
+        self.summary = self.text()
         self.losses, self.roc = self.plot("membership-losses"), self.plot("membership-roc")
-        self.risks = self.prose()
+        self.risks = self.text()
         return [
             row(self.model, self.shard, self.slider),
-            self.words,
+            self.summary,
             row(self.losses.widget, self.roc.widget),
             self.risks,
         ]
@@ -112,7 +112,7 @@ class AttackView(View):
         rates = [membership.rates(losses, name, threshold) for name in (model, "scratch")]
         self.losses.show(figures.membership_losses.spec(losses, model, threshold))
         self.roc.show(figures.membership_roc.spec(curves, self._areas, rates))
-        self.words.html = paragraphs(
+        self.summary.html = paragraphs(
             f"At a threshold of {threshold:.3g} nats:", *(_sentence(rate) for rate in rates)
         )
         if self._code_line is not None:
@@ -138,9 +138,9 @@ class AttackView(View):
         score = "minus half the squared error"
         if not dataset.is_regression:
             score = "log probability of the class"
-        heads = ["id", dataset.label_kind, *MODEL_NAMES.values(), "excess", "doing nothing's"]
+        headers = ["id", dataset.label_kind, *MODEL_NAMES.values(), "excess", "doing nothing's"]
         return table(
-            heads,
+            headers,
             rows,
             caption=f"Forgotten examples most at risk: {score}, and its excess over from scratch "
             "(nats; best 0)",

@@ -31,12 +31,12 @@ class ParameterView(View):
     def build(self) -> Sequence[ipywidgets.Widget]:
         """A choice of the shard, three plots, a sentence."""
         self.shard = self.shard_choice()
-        self.words = self.prose()
+        self.summary = self.text()
         self.scatter, self.moves = self.plot("parameters"), self.plot("parameter-shifts")
         self.histogram = self.plot("shift-histogram")
         return [
             row(self.shard),
-            self.words,
+            self.summary,
             row(self.scatter.widget, self.moves.widget),
             self.histogram.widget,
         ]
@@ -85,7 +85,7 @@ class ParameterView(View):
                 "nothing leaves."
             )
         total = sum(sample.sizes.values())
-        self.words.html = paragraphs(
+        self.summary.html = paragraphs(
             first, f"Dots: {len(sample.frame):,} of {total:,} parameters, from every layer."
         )
 
@@ -107,9 +107,9 @@ class SeedView(View):
     def build(self) -> Sequence[ipywidgets.Widget]:
         """A choice of the shard, a sentence, the plot."""
         self.shard = self.shard_choice()
-        self.words = self.prose()
+        self.summary = self.text()
         self.distances = self.plot("seed-distances")
-        return [row(self.shard), self.words, self.distances.widget]
+        return [row(self.shard), self.summary, self.distances.widget]
 
     @property
     def code(self) -> str:
@@ -138,7 +138,7 @@ class SeedView(View):
                 f"{left / (chance or math.nan):.2%} of the {chance:.3g} that another seed makes; "
                 f"the original stands {total.get('original', math.nan):.3g} away."
             )
-        self.words.html = paragraphs(first)
+        self.summary.html = paragraphs(first)
 
 
 class WeightView(View):

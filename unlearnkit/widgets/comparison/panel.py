@@ -13,7 +13,7 @@ from unlearnkit.evaluation.parameters import image_layer
 from unlearnkit.figures.drawing import duration
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
-from unlearnkit.widgets.comparison.membership import AttackView
+from unlearnkit.widgets.comparison.membership import MembershipView
 from unlearnkit.widgets.comparison.networks import (
     EmbeddingView,
     LayerView,
@@ -22,7 +22,7 @@ from unlearnkit.widgets.comparison.networks import (
     WeightView,
 )
 from unlearnkit.widgets.comparison.predictions import ClassView, PredictionView, TargetView
-from unlearnkit.widgets.parts.html import Prose, bullets, coloured, paragraphs, table
+from unlearnkit.widgets.parts.html import Html, bullets, coloured, paragraphs, table
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.plot import Plot
 from unlearnkit.widgets.parts.runner import Runner, Work
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 VIEWS: tuple[type[View], ...] = (
     *(ParameterView, SeedView, WeightView, LayerView, EmbeddingView),
-    *(ClassView, PredictionView, TargetView, AttackView),
+    *(ClassView, PredictionView, TargetView, MembershipView),
 )
 
 
@@ -61,7 +61,7 @@ class ComparisonPanel(SessionPanel):
         super().__init__(session)
         self.comparison: Comparison | None = None
         self._compared: tuple[object, ...] = ()
-        self.note = Prose(live=True)
+        self.note = Html(live=True)
         self.runner: Runner[Comparison] = Runner(
             self, "Compare", self._prepare, self._finished, ended=self.changed
         )
@@ -71,15 +71,15 @@ class ComparisonPanel(SessionPanel):
         )
         self.discard.layout.width = "auto"
         self.discard.on_click(self.guard(lambda button: self._discard()))
-        self.verdict = Prose(live=True)
+        self.verdict = Html(live=True)
         self.accuracy = self._plot(
             "accuracy", lambda result: result.scores.reset_index(names="model")
         )
         self.layers = self._plot("layer-distances", lambda result: result.layers)
         self.outputs = self._plot("output-kl", _summary)
         self.membership = self._plot("membership-gap", _summary)
-        self.measures = Prose()
-        self.constituents = Prose()
+        self.measures = Html()
+        self.constituents = Html()
         self._results = ipywidgets.VBox(
             [
                 self.verdict,
@@ -160,7 +160,7 @@ class ComparisonPanel(SessionPanel):
             lacks |= set() if pictured else {WeightView}
             kinds = [kind for kind in VIEWS if kind not in lacks]
             self.sections = [kind(self, self) for kind in kinds]
-            head = Prose(html=paragraphs("Look closer: each of these is computed when opened."))
+            head = Html(html=paragraphs("Look closer: each of these is computed when opened."))
             self._closer.children = [head, *(section.widget for section in self.sections)]
         self._closer.layout.display = None
         for section in self.sections:
@@ -286,9 +286,9 @@ def _measures(comparison: Comparison) -> str:
             cells += [_measured(own, model) for model in ("unlearned", "original")]
         measure = parts["test"][parts["test"]["metric"] == metric].iloc[0]
         rows.append([metric, *cells, best[measure["direction"]], measure["source"]])
-    heads = ["metric", "test", "test, doing nothing", "forgotten", "forgotten, doing nothing"]
+    headers = ["metric", "test", "test, doing nothing", "forgotten", "forgotten, doing nothing"]
     caption = "Each metric of uk.METRICS against training from scratch, with its 95% interval"
-    return table([*heads, "best", "source"], rows, caption=caption, text=(0, 6))
+    return table([*headers, "best", "source"], rows, caption=caption, text=(0, 6))
 
 
 def _measured(frame: "pd.DataFrame", model: str) -> str:
@@ -311,7 +311,7 @@ def _constituents(comparison: Comparison) -> str:
         ]
         for record in comparison.constituents.to_dict("records")
     ]
-    heads = [
+    headers = [
         "shard",
         "route",
         "bit identical",
@@ -320,4 +320,4 @@ def _constituents(comparison: Comparison) -> str:
         "original (L2)",
     ]
     caption = "Each constituent against its twin from scratch: parameter distances"
-    return coloured(table(heads, rows, caption=caption, text=(1, 2, 3)))
+    return coloured(table(headers, rows, caption=caption, text=(1, 2, 3)))

@@ -72,7 +72,7 @@ class PredictionView(View):
         self.model = self.choice("beside from scratch", OTHERS)
         self.part = self.choice("examples", ["test", *PARTS[:2]])
         self.confusion = self.plot("prediction-confusion")
-        self.changed = self.prose()
+        self.changed = self.text()
         pair = row(self.confusion.widget, self.changed)
         self.changed.add_class("uk-beside")
         return [row(self.model, self.part), pair]
@@ -119,9 +119,9 @@ class PredictionView(View):
             ]
             for record in frame.to_dict("records")
         ]
-        heads = ["id", "class", *(MODEL_NAMES[m] for m in shown), "KL (nats)"]
+        headers = ["id", "class", *(MODEL_NAMES[m] for m in shown), "KL (nats)"]
         self.changed.html = table(
-            heads,
+            headers,
             rows,
             caption=f"Most changed {part} examples, {MODEL_NAMES[model]} against from scratch: "
             "predicted class and its probability",
@@ -152,7 +152,7 @@ class TargetView(View):
         self.target = self.choice("target", names)
         self.target.layout.display = None if len(names) > 1 else "none"
         self.predicted = self.plot("predicted-targets")
-        self.changed = self.prose()
+        self.changed = self.text()
         self.changed.add_class("uk-beside")
         fields = row(self.model, self.part, self.target)
         return [fields, row(self.predicted.widget, self.changed)]
@@ -189,6 +189,6 @@ class TargetView(View):
             [str(record["id"]), *(f"{record[c]:.4g}" for c in columns), f"{record['moved']:+.2g}"]
             for record in own.to_dict("records")
         ]
-        heads = ["id", "true", *MODEL_NAMES.values(), "difference"]
+        headers = ["id", "true", *MODEL_NAMES.values(), "difference"]
         caption = f"Most changed {part} examples, {MODEL_NAMES[model]} less from scratch"
-        self.changed.html = table(heads, rows, caption=caption)
+        self.changed.html = table(headers, rows, caption=caption)

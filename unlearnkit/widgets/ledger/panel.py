@@ -20,10 +20,10 @@ from unlearnkit.widgets.ledger.sections import (
     AuditSection,
     CertificateSection,
     DecisionSection,
-    request_words,
+    describe_entry,
 )
 from unlearnkit.widgets.parts.files import Files
-from unlearnkit.widgets.parts.html import Prose, paragraphs, table
+from unlearnkit.widgets.parts.html import Html, paragraphs, table
 from unlearnkit.widgets.parts.plot import Plot
 from unlearnkit.widgets.parts.runner import Runner, Work
 from unlearnkit.widgets.parts.shared import SessionPanel, plural
@@ -53,11 +53,11 @@ class LedgerPanel(SessionPanel):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.requests = Prose()
+        self.requests = Html()
         self.saved = Files("Save the ledger as", {"ledger.csv": self._csv})
         self.costs = Plot(name="ledger", frame=session.ledger)
-        self.waiting = Prose(live=True)
-        self.debts = Prose(live=True)
+        self.waiting = Html(live=True)
+        self.debts = Html(live=True)
         self.which = ipywidgets.Dropdown(options=[("all shards", -1)], description="repay")
         self.which.style.description_width = "initial"
         self.which.layout.width = "200px"
@@ -135,9 +135,9 @@ class LedgerPanel(SessionPanel):
                     percent(visits / plan.total_visits),
                 ]
             )
-        heads = ["shard", "owed", "of shard", "from slice", "visits", "share"]
+        headers = ["shard", "owed", "of shard", "from slice", "visits", "share"]
         caption = "Debt: examples removed approximately only, and what repaying would retrain"
-        return table(heads, rows, caption=caption)
+        return table(headers, rows, caption=caption)
 
     def _prepare(self) -> Work[Unlearned]:
         shards = None if self.which.value == -1 else [int(self.which.value)]
@@ -192,7 +192,7 @@ def _requests(ledger: "pd.DataFrame") -> str:
     rows = [
         [
             str(entry["time"]).replace("T", " ").replace("-", "\N{NON-BREAKING HYPHEN}")[:16],
-            request_words(entry),
+            describe_entry(entry),
             f"{entry['exact_shards']} exact, {entry['approximate_shards']} approx.",
             f"{entry['predicted_visits']:,} / {entry['visits']:,}",
             _seconds(entry["predicted_seconds"]) + " / " + _seconds(entry["seconds"]),
@@ -201,11 +201,11 @@ def _requests(ledger: "pd.DataFrame") -> str:
         ]
         for entry in entries
     ]
-    heads = [
+    headers = [
         *("when (UTC)", "request", "shards"),
         *("exact visits, predicted / done", "time, predicted / measured", "debt"),
     ]
-    return table(heads, rows, caption="Completed requests, oldest first", text=(0, 1, 2))
+    return table(headers, rows, caption="Completed requests, oldest first", text=(0, 1, 2))
 
 
 def _seconds(seconds: float | None) -> str:

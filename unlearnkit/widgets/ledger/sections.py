@@ -14,9 +14,9 @@ from unlearnkit.records.certificate import Certificate
 from unlearnkit.store import DiskStore
 from unlearnkit.unlearning.boundary.protocol import Decision, Route
 from unlearnkit.unlearning.inspection import Check
-from unlearnkit.widgets.boundary.sentences import ROUTE_WORDS, checks_table, refusals
+from unlearnkit.widgets.boundary.sentences import ROUTE_NAMES, checks_table, refusals
 from unlearnkit.widgets.parts.files import Files
-from unlearnkit.widgets.parts.html import Prose, bullets, coloured, paragraphs, table
+from unlearnkit.widgets.parts.html import Html, bullets, coloured, paragraphs, table
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.runner import Runner, Work
 from unlearnkit.widgets.parts.section import Section
@@ -41,7 +41,7 @@ class DecisionSection(Section):
         self.which.style.description_width = "initial"
         self.which.layout.width = "auto"
         self.which.observe(panel.guard(lambda change: self._tell()), names="value")
-        self.routes = Prose(live=True)
+        self.routes = Html(live=True)
         self._requests: list[dict[str, Any]] = []
 
     @property
@@ -58,7 +58,7 @@ class DecisionSection(Section):
         self._requests = self.session.certificate().content["requests"]
         options = [
             (
-                f"{number + 1}: {request_words(one)}, {one['time'][:16].replace('T', ' ')} UTC",
+                f"{number + 1}: {describe_entry(one)}, {one['time'][:16].replace('T', ' ')} UTC",
                 number,
             )
             for number, one in reversed(list(enumerate(self._requests)))
@@ -110,7 +110,7 @@ class CertificateSection(Section):
         self.names = ipywidgets.Checkbox(False, description="list ids as they are", indent=False)
         self.names.layout.width = "auto"
         self.names.observe(panel.guard(lambda change: self.redraw()), names="value")
-        self.page = Prose()
+        self.page = Html()
         self.files = Files(
             "Save as",
             {
@@ -168,7 +168,7 @@ class AuditSection(Section):
         )
         self.retrain.layout.width = "auto"
         self.retrain.observe(panel.guard(lambda change: self.draw()), names="value")
-        self.claims = Prose(live=True)
+        self.claims = Html(live=True)
         self.runner: Runner[list[str]] = Runner(panel, "Audit", self._prepare, self._finished)
 
     @property
@@ -228,7 +228,7 @@ class AuditSection(Section):
         self.claims.html = bullets(claims) + paragraphs(f"All {len(claims)} claims hold.")
 
 
-def request_words(one: Mapping[Any, Any]) -> str:
+def describe_entry(one: Mapping[Any, Any]) -> str:
     """A request or repayment in two words."""
     count = one["examples"]
     return f"{one['kind']} {plural(count, 'example')}" if count else str(one["kind"])
@@ -248,11 +248,11 @@ def _seen(kind: str, decision: Decision) -> str:
 def _routes(decision: Decision) -> str:
     rows = [
         [
-            *(str(route.shard), ROUTE_WORDS[route.kind], f"{route.visits:,}", percent(route.share)),
+            *(str(route.shard), ROUTE_NAMES[route.kind], f"{route.visits:,}", percent(route.share)),
             "-" if route.seconds is None else duration(route.seconds),
             route.reason,
         ]
         for route in decision.routes
     ]
-    heads = ["shard", "route", "visits if exact", "share", "predicted", "why"]
-    return coloured(table(heads, rows, caption="As carried out", text=(1, 5), long=5))
+    headers = ["shard", "route", "visits if exact", "share", "predicted", "why"]
+    return coloured(table(headers, rows, caption="As carried out", text=(1, 5), long=5))

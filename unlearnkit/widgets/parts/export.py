@@ -108,7 +108,7 @@ function render({ model, el }) {
 export default { render };
 """
 
-LOOKS = """
+SAVE_CSS = """
 .uk-export {
   display: flex; flex-wrap: wrap; align-items: baseline; gap: 2px 8px; min-width: 0;
   color: var(--uk-quiet); font: 12px/1.6 var(--uk-ui);
@@ -134,7 +134,7 @@ class Export(anywidget.AnyWidget):
     """
 
     _esm = _ESM
-    _css = LOOKS
+    _css = SAVE_CSS
     view = traitlets.Instance(PlotView).tag(sync=True, **ipywidgets.widget_serialization)
     name = traitlets.Unicode().tag(sync=True)
     legend = traitlets.Bool(True).tag(sync=True)

@@ -6,7 +6,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from unlearnkit.widgets.parts.export import LOOKS
+from unlearnkit.widgets.parts.export import SAVE_CSS
 
 _ESM = """
 const KINDS = { json: "application/json", html: "text/html", csv: "text/csv" };
@@ -15,7 +15,7 @@ function render({ model, el }) {
   el.classList.add("uk-export");
   el.setAttribute("role", "group");
   let asked = "";
-  el.appendChild(document.createElement("span")).textContent = model.get("words");
+  el.appendChild(document.createElement("span")).textContent = model.get("label");
   for (const name of model.get("names")) {
     const end = name.split(".").at(-1), button = el.appendChild(document.createElement("button"));
     button.type = "button";
@@ -51,17 +51,17 @@ class Files(anywidget.AnyWidget):
     """A button a file.
 
     Args:
-        words: before the buttons.
+        label: before the buttons.
         files: the text of each, asked for when it is wanted, by name; ends in json, html or csv.
     """
 
     _esm = _ESM
-    _css = LOOKS
-    words = traitlets.Unicode().tag(sync=True)
+    _css = SAVE_CSS
+    label = traitlets.Unicode().tag(sync=True)
     names: "traitlets.List[str]" = traitlets.List().tag(sync=True)
 
-    def __init__(self, words: str, files: Mapping[str, Callable[[], str]]) -> None:
-        super().__init__(words=words, names=list(files))
+    def __init__(self, label: str, files: Mapping[str, Callable[[], str]]) -> None:
+        super().__init__(label=label, names=list(files))
         self._files = dict(files)
         self.on_msg(self._asked)
 

@@ -161,7 +161,7 @@ _CSS = """
 """
 
 
-class Prose(anywidget.AnyWidget):
+class Html(anywidget.AnyWidget):
     """HTML that this package has written; what comes from users and data is escaped before.
 
     Attributes:
@@ -197,7 +197,7 @@ def fold(summary: str, inner: str) -> str:
 
 
 def table(
-    heads: Sequence[str],
+    headers: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
     caption: str = "",
@@ -208,7 +208,7 @@ def table(
     """A table of escaped cells, which scrolls in itself where the page is narrow.
 
     Args:
-        heads: of the columns.
+        headers: of the columns.
         rows: cells as text.
         caption: what the table shows.
         text: columns that hold words and stand to the left; the others are numbers.
@@ -223,7 +223,7 @@ def table(
         scope = ' scope="col"' if tag == "th" else ""
         return f"<{tag}{scope}{kind}>{html.escape(word)}</{tag}>"
 
-    head = "<td></td>" * bool(lead) + "".join(cell("th", i, word) for i, word in enumerate(heads))
+    head = "<td></td>" * bool(lead) + "".join(cell("th", i, word) for i, word in enumerate(headers))
     body = "".join(
         "<tr>"
         + (f'<td class="uk-lead">{lead[number]}</td>' if lead else "")

@@ -1,6 +1,6 @@
 """A job: work in a thread of its own, which cells and widgets can watch and stop.
 
-No widget is known here. Two threads serve a job: the *worker* runs the function, the *herald*
+No widget is known here. Two threads serve a job: the *worker* runs the function, the *notifier*
 tells the subscribers, so that a slow subscriber never slows the work down.
 """
 
@@ -90,11 +90,11 @@ class Job(Generic[Result]):
         self._status: JobStatus[Result] = JobStatus()
         self._started = 0.0
         self._subscribers: list[Callable[[Job[Result]], object]] = []
-        # Guards all of the above and wakes the herald.
+        # Guards all of the above and wakes the notifier.
         self._news = threading.Condition()
-        self._untold = False
+        self._pending = False
         self._ended = threading.Event()
-        self._told = threading.Event()
+        self._delivered = threading.Event()
         self._threads: tuple[threading.Thread, ...] = ()
 
     def start(self) -> "Job[Result]":
@@ -110,10 +110,10 @@ class Job(Generic[Result]):
                 )
             self._started = time.perf_counter()
             self._status = JobStatus("running")
-            self._untold = True
+            self._pending = True
             self._threads = tuple(
                 threading.Thread(target=target, name=f"{self.name}-{role}", daemon=True)
-                for role, target in (("worker", self._run), ("herald", self._tell))
+                for role, target in (("worker", self._run), ("notifier", self._notify))
             )
         _RUNNING.add(self)
         for thread in self._threads:
@@ -126,7 +126,7 @@ class Job(Generic[Result]):
             running = self._status.state == "running"
             if running:
                 self._cancel.set()
-                self._untold = True
+                self._pending = True
                 self._news.notify()
         return running
 
@@ -147,10 +147,10 @@ class Job(Generic[Result]):
             raise RuntimeError(f"{self.name} has not been started; call start() first.")
         if threading.current_thread() in self._threads:
             raise RuntimeError(f"{self.name} cannot wait for itself; wait in another thread.")
-        return self._told.wait(timeout)
+        return self._delivered.wait(timeout)
 
     def subscribe(self, callback: Callable[["Job[Result]"], object]) -> Callable[[], None]:
-        """Call ``callback`` with this job, in the herald's thread, whenever there is news.
+        """Call ``callback`` with this job, in the notifier's thread, whenever there is news.
 
         News are the start, progress, a wish to cancel and the end; a newcomer hears the present
         state. Calls come one at a time, at most one per ``interval``, and at once for the end.
@@ -160,10 +160,10 @@ class Job(Generic[Result]):
             A function that ends the subscription.
         """
         with self._news:
-            late = self._told.is_set()
+            late = self._delivered.is_set()
             if not late:
                 self._subscribers.append(callback)
-                self._untold = True
+                self._pending = True
                 self._news.notify()
         if late:
             self._call(callback)
@@ -231,21 +231,21 @@ class Job(Generic[Result]):
             self._status = replace(
                 self._status, state=state, result=result, error=error, seconds=seconds
             )
-            self._untold = True
+            self._pending = True
             self._ended.set()
             self._news.notify()
 
     def _on_progress(self, event: ProgressEvent) -> None:
         with self._news:
             self._status = replace(self._status, progress=event)
-            self._untold = True
+            self._pending = True
             self._news.notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         while True:
             with self._news:
-                self._news.wait_for(lambda: self._untold)
-                self._untold = False
+                self._news.wait_for(lambda: self._pending)
+                self._pending = False
                 ended = self._ended.is_set()
                 subscribers = list(self._subscribers)
             for callback in subscribers:
@@ -254,9 +254,9 @@ class Job(Generic[Result]):
                 self._ended.wait(self._interval)
                 continue
             with self._news:
-                if not self._untold:  # else someone came in during the last calls
+                if not self._pending:  # else someone came in during the last calls
                     self._subscribers.clear()  # a finished job keeps no widget alive
-                    self._told.set()
+                    self._delivered.set()
                     return
 
     def _call(self, callback: Callable[["Job[Result]"], object]) -> None:

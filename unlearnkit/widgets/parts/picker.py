@@ -60,8 +60,8 @@ function render({ model, el }) {
     node.type = "button";
     node.dataset.id = item.id;
     node.setAttribute("data-lm-suppress-shortcuts", "true");
-    node.setAttribute("aria-label", item.words);
-    node.title = item.words;
+    node.setAttribute("aria-label", item.label);
+    node.title = item.label;
     node.tabIndex = buttons.length ? -1 : 0;
     node.classList.toggle("uk-waiting", item.waiting);
     make("i", node).setAttribute("aria-hidden", "true");
@@ -73,8 +73,8 @@ function render({ model, el }) {
     buttons = [];
     el.replaceChildren();
     el.setAttribute("aria-label", model.get("label"));
-    const heads = model.get("heads"), items = model.get("items");
-    if (!heads.length) {
+    const headers = model.get("headers"), items = model.get("items");
+    if (!headers.length) {
       const grid = make("div", el);
       grid.className = "uk-picker-grid";
       for (const item of items) {
@@ -90,7 +90,7 @@ function render({ model, el }) {
       scroll.className = "uk-scroll";
       const table = make("table", scroll), row = make("tr", make("thead", table));
       make("td", row);
-      for (const head of heads) make("th", row, head).scope = "col";
+      for (const head of headers) make("th", row, head).scope = "col";
       const body = make("tbody", table);
       for (const item of items) {
         const line = make("tr", body);
@@ -150,9 +150,9 @@ class Picker(anywidget.AnyWidget):
     """Examples of which some are picked; a click, the space bar or Enter picks and puts back.
 
     Attributes:
-        items: of the page on show: ``id``, ``words`` for a screen reader, ``waiting`` for one that
+        items: of the page on show: ``id``, ``label`` for a screen reader, ``waiting`` for one that
             is in the request already, and ``source`` of a picture or ``cells`` of a row.
-        heads: of the columns; none for pictures. Set it before ``items``.
+        headers: of the columns; none for pictures. Set it before ``items``.
         picked: ids, on this page and on others.
         label: what a screen reader calls all of it.
     """
@@ -160,11 +160,11 @@ class Picker(anywidget.AnyWidget):
     _esm = _ESM
     _css = _CSS
     items: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
-    heads: "traitlets.List[str]" = traitlets.List().tag(sync=True)
+    headers: "traitlets.List[str]" = traitlets.List().tag(sync=True)
     picked: "traitlets.List[int]" = traitlets.List().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
 
-    def show(self, items: Sequence[dict[str, Any]], heads: Sequence[str] = ()) -> None:
+    def show(self, items: Sequence[dict[str, Any]], headers: Sequence[str] = ()) -> None:
         """Turn to another page; what is picked stays."""
         with self.hold_sync():
-            self.heads, self.items = list(heads), list(items)
+            self.headers, self.items = list(headers), list(items)

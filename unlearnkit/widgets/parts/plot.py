@@ -8,7 +8,7 @@ import ipywidgets
 
 from unlearnkit.figures.drawing import Spec
 from unlearnkit.widgets.parts.export import Export
-from unlearnkit.widgets.parts.html import Prose
+from unlearnkit.widgets.parts.html import Html
 from unlearnkit.widgets.parts.plotview import PlotView
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Plot:
         frame: "Callable[[], pd.DataFrame] | None" = None,
     ) -> None:
         self.view = PlotView(height=height)
-        self.caption = Prose(steady=True)
+        self.caption = Html(steady=True)
         self.export: Export | None = None
         self._name, self._frame = name, frame
         self.widget = ipywidgets.VBox([self.caption, self.view])

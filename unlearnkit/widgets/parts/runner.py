@@ -20,7 +20,7 @@ class Runner(Generic[Result]):
 
     Args:
         panel: shows what goes wrong.
-        words: on the button.
+        label: on the button.
         prepare: called on a click; gives the work to run.
         finished: called with the result, from the job's thread.
         ended: called after every run, whatever its end, from the job's thread.
@@ -38,7 +38,7 @@ class Runner(Generic[Result]):
     def __init__(
         self,
         panel: Panel,
-        words: str,
+        label: str,
         prepare: Callable[[], Work[Result]],
         finished: Callable[[Result], object],
         *,
@@ -52,7 +52,7 @@ class Runner(Generic[Result]):
         self._prepare, self._finished, self._ended = prepare, finished, ended
         self._progressed, self._weights_now = progressed, weights
         self._weights: Mapping[str, float] = {}
-        self.button = ipywidgets.Button(description=words, button_style="primary")
+        self.button = ipywidgets.Button(description=label, button_style="primary")
         self.button.layout.width = "auto"
         self.cancel = ipywidgets.Button(
             description="Cancel", tooltip="Stop; what is finished is kept", disabled=True
@@ -70,8 +70,8 @@ class Runner(Generic[Result]):
         for widget in (self.pause, self.cancel, self.bar, self.label):
             widget.layout.display = "none"
         self.button.on_click(panel.guard(lambda button: self.start()))
-        self.pause.on_click(panel.guard(lambda button: self.rest()))
-        self.cancel.on_click(panel.guard(lambda button: self.stop()))
+        self.pause.on_click(panel.guard(lambda button: self.request_pause()))
+        self.cancel.on_click(panel.guard(lambda button: self.request_stop()))
 
     @property
     def running(self) -> bool:
@@ -98,14 +98,14 @@ class Runner(Generic[Result]):
         self.job.subscribe(self._panel.guard(self._follow, clears=False))
         return self.job.start()
 
-    def rest(self) -> None:
+    def request_pause(self) -> None:
         """Ask the work to end where nothing is lost."""
         if self._pause is not None and self.running:
             self._pause()
             self.pause.disabled = True
             self.label.value = "pausing at the end of the slice"
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         """Ask the work to stop."""
         if self.job is not None and self.job.cancel():
             self.cancel.disabled = self.pause.disabled = True

@@ -7,7 +7,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from unlearnkit.widgets.parts.html import Prose, fold, paragraphs
+from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import CodeLine, Panel
 
 _ESM = """
@@ -149,7 +149,7 @@ class Section:
 
     def _toggled(self) -> None:
         if self.open and self._code_line is None:
-            meaning = Prose(html=fold("What does this mean?", paragraphs(self.meaning)))
+            meaning = Html(html=fold("What does this mean?", paragraphs(self.meaning)))
             line = CodeLine()
             self.body.children = [*self.build(), meaning, line]
             self._code_line = line

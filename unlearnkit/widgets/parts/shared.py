@@ -68,7 +68,7 @@ def _state(session: Session) -> tuple[Any, ...]:
     return (session.plan, session.pending, kept, session.last, session.clock)
 
 
-def _look(*result: Any) -> None:
+def _after_cell(*result: Any) -> None:
     """After a cell: refresh the panels of sessions that it has changed."""
     for session in list(_PANELS):
         seen, now = _SEEN.get(session), _state(session)
@@ -81,8 +81,8 @@ def _look(*result: Any) -> None:
 def watch_cells() -> None:
     """Have panels follow what cells do to their session; outside Jupyter nothing happens."""
     shell = get_ipython()
-    if shell is not None and _look not in shell.events.callbacks["post_run_cell"]:
-        shell.events.register("post_run_cell", _look)
+    if shell is not None and _after_cell not in shell.events.callbacks["post_run_cell"]:
+        shell.events.register("post_run_cell", _after_cell)
 
 
 def plural(count: int, noun: str) -> str:
@@ -102,8 +102,8 @@ def label_counts(dataset: Dataset, ids: Int[np.ndarray, " example"] | list[int])
         return f"Targets: {values.min():.4g} to {values.max():.4g}."
     counts = np.bincount(values, minlength=dataset.num_classes)
     found = np.flatnonzero(counts)
-    words = ", ".join(f"{dataset.class_names[c]} ({counts[c]})" for c in found[:12].tolist())
-    return f"By class: {words}{', ...' if len(found) > 12 else ''}."
+    classes = ", ".join(f"{dataset.class_names[c]} ({counts[c]})" for c in found[:12].tolist())
+    return f"By class: {classes}{', ...' if len(found) > 12 else ''}."
 
 
 def listing(numbers: "tuple[int, ...] | list[int]", most: int = 8) -> str:
@@ -112,9 +112,9 @@ def listing(numbers: "tuple[int, ...] | list[int]", most: int = 8) -> str:
     >>> listing((1, 2, 5)), listing(range(20), most=3)
     ('1, 2 and 5', '0, 1, 2 and 17 more')
     """
-    words = [str(number) for number in numbers]
-    if len(words) > most:
-        return ", ".join(words[:most]) + f" and {len(words) - most} more"
-    if len(words) < 2:
-        return "".join(words)
-    return ", ".join(words[:-1]) + " and " + words[-1]
+    texts = [str(number) for number in numbers]
+    if len(texts) > most:
+        return ", ".join(texts[:most]) + f" and {len(texts) - most} more"
+    if len(texts) < 2:
+        return "".join(texts)
+    return ", ".join(texts[:-1]) + " and " + texts[-1]

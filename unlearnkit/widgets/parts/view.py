@@ -9,7 +9,7 @@ import ipywidgets
 from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.figures.drawing import MODEL_NAMES
 from unlearnkit.session import Session
-from unlearnkit.widgets.parts.html import Prose
+from unlearnkit.widgets.parts.html import Html
 from unlearnkit.widgets.parts.panel import Panel
 from unlearnkit.widgets.parts.plot import Plot
 from unlearnkit.widgets.parts.section import Section
@@ -35,7 +35,7 @@ class View(Section):
         super().__init__(panel)
         self._source = source
         self._plots: list[Plot] = []
-        self._proses: list[Prose] = []
+        self._texts: list[Html] = []
         self._frames: dict[str, pd.DataFrame] = {}
 
     @property
@@ -53,7 +53,7 @@ class View(Section):
         """Empty the plots, the texts and the numbers behind them."""
         for plot in self._plots:
             plot.clear()
-        for prose in self._proses:
+        for prose in self._texts:
             prose.html = ""
         self._frames.clear()
 
@@ -63,14 +63,14 @@ class View(Section):
         self._plots.append(Plot(name=name, frame=frame))
         return self._plots[-1]
 
-    def prose(self) -> Prose:
+    def text(self) -> Html:
         """A text."""
-        self._proses.append(Prose(live=True))
-        return self._proses[-1]
+        self._texts.append(Html(live=True))
+        return self._texts[-1]
 
-    def choice(self, words: str, options: Sequence[object]) -> ipywidgets.Dropdown:
+    def choice(self, description: str, options: Sequence[object]) -> ipywidgets.Dropdown:
         """A choice that redraws the section."""
-        field = ipywidgets.Dropdown(options=list(options), description=words)
+        field = ipywidgets.Dropdown(options=list(options), description=description)
         field.style.description_width = "initial"
         field.layout.width = "auto"
         field.observe(self.panel.guard(lambda change: self._chosen()), names="value")

@@ -9,7 +9,7 @@ import numpy as np
 from unlearnkit import figures
 from unlearnkit.selection.example_map import ExampleMap, example_map, score_table
 from unlearnkit.unlearning.request import select
-from unlearnkit.widgets.parts.html import Prose, fold, paragraphs
+from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.picker import Picker
 from unlearnkit.widgets.parts.pictures import are_images, sources
@@ -18,9 +18,9 @@ from unlearnkit.widgets.parts.shared import label_counts, listing, plural
 from unlearnkit.widgets.revocation.selectors import (
     ALL_CLASSES,
     SCORE_MEANING,
-    SCORE_WORDS,
+    SCORE_NAMES,
     Ids,
-    Way,
+    Selector,
     class_choice,
     facts,
 )
@@ -31,25 +31,25 @@ BY_ID = "id"
 INPUTS = -1  # in place of a shard
 
 
-class GridWay(Way):
+class GridSelector(Selector):
     """Pictures or rows, page by page, to be picked."""
 
-    name = "by looking"
+    name = "from pictures"
 
     def build(self) -> Sequence[ipywidgets.Widget]:
         """Which examples in which order, the page, and what is picked."""
         self.label = class_choice(self.session)
-        words = [("id", BY_ID), *((words, name) for name, words in SCORE_WORDS.items())]
-        self.order = ipywidgets.Dropdown(options=words, description="ordered by")
+        orders = [("id", BY_ID), *((text, name) for name, text in SCORE_NAMES.items())]
+        self.order = ipywidgets.Dropdown(options=orders, description="ordered by")
         self.order.layout.width = "250px"
         self.order.style.description_width = "initial"
         self.back = _button("Previous page", "the examples before these")
         self.on = _button("Next page", "the examples after these")
         self.whole = _button("Pick this page", "pick every example on show")
         self.none = _button("Pick none", "put everything back")
-        self.place = Prose(live=True)
+        self.place = Html(live=True)
         self.picker = Picker(label="Examples; arrow keys move, the space bar picks")
-        self.chosen = Prose(live=True)
+        self.chosen = Html(live=True)
         self._page, self._ids = 0, np.empty(0, np.int64)
         self._seen: tuple[object, ...] = ()
         guard = self.panel.guard
@@ -60,7 +60,7 @@ class GridWay(Way):
         self.whole.on_click(guard(lambda button: self._pick_page()))
         self.none.on_click(guard(lambda button: self._pick([])))
         self.picker.observe(guard(lambda change: self._say()), names="picked")
-        meaning = Prose(
+        meaning = Html(
             html=fold("What do loss and self-influence mean?", paragraphs(SCORE_MEANING))
         )
         return [
@@ -118,15 +118,15 @@ class GridWay(Way):
     def _show(self) -> None:
         ids = self._on_show()
         waiting = np.isin(ids, self.session.pending)
-        heads, cells = facts(self.session, ids)
+        headers, cells = facts(self.session, ids)
         drawn = sources(self.session.dataset, ids)
         items: list[dict[str, Any]] = []
         for number, (i, line) in enumerate(zip(ids.tolist(), cells, strict=True)):
-            words = f"example {i}, {heads[1]} {line[1]}, shard {line[2]}, slice {line[3]}"
-            words += ", in the request already" if waiting[number] else ""
-            looks = {"source": drawn[number]} if drawn else {"cells": line}
-            items.append({"id": i, "words": words, "waiting": bool(waiting[number]), **looks})
-        self.picker.show(items, () if drawn else heads)
+            label = f"example {i}, {headers[1]} {line[1]}, shard {line[2]}, slice {line[3]}"
+            label += ", in the request already" if waiting[number] else ""
+            shown = {"source": drawn[number]} if drawn else {"cells": line}
+            items.append({"id": i, "label": label, "waiting": bool(waiting[number]), **shown})
+        self.picker.show(items, () if drawn else headers)
         begin, total = self._page * self._size, len(self._ids)
         self.back.disabled = not begin
         self.on.disabled = begin + len(ids) >= total
@@ -166,7 +166,7 @@ class GridWay(Way):
         return revoke_call(self.picker.picked)
 
 
-class MapWay(Way):
+class MapSelector(Selector):
     """A scatter of the data; a lasso or a box chooses."""
 
     name = "on a map"
@@ -177,7 +177,7 @@ class MapWay(Way):
         self.source.layout.width = "250px"
         self.source.style.description_width = "initial"
         self.observed(self.source)
-        self.words, self.chosen = Prose(), Prose(live=True)
+        self.summary, self.chosen = Html(), Html(live=True)
         self.plot = Plot(name="example-map", frame=lambda: self._found().to_frame())
         self.plot.view.on_select(self.panel.guard(self._selected))
         self._map: ExampleMap | None = None
@@ -194,10 +194,10 @@ class MapWay(Way):
         )
         return [
             row(self.source),
-            self.words,
+            self.summary,
             self.plot.widget,
             self.chosen,
-            Prose(html=fold("What does this mean?", paragraphs(meaning))),
+            Html(html=fold("What does this mean?", paragraphs(meaning))),
         ]
 
     def renew(self) -> None:
@@ -205,7 +205,7 @@ class MapWay(Way):
         session = self.session
         if session.busy:
             if self._map is None:
-                self.words.html = paragraphs(
+                self.summary.html = paragraphs(
                     "The session is at work; the map comes when it is done."
                 )
             return
@@ -245,7 +245,7 @@ class MapWay(Way):
             if drawn < found.total
             else "All training examples are drawn. "
         )
-        self.words.html = paragraphs(
+        self.summary.html = paragraphs(
             f"{sampled}Draw a line around some (lasso, or a box by its icon), or click them; with "
             "Shift more are added. By keyboard: by looking, or by query."
         )
@@ -292,7 +292,7 @@ def revoke_call(ids: Sequence[int]) -> str:
     return f"session.revoke([{', '.join(map(str, sorted(ids))) or '...'}])"
 
 
-def _button(words: str, tooltip: str) -> ipywidgets.Button:
-    button = ipywidgets.Button(description=words, tooltip=tooltip)
+def _button(label: str, tooltip: str) -> ipywidgets.Button:
+    button = ipywidgets.Button(description=label, tooltip=tooltip)
     button.layout.width = "auto"
     return button

@@ -7,17 +7,28 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit.session import Session
-from unlearnkit.widgets.parts.html import Prose, fold, paragraphs
+from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.pictures import pictures
 from unlearnkit.widgets.parts.shared import SessionPanel, label_counts, listing, plural
-from unlearnkit.widgets.revocation.grid_and_map import GridWay, MapWay
-from unlearnkit.widgets.revocation.selectors import HardWay, ListWay, QueryWay, Way
+from unlearnkit.widgets.revocation.grid_and_map import GridSelector, MapSelector
+from unlearnkit.widgets.revocation.selectors import (
+    HardestSelector,
+    ListSelector,
+    QuerySelector,
+    Selector,
+)
 
 BY_ID, BY_CLASS, AT_RANDOM = "by id", "by class", "at random"
 ALL, NUMBER, SHARE = "all", "a number", "a share (%)"
 MOST_PICTURES = 14
-WAYS: tuple[type[Way], ...] = (QueryWay, ListWay, GridWay, MapWay, HardWay)
+SELECTORS: tuple[type[Selector], ...] = (
+    QuerySelector,
+    ListSelector,
+    GridSelector,
+    MapSelector,
+    HardestSelector,
+)
 MOST_IDS = 1_000_000  # named in one text, so that a slip such as 1-99999999999 asks for no memory
 
 Ids = list[int | range]
@@ -40,9 +51,9 @@ class RevocationPanel(SessionPanel):
         super().__init__(session)
         classes = session.dataset.class_names
         drawn = [BY_CLASS, AT_RANDOM] if classes else [AT_RANDOM]
-        self.ways: dict[str, Way] = {kind.name: kind(self, session) for kind in WAYS}
+        self.selectors: dict[str, Selector] = {kind.name: kind(self, session) for kind in SELECTORS}
         self.mode = ipywidgets.RadioButtons(
-            options=[BY_ID, *drawn, *self.ways],
+            options=[BY_ID, *drawn, *self.selectors],
             description="choose",
             orientation="horizontal",
         )
@@ -74,11 +85,11 @@ class RevocationPanel(SessionPanel):
         self.add.on_click(self.guard(self._add))
         self.withdraw.on_click(self.guard(self._withdraw))
         self.withdraw_all.on_click(self.guard(self._withdraw))
-        self.pending = Prose(live=True)
+        self.pending = Html(live=True)
         self.body.children = [
             row(self.mode),
             row(self.ids, self.label, self.amount, self.number, self.seed),
-            *(way.widget for way in self.ways.values()),
+            *(selector.widget for selector in self.selectors.values()),
             row(self.add, self.withdraw, self.withdraw_all),
             self.pending,
         ]
@@ -88,27 +99,27 @@ class RevocationPanel(SessionPanel):
     @property
     def code(self) -> str:
         """The call that revokes what the fields say."""
-        if self.way is not None:
-            return self.way.code
+        if self.selector is not None:
+            return self.selector.code
         if self.mode.value == BY_ID:
             try:
                 tokens = parse_ids(self.ids.value)
             except ValueError:
                 return ""  # the error shows when the button is pressed, not while typing
             return f"session.revoke({_expression(tokens) if tokens else '[...]'})"
-        words = [f"{name}={value!r}" for name, value in self._selection().items()]
-        return f"session.revoke({', '.join(words)})"
+        arguments = [f"{name}={value!r}" for name, value in self._selection().items()]
+        return f"session.revoke({', '.join(arguments)})"
 
     @property
-    def way(self) -> Way | None:
+    def selector(self) -> Selector | None:
         """The way that is on show; None for the three that need no more than fields."""
-        return self.ways.get(self.mode.value)
+        return self.selectors.get(self.mode.value)
 
     def refresh(self) -> None:
         """Show the request: its size, classes, shards and slices, and the first pictures."""
         self._describe()
-        if self.way is not None:
-            self.way.renew()
+        if self.selector is not None:
+            self.selector.renew()
 
     def _describe(self) -> None:
         session = self.session
@@ -179,11 +190,11 @@ class RevocationPanel(SessionPanel):
     def _mode_changed(self, change: Any) -> None:
         """Show the way chosen; offer "all" for a class only."""
         # The ways first: a change of the fields asks the one on show for its Python call.
-        for way in self.ways.values():
-            if way is not self.way:
-                way.show(False)
-        if self.way is not None:
-            self.way.show(True)
+        for selector in self.selectors.values():
+            if selector is not self.selector:
+                selector.show(False)
+        if self.selector is not None:
+            self.selector.show(True)
         options = [NUMBER, SHARE] if self.mode.value == AT_RANDOM else [ALL, NUMBER, SHARE]
         if list(self.amount.options) != options:
             self.amount.options = options
@@ -204,9 +215,9 @@ class RevocationPanel(SessionPanel):
         return chosen
 
     def _add(self, button: Any) -> None:
-        if self.way is not None:
-            request = self.way.revoke()
-            self.way.revoked()
+        if self.selector is not None:
+            request = self.selector.revoke()
+            self.selector.revoked()
         elif self.mode.value == BY_ID:
             request = self.session.revoke(self._ids())
         else:
@@ -217,7 +228,7 @@ class RevocationPanel(SessionPanel):
     def _withdraw(self, button: Any) -> None:
         before = len(self.session.pending)
         ids = None if button is self.withdraw_all else self._ids()
-        if ids is not None and self.way is not None:
+        if ids is not None and self.selector is not None:
             # What a query or a region of the map holds need not all be pending.
             ids = np.intersect1d(ids, self.session.pending).tolist()
         self.session.withdraw(ids)
@@ -226,8 +237,8 @@ class RevocationPanel(SessionPanel):
         self.changed()
 
     def _ids(self) -> list[int]:
-        if self.way is not None:
-            return [int(i) for i in self.way.ids()]
+        if self.selector is not None:
+            return [int(i) for i in self.selector.ids()]
         tokens = parse_ids(self.ids.value)
         if not tokens:
             raise ValueError("no ids are given; write some, such as 3, 141, 592 or 10-20")
@@ -267,5 +278,5 @@ def _expression(tokens: Ids) -> str:
     """Python for these ids."""
     if len(tokens) == 1 and isinstance(tokens[0], range):
         return repr(tokens[0])
-    words = [f"*{token!r}" if isinstance(token, range) else str(token) for token in tokens]
-    return f"[{', '.join(words)}]"
+    items = [f"*{token!r}" if isinstance(token, range) else str(token) for token in tokens]
+    return f"[{', '.join(items)}]"

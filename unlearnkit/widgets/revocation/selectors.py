@@ -19,7 +19,7 @@ from unlearnkit.selection.queries import (
 )
 from unlearnkit.session import Session
 from unlearnkit.unlearning.request import Request
-from unlearnkit.widgets.parts.html import Prose, fold, paragraphs, table
+from unlearnkit.widgets.parts.html import Html, fold, paragraphs, table
 from unlearnkit.widgets.parts.panel import Panel, row
 from unlearnkit.widgets.parts.pictures import are_images, pictures
 from unlearnkit.widgets.parts.shared import plural
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ALL_CLASSES = "all classes"
-SCORE_WORDS = {LOSS: "highest loss", INFLUENCE: "highest self-influence"}
+SCORE_NAMES = {LOSS: "highest loss", INFLUENCE: "highest self-influence"}
 SCORE_MEANING = (
     "Loss: the training loss of the example under the model of its own shard, the only one that "
     "has seen it. Self-influence: that of TracIn (Pruthi, Liu, Sundararajan and Kale 2020) in the "
@@ -43,7 +43,7 @@ MOST_ROWS = 10
 Ids = Int[np.ndarray, " example"]
 
 
-class Way:
+class Selector:
     """One way to choose; its widgets are made when it is first shown.
 
     Attributes:
@@ -105,18 +105,18 @@ class Way:
         self, ids: Ids, caption: str, score: dict[int, float] | None = None, head: str = ""
     ) -> str:
         """A table of a few examples, with pictures where they are images, and perhaps a score."""
-        heads, cells = facts(self.session, ids)
+        headers, cells = facts(self.session, ids)
         if score is not None:
-            heads = [*heads[:4], head, *heads[4:]]
+            headers = [*headers[:4], head, *headers[4:]]
             cells = [
                 [*line[:4], f"{score[int(i)]:.3g}", *line[4:]]
                 for i, line in zip(ids, cells, strict=True)
             ]
         lead = pictures(self.session.dataset, ids)
-        return table(heads, cells, caption=caption, text=(1,), lead=lead)
+        return table(headers, cells, caption=caption, text=(1,), lead=lead)
 
 
-class QueryWay(Way):
+class QuerySelector(Selector):
     """An expression of pandas on the table of the training examples."""
 
     name = "by query"
@@ -131,8 +131,8 @@ class QueryWay(Way):
             layout={"width": "480px"},
         )
         self.query.style.description_width = "initial"
-        self.query.observe(self.panel.guard(lambda change: self._look()), names="value")
-        self.found, self.columns = Prose(live=True), Prose()
+        self.query.observe(self.panel.guard(lambda change: self._search()), names="value")
+        self.found, self.columns = Html(live=True), Html()
         self._describe()
         return [row(self.query), self.found, self.columns]
 
@@ -156,7 +156,7 @@ class QueryWay(Way):
             ),
         )
 
-    def _look(self) -> None:
+    def _search(self) -> None:
         if not self.query.value.strip():
             self.found.html = ""
             return
@@ -187,7 +187,7 @@ class QueryWay(Way):
         return f"session.revoke(query={(self.query.value.strip() or self._example)!r})"
 
 
-class ListWay(Way):
+class ListSelector(Selector):
     """Ids in a text: a list, or a column of a table."""
 
     name = "from a list"
@@ -207,11 +207,11 @@ class ListWay(Way):
             field.style.description_width = "initial"
             field.observe(self.panel.guard(lambda change: None), names="value")
         self.file.observe(self.panel.guard(lambda change: self._read()), names="value")
-        words = (
+        hint = (
             "Paste ids, or rows with a line of column names (one of them id, or the one named "
             "here). Commas, semicolons, tabs and blanks separate."
         )
-        return [row(self.text), row(self.column, self.file), Prose(html=paragraphs(words))]
+        return [row(self.text), row(self.column, self.file), Html(html=paragraphs(hint))]
 
     def _read(self) -> None:
         if not self.file.value:
@@ -241,16 +241,16 @@ class ListWay(Way):
         )
 
 
-class HardWay(Way):
+class HardestSelector(Selector):
     """Those with the highest loss or self-influence."""
 
-    name = "hard ones"
+    name = "hardest examples"
 
     def build(self) -> Sequence[ipywidgets.Widget]:
         """The score, the class, how many, and the list."""
         self._seen: tuple[tuple[object, ...], pd.DataFrame] | None = None
         self.by = ipywidgets.Dropdown(
-            options=[(words, name) for name, words in SCORE_WORDS.items()], description="by"
+            options=[(text, name) for name, text in SCORE_NAMES.items()], description="by"
         )
         self.by.layout.width = "230px"
         self.label = class_choice(self.session)
@@ -261,8 +261,8 @@ class HardWay(Way):
         for field in (self.by, self.label, self.number):
             field.style.description_width = "initial"
             self.observed(field)
-        self.listed = Prose(live=True)
-        meaning = Prose(html=fold("What does this mean?", paragraphs(SCORE_MEANING)))
+        self.listed = Html(live=True)
+        meaning = Html(html=fold("What does this mean?", paragraphs(SCORE_MEANING)))
         return [row(self.by, self.label, self.number), self.listed, meaning]
 
     def renew(self) -> None:
@@ -279,11 +279,11 @@ class HardWay(Way):
             self.listed.html = ""
             raise
         few = ids[:MOST_ROWS]
-        words = f"{SCORE_WORDS[self.by.value].capitalize()} first"
-        words += f"; {len(ids) - len(few)} more follow" if len(ids) > len(few) else ""
+        caption = f"{SCORE_NAMES[self.by.value].capitalize()} first"
+        caption += f"; {len(ids) - len(few)} more follow" if len(ids) > len(few) else ""
         scores = self._ranked().set_index("id")[self.by.value]
         head = {LOSS: "loss (nats)", INFLUENCE: "self-influence"}[self.by.value]
-        self.listed.html = self.examples(few, words, scores[few].to_dict(), head)
+        self.listed.html = self.examples(few, caption, scores[few].to_dict(), head)
 
     def _ranked(self) -> "pd.DataFrame":
         """Scores of all examples, computed once for a state of the session."""
@@ -328,8 +328,8 @@ def facts(session: Session, ids: Ids) -> tuple[list[str], list[list[str]]]:
         places = dataset.train.rows(ids)
         features = dataset.train.features[places].flatten(1)[:, :MOST_FEATURES].numpy()
         names = dataset.feature_names or [f"x{i}" for i in range(features.shape[1])]
-    heads = ["id", dataset.label_kind, "shard", "slice", *names[: features.shape[1]]]
-    return heads, [
+    headers = ["id", dataset.label_kind, "shard", "slice", *names[: features.shape[1]]]
+    return headers, [
         [
             str(i),
             label,
