@@ -24,7 +24,7 @@ def test_a_dashboard_of_some_panels(session):
         Dashboard(session, ["map"])
     with pytest.raises(KeyError, match="no panel 'training' here; there are overview, boundary"):
         dashboard["training"]
-    assert "alive when the notebook runs" in dashboard._repr_mimebundle_()["text/html"]
+    assert "interactive when the notebook runs" in dashboard._repr_mimebundle_()["text/html"]
 
 
 def test_the_slider_decides_as_preview_does_and_changes_nothing(dashboard, session):

@@ -1,4 +1,4 @@
-"""What a notebook shows: panels, plots and the job that runs beside them."""
+"""Notebook widgets: panels, plots, and the background jobs that they run."""
 
 from unlearnkit.widgets.boundary.panel import BoundaryPanel
 from unlearnkit.widgets.comparison.panel import ComparisonPanel

@@ -122,7 +122,8 @@ class Dashboard:
         return {
             **(bundle[0] if isinstance(bundle, tuple) else bundle),
             "text/plain": repr(self),
-            "text/html": f"<p><b>{html.escape(repr(self))}</b>: alive when the notebook runs.</p>",
+            "text/html": f"<p><b>{html.escape(repr(self))}</b>: interactive when the notebook "
+            "runs.</p>",
         }
 
     def __repr__(self) -> str:

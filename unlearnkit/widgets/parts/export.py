@@ -1,7 +1,7 @@
-"""Buttons that save a figure and its numbers as files, where the browser puts downloads.
+"""Buttons that download a figure as HTML or PNG and its numbers as CSV.
 
-The page has the figure and plotly's script already, so a page (HTML) or a picture (PNG) is made
-there and nothing travels; for the numbers (CSV) the kernel is asked.
+The browser already has the figure and plotly's script, so it creates HTML and PNG files itself; the
+kernel is asked only for the numbers.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ function save(content, kind, name) {
 const reach = async (model, trait, from) =>
   model.widget_manager.get_model((from ?? model).get(trait).slice("IPY_MODEL_".length));
 
-// The figure by itself, on white: its title and its legend, which the panel writes as text.
+// The standalone figure on white, with the title and legend that the panel shows as text.
 function figure(view, legend) {
   const { data = [], layout = {} } = structuredClone(view.get("spec"));
   const axis = { gridcolor: LINE, linecolor: LINE, zerolinecolor: LINE, automargin: true };
@@ -67,7 +67,7 @@ function render({ model, el }) {
     console.error(error);
     says.textContent = `failed: ${error.message}`;
   };
-  const doings = {
+  const actions = {
     HTML: async () => {
       const view = await reach(model, "view");
       const runtime = await reach(model, "runtime", view);
@@ -86,7 +86,7 @@ function render({ model, el }) {
   };
   const label = el.appendChild(document.createElement("span"));
   label.textContent = "Save as";
-  for (const [word, run] of Object.entries(doings)) {
+  for (const [word, run] of Object.entries(actions)) {
     const button = el.appendChild(document.createElement("button"));
     button.type = "button";
     button.textContent = word;
@@ -95,7 +95,7 @@ function render({ model, el }) {
   }
   const says = el.appendChild(document.createElement("span"));
   says.setAttribute("role", "status");
-  // Every view of the panel hears the answer; the one that asked takes it.
+  // All views of the panel receive the answer; only the one that asked uses it.
   const answered = ({ csv, failed }) => {
     if (!asked) return;
     asked = false;
@@ -122,15 +122,15 @@ SAVE_CSS = """
 
 
 class Export(anywidget.AnyWidget):
-    """Save one plot of a panel.
+    """Buttons that save one plot of a panel.
 
     Args:
-        view: the plot.
-        name: of the files, without an ending.
-        frame: its numbers, asked for when they are wanted.
+        view: the plot to save.
+        name: file name without its extension.
+        frame: returns the numbers; called when they are saved.
 
     Attributes:
-        legend: whether the saved figure has one.
+        legend: whether the saved figure has a legend.
     """
 
     _esm = _ESM
@@ -145,7 +145,7 @@ class Export(anywidget.AnyWidget):
         self.on_msg(self._asked)
 
     def csv(self) -> str:
-        """The numbers as comma-separated values, to the last digit."""
+        """Return the numbers as comma-separated values in full precision."""
         return str(self._frame().to_csv(index=False))
 
     def _asked(self, widget: Any, content: Any, buffers: Any) -> None:
@@ -153,5 +153,5 @@ class Export(anywidget.AnyWidget):
             return
         try:
             self.send({"csv": self.csv()})
-        except RuntimeError as error:  # what the plot shows is gone
+        except RuntimeError as error:  # the data behind the plot are gone
             self.send({"failed": str(error)})

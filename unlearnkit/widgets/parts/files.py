@@ -1,4 +1,4 @@
-"""Buttons that save what the kernel writes as files, where the browser puts downloads."""
+"""Buttons that download files written by the kernel."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,7 +29,7 @@ function render({ model, el }) {
   }
   const says = el.appendChild(document.createElement("span"));
   says.setAttribute("role", "status");
-  // Every view of the panel hears the answer; the one that asked takes it.
+  // All views of the panel receive the answer; only the one that asked uses it.
   const answered = ({ name, content, failed }) => {
     if (asked !== name) return;
     asked = "";
@@ -48,11 +48,11 @@ export default { render };
 
 
 class Files(anywidget.AnyWidget):
-    """A button a file.
+    """One download button per file.
 
     Args:
-        label: before the buttons.
-        files: the text of each, asked for when it is wanted, by name; ends in json, html or csv.
+        label: text in front of the buttons.
+        files: functions that return the content, by file name; names end in json, html or csv.
     """
 
     _esm = _ESM
@@ -66,7 +66,7 @@ class Files(anywidget.AnyWidget):
         self.on_msg(self._asked)
 
     def text(self, name: str) -> str:
-        """What a file would hold."""
+        """Return the content of a file."""
         return self._files[name]()
 
     def _asked(self, widget: Any, content: Any, buffers: Any) -> None:

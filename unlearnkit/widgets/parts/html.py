@@ -1,4 +1,4 @@
-"""Text, tables and small pictures in a panel, and the one style sheet for them."""
+"""Text, tables and small pictures in a panel, with the style sheet that they share."""
 
 import base64
 import html
@@ -11,9 +11,9 @@ import numpy as np
 import traitlets
 from jaxtyping import UInt8
 
-# Replaced only where it changes, so that nothing flickers and a selection survives.
+# The content is replaced only when it changes, so nothing flickers and a selection survives.
 _ESM = """
-// JupyterLab takes the arrow keys for its cells, unless the focused control says it needs them.
+// JupyterLab uses the arrow keys to move between cells unless the focused control claims them.
 const NEEDS_KEYS = ".uk-panel :is(input[type=range], input[type=radio], select)";
 if (!globalThis.__unlearnkit_keys) {
   globalThis.__unlearnkit_keys = true;
@@ -25,7 +25,7 @@ if (!globalThis.__unlearnkit_keys) {
 function render({ model, el }) {
   el.classList.add("uk-prose");
   let width = 0;
-  // Steady text keeps the height of the tallest so far, so that what lies below does not jump.
+  // Steady text keeps its greatest height so far, so that the widgets below it do not jump.
   const hold = () => {
     const steady = model.get("steady") && el.clientWidth;
     if (!steady || el.clientWidth !== width) el.style.minHeight = "";
@@ -97,7 +97,7 @@ _CSS = """
 }
 .uk-prose .uk-exact::before { background: #0072B2; }
 .uk-prose .uk-approximate::before { background: #E69F00; }
-/* A shade at an edge beyond which there is more; it lies still while the cover moves along. */
+/* An edge is shaded while content is hidden beyond it: the covers scroll, the shades do not. */
 .uk-prose .uk-scroll {
   overflow: auto; max-height: 360px; background:
     linear-gradient(var(--uk-page) 40%, transparent) 0 0 / 100% 28px local no-repeat,
@@ -114,7 +114,7 @@ _CSS = """
 }
 .uk-prose caption {
   text-align: left; color: var(--uk-quiet); padding: 2px 0; caption-side: top; font-size: 12.5px;
-  min-width: min(56ch, 100cqi); /* or it would be as narrow as the table below it */
+  min-width: min(56ch, 100cqi); /* otherwise the caption is as narrow as its table */
 }
 .uk-prose th, .uk-prose td {
   padding: 3px 12px 3px 0; text-align: right; vertical-align: top; border: none;
@@ -162,12 +162,12 @@ _CSS = """
 
 
 class Html(anywidget.AnyWidget):
-    """HTML that this package has written; what comes from users and data is escaped before.
+    """HTML written by this package; callers escape everything that comes from users or data.
 
     Attributes:
-        html: on show; empty takes no room.
-        live: whether a screen reader announces changes.
-        steady: whether it keeps its height while its text changes under a moving slider.
+        html: the content; an empty one takes no space.
+        live: whether screen readers announce changes.
+        steady: whether the height is kept while the text changes, as under a moving slider.
     """
 
     _esm = _ESM
@@ -178,7 +178,7 @@ class Html(anywidget.AnyWidget):
 
 
 def paragraphs(*sentences: str) -> str:
-    """Escaped text as paragraphs; empty ones are left out.
+    """Return escaped paragraphs; empty sentences are left out.
 
     >>> paragraphs("a < b", "")
     '<p>a &lt; b</p>'
@@ -187,12 +187,12 @@ def paragraphs(*sentences: str) -> str:
 
 
 def bullets(sentences: Iterable[str]) -> str:
-    """Escaped text as a list."""
+    """Return an escaped bullet list."""
     return "<ul>" + "".join(f"<li>{html.escape(text)}</li>" for text in sentences) + "</ul>"
 
 
 def fold(summary: str, inner: str) -> str:
-    """HTML behind a summary that opens it."""
+    """Return HTML folded behind a summary that opens it on a click."""
     return f"<details><summary>{html.escape(summary)}</summary>{inner}</details>"
 
 
@@ -205,31 +205,33 @@ def table(
     long: int | None = None,
     lead: Sequence[str] = (),
 ) -> str:
-    """A table of escaped cells, which scrolls in itself where the page is narrow.
+    """Return a table of escaped cells that scrolls within its own frame on narrow pages.
 
     Args:
-        headers: of the columns.
-        rows: cells as text.
-        caption: what the table shows.
-        text: columns that hold words and stand to the left; the others are numbers.
-        long: a column of sentences, which moves to lines of its own where the page is narrow.
-        lead: pictures, one a row, for a first column without a head.
+        headers: column titles.
+        rows: cell texts, row by row.
+        caption: a sentence on the content, shown above the table.
+        text: indices of the text columns, which are left-aligned; the others hold numbers.
+        long: index of a column of sentences, which moves below its row on narrow pages.
+        lead: one picture per row, for an untitled first column.
     """
     left = set(text)
 
-    def cell(tag: str, column: int, word: str) -> str:
+    def cell(tag: str, column: int, content: str) -> str:
         kinds = ["uk-text"] * (column in left) + ["uk-long"] * (column == long)
         kind = f' class="{" ".join(kinds)}"' if kinds else ""
         scope = ' scope="col"' if tag == "th" else ""
-        return f"<{tag}{scope}{kind}>{html.escape(word)}</{tag}>"
+        return f"<{tag}{scope}{kind}>{html.escape(content)}</{tag}>"
 
-    head = "<td></td>" * bool(lead) + "".join(cell("th", i, word) for i, word in enumerate(headers))
+    head = "<td></td>" * bool(lead) + "".join(
+        cell("th", i, title) for i, title in enumerate(headers)
+    )
     body = "".join(
         "<tr>"
         + (f'<td class="uk-lead">{lead[number]}</td>' if lead else "")
-        + "".join(cell("td", i, word) for i, word in enumerate(row))
+        + "".join(cell("td", i, content) for i, content in enumerate(row))
         + "</tr>"
-        # Twice in the page, but only one of the two is shown, and read out, at a time.
+        # The text is in the page twice; only one copy at a time is visible to the reader.
         + ("" if long is None else _line(row[long], len(row) - 1))
         for number, row in enumerate(rows)
     )
@@ -242,7 +244,7 @@ def table(
 
 
 def coloured(drawn: str) -> str:
-    """Put the figures' colours beside the words of the routes in a table."""
+    """Mark the routes in a table with the colours that the figures use for them."""
     for word in ("exact", "approximate"):
         cell = f'<td class="uk-text">{word}</td>'
         drawn = drawn.replace(
@@ -257,18 +259,18 @@ def _line(text: str, width: int) -> str:
     )
 
 
-def picture(source: str, words: str) -> str:
-    """An ``<img>`` of an address, with words for who cannot see it."""
-    return f'<img src="{source}" alt="{html.escape(words, quote=True)}">'
+def picture(source: str, description: str) -> str:
+    """Return an ``<img>`` element with a description for screen readers."""
+    return f'<img src="{source}" alt="{html.escape(description, quote=True)}">'
 
 
 def picture_source(pixels: UInt8[np.ndarray, "height width"]) -> str:
-    """A grey image as an address that carries its own data."""
+    """Encode a greyscale image as a data URL."""
     return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
 
 
 def png(pixels: UInt8[np.ndarray, "height width"]) -> bytes:
-    """A grey image as a PNG file (RFC 2083), which saves a dependency.
+    """Encode a greyscale image as PNG (RFC 2083), without a dependency on an image library.
 
     >>> png(np.zeros((2, 3), np.uint8))[1:4]
     b'PNG'

@@ -1,7 +1,7 @@
-"""A job: work in a thread of its own, which cells and widgets can watch and stop.
+"""A job: work in a background thread that cells and widgets can watch and stop.
 
-No widget is known here. Two threads serve a job: the *worker* runs the function, the *notifier*
-tells the subscribers, so that a slow subscriber never slows the work down.
+This module does not depend on widgets. A job has two threads: the *worker* runs the function and
+the *notifier* calls the subscribers, so that a slow subscriber never slows down the work.
 """
 
 import atexit
@@ -17,21 +17,21 @@ from typing import Any, Generic, Literal, TypeVar
 from unlearnkit.progress import Cancelled, OnProgress, ProgressEvent
 
 Result = TypeVar("Result")
-GRACE = 10.0  # seconds that running jobs get to stop when Python exits
+GRACE = 10.0  # seconds that running jobs have to stop when Python exits
 _RUNNING: "weakref.WeakSet[Job[Any]]" = weakref.WeakSet()
 State = Literal["idle", "running", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
 class JobStatus(Generic[Result]):
-    """A job at one moment: read it once where its fields must fit together.
+    """The state of a job at one moment, as a consistent snapshot.
 
     Attributes:
         state: ``"idle"``, ``"running"``, ``"done"``, ``"failed"`` or ``"cancelled"``.
-        progress: the last event that the work has reported, or None.
-        result: what the work returned; None unless done.
-        error: what the work raised; None unless failed or cancelled.
-        seconds: time at work, once it has ended; 0 before.
+        progress: the last progress event, or None.
+        result: the return value of the work; None unless done.
+        error: the exception that the work raised; None unless failed or cancelled.
+        seconds: duration of the work once it has ended; 0 before.
     """
 
     state: State = "idle"
@@ -55,20 +55,20 @@ class SubscriberError:
 
 
 class Job(Generic[Result]):
-    """Work in a daemon thread, with progress, a result and a way to stop it.
+    """Work in a daemon thread, with progress, a result, and cancellation.
 
-    A job runs once. Python's interrupt does not reach a thread, so the work is handed an event to
-    look at: it stops by raising :class:`~unlearnkit.progress.Cancelled`.
+    A job runs once. A keyboard interrupt does not reach a thread, so the work gets an event to
+    check, and stops by raising :class:`~unlearnkit.progress.Cancelled`.
 
     Args:
-        work: called with ``on_progress`` and the cancel event.
-        name: what runs, for threads and messages.
-        interval: least seconds between two calls of the subscribers; the last event is always
+        work: the function to run; called with ``on_progress`` and the cancel event.
+        name: name of the job in thread names and messages.
+        interval: minimum seconds between two calls of the subscribers; the last event is always
             delivered.
 
     Attributes:
-        subscriber_errors: the latest exceptions that subscribers raised (20 are kept), with their
-            tracebacks; the other subscribers and the work go on.
+        subscriber_errors: the last 20 exceptions that subscribers raised, with their tracebacks;
+            the work and the other subscribers continue.
 
     >>> job = Job(lambda on_progress, cancel: 6 * 7).start()
     >>> job.wait(5), job.state, job.result
@@ -90,20 +90,20 @@ class Job(Generic[Result]):
         self._status: JobStatus[Result] = JobStatus()
         self._started = 0.0
         self._subscribers: list[Callable[[Job[Result]], object]] = []
-        # Guards all of the above and wakes the notifier.
-        self._news = threading.Condition()
+        # Guards the fields above and wakes the notifier.
+        self._changed = threading.Condition()
         self._pending = False
         self._ended = threading.Event()
         self._delivered = threading.Event()
         self._threads: tuple[threading.Thread, ...] = ()
 
     def start(self) -> "Job[Result]":
-        """Start the work and return at once.
+        """Start the work and return immediately.
 
         Raises:
-            RuntimeError: the job was started before.
+            RuntimeError: the job has been started before.
         """
-        with self._news:
+        with self._changed:
             if self._status.state != "idle":
                 raise RuntimeError(
                     f"{self.name} is {self._status.state} and a job runs once; make a new Job."
@@ -121,26 +121,26 @@ class Job(Generic[Result]):
         return self
 
     def cancel(self) -> bool:
-        """Ask the work to stop; it does so at its next look. False if nothing was running."""
-        with self._news:
+        """Ask the work to stop at its next check; return False if it was not running."""
+        with self._changed:
             running = self._status.state == "running"
             if running:
                 self._cancel.set()
                 self._pending = True
-                self._news.notify()
+                self._changed.notify()
         return running
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the work has ended and every subscriber has heard of it.
+        """Wait until the work has ended and every subscriber has been notified.
 
         Args:
-            timeout: seconds to wait at most; None for no limit.
+            timeout: maximum seconds to wait; None for no limit.
 
         Returns:
-            True if it has ended.
+            Whether the job has ended.
 
         Raises:
-            RuntimeError: called before the start, or by the job's own work or subscribers, which
+            RuntimeError: the job was not started, or its own work or subscribers called this and
                 would wait for themselves.
         """
         if not self._threads:
@@ -150,26 +150,27 @@ class Job(Generic[Result]):
         return self._delivered.wait(timeout)
 
     def subscribe(self, callback: Callable[["Job[Result]"], object]) -> Callable[[], None]:
-        """Call ``callback`` with this job, in the notifier's thread, whenever there is news.
+        """Call ``callback`` with this job, in the notifier's thread, after every change.
 
-        News are the start, progress, a wish to cancel and the end; a newcomer hears the present
-        state. Calls come one at a time, at most one per ``interval``, and at once for the end.
-        Who comes after the end is called before this returns.
+        Changes are the start, progress, a request to cancel, and the end. A new subscriber is
+        first notified of the current state. Calls come one at a time and at most one per
+        ``interval``; the end is reported at once. After the end, the callback is called before
+        this method returns.
 
         Returns:
-            A function that ends the subscription.
+            A function that cancels the subscription.
         """
-        with self._news:
+        with self._changed:
             late = self._delivered.is_set()
             if not late:
                 self._subscribers.append(callback)
                 self._pending = True
-                self._news.notify()
+                self._changed.notify()
         if late:
             self._call(callback)
 
         def unsubscribe() -> None:
-            with self._news:
+            with self._changed:
                 if callback in self._subscribers:
                     self._subscribers.remove(callback)
 
@@ -177,7 +178,7 @@ class Job(Generic[Result]):
 
     @property
     def status(self) -> JobStatus[Result]:
-        """The job at this moment, as one frozen value."""
+        """A consistent snapshot of the job."""
         return self._status
 
     @property
@@ -187,28 +188,28 @@ class Job(Generic[Result]):
 
     @property
     def progress(self) -> ProgressEvent | None:
-        """The last event that the work has reported."""
+        """The last progress event, or None."""
         return self._status.progress
 
     @property
     def result(self) -> Result | None:
-        """What the work returned; None until it is done."""
+        """The return value of the work; None until it is done."""
         return self._status.result
 
     @property
     def error(self) -> BaseException | None:
-        """What the work raised, with its traceback."""
+        """The exception that the work raised, or None."""
         return self._status.error
 
     @property
     def seconds(self) -> float:
-        """Seconds at work so far, or in all once it has ended."""
+        """Seconds since the start; the total once the work has ended."""
         status = self._status
         return time.perf_counter() - self._started if status.state == "running" else status.seconds
 
     @property
     def cancelling(self) -> bool:
-        """Whether the work was asked to stop and has not stopped yet."""
+        """Whether the work has been asked to stop but has not stopped yet."""
         return self._cancel.is_set() and self._status.state == "running"
 
     def __repr__(self) -> str:
@@ -223,28 +224,28 @@ class Job(Generic[Result]):
             result = self._work(self._on_progress, self._cancel)
         except Cancelled as stopped:
             state, error = "cancelled", stopped
-        # Whatever ends the work must end the job, SystemExit too, or it would run for ever.
+        # Any exception, even SystemExit, must end the job, or it would appear to run for ever.
         except BaseException as failure:
             state, error = "failed", failure
         seconds = time.perf_counter() - self._started
-        with self._news:
+        with self._changed:
             self._status = replace(
                 self._status, state=state, result=result, error=error, seconds=seconds
             )
             self._pending = True
             self._ended.set()
-            self._news.notify()
+            self._changed.notify()
 
     def _on_progress(self, event: ProgressEvent) -> None:
-        with self._news:
+        with self._changed:
             self._status = replace(self._status, progress=event)
             self._pending = True
-            self._news.notify()
+            self._changed.notify()
 
     def _notify(self) -> None:
         while True:
-            with self._news:
-                self._news.wait_for(lambda: self._pending)
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending)
                 self._pending = False
                 ended = self._ended.is_set()
                 subscribers = list(self._subscribers)
@@ -253,23 +254,23 @@ class Job(Generic[Result]):
             if not ended:
                 self._ended.wait(self._interval)
                 continue
-            with self._news:
-                if not self._pending:  # else someone came in during the last calls
-                    self._subscribers.clear()  # a finished job keeps no widget alive
+            with self._changed:
+                if not self._pending:  # otherwise someone subscribed during the last calls
+                    self._subscribers.clear()  # a finished job must not keep widgets alive
                     self._delivered.set()
                     return
 
     def _call(self, callback: Callable[["Job[Result]"], object]) -> None:
         try:
             callback(self)
-        # One broken view must stop neither the work nor the other views.
+        # A failing subscriber must stop neither the work nor the other subscribers.
         except Exception as error:
             self.subscriber_errors.append(SubscriberError(error, traceback.format_exc()))
 
 
 @atexit.register
 def _stop_all() -> None:
-    """Stop what still runs before Python goes: torch aborts the process if it loses its thread."""
+    """Stop running jobs at exit; torch aborts the process if its thread disappears."""
     running = [job for job in _RUNNING if job.state == "running"]
     for job in running:
         job.cancel()

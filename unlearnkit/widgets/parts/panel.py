@@ -1,4 +1,4 @@
-"""The panel: a titled box that explains itself, shows its errors and names its Python call."""
+"""The base of all panels: a titled box with an explanation, a message line and its Python call."""
 
 import functools
 import html
@@ -14,7 +14,7 @@ import traitlets
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Every colour comes from Jupyter's theme; the fallbacks are for pages that have none.
+# All colours come from Jupyter's theme; the fallbacks are for pages without one.
 _CSS = """
 .uk-panel {
   --uk-ink: var(--jp-ui-font-color1, var(--vscode-foreground, rgba(0, 0, 0, 0.87)));
@@ -44,20 +44,20 @@ _CSS = """
 .uk-panel details { color: var(--uk-quiet); max-width: 80ch; }
 .uk-panel summary { cursor: pointer; width: fit-content; }
 .uk-panel .uk-row > .widget-slider { flex: 1 1 300px; max-width: 480px; }
-/* ipywidgets cuts labels off after 80 px */
+/* ipywidgets truncates labels after 80 px */
 .uk-panel .widget-label { color: var(--uk-ink); width: auto; min-width: 0; flex-shrink: 0; }
 .uk-panel .widget-checkbox .widget-label-basic {
   display: flex; align-items: center; height: var(--jp-widgets-inline-height, 28px);
 }
 .uk-panel .widget-checkbox input { margin: 0 8px 0 0; }
 .uk-panel .widget-readout { color: var(--uk-ink); }
-/* ipywidgets' arrow is black, in dark themes too; this grey is seen on both */
+/* the arrow of ipywidgets is black even in dark themes; this grey is visible in both */
 .uk-panel .widget-dropdown > select {
   background-image: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' \
 viewBox='0 0 18 18'%3E%3Cpath d='M4 7l5 5 5-5' fill='none' stroke='%23888' \
 stroke-width='2'/%3E%3C/svg%3E");
 }
-/* twice, to outdo ipywidgets, which takes the outline from its fields */
+/* the class is repeated to override ipywidgets, which removes the outline */
 .uk-panel.uk-panel :focus-visible { outline: 2px solid var(--uk-brand); outline-offset: 2px; }
 .uk-message:empty { display: none; }
 .uk-message {
@@ -90,7 +90,7 @@ stroke-width='2'/%3E%3C/svg%3E");
 .uk-code button:hover { color: var(--uk-ink); background: var(--uk-wash); }
 """
 
-# textContent only: neither a message nor a name of the user's can turn into markup.
+# Only textContent is set, so no message or user-supplied name is interpreted as markup.
 _MESSAGE_ESM = """
 function render({ model, el }) {
   el.classList.add("uk-message");
@@ -135,7 +135,7 @@ function render({ model, el }) {
     try {
       await navigator.clipboard.writeText(code.textContent);
       button.textContent = "Copied";
-    } catch {   // no permission, or a page without https: select it, for Ctrl+C
+    } catch {   // no permission, or no https: select the text for Ctrl+C
       getSelection().selectAllChildren(code);
       button.textContent = "Press Ctrl+C";
     }
@@ -153,7 +153,7 @@ _SILENCE = {"kind": "note", "text": "", "details": ""}
 
 
 class _Message(anywidget.AnyWidget):
-    """A sentence for the reader, and perhaps a traceback; every panel has one and so the CSS."""
+    """The message line with an optional traceback; it also carries the CSS of all panels."""
 
     _esm = _MESSAGE_ESM
     _css = _CSS
@@ -161,7 +161,7 @@ class _Message(anywidget.AnyWidget):
 
 
 class CodeLine(anywidget.AnyWidget):
-    """A Python call and a button that copies it."""
+    """A Python call with a button that copies it."""
 
     _esm = _CODE_ESM
     code = traitlets.Unicode().tag(sync=True)
@@ -172,19 +172,19 @@ class Panel:
 
     Subclass it: set :attr:`title` and :attr:`explanation`, fill ``self.body.children`` in
     ``__init__``, write :meth:`refresh` and :attr:`code`, and pass every callback through
-    :meth:`guard`. A panel shows itself as a cell's result; ``panel.widget`` goes into layouts.
+    :meth:`guard`. A panel displays itself as the result of a cell; use ``panel.widget`` in layouts.
 
-    Observers run in other threads than cells, buttons wait for a busy cell, and a job's callbacks
-    come from the job's thread (DESIGN.md, section 9). Setting traits works in all of them;
-    ``print`` does not show, so use :meth:`say`.
+    Observers may run in other threads than cells, buttons wait for a busy cell, and the callbacks
+    of a job run in the job's thread. Traits can be set in all of them; the output of ``print`` is
+    not shown, so use :meth:`say`.
 
     Attributes:
         title: the heading.
-        explanation: one sentence under it: what is seen here.
-        meaning: a longer text for the fold-out "What does this mean?", with its source.
-        widget: all of it.
-        body: where the subclass puts its widgets.
-        error: the exception behind the error on show, or None.
+        explanation: one sentence below the heading on what the panel shows.
+        meaning: the text of the fold-out "What does this mean?", with its source.
+        widget: the whole panel.
+        body: the box for the widgets of the subclass.
+        error: the exception behind the current error message, or None.
 
     >>> class Greeting(Panel):
     ...     title = "Greeting"
@@ -200,7 +200,7 @@ class Panel:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
-        # Counts what was said, to tell whether a callback has left a message.
+        # Counts messages, to tell whether a callback has left one.
         self._said = 0
         self._lock = threading.Lock()
         self._message = _Message()
@@ -214,49 +214,49 @@ class Panel:
 
     @property
     def code(self) -> str:
-        """The Python call that does what the panel is set to do; empty for none."""
+        """The Python call equivalent to the current settings; empty if there is none."""
         return ""
 
     def refresh(self) -> None:
-        """Bring the body in line with what it shows; the subclass overrides it."""
+        """Update the body from its data; subclasses override this."""
 
     def update(self) -> Self:
-        """Refresh the body and the code line; an error lands in the message line."""
+        """Refresh the body and the code line; an error is shown in the message line."""
         self.guard(self.refresh)()
         return self
 
     @property
     def message(self) -> str:
-        """The sentence on show; empty for none."""
+        """The current message; empty if there is none."""
         return str(self._message.message["text"])
 
     @property
     def traceback(self) -> str:
-        """The traceback behind the error on show, as text; empty for none."""
+        """The traceback of the current error as text; empty if there is none."""
         return str(self._message.message["details"])
 
     def say(self, text: str) -> None:
-        """Show a note (not an error) in the message line; an empty text clears it."""
+        """Show a note, not an error, in the message line; an empty text clears it."""
         self._show({"kind": "note", "text": text, "details": ""}, None)
 
     def show_error(self, error: Exception) -> None:
-        """Show an exception as one sentence, its traceback in a fold-out."""
+        """Show an exception as one sentence, with its traceback in a fold-out."""
         frames = error.__traceback__
         if frames is not None and frames.tb_frame.f_code.co_name == "guarded":
-            frames = frames.tb_next  # the reader's part begins below our wrapper
+            frames = frames.tb_next  # leave out the frame of the wrapper
         details = "".join(traceback.format_exception(type(error), error, frames))
         self._show({"kind": "error", "text": _sentence(error), "details": details}, error)
 
     def guard(self, callback: Callable[P, R], *, clears: bool = True) -> Callable[P, R | None]:
-        """Wrap a widget's callback: what it raises is shown here instead of vanishing.
+        """Wrap a widget's callback so that its exceptions are shown in the panel.
 
-        After a success an older message goes away and the code line is renewed. The wrapped
-        callback returns None where the bare one would raise.
+        After a success, an older message is cleared and the code line updated. The wrapped
+        callback returns None where the original would raise.
 
         Args:
-            callback: any callable, of any arguments.
-            clears: False leaves an older message alone: for a job's progress, which comes by
-                itself and must not wipe away what the reader is reading.
+            callback: any callable.
+            clears: whether a success clears an older message; False for progress callbacks, which
+                must not remove a message that the user is reading.
         """
 
         @functools.wraps(callback)
@@ -265,7 +265,7 @@ class Panel:
             try:
                 result = callback(*args, **kwargs)
                 code = self.code
-            # The one place where any exception ends: the reader sees it, with its traceback.
+            # The only place that catches every exception: the panel shows it with its traceback.
             except Exception as error:
                 self.show_error(error)
                 return None
@@ -288,9 +288,9 @@ class Panel:
         return {
             **(bundle[0] if isinstance(bundle, tuple) else bundle),
             "text/plain": repr(self),
-            # For places that run no widgets, such as a preview on the web.
-            "text/html": f"<p><b>{html.escape(self.title)}</b>: a panel, alive when the notebook "
-            f"runs. {html.escape(self.explanation)}</p>{call}",
+            # For viewers that run no widgets, such as a preview on the web.
+            "text/html": f"<p><b>{html.escape(self.title)}</b>: a panel, interactive when the "
+            f"notebook runs. {html.escape(self.explanation)}</p>{call}",
         }
 
     def __repr__(self) -> str:
@@ -302,7 +302,7 @@ class Panel:
 
 
 def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:
-    """Put widgets side by side; where the page is narrow they wrap instead of being cut off."""
+    """Put widgets side by side; on narrow pages they wrap."""
     box = ipywidgets.HBox(children)
     box.add_class("uk-row")
     return box
@@ -316,9 +316,9 @@ def _heading(title: str, explanation: str, meaning: str) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    """Say an exception in one line.
+    """Format an exception as one line.
 
-    The toolkit's own errors are sentences already; of others the kind is told too.
+    The package's own errors are sentences already; others are prefixed with their type.
 
     >>> _sentence(ValueError("num_slices=12 is too many; use at most 10."))
     'num_slices=12 is too many; use at most 10.'

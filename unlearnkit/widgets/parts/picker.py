@@ -1,4 +1,4 @@
-"""Examples to pick from, by mouse or by keyboard: pictures side by side, or rows of a table."""
+"""A picker of examples, shown as a grid of pictures or as rows of a table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ function render({ model, el }) {
     model.save_changes();
     mark();
   };
-  // One stop for the Tab key; arrows move within, and JupyterLab is told to leave them alone.
+  // The picker is one tab stop; the arrow keys move within it, shielded from JupyterLab.
   const focus = (index) => {
     const next = buttons[Math.max(0, Math.min(buttons.length - 1, index))];
     for (const button of buttons) button.tabIndex = button === next ? 0 : -1;
@@ -147,14 +147,15 @@ _CSS = """
 
 
 class Picker(anywidget.AnyWidget):
-    """Examples of which some are picked; a click, the space bar or Enter picks and puts back.
+    """Examples that can be picked; a click, the space bar or Enter toggles one.
 
     Attributes:
-        items: of the page on show: ``id``, ``label`` for a screen reader, ``waiting`` for one that
-            is in the request already, and ``source`` of a picture or ``cells`` of a row.
-        headers: of the columns; none for pictures. Set it before ``items``.
-        picked: ids, on this page and on others.
-        label: what a screen reader calls all of it.
+        items: the examples on the current page. Each has an ``id``, a ``label`` for screen
+            readers, ``waiting`` if it is already in the request, and either the ``source`` of its
+            picture or the ``cells`` of its row.
+        headers: column titles; empty for pictures. Set them before ``items``.
+        picked: ids of the picked examples on all pages.
+        label: accessible name of the whole picker.
     """
 
     _esm = _ESM
@@ -165,6 +166,6 @@ class Picker(anywidget.AnyWidget):
     label = traitlets.Unicode().tag(sync=True)
 
     def show(self, items: Sequence[dict[str, Any]], headers: Sequence[str] = ()) -> None:
-        """Turn to another page; what is picked stays."""
+        """Show another page; picked examples stay picked."""
         with self.hold_sync():
             self.headers, self.items = list(headers), list(items)

@@ -1,4 +1,4 @@
-"""Small pictures of examples, where the data are images."""
+"""Small pictures of the examples of image data."""
 
 import numpy as np
 from jaxtyping import Int
@@ -8,13 +8,13 @@ from unlearnkit.widgets.parts.html import picture, picture_source
 
 
 def are_images(dataset: Dataset) -> bool:
-    """Whether the examples can be drawn."""
+    """Return whether the examples are images."""
     shape = dataset.feature_shape
     return len(shape) in (2, 3) and min(shape[-2:]) >= 4
 
 
 def sources(dataset: Dataset, ids: Int[np.ndarray, " example"]) -> list[str]:
-    """A picture of each example as an address that holds it, all in one scale of greys."""
+    """Return a data URL for each image, on one common grey scale; empty for other data."""
     if not are_images(dataset) or not len(ids):
         return []
     inputs, _ = dataset.examples(ids)
@@ -25,7 +25,7 @@ def sources(dataset: Dataset, ids: Int[np.ndarray, " example"]) -> list[str]:
 
 
 def pictures(dataset: Dataset, ids: Int[np.ndarray, " example"]) -> list[str]:
-    """An ``<img>`` for each example; none where they are no images."""
+    """Return an ``<img>`` element for each example; empty unless the data are images."""
     found = sources(dataset, ids)
     if not found:
         return []

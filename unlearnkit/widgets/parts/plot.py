@@ -1,4 +1,4 @@
-"""A figure in a panel, its title and legend as text: text wraps where the page is narrow."""
+"""A figure in a panel, with title and legend as HTML text, which wraps on narrow pages."""
 
 import html
 from collections.abc import Callable
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 _ICONS = ["zoom", "pan", "zoomIn", "zoomOut", "resetScale"]
 _LASSO_ICONS = ["pan", "zoomIn", "zoomOut"]
-_BAR = 34  # pixels above the axes for the icons of a figure whose drag selects
-_TOP = 14  # pixels above the axes once title and legend are gone from there
+_BAR = 34  # pixels above the axes for the icons of a figure in which dragging selects
+_TOP = 14  # pixels above the axes without title and legend
 
 
 class Plot:
-    """A :class:`PlotView` under a caption made from the figure's own title and traces.
+    """A :class:`PlotView` below a caption made from the figure's title and traces.
 
     Attributes:
-        widget: both together; hidden until there is something to show.
-        view: draws.
+        widget: caption and plot; hidden until there is a figure.
+        view: the plot.
         caption: title and legend.
-        export: saves it; made when there is something to save, and only with a frame.
+        export: the buttons that save the figure; None until there is one, or without a frame.
 
     Args:
-        height: pixels.
-        name: of the files that it is saved as.
-        frame: the numbers to be saved.
+        height: height of the plot in pixels.
+        name: stem of the names of saved files.
+        frame: returns the numbers to save.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Plot:
         self.hide()
 
     def show(self, spec: Spec) -> None:
-        """Draw a figure, given as ``figures.some_drawing.spec(...)``."""
+        """Draw the figure that ``figures.<name>.spec(...)`` returns."""
         layout = dict(spec["layout"])
         title = str(layout.pop("title")["text"])
         margin = dict(layout["margin"])
-        # A drag across a panel is a slip more often than a zoom, and the icons lie over the data.
+        # Most drags across a panel are accidental, so they do not zoom, and icons hide data.
         drag = layout.get("dragmode", False)
         icons = [*(_LASSO_ICONS if drag else _ICONS), *(["toImage"] if self._frame else [])]
         top = _BAR if drag else _TOP
@@ -70,23 +70,23 @@ class Plot:
         if self.export is not None:
             self.export.legend = named
         self.caption.html = f'<p class="uk-caption"><b>{html.escape(title)}</b>{legend}</p>'
-        with self.view.hold_sync():  # one message
+        with self.view.hold_sync():  # sends one message
             self.view.label = title
             self.view.figure = {"data": spec["data"], "layout": layout}
         self.widget.layout.display = None
 
     def hide(self) -> None:
-        """Take no room."""
+        """Hide the plot."""
         self.widget.layout.display = "none"
 
     def clear(self) -> None:
-        """Take no room, and hold no numbers."""
+        """Hide the plot and discard its data."""
         self.hide()
         self.view.figure = {}
 
 
 def _legend(traces: list[Spec]) -> str:
-    """The named traces with a mark of their colour and shape."""
+    """Return the legend: the named traces, each with its colour and shape."""
     marks = []
     for trace in traces:
         kind, color = _mark(trace)

@@ -1,8 +1,8 @@
-"""A plotly figure in the page: one synced trait, drawn and redrawn in place.
+"""A plotly figure as a widget with one synchronised trait, redrawn in place.
 
-Plotly's own ``FigureWidget`` ships 5 MB of script with every figure and keeps the state of its
-construction (DESIGN.md, section 9). Here the script travels once, in a shared widget that every
-view names, so a reload, a second view and Voila all find it; nothing comes from a CDN.
+Plotly's own ``FigureWidget`` sends 5 MB of script with every figure and, after a reload, shows the
+state in which it was created. Here the script is sent once, in a widget that all views share, so a
+reload, a second view and Voila all find it; nothing is loaded from a CDN.
 """
 
 import json
@@ -22,11 +22,11 @@ _HEIGHT = 320
 _RUNTIME_ESM = "export default {};"
 
 _VIEW_ESM = r"""
-// The script is unpacked and run once in a page, whatever the number of views and notebooks.
+// The script is unpacked and run once per page, however many views and notebooks there are.
 async function load(packed) {
   const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const script = await new Response(unpacked).text();
-  // As an ES module with a `module` of its own, plotly neither sees nor needs a module loader.
+  // Loaded as an ES module with a local `module`, plotly does not depend on a module loader.
   const parts = ["const module = {exports: {}};\n", script, "\nexport default module.exports;"];
   const url = URL.createObjectURL(new Blob(parts, { type: "text/javascript" }));
   const before = window.Plotly;
@@ -34,7 +34,7 @@ async function load(packed) {
     return (await import(url)).default;
   } finally {
     URL.revokeObjectURL(url);
-    window.Plotly = before;   // another extension's plotly stays what it was
+    window.Plotly = before;   // keep another extension's plotly
   }
 }
 
@@ -51,10 +51,10 @@ async function plotly(model) {
   return scripts.get(version);
 }
 
-// Ink and grid from the page's theme, as a plotly template: what a figure says itself wins.
+// The colours of the page's theme as a plotly template; a figure's own settings take precedence.
 function theme(el) {
   const probe = el.appendChild(document.createElement("span"));
-  // JupyterLab fades all colours while it switches; the probe must show the new ones at once.
+  // JupyterLab fades colours when the theme switches; the probe must show the new ones at once.
   probe.style.setProperty("transition", "none", "important");
   const ink = (color) => { probe.style.color = color; return getComputedStyle(probe).color; };
   const text = ink("var(--jp-ui-font-color1, var(--vscode-foreground, rgba(0, 0, 0, 0.87)))");
@@ -91,12 +91,12 @@ const dressed = (own, page) => !own ? page : {
 const plain = (value) => ArrayBuffer.isView(value) ? Array.from(value)
   : Array.isArray(value) ? value.map(plain) : value ?? null;
 
-// Without a server there is no button that would send the data to plotly's.
+// Without a server URL there is no button that uploads the data to plotly.
 const CONFIG = {
   displaylogo: false, responsive: false, plotlyServerURL: "",
   modeBarButtonsToRemove: ["sendChartToCloud", "lasso2d", "select2d", "autoScale2d"],
 };
-// A figure whose drag selects keeps its buttons on show: they say so.
+// A figure in which dragging selects keeps its buttons visible, to show the mode.
 const SELECTS = {
   ...CONFIG, displayModeBar: true, modeBarButtonsToRemove: ["sendChartToCloud", "autoScale2d"],
 };
@@ -133,9 +133,9 @@ async function render({ model, el }) {
   const paint = async () => {
     const width = el.clientWidth, height = el.clientHeight;
     if (gone) return;
-    if (!width || !height) {   // hidden: the observer calls again when it shows
-      // Hidden and shown between two of its looks, at the same size, is no change to an observer
-      // that does not start anew. JupyterLab does so to the whole page when the theme changes.
+    if (!width || !height) {   // hidden: the observer fires again when it is shown
+      // An observer misses an element that is hidden and shown again at the same size, as
+      // JupyterLab does with the whole page when the theme changes, so observation restarts.
       if (shown) { shown = false; sizes.unobserve(el); sizes.observe(el); }
       return;
     }
@@ -143,11 +143,11 @@ async function render({ model, el }) {
     page ??= theme(el);
     const title = layout.title?.text ?? layout.title ?? "";
     graph.setAttribute("aria-label", model.get("label") || String(title).replace(/<[^>]*>/g, " "));
-    // Plotly writes into what it is given (a zoom, for one): the trait's value is not lent out.
+    // Plotly modifies its arguments (a zoom, for example), so it gets a copy of the trait.
     const { shapes = [], ...own } = structuredClone(layout);
     const rest = JSON.stringify([data, own, page, width, height]);
     try {
-      // Shapes alone are redrawn within a millisecond, a whole figure takes ten to fifty.
+      // Redrawing the shapes alone is much faster than redrawing the figure.
       if (rest === drawn) { await Plotly.relayout(graph, { shapes }); return; }
       drawn = rest;
       await Plotly.react(graph, data.map((trace) => ({ ...trace })), {
@@ -162,7 +162,7 @@ async function render({ model, el }) {
       }
     } catch (error) { drawn = ""; complain(error); }
   };
-  // Plotly draws in several steps: a second drawing that overtook the first would be undone by it.
+  // Plotly draws in several steps; a second drawing must not overtake the first.
   const draw = async () => {
     waiting = false;
     if (painting) { again = true; return; }
@@ -170,7 +170,7 @@ async function render({ model, el }) {
     try { await paint(); } finally { painting = false; }
     if (again) { again = false; soon(); }
   };
-  // Many updates, resizes and theme changes between two frames are one drawing.
+  // All updates, resizes and theme changes between two frames cause one drawing.
   const soon = () => {
     if (waiting) return;
     waiting = true;
@@ -185,7 +185,7 @@ async function render({ model, el }) {
     repaint();
   });
   sizes.observe(el);
-  // These change when the new theme's style sheet has arrived.
+  // These attributes change once the new theme's style sheet is loaded.
   const themes = new MutationObserver(repaint);
   const marks = ["class", "data-jp-theme-name", "data-jp-theme-light", "data-vscode-theme-kind"];
   themes.observe(document.body, { attributes: true, attributeFilter: marks });
@@ -201,7 +201,7 @@ async function render({ model, el }) {
 export default { render };
 """
 
-# The graph is taken out of the flow, so that its own width can never widen the page.
+# The graph is positioned absolutely, so that its width cannot widen the page.
 _VIEW_CSS = """
 .uk-plotview {
   position: relative; box-sizing: border-box; width: 100%; min-width: 0; min-height: 80px;
@@ -216,7 +216,7 @@ _VIEW_CSS = """
 
 
 class _Runtime(anywidget.AnyWidget):
-    """Plotly's script, compressed to stay below Jupyter's limit of data per second."""
+    """Plotly's script, compressed to stay below Jupyter's data rate limit."""
 
     _esm = _RUNTIME_ESM
     script = traitlets.Bytes().tag(sync=True)
@@ -226,7 +226,7 @@ class _Runtime(anywidget.AnyWidget):
 
     @classmethod
     def shared(cls) -> "_Runtime":
-        """Return the one runtime of this kernel, made anew if it was closed."""
+        """Return the runtime of this kernel; create it if there is none or it was closed."""
         if cls._shared is None or cls._shared.comm is None:
             script = zlib.compress(get_plotlyjs().encode(), level=3)
             cls._shared = cls(script=script, version=get_plotlyjs_version())
@@ -234,23 +234,25 @@ class _Runtime(anywidget.AnyWidget):
 
 
 class PlotView(anywidget.AnyWidget):
-    """A figure that lives in the page and follows its theme and its width.
+    """A plotly figure that follows the theme and the width of the page.
 
-    Assigning :attr:`figure` redraws in place and keeps the reader's zoom; a ``layout.height`` of
-    the figure sets the height, its width is the container's. Several assignments between two
-    frames cost one drawing.
+    Assigning :attr:`figure` redraws in place and keeps the zoom. The figure's ``layout.height``
+    sets the height; the width is that of the container. Several assignments between two frames
+    cause one drawing.
 
     Args:
         figure: a plotly figure, or a dict with ``data`` and ``layout``.
-        height: pixels, reserved at once so that the page does not jump; a figure's own wins.
-        label: what a screen reader says; the figure's title by default.
+        height: height in pixels, reserved at once so that the page does not jump; a height in the
+            figure's layout takes precedence.
+        label: accessible name; the figure's title by default.
 
     Attributes:
-        spec: the figure as plotly's JSON; all that the page draws from.
-        clicked: the last click: ``curve``, ``point``, ``x``, ``y``, ``customdata``, and ``count``,
-            which tells two clicks on one point apart. Empty before the first.
-        selected: what a lasso or a box holds, where the figure's ``dragmode`` is one of them: the
-            ``customdata`` of every point, none when it is taken away, and ``count`` as for clicks.
+        spec: the figure as plotly JSON, from which the page draws.
+        clicked: the last click, with ``curve``, ``point``, ``x``, ``y``, ``customdata``, and
+            ``count``, which distinguishes clicks on the same point. Empty before the first click.
+        selected: the last selection by lasso or box, if the figure's ``dragmode`` allows one: the
+            ``customdata`` of the points inside, empty once it is removed, and ``count`` as for
+            clicks.
 
     >>> view = PlotView({"data": [{"y": [1, 2]}], "layout": {"title": {"text": "two"}}})
     >>> view.figure.layout.title.text
@@ -281,7 +283,7 @@ class PlotView(anywidget.AnyWidget):
 
     @property
     def figure(self) -> go.Figure:
-        """The figure on show, as a new plotly figure."""
+        """The current figure, as a new plotly figure."""
         return go.Figure(self.spec)
 
     @figure.setter
@@ -293,14 +295,14 @@ class PlotView(anywidget.AnyWidget):
         self.spec = spec
 
     def on_click(self, callback: Callable[[dict[str, Any]], object]) -> Callable[[], None]:
-        """Call ``callback`` with :attr:`clicked` at each click; returns what ends that.
+        """Call ``callback`` with :attr:`clicked` at each click; return a function that ends this.
 
-        The call may come from another thread than the cells' (DESIGN.md, section 9).
+        The callback may run in another thread than cells do.
         """
         return self._on("clicked", callback)
 
     def on_select(self, callback: Callable[[dict[str, Any]], object]) -> Callable[[], None]:
-        """Call ``callback`` with :attr:`selected` at each selection; returns what ends that."""
+        """Call ``callback`` with :attr:`selected` at each selection, as in :meth:`on_click`."""
         return self._on("selected", callback)
 
     def _on(self, trait: str, callback: Callable[[dict[str, Any]], object]) -> Callable[[], None]:
@@ -316,10 +318,10 @@ class PlotView(anywidget.AnyWidget):
 
 
 def _to_spec(figure: go.Figure | dict[str, Any]) -> dict[str, Any]:
-    """Turn a figure into plain JSON values, without plotly's default template.
+    """Convert a figure to plain JSON values, without plotly's default template.
 
-    That template is 6 kB in every message, and its colours are for white paper only; the page
-    puts its own in the place. NumPy arrays of a ``go.Figure`` stay base64, those of a dict become
+    The template would add 6 kB to every message, and its colours suit white pages only; the page
+    supplies its own. NumPy arrays of a ``go.Figure`` stay base64, those of a dict become
     lists, and NaN becomes null.
 
     Raises:
@@ -333,7 +335,7 @@ def _to_spec(figure: go.Figure | dict[str, Any]) -> dict[str, Any]:
             "'data' and 'layout'."
         )
     layout = dict(figure.get("layout", {}))
-    # Asked only where there is a template: making the JSON takes 2 ms, and sliders do not wait.
+    # Compared only if there is a template, since the conversion would slow down sliders.
     if "template" in layout and pio.templates.default:
         default = pio.templates[pio.templates.default].to_plotly_json()
         if layout["template"] == default:

@@ -1,4 +1,4 @@
-"""A button that runs a job, with its bar, the time left and a way to stop it."""
+"""A button that runs a job, with a progress bar, the time left, and a cancel button."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -16,23 +16,24 @@ Work = Callable[[OnProgress, threading.Event], Result]
 
 
 class Runner(Generic[Result]):
-    """Start, progress and stop of one kind of work in a panel; one run at a time.
+    """The controls that start, follow and stop one kind of job in a panel, one at a time.
 
     Args:
-        panel: shows what goes wrong.
-        label: on the button.
-        prepare: called on a click; gives the work to run.
-        finished: called with the result, from the job's thread.
-        ended: called after every run, whatever its end, from the job's thread.
-        progressed: called with each event on show.
-        weights: expected seconds of each phase, so that a bar over several phases moves evenly.
-        pause: called on a click on Pause, which there is with it only; the work then ends by
-            itself, and soon.
+        panel: the panel that shows errors.
+        label: label of the button.
+        prepare: called on a click; returns the work to run.
+        finished: called with the result, in the job's thread.
+        ended: called after every run, failed and cancelled ones included, in the job's thread.
+        progressed: called with each progress event that is shown.
+        weights: returns the expected seconds of each phase, so that one bar over several phases
+            moves evenly.
+        pause: called when Pause is clicked; the work is then expected to end soon. Without it
+            there is no Pause button.
 
     Attributes:
-        widget: the row of controls.
-        button: starts.
-        job: the last run, or None.
+        widget: all controls in one row.
+        button: starts the job.
+        job: the running job, or None.
     """
 
     def __init__(
@@ -55,11 +56,11 @@ class Runner(Generic[Result]):
         self.button = ipywidgets.Button(description=label, button_style="primary")
         self.button.layout.width = "auto"
         self.cancel = ipywidgets.Button(
-            description="Cancel", tooltip="Stop; what is finished is kept", disabled=True
+            description="Cancel", tooltip="Stop now; finished stages are kept", disabled=True
         )
         self.cancel.layout.width = "auto"
         self.pause = ipywidgets.Button(
-            description="Pause", tooltip="Stop at the end of the slice at work; nothing is lost"
+            description="Pause", tooltip="Stop when the current slice is finished; nothing is lost"
         )
         self.pause.layout.width = "auto"
         self._pause = pause
@@ -75,17 +76,17 @@ class Runner(Generic[Result]):
 
     @property
     def running(self) -> bool:
-        """Whether the work is going on."""
+        """Whether the job is running."""
         return self.job is not None and self.job.state == "running"
 
     def start(self) -> Job[Result]:
-        """Run the work in a thread and return at once.
+        """Run the work in a background thread and return immediately.
 
         Raises:
-            RuntimeError: it runs already.
+            RuntimeError: the job is already running.
         """
         if self.running:
-            raise RuntimeError("this is running already; wait for it, or cancel it")
+            raise RuntimeError("this job is already running; wait for it to end, or cancel it")
         work = self._prepare()
         self._weights = self._weights_now()
         self.button.disabled, self.cancel.disabled = True, False
@@ -99,7 +100,7 @@ class Runner(Generic[Result]):
         return self.job.start()
 
     def request_pause(self) -> None:
-        """Ask the work to end where nothing is lost."""
+        """Ask the work to end at the next point where nothing is lost."""
         if self._pause is not None and self.running:
             self._pause()
             self.pause.disabled = True
@@ -116,13 +117,13 @@ class Runner(Generic[Result]):
         if status.progress is not None:
             self._progressed(status.progress)
         if status.state == "running":
-            resting = self._pause is not None and self.pause.disabled
-            if status.progress is not None and not job.cancelling and not resting:
+            pausing = self._pause is not None and self.pause.disabled
+            if status.progress is not None and not job.cancelling and not pausing:
                 self._show(status.progress, job.seconds)
             return
         self.button.disabled, self.cancel.disabled = False, True
         self.cancel.layout.display = self.pause.layout.display = "none"
-        self.job = None  # a result may hold models, which others may want to let go
+        self.job = None  # the result may hold models that others want to release
         if status.state == "done":
             self.bar.value, self.bar.bar_style = 1.0, "success"
             self.label.value = f"done in {duration(status.seconds)}"
@@ -148,7 +149,7 @@ class Runner(Generic[Result]):
 
 
 def overall(event: ProgressEvent, weights: Mapping[str, float]) -> float:
-    """The part of all phases that is done.
+    """Return the fraction of the total work that is done, over all phases.
 
     >>> overall(ProgressEvent("modify", 0, None, 1, 2), {"train": 3.0, "modify": 1.0})
     0.875

@@ -1,4 +1,4 @@
-"""A section of a panel: a line that says what is inside, and a body made when it is opened."""
+"""A collapsible section of a panel, whose body is built when it is first opened."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -56,7 +56,7 @@ _CSS = """
 
 
 class _Head(anywidget.AnyWidget):
-    """The line that opens and closes a section, by mouse or by keyboard."""
+    """The heading, which opens and closes its section by mouse or keyboard."""
 
     _esm = _ESM
     _css = _CSS
@@ -67,19 +67,19 @@ class _Head(anywidget.AnyWidget):
 
 
 class Section:
-    """Part of a panel that costs nothing before it is opened.
+    """A part of a panel that computes nothing until it is opened.
 
     Subclass it: set :attr:`title`, :attr:`explanation` and :attr:`meaning`, write :meth:`build`,
-    :meth:`draw`, :meth:`clear` and :attr:`code`. What the panel shows may change at any time;
-    :meth:`renew` says so.
+    :meth:`draw`, :meth:`clear` and :attr:`code`. The panel calls :meth:`renew` whenever the data
+    behind the section have changed.
 
     Attributes:
-        title: on the line that opens it.
-        explanation: one sentence beside it.
-        meaning: for the fold-out "What does this mean?", with the source.
-        panel: shows what goes wrong.
-        widget: all of it.
-        body: what opens.
+        title: the heading.
+        explanation: one sentence below the heading.
+        meaning: the text of the fold-out "What does this mean?", with its source.
+        panel: the panel that shows errors.
+        widget: the whole section.
+        body: the part that opens.
     """
 
     title: ClassVar[str] = ""
@@ -100,7 +100,7 @@ class Section:
 
     @property
     def open(self) -> bool:
-        """Whether the body is on show; setting it is the same as a click."""
+        """Whether the body is visible; setting it acts like a click."""
         return bool(self._head.expanded)
 
     @open.setter
@@ -109,35 +109,35 @@ class Section:
 
     @property
     def code(self) -> str:
-        """The Python call that gives what is on show."""
+        """The Python call that reproduces the section."""
         return ""
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """Make the widgets of the body; called once, at the first opening."""
+        """Create the widgets of the body; called once, on first opening."""
         raise NotImplementedError
 
     def draw(self) -> None:
-        """Compute, and fill the widgets, for what the controls say."""
+        """Compute the results for the current controls and show them."""
         raise NotImplementedError
 
     def clear(self) -> None:
-        """Let go of what was computed and is on show."""
+        """Discard all computed results."""
         raise NotImplementedError
 
     def renew(self) -> None:
-        """There is something new to show: now, if the section is open, else when it is opened."""
+        """Mark the section as stale; redraw it now if it is open, or else when it is opened."""
         self._stale = True
         if self.open:
             self.redraw()
 
     def forget(self) -> None:
-        """There is nothing to show any more."""
+        """Close the section and discard its results, because their data are gone."""
         self.open, self._stale = False, True
         if self._code_line is not None:
             self.clear()
 
     def redraw(self) -> None:
-        """Draw, and renew the code line."""
+        """Draw the body and update the code line."""
         self._head.busy = True
         try:
             self.draw()

@@ -1,4 +1,4 @@
-"""What all panels of a session share: the session, and the news that it has changed."""
+"""The base of all panels on a session, which keeps the panels of one session up to date."""
 
 import weakref
 from collections import deque
@@ -12,23 +12,23 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.session import Session
 from unlearnkit.widgets.parts.panel import Panel
 
-# The panels of each session that are told of changes. Widgets are never collected while their
-# kernel runs, so running a cell again and again would tell ever more of them: the latest are told.
-_MOST = 24
+# The panels to refresh when a session changes. Widgets are not garbage-collected while their kernel
+# runs, so rerunning a cell would add panels without end: only the latest are refreshed.
+_MOST_PANELS = 24
 _PANELS: "weakref.WeakKeyDictionary[Session, deque[weakref.ref[SessionPanel]]]" = (
     weakref.WeakKeyDictionary()
 )
-# What each session looked like when its panels were last told.
+# The state of each session when its panels were last refreshed.
 _SEEN: "weakref.WeakKeyDictionary[Session, tuple[Any, ...]]" = weakref.WeakKeyDictionary()
 
 
 class SessionPanel(Panel):
-    """A panel on a session; it stands alone, and panels of one session keep each other current.
+    """A panel on a session, alone or beside others; a change in one refreshes the others.
 
     Attributes:
-        session: what is shown and driven.
-        name: the panel's name in ``PANELS``.
-        reads_models: whether it looks into the store, which is in flux while work is going on.
+        session: the session that the panel shows and drives.
+        name: key of the panel in ``PANELS``.
+        reads_models: whether the panel reads the store, which changes while work is running.
     """
 
     name: ClassVar[str] = ""
@@ -38,18 +38,18 @@ class SessionPanel(Panel):
         super().__init__()
         self.session = session
         self.widget.add_class(f"uk-{self.name}")
-        _PANELS.setdefault(session, deque(maxlen=_MOST)).append(weakref.ref(self))
+        _PANELS.setdefault(session, deque(maxlen=_MOST_PANELS)).append(weakref.ref(self))
         _SEEN.setdefault(session, _state(session))
         watch_cells()
 
     def update(self) -> Self:
-        """Refresh from the session, unless work is going on: the end of the work refreshes."""
+        """Refresh from the session; while work is running, wait for its end to refresh."""
         if not (self.reads_models and self.session.busy):
             self.guard(self.refresh, clears=False)()
         return self
 
     def changed(self) -> None:
-        """Tell every panel of this session that it has changed."""
+        """Refresh every panel of this session after a change."""
         update_panels(self.session)
 
 
@@ -63,13 +63,15 @@ def update_panels(session: Session) -> None:
 
 
 def _state(session: Session) -> tuple[Any, ...]:
-    """Objects of which one at least is replaced whenever the session changes."""
-    kept = session.original is not None  # no reference that would outlive a discard
+    """Return objects of which at least one is replaced whenever the session changes."""
+    kept = (
+        session.original is not None
+    )  # a flag, since a reference would keep discarded models alive
     return (session.plan, session.pending, kept, session.last, session.clock)
 
 
 def _after_cell(*result: Any) -> None:
-    """After a cell: refresh the panels of sessions that it has changed."""
+    """Refresh the panels of every session that the last cell has changed."""
     for session in list(_PANELS):
         seen, now = _SEEN.get(session), _state(session)
         if not session.busy and (
@@ -79,14 +81,14 @@ def _after_cell(*result: Any) -> None:
 
 
 def watch_cells() -> None:
-    """Have panels follow what cells do to their session; outside Jupyter nothing happens."""
+    """Refresh panels after each cell; outside Jupyter this does nothing."""
     shell = get_ipython()
     if shell is not None and _after_cell not in shell.events.callbacks["post_run_cell"]:
         shell.events.register("post_run_cell", _after_cell)
 
 
 def plural(count: int, noun: str) -> str:
-    """A count and its noun.
+    """Format a count with its noun in singular or plural.
 
     >>> plural(1, "shard"), plural(1200, "example")
     ('1 shard', '1,200 examples')
@@ -95,7 +97,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def label_counts(dataset: Dataset, ids: Int[np.ndarray, " example"] | list[int]) -> str:
-    """How many examples of each class there are, by number; or the range of targets."""
+    """Describe how many examples of each class there are, or the range of the targets."""
     _, labels = dataset.examples(ids)
     values = dataset.label_values(labels)
     if dataset.is_regression:
@@ -107,7 +109,7 @@ def label_counts(dataset: Dataset, ids: Int[np.ndarray, " example"] | list[int])
 
 
 def listing(numbers: "tuple[int, ...] | list[int]", most: int = 8) -> str:
-    """A few numbers in words.
+    """List numbers in text, and count those beyond the first few.
 
     >>> listing((1, 2, 5)), listing(range(20), most=3)
     ('1, 2 and 5', '0, 1, 2 and 17 more')

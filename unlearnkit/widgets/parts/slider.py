@@ -1,6 +1,6 @@
-"""A slider for a percentage, made of the page's own inputs.
+"""A percentage slider made of native HTML inputs.
 
-That of ipywidgets has no name for screen readers, and redraws itself for 9 ms at each step.
+The slider of ipywidgets has no accessible name and is slow to redraw.
 """
 
 import anywidget
@@ -26,7 +26,7 @@ function render({ model, el }) {
   };
   const set = (value) => { model.set("value", value); model.save_changes(); };
   range.addEventListener("input", () => set(Number(range.value)));
-  // A number typed: on Enter or on leaving the field; what is no number is put back.
+  // A typed number counts on Enter or when the field loses focus; other text is reset.
   const take = () => {
     const typed = field.value === "" ? NaN : Number(field.value);
     if (Number.isFinite(typed)) set(Math.min(100, Math.max(0, typed)));
@@ -35,9 +35,9 @@ function render({ model, el }) {
   field.addEventListener("change", take);
   field.addEventListener("keydown", (event) => { if (event.key === "Enter") take(); });
   show();
-  const news = ["change:value", "change:step", "change:description"];
-  for (const name of news) model.on(name, show);
-  return () => { for (const name of news) model.off(name, show); };
+  const events = ["change:value", "change:step", "change:description"];
+  for (const name of events) model.on(name, show);
+  return () => { for (const name of events) model.off(name, show); };
 }
 export default { render };
 """
@@ -57,12 +57,12 @@ _CSS = """
 
 
 class PercentSlider(anywidget.AnyWidget):
-    """A percentage by mouse, by arrow keys, or typed.
+    """A percentage, set with the mouse, with the arrow keys or by typing.
 
     Attributes:
-        value: from 0 to 100.
-        step: of the arrow keys and the mouse; typed numbers may be finer.
-        description: its label.
+        value: the percentage, from 0 to 100.
+        step: the step of mouse and arrow keys; typed numbers may be finer.
+        description: the label.
     """
 
     _esm = _ESM

@@ -1,4 +1,4 @@
-"""What the sections of the comparison share: the comparison itself, and what can be saved."""
+"""The base of all sections of the comparison panel: access to the comparison and saved data."""
 
 import functools
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ from unlearnkit.widgets.parts.section import Section
 if TYPE_CHECKING:
     import pandas as pd
 
-WHOLE = -1  # in place of a shard
+WHOLE = -1  # stands for the whole ensemble where a shard is expected
 OTHERS = [(MODEL_NAMES[name], name) for name in ("unlearned", "original")]
 
 
 class HasComparison(Protocol):
-    """What a section asks of its panel."""
+    """The part of a panel that its sections use."""
 
     session: Session
     comparison: Comparison | None
 
 
 class View(Section):
-    """A section on the panel's comparison, of which it keeps no reference."""
+    """A section on the panel's comparison; it reads the comparison from the panel each time."""
 
     def __init__(self, panel: Panel, source: HasComparison) -> None:
         super().__init__(panel)
@@ -40,17 +40,17 @@ class View(Section):
 
     @property
     def comparison(self) -> Comparison:
-        """What is looked into.
+        """The comparison on show.
 
         Raises:
-            RuntimeError: it is gone.
+            RuntimeError: the comparison was discarded.
         """
         if self._source.comparison is None:
-            raise RuntimeError("there is no comparison any more; press Compare for a new one")
+            raise RuntimeError("the comparison was discarded; press Compare for a new one")
         return self._source.comparison
 
     def clear(self) -> None:
-        """Empty the plots, the texts and the numbers behind them."""
+        """Clear the plots, the texts and the data behind them."""
         for plot in self._plots:
             plot.clear()
         for prose in self._texts:
@@ -58,18 +58,18 @@ class View(Section):
         self._frames.clear()
 
     def plot(self, name: str) -> Plot:
-        """A plot that can be saved, with the frame of that name."""
+        """Return a new plot that saves the frame of that name."""
         frame = functools.partial(self._frame, name)
         self._plots.append(Plot(name=name, frame=frame))
         return self._plots[-1]
 
     def text(self) -> Html:
-        """A text."""
+        """Return a new text that screen readers announce."""
         self._texts.append(Html(live=True))
         return self._texts[-1]
 
     def choice(self, description: str, options: Sequence[object]) -> ipywidgets.Dropdown:
-        """A choice that redraws the section."""
+        """Return a new dropdown that redraws the section when it changes."""
         field = ipywidgets.Dropdown(options=list(options), description=description)
         field.style.description_width = "initial"
         field.layout.width = "auto"
@@ -77,15 +77,15 @@ class View(Section):
         return field
 
     def shard_choice(self) -> ipywidgets.Dropdown:
-        """A choice of the shards compared, approximate ones first."""
+        """Return a new, still empty, dropdown of the compared shards."""
         return self.choice("constituent", [])
 
     def offer_shards(self, field: ipywidgets.Dropdown, *, whole: bool = False) -> int:
-        """Bring a choice of shards in line with the comparison; the shard chosen.
+        """Offer the compared shards, approximate ones first, and return the chosen one.
 
         Args:
-            field: the choice.
-            whole: offer the whole ensemble first.
+            field: the dropdown to update.
+            whole: whether to offer the whole ensemble as well, as the first choice.
         """
         frame = self.comparison.constituents.sort_values(["bit_identical", "shard"])
         options = [
@@ -95,7 +95,7 @@ class View(Section):
         if whole:
             options.insert(0, ("the whole ensemble", WHOLE))
         if not options:
-            raise ValueError("no shard was compared, so there is no constituent to look into")
+            raise ValueError("no shard was compared, so there is no constituent to show")
         if list(field.options) != options:
             with field.hold_trait_notifications():
                 field.options = options
@@ -107,14 +107,14 @@ class View(Section):
         return self._frames[name]
 
     def _chosen(self) -> None:
-        # While a section draws, it may set its own choices.
+        # A section may set its own controls while it draws.
         if self.open and not self._drawing:
             self.redraw()
 
     _drawing = False
 
     def redraw(self) -> None:
-        """Draw, heedless of the changes that this makes to the controls."""
+        """Draw the section, ignoring changes that drawing makes to its own controls."""
         self._drawing = True
         try:
             super().redraw()
