@@ -52,7 +52,7 @@ def test_picking_by_keyboard_and_by_lasso(lab, page, screenshot, traffic):
         if not number:
             page.mouse.down()
     page.mouse.up()
-    panel.locator(".uk-prose p", has_text="chosen. By class").wait_for()
+    panel.locator(".uk-prose p", has_text="selected. By class").wait_for()
     chosen = json.loads(ask(page, "print(json.dumps(panel.selector.ids().tolist()))"))
     # The lasso is a rectangle: those inside it, and no others.
     inside = """
@@ -67,14 +67,14 @@ print(json.dumps(points))
     assert 20 < len(chosen) < len(points) - 20 and within == set(chosen)
     screenshot(page, "choosing-map")
     panel.get_by_role("button", name="Revoke", exact=True).click()
-    panel.locator(".uk-prose p", has_text="None chosen.").wait_for()
+    panel.locator(".uk-prose p", has_text="None selected.").wait_for()
     assert pending(page) == sorted({*ids, *chosen})
 
     command(page, "application:toggle-left-area")
     page.set_viewport_size({"width": 640, "height": 900})
     set_theme(page, "dark")
     selectors = {
-        "by query": panel.get_by_text("in the words of pandas"),
+        "by query": panel.get_by_text("in the syntax of pandas"),
         "from a list": panel.get_by_text("Paste ids, or rows"),
         "from pictures": cells.first,
         "on a map": drag,

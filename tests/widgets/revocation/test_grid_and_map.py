@@ -35,7 +35,7 @@ def hardest_examples(selector):
 
 def test_the_grid_turns_pages_keeps_picks_and_marks_the_request(session, panel):
     session.revoke([7])
-    panel.mode.value = "from pictures"
+    panel.mode.value = "from a table"
     grid = panel.selector
     first = [item["id"] for item in grid.picker.items]
     assert first == session.plan.partition.ids[: grid_and_map.ROWS].tolist()
@@ -56,7 +56,7 @@ def test_the_grid_turns_pages_keeps_picks_and_marks_the_request(session, panel):
 
 def test_forgotten_examples_leave_grid_map_and_picks(session, panel):
     panel.mode.value = "on a map"
-    panel.mode.value = "from pictures"
+    panel.mode.value = "from a table"
     panel.selector.picker.set_state({"picked": [7, 13]})
     session.revoke([7])
     session.unlearn(1.0)
@@ -121,7 +121,7 @@ def test_the_map_says_what_it_draws_and_rings_the_request(session, panel, monkey
     monkeypatch.setattr(grid_and_map, "example_map", lambda *given: whole(*given, most=20))
     panel.selector.source.value = -1
     said = panel.selector.summary.html
-    assert "of 34 training examples are drawn: a sample in which each was equally likely" in said
+    assert "of 34 training examples are drawn: a uniform sample" in said
     assert {7, 13} <= set(panel.selector._found().ids.tolist())
 
 
@@ -130,7 +130,7 @@ def test_a_table_shows_its_columns_by_name():
     frame = pd.DataFrame({"age": rng.integers(18, 90, 60), "left": rng.integers(0, 2, 60)})
     session = uk.Session((frame, "left"), model="logistic", num_shards=2, num_slices=1, epochs=1)
     panel = PANELS["revocation"](session)
-    panel.mode.value = "from pictures"
+    panel.mode.value = "from a table"
     assert panel.selector.picker.headers == ["id", "class", "shard", "slice", "age"]
     first = panel.selector.picker.items[0]
     assert float(first["cells"][-1]) == frame["age"][first["id"]]

@@ -63,7 +63,7 @@ def test_images_are_shown_with_their_ids():
     [
         ({"ids": "7, x"}, "'x' is not an id; give whole numbers and ranges such as 3, 141, 10-20"),
         ({"ids": "20-10"}, "the range 20-10 runs backwards; write 10-20"),
-        ({"ids": "0-99999999999"}, "names too many ids"),
+        ({"ids": "0-99999999999"}, "is too many ids"),
         ({"ids": " "}, "no ids are given"),
         ({"ids": "9999"}, "id 9999 is not in uneven"),
         ({"mode": "at random", "number": 7.5}, "count=7.5 is not a whole number"),

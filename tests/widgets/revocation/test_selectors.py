@@ -1,4 +1,4 @@
-"""The revocation panel's ways to choose, without a browser."""
+"""The revocation panel's selectors, without a browser."""
 
 import ast
 
@@ -7,7 +7,6 @@ import pytest
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit.widgets import PANELS
-from unlearnkit.widgets.revocation import panel as revocation_panel
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def from_a_list(selector):
     selector.column.value = "person"
 
 
-def from_pictures(selector):
+def from_a_table(selector):
     selector.picker.set_state({"picked": [25, 13]})
 
 
@@ -56,9 +55,9 @@ def hardest_examples(selector):
 
 
 @pytest.mark.parametrize(
-    "choose", [by_query, from_a_list, from_pictures, on_a_map, hardest_examples]
+    "choose", [by_query, from_a_list, from_a_table, on_a_map, hardest_examples]
 )
-def test_every_way_revokes_what_its_python_call_says(session, panel, choose):
+def test_every_selector_revokes_what_its_python_call_says(session, panel, choose):
     fork = session.fork()
     panel.mode.value = choose.__name__.replace("_", " ")
     assert panel.error is None
@@ -76,9 +75,9 @@ def test_every_way_revokes_what_its_python_call_says(session, panel, choose):
     assert panel.error is None and len(session.pending) == 0
 
 
-def test_nothing_is_made_before_its_way_is_chosen(panel):
+def test_nothing_is_made_before_its_selector_is_chosen(panel):
     assert [selector.widget.children for selector in panel.selectors.values()] == [()] * 5
-    panel.mode.value = "from pictures"
+    panel.mode.value = "from a table"
     assert panel.selector.widget.children and panel.selector.widget.layout.display is None
     grid = panel.selector
     panel.mode.value = "hardest examples"
@@ -92,8 +91,8 @@ def test_nothing_is_made_before_its_way_is_chosen(panel):
         ("by query", {}, "the query is empty"),
         ("from a list", {"text": "7\nx"}, "1 entry is no id: 'x' (line 2)"),
         ("from a list", {"text": "id\n9999"}, "id 9999 is not in uneven"),
-        ("from pictures", {}, "no example is picked"),
-        ("on a map", {}, "no example is chosen; draw a line"),
+        ("from a table", {}, "no example is picked"),
+        ("on a map", {}, "no example is selected; draw a line"),
     ],
 )
 def test_a_wrong_choice_is_one_sentence_and_breaks_nothing(session, panel, mode, fields, sentence):
@@ -110,7 +109,7 @@ def test_a_wrong_choice_is_one_sentence_and_breaks_nothing(session, panel, mode,
 
 def test_an_untrained_session_can_be_looked_at_but_not_ranked():
     panel = PANELS["revocation"](CASES["uneven"].session())
-    panel.mode.value = "from pictures"
+    panel.mode.value = "from a table"
     assert panel.error is None and len(panel.selector.picker.items) == 20
     panel.selector.order.value = "loss"
     assert "no model yet; train first" in panel.message
@@ -120,9 +119,9 @@ def test_an_untrained_session_can_be_looked_at_but_not_ranked():
     assert [label for label, _ in panel.selector.source.options] == ["the inputs"]
 
 
-def test_every_way_can_be_gone_to_from_every_other(session):
-    for first in revocation_panel.SELECTORS:
+def test_every_selector_can_be_opened_from_every_other(session):
+    for first in PANELS["revocation"](session).selectors:
         panel = PANELS["revocation"](session)
-        for name in ("by class", "at random", first.name, "by id", "at random"):
+        for name in ("by class", "at random", first, "by id", "at random"):
             panel.mode.value = name
             assert panel.error is None and panel.code

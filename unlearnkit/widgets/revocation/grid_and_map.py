@@ -1,4 +1,4 @@
-"""Ways to choose by looking: a grid of examples, and a map of the data with a lasso."""
+"""Visual selectors: a grid of examples, and a map of the data with a lasso."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,10 +7,12 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit import figures
+from unlearnkit.data.examples import Dataset
 from unlearnkit.selection.example_map import ExampleMap, example_map, score_table
+from unlearnkit.session import Session
 from unlearnkit.unlearning.request import select
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
-from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.panel import Panel, row
 from unlearnkit.widgets.parts.picker import Picker
 from unlearnkit.widgets.parts.pictures import are_images, sources
 from unlearnkit.widgets.parts.plot import Plot
@@ -25,28 +27,30 @@ from unlearnkit.widgets.revocation.selectors import (
     facts,
 )
 
-PAGE = 48  # pictures
-ROWS = 20
+PAGE = 48  # pictures per page
+ROWS = 20  # table rows per page
 BY_ID = "id"
-INPUTS = -1  # in place of a shard
+INPUTS = -1  # stands for the inputs where a shard is expected
 
 
 class GridSelector(Selector):
-    """Pictures or rows, page by page, to be picked."""
+    """Selects from pictures of the examples, or from the rows of their table, page by page."""
 
-    name = "from pictures"
+    def __init__(self, panel: Panel, session: Session) -> None:
+        super().__init__(panel, session)
+        self.name = grid_name(session.dataset)
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """Which examples in which order, the page, and what is picked."""
+        """Create the class and order fields, the page, and the list of picked examples."""
         self.label = class_choice(self.session)
         orders = [("id", BY_ID), *((text, name) for name, text in SCORE_NAMES.items())]
         self.order = ipywidgets.Dropdown(options=orders, description="ordered by")
         self.order.layout.width = "250px"
         self.order.style.description_width = "initial"
-        self.back = _button("Previous page", "the examples before these")
-        self.on = _button("Next page", "the examples after these")
-        self.whole = _button("Pick this page", "pick every example on show")
-        self.none = _button("Pick none", "put everything back")
+        self.back = _button("Previous page", "Show the examples before these")
+        self.on = _button("Next page", "Show the examples after these")
+        self.whole = _button("Pick this page", "Pick every example on this page")
+        self.none = _button("Pick none", "Unpick all examples")
         self.place = Html(live=True)
         self.picker = Picker(label="Examples; arrow keys move, the space bar picks")
         self.chosen = Html(live=True)
@@ -72,7 +76,7 @@ class GridSelector(Selector):
         ]
 
     def renew(self) -> None:
-        """Look up which examples there are, if that can have changed, and show the page."""
+        """List the examples again if they may have changed, and show the page."""
         session = self.session
         seen = (session.plan, session.last, self.label.value, self.order.value)
         if len(seen) != len(self._seen) or any(
@@ -96,7 +100,7 @@ class GridSelector(Selector):
         if order == BY_ID:
             return ids
         if self.session.busy:
-            raise RuntimeError("this session is at work; order by loss when it is done")
+            raise RuntimeError("this session is busy; order the examples when it is done")
         frame = score_table(self.session, order).set_index("id").loc[ids]
         ordered: np.ndarray = frame.sort_values(
             order, ascending=False, kind="stable"
@@ -147,32 +151,32 @@ class GridSelector(Selector):
         self.chosen.html = paragraphs(
             f"{len(picked):,} picked: {listing(sorted(picked), most=12)}."
             if picked
-            else "None picked: click examples, or go there by Tab and arrow keys and press space."
+            else "None picked. Click examples, or move with Tab and the arrow keys and press space."
         )
 
     def ids(self) -> Ids:
-        """Those picked."""
+        """Return the picked ids."""
         if not self.picker.picked:
             raise ValueError("no example is picked; click some, or press space on them")
         return np.asarray(sorted(self.picker.picked), np.int64)
 
     def revoked(self) -> None:
-        """Put everything back."""
+        """Unpick all examples."""
         self.picker.picked = []
 
     @property
     def code(self) -> str:
-        """The ids."""
+        """The call that revokes the selected ids."""
         return revoke_call(self.picker.picked)
 
 
 class MapSelector(Selector):
-    """A scatter of the data; a lasso or a box chooses."""
+    """Selects from a scatter plot of the data with a lasso or a box."""
 
     name = "on a map"
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """What the places come from, the map, and what is chosen."""
+        """Create the choice of the projected features, the map, and the list of selected ids."""
         self.source = ipywidgets.Dropdown(options=[("inputs", INPUTS)], description="placed by")
         self.source.layout.width = "250px"
         self.source.style.description_width = "initial"
@@ -187,10 +191,10 @@ class MapSelector(Selector):
         self._rounds = 0
         meaning = (
             "Every dot is a training example, placed by principal component analysis (Pearson "
-            "1901) on the plane of greatest variance of the inputs, or of what the last hidden "
-            "layer of one shard's model makes of them. That model was trained on its own shard "
-            "only. Dots that are close in the plane can be far apart across it: the axis says how "
-            "much of the variance is seen. The name of a class stands at the median of its dots."
+            "1901) in the plane of greatest variance of the inputs, or of their features in the "
+            "last hidden layer of one shard's model, which was trained on its own shard only. Dots "
+            "that are close in the plane can be far apart in space: the axes give the share of the "
+            "variance that is shown. The name of a class stands at the median of its dots."
         )
         return [
             row(self.source),
@@ -201,12 +205,12 @@ class MapSelector(Selector):
         ]
 
     def renew(self) -> None:
-        """Place the examples anew, if that can have changed, and ring those of the request."""
+        """Compute the map again if it may have changed, and ring the examples of the request."""
         session = self.session
         if session.busy:
             if self._map is None:
                 self.summary.html = paragraphs(
-                    "The session is at work; the map comes when it is done."
+                    "The session is busy; the map is drawn when it is done."
                 )
             return
         options = [("the inputs", INPUTS)]
@@ -222,7 +226,7 @@ class MapSelector(Selector):
             a is not b and a != b for a, b in zip(seen, self._seen, strict=True)
         )
         waiting = session.pending
-        # Those of a large request are not all drawn: asked once for each request.
+        # A map of a large request leaves out part of it, so this is checked once per request.
         outside = waiting is not self._asked and not np.isin(waiting, self._drawn).all()
         if again or outside:
             self._seen = ()
@@ -240,20 +244,20 @@ class MapSelector(Selector):
         self.plot.show(spec)
         drawn = len(found.ids)
         sampled = (
-            f"{drawn:,} of {found.total:,} training examples are drawn: a sample in which each was "
-            "equally likely, and those of the request. "
+            f"{drawn:,} of {found.total:,} training examples are drawn: a uniform sample and those "
+            "of the request. "
             if drawn < found.total
             else "All training examples are drawn. "
         )
         self.summary.html = paragraphs(
-            f"{sampled}Draw a line around some (lasso, or a box by its icon), or click them; with "
-            "Shift more are added. By keyboard: by looking, or by query."
+            f"{sampled}Select examples with the lasso or the box, or click them; hold Shift to add "
+            f"more. With the keyboard, choose {grid_name(session.dataset)!r} or 'by query'."
         )
         self._say()
 
     def _found(self) -> ExampleMap:
         if self._map is None:
-            raise RuntimeError("the map is not drawn yet")
+            raise RuntimeError("the map has not been drawn yet")
         return self._map
 
     def _selected(self, event: dict[str, Any]) -> None:
@@ -262,33 +266,38 @@ class MapSelector(Selector):
 
     def _say(self) -> None:
         if not self._picked:
-            self.chosen.html = paragraphs("None chosen.")
+            self.chosen.html = paragraphs("None selected.")
             return
         self.chosen.html = paragraphs(
-            f"{plural(len(self._picked), 'example')} chosen. "
+            f"{plural(len(self._picked), 'example')} selected. "
             + label_counts(self.session.dataset, self._picked)
         )
 
     def ids(self) -> Ids:
-        """Those inside the line."""
+        """Return the ids inside the selection."""
         if not self._picked:
-            raise ValueError("no example is chosen; draw a line around some on the map")
+            raise ValueError("no example is selected; draw a line around some on the map")
         return np.asarray(self._picked, np.int64)
 
     def revoked(self) -> None:
-        """Take the line away."""
+        """Remove the selection."""
         self._picked = []
         self._rounds += 1
         self._draw()
 
     @property
     def code(self) -> str:
-        """The ids."""
+        """The call that revokes the selected ids."""
         return revoke_call(self._picked)
 
 
+def grid_name(dataset: Dataset) -> str:
+    """Return the label of the grid, which shows pictures of images and rows of other data."""
+    return "from pictures" if are_images(dataset) else "from a table"
+
+
 def revoke_call(ids: Sequence[int]) -> str:
-    """Python that revokes these ids."""
+    """Return the Python call that revokes these ids."""
     return f"session.revoke([{', '.join(map(str, sorted(ids))) or '...'}])"
 
 

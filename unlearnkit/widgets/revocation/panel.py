@@ -1,4 +1,4 @@
-"""The second step: say what is to be forgotten."""
+"""The second step: choose the examples to forget."""
 
 import re
 from typing import Any
@@ -29,29 +29,32 @@ SELECTORS: tuple[type[Selector], ...] = (
     MapSelector,
     HardestSelector,
 )
-MOST_IDS = 1_000_000  # named in one text, so that a slip such as 1-99999999999 asks for no memory
+MOST_IDS = (
+    1_000_000  # in one text, so that a typing error such as 1-99999999999 allocates no memory
+)
 
 Ids = list[int | range]
 
 
 class RevocationPanel(SessionPanel):
-    """Put examples on the list of what is to be forgotten, and see where they lie."""
+    """Adds examples to the request, and shows which shards and slices it hits."""
 
     name = "revocation"
     reads_models = False
     title = "2. Revoke"
-    explanation = "Choose what is to be forgotten. Nothing is forgotten before step 3."
+    explanation = "Choose the examples to forget. Nothing is forgotten before step 3."
     meaning = (
         "Revoked examples wait in a request until you unlearn; until then they can be withdrawn. "
         "An example in slice r of a shard makes the shard's stages r, r+1, ... stale: early slices "
-        "are dear, late ones cheap. Other shards have never seen it."
+        "are expensive to retrain, late ones cheap. Other shards were never trained on it."
     )
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         classes = session.dataset.class_names
         drawn = [BY_CLASS, AT_RANDOM] if classes else [AT_RANDOM]
-        self.selectors: dict[str, Selector] = {kind.name: kind(self, session) for kind in SELECTORS}
+        selectors = [kind(self, session) for kind in SELECTORS]
+        self.selectors: dict[str, Selector] = {one.name: one for one in selectors}
         self.mode = ipywidgets.RadioButtons(
             options=[BY_ID, *drawn, *self.selectors],
             description="choose",
@@ -68,7 +71,7 @@ class RevocationPanel(SessionPanel):
         self.seed = ipywidgets.IntText(0, description="seed")
         self.add = ipywidgets.Button(description="Revoke", button_style="primary")
         self.withdraw = ipywidgets.Button(
-            description="Withdraw these", tooltip="take what is chosen here off the request"
+            description="Withdraw these", tooltip="Remove the examples chosen here from the request"
         )
         self.withdraw_all = ipywidgets.Button(description="Withdraw all")
         for field, width in (
@@ -98,7 +101,7 @@ class RevocationPanel(SessionPanel):
 
     @property
     def code(self) -> str:
-        """The call that revokes what the fields say."""
+        """The call that revokes the chosen examples."""
         if self.selector is not None:
             return self.selector.code
         if self.mode.value == BY_ID:
@@ -112,11 +115,11 @@ class RevocationPanel(SessionPanel):
 
     @property
     def selector(self) -> Selector | None:
-        """The way that is on show; None for the three that need no more than fields."""
+        """The visible selector; None for the three modes that consist of fields only."""
         return self.selectors.get(self.mode.value)
 
     def refresh(self) -> None:
-        """Show the request: its size, classes, shards and slices, and the first pictures."""
+        """Show the request with its size, classes, shards, slices, and first pictures."""
         self._describe()
         if self.selector is not None:
             self.selector.renew()
@@ -142,7 +145,7 @@ class RevocationPanel(SessionPanel):
         )
 
     def _where(self, ids: np.ndarray) -> str:
-        """Shards and slices hit, in a sentence."""
+        """Describe the shards and slices hit."""
         partition = self.session.plan.partition
         trained = ids[np.isin(ids, partition.ids)]
         probe = len(ids) - len(trained)
@@ -157,11 +160,11 @@ class RevocationPanel(SessionPanel):
         text = f"Shards hit: {len(hit)} of {partition.num_shards}"
         text += f": {firsts}{more}." if len(hit) else "."
         if probe:
-            text += f" {plural(probe, 'probe example')} among them: no model was trained on those."
+            text += f" {plural(probe, 'probe example')} among them; no model was trained on these."
         return text
 
     def _strip(self, ids: np.ndarray, total: int) -> str:
-        """Pictures of examples, where they are images."""
+        """Return pictures of the examples; empty unless they are images."""
         drawn = pictures(self.session.dataset, ids)
         if not drawn:
             return ""
@@ -172,7 +175,7 @@ class RevocationPanel(SessionPanel):
         return f'<div class="uk-strip">{shown}{more if total > len(ids) else ""}</div>'
 
     def _arrange(self, change: Any = None) -> None:
-        """Show the fields of the mode."""
+        """Show the fields of the current mode."""
         mode = self.mode.value
         drawn = mode in (BY_CLASS, AT_RANDOM)
         shown = {
@@ -188,8 +191,8 @@ class RevocationPanel(SessionPanel):
         self.number.description = "percent" if self.amount.value == SHARE else "number"
 
     def _mode_changed(self, change: Any) -> None:
-        """Show the way chosen; offer "all" for a class only."""
-        # The ways first: a change of the fields asks the one on show for its Python call.
+        """Show the chosen selector; offer "all" only for a class."""
+        # Selectors come first: a change of the fields reads the Python call of the visible one.
         for selector in self.selectors.values():
             if selector is not self.selector:
                 selector.show(False)
@@ -201,7 +204,7 @@ class RevocationPanel(SessionPanel):
         self._arrange()
 
     def _selection(self) -> dict[str, Any]:
-        """Arguments of ``revoke`` that the fields say."""
+        """Return the arguments of ``revoke`` that the fields stand for."""
         chosen: dict[str, Any] = {}
         if self.mode.value == BY_CLASS:
             chosen["label"] = self.label.value
@@ -229,7 +232,7 @@ class RevocationPanel(SessionPanel):
         before = len(self.session.pending)
         ids = None if button is self.withdraw_all else self._ids()
         if ids is not None and self.selector is not None:
-            # What a query or a region of the map holds need not all be pending.
+            # Not all examples of a query or a region of the map need be pending.
             ids = np.intersect1d(ids, self.session.pending).tolist()
         self.session.withdraw(ids)
         gone = before - len(self.session.pending)
@@ -246,13 +249,13 @@ class RevocationPanel(SessionPanel):
 
 
 def parse_ids(text: str) -> Ids:
-    """Ids in a text, apart by commas, blanks or new lines; ``10-20`` is a range, both ends in.
+    """Parse ids separated by commas, blanks or new lines; ``10-20`` is an inclusive range.
 
     >>> parse_ids("3, 141 10-20")
     [3, 141, range(10, 21)]
 
     Raises:
-        ValueError: something is neither an id nor a range.
+        ValueError: an entry is neither an id nor a range.
     """
     tokens: Ids = []
     size = 0
@@ -269,13 +272,13 @@ def parse_ids(text: str) -> Ids:
             raise ValueError(f"the range {word} runs backwards; write {high}-{low}")
         size += high - low + 1
         if size > MOST_IDS:
-            raise ValueError(f"{word} names too many ids; {MOST_IDS:,} at once are the most")
+            raise ValueError(f"{word} is too many ids; give at most {MOST_IDS:,} at once")
         tokens.append(range(low, high + 1) if match[2] else low)
     return tokens
 
 
 def _expression(tokens: Ids) -> str:
-    """Python for these ids."""
+    """Return a Python expression for these ids."""
     if len(tokens) == 1 and isinstance(tokens[0], range):
         return repr(tokens[0])
     items = [f"*{token!r}" if isinstance(token, range) else str(token) for token in tokens]

@@ -1,7 +1,7 @@
-"""Ways to choose what is to be forgotten: by a query, from a list, by how hard an example is."""
+"""Selectors of examples to forget: by a query, from a list of ids, by a score."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import ipywidgets
 import numpy as np
@@ -31,11 +31,11 @@ ALL_CLASSES = "all classes"
 SCORE_NAMES = {LOSS: "highest loss", INFLUENCE: "highest self-influence"}
 SCORE_MEANING = (
     "Loss: the training loss of the example under the model of its own shard, the only one that "
-    "has seen it. Self-influence: that of TracIn (Pruthi, Liu, Sundararajan and Kale 2020) in the "
-    "last layer, the learning rate times the squared norm of the gradient of the example's own "
-    "loss, added up over the shard's checkpoints that have trained on it, once for each epoch. "
-    "Rare, wrongly labelled and odd examples rank high; they are the ones that a model learns by "
-    "heart, and the hardest to forget."
+    "was trained on it. Self-influence: as in TracIn (Pruthi, Liu, Sundararajan and Kale 2020), in "
+    "the last layer: the learning rate times the squared norm of the gradient of the example's own "
+    "loss, summed over the shard's checkpoints that have trained on it, once for each epoch. "
+    "Rare, mislabelled and unusual examples rank high: models memorise them, and they are the "
+    "hardest to forget."
 )
 MOST_FEATURES = 6  # columns of a table
 MOST_ROWS = 10
@@ -44,15 +44,15 @@ Ids = Int[np.ndarray, " example"]
 
 
 class Selector:
-    """One way to choose; its widgets are made when it is first shown.
+    """One way to select examples; its widgets are created when it is first shown.
 
     Attributes:
-        name: in the panel's choice.
-        panel: shows what goes wrong.
-        widget: its controls.
+        name: label of the selector in the panel.
+        panel: the panel that shows errors.
+        widget: the controls.
     """
 
-    name: ClassVar[str] = ""
+    name: str = ""
 
     def __init__(self, panel: Panel, session: Session) -> None:
         self.panel, self.session = panel, session
@@ -62,7 +62,7 @@ class Selector:
         self.widget.layout.display = "none"
 
     def show(self, shown: bool) -> None:
-        """Show or hide it."""
+        """Show or hide the selector."""
         if shown and not self._built:
             self.widget.children = self.build()
             self._built = True
@@ -71,40 +71,40 @@ class Selector:
             self.renew()
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """Make the widgets."""
+        """Create the widgets."""
         raise NotImplementedError
 
     def renew(self) -> None:
-        """The session has changed, or the way is shown again."""
+        """Update after the session has changed or the selector is shown again."""
 
     def ids(self) -> Ids:
-        """What is chosen.
+        """Return the selected ids.
 
         Raises:
-            ValueError: nothing, or something that cannot be read.
+            ValueError: no example is selected, or the input is invalid.
         """
         raise NotImplementedError
 
     def revoke(self) -> Request:
-        """Put what is chosen on the request."""
+        """Add the selected examples to the request."""
         return self.session.revoke(self.ids())
 
     def revoked(self) -> None:
-        """What was chosen is on the request now."""
+        """Reset the selection after it was added to the request."""
 
     @property
     def code(self) -> str:
-        """The same in Python; empty while nothing is chosen."""
+        """The equivalent Python call."""
         raise NotImplementedError
 
     def observed(self, widget: ipywidgets.Widget) -> None:
-        """Renew whenever a control changes."""
+        """Renew the selector whenever this control changes."""
         widget.observe(self.panel.guard(lambda change: self.renew()), names="value")
 
     def examples(
         self, ids: Ids, caption: str, score: dict[int, float] | None = None, head: str = ""
     ) -> str:
-        """A table of a few examples, with pictures where they are images, and perhaps a score."""
+        """Return a table of examples, with pictures of images and an optional score."""
         headers, cells = facts(self.session, ids)
         if score is not None:
             headers = [*headers[:4], head, *headers[4:]]
@@ -117,12 +117,12 @@ class Selector:
 
 
 class QuerySelector(Selector):
-    """An expression of pandas on the table of the training examples."""
+    """Selects training examples by a pandas query on their table."""
 
     name = "by query"
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """A field, what it finds, and the columns."""
+        """Create the query field, its results, and the list of columns."""
         self.query = ipywidgets.Text(
             "",
             placeholder=self._example,
@@ -143,15 +143,14 @@ class QuerySelector(Selector):
     def _describe(self) -> None:
         names = [*column_names(self.session.dataset)[:40], *SCORES]
         self.columns.html = paragraphs(
-            "A condition in the words of pandas (DataFrame.query); Enter shows what it finds."
+            "A condition in the syntax of pandas (DataFrame.query); Enter shows what matches."
         ) + fold(
             "The columns",
             paragraphs(
                 ", ".join(names) + ".",
-                "loss and self_influence need trained models. Features are as the dataset keeps "
-                "them: after the scale and the categories that it was made with. Names with blanks "
-                "or = stand in backticks. The table itself is example_table(session), from "
-                "unlearnkit.selection.example_map.",
+                "loss and self_influence need trained models. Features are as the dataset stores "
+                "them, scaled and encoded. Put names with blanks or = in backticks. The table "
+                "itself is example_table(session), from unlearnkit.selection.example_map.",
                 SCORE_MEANING,
             ),
         )
@@ -160,7 +159,7 @@ class QuerySelector(Selector):
         if not self.query.value.strip():
             self.found.html = ""
             return
-        self.found.html = paragraphs("Looking ...")
+        self.found.html = paragraphs("Searching ...")
         try:
             ids = self.ids()
         except Exception:
@@ -173,27 +172,27 @@ class QuerySelector(Selector):
         )
 
     def ids(self) -> Ids:
-        """Those of which the query holds."""
+        """Return the ids that match the query."""
         session = self.session
         return query_ids(session.dataset, session.plan, session.store, self.query.value)
 
     def revoke(self) -> Request:
-        """Ask again: the data may have changed."""
+        """Run the query again, because the data may have changed."""
         return self.session.revoke(query=self.query.value)
 
     @property
     def code(self) -> str:
-        """The query."""
+        """The call that revokes by this query."""
         return f"session.revoke(query={(self.query.value.strip() or self._example)!r})"
 
 
 class ListSelector(Selector):
-    """Ids in a text: a list, or a column of a table."""
+    """Selects the ids in a text: a list, or a column of a table."""
 
     name = "from a list"
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """A field to paste into, a file, and the column's name."""
+        """Create the text field, the file upload, and the name of the column."""
         self.text = ipywidgets.Textarea(
             "", placeholder="id,reason\n3,asked\n141,left", description="list or CSV", rows=5
         )
@@ -201,15 +200,15 @@ class ListSelector(Selector):
         self.column = ipywidgets.Text("", placeholder="id", description="column")
         self.column.layout.width = "170px"
         self.file = ipywidgets.FileUpload(accept=".csv,.tsv,.txt", description="Read a file")
-        self.file.tooltip = "put the content of a file into the field"
+        self.file.tooltip = "Copy the content of a file into the field"
         self.file.layout.width = "auto"
         for field in (self.text, self.column):
             field.style.description_width = "initial"
             field.observe(self.panel.guard(lambda change: None), names="value")
         self.file.observe(self.panel.guard(lambda change: self._read()), names="value")
         hint = (
-            "Paste ids, or rows with a line of column names (one of them id, or the one named "
-            "here). Commas, semicolons, tabs and blanks separate."
+            "Paste ids, or rows below a line of column names (one of them id, or the column named "
+            "here). Separate entries by commas, semicolons, tabs or blanks."
         )
         return [row(self.text), row(self.column, self.file), Html(html=paragraphs(hint))]
 
@@ -218,15 +217,15 @@ class ListSelector(Selector):
             return
         given = self.file.value[0]
         self.text.value = bytes(given["content"]).decode("utf-8-sig", errors="replace")
-        self.panel.say(f"{given['name']} read; press Revoke to put its ids on the request.")
+        self.panel.say(f"{given['name']} was read; press Revoke to add its ids to the request.")
 
     def ids(self) -> Ids:
-        """Those in the text."""
+        """Return the ids in the text."""
         return np.asarray(ids_in(self.text.value, self.column.value.strip() or None), np.int64)
 
     @property
     def code(self) -> str:
-        """The ids, or a file that is read."""
+        """The call that revokes these ids; a long list is read from a file."""
         named = f", column={self.column.value.strip()!r}" if self.column.value.strip() else ""
         text = self.text.value
         if not text or len(text) > 2000:
@@ -242,12 +241,12 @@ class ListSelector(Selector):
 
 
 class HardestSelector(Selector):
-    """Those with the highest loss or self-influence."""
+    """Selects the examples with the highest loss or self-influence."""
 
     name = "hardest examples"
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """The score, the class, how many, and the list."""
+        """Create the score, class and number fields and the list of examples."""
         self._seen: tuple[tuple[object, ...], pd.DataFrame] | None = None
         self.by = ipywidgets.Dropdown(
             options=[(text, name) for name, text in SCORE_NAMES.items()], description="by"
@@ -266,7 +265,7 @@ class HardestSelector(Selector):
         return [row(self.by, self.label, self.number), self.listed, meaning]
 
     def renew(self) -> None:
-        """Rank, and list the first."""
+        """Rank the examples and list the first."""
         if not self.session.trained:
             self.listed.html = paragraphs("The session is not trained yet: that is step 1.")
             return
@@ -286,28 +285,28 @@ class HardestSelector(Selector):
         self.listed.html = self.examples(few, caption, scores[few].to_dict(), head)
 
     def _ranked(self) -> "pd.DataFrame":
-        """Scores of all examples, computed once for a state of the session."""
+        """Return the scores of all examples, computed once per state of the session."""
         seen = (self.session.plan, self.session.last, self.by.value)
         if self._seen is None or any(a is not b for a, b in zip(seen, self._seen[0], strict=True)):
             self._seen = (seen, score_table(self.session, self.by.value))
         return self._seen[1]
 
     def ids(self) -> Ids:
-        """The hardest."""
+        """Return the ids of the hardest examples."""
         label = None if self.label.value == ALL_CLASSES else self.label.value
         by, dataset = self.by.value, self.session.dataset
         return hardest_of(self._ranked(), self.number.value, by, dataset, label)
 
     @property
     def code(self) -> str:
-        """The call that ranks."""
+        """The call that ranks and revokes."""
         more = "" if self.by.value == LOSS else f", {self.by.value!r}"
         more += "" if self.label.value == ALL_CLASSES else f", label={self.label.value!r}"
         return f"session.revoke(uk.hardest(session, {self.number.value}{more}))"
 
 
 def class_choice(session: Session) -> ipywidgets.Dropdown:
-    """A choice of one class, or all; not on show where there are none."""
+    """Return a dropdown of all classes; it is hidden if the data have none."""
     field = ipywidgets.Dropdown(
         options=[ALL_CLASSES, *session.dataset.class_names], description="class"
     )
@@ -318,7 +317,7 @@ def class_choice(session: Session) -> ipywidgets.Dropdown:
 
 
 def facts(session: Session, ids: Ids) -> tuple[list[str], list[list[str]]]:
-    """Heads and cells of a table of examples: id, class or target, shard, slice; features."""
+    """Return column titles and cells of a table of examples: id, label, shard, slice, features."""
     dataset, partition = session.dataset, session.plan.partition
     _, labels = dataset.examples(ids)
     rows = partition.rows(ids)
