@@ -39,7 +39,7 @@ def test_a_say_by_keyboard_and_a_click_that_rings(lab, page, screenshot, traffic
     page.mouse.move(*centre)
     frontier.locator(".hoverlayer .hovertext").first.wait_for()  # before it, plotly takes no click
     page.mouse.click(*centre)
-    study.locator("caption", has_text="What was clicked").wait_for()
+    study.locator("caption", has_text="Clicked rows").wait_for()
     command(page, "application:toggle-left-area")
     for width, theme in ((640, "dark"), (1280, "light")):
         page.set_viewport_size({"width": width, "height": 900})

@@ -162,8 +162,8 @@ def test_training_by_mouse_keeps_the_kernel_free_and_can_be_cancelled(lab, page,
     page.locator(".uk-training .uk-text", has_text="Stopped on request").wait_for()
     cancelled = time.perf_counter() - begun
     print(f"another cell's answer {answered * 1000:.0f} ms, cancelled in {cancelled * 1000:.0f} ms")
-    # "Go on" if a stage was finished by then.
-    again = page.locator(".uk-training button", has_text=re.compile("^(Train|Go on training)$"))
+    # "Continue" if a stage was finished by then.
+    again = page.locator(".uk-training button", has_text=re.compile("^(Train|Continue training)$"))
     assert again.is_enabled()
     # A wrong id is one sentence in the panel, and breaks nothing.
     page.locator(".uk-revocation textarea").fill("3, seven")

@@ -22,7 +22,7 @@ def test_a_dashboard_of_some_panels(session):
     assert list(dashboard.panels) == ["overview", "boundary", "ledger"]
     with pytest.raises(KeyError, match="no panel is named 'map'; known are training, "):
         Dashboard(session, ["map"])
-    with pytest.raises(KeyError, match="no panel 'training' here; there are overview, boundary"):
+    with pytest.raises(KeyError, match="no panel 'training'; it has overview, boundary"):
         dashboard["training"]
     assert "interactive when the notebook runs" in dashboard._repr_mimebundle_()["text/html"]
 

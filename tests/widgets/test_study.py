@@ -98,7 +98,7 @@ def test_fields_choose_rows_as_the_python_call_does(viewer, path):
 
 
 def test_what_is_no_study_is_one_sentence(tmp_path):
-    with pytest.raises(TypeError, match=r"a study is a DataFrame of uk.study, .* not a list"):
+    with pytest.raises(TypeError, match=r"a study is a DataFrame from uk.study, .* not a list"):
         uk.explore([1, 2])
     with pytest.raises(ValueError, match="lacks the columns data, model, num_shards"):
         uk.explore(pd.DataFrame({"speed": [1.0]}))

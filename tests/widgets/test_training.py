@@ -33,7 +33,7 @@ def test_a_cancelled_training_goes_on_and_ends_in_the_same_bits(session):
     assert job.wait(60)
     assert "Stopped on request; finished stages are kept" in panel.message
     assert "Partly trained" in text(panel.status)
-    assert panel.runner.button.description == "Go on training"
+    assert panel.runner.button.description == "Continue training"
     run(panel.runner)
     whole = CASE.session(spec=CASE.spec.with_(epochs=150))
     whole.train()
@@ -52,8 +52,8 @@ def test_a_paused_training_keeps_its_curves_and_goes_on_to_the_same_bits():
     panel.runner.pause.click()
     assert job.wait(60) and panel.error is None
     kept = len(clicked.store.keys)
-    assert 0 < kept < 9 and f"Partly trained: {kept} of 9 stages are kept" in text(panel.status)
-    assert "Paused: all of it is kept." in panel.message
+    assert 0 < kept < 9 and f"Partly trained: {kept} of 9 stages are done" in text(panel.status)
+    assert "Paused: finished stages are kept." in panel.message
     assert panel.runner.label.value.startswith("paused after")
     assert 0 < panel.runner.bar.value < 1 and ", about " in text(panel.status)
     before = len(panel.curves.export._frame())

@@ -25,7 +25,7 @@ def test_the_panel_says_the_request_and_follows_it(indebted):
     workload = session.workload()
     said = text(panel.stages.summary)
     assert f"Exact retraining for this request: {workload.visits:,} visits" in said
-    assert "of its visits are there because of debt from before" in said
+    assert "of these visits are due to debt from earlier requests" in said
     _, without, actual = panel.stages.curve.view.spec["data"]
     assert actual["x"] == [1] and actual["y"] == [workload.visits] > without["y"]
     panel.stages.unit.value = "share"

@@ -1,4 +1,4 @@
-"""The dashboard: all panels of a session, one below the other, from training to the ledger."""
+"""The dashboard: all panels of a session in order, from training to the ledger."""
 
 import html
 from collections.abc import Sequence
@@ -27,18 +27,20 @@ PANELS: dict[str, type[SessionPanel]] = {
 
 
 class OverviewPanel(SessionPanel):
-    """Where the session stands, and a button that looks again."""
+    """Shows the progress of the session through the steps, and a refresh button."""
 
     name = "overview"
     reads_models = False
     title = "unlearnkit"
-    explanation = "Step by step from training to forgetting. What a cell does shows here as well."
+    explanation = (
+        "Step by step from training to forgetting. Changes made by cells are shown as well."
+    )
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.steps = Html(live=True)
         self.again = ipywidgets.Button(
-            description="Refresh", tooltip="look again, after a cell has changed the session"
+            description="Refresh", tooltip="Show changes that a cell has made to the session"
         )
         self.again.layout.width = "auto"
         self.again.on_click(self.guard(lambda button: update_panels(session)))
@@ -51,7 +53,7 @@ class OverviewPanel(SessionPanel):
         return "session.dashboard()"
 
     def refresh(self) -> None:
-        """Mark the steps that are done and the one that is next."""
+        """Mark the completed steps and the next one."""
         session = self.session
         trained = session.trained
         pending, last = len(session.pending), session.last
@@ -79,15 +81,15 @@ class OverviewPanel(SessionPanel):
 
 
 class Dashboard:
-    """All panels of a session.
+    """All panels of a session, one below the other.
 
     Args:
-        session: to show and to drive.
-        panels: names in ``PANELS`` or classes of your own, in order; all by default.
+        session: the session to show and drive.
+        panels: names in ``PANELS`` or panel classes, in order; all panels by default.
 
     Attributes:
-        panels: by name.
-        widget: all of it.
+        panels: the panels by name.
+        widget: the whole dashboard.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class Dashboard:
         chosen = list(PANELS) if panels is None else panels
         kinds: list[type[SessionPanel]] = [OverviewPanel, *(panel_kind(panel) for panel in chosen)]
         self.session = session
-        # The boundary has a map of the workload too, so among all panels that one stays folded.
+        # The boundary panel maps the workload too, so the workload panel starts folded.
         folded = {WorkloadPanel} if panels is None else set()
         self.panels: dict[str, SessionPanel] = {
             kind.name: WorkloadPanel(session, folded=True) if kind in folded else kind(session)
@@ -107,13 +109,13 @@ class Dashboard:
         self.widget.layout.grid_gap = "8px"
 
     def __getitem__(self, name: str) -> SessionPanel:
-        """A panel by name."""
+        """Return a panel by name."""
         if name not in self.panels:
-            raise KeyError(f"no panel {name!r} here; there are {', '.join(self.panels)}")
+            raise KeyError(f"this dashboard has no panel {name!r}; it has {', '.join(self.panels)}")
         return self.panels[name]
 
     def update(self) -> "Dashboard":
-        """Look again, after code has changed the session."""
+        """Refresh all panels after code has changed the session."""
         update_panels(self.session)
         return self
 
@@ -131,10 +133,10 @@ class Dashboard:
 
 
 def panel_kind(panel: str | type[SessionPanel]) -> type[SessionPanel]:
-    """The panel of a name; a class is its own.
+    """Return the panel class of a name; a class is returned unchanged.
 
     Raises:
-        KeyError: no panel of that name.
+        KeyError: there is no panel of this name.
     """
     if not isinstance(panel, str):
         return panel

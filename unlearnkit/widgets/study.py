@@ -1,4 +1,4 @@
-"""A study as linked plots: what is clicked in one is ringed in all of them."""
+"""A study as linked plots: points clicked in one are ringed in all of them."""
 
 import functools
 import os
@@ -18,7 +18,7 @@ from unlearnkit.widgets.parts.shared import plural
 if TYPE_CHECKING:
     import pandas as pd
 
-# What rows can be chosen by, where it differs among them.
+# Columns that rows can be filtered by, if they hold more than one value.
 CHOICES = {
     "data": "data",
     "model": "model",
@@ -31,42 +31,44 @@ CHOICES = {
     "method": "method",
     "amend": "amend",
 }
-# The same request of the same ensemble.
+# Columns that identify one request to one ensemble.
 REQUEST = [*list(CHOICES)[:7], "amount"]
 NEEDED = [*CHOICES, "amount", "revoked", "speed", "gap_removed", "workload_share", "expected_share"]
 ALL = "all"
-MOST = 60  # rows of the table
+MOST = 60  # maximum number of table rows
 
 
 class StudyViewer(Panel):
-    """Speed, what is removed, workload and routes over the rows of a study.
+    """Linked plots of the speed, removed gap, workload and routes in a study.
 
     Args:
-        study: a frame of :func:`~unlearnkit.studies.study.study`, or the path of its file.
+        study: the frame returned by :func:`~unlearnkit.studies.study.study`, or the path of its
+            file.
 
     Attributes:
         frame: all rows.
-        chosen: labels of the rows that were clicked.
+        chosen: labels of the clicked rows.
 
     Raises:
-        TypeError, ValueError: it is no study.
-        FileNotFoundError: there is no such file.
+        TypeError, ValueError: the argument is not a study.
+        FileNotFoundError: the file does not exist.
     """
 
     title = "Study"
     explanation = (
-        "Choose rows by the fields, and click a point or a cell: it is ringed in every plot, and "
-        "its rows are listed below with what the other policies made of the same request."
+        "Filter the rows with the fields. Click a point or a cell to ring it in every plot and to "
+        "list its rows with the results of the other policies on the same request."
     )
     meaning = (
-        "Every row is one request under one policy. Speed is exact retraining's CPU seconds over "
-        "the policy's; the band is what the abstract of Li, Yu, Wang et al. (CSE 2024, arXiv "
-        "2412.14505) reports, and no claim about these runs. The gap removed is the part of doing "
-        "nothing's divergence from training from scratch (mean KL of test outputs) that is gone: "
-        "100% is as good as retraining, 0% as doing nothing, below 0% worse. Right and up is "
-        "better; the line joins what nothing beats in both (a Pareto front). The workload that was "
-        "to be expected of a uniform request, and was met, is our formula, tested by simulation. "
-        "In the map, blue is where a policy retrained exactly and brown where it modified."
+        "Every row is one request under one policy. Speed is the CPU time of exact retraining "
+        "divided by that of the policy; the band is the range reported in the abstract of Li, Yu, "
+        "Wang et al. (CSE 2024, arXiv 2412.14505), and no claim about these runs. The gap is the "
+        "divergence from the retrained model (mean KL of test outputs); the gap removed is the "
+        "part of the original model's gap that unlearning removes: 100% is as good as retraining, "
+        "0% is no better than doing nothing, and below 0% is worse. Right and up is better; the "
+        "line is the Pareto front. The expected workload of a uniform request follows our formula, "
+        "which is tested by simulation. In the map, blue is where a policy retrained exactly and "
+        "brown where it modified."
     )
 
     def __init__(self, study: "pd.DataFrame | str | os.PathLike[str]") -> None:
@@ -97,7 +99,7 @@ class StudyViewer(Panel):
         }
         for name, plot in self.plots.items():
             plot.view.on_click(self.guard(functools.partial(self._clicked, name)))
-        self.clear = ipywidgets.Button(description="Clear", tooltip="ring nothing any more")
+        self.clear = ipywidgets.Button(description="Clear", tooltip="Remove all rings")
         self.clear.layout.width = "auto"
         self.clear.on_click(self.guard(lambda button: self.choose([])))
         self.rows = Html(live=True)
@@ -116,7 +118,7 @@ class StudyViewer(Panel):
 
     @property
     def code(self) -> str:
-        """The call that shows it, and the rows that are shown."""
+        """The call that shows the filtered rows."""
         tests = [f"{column} == {value!r}" for column, value in self._tests().items()]
         chosen = f".query({' and '.join(tests)!r})" if tests else ""
         if self._given == "frame":
@@ -130,19 +132,19 @@ class StudyViewer(Panel):
 
     @property
     def shown(self) -> "pd.DataFrame":
-        """The rows that the fields leave."""
+        """The rows that pass the filters."""
         frame = self.frame
         for column, value in self._tests().items():
             frame = frame[frame[column] == value]
         return frame
 
     def choose(self, labels: list[int]) -> None:
-        """Ring these rows of the frame, and list them."""
+        """Ring the rows with these labels, and list them."""
         self.chosen = sorted(set(labels) & set(self.frame.index))
         self.refresh()
 
     def refresh(self) -> None:
-        """Draw the rows that the fields leave."""
+        """Draw the rows that pass the filters."""
         frame = self.shown
         ringed = [label for label in self.chosen if label in frame.index]
         self.count.html = paragraphs(_counted(len(frame), len(self.frame)))
@@ -205,11 +207,11 @@ class StudyViewer(Panel):
 
 
 def explore(study: "pd.DataFrame | str | os.PathLike[str]") -> StudyViewer:
-    """A study as linked plots, in a cell.
+    """Show a study as linked plots in a cell.
 
     Args:
-        study: a frame of :func:`~unlearnkit.studies.study.study`, or the path of its file, which
-            may still be growing.
+        study: the frame returned by :func:`~unlearnkit.studies.study.study`, or the path of its
+            file, which may still be growing.
     """
     return StudyViewer(study)
 
@@ -220,7 +222,7 @@ def _frame(study: "pd.DataFrame | str | os.PathLike[str]") -> "pd.DataFrame":
     frame = read_study(study) if isinstance(study, str | os.PathLike) else study
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(
-            f"a study is a DataFrame of uk.study, or the path of its file, not a "
+            f"a study is a DataFrame from uk.study, or the path of its file, not a "
             f"{type(frame).__name__}"
         )
     if missing := [column for column in NEEDED if column not in frame]:
@@ -228,7 +230,7 @@ def _frame(study: "pd.DataFrame | str | os.PathLike[str]") -> "pd.DataFrame":
             f"the frame lacks the columns {', '.join(missing)}; give one that uk.study returned"
         )
     if not len(frame):
-        raise ValueError("the study has no rows yet; look again when a request was measured")
+        raise ValueError("the study has no rows yet; try again after its first request")
     return frame.reset_index(drop=True)
 
 
@@ -238,12 +240,12 @@ def _order(value: Any) -> tuple[bool, Any]:
 
 def _counted(shown: int, all_rows: int) -> str:
     if not shown:
-        return f"None of the {plural(all_rows, 'row')} is like this; set a field back to {ALL!r}."
+        return f"None of the {plural(all_rows, 'row')} matches; set a field back to {ALL!r}."
     return f"{plural(shown, 'row')} of {all_rows:,}." if shown < all_rows else plural(shown, "row")
 
 
 def _listed(frame: "pd.DataFrame", ringed: list[int]) -> str:
-    """The rows that were clicked, and the other rows of the same requests."""
+    """Return a table of the clicked rows and of the other rows of the same requests."""
     if not ringed:
         return ""
     requests = frame.loc[ringed, REQUEST].drop_duplicates()
@@ -267,5 +269,5 @@ def _listed(frame: "pd.DataFrame", ringed: list[int]) -> str:
     headers = ["policy", *["method, amend"] * mixed, "model, S x R", "revoked", "speed", "removed"]
     headers += ["workload", "CPU", "exact / appr."]
     more = f"; {len(beside) - MOST} more in the CSV" if len(beside) > MOST else ""
-    caption = f"What was clicked (with a mark), and the same requests under other policies{more}"
+    caption = f"Clicked rows (marked), and the same requests under other policies{more}"
     return table(headers, rows, caption=caption, text=range(3 + mixed))

@@ -1,4 +1,4 @@
-"""The first step: train the ensemble, watch it learn, stop it and go on."""
+"""The first step: train the ensemble, watch it, pause it and continue."""
 
 import threading
 from typing import TYPE_CHECKING
@@ -25,33 +25,34 @@ Trained = tuple[TrainReport, dict[str, float]]
 
 
 class TrainingPanel(SessionPanel):
-    """Train every shard that has no model, with its loss curves live."""
+    """Trains every shard that has no model, with live loss curves."""
 
     name = "training"
     title = "1. Train"
     explanation = (
-        "Each shard of the data trains a model of its own, slice after slice; together they vote."
+        "Each shard of the data trains one model, slice after slice; the models vote together."
     )
     meaning = (
-        "A shard's model has seen its shard only, so forgetting an example concerns one model of "
-        "the ensemble; and a checkpoint is kept after each slice, so retraining starts at the "
+        "A shard's model is trained on its shard only, so forgetting an example concerns one model "
+        "of the ensemble; and a checkpoint is kept after each slice, so retraining starts at the "
         "slice of the forgotten example, not at the beginning (SISA: Bourtoule et al. 2021). "
-        "Training runs in a thread: other cells stay free. Pause stops where every shard at work "
-        "has finished its slice, so nothing is lost; Cancel stops at once and loses what was done "
-        "of the slices at work. Both can go on later, to the same bits. Loss: mean of an epoch's "
-        "training losses as they were computed. Accuracy (of a regression R2: 1 for all right, 0 "
-        "for the mean target): of a shard's model alone, on probe examples, which are held out "
-        "and are not the test examples; the ensemble is better."
+        "Training runs in the background, so other cells can be run. Pause stops once every shard "
+        "in training has finished its slice, so nothing is lost; Cancel stops at once and loses "
+        "the unfinished slices. Training can be continued after both and ends in the same bits. "
+        "Loss is the mean of the training losses computed during an epoch. Accuracy (for a "
+        "regression, R2: 1 is perfect, 0 is predicting the mean) is that of a single shard's "
+        "model on probe examples, which are held out and differ from the test examples; the "
+        "ensemble is better."
     )
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._events: list[ProgressEvent] = []
         self._accuracy: dict[str, float] = {}
-        self._at: Unlearned | None = None  # the last unlearning when it was measured
+        self._at: Unlearned | None = None  # the last unlearning at the time of the measurement
         self._measuring: Job[dict[str, float]] | None = None
         self._measured: dict[str, float] = {}
-        self._pace: float | None = None  # seconds a visit, of the last run
+        self._pace: float | None = None  # seconds per visit in the last run
         self._pause = threading.Event()
         self.status = Html(live=True)
         self.runner: Runner[Trained] = Runner(
@@ -71,7 +72,7 @@ class TrainingPanel(SessionPanel):
 
     @property
     def code(self) -> str:
-        """The call that trains, and the one behind the accuracies."""
+        """The call that trains, and the one that draws the accuracies."""
         if not self._measured:
             return "session.train()"
         return (
@@ -82,7 +83,7 @@ class TrainingPanel(SessionPanel):
         )
 
     def refresh(self) -> None:
-        """Say how far the training is."""
+        """Show how much of the training is done."""
         session = self.session
         plan, trained = session.plan, session.trained
         spec = plan.spec
@@ -102,8 +103,8 @@ class TrainingPanel(SessionPanel):
             state = "The session is trained. " + self._accuracy_text()
         elif len(missing) < total:
             state = (
-                f"Partly trained: {total - len(missing)} of {total} stages are kept, "
-                f"{visits:,} visits (gradients of one example){left} to go."
+                f"Partly trained: {total - len(missing)} of {total} stages are done, "
+                f"{visits:,} visits (gradients of one example){left} remain."
             )
         else:
             state = (
@@ -113,13 +114,13 @@ class TrainingPanel(SessionPanel):
         self.status.html = paragraphs(what, state)
         self.runner.button.disabled = trained or self.runner.running
         resumes = not trained and len(missing) < total
-        self.runner.button.description = "Go on training" if resumes else "Train"
+        self.runner.button.description = "Continue training" if resumes else "Train"
         if trained and not self._accuracy and self._measuring is None:
             self._measure()
 
     def _accuracy_text(self) -> str:
         if not self._accuracy:
-            return "Measuring how well it predicts ..."
+            return "Measuring its accuracy ..."
         task = task_of(self.session.dataset)
         test, probe = (task.format_score(self._accuracy[part]) for part in ("test", "probe"))
         name = f"{task.score_name[0].upper()}{task.score_name[1:]}"
@@ -131,7 +132,7 @@ class TrainingPanel(SessionPanel):
         )
 
     def _measure(self) -> None:
-        """Measure the accuracy of a session that was trained elsewhere, beside the cells."""
+        """Measure, in the background, a session that was not trained by this panel."""
 
         def show(job: Job[dict[str, float]]) -> None:
             if job.state == "done":
@@ -148,7 +149,7 @@ class TrainingPanel(SessionPanel):
     def _prepare(self) -> Work[Trained]:
         def work(on_progress: OnProgress, cancel: threading.Event) -> Trained:
             def tell(event: ProgressEvent) -> None:
-                self._events.append(event)  # all of them; the job passes on ten a second
+                self._events.append(event)  # keep all events; the job forwards only ten a second
                 on_progress(event)
 
             pause = self._pause
@@ -157,7 +158,7 @@ class TrainingPanel(SessionPanel):
 
         self._pause.clear()
         self.status.html = paragraphs(
-            "Training, in a thread of its own: other cells stay free meanwhile."
+            "Training in the background; other cells can be run meanwhile."
         )
         return work
 
@@ -173,7 +174,8 @@ class TrainingPanel(SessionPanel):
             self.runner.label.value = f"paused after {duration(report.seconds)}"
         self.say(
             f"{plural(len(report.runs), 'stage')} trained: {report.visits:,} visits in "
-            f"{report.seconds:.1f} s." + (" Paused: all of it is kept." if report.paused else "")
+            f"{report.seconds:.1f} s."
+            + (" Paused: finished stages are kept." if report.paused else "")
         )
 
     def _draw(self) -> None:

@@ -1,4 +1,4 @@
-"""The workload of a request, stage by stage, before anything is decided."""
+"""The workload of a request, stage by stage, before any decision."""
 
 from collections.abc import Sequence
 
@@ -25,21 +25,24 @@ from unlearnkit.widgets.parts.shared import SessionPanel, plural
 
 
 class Stages(Section):
-    """The map, the curve and the table; nothing is computed before it is opened."""
+    """The map, the curve and the table of the workload, computed when the section is opened."""
 
     title = "Stage by stage"
-    explanation = "Which stages the request makes stale, what each costs, and how usual that is."
+    explanation = (
+        "Which stages the request makes stale, what each costs, and how a random request compares."
+    )
     meaning = (
-        "A visit is one example's gradient computed once; share is of training everything from "
-        "scratch on what would remain; seconds are visits and steps times rates measured in this "
-        "session. A stage of slice r trains on the slices 1 to r of its shard, so it is dearer the "
-        "later it comes, and an example of slice 1 makes all stages of its shard stale. The curve "
-        "is the expected workload of k examples drawn at random, E[W] = S times the sum over r of "
-        "e_r m_r ((1 - k/N) - q_r), with e_r epochs on the m_r = rN/(SR) examples of slices 1 to r "
-        "and q_r = C(N - m_r, k)/C(N, k), the chance that none of these is drawn; ours, for the "
-        "sharded and sliced training of Bourtoule et al. 2021. Debt are examples that were removed "
-        "approximately only: exact retraining has to begin at the first of them, so a shard with "
-        "debt is dearer than the request alone would make it."
+        "A visit is one gradient computation for one example. The share is relative to training "
+        "everything from scratch on the remaining examples. Seconds are visits and steps "
+        "multiplied by rates measured in this session. Stage r trains on slices 1 to r of its "
+        "shard, so later stages are more expensive, and an example in slice 1 makes all stages of "
+        "its shard stale. The curve is the expected workload of k examples drawn at random, E[W] = "
+        "S times the sum over r of e_r m_r ((1 - k/N) - q_r), with e_r epochs on the m_r = rN/(SR) "
+        "examples of slices 1 to r, and q_r = C(N - m_r, k)/C(N, k), the probability that none of "
+        "these is drawn; the formula is ours, for the sharded and sliced training of Bourtoule et "
+        "al. 2021. Debt consists of examples that were removed only approximately: exact "
+        "retraining has to begin at the first of them, so a shard with debt costs more than the "
+        "request alone."
     )
 
     def __init__(self, panel: "WorkloadPanel") -> None:
@@ -49,7 +52,7 @@ class Stages(Section):
         self._debt: dict[int, np.ndarray] = {}
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """The unit, the sentence, two plots, the table."""
+        """Create the controls, the summary, two plots and the table."""
         guard = self.panel.guard
         self.unit = ipywidgets.RadioButtons(
             options=list(UNITS), description="measured in", orientation="horizontal"
@@ -57,7 +60,7 @@ class Stages(Section):
         self.unit.style.description_width = "initial"
         self.debt = ipywidgets.Checkbox(True, description="mark the debt", indent=False)
         self.debt.layout.width = "auto"
-        self.debt.tooltip = "show where the examples lie that were removed approximately only"
+        self.debt.tooltip = "Mark the slices of examples that were removed only approximately"
         for control in (self.unit, self.debt):
             control.observe(guard(lambda change: self._show()), names="value")
         self.summary, self.shards = Html(live=True), Html()
@@ -75,7 +78,7 @@ class Stages(Section):
 
     @property
     def code(self) -> str:
-        """The calls behind the figures."""
+        """The calls that draw the figures."""
         return (
             "from unlearnkit import figures\n"
             "from unlearnkit.unlearning import expected_workload\n"
@@ -86,12 +89,12 @@ class Stages(Section):
         )
 
     def draw(self) -> None:
-        """Assess the request, and show it."""
+        """Compute the workload and show it."""
         session = self._session
         self.workload = None
         if session.busy or not session.trained:
             self.summary.html = paragraphs(
-                "The session is at work; this shows when it is done."
+                "The session is busy; the workload is shown when it is done."
                 if session.busy
                 else "The session is not trained yet: that is step 1."
             )
@@ -104,18 +107,18 @@ class Stages(Section):
         self._show()
 
     def clear(self) -> None:
-        """Hold nothing."""
+        """Discard the workload and its plots."""
         self.workload = None
         self.map.clear()
         self.curve.clear()
 
     def _assessment(self) -> Workload:
         if self.workload is None:
-            raise RuntimeError("there is no workload; train the session first")
+            raise RuntimeError("there is no workload yet; train the session first")
         return self.workload
 
     def _show(self) -> None:
-        """Everything in the unit of choice."""
+        """Show the workload in the chosen unit."""
         session, workload = self._session, self.workload
         if workload is None:
             return
@@ -146,41 +149,44 @@ class Stages(Section):
             else ""
         )
         if not len(ids):
-            return ["The request is empty: choose what is to be forgotten in step 2.", owing]
+            return ["The request is empty: choose the examples to forget in step 2.", owing]
         timed = "" if workload.seconds is None else f", about {duration(workload.seconds)}"
         shards = sum(plan.alive(shard) for shard in range(plan.num_shards))
         usual = expected_visits(
             int(plan.retained.sum()), shards, plan.spec.stage_epochs(), len(ids)
         )
         beside = workload.visits / usual - 1 if usual else 0.0
-        dearer = f"{percent(abs(beside), 0)} {'more' if beside > 0 else 'less'} than"
+        compared = "as many as"
+        if abs(beside) >= 0.005:
+            compared = f"{percent(abs(beside), 0)} {'more' if beside > 0 else 'fewer'} than"
         lines = [
             f"Exact retraining for this request: {workload.visits:,} visits, "
-            f"{percent(workload.share)} of from scratch{timed}; "
-            f"{plural(len(workload.shards), 'shard')} hit of {plan.num_shards}.",
+            f"{percent(workload.share)} of training from scratch{timed}; "
+            f"{len(workload.shards)} of {plural(plan.num_shards, 'shard')} hit.",
             f"{plural(len(ids), 'example')} drawn at random would take {usual:,.0f} visits on "
-            f"average; this request takes {dearer if abs(beside) >= 0.005 else 'as many as'} that.",
+            f"average; this request takes {compared} that.",
         ]
         if visits < workload.visits:
             lines.append(
-                f"{workload.visits - visits:,} of its visits are there because of debt from before."
+                f"{workload.visits - visits:,} of these visits are due to debt from earlier "
+                "requests."
             )
         return [*lines, owing]
 
 
 class WorkloadPanel(SessionPanel):
-    """What retraining exactly would redo, and what stays.
+    """Shows which stages exact retraining would redo and which it would keep.
 
     Args:
-        session: to show.
-        folded: closed at first, and then it costs nothing.
+        session: the session to show.
+        folded: whether the section starts closed, so that nothing is computed.
     """
 
     name = "workload"
     title = "Workload"
     explanation = (
-        "What exact retraining would redo for this request, and what stays. Looking changes "
-        "nothing."
+        "Which stages exact retraining would redo for this request, and which it would keep. "
+        "Nothing changes here."
     )
 
     def __init__(self, session: Session, folded: bool = False) -> None:
@@ -194,11 +200,11 @@ class WorkloadPanel(SessionPanel):
 
     @property
     def code(self) -> str:
-        """The call that estimates."""
+        """The call that estimates the workload."""
         return "session.workload()"
 
     def refresh(self) -> None:
-        """Assess anew, now or when it is opened."""
+        """Update the section, now or when it is opened."""
         self.stages.renew()
 
 

@@ -1,4 +1,4 @@
-"""The fifth step: what was done, predicted and measured, and what is still owed."""
+"""The fifth step: completed requests, the remaining debt, certificate and audit."""
 
 import threading
 from collections import Counter
@@ -33,22 +33,23 @@ if TYPE_CHECKING:
 
 
 class LedgerPanel(SessionPanel):
-    """Every completed request, and the debt of each shard with a button that repays it."""
+    """Shows every completed request and the debt of each shard, with a button that repays it."""
 
     name = "ledger"
     title = "5. Ledger and debt"
     explanation = (
-        "What was done, what was predicted and measured, what is still owed, and the certificate."
+        "Completed requests with predicted and measured costs, the remaining debt, the "
+        "certificate, and an audit."
     )
     meaning = (
-        "Examples that were removed approximately only are a debt of their shard: their influence "
-        "is corrected, not provably gone. Retraining the shard from its last clean checkpoint "
-        "clears the debt; afterwards it is byte for byte what training from scratch gives. Debt "
-        "keeps later requests from being light, so it pays to repay while the machine is idle: "
-        "with a time, those shards are repaid first that clear most ids a visit. Requests with a "
-        "deadline wait for each other, since a shard that several of them hit is retrained once. "
-        "(Debt, its order of repayment and the queue are ours; checkpoints by slice are of "
-        "Bourtoule et al. 2021.)"
+        "Examples that were removed only approximately form the debt of their shard: their "
+        "influence is corrected but not provably gone. Retraining the shard from its last clean "
+        "checkpoint clears the debt; the model is then byte for byte the one that training from "
+        "scratch gives. Debt makes later requests more expensive, so it pays to repay it while "
+        "the machine is idle. With a time limit, the shards that clear the most ids per visit are "
+        "repaid first. Requests with a deadline wait for each other, because a shard that several "
+        "of them hit is then retrained only once. (Debt, the order of repayment and the queue are "
+        "ours; checkpoints per slice are due to Bourtoule et al. 2021.)"
     )
 
     def __init__(self, session: Session) -> None:
@@ -64,7 +65,7 @@ class LedgerPanel(SessionPanel):
         self.seconds = ipywidgets.Text(
             description="within (s)",
             placeholder="no limit",
-            tooltip="as much as is predicted to fit into so many seconds",
+            tooltip="Repay the shards that are predicted to fit into this time",
             continuous_update=False,
         )
         self.seconds.style.description_width = "initial"
@@ -85,7 +86,7 @@ class LedgerPanel(SessionPanel):
 
     @property
     def code(self) -> str:
-        """The calls that list and repay."""
+        """The calls that list requests and repay debt."""
         if not self.which.options or len(self.which.options) == 1:
             return "session.ledger()"
         chosen = [] if self.which.value == -1 else [f"[{self.which.value}]"]
@@ -94,7 +95,7 @@ class LedgerPanel(SessionPanel):
         return f"session.ledger()\nsession.repay({', '.join(chosen)})"
 
     def refresh(self) -> None:
-        """List the requests and the debts."""
+        """List the requests and the debt."""
         ledger = self.session.ledger()
         self.requests.html = _requests(ledger)
         if len(ledger):
@@ -107,7 +108,7 @@ class LedgerPanel(SessionPanel):
         if list(self.which.options) != options:
             self.which.options = options
         self.which.layout.display = self.seconds.layout.display = None if debts else "none"
-        # Its bar stays to be read until the next change that leaves a debt.
+        # Without debt, the bar stays visible to show how the last repayment ended.
         shown = debts or self.runner.label.value
         self.runner.widget.layout.display = None if shown else "none"
         self.runner.button.disabled = not debts or self.runner.running
@@ -136,7 +137,9 @@ class LedgerPanel(SessionPanel):
                 ]
             )
         headers = ["shard", "owed", "of shard", "from slice", "visits", "share"]
-        caption = "Debt: examples removed approximately only, and what repaying would retrain"
+        caption = (
+            "Debt: examples removed only approximately, and the retraining that would clear it"
+        )
         return table(headers, rows, caption=caption)
 
     def _prepare(self) -> Work[Unlearned]:
@@ -156,7 +159,7 @@ class LedgerPanel(SessionPanel):
     def _finished(self, result: Unlearned) -> None:
         count = len(result.decision.exact)
         if not count:
-            self.say("Nothing was repaid: no shard's retraining is predicted to fit into the time.")
+            self.say("Nothing was repaid: no shard is predicted to be retrained within this time.")
             return
         predicted = result.predicted_seconds
         time = "" if predicted is None else f"predicted {duration(predicted)}, "
@@ -168,7 +171,7 @@ class LedgerPanel(SessionPanel):
 
 
 def _waiting(queue: Queue) -> str:
-    """Pending examples with a deadline, the most urgent first."""
+    """Return a table of pending examples with a deadline, the most urgent first."""
     if not len(queue):
         return ""
     now, counts = datetime.now(UTC), Counter(queue.deadlines.values())
@@ -188,7 +191,7 @@ def _until(left: timedelta) -> str:
 def _requests(ledger: "pd.DataFrame") -> str:
     entries = ledger.to_dict("records")
     if not entries:
-        return paragraphs("No request was completed yet.")
+        return paragraphs("No request has been completed yet.")
     rows = [
         [
             str(entry["time"]).replace("T", " ").replace("-", "\N{NON-BREAKING HYPHEN}")[:16],

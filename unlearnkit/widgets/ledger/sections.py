@@ -1,4 +1,4 @@
-"""The ledger's sections: each decision, the certificate, and the audit of a store's folder."""
+"""The sections of the ledger panel: decisions, the certificate, and the audit of the store."""
 
 import html
 import threading
@@ -24,14 +24,16 @@ from unlearnkit.widgets.parts.shared import SessionPanel, plural
 
 
 class DecisionSection(Section):
-    """What was decided on one request, shard by shard, and what the looks at it showed."""
+    """The decision on one request, shard by shard, with the checks of its approximations."""
 
     title = "Decisions"
-    explanation = "One request or repayment, shard by shard: its route, and why."
+    explanation = (
+        "One request or repayment, shard by shard: the route of each shard and its reason."
+    )
     meaning = (
-        "The ledger keeps the route of every shard with its reason as it was carried out, and what "
-        "was known of each approximation when it was accepted or refused. Of a repayment it keeps "
-        "how far off the approximation was that exact retraining replaced (KL on the probe)."
+        "The ledger records the route that every shard took, with its reason, and the checks on "
+        "which each approximation was accepted or refused. For a repayment it records the error of "
+        "the approximation that exact retraining replaced (KL on the probe examples)."
     )
 
     def __init__(self, panel: SessionPanel) -> None:
@@ -46,15 +48,15 @@ class DecisionSection(Section):
 
     @property
     def code(self) -> str:
-        """The ledger with all that it says."""
+        """The call that returns the full record of the request."""
         return f'session.certificate().content["requests"][{self.which.value or 0}]'
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """A choice of the request and its table."""
+        """Create the choice of a request and its table."""
         return [row(self.which), self.routes]
 
     def draw(self) -> None:
-        """Offer the requests, the latest first."""
+        """Offer the requests, latest first, and show the chosen one."""
         self._requests = self.session.certificate().content["requests"]
         options = [
             (
@@ -70,12 +72,12 @@ class DecisionSection(Section):
         self._tell()
 
     def clear(self) -> None:
-        """Nothing is kept."""
+        """Discard the requests and their table."""
         self.routes.html, self._requests = "", []
 
     def _tell(self) -> None:
         if self.which.value is None:
-            self.routes.html = paragraphs("No request was completed yet.")
+            self.routes.html = paragraphs("No request has been completed yet.")
             return
         one = self._requests[self.which.value]
         routes = tuple(Route(**route) for route in one["routes"])
@@ -92,22 +94,24 @@ class DecisionSection(Section):
 
 
 class CertificateSection(Section):
-    """The certificate of now, in place, and as files."""
+    """The current certificate, in the page and as files."""
 
     title = "Certificate"
-    explanation = "What is forgotten, how and why so, and who shaped every checkpoint kept."
+    explanation = (
+        "Which examples are forgotten, how and why, and which examples shaped each checkpoint."
+    )
     meaning = (
-        "The certificate speaks of the ensemble of now and of everything that its store holds. The "
-        "lineage is the digest of the list of examples that shaped a checkpoint. Ids appear as "
-        "keyed digests, since small numbers can be guessed; whoever has the key can check them. "
-        "The ledger is a hash chain: its head fixes every line before it, so that a change shows, "
-        "and it proves no more (Haber and Stornetta 1991)."
+        "The certificate describes the current ensemble and everything in its store. The lineage "
+        "of a checkpoint is the digest of the list of examples that shaped it. Ids appear as keyed "
+        "digests, because small numbers can be guessed; anyone with the key can check them. The "
+        "ledger is a hash chain: its head fixes every earlier line, so a later change is noticed; "
+        "it proves nothing more (Haber and Stornetta 1991)."
     )
 
     def __init__(self, panel: SessionPanel) -> None:
         super().__init__(panel)
         self.session = panel.session
-        self.names = ipywidgets.Checkbox(False, description="list ids as they are", indent=False)
+        self.names = ipywidgets.Checkbox(False, description="list plain ids", indent=False)
         self.names.layout.width = "auto"
         self.names.observe(panel.guard(lambda change: self.redraw()), names="value")
         self.page = Html()
@@ -121,16 +125,16 @@ class CertificateSection(Section):
 
     @property
     def code(self) -> str:
-        """The call that makes and saves it."""
+        """The call that creates and saves the certificate."""
         named = "name_ids=True" if self.names.value else ""
         return f'session.certificate({named}).to_html("certificate.html")'
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """A choice, the page, and its files."""
+        """Create the choice of plain ids, the file buttons, and the page."""
         return [row(self.names, self.files), self.page]
 
     def draw(self) -> None:
-        """Make it anew."""
+        """Create the certificate and show it."""
         page = self._made()._repr_html_()
         self.page.html = (
             '<div class="uk-scroll uk-tall" tabindex="0" role="group" aria-label="Certificate">'
@@ -138,26 +142,26 @@ class CertificateSection(Section):
         )
 
     def clear(self) -> None:
-        """Take it off the page."""
+        """Remove the certificate from the page."""
         self.page.html = ""
 
     def _made(self) -> Certificate:
         if self.session.busy:
-            raise RuntimeError("this session is at work; look again when it is done")
+            raise RuntimeError("this session is busy; try again when it is done")
         return self.session.certificate(name_ids=self.names.value)
 
 
 class AuditSection(Section):
-    """Every claim of the store's folder, derived again from its files."""
+    """The audit, which derives every claim of the store from its files."""
 
     title = "Audit"
-    explanation = "Derive every claim again from the files of the store, as an outsider would."
+    explanation = "Derive every claim from the files of the store again, as an outsider would."
     meaning = (
-        "The audit reads the folder alone: that its files are those that were committed, that the "
-        "ledger's lines follow on each other, and that no checkpoint was shaped by a revoked "
-        "example but where the debt says so. With training it also trains everything from scratch "
-        "on data whose revoked rows are overwritten, and compares bit for bit. It stops at the "
-        "first claim that does not hold. The same from a shell: python -m unlearnkit audit FOLDER."
+        "The audit reads only the folder. It checks that the files are those that were committed, "
+        "that the ledger's lines form a chain, and that no checkpoint was shaped by a revoked "
+        "example unless the debt says so. With training, it also trains everything from scratch on "
+        "data whose revoked rows are overwritten, and compares bit for bit. It stops at the first "
+        "claim that does not hold. The shell command is: python -m unlearnkit audit FOLDER."
     )
 
     def __init__(self, panel: SessionPanel) -> None:
@@ -173,7 +177,7 @@ class AuditSection(Section):
 
     @property
     def code(self) -> str:
-        """The call that audits."""
+        """The call that audits; empty without a folder."""
         store = self.session.store
         if not isinstance(store, DiskStore):
             return ""
@@ -184,11 +188,11 @@ class AuditSection(Section):
         )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """The button, and what holds."""
+        """Create the button and the list of claims."""
         return [row(self.runner.widget, self.retrain), self.claims]
 
     def draw(self) -> None:
-        """Say whether there is anything to audit."""
+        """Enable the button if the store is a folder."""
         kept = isinstance(self.session.store, DiskStore)
         self.runner.button.disabled = not kept or self.runner.running
         self.retrain.disabled = not kept
@@ -201,7 +205,7 @@ class AuditSection(Section):
             self._code_line.code = self.code
 
     def clear(self) -> None:
-        """Forget what held."""
+        """Clear the list of claims."""
         self.claims.html = ""
 
     def _prepare(self) -> Work[list[str]]:
@@ -209,7 +213,7 @@ class AuditSection(Section):
         if not isinstance(store, DiskStore):
             raise RuntimeError("this session keeps its store in memory; an audit needs a folder")
         if session.busy:
-            raise RuntimeError("this session is at work; audit when it is done")
+            raise RuntimeError("this session is busy; audit it when it is done")
         self.claims.html = ""
         data = session.dataset if retrain else None
         model, spec = session.plan.architecture, session.spec
@@ -229,19 +233,19 @@ class AuditSection(Section):
 
 
 def describe_entry(one: Mapping[Any, Any]) -> str:
-    """A request or repayment in two words."""
+    """Describe a request or repayment in a few words."""
     count = one["examples"]
     return f"{one['kind']} {plural(count, 'example')}" if count else str(one["kind"])
 
 
 def _seen(kind: str, decision: Decision) -> str:
-    """What was known of approximations: of those made, or of those that were repaid."""
+    """Show the checks of new approximations, or the errors of repaid ones."""
     if kind == "unlearn":
         return checks_table(decision) + paragraphs(refusals(decision))
     errors = [
-        f"{check.error:.2g} of shard {check.shard}" for check in decision.checks if check.error
+        f"{check.error:.2g} for shard {check.shard}" for check in decision.checks if check.error
     ]
-    said = "How far off the approximations were that exact retraining replaced (KL in nats): "
+    said = "Errors of the approximations that exact retraining replaced (KL in nats): "
     return paragraphs(said + ", ".join(errors) + ".") if errors else ""
 
 
