@@ -15,17 +15,17 @@ uk.explore(uk.study("digits", models=("logistic",), num_shards=(3, 5), num_slice
 """
 
 
-def test_a_say_by_keyboard_and_a_click_that_rings(lab, page, screenshot, traffic):
+def test_an_override_by_keyboard_and_a_click_that_rings(lab, page, screenshot, traffic):
     write_notebook(lab.root / "say.ipynb", [BOUNDARY, STUDY])
     open_and_run(page, lab, "say.ipynb")
     page.locator(".uk-boundary").get_by_text("adaptive", exact=True).click(timeout=60_000)
-    page.locator(".uk-boundary .uk-prose p", has_text="By the adaptive boundary").first.wait_for()
-    say = page.locator(".uk-routes select").first
-    say.focus()
-    shard = say.get_attribute("aria-label").split()[-1]
+    page.locator(".uk-boundary .uk-prose p", has_text="With the adaptive boundary").first.wait_for()
+    override = page.locator(".uk-routes select").first
+    override.focus()
+    shard = override.get_attribute("aria-label").split()[-1]
     page.keyboard.press("ArrowDown")
-    told = f"uk.OverriddenBoundary(uk.AdaptiveBoundary(), {{{shard}: 'exact'}})"
-    page.locator(".uk-boundary .uk-code code", has_text=told).wait_for()
+    code = f"uk.OverriddenBoundary(uk.AdaptiveBoundary(), {{{shard}: 'exact'}})"
+    page.locator(".uk-boundary .uk-code code", has_text=code).wait_for()
     assert page.evaluate("document.activeElement.value") == "exact"  # the focus stays
 
     study = page.locator(".uk-study")

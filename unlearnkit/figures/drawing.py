@@ -29,12 +29,13 @@ _INK, _GRID = "#767676", "rgba(128,128,128,0.25)"
 def percent(share: float, digits: int = 1) -> str:
     """Format a share as a percentage.
 
-    >>> percent(0.196), percent(0.25), percent(1.0), percent(0.0004)
-    ('19.6%', '25%', '100%', 'under 0.1%')
+    >>> percent(0.196), percent(0.25), percent(1.0), percent(0.0004), percent(-0.0004)
+    ('19.6%', '25%', '100%', 'under 0.1%', '0%')
     """
     if 0 < share < 0.5 * 10.0 ** -(digits + 2):
         return f"under {10.0**-digits:g}%"
-    return f"{share:.{digits}%}".replace("." + "0" * digits + "%", "%")
+    text = f"{share:.{digits}%}".replace("." + "0" * digits + "%", "%")
+    return "0%" if text == "-0%" else text
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The boundary's panel: adaptive settings, a say on every shard, a try on a copy."""
+"""The boundary's panel: adaptive settings, an override for every shard, a try on a copy."""
 
 import re
 from dataclasses import replace
@@ -47,7 +47,7 @@ def test_adaptive_mode_decides_as_the_boundary_of_its_fields(session):
     assert panel.boundary == boundary
     expected = session.preview(boundary=boundary)
     assert panel.decision.routes == expected.routes and drawn(panel) == kinds(expected)
-    assert "By the adaptive boundary" in text(panel.sentence)
+    assert "With the adaptive boundary" in text(panel.sentence)
     shown = {row["shard"]: row["cells"] for row in panel.table.table["rows"]}
     assert {route.shard: route.reason for route in expected.routes} == {
         shard: cells[-1] for shard, cells in shown.items()
@@ -58,7 +58,7 @@ def test_adaptive_mode_decides_as_the_boundary_of_its_fields(session):
     call(panel.code, fork)
     run(panel.runner)
     assert panel.error is None and weights(session) == weights(fork)
-    assert "looks" in text(panel.result) or session.last.decision.approximate == ()
+    assert "Checks of" in text(panel.result) or session.last.decision.approximate == ()
 
 
 def test_the_panel_begins_with_the_sessions_own_boundary(session):
@@ -68,13 +68,13 @@ def test_the_panel_begins_with_the_sessions_own_boundary(session):
     assert panel.code.count("debt_cap=0.5") == 2
 
 
-def test_a_say_on_a_shard_is_shown_done_and_forgotten_with_the_request(session):
+def test_an_override_is_shown_done_and_forgotten_with_the_request(session):
     panel = BoundaryPanel(session, 1.0)
     assert set(kinds(panel.decision).values()) == {EXACT} and panel.reset.layout.display == "none"
     (first, second) = sorted(kinds(panel.decision))
     panel.table.chosen = {str(second): APPROXIMATE}
     assert kinds(panel.decision) == drawn(panel) == {first: EXACT, second: APPROXIMATE}
-    assert "with your say on 1 shard, " in text(panel.sentence)
+    assert "with 1 shard overridden, " in text(panel.sentence)
     assert f"uk.OverriddenBoundary(uk.FixedBoundary(1), {{{second}: 'approximate'}})" in panel.code
     owed = panel.curve.view.label
     forget = {work.shard: work.forget for work in session.workload().shards}
@@ -86,7 +86,7 @@ def test_a_say_on_a_shard_is_shown_done_and_forgotten_with_the_request(session):
     call(panel.code, fork)
     run(panel.runner)
     assert weights(session) == weights(fork) and sorted(session.debt) == [second]
-    assert "What the looks at the approximations showed" in text(panel.result)
+    assert "Checks of the approximations" in text(panel.result)
     session.revoke(count=3, seed=5)
     panel.changed()
     assert panel.table.chosen == {} and "Overridden" not in panel.code
@@ -95,9 +95,9 @@ def test_a_say_on_a_shard_is_shown_done_and_forgotten_with_the_request(session):
 @pytest.mark.parametrize(
     ("field", "typed", "sentence"),
     [
-        ("seconds", "soon", "deadline (s): 'soon' is no number; give one, or leave it empty"),
+        ("seconds", "soon", "deadline (s): 'soon' is not a number; give one, or leave it empty"),
         ("seconds", "0", "seconds=0.0 is no deadline; give a number above 0"),
-        ("error", "nan", "error budget (nats): 'nan' is no number"),
+        ("error", "nan", "error budget (nats): 'nan' is not a number"),
         ("light", "150", "light=1.5 is out of range; give a share from 0 to 1"),
         ("gain", "0.5", "min_gain=0.5 is below 1; give 1 or more"),
     ],
@@ -114,10 +114,10 @@ def test_a_wrong_setting_is_one_sentence_and_decides_nothing(session, field, typ
     assert panel.message == "" and panel.boundary == uk.AdaptiveBoundary()
 
 
-def test_trying_on_a_copy_tells_the_looks_and_changes_nothing(session):
+def test_trying_on_a_copy_shows_the_checks_and_changes_nothing(session):
     panel = BoundaryPanel(session, 0.0)
     before = weights(session)
-    assert "0 of 38 approximations were repaid" in text(panel.sentence)
+    assert "No approximation has been checked against retraining yet" in text(panel.sentence)
     run(panel.trial)
     assert panel.error is None and weights(session) == before and session.last is None
     assert len(session.pending) == 6 and "Tried on a copy" in text(panel.tried)
@@ -150,7 +150,7 @@ def test_errors_are_predicted_where_calibrated_and_tried(session):
     pairs = tuple((0.001 * n, 0.0005 * n) for n in range(1, 60))
     session._journal.history = replace(session._journal.history, error_model=ErrorModel(pairs))
     panel = BoundaryPanel(session, 0.0)
-    assert "can be predicted once the corrections were tried" in text(panel.sentence)
+    assert "can be predicted once the corrections have been tried" in text(panel.sentence)
     run(panel.trial)
     bounds = [session.error_model.bound(s, check.correction) for s, check in panel._checks.items()]
     expected = sum(bounds) / session.plan.num_shards  # of three, the third is not hit
@@ -215,7 +215,7 @@ def test_entries_of_ones_own_stand_among_the_choices_while_they_are_there(sessio
         panel.boundary_choice.mode.value = "odd"
         assert panel.code.count("(boundary='odd', method='mine', amend='half')") == 2
         assert panel.decision.exact == session.preview(boundary="odd").exact
-        assert "By the boundary" in text(panel.sentence) and "odd" in text(panel.sentence)
+        assert "With the boundary" in text(panel.sentence) and "odd" in text(panel.sentence)
         told = next(route.shard for route in panel.decision.routes if route.shard % 2)
         panel.table.chosen = {str(told): APPROXIMATE}
         assert kinds(panel.decision)[told] == APPROXIMATE

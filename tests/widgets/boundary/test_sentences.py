@@ -37,6 +37,6 @@ def test_a_shard_that_loses_everything_leaves_the_vote(session):
     partition = session.plan.partition
     session.revoke(partition.ids[partition.shard == 0].tolist())
     panel = PANELS["boundary"](session)
-    assert "Shard 0 is left without examples, and out of the vote." in text(panel.sentence)
+    assert "Shard 0 is left without examples and dropped from the vote." in text(panel.sentence)
     run(panel.runner)
     assert panel.error is None and len(session.ensemble.constituents) == 2

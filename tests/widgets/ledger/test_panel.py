@@ -23,7 +23,7 @@ def session():
     return session
 
 
-def test_a_decision_is_told_with_its_looks(session):
+def test_a_decision_is_shown_with_its_checks(session):
     panel = LedgerPanel(session)
     section = panel.sections[0]
     section.open = True
@@ -82,7 +82,7 @@ def test_repaying_within_a_time_is_the_python_call(session):
     assert len(session.debt) == 3
     panel, fork = LedgerPanel(session), session.fork()
     panel.seconds.value = "soon"
-    assert "within (s): 'soon' is no number" in panel.message
+    assert "within (s): 'soon' is not a number" in panel.message
     panel.seconds.value = "1e-9"
     run(panel.runner)
     assert "Nothing was repaid" in panel.message and len(session.debt) == 3

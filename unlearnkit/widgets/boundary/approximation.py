@@ -1,4 +1,4 @@
-"""The controls of an approximation: the method that modifies, and the amend that follows it."""
+"""The controls of the approximation: a method that modifies parameters, and an amend after it."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,12 +13,12 @@ DEFAULT = "default"
 
 
 class ApproximationChoice:
-    """A choice among the methods that suit a plan, and among the amends.
+    """A choice of one of the methods that suit a plan, and of one of the amends.
 
     Attributes:
-        method: the default of the model, or a name in ``METHODS``.
-        amend: the default, or a name in ``AMENDS``.
-        widget: both.
+        method: dropdown of the model's default and the names in ``METHODS``.
+        amend: dropdown of the default and the names in ``AMENDS``.
+        widget: both dropdowns in one row.
 
     Args:
         changed: called after every change.
@@ -26,9 +26,9 @@ class ApproximationChoice:
 
     def __init__(self, changed: Callable[[Any], object]) -> None:
         self.method = ipywidgets.Dropdown(options=[DEFAULT], description="method")
-        self.method.tooltip = "how parameters are modified, where shards are not retrained"
+        self.method.tooltip = "How the parameters of shards that are not retrained are modified"
         self.amend = ipywidgets.Dropdown(options=[DEFAULT], description="amend")
-        self.amend.tooltip = "what follows the modification"
+        self.amend.tooltip = "The procedure that follows the modification"
         for field in (self.method, self.amend):
             field.style.description_width = "initial"
             field.layout.width = "auto"
@@ -37,21 +37,21 @@ class ApproximationChoice:
 
     @property
     def names(self) -> dict[str, Any]:
-        """The arguments of a call that are not the default."""
+        """The arguments of a call that differ from the default."""
         fields = {"method": self.method.value, "amend": self.amend.value}
         return {name: value for name, value in fields.items() if value != DEFAULT}
 
     def offer(self, plan: Plan) -> None:
-        """Bring both choices in line with the registries and with what suits the plan."""
+        """Offer all registered amends and the registered methods that suit the plan."""
         suited = [name for name, method in METHODS.items() if not method.unsuitable(plan)]
         offer(self.method, [DEFAULT, *suited])
         offer(self.amend, [DEFAULT, *AMENDS])
 
 
 def offer(field: ipywidgets.Dropdown | ipywidgets.RadioButtons, options: Iterable[str]) -> None:
-    """Give a field other options; what was chosen stays chosen where it is still offered."""
+    """Replace the options of a field; keep the chosen one if it is still offered."""
     names, chosen = list(options), field.value
     if list(field.options) != names:
-        field.options = names  # this chooses the first one
+        field.options = names  # this selects the first option
         if chosen in names:
             field.value = chosen

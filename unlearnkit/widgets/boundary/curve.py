@@ -1,4 +1,4 @@
-"""What decisions on a request cost and leave, at every threshold."""
+"""The predicted cost of a request, and the debt or error that remains, at every threshold."""
 
 from dataclasses import replace
 from itertools import accumulate
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 def point(
     assessment: Assessment, voters: int, share: float, decision: Decision, checks: dict[int, Check]
 ) -> CurvePoint | None:
-    """What a decision costs and leaves; None before any timing.
+    """Return the cost and the debt of a decision; None if there are no timings yet.
 
     KL is convex in its two arguments together (Cover and Thomas 2006, theorem 2.7.2), so the error
     of a mean of probabilities is at most the mean of the constituents' errors.
 
     Args:
-        assessment: of the request.
-        voters: constituents of the ensemble afterwards; 0 where the ensemble's output is not the
+        assessment: the assessment of the request.
+        voters: number of constituents after the request; 0 if the ensemble's output is not the
             mean of theirs.
-        share: at which the point is drawn.
-        decision: on the request.
-        checks: of approximations that were tried, by shard.
+        share: the threshold at which the point is drawn.
+        decision: the decision on the request.
+        checks: checks of approximations that were tried, by shard.
     """
     if decision.seconds is None:
         return None
@@ -43,7 +43,7 @@ def point(
 
 
 def stages(workload: Workload) -> "pd.DataFrame":
-    """One row a stage: its visits, and what becomes of it."""
+    """Return one row per stage, with its visits and its status."""
     import pandas as pd
 
     rows = [
@@ -63,7 +63,7 @@ def curve(
     overrides: dict[int, str],
     checks: dict[int, Check],
 ) -> list[CurvePoint]:
-    """At every threshold where the decision changes; nothing before any timing."""
+    """Return a point for every threshold that changes the decision; none without timings."""
 
     def at(share: float) -> Decision:
         moved = replace(base, max_share=share)

@@ -1,4 +1,4 @@
-"""The third step: see the workload, move the boundary through it, and unlearn."""
+"""The third step: see the workload, set the boundary, and unlearn."""
 
 import threading
 from dataclasses import replace
@@ -41,47 +41,48 @@ if TYPE_CHECKING:
 
 
 class BoundaryPanel(SessionPanel):
-    """The workload of the request, a boundary through it, and the button that acts."""
+    """Shows the workload of the request, the choice of a boundary, and the button that unlearns."""
 
     name = "boundary"
     title = "3. Decide and unlearn"
     explanation = (
-        "By hand: move the threshold; the cheapest shards are retrained exactly while their sum "
-        "stays below it, the others are modified approximately. Adaptive: it weighs predicted "
-        "seconds and risks by itself. A boundary, a method or an amend of yours stands among the "
-        "choices once it is in uk.BOUNDARIES, uk.METHODS or uk.AMENDS. In the table you have the "
-        "last word on every shard. Looking changes nothing; Unlearn acts."
+        "By hand: move the threshold. The cheapest shards are retrained exactly while the sum of "
+        "their costs stays below it; the others are modified approximately. Adaptive: the boundary "
+        "weighs predicted seconds and risks itself. Your own boundaries, methods and amends are "
+        "offered once they are in uk.BOUNDARIES, uk.METHODS or uk.AMENDS. The table lets you "
+        "override the route of every shard. Preview freely; nothing changes until you press "
+        "Unlearn."
     )
     meaning = (
-        "A visit is one example's gradient computed once. A shard's bar is the cost of retraining "
-        "it from the first stage that the request touches, as a share of training the whole "
-        "ensemble from scratch. Exact means: byte for byte what training from scratch without the "
-        "examples gives. Approximate means: the parameters are corrected by influence functions "
-        "and the last epochs replayed; cheaper, close, and a debt that a later exact retraining "
-        "clears. The adaptive boundary retrains all if the request is light or modifying is not "
-        "much faster, looks at every correction before it is replayed and at the probe's outputs "
-        "afterwards, and retrains what it refuses. Trying on a copy computes the approximations "
-        "without changing anything. Errors are predicted from past repayments, each of which "
-        "shows how far off the approximation was that it replaces (split-conformal bound, Vovk, "
-        "Gammerman and Shafer 2005); an ensemble's is at most the mean of its constituents' (KL is "
+        "A visit is one gradient computation for one example. A shard's bar is the cost of "
+        "retraining it from the first stage that the request touches, as a share of training the "
+        "whole ensemble from scratch. Exact means byte for byte the model that training from "
+        "scratch without the examples gives. Approximate means that influence functions correct "
+        "the parameters and the last epochs are replayed: this is cheaper and close, and leaves a "
+        "debt that a later exact retraining clears. The adaptive boundary retrains everything if "
+        "the request is light or if modifying is not much faster; it checks every correction "
+        "before the replay and the outputs on the probe afterwards, and retrains the shards whose "
+        "approximation it refuses. Trying on a copy computes the approximations without changing "
+        "the session. Errors are predicted from past repayments, each of which measures the error "
+        "of the approximation that it replaces (split-conformal bound, Vovk, Gammerman and Shafer "
+        "2005); the error of an ensemble is at most the mean of its constituents' errors (KL is "
         "convex, Cover and Thomas 2006). The idea is that of Li, Yu, Wang et al. (CSE 2024, arXiv "
         "2412.14505), of which only the abstract is public to us; formulas, rules and defaults are "
         "ours."
     )
 
     def __init__(self, session: Session, max_share: float | None = None) -> None:
-        """Show the panel.
+        """Create the panel.
 
         Args:
-            session: to show and to drive.
-            max_share: the threshold to begin with, from 0 to 1; the session's own boundary by
-                default.
+            session: the session to show and drive.
+            max_share: the initial threshold, from 0 to 1; the session's own boundary by default.
         """
         super().__init__(session)
         self._assessment: Assessment | None = None
-        self._voters = 0  # constituents whose mean the ensemble's output is; 0 if it is none
+        self._voters = 0  # constituents whose mean is the ensemble's output; 0 if it is not a mean
         self._request: object = None
-        # What is drawn of a request and does not change with every move.
+        # Parts of the drawing that do not change with every move of the slider.
         self._curve: tuple[object, list[CurvePoint]] = (None, [])
         self._coloured: object = None
         self._checks: dict[int, Check] = {}
@@ -98,7 +99,7 @@ class BoundaryPanel(SessionPanel):
         self.table = RouteTable()
         self.table.observe(decide, names="chosen")
         self.reset = ipywidgets.Button(
-            description="All as decided", tooltip="take back your say on every shard"
+            description="Clear overrides", tooltip="Let the boundary decide on every shard"
         )
         self.reset.layout.width = "auto"
         self.reset.on_click(self.guard(lambda button: self.table.set_trait("chosen", {})))
@@ -132,20 +133,23 @@ class BoundaryPanel(SessionPanel):
 
     @property
     def boundary(self) -> Boundary:
-        """The boundary that the controls stand for."""
+        """The boundary that the controls and overrides describe."""
         base, overrides = self.boundary_choice.boundary, self.table.overrides
         return OverriddenBoundary(base, overrides) if overrides else base
 
     @property
     def code(self) -> str:
-        """The calls that look and that act."""
-        words = [f"{name}={value!r}" for name, value in self.approximation.names.items()]
+        """The call that previews and the call that unlearns."""
+        named = [f"{name}={value!r}" for name, value in self.approximation.names.items()]
         first = self.boundary_choice.arguments(self.table.overrides)
-        argument = ", ".join([first, *words] if first else words)
-        return f"session.preview({argument})   # looks\nsession.unlearn({argument})   # acts"
+        argument = ", ".join([first, *named] if first else named)
+        return (
+            f"session.preview({argument})   # changes nothing\n"
+            f"session.unlearn({argument})   # acts on the request"
+        )
 
     def refresh(self) -> None:
-        """Assess the request anew, and decide."""
+        """Assess the request and decide on it."""
         session = self.session
         request = (session.plan, session.pending.tobytes())
         if request != self._request:
@@ -165,12 +169,12 @@ class BoundaryPanel(SessionPanel):
         self.decide()
 
     def _reassess(self) -> None:
-        """Assess the request under another method or amend; what was tried under another goes."""
+        """Assess the request under another method or amend, and discard earlier trials."""
         self._checks, self._curve, self.tried.html = {}, (None, []), ""
         self.refresh()
 
     def decide(self) -> None:
-        """Apply the boundary to the request as assessed, and show what it means."""
+        """Apply the boundary to the assessed request and show the decision."""
         assessment = self._assessment
         hit = assessment is not None and bool(assessment.workload.shards)
         busy = self.runner.running or self.trial.running
@@ -201,17 +205,17 @@ class BoundaryPanel(SessionPanel):
         self.bars.show(figures.boundary_bars.spec(assessment.workload, decision, share))
         at = self.boundary_choice.phrase if share is None else f"At a threshold of {percent(share)}"
         if self.table.chosen:
-            at += f", and with your say on {plural(len(self.table.chosen), 'shard')}"
+            at += f" and with {plural(len(self.table.chosen), 'shard')} overridden"
         reached = assessment.workload.share_of(decision.exact_visits) if share is None else share
         now = point(assessment, self._voters, reached, decision, self._checks)
         error = None if now is None else now.error
-        words = sentences(assessment.workload, decision, assessment.costs, at)
+        lines = sentences(assessment.workload, decision, assessment.costs, at)
         if decision.approximate:
-            words += predicted_error(self.session.error_model, self._checks, error)
+            lines += predicted_error(self.session.error_model, self._checks, error)
         elif decision.exact:
-            words.append(ALL_EXACT)
+            lines.append(ALL_EXACT)
         self.sentence.steady = True
-        self.sentence.html = paragraphs(*words)
+        self.sentence.html = paragraphs(*lines)
         points = self._points(assessment)
         if now is not None and len(points) > 2:
             self.curve.show(figures.cost_curve.spec(points, now))
@@ -224,7 +228,7 @@ class BoundaryPanel(SessionPanel):
         self.table.show(decision, assessment.workload, assessment.costs, self._checks)
 
     def _points(self, assessment: Assessment) -> list[CurvePoint]:
-        """The curve of the request, which does not depend on where the threshold is."""
+        """Return the cost curve of the request, which does not depend on the threshold."""
         base = replace(self.boundary_choice.by_hand or FixedBoundary(), max_share=0.0)
         key = (assessment, base.whole, base.unit, self.table.overrides)
         if self._curve[0] != key:
@@ -236,12 +240,12 @@ class BoundaryPanel(SessionPanel):
 
     def _now(self) -> Assessment:
         if self._assessment is None:
-            raise RuntimeError("there is no request any more; choose one in step 2")
+            raise RuntimeError("there is no request; choose examples to forget in step 2")
         return self._assessment
 
     def _routes(self) -> "pd.DataFrame":
         if self.decision is None:
-            raise RuntimeError("there is no request any more; choose one in step 2")
+            raise RuntimeError("there is no request; choose examples to forget in step 2")
         return self.decision.to_frame()
 
     def _points_frame(self) -> "pd.DataFrame":
@@ -250,22 +254,24 @@ class BoundaryPanel(SessionPanel):
         return pd.DataFrame([vars(point) for point in self._points(self._now())])
 
     def _nothing(self, assessment: Assessment) -> list[str]:
-        """What to say where no shard is hit."""
+        """Return the sentences for a request that hits no shard."""
         if len(self.session.pending):
             first = (
                 "No model was trained on these examples, so forgetting them costs nothing; "
-                "session.unlearn() takes them off the data."
+                "session.unlearn() removes them from the data."
             )
         else:
-            first = "The request is empty: choose what is to be forgotten in step 2."
+            first = "The request is empty: choose the examples to forget in step 2."
         return [first, outstanding(assessment.workload)]
 
     def _prepare(self) -> Work[Unlearned]:
         boundary, names = self.boundary, self.approximation.names
         if not len(self.session.pending):
-            raise ValueError("the request is empty; choose what is to be forgotten in step 2")
+            raise ValueError("the request is empty; choose the examples to forget in step 2")
         if self.trial.running:
-            raise RuntimeError("a copy is being tried; wait for it, or cancel it")
+            raise RuntimeError(
+                "approximations are being tried on a copy; wait for this to end, or cancel it"
+            )
 
         def work(on_progress: OnProgress, cancel: threading.Event) -> Unlearned:
             return self.session.unlearn(
@@ -275,7 +281,7 @@ class BoundaryPanel(SessionPanel):
         return work
 
     def _weights(self) -> dict[str, float]:
-        """Predicted seconds of the exact and of the approximate part."""
+        """Return the predicted seconds of the exact and the approximate part."""
         routes = self.decision.routes if self.decision else ()
         parts = {"train": EXACT, "modify": APPROXIMATE}
         return {
@@ -301,13 +307,13 @@ class BoundaryPanel(SessionPanel):
     def _was_tried(self, tried: tuple[Decision, Boundary]) -> None:
         decision, judge = tried
         self._checks, self._curve = {check.shard: check for check in decision.checks}, (None, [])
-        said = "Tried on a copy, every shard modified that may be; the session is as it was."
+        said = "Tried on a copy: every shard that may be modified was; the session is unchanged."
         self.tried.html = paragraphs(said) + checks_table(decision, judge)
         self.decide()
 
 
 def _result(result: Unlearned) -> str:
-    """What was done, and what the looks had to say on it."""
+    """Describe the last unlearning and the checks of its approximations."""
     table = checks_table(result.decision)
-    more = fold("What the looks at the approximations showed", table) if table else ""
+    more = fold("Checks of the approximations", table) if table else ""
     return paragraphs(*outcome(result), refusals(result.decision)) + more

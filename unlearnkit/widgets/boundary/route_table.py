@@ -1,4 +1,4 @@
-"""The table of routes: why each shard goes where it goes, and a field to have it go elsewhere."""
+"""The table of routes: the route of each shard with its reason, and a field to override it."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import Workload
 from unlearnkit.widgets.boundary.sentences import ROUTE_NAMES
 
-# A row is changed cell by cell, so that a field keeps the focus while the slider moves.
+# Rows are updated cell by cell, so that a field keeps the focus while the slider moves.
 _ESM = """
-const SAY = [["", "as decided"], ["exact", "exact"], ["approximate", "approximate"]];
+const ROUTES = [["", "as decided"], ["exact", "exact"], ["approximate", "approximate"]];
 
 function render({ model, el }) {
   el.classList.add("uk-prose", "uk-routes");
@@ -27,7 +27,7 @@ function render({ model, el }) {
     node.className = name;
     return node;
   };
-  // Where the page is narrow, why goes below, and debt and visits stay away.
+  // On narrow pages the reason moves below its row, and debt and visits are hidden.
   const kind = (i, count) => i === count - 1 ? "uk-text uk-long" : i === 1 ? "uk-text"
     : i === 3 || i === 4 ? "uk-rare" : "";
   const write = (node, text) => { if (node.textContent !== text) node.textContent = text; };
@@ -39,17 +39,17 @@ function render({ model, el }) {
       cells.push(add(main, "td", kind(i, count)));
       if (i === 0) add(main, "td", "uk-text");
     }
-    const say = main.children[1].appendChild(document.createElement("select"));
-    say.setAttribute("aria-label", `your say on shard ${shard}`);
-    for (const [value, word] of SAY) say.add(new Option(word, value));
-    say.addEventListener("change", () => {
+    const override = main.children[1].appendChild(document.createElement("select"));
+    override.setAttribute("aria-label", `override for shard ${shard}`);
+    for (const [value, word] of ROUTES) override.add(new Option(word, value));
+    override.addEventListener("change", () => {
       const { [shard]: before, ...chosen } = model.get("chosen");
-      model.set("chosen", say.value ? { ...chosen, [shard]: say.value } : chosen);
+      model.set("chosen", override.value ? { ...chosen, [shard]: override.value } : chosen);
       model.save_changes();
     });
     const route = add(cells[1], "span"), why = add(below, "td", "uk-text");
     why.colSpan = count;
-    return { main, below, cells, say, route, why };
+    return { main, below, cells, override, route, why };
   };
   const show = () => {
     const { headers, rows } = model.get("table"), chosen = model.get("chosen");
@@ -66,7 +66,7 @@ function render({ model, el }) {
       head.scope = "col";
       head.textContent = word;
       if (i) return;
-      Object.assign(add(top, "th", "uk-text"), { scope: "col", textContent: "your say" });
+      Object.assign(add(top, "th", "uk-text"), { scope: "col", textContent: "override" });
     });
     const order = [], focused = document.activeElement;
     for (const { shard, kind: route, free, cells } of rows) {
@@ -75,9 +75,9 @@ function render({ model, el }) {
       cells.forEach((text, i) => write(i === 1 ? line.route : line.cells[i], text));
       write(line.why, cells.at(-1));
       line.route.className = route === "leave" ? "" : `uk-${route}`;
-      line.say.value = chosen[shard] ?? "";
-      line.say.disabled = route === "leave";
-      line.say.options[2].disabled = !free;
+      line.override.value = chosen[shard] ?? "";
+      line.override.disabled = route === "leave";
+      line.override.options[2].disabled = !free;
       order.push(line.main, line.below);
     }
     const there = [...body.children];
@@ -89,9 +89,9 @@ function render({ model, el }) {
     }
   };
   show();
-  const news = ["change:table", "change:chosen", "change:caption"];
-  for (const name of news) model.on(name, show);
-  return () => { for (const name of news) model.off(name, show); };
+  const events = ["change:table", "change:chosen", "change:caption"];
+  for (const name of events) model.on(name, show);
+  return () => { for (const name of events) model.off(name, show); };
 }
 export default { render };
 """
@@ -101,7 +101,7 @@ _CSS = """
 .uk-prose.uk-routes td.uk-text { min-width: 0; }
 .uk-routes th { white-space: nowrap; }
 .uk-prose.uk-routes .uk-scroll { max-height: 480px; }
-@container (max-width: 900px) { /* as .uk-prose below 620 px: more columns stand beside why */
+@container (max-width: 900px) { /* as .uk-prose below 620 px, since this table has more columns */
   .uk-routes .uk-long { display: none; }
   .uk-routes .uk-below { display: table-row; }
   .uk-routes tr:has(+ .uk-below) td { border-bottom: none; padding-bottom: 0; }
@@ -119,34 +119,36 @@ _CSS = """
 
 
 class RouteTable(anywidget.AnyWidget):
-    """A row a shard, with a choice of "as decided", "exact" or "approximate".
+    """One row per shard, with a choice of "as decided", "exact" or "approximate".
 
     Attributes:
         table: ``headers``, and ``rows`` with the texts of their cells.
-        told: what was chosen, by shard written as text; nothing for "as decided".
-        caption: above the table.
+        chosen: the overriding routes, by shard as text; shards left as decided are absent.
+        caption: the text above the table.
     """
 
     _esm = _ESM
     _css = _CSS
     table: "traitlets.Dict[str, Any]" = traitlets.Dict({"headers": [], "rows": []}).tag(sync=True)
     chosen: "traitlets.Dict[str, str]" = traitlets.Dict().tag(sync=True)
-    caption = traitlets.Unicode("Why each shard goes where it goes, cheapest first").tag(sync=True)
+    caption = traitlets.Unicode("The route of each shard and its reason, cheapest shard first").tag(
+        sync=True
+    )
 
     @property
     def overrides(self) -> dict[int, str]:
-        """What was chosen, by shard, ascending."""
+        """The overriding routes by shard, in ascending order."""
         return {int(shard): self.chosen[shard] for shard in sorted(self.chosen, key=int)}
 
     def show(
         self, decision: Decision, workload: Workload, costs: Costs, checks: dict[int, Check]
     ) -> None:
-        """Fill in a decision.
+        """Show a decision.
 
         Args:
-            decision: gives order, routes and reasons.
-            workload: of the request.
-            costs: of both ways.
+            decision: the order, routes and reasons to show.
+            workload: the workload of the request.
+            costs: predicted seconds of both routes.
             checks: of approximations of the request that were tried, by shard.
         """
         works = {work.shard: work for work in workload.shards}
@@ -170,7 +172,7 @@ class RouteTable(anywidget.AnyWidget):
         self.table = {"headers": headers, "rows": rows}
 
     def clear(self) -> None:
-        """Take no room; what was told is forgotten."""
+        """Hide the table and discard all overrides."""
         self.chosen, self.table = {}, {"headers": [], "rows": []}
 
 

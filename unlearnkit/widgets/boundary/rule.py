@@ -1,4 +1,4 @@
-"""The controls of a boundary: a threshold by hand, the adaptive one, or one by its name."""
+"""The choice of a boundary: a threshold set by hand, the adaptive boundary, or a named one."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -20,15 +20,15 @@ HAND, ADAPTIVE, OWN = "by hand", "adaptive", "the session's own"
 
 
 class BoundaryChoice:
-    """Which boundary decides, and its settings.
+    """The choice of a boundary and its settings.
 
     Attributes:
         widget: all controls.
-        mode: by hand, adaptive, the name of an entry of one's own in ``BOUNDARIES``, or the
-            session's own boundary where that is none of these.
+        mode: by hand, adaptive, the name of a user's entry in ``BOUNDARIES``, or the session's
+            boundary if it is none of these.
 
     Args:
-        boundary: to begin with; what has no control here of an adaptive one stays as it is.
+        boundary: the initial boundary; fields of an adaptive one without a control here are kept.
         changed: called after every change.
     """
 
@@ -50,13 +50,23 @@ class BoundaryChoice:
         self.unit.layout.width = "190px"
         self.whole = ipywidgets.Checkbox(fixed.whole, description="all shards alike", indent=False)
         self.whole.layout.width = "auto"
-        self.whole.tooltip = "one decision for the whole request, as the paper's abstract has it"
+        self.whole.tooltip = "One decision for the whole request, as in the paper's abstract"
         given = self._adaptive
-        self.seconds = _text("deadline (s)", given.seconds, "seconds for the request; empty: none")
-        self.error = _text("error budget (nats)", given.error, "by calibration; empty: none")
-        self.light = _text("light (%)", 100 * given.light, "retrained anyway up to this share")
+        self.seconds = _text(
+            "deadline (s)", given.seconds, "Seconds for the request; leave empty for no deadline"
+        )
+        self.error = _text(
+            "error budget (nats)",
+            given.error,
+            "Bound on the predicted error; leave empty for no bound",
+        )
+        self.light = _text(
+            "light (%)", 100 * given.light, "Requests up to this share are retrained exactly"
+        )
         self.gain = _text(
-            "gain at least (x)", given.min_gain, "times faster than exact, else exact"
+            "gain at least (x)",
+            given.min_gain,
+            "Approximate only if it is this many times faster than exact",
         )
         self._by_hand = row(self.slider, self.unit, self.whole)
         self._by_rule = row(self.seconds, self.error, self.light, self.gain)
@@ -72,10 +82,10 @@ class BoundaryChoice:
 
     @property
     def boundary(self) -> Boundary:
-        """What the controls stand for.
+        """The boundary that the controls describe.
 
         Raises:
-            ValueError: a field holds no number, or one out of range.
+            ValueError: a field does not hold a number, or holds one out of range.
         """
         if self.mode.value == OWN and self._own is not None:
             return self._own
@@ -94,25 +104,25 @@ class BoundaryChoice:
 
     @property
     def by_hand(self) -> FixedBoundary | None:
-        """The fixed boundary of the threshold; None where another boundary decides."""
+        """The fixed boundary of the threshold; None if another boundary is chosen."""
         chosen = self.boundary if self.mode.value == HAND else None
         return chosen if isinstance(chosen, FixedBoundary) else None
 
     @property
     def phrase(self) -> str:
-        """The boundary that decides, in a sentence; of one by hand the panel says its threshold."""
+        """The beginning of a sentence that names a boundary not set by hand."""
         if self.mode.value == OWN:
-            return "By the session's own boundary"
+            return "With the session's own boundary"
         named = self.mode.value not in (HAND, ADAPTIVE)
-        return f"By the boundary {self.mode.value!r}" if named else "By the adaptive boundary"
+        return f"With the boundary {self.mode.value!r}" if named else "With the adaptive boundary"
 
     def offer(self) -> None:
-        """Bring the choice in line with ``BOUNDARIES``."""
+        """Offer the boundaries that are registered in ``BOUNDARIES``."""
         own = [name for name in BOUNDARIES.own if name not in (HAND, ADAPTIVE)]
         offer(self.mode, [HAND, ADAPTIVE, *own, *[OWN] * (self._own is not None)])
 
     def arguments(self, overrides: Mapping[int, str]) -> str:
-        """The argument of a call, overridden shards included; empty for none."""
+        """Return the argument of a call, with its overrides; empty for the default boundary."""
         if self.mode.value in (HAND, ADAPTIVE):
             chosen = self.boundary
             if isinstance(chosen, FixedBoundary) and not overrides:
@@ -133,7 +143,7 @@ class BoundaryChoice:
 
 
 def code_of(boundary: Boundary) -> str:
-    """The call that makes a boundary; what is as by default is left out.
+    """Return the call that creates a boundary; default values are left out.
 
     >>> code_of(FixedBoundary(0.5)), code_of(AdaptiveBoundary(seconds=5.0))
     ('uk.FixedBoundary(0.5)', 'uk.AdaptiveBoundary(seconds=5)')
@@ -165,10 +175,10 @@ def _text(label: str, value: float | None, tooltip: str) -> ipywidgets.Text:
 
 
 def number_of(field: ipywidgets.Text, otherwise: float | None = None) -> Any:
-    """What was typed as a number; the other value where nothing was.
+    """Return the typed number, or the other value if the field is empty.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a number.
     """
     typed = field.value.strip()
     if not typed:
@@ -179,6 +189,6 @@ def number_of(field: ipywidgets.Text, otherwise: float | None = None) -> Any:
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(
-            f"{field.description}: {typed!r} is no number; give one, or leave it empty"
+            f"{field.description}: {typed!r} is not a number; give one, or leave it empty"
         )
     return value

@@ -1,4 +1,4 @@
-"""Decisions and their outcomes in words, for the panels."""
+"""Sentences and tables that describe decisions and their outcomes in the panels."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,18 +24,18 @@ ROUTE_NAMES = {EXACT: "exact", APPROXIMATE: "approximate", LEAVE: "leaves the vo
 
 ALL_EXACT = (
     "No error: nothing is modified, so the bits are those of training from scratch on "
-    "what remains, and this request leaves no debt."
+    "the remaining examples, and this request leaves no debt."
 )
 
 
 def sentences(workload: Workload, decision: Decision, costs: Costs, at: str) -> list[str]:
-    """A decision in words: what goes which way, what it costs, what debt remains.
+    """Describe a decision: the routes of the shards, their cost, and the remaining debt.
 
     Args:
-        workload: of the request.
-        decision: on it.
-        costs: predicted seconds of both ways.
-        at: how the decision came about, to begin with.
+        workload: the workload of the request.
+        decision: the decision on the request.
+        costs: predicted seconds of both routes.
+        at: beginning of the first sentence, which names the threshold or the boundary.
     """
     exact, approximate = decision.exact, decision.approximate
     share = percent(workload.share_of(decision.exact_visits))
@@ -54,12 +54,12 @@ def sentences(workload: Workload, decision: Decision, costs: Costs, at: str) -> 
         first = (
             f"{at}, {hit} ({listing(approximate)}) {verb} modified "
             f"approximately; retraining exactly would be {workload.visits:,} visits, "
-            f"{percent(workload.share)} of from scratch."
+            f"{percent(workload.share)} of training from scratch."
         )
     else:
-        first = f"{at} nothing is retrained."
+        first = f"{at}, nothing is retrained."
     gone = [route.shard for route in decision.routes if route.kind == LEAVE]
-    leaves = f"{_which(gone)} left without examples, and out of the vote." if gone else ""
+    leaves = f"{_which(gone)} left without examples and dropped from the vote." if gone else ""
     seconds = ""
     if decision.seconds is not None and costs.scratch_seconds:
         alone = [cost.exact_seconds for cost in costs.shards]
@@ -69,14 +69,14 @@ def sentences(workload: Workload, decision: Decision, costs: Costs, at: str) -> 
             f"{duration(whole)}, everything from scratch {duration(costs.scratch_seconds)}."
         )
     if decision.seconds is not None and approximate and seconds and decision.seconds > whole:
-        seconds += " Here retraining is predicted to be the faster way."
+        seconds += " Retraining is predicted to be faster here."
     cleared = sum(work.debt for work in workload.shards if work.shard in exact)
     debt = f"The exact part clears a debt of {plural(cleared, 'example')} too." if cleared else ""
     return [first, leaves[:1].upper() + leaves[1:], seconds, debt, outstanding(workload)]
 
 
 def outstanding(workload: Workload) -> str:
-    """The debt of shards that the request does not hit, in a sentence."""
+    """Describe the debt of shards that the request does not hit."""
     if not workload.outstanding:
         return ""
     shards = sorted({stage.shard for stage in workload.outstanding})
@@ -87,11 +87,14 @@ def outstanding(workload: Workload) -> str:
 
 
 def outcome(result: Unlearned) -> list[str]:
-    """What an unlearning did, predicted against measured, in sentences."""
+    """Describe what an unlearning did, with predicted and measured costs."""
     decision = result.decision
     if not decision.routes:
-        return [f"Last: {plural(len(result.ids), 'example')} forgotten; no model had seen them."]
-    ways = [
+        return [
+            f"Last request: {plural(len(result.ids), 'example')} forgotten; no model was "
+            "trained on them."
+        ]
+    routes = [
         f"{word} {listing(shards)} {how}"
         for shards, how in (
             (decision.exact, "retrained exactly"),
@@ -104,12 +107,12 @@ def outcome(result: Unlearned) -> list[str]:
     time = "" if predicted is None else f"predicted {duration(predicted)}, "
     visits = ""
     if decision.exact:
-        visits = f" Exact part: predicted {decision.exact_visits:,} visits, done {result.visits:,}."
+        visits = f" Exact part: {decision.exact_visits:,} visits predicted, {result.visits:,} done."
     if decision.approximate:
         visits += f" Approximate part: {result.approximate_visits:,} visits."
     debt = f" Debt: {result.debt_before} before, {result.debt_after} after."
     return [
-        f"Last request: {plural(len(result.ids), 'example')} forgotten, {', '.join(ways)}. "
+        f"Last request: {plural(len(result.ids), 'example')} forgotten, {', '.join(routes)}. "
         f"Time: {time}measured {duration(result.seconds)}.{visits}{debt}"
     ]
 
@@ -120,7 +123,7 @@ def _which(shards: "tuple[int, ...] | list[int]") -> str:
 
 
 def _outcome_under(check: Check, boundary: Boundary) -> str:
-    """What a boundary would have said of an approximation that was made without asking it."""
+    """Say whether a boundary would have accepted an approximation that it did not decide on."""
     correction = replace(check, replayed=None, kl=None, drift=None, rise=None)
     if why := boundary.objection(correction):
         return f"this boundary would refuse it: {why}"
@@ -130,19 +133,19 @@ def _outcome_under(check: Check, boundary: Boundary) -> str:
 
 
 def checks_table(decision: Decision, boundary: Boundary | None = None) -> str:
-    """A table of what was seen of each approximation, and what came of it; empty without any.
+    """Return a table of the checks of each approximation and their outcome; empty if none.
 
     Args:
-        decision: with its checks.
-        boundary: another one that is to say what would have come of it.
+        decision: the decision with its checks.
+        boundary: another boundary, whose verdicts replace those of the decision.
     """
     routes = {route.shard: route for route in decision.routes}
     rows = []
     for check in decision.checks:
         refused = routes[check.shard].kind == EXACT
-        came = f"refused: {routes[check.shard].reason}" if refused else "accepted"
+        verdict = f"refused: {routes[check.shard].reason}" if refused else "accepted"
         if boundary is not None and not refused:
-            came = _outcome_under(check, boundary)
+            verdict = _outcome_under(check, boundary)
         rows.append(
             [
                 str(check.shard),
@@ -152,43 +155,44 @@ def checks_table(decision: Decision, boundary: Boundary | None = None) -> str:
                 _known(check.replayed, str),
                 _known(check.kl, "{:.2g}".format),
                 _known(check.drift, "{:.2g}".format),
-                _known(check.rise, "{:+.1%}".format),
-                came,
+                _known(check.rise, signed_percent),
+                verdict,
             ]
         )
     headers = ["shard", "forgets", "correction", "error at most", "epochs replayed"]
-    headers += ["outputs moved", "drift", "loss", "came to"]
+    headers += ["outputs moved", "drift", "loss", "outcome"]
     caption = (
-        "Looks at the approximations: the correction as a part of the parameters, the error by "
-        "calibration, and after the amend the probe's outputs (KL in nats), how far each epoch "
-        "replayed led them away from the corrected ones (beside what there is to forget; much "
-        "where training is chaotic), and loss"
+        "Checks of the approximations: the norm of the correction relative to that of the "
+        "parameters, and a bound on its error from past repayments; after the amend, on the probe: "
+        "how far the outputs moved (KL in nats), their drift per replayed epoch from the corrected "
+        "outputs, relative to the loss to forget (large if training is chaotic), and the change "
+        "of the loss"
     )
     return table(headers, rows, caption=caption, text=(8,), long=8) if rows else ""
 
 
 def refusals(decision: Decision) -> str:
-    """What the looks changed, in a sentence; empty where nothing was looked at."""
+    """Say which approximations the checks refused; empty if there were no checks."""
     if not decision.checks:
         return ""
     shards = [s for s in (check.shard for check in decision.checks) if s in decision.exact]
     if not shards:
-        return "Every approximation passed the look at its correction and the guard on the probe."
+        return "Every approximation passed the check of its correction and the guard on the probe."
     return (
-        f"The looks refused {plural(len(shards), 'approximation')}, of shard "
-        f"{listing(shards)}: retrained exactly instead."
+        f"The checks refused {plural(len(shards), 'approximation')}: "
+        f"{_which(shards)} retrained exactly instead."
     )
 
 
 def predicted_error(
     error_model: ErrorModel, checks: dict[int, Check], error: float | None
 ) -> list[str]:
-    """What is predicted of the error of the approximate part, or why nothing is.
+    """Describe the predicted error of the approximate part, or why there is no prediction.
 
     Args:
-        error_model: of the session.
-        checks: of the corrections of this request, if it was tried.
-        error: in nats, of the ensemble, by the bounds of its shards.
+        error_model: the error model of the session.
+        checks: the checks of this request's corrections, if they were tried.
+        error: bound on the error of the ensemble in nats, from the bounds of its shards.
     """
     if error is not None:
         return [
@@ -196,15 +200,27 @@ def predicted_error(
             "from those of exact retraining), by the 95 % bounds of past repayments."
         ]
     if not error_model.ready:
+        count = len(error_model.pairs)
+        checked = f"Only {count} of at least {LEAST} approximations have" if count else ""
         return [
-            f"The error is not predicted yet: {len(error_model.pairs)} of {LEAST} approximations "
-            "were repaid and so compared with exact retraining. The lower curve shows what would "
-            "be owed."
+            f"{checked or 'No approximation has'} been checked against retraining yet, so the "
+            "error cannot be predicted. The lower curve shows the debt."
         ]
     if checks:
-        return ["The error is not bounded: a shard that goes approximate has no correction yet."]
-    return ["The error is calibrated, and can be predicted once the corrections were tried."]
+        return [
+            "The error is not bounded, because a shard to be modified has no tried correction yet."
+        ]
+    return ["The error can be predicted once the corrections have been tried on a copy."]
 
 
-def _known(value: Any, words: Callable[[Any], str]) -> str:
-    return "-" if value is None else words(value)
+def signed_percent(share: float) -> str:
+    """Format a change as a percentage with its sign; 0 has none.
+
+    >>> signed_percent(0.0123), signed_percent(-0.002), signed_percent(-0.0001)
+    ('+1.2%', '-0.2%', '0.0%')
+    """
+    return "0.0%" if abs(share) < 0.0005 else f"{share:+.1%}"
+
+
+def _known(value: Any, form: Callable[[Any], str]) -> str:
+    return "-" if value is None else form(value)
