@@ -62,7 +62,7 @@ def test_unlearning_by_a_click_equals_the_python_call(dashboard, session, share,
 def test_an_untrained_session_is_no_error():
     dashboard = CASE.session().dashboard()
     assert "not trained yet" in text(dashboard["boundary"].sentence)
-    assert "Nothing was unlearned yet" in text(dashboard["comparison"].note)
+    assert "Nothing has been unlearned yet" in text(dashboard["comparison"].note)
     assert all(panel.error is None for panel in dashboard.panels.values())
 
 
@@ -75,7 +75,7 @@ def test_compare_discard_and_repay(dashboard, session):
     run(boundary.runner)
     assert "kept in memory only" in text(comparison.note)
     run(comparison.runner)
-    assert "1 of 2 constituents is bit-identical to scratch" in text(comparison.verdict)
+    assert "1 of 2 constituents is bit-identical to the retrained model" in text(comparison.verdict)
     assert text(comparison.constituents).count("approximate") == 1
     assert comparison._results.layout.display is None
     views = (comparison.accuracy, comparison.layers, comparison.outputs, comparison.membership)

@@ -26,7 +26,7 @@ def test_the_parameters_are_those_of_the_chosen_shard(panel):
         frame.index, key=lambda shard: bool(frame["bit_identical"][shard])
     )
     _, exact = (value for _, value in found.shard.options)
-    assert "of what doing nothing leaves" in text(found.summary)
+    assert "of the difference that doing nothing leaves" in text(found.summary)
     before = found.scatter.export.csv()
     found.shard.value = exact
     assert "Exact: all" in text(found.summary) and "bit for bit" in found.scatter.view.label
@@ -58,4 +58,4 @@ def test_another_seed_is_trained_for_the_scale_of_distances(panel, session):
     with pytest.raises(ValueError, match="is the ensemble's own"):
         seed_distances(session.plan, panel.comparison, shard, seed=session.plan.spec.seed)
     view = opened(panel, SeedView)
-    assert "of the" in text(view.summary) or "Exact: nothing is left" in text(view.summary)
+    assert "of the" in text(view.summary) or "Exact: the distance" in text(view.summary)

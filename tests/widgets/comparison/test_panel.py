@@ -93,7 +93,9 @@ def test_after_an_exact_unlearning_every_section_says_zero():
     panel = compare(session_of("uneven", 1.0).panel("comparison"))
     assert "Exact: all" in text(opened(panel, ParameterView).summary)
     assert "bit for bit" in opened(panel, EmbeddingView).twins.view.label
-    assert "equals that of from scratch, bit for bit" in text(opened(panel, PredictionView).changed)
+    assert "equals that of the retrained model, bit for bit" in text(
+        opened(panel, PredictionView).changed
+    )
     excesses = re.findall(
         r"<td>([^<]*)</td><td>[^<]*</td></tr>", opened(panel, MembershipView).risks.html
     )
@@ -146,4 +148,4 @@ def test_the_panels_own_plots_are_saved_too(panel):
     assert sent == [{"csv": panel.accuracy.export.csv()}]
     panel.discard.click()
     panel.accuracy.export._asked(None, {"want": "csv"}, [])
-    assert sent[1] == {"failed": "the comparison is gone; press Compare for a new one"}
+    assert sent[1] == {"failed": "the comparison was discarded; press Compare for a new one"}

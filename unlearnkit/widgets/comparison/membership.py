@@ -1,4 +1,4 @@
-"""The attack section of the comparison: a threshold to sweep, and the examples most at risk."""
+"""The section on membership inference: a threshold to sweep, and the examples most at risk."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,21 +21,24 @@ if TYPE_CHECKING:
 
 
 class MembershipView(View):
-    """Membership inference: losses, ROC with threshold, riskiest examples."""
+    """Membership inference: losses, the ROC curve with a threshold, and the riskiest examples."""
 
     title = "Membership attack"
-    explanation = "Could an attacker tell forgotten examples by their low loss? Move the threshold."
+    explanation = (
+        "Can an attacker recognise forgotten examples by their low loss? Move the threshold."
+    )
     meaning = (
         "The attacker calls an example a member of the training data where its loss is at or below "
         "a threshold (Yeom, Giacomelli, Fredrikson and Jha 2018). True positives are forgotten "
-        "examples called members, false positives test examples called so; bars are 95 % intervals "
-        "over the choice of examples (Wilson 1927), wide where few were forgotten. From scratch "
-        "never saw the forgotten examples: its curve is the reference, and need not be the "
-        "diagonal. The excess of an example is its loss from scratch less its loss unlearned "
-        "(difficulty calibration: Watson et al. 2022, with one reference model): above 0 the "
-        "unlearned model knows it better than one that never saw it. An ensemble can hide one "
-        "shard's leak, since the others outvote it: choose a constituent. This is a simple "
-        "attack; that it fails is no proof that every attack does."
+        "examples called members, false positives are test examples called members; bars are 95% "
+        "intervals over the choice of examples (Wilson 1927), which are wide if few were "
+        "forgotten. The retrained model never saw the forgotten examples: its curve is the "
+        "reference and need not be the diagonal. The excess of an example is its loss under the "
+        "retrained model minus its loss under the unlearned one (difficulty calibration: Watson "
+        "et al. 2022, with one reference model): above 0, the unlearned model knows it better "
+        "than a model that never saw it. An ensemble can hide the leak of one shard, because the "
+        "others outvote it: choose a constituent. This is a simple attack; if it fails, a "
+        "stronger one may still succeed."
     )
 
     def __init__(self, panel: Panel, source: HasComparison) -> None:
@@ -45,7 +48,7 @@ class MembershipView(View):
         self._areas: Areas = {}
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """Choice and slider, two plots, a sentence, a table."""
+        """Create the controls, the summary, two plots and the table."""
         self.model = self.choice("attacked", OTHERS)
         self.shard = self.shard_choice()
         self.slider = PercentSlider(
@@ -64,7 +67,7 @@ class MembershipView(View):
 
     @property
     def code(self) -> str:
-        """Both plots at the threshold, and the list."""
+        """The calls for both plots at the threshold, and for the table."""
         model, shard = self.model.value, self.shard.value
         losses = "membership.membership_losses(session.compare())"
         if shard != WHOLE:
@@ -84,13 +87,13 @@ class MembershipView(View):
         )
 
     def clear(self) -> None:
-        """Let go of the losses too."""
+        """Discard the results, and the losses too."""
         super().clear()
         self._losses = self._curves = None
         self._areas = {}
 
     def draw(self) -> None:
-        """Score all examples, and list those at risk."""
+        """Compute the losses of all examples, and list the examples at risk."""
         shard = self.offer_shards(self.shard, whole=True)
         if shard == WHOLE:
             self._losses = membership.membership_losses(self.comparison)
@@ -104,7 +107,7 @@ class MembershipView(View):
         self.sweep()
 
     def sweep(self) -> None:
-        """Show what the threshold does."""
+        """Show the rates at the threshold."""
         losses, curves, model = self._losses, self._curves, self.model.value
         if losses is None or curves is None:
             return
@@ -121,10 +124,10 @@ class MembershipView(View):
     def _riskiest(self, frame: "pd.DataFrame") -> str:
         if frame.empty:
             return paragraphs(
-                "No forgotten example of this request lay here, so there is nothing to attack."
+                "The request forgets no training example here, so there is nothing to attack."
             )
         dataset = self._source.session.dataset
-        words = dataset.label_texts(dataset.examples(frame["id"].to_numpy())[1])
+        labels = dataset.label_texts(dataset.examples(frame["id"].to_numpy())[1])
         rows = [
             [
                 str(record["id"]),
@@ -133,17 +136,17 @@ class MembershipView(View):
                 _excess(record["excess"]),
                 _excess(record["original excess"]),
             ]
-            for record, label in zip(frame.to_dict("records"), words, strict=True)
+            for record, label in zip(frame.to_dict("records"), labels, strict=True)
         ]
         score = "minus half the squared error"
         if not dataset.is_regression:
             score = "log probability of the class"
-        headers = ["id", dataset.label_kind, *MODEL_NAMES.values(), "excess", "doing nothing's"]
+        headers = ["id", dataset.label_kind, *MODEL_NAMES.values(), "excess", "original excess"]
         return table(
             headers,
             rows,
-            caption=f"Forgotten examples most at risk: {score}, and its excess over from scratch "
-            "(nats; best 0)",
+            caption=f"Forgotten examples most at risk: {score}, and its excess over the retrained "
+            "model (nats; best 0)",
             text=(1,),
             lead=pictures(dataset, frame["id"].to_numpy()),
         )
@@ -151,8 +154,8 @@ class MembershipView(View):
 
 def _sentence(rate: Rates) -> str:
     shares = [
-        f"{share:.1%} of {what} [{interval[0]:.1%}, {interval[1]:.1%}]"
-        for share, interval, what in (
+        f"{share:.1%} of {part} [{interval[0]:.1%}, {interval[1]:.1%}]"
+        for share, interval, part in (
             (rate.true, rate.true_interval, "forgotten"),
             (rate.false, rate.false_interval, "test"),
         )
@@ -164,7 +167,7 @@ def _sentence(rate: Rates) -> str:
 
 
 def _excess(value: float) -> str:
-    """An excess with its sign; 0 where there is none at all.
+    """Format an excess with its sign; exactly 0 has none.
 
     >>> _excess(0.0), _excess(0.1234), _excess(-2e-9)
     ('0', '+0.123', '-2e-09')

@@ -1,4 +1,4 @@
-"""The sections that look into networks: parameters, weights, layers, twin embeddings."""
+"""The sections on the networks: parameters, distances, weights, layers, and embeddings."""
 
 import math
 from collections.abc import Sequence
@@ -14,22 +14,22 @@ from unlearnkit.widgets.parts.view import OTHERS, View
 
 
 class ParameterView(View):
-    """Scatter and histogram of one constituent's parameters."""
+    """Scatter plots and a histogram of the parameters of one constituent."""
 
     title = "Parameters, number by number"
-    explanation = "Did unlearning move the parameters where training from scratch would have?"
+    explanation = "Did unlearning move the parameters to where retraining from scratch puts them?"
     meaning = (
-        "The three models start from the same weights, so a difference is an effect of the "
-        "forgotten examples. Needed is the shift from the original to from scratch, made the shift "
-        "from the original to the unlearned model; a cosine of 1 and equal norms are best. The "
-        "dots are a sample, equally many from each layer as far as it has them, so that small "
-        "layers are seen; the histogram counts all parameters. Two models can differ in their "
-        "parameters and agree in every output. Source: ours; parameter distances "
-        "for unlearning for example in Golatkar, Achille and Soatto 2020."
+        "The three models start from the same weights, so every difference is an effect of the "
+        "forgotten examples. The shift needed leads from the original to the retrained model, and "
+        "the shift made from the original to the unlearned model; a cosine of 1 and equal norms "
+        "are best. The dots are a sample with equally many from each layer, as far as it has that "
+        "many, so that small layers are visible; the histogram counts all parameters. Two models "
+        "can differ in their parameters and agree in every output. Source: ours; see for example "
+        "Golatkar, Achille and Soatto 2020 for parameter distances in unlearning."
     )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """A choice of the shard, three plots, a sentence."""
+        """Create the choice of a shard, the summary and three plots."""
         self.shard = self.shard_choice()
         self.summary = self.text()
         self.scatter, self.moves = self.plot("parameters"), self.plot("parameter-shifts")
@@ -43,7 +43,7 @@ class ParameterView(View):
 
     @property
     def code(self) -> str:
-        """Scatter and histogram."""
+        """The calls that draw the plots."""
         return (
             "from unlearnkit import figures\n"
             "from unlearnkit.evaluation import parameters\n"
@@ -54,7 +54,7 @@ class ParameterView(View):
         )
 
     def draw(self) -> None:
-        """Sample, count, and say how much of the way was gone."""
+        """Draw the parameters, and compare the shift needed with the shift made."""
         shard = self.offer_shards(self.shard)
         sample = parameters.parameter_sample(self.comparison, shard)
         shifts = parameters.shifts(self.comparison, shard)
@@ -69,43 +69,45 @@ class ParameterView(View):
         if shifts.identical:
             first = (
                 f"Exact: all {shifts.num_parameters:,} parameters of shard {shard} equal those of "
-                f"from scratch, bit for bit. What is left is 0; needed was a shift of norm "
-                f"{shifts.needed:.3g}."
+                f"the retrained model, bit for bit. Shift needed {shifts.needed:.3g}, remaining "
+                "difference 0."
             )
         elif not shifts.made:
             first = (
-                f"Needed was a shift of norm {shifts.needed:.3g}, but none was made: the last "
-                "request did not change this constituent, which owes from before."
+                f"Shift needed {shifts.needed:.3g}, shift made 0: the last request did not change "
+                "this constituent, which has debt from earlier requests."
             )
         else:
             first = (
-                f"Needed was a shift of norm {shifts.needed:.3g}, made was one of "
-                f"{shifts.made:.3g} (cosine {shifts.cosine:.2f}, best 1); what is left has norm "
-                f"{shifts.left:.3g}, {shifts.left / (shifts.needed or 1):.0%} of what doing "
-                "nothing leaves."
+                f"Shift needed {shifts.needed:.3g}, shift made {shifts.made:.3g} (cosine "
+                f"{shifts.cosine:.2f}, best 1). The remaining difference has norm "
+                f"{shifts.left:.3g}, {shifts.left / (shifts.needed or 1):.0%} of the difference "
+                "that doing nothing leaves."
             )
         total = sum(sample.sizes.values())
         self.summary.html = paragraphs(
-            first, f"Dots: {len(sample.frame):,} of {total:,} parameters, from every layer."
+            first, f"The dots are {len(sample.frame):,} of {total:,} parameters, from every layer."
         )
 
 
 class SeedView(View):
-    """Distances of one constituent's layers, beside what another seed does."""
+    """Distances of one constituent's layers, beside the distance that another seed makes."""
 
     title = "Distances beside another seed"
-    explanation = "Is a distance large? The same constituent is trained once more, by another seed."
+    explanation = (
+        "Is a distance large? The same constituent is trained once more with another seed."
+    )
     meaning = (
-        "A distance of parameters has no scale of its own. Here it is chance: a training on the "
-        "same retained examples from other initial weights and in another order. Where what "
-        "unlearning left is far below it, the unlearned model stands nearer to from scratch than "
-        "a second training from scratch does. Nearness alone is no proof of forgetting, since "
-        "doing nothing stands near, too: compare with the original. Source: ours; see Golatkar, "
-        "Achille and Soatto 2020 for distances between seeds as a scale."
+        "A parameter distance has no natural scale, so chance serves as one: a training run on the "
+        "same retained examples with other initial weights and another order. If the remaining "
+        "distance is far below it, the unlearned model is closer to the retrained model than a "
+        "second retrained model would be. Closeness alone does not prove forgetting, because the "
+        "original model is close too: compare the two. Source: ours; see Golatkar, Achille and "
+        "Soatto 2020 for distances between seeds as a scale."
     )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """A choice of the shard, a sentence, the plot."""
+        """Create the choice of a shard, the summary and the plot."""
         self.shard = self.shard_choice()
         self.summary = self.text()
         self.distances = self.plot("seed-distances")
@@ -113,7 +115,7 @@ class SeedView(View):
 
     @property
     def code(self) -> str:
-        """Train the twin and draw."""
+        """The call that trains with another seed and draws the distances."""
         return (
             "from unlearnkit import figures\n"
             "from unlearnkit.evaluation.seed_distances import seed_distances\n"
@@ -122,46 +124,52 @@ class SeedView(View):
         )
 
     def draw(self) -> None:
-        """Train the constituent by another seed, and set the distances side by side."""
+        """Train the constituent with another seed, and draw the distances side by side."""
         shard = self.offer_shards(self.shard)
         plan = self._source.session.plan
         frame = seed_distances(plan, self.comparison, shard, on_progress=False)
         self._frames = {"seed-distances": frame}
         self.distances.show(figures.seed_distances.spec(frame))
-        total = frame.groupby("model", sort=False)["l2"].apply(lambda some: math.hypot(*some))
+        total = frame.groupby("model", sort=False)["l2"].apply(lambda norms: math.hypot(*norms))
         left, chance = total["unlearned"], total[SEED]
         if left == 0:
-            first = f"Exact: nothing is left. Another seed ends {chance:.3g} away from scratch."
+            first = (
+                f"Exact: the distance to the retrained model is 0. Another seed ends at a distance "
+                f"of {chance:.3g}."
+            )
         else:
             first = (
-                f"Over all layers, unlearning leaves a distance of {left:.3g} to from scratch, "
-                f"{left / (chance or math.nan):.2%} of the {chance:.3g} that another seed makes; "
-                f"the original stands {total.get('original', math.nan):.3g} away."
+                f"Over all layers, unlearning leaves a distance of {left:.3g} to the retrained "
+                f"model, {left / (chance or math.nan):.2%} of the {chance:.3g} that another seed "
+                f"makes; the original is {total.get('original', math.nan):.3g} away."
             )
         self.summary.html = paragraphs(first)
 
 
 class WeightView(View):
-    """The first layer as pictures."""
+    """The weights of the first layer as pictures."""
 
     title = "First-layer weights as images"
-    explanation = "What the first layer looks for in an image, before, after, and from scratch."
+    explanation = (
+        "The patterns that the first layer detects, before and after unlearning, and retrained."
+    )
     meaning = (
-        "Each column is one unit of the first layer (a class, where there is no other layer), each "
-        "picture its weights: blue below 0, orange above. The units shown are those whose weights "
-        "differ most between the original and from scratch. The last row is what unlearning left, "
-        "in a colour scale of its own, or it would be invisible. Source: ours."
+        "Each column is one unit of the first layer (a class, if there is no other layer); each "
+        "picture shows its weights: blue below 0, orange above. The units shown are those whose "
+        "weights differ most between the original and the retrained model. The last row is the "
+        "difference that unlearning leaves, on a separate colour scale that makes it visible. "
+        "Source: ours."
     )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """A choice of the shard and the pictures."""
+        """Create the choice of a shard and the pictures."""
         self.shard = self.shard_choice()
         self.images = self.plot("first-layer-weights")
         return [row(self.shard), self.images.widget]
 
     @property
     def code(self) -> str:
-        """The pictures."""
+        """The call that draws the pictures."""
         names = ", session.dataset.class_names" if self._classes() else ""
         return (
             "from unlearnkit import figures\n"
@@ -171,41 +179,41 @@ class WeightView(View):
         )
 
     def draw(self) -> None:
-        """Show the units that had to change most."""
+        """Draw the units that had to change most."""
         images = parameters.weight_images(self.comparison, self.offer_shards(self.shard))
         if images is not None:
             self._frames = {"first-layer-weights": images.to_frame()}
             self.images.show(figures.weight_images.spec(images, self._classes()))
 
     def _classes(self) -> tuple[str, ...]:
-        """Names of the units, where the first layer is the last."""
+        """Return the class names if the first layer is also the last, else nothing."""
         stack = self._source.session.plan.architecture.stack
         alone = stack is not None and len(stack.linears) == 1
         return self._source.session.dataset.class_names if alone else ()
 
 
 class LayerView(View):
-    """CKA of each layer."""
+    """The similarity (CKA) of each layer to that of the retrained model."""
 
     title = "Layers: similarity of representations"
-    explanation = "Do the layers see the same in test examples as those of from scratch?"
+    explanation = "Do the layers represent test examples as those of the retrained model do?"
     meaning = (
-        "Linear centred kernel alignment (CKA; Kornblith, Norouzi, Lee and Hinton 2019) is 1 where "
-        "one layer's outputs are those of the other up to rotation and scale. Shown is 1 - CKA, "
-        "what is lacking, since good unlearning differs in the fourth digit. It is biased upwards "
-        "where a layer is wider than there are examples, so read it against doing nothing, the "
-        "grey rings, and beside the parameter distances above: parameters can differ where "
-        "representations do not."
+        "Linear centred kernel alignment (CKA; Kornblith, Norouzi, Lee and Hinton 2019) is 1 if "
+        "the outputs of two layers agree up to rotation and scale. The plot shows 1 - CKA, because "
+        "after good unlearning only the fourth digit differs. CKA is biased upwards if a layer has "
+        "more units than there are examples, so compare it with the original model (grey rings) "
+        "and with the parameter distances above: parameters can differ while representations do "
+        "not."
     )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """One plot."""
+        """Create the plot."""
         self.layers = self.plot("layer-similarity")
         return [self.layers.widget]
 
     @property
     def code(self) -> str:
-        """The plot."""
+        """The call that draws the plot."""
         return (
             "from unlearnkit import figures\n"
             "from unlearnkit.evaluation import representations\n"
@@ -214,36 +222,36 @@ class LayerView(View):
         )
 
     def draw(self) -> None:
-        """Run the test examples through the layers."""
+        """Compute the similarities on the test examples and draw them."""
         frame = representations.layer_similarity(self.comparison, self._source.session.dataset)
         self._frames = {"layer-similarity": frame}
         self.layers.show(figures.layer_similarity.spec(frame))
 
 
 class EmbeddingView(View):
-    """Twin embeddings."""
+    """The embeddings of the same examples in two models."""
 
     title = "Twin embeddings"
     explanation = "The same examples in the last hidden layer of two models, linked."
     meaning = (
-        "Principal components (Pearson 1901) of the features that the model from scratch gives "
-        "test examples; both models are projected by these same two axes, so a long link is a "
-        "change in the network and not of the picture. Movement across the plane is not seen: the "
-        "axis says how much variance the plane carries. Forgotten examples (purple) of a good "
-        "unlearning stand where the model from scratch, which never saw them, puts them. One "
-        "projection for both models is ours."
+        "Principal components (Pearson 1901) of the features that the retrained model computes for "
+        "test examples. Both models are projected onto the same two axes, so a long link is a "
+        "change of the network and not of the projection. Movement perpendicular to the plane is "
+        "not visible: the axes give the share of the variance that the plane shows. After good "
+        "unlearning, forgotten examples (purple) lie where the retrained model, which never saw "
+        "them, puts them. The common projection for both models is ours."
     )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """Choices of shard and model, and the plot."""
+        """Create the choices of a shard and a model, and the plot."""
         self.shard = self.shard_choice()
-        self.model = self.choice("beside from scratch", OTHERS)
+        self.model = self.choice("compare retrained with", OTHERS)
         self.twins = self.plot("twin-embedding")
         return [row(self.shard, self.model), self.twins.widget]
 
     @property
     def code(self) -> str:
-        """The plot."""
+        """The call that draws the plot."""
         model = "" if self.model.value == "unlearned" else f", model={self.model.value!r}"
         return (
             "from unlearnkit import figures\n"
@@ -254,7 +262,7 @@ class EmbeddingView(View):
         )
 
     def draw(self) -> None:
-        """Project."""
+        """Project the features and draw them."""
         dataset = self._source.session.dataset
         shard = self.offer_shards(self.shard)
         twin = representations.twin_embedding(

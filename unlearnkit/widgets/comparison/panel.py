@@ -1,4 +1,4 @@
-"""The fourth step: original, unlearned and from-scratch models side by side."""
+"""The fourth step: compare the original, unlearned and retrained models."""
 
 import math
 import threading
@@ -39,22 +39,22 @@ VIEWS: tuple[type[View], ...] = (
 
 
 class ComparisonPanel(SessionPanel):
-    """Train the hit shards from scratch, and measure how far the unlearned models are from that."""
+    """Retrains the affected shards from scratch, and compares the unlearned models with them."""
 
     name = "comparison"
     title = "4. Compare"
     explanation = (
-        "Three models: the original (what doing nothing leaves), the unlearned one, and one "
-        "trained from scratch without the forgotten examples, which is the goal."
+        "Three models: the original (the result of doing nothing), the unlearned model, and the "
+        "retrained model, trained from scratch without the forgotten examples, which is the goal."
     )
     meaning = (
-        "Everything is read as a gap to from scratch, best 0. Accuracy alone cannot tell good "
-        "forgetting from none. Parameters can be compared number by number because all three start "
-        "from the same weights and see the retained examples in the same order. Membership "
-        "inference asks whether an attacker can tell forgotten examples from unseen ones by their "
-        "loss (Yeom et al. 2018); its target is not 0.5 but the score of the model from scratch. "
-        "Few forgotten examples give wide intervals. An ensemble can hide one shard's leak: the "
-        "table and the dots show each constituent."
+        "Every measure is a gap to the retrained model, best 0. Accuracy alone cannot distinguish "
+        "good forgetting from none. Parameters can be compared one by one because all three models "
+        "start from the same weights and see the retained examples in the same order. Membership "
+        "inference asks whether an attacker can distinguish forgotten from unseen examples by "
+        "their loss (Yeom et al. 2018); the target is not 0.5 but the score of the retrained "
+        "model. Intervals are wide if few examples were forgotten. An ensemble can hide the leak "
+        "of one shard, so the table and the dots show each constituent."
     )
 
     def __init__(self, session: Session) -> None:
@@ -67,7 +67,7 @@ class ComparisonPanel(SessionPanel):
         )
         self.discard = ipywidgets.Button(
             description="Discard original",
-            tooltip="let go of the models from before the last unlearning",
+            tooltip="Delete the models from before the last unlearning from memory",
         )
         self.discard.layout.width = "auto"
         self.discard.on_click(self.guard(lambda button: self._discard()))
@@ -92,7 +92,7 @@ class ComparisonPanel(SessionPanel):
         self._results.add_class("uk-body")
         self._results.layout.display = "none"
         self._kept = row(self.discard)
-        # The sections that look closer are made with the first comparison, and compute when opened.
+        # The detailed sections are created with the first comparison, and compute when opened.
         self.sections: list[View] = []
         self._closer = ipywidgets.VBox()
         self._closer.add_class("uk-body")
@@ -104,23 +104,23 @@ class ComparisonPanel(SessionPanel):
 
     @property
     def code(self) -> str:
-        """The call that compares."""
+        """The call that compares the models."""
         return "session.compare()"
 
     def refresh(self) -> None:
-        """Say what can be compared; results of an earlier request go."""
+        """Say what can be compared; discard the results of an earlier request."""
         session = self.session
         kept = session.original is not None
         if session.last is None:
-            words = ["Nothing was unlearned yet: that is step 3."]
+            lines = ["Nothing has been unlearned yet: that is step 3."]
         elif not kept:
-            words = ["The original models were discarded; there is nothing to compare with."]
+            lines = ["The original models were discarded; there is nothing to compare with."]
         else:
-            words = [
+            lines = [
                 "The original models are kept in memory only, for this comparison, until you "
                 "discard them or the kernel stops."
             ]
-        self.note.html = paragraphs(*words)
+        self.note.html = paragraphs(*lines)
         self.runner.button.disabled = not kept or self.runner.running
         self._kept.layout.display = None if kept else "none"
         if self._compared and self._state() != self._compared and kept:
@@ -129,13 +129,13 @@ class ComparisonPanel(SessionPanel):
             self._results.layout.display = "none"
 
     def _state(self) -> tuple[object, ...]:
-        """Changes with every unlearning and every repayment."""
+        """Return a value that changes with every unlearning and every repayment."""
         session = self.session
         return (id(session.last), tuple(session.debt))
 
     def _prepare(self) -> Work[Comparison]:
         if self.session.busy:
-            raise RuntimeError("this session is at work; compare when it is done")
+            raise RuntimeError("this session is busy; compare when it is done")
 
         def work(on_progress: OnProgress, cancel: threading.Event) -> Comparison:
             return self.session.compare(on_progress=on_progress, cancel=cancel)
@@ -153,32 +153,32 @@ class ComparisonPanel(SessionPanel):
         self.constituents.html = _constituents(result)
         self._results.layout.display = None
         if not self.sections:
-            pictured = image_layer(self.session.plan.architecture) is not None
+            has_images = image_layer(self.session.plan.architecture) is not None
             lacks: set[type[View]] = {TargetView}
             if self.session.dataset.is_regression:
                 lacks = {ClassView, PredictionView}
-            lacks |= set() if pictured else {WeightView}
+            lacks |= set() if has_images else {WeightView}
             kinds = [kind for kind in VIEWS if kind not in lacks]
             self.sections = [kind(self, self) for kind in kinds]
-            head = Html(html=paragraphs("Look closer: each of these is computed when opened."))
+            head = Html(html=paragraphs("Details: each section is computed when it is opened."))
             self._closer.children = [head, *(section.widget for section in self.sections)]
         self._closer.layout.display = None
         for section in self.sections:
             section.renew()
 
     def _forget(self) -> None:
-        """Let go of the comparison, which holds the original too, and of all drawn from it."""
+        """Discard the comparison, which holds the original models, and everything drawn from it."""
         self.comparison = None
         for section in self.sections:
             section.forget()
         self._closer.layout.display = "none"
 
     def _plot(self, name: str, frame: Callable[[Comparison], "pd.DataFrame"]) -> Plot:
-        """A plot whose numbers can be saved as long as there is a comparison."""
+        """Return a plot whose numbers can be saved while there is a comparison."""
 
         def saved() -> "pd.DataFrame":
             if self.comparison is None:
-                raise RuntimeError("the comparison is gone; press Compare for a new one")
+                raise RuntimeError("the comparison was discarded; press Compare for a new one")
             return frame(self.comparison)
 
         return Plot(name=name, frame=saved)
@@ -186,7 +186,9 @@ class ComparisonPanel(SessionPanel):
     def _discard(self) -> None:
         self.session.discard_original()
         self._forget()
-        self.say("The original models are gone; the numbers above stay until the next comparison.")
+        self.say(
+            "The original models were discarded; the numbers above stay until the next comparison."
+        )
         self.changed()
 
 
@@ -195,36 +197,40 @@ def _summary(comparison: Comparison) -> "pd.DataFrame":
 
 
 def verdict(comparison: Comparison) -> list[str]:
-    """What a comparison says, a sentence each."""
+    """Return the results of a comparison, one sentence for each."""
     frame = comparison.constituents
     same, total = int(frame["bit_identical"].sum()), len(frame)
     others = [int(s) for s in frame["shard"][~frame["bit_identical"]]]
     lines = []
     if total and same == total:
         lines.append(
-            f"Exact: all {total} retrained constituents are byte for byte those of training from "
+            f"Exact: all {total} unlearned constituents are byte for byte those of training from "
             "scratch. Every gap below is 0."
             if total > 1
-            else "Exact: the retrained constituent is byte for byte that of training from scratch."
+            else "Exact: the unlearned constituent is byte for byte that of training from scratch."
         )
     elif same:
         lines.append(
-            f"{same} of {total} constituents {'is' if same == 1 else 'are'} bit-identical to "
-            f"scratch; {plural(len(others), 'shard')} ({listing(others)}) approximate."
+            f"{same} of {total} constituents {'is' if same == 1 else 'are'} bit-identical to the "
+            f"retrained model; {plural(len(others), 'shard')} ({listing(others)}) approximate."
         )
     elif total:
-        lines.append(f"All {total} constituents compared are approximate: close, not identical.")
+        lines.append(
+            f"All {total} constituents compared are approximate."
+            if total > 1
+            else "The constituent compared is approximate."
+        )
     kl = comparison.output_kl
     if kl["unlearned"] == 0 and kl["original"] > 0:
         lines.append(
-            f"Outputs: the same as from scratch on every test example; doing nothing leaves "
-            f"{kl['original']:.2g} nats."
+            f"Outputs: identical to those of the retrained model on every test example; doing "
+            f"nothing leaves {kl['original']:.2g} nats."
         )
     elif kl["original"] > 0:
         left = kl["unlearned"] / kl["original"]
         lines.append(
-            f"Outputs: unlearning leaves {left:.0%} of the difference to scratch that doing "
-            f"nothing leaves ({kl['unlearned']:.2g} against {kl['original']:.2g} nats)"
+            f"Outputs: unlearning leaves {left:.0%} of the difference to the retrained model that "
+            f"doing nothing leaves ({kl['unlearned']:.2g} against {kl['original']:.2g} nats)"
             + (": worse than doing nothing." if left > 1 else ".")
         )
     gap, nothing = comparison.membership_gap, comparison.original_membership_gap
@@ -241,20 +247,20 @@ def verdict(comparison: Comparison) -> list[str]:
     else:
         errors = comparison.scores["test"].to_dict()
         lines.append(
-            f"RMSE on test examples: {errors['unlearned']:.4g}, from scratch "
+            f"RMSE on test examples: {errors['unlearned']:.4g}, retrained "
             f"{errors['scratch']:.4g}, original {errors['original']:.4g}."
         )
     predicted = comparison.predicted_seconds
-    foretold = "" if predicted is None else f" (predicted {duration(predicted)})"
+    estimate = "" if predicted is None else f" (predicted {duration(predicted)})"
     lines.append(
-        f"Time: unlearning took {duration(comparison.seconds)}{foretold}, training the "
-        f"{plural(total, 'shard')} from scratch {duration(comparison.scratch_seconds)}."
+        f"Time: unlearning took {duration(comparison.seconds)}{estimate}; training the "
+        f"{plural(total, 'shard')} from scratch took {duration(comparison.scratch_seconds)}."
     )
     return lines
 
 
 def _signed(value: float) -> str:
-    """A gap with its sign, to three places.
+    """Format a gap with its sign, to three decimal places.
 
     >>> _signed(0.0123), _signed(-0.0001)
     ('+0.012', '0.000')
@@ -263,19 +269,19 @@ def _signed(value: float) -> str:
 
 
 def _power(gap: tuple[float, float] | None, nothing: tuple[float, float] | None) -> str:
-    """What the intervals allow to say."""
+    """Interpret the confidence intervals of the two gaps."""
     if nothing is not None and nothing[0] <= 0 <= nothing[1]:
         return (
-            " The interval of doing nothing includes 0: on this request the attack has too little "
-            "power to tell."
+            " The interval of doing nothing includes 0, so the attack has too little power on this "
+            "request to show a leak."
         )
     if gap is not None and gap[0] <= 0 <= gap[1]:
-        return " The interval of the unlearned model includes 0: no leak is shown."
+        return " The interval of the unlearned model includes 0, so no leak is shown."
     return ""
 
 
 def _measures(comparison: Comparison) -> str:
-    """Every metric of ``METRICS``, on the test and on the forgotten examples."""
+    """Return a table of every metric in ``METRICS`` on test and forgotten examples."""
     best = {"lower": "low", "higher": "high", "zero": "0"}
     rows = []
     parts = {part: comparison.measures_on(part) for part in ("test", "forget")}
@@ -287,12 +293,12 @@ def _measures(comparison: Comparison) -> str:
         measure = parts["test"][parts["test"]["metric"] == metric].iloc[0]
         rows.append([metric, *cells, best[measure["direction"]], measure["source"]])
     headers = ["metric", "test", "test, doing nothing", "forgotten", "forgotten, doing nothing"]
-    caption = "Each metric of uk.METRICS against training from scratch, with its 95% interval"
+    caption = "Each metric in uk.METRICS against the retrained model, with its 95% interval"
     return table([*headers, "best", "source"], rows, caption=caption, text=(0, 6))
 
 
 def _measured(frame: "pd.DataFrame", model: str) -> str:
-    """A value with its interval; a dash where there is none."""
+    """Format a value with its interval, or a dash if there is none."""
     if model not in frame.index or frame["value"].isna()[model]:
         return "-"
     value, low, high = (float(frame[name][model]) for name in ("value", "low", "high"))
@@ -315,9 +321,9 @@ def _constituents(comparison: Comparison) -> str:
         "shard",
         "route",
         "bit identical",
-        "its checkpoints",
+        "checkpoints",
         "unlearned (L2)",
         "original (L2)",
     ]
-    caption = "Each constituent against its twin from scratch: parameter distances"
+    caption = "Parameter distances of each constituent to its retrained counterpart"
     return coloured(table(headers, rows, caption=caption, text=(1, 2, 3)))

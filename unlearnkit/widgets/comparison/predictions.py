@@ -1,4 +1,4 @@
-"""The sections that look at predictions: class by class, and where two models differ."""
+"""The sections on predictions: accuracy by class, and examples on which two models differ."""
 
 from collections.abc import Sequence
 
@@ -15,19 +15,22 @@ from unlearnkit.widgets.parts.view import OTHERS, View
 
 
 class ClassView(View):
-    """Accuracy and divergence by class."""
+    """Accuracy and divergence of outputs by class."""
 
     title = "Class by class"
-    explanation = "Accuracy and outputs in each class: a mean over all classes can hide one."
+    explanation = (
+        "Accuracy and outputs in each class, because a mean over all classes can hide one."
+    )
     meaning = (
         "Accuracy of the three ensembles in each class, and the mean Kullback-Leibler divergence "
-        "(Kullback and Leibler 1951) of the outputs of from scratch from those of the other two. "
-        "The goal is the model from scratch: a class that it does badly on should be done badly on "
-        "by the unlearned model too. Classes with few examples jump; the hover tells how many."
+        "(Kullback and Leibler 1951) of the retrained ensemble's outputs from those of the other "
+        "two. The goal is the retrained ensemble: where it predicts a class badly, the unlearned "
+        "one should do so too. Values of classes with few examples vary much; hover to see the "
+        "number of examples."
     )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """A choice of the examples, and two plots."""
+        """Create the choice of examples and two plots."""
         self.part = self.choice("examples", ["test", "forget", "retain"])
         self.accuracy = self.plot("class-accuracy")
         self.divergence = self.plot("class-divergence")
@@ -35,7 +38,7 @@ class ClassView(View):
 
     @property
     def code(self) -> str:
-        """Both plots."""
+        """The calls that draw both plots."""
         part = self.part.value
         return (
             "from unlearnkit import figures\n"
@@ -46,7 +49,7 @@ class ClassView(View):
         )
 
     def draw(self) -> None:
-        """Count by class."""
+        """Compute accuracy and divergence by class, and draw them."""
         names, part = self._source.session.dataset.class_names, self.part.value
         frame = predictions.class_agreement(self.comparison, part)
         self._frames = {"class-accuracy": frame, "class-divergence": frame}
@@ -55,21 +58,23 @@ class ClassView(View):
 
 
 class PredictionView(View):
-    """Confusion of two models, and the examples that differ most."""
+    """The confusion matrix of two models, and the examples on which they differ most."""
 
     title = "Predictions that differ"
-    explanation = "Which classes are taken for which others, and the examples that changed most."
+    explanation = (
+        "Which classes are confused with which others, and the examples that changed most."
+    )
     meaning = (
-        "Rows are the classes that the ensemble from scratch predicts, columns those of the other: "
-        "what is off the diagonal are disagreements (churn: Milani Fard et al. 2016). The table "
-        "lists examples by the Kullback-Leibler divergence of the two outputs (Kullback and "
-        "Leibler 1951), whether or not the predicted class has changed; examples whose outputs are "
-        "equal to the last bit are not listed."
+        "Rows are the classes that the retrained ensemble predicts, columns those of the other: "
+        "entries off the diagonal are disagreements (churn: Milani Fard et al. 2016). The table "
+        "ranks examples by the Kullback-Leibler divergence of the two outputs (Kullback and "
+        "Leibler 1951), whether or not the predicted class has changed; examples whose outputs "
+        "are bit-identical are not listed."
     )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """Choices, the table of classes, the list of examples."""
-        self.model = self.choice("beside from scratch", OTHERS)
+        """Create the choices, the confusion matrix and the table of examples."""
+        self.model = self.choice("compare retrained with", OTHERS)
         self.part = self.choice("examples", ["test", *PARTS[:2]])
         self.confusion = self.plot("prediction-confusion")
         self.changed = self.text()
@@ -79,7 +84,7 @@ class PredictionView(View):
 
     @property
     def code(self) -> str:
-        """Both."""
+        """The calls for the confusion matrix and the table."""
         model, part = self.model.value, self.part.value
         return (
             "from unlearnkit import figures\n"
@@ -92,21 +97,22 @@ class PredictionView(View):
         )
 
     def draw(self) -> None:
-        """Count pairs of classes, and list examples."""
+        """Compute the confusion matrix, and list the examples that differ most."""
         import pandas as pd
 
         dataset = self._source.session.dataset
         names, model, part = dataset.class_names, self.model.value, self.part.value
         confused = predictions.prediction_confusion(self.comparison, model, part)
         self.confusion.show(figures.prediction_confusion.spec(confused, names, model, part))
-        columns = pd.Index(names, name="from scratch")
+        columns = pd.Index(names, name="retrained")
         self._frames = {
             "prediction-confusion": pd.DataFrame(confused, columns, names).reset_index()
         }
         frame = predictions.most_changed(self.comparison, part, model=model)
         if frame.empty:
             self.changed.html = paragraphs(
-                f"Every output on the {part} examples equals that of from scratch, bit for bit."
+                f"Every output on the {part} examples equals that of the retrained model, bit for "
+                "bit."
             )
             return
         shown = ("original", "unlearned", "scratch")
@@ -123,7 +129,7 @@ class PredictionView(View):
         self.changed.html = table(
             headers,
             rows,
-            caption=f"Most changed {part} examples, {MODEL_NAMES[model]} against from scratch: "
+            caption=f"Most changed {part} examples, {MODEL_NAMES[model]} against retrained: "
             "predicted class and its probability",
             text=(1, 2, 3, 4),
             lead=pictures(dataset, frame["id"].to_numpy()),
@@ -131,22 +137,22 @@ class PredictionView(View):
 
 
 class TargetView(View):
-    """Predictions of a regression."""
+    """Predicted targets of a regression."""
 
     title = "Predictions"
-    explanation = "What is predicted for the true targets, and the examples that changed most."
+    explanation = "Predicted against true targets, and the examples that changed most."
     meaning = (
-        "The goal are the predictions of from scratch, right or wrong. The table lists examples by "
-        "how far the prediction is from that of from scratch, in the units of the target; those "
-        "that are equal to the last bit are not listed. The summary above squares and halves these "
-        "differences, in units of the target scale: the Kullback-Leibler divergence of normal "
-        "distributions of variance 1 around the predictions (Kullback and Leibler 1951)."
+        "The goal is the predictions of the retrained model, right or wrong. The table ranks "
+        "examples by the distance of the prediction from that of the retrained model, in the units "
+        "of the target; bit-identical predictions are not listed. The summary above uses half the "
+        "squared difference, in units of the target scale: the Kullback-Leibler divergence between "
+        "normal distributions of variance 1 around the predictions (Kullback and Leibler 1951)."
     )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """Choices, the plot, the list of examples."""
+        """Create the choices, the plot and the table of examples."""
         dataset = self._source.session.dataset
-        self.model = self.choice("beside from scratch", OTHERS)
+        self.model = self.choice("compare retrained with", OTHERS)
         self.part = self.choice("examples", ["test", *PARTS[:2]])
         names = list(dataset.target_names or range(dataset.num_outputs))
         self.target = self.choice("target", names)
@@ -159,7 +165,7 @@ class TargetView(View):
 
     @property
     def code(self) -> str:
-        """The plot."""
+        """The call that draws the plot."""
         model, part = self.model.value, self.part.value
         return (
             "from unlearnkit import figures\n"
@@ -169,7 +175,7 @@ class TargetView(View):
         )
 
     def draw(self) -> None:
-        """Predict, and list examples."""
+        """Draw the predictions, and list the examples that differ most."""
         model, part, target = self.model.value, self.part.value, self.target.value
         frame = predictions.predictions(self.comparison, self._source.session.dataset, part)
         self._frames = {"predicted-targets": frame}
@@ -181,7 +187,8 @@ class TargetView(View):
         own = own.loc[order[: predictions.MOST_CHANGED]]
         if own.empty:
             self.changed.html = paragraphs(
-                f"Every prediction on the {part} examples equals that of from scratch, bit for bit."
+                f"Every prediction on the {part} examples equals that of the retrained model, bit "
+                "for bit."
             )
             return
         columns = ("true", "original", "unlearned", "scratch")
@@ -190,5 +197,5 @@ class TargetView(View):
             for record in own.to_dict("records")
         ]
         headers = ["id", "true", *MODEL_NAMES.values(), "difference"]
-        caption = f"Most changed {part} examples, {MODEL_NAMES[model]} less from scratch"
+        caption = f"Most changed {part} examples, {MODEL_NAMES[model]} minus retrained"
         self.changed.html = table(headers, rows, caption=caption)
