@@ -51,7 +51,8 @@ def test_folded_it_assesses_nothing(indebted):
     assert panel.stages.workload is None and not panel.stages.open
     panel.stages.open = True
     assessed = panel.stages.workload
-    assert assessed is not None and "Exact retraining for this request" in text(panel.stages.summary)
+    assert assessed is not None
+    assert "Exact retraining for this request" in text(panel.stages.summary)
     dashboard["boundary"].slider.value = 60
     assert panel.stages.workload is assessed
 

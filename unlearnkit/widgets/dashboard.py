@@ -27,7 +27,7 @@ PANELS: dict[str, type[SessionPanel]] = {
 
 
 class OverviewPanel(SessionPanel):
-    """Shows the progress of the session through the steps, and a refresh button."""
+    """Shows which steps of the session are completed, with a button that refreshes all panels."""
 
     name = "overview"
     reads_models = False

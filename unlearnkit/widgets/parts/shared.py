@@ -64,9 +64,8 @@ def update_panels(session: Session) -> None:
 
 def _state(session: Session) -> tuple[Any, ...]:
     """Return objects of which at least one is replaced whenever the session changes."""
-    kept = (
-        session.original is not None
-    )  # a flag, since a reference would keep discarded models alive
+    # A flag stands for the original models, since a reference would keep discarded ones alive.
+    kept = session.original is not None
     return (session.plan, session.pending, kept, session.last, session.clock)
 
 

@@ -29,9 +29,8 @@ SELECTORS: tuple[type[Selector], ...] = (
     MapSelector,
     HardestSelector,
 )
-MOST_IDS = (
-    1_000_000  # in one text, so that a typing error such as 1-99999999999 allocates no memory
-)
+# The limit for one text keeps a typing error such as 1-99999999999 from filling the memory.
+MOST_IDS = 1_000_000
 
 Ids = list[int | range]
 
