@@ -109,4 +109,6 @@ def test_a_budget_is_kept_and_before_enough_repayments_nothing_is_approximated()
     fresh.revoke(count=10)
     for route in fresh.unlearn(boundary=boundary).decision.routes:
         assert route.kind == "exact"
-        assert f"cannot be promised yet: 0 of {LEAST} approximations were repaid" in route.reason
+        assert (
+            f"cannot be promised yet: only 0 of {LEAST} approximations were repaid" in route.reason
+        )

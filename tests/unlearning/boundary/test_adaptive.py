@@ -45,14 +45,16 @@ def test_approximate_only_where_it_makes_the_request_fast_enough():
     assert AdaptiveBoundary(min_gain=5).decide(work, fast, {}).exact == (0, 1)
     decision = AdaptiveBoundary().decide(work, fast, {})
     assert decision.seconds == 2.0
-    assert "take 8 s, modifying 2 s: 4 times faster" in decision.routes[0].reason
+    assert "take 8 s, modifying 2 s, which is 4 times faster" in decision.routes[0].reason
 
 
 def test_a_light_request_is_retrained_unless_there_is_a_deadline():
     work, costs = request((75, 1, 99)), prices([9.0], [1.0])
     decision = AdaptiveBoundary().decide(work, costs, {})
     assert decision.exact == (0,)
-    assert decision.routes[0].reason == ("retraining is light: 25.0% of from scratch, within 25.0%")
+    assert decision.routes[0].reason == (
+        "retraining is light: it costs 25.0% of training from scratch, within 25.0%"
+    )
     assert AdaptiveBoundary().decide(request((76, 1, 99)), costs, {}).approximate == (0,)
     assert AdaptiveBoundary(light=0.2).decide(work, costs, {}).approximate == (0,)
     assert AdaptiveBoundary(seconds=2.0).decide(work, costs, {}).approximate == (0,)
@@ -65,8 +67,8 @@ def test_a_deadline_buys_as_much_exactness_as_fits():
     assert [d.exact for d in decided.values()] == [(), (), (1,), (1, 2), (0, 1, 2)]
     for seconds, decision in decided.items():
         assert decision.seconds <= max(seconds, 3.0)
-    assert "nothing is predicted to be done in 2 s" in decided[2.0].routes[0].reason
-    assert "within 12 s" in decided[12.0].routes[0].reason
+    assert "no route is predicted to meet the deadline of 2 s" in decided[2.0].routes[0].reason
+    assert "meets the deadline of 12 s" in decided[12.0].routes[0].reason
 
 
 def test_a_longer_deadline_never_retrains_less():
@@ -89,8 +91,8 @@ def test_debt_over_the_cap_and_large_parts_are_retrained():
     decision = AdaptiveBoundary().decide(work, costs, {0: 1, 1: 5})
     assert decision.exact == (1, 2) and decision.approximate == (0,)
     reasons = {route.shard: route.reason for route in decision.routes}
-    assert reasons[1] == "its debt of 5 is 5.0% of it, over 2.0%"
-    assert reasons[2] == "40.0% of it would be forgotten, over 30.0%"
+    assert reasons[1] == "its debt of 5 is 5.0% of its examples, over 2.0%"
+    assert reasons[2] == "40.0% of its examples would be forgotten approximately, over 30.0%"
 
 
 def test_the_cap_is_on_the_debt_before_the_request_as_a_part_of_the_shard_as_it_was_trained():
@@ -101,7 +103,9 @@ def test_the_cap_is_on_the_debt_before_the_request_as_a_part_of_the_shard_as_it_
             work = request((100, forget, 100 - debt - forget), debt={0: debt})
             (route,) = boundary.decide(work, costs, {0: debt}).routes
             assert route.kind == kind
-            assert (route.reason == "its debt of 3 is 3.0% of it, over 2.0%") == (debt == 3)
+            assert (route.reason == "its debt of 3 is 3.0% of its examples, over 2.0%") == (
+                debt == 3
+            )
 
 
 def test_most_of_a_class_is_retrained():
@@ -111,8 +115,8 @@ def test_most_of_a_class_is_retrained():
     decision = AdaptiveBoundary().decide(work, costs, {})
     assert decision.exact == (0,) and decision.approximate == (1, 2)
     assert decision.routes[0].reason == (
-        "9 of its 10 examples of class 3 would be forgotten, 90.0% and over 50.0%, and the model "
-        "is not convex"
+        "9 of its 10 examples of class 3 would be forgotten approximately (90.0%, over 50.0%), "
+        "and the loss of the model is not convex"
     )
     assert AdaptiveBoundary(max_class=1.0).decide(work, costs, {}).exact == ()
 

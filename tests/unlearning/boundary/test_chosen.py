@@ -31,7 +31,7 @@ def test_a_shard_goes_as_told_and_the_others_as_before(session, base) -> None:
         decision = session.preview(boundary=boundary)
         assert kinds(decision) == before | {shard: other}
         (route,) = (route for route in decision.routes if route.shard == shard)
-        assert f"asked to be {other} by hand, the boundary had {kind}: " in route.reason
+        assert f"asked to be {other} by hand, while the boundary decided {kind}: " in route.reason
         # All routes together are predicted as any decision of the same routes is.
         same = session.preview(boundary=uk.ChosenBoundary(decision.exact))
         assert decision.seconds == same.seconds and decision.interval == same.interval
@@ -71,11 +71,13 @@ def test_what_cannot_be_approximate_stays_exact_and_says_so(session) -> None:
     decision = session.preview(boundary=boundary, method=Unsuitable())
     assert set(kinds(decision).values()) == {EXACT}
     (route,) = (route for route in decision.routes if route.shard == 1)
-    assert route.reason == "asked to be approximate, but this method fits nothing"
+    assert route.reason == "asked to be approximate by hand, but this method fits nothing"
 
 
 def test_wrong_overrides_are_refused(session) -> None:
-    with pytest.raises(ValueError, match="shard 1 is to go 'leave'; say 'exact' or 'approximate'"):
+    with pytest.raises(
+        ValueError, match="the route of shard 1 is 'leave'; give 'exact' or 'approximate'"
+    ):
         uk.OverriddenBoundary(uk.FixedBoundary(), {1: "leave"})
     with pytest.raises(ValueError, match=r"shards \[7\] are not hit by the request; it hits"):
         session.preview(boundary=uk.OverriddenBoundary(uk.FixedBoundary(), {7: EXACT}))

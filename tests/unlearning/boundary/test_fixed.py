@@ -98,13 +98,13 @@ def test_a_forced_shard_spends_its_part_of_the_share(unit: str) -> None:
         return FixedBoundary(0.29, unit=unit).decide(workload(10, 20), priced, {})
 
     assert decided("because").exact == (0,) and decided("because").approximate == (1,)
-    assert "would cost 30.0% of from scratch" in decided("because").routes[1].reason
+    assert "would cost 30.0% of training from scratch" in decided("because").routes[1].reason
 
 
 def test_every_route_has_a_reason_with_both_numbers() -> None:
     decision = FixedBoundary(0.25).decide(workload(10, 30), costs(1.0, 2.0), {})
-    assert "10.0% of from scratch, within 25.0%" in decision.routes[0].reason
-    assert "40.0% of from scratch, over 25.0%" in decision.routes[1].reason
+    assert "10.0% of training from scratch, within 25.0%" in decision.routes[0].reason
+    assert "40.0% of training from scratch, over 25.0%" in decision.routes[1].reason
     assert decision.to_frame()["kind"].tolist() == ["exact", "approximate"]
     assert decision.exact_visits == 10 and "by FixedBoundary" in repr(decision)
 

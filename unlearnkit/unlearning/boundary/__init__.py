@@ -13,9 +13,11 @@ BOUNDARIES: Registry[Boundary] = Registry(
     """Boundaries by name, for ``boundary=`` and for the boundary panel.
 
     An entry is an object with ``decide(workload, costs, debts) -> Decision``: a route and a reason
-    for every shard that the request hits. It may also have ``objection(check) -> str``, which says
-    why an approximation that was computed is not good enough, or "" where it is; without it every
-    approximation is accepted. A class or a function without arguments stands for what it returns.
+    for every shard that the request hits. It may also have ``objection(check) -> str``, which
+    returns why a computed approximation is not good enough, or "" if it is. Without this method
+    every approximation is accepted. A class or a function without arguments is called, and its
+    result is the boundary.
+
     The protocol is :class:`unlearnkit.unlearning.boundary.protocol.Boundary`. ::
 
         uk.BOUNDARIES["mine"] = MyBoundary(0.1)

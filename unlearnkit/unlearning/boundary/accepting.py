@@ -1,4 +1,4 @@
-"""Boundaries of a user's own that say less than the protocol asks."""
+"""Adapts a user's boundary that implements only part of the protocol."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +10,16 @@ from unlearnkit.unlearning.workload import Workload
 
 @dataclass(frozen=True)
 class AcceptingBoundary(Boundary):
-    """A boundary for an object that has ``decide`` alone: it accepts every approximation.
+    """Wraps an object that only has ``decide``, and accepts every approximation.
 
     Attributes:
-        base: decides.
+        base: the wrapped object, which decides.
     """
 
     base: Any
 
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
-        """As the base does."""
+        """Return the decision of the base."""
         decision: Decision = self.base.decide(workload, costs, debts)
         return decision
 
@@ -28,10 +28,10 @@ class AcceptingBoundary(Boundary):
 
 
 def as_boundary(value: Any) -> Any:
-    """What a user gives as a boundary, completed.
+    """Turn a user's value into a boundary.
 
-    A class or a function without arguments stands for what it returns, and an object without
-    ``objection`` accepts every approximation.
+    A class or a function without arguments is called. An object that has ``decide`` but no
+    ``objection`` is wrapped, so that it accepts every approximation.
     """
     made = instance_of(value)
     if callable(made) and not hasattr(made, "decide"):

@@ -1,9 +1,10 @@
-"""The adaptive boundary: exact wherever it is worth it, judged by predicted seconds and by debt.
+"""The adaptive boundary chooses routes by predicted seconds, debt and checks of approximations.
 
-The abstract of Li, Yu, Wang et al. 2024 speaks of an adaptive boundary; what it adapts to is not
-public to us, and these rules are our own. The first look at a request is free: how many examples
-each shard is to forget, and what each way is predicted to take. The second is at the correction,
-before anything is replayed; the third, the guard, at what the probe shows after the amend.
+The abstract of Li, Yu, Wang et al. (2024) mentions an adaptive boundary, but its rule has not been
+published; the rules here are our own. They apply at three points: before anything is computed, to
+the number of examples that each shard forgets and the predicted seconds of both routes; once the
+corrections are known, before the replay; and after the amend, to the outputs on the probe (the
+guard).
 """
 
 from dataclasses import dataclass
@@ -23,53 +24,48 @@ from unlearnkit.unlearning.workload import ShardWork, Workload
 
 @dataclass(frozen=True)
 class AdaptiveBoundary(Boundary):
-    """Retrain exactly unless modifying is predicted to be much faster and harmless enough.
+    """Retrain exactly unless modifying is predicted to be much faster and accurate enough.
 
-    A shard is retrained exactly where it has to be: where no method fits it, where its debt is over
-    a cap, or where too large a part of it, or of one of its classes, would be forgotten
-    approximately. All are where past approximations have shown that training is chaotic, above all
-    at high learning rates, so that the next one would only be refused again. Of the others,
+    A shard must be retrained exactly if no method can modify it, if its debt exceeds a cap, or if
+    too large a share of its examples, or of those of one class, would be forgotten approximately.
+    Every shard must be retrained if past approximations have shown that training is chaotic, as it
+    is above all at high learning rates, because further approximations would be refused too. The
+    other shards are decided as follows:
 
-    - without a deadline all are retrained if the whole request is light; else all are modified if
-      that is ``min_gain`` times faster than retraining them all, and else none;
-    - with one, all are retrained if that is in time; if not, as many as are, those first that clear
-      most forgotten share per second.
+    - Without a deadline, all are retrained if the request is light. Otherwise all are modified if
+      that is at least ``min_gain`` times faster than retraining them, and all are retrained if it
+      is not.
+    - With a deadline, all are retrained if that is predicted to meet it. Otherwise as many shards
+      are retrained as fit into the time, in descending order of forgotten share per visit, and the
+      others are modified if that is at least ``min_gain`` times faster.
 
     Attributes:
-        seconds: the deadline of a request; None for none.
-        min_gain: how many times faster modifying has to be for an approximation to be worth its
-            debt.
-        light: of the visits of training from scratch, the part that a request may cost to be
-            retrained anyway; not asked under a deadline.
-        debt_cap: of a shard's examples, the part that may have been removed approximately before;
-            above it the shard is retrained, which clears all of its debt.
-        max_forgotten: of a shard's examples, the part that may be forgotten approximately, debt
-            included; corrections are first-order, so large parts are beyond them.
-        max_class: of a shard's examples of any one class, the same; only for networks, whose
-            corrections leave much behind where a class goes.
-        error: a budget: the most that an approximation may leave, as the mean KL in nats of the
-            probe's outputs from those of exact retraining, by the 95 % bound of the calibration.
-            None for none. Without calibration nothing is approximated under a budget.
-        max_correction: of the norm of a model's parameters, the part that a correction may have.
-            (Whole classes by logistic regression, 10,000 examples of Fashion-MNIST, correct about a
-            quarter to a third; modified, 89 to 98 % of the output KL is removed, in the median of
-            three seeds. Networks are seldom corrected by so much.)
-        max_drift: how far the replay may move the outputs on the probe away from the corrected
-            ones, for each epoch, beside what there is to forget
-            (:mod:`unlearnkit.unlearning.inspection`). Only for networks. Measured on digits, breast
-            cancer and 10,000 examples of Fashion-MNIST, networks of ReLUs, requests of thirteen
-            kinds (at random, of a class, alike, hardest, easiest, of one shard...): at a third,
-            once, three and ten times the default learning rate 0, 6, 38 and 82 % of the shards are
-            over 0.7, and 0, 2, 4 and 2 % although half of the divergence from scratch or more was
-            removed. A cap on how far outputs move for each part of a shard that is forgotten (0.4
-            nats) refused 14 % at the default rates, 11 % for
-            nothing: hard examples move them far, and rightly so. Of a regression half the squared
-            difference of predictions stands for the nats: on diabetes (mlp, a fiftieth and a tenth
-            revoked) drift was 0.0001 in the median at the default rate, 0.002 at three times and 1
-            at ten. Losses other than cross-entropy and squared error of a regression have no drift,
-            and are judged by the rise alone. Once the median of the last looks is over the cap, all
-            shards are retrained: the regime is that of the whole training.
-        max_rise: how much the loss on the probe may rise, as a part of what it was.
+        seconds: deadline of a request in seconds; None if there is none.
+        min_gain: how many times faster than retraining a modification must be.
+        light: share of the visits of training from scratch up to which a request is always
+            retrained. It is ignored if there is a deadline.
+        debt_cap: the largest share of a shard's examples that may be owed before the request. A
+            shard above it is retrained, which clears its debt.
+        max_forgotten: the largest share of a shard's examples that may be forgotten approximately,
+            debt included. Corrections are of first order and fail for large shares.
+        max_class: the same for the examples of any one class in a shard. It applies only to
+            networks, whose corrections leave much of a removed class behind.
+        error: error budget of an approximation: the mean KL divergence in nats, on the probe, of
+            its outputs from those of exact retraining, according to the 95 % bound of the error
+            model. None if there is no budget. With a budget, nothing is approximated before the
+            error model has enough pairs.
+        max_correction: the largest norm of a correction, relative to the norm of the parameters.
+        max_drift: the largest drift of the outputs on the probe during the replay, per epoch and
+            relative to what is forgotten (defined in :mod:`unlearnkit.unlearning.inspection`). It
+            applies only to networks. For a regression, half the squared difference of predictions
+            replaces the KL divergence. Losses other than cross-entropy, and squared error of a
+            regression, have no drift and are judged by ``max_rise`` alone. Once the median drift of
+            the latest checks exceeds the cap, all shards are retrained, because chaos is a property
+            of the whole training. ``tests/benchmarks/defaults.md`` holds the measurements.
+        max_rise: the largest relative increase of the mean loss on the probe.
+
+    Raises:
+        ValueError: a field is out of its range.
     """
 
     seconds: float | None = None
@@ -94,17 +90,21 @@ class AdaptiveBoundary(Boundary):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}={share!r} is out of range; give a share from 0 to 1")
         if self.error is not None and not self.error > 0:
-            raise ValueError(f"error={self.error!r} is no budget; give one above 0")
+            raise ValueError(
+                f"error={self.error!r} is no error budget; give a number above 0, or None"
+            )
         for name in ("max_correction", "max_drift", "max_rise"):
             cap = getattr(self, name)
             if not cap > 0:
-                raise ValueError(f"{name}={cap!r} lets nothing pass; give a cap above 0")
+                raise ValueError(
+                    f"{name}={cap!r} would refuse every approximation; give a cap above 0"
+                )
 
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
-        """Force what must be exact, then weigh the rest.
+        """Force the shards that must be exact, then weigh the others by predicted seconds.
 
         Raises:
-            LookupError: nothing has been timed yet, so no seconds are predicted.
+            LookupError: no training has been timed yet, so no seconds can be predicted.
         """
         reasons: dict[int, tuple[str, str]] = {}
         free: list[ShardWork] = []
@@ -118,8 +118,10 @@ class AdaptiveBoundary(Boundary):
                 free.append(work)
         forced = [shard for shard, (kind, _) in reasons.items() if kind == EXACT]
         if self.seconds is None and workload.share <= self.light:
-            share = f"{workload.share:.1%} of from scratch, within {self.light:.1%}"
-            why = f"retraining is light: {share}"
+            why = (
+                f"retraining is light: it costs {workload.share:.1%} of training from scratch, "
+                f"within {self.light:.1%}"
+            )
             reasons |= {work.shard: (EXACT, why) for work in free}
         else:
             reasons |= self._weigh(free, forced, costs)
@@ -131,23 +133,24 @@ class AdaptiveBoundary(Boundary):
         return Decision.of(routes, self, costs)
 
     def objection(self, check: Check) -> str:
-        """Hold what was seen against the budget and the caps."""
+        """Compare a check with the error budget and the caps."""
         if self.error is not None and check.replayed is None:
             if check.bound is None:
-                return "its error is not bounded, as nothing is calibrated"
+                return "its error is not bounded, because too few approximations were repaid yet"
             if not check.bound <= self.error:
                 return (
-                    f"its error may be {check.bound:.2g} nats by calibration, over {self.error:.2g}"
+                    f"its error may be {check.bound:.2g} nats according to the error model, over "
+                    f"{self.error:.2g}"
                 )
         if check.correction is not None and not check.correction <= self.max_correction:
             return (
-                f"its correction is {check.correction:.1%} of its parameters, over "
+                f"its correction has {check.correction:.1%} of the norm of its parameters, over "
                 f"{self.max_correction:.1%}"
             )
         if check.drift is not None and not check.drift <= self.max_drift:
             return (
                 f"its outputs on the probe drifted by {check.drift:.2g}, over {self.max_drift:g}, "
-                f"with {_epochs(check)} replayed, as if training were chaotic"
+                f"with {_epochs(check)} replayed, which suggests that training is chaotic"
             )
         if check.rise is not None and not check.rise <= self.max_rise:
             return (
@@ -157,33 +160,36 @@ class AdaptiveBoundary(Boundary):
         return ""
 
     def _forced(self, work: ShardWork, costs: Costs, debt: int) -> str:
-        """Why a shard must be retrained, in a sentence; empty if it need not be."""
+        """Return why a shard must be retrained, or "" if it need not be."""
         if forced := costs.of(work.shard).forced:
             return forced
         before = work.retained + work.forget
         if debt > self.debt_cap * (before + debt):
             share = debt / (before + debt)
-            return f"its debt of {debt} is {share:.1%} of it, over {self.debt_cap:.1%}"
+            return f"its debt of {debt} is {share:.1%} of its examples, over {self.debt_cap:.1%}"
         share = _forgotten(work)
         if share > self.max_forgotten:
-            return f"{share:.1%} of it would be forgotten, over {self.max_forgotten:.1%}"
+            return (
+                f"{share:.1%} of its examples would be forgotten approximately, over "
+                f"{self.max_forgotten:.1%}"
+            )
         lost = costs.of(work.shard).coverage
         if lost is not None and lost.share > self.max_class:
             return (
                 f"{lost.gone} of its {lost.members} examples of class {lost.label} would be "
-                f"forgotten, {lost.share:.1%} and over {self.max_class:.1%}, and the model is not "
-                "convex"
+                f"forgotten approximately ({lost.share:.1%}, over {self.max_class:.1%}), and the "
+                "loss of the model is not convex"
             )
         regime = costs.error_model.regime
         if regime is not None and not regime <= self.max_drift:
             return (
-                "training is chaotic, as at high learning rates: in the last approximations "
-                f"outputs on the probe drifted by {regime:.2g}, over {self.max_drift:g}"
+                "training is chaotic, as at high learning rates: the outputs on the probe of the "
+                f"latest approximations drifted by {regime:.2g}, over {self.max_drift:g}"
             )
         if self.error is not None and not costs.error_model.ready:
             return (
-                f"an error within {self.error:.2g} nats cannot be promised yet: "
-                f"{len(costs.error_model.pairs)} of {LEAST} approximations were repaid and so "
+                f"an error within {self.error:.2g} nats cannot be promised yet: only "
+                f"{len(costs.error_model.pairs)} of {LEAST} approximations were repaid and thereby "
                 "compared with exact retraining"
             )
         return ""
@@ -191,7 +197,7 @@ class AdaptiveBoundary(Boundary):
     def _weigh(
         self, free: list[ShardWork], forced: list[int], costs: Costs
     ) -> dict[int, tuple[str, str]]:
-        """A route and a reason for every shard that may go either way."""
+        """Return a route and a reason for every shard that may be exact or approximate."""
         shards = [work.shard for work in free]
         if not shards:
             return {}
@@ -199,28 +205,28 @@ class AdaptiveBoundary(Boundary):
         modified, anyway = costs.seconds(forced, shards), costs.seconds(forced, [])
         if retrained is None or modified is None or anyway is None:
             raise LookupError(
-                "the adaptive boundary weighs predicted seconds, and no training was timed in this "
-                "session; train first, or use FixedBoundary()"
+                "the adaptive boundary compares predicted seconds, and no training has been timed "
+                "in this session; train first, or use FixedBoundary()"
             )
         both = f"retraining is predicted to take {retrained:.2g} s, modifying {modified:.2g} s"
         if self.seconds is not None and retrained <= self.seconds:
-            why = f"{both}: retraining is within {self.seconds:g} s"
+            why = f"{both}; retraining meets the deadline of {self.seconds:g} s"
             return dict.fromkeys(shards, (EXACT, why))
         if retrained - anyway < self.min_gain * (modified - anyway):
-            why = f"{both}: less than {self.min_gain:g} times faster"
+            why = f"{both}, which is less than {self.min_gain:g} times faster"
             late = self.seconds is not None and min(retrained, modified) > self.seconds
             return dict.fromkeys(shards, (EXACT, why + (_late(self.seconds) if late else "")))
         if self.seconds is None:
             gain = (retrained - anyway) / max(modified - anyway, 1e-9)
-            rest = " (for the shards that may)" if forced else ""
-            why = f"{both}: {gain:.2g} times faster{rest}"
+            rest = ", not counting the shards that must be exact" if forced else ""
+            why = f"{both}, which is {gain:.2g} times faster{rest}"
             return dict.fromkeys(shards, (APPROXIMATE, why))
         return self._in_time(free, forced, costs, both, modified)
 
     def _in_time(
         self, free: list[ShardWork], forced: list[int], costs: Costs, both: str, modified: float
     ) -> dict[int, tuple[str, str]]:
-        """Retrain what fits into the deadline, most forgotten share per second first."""
+        """Retrain the shards that fit into the deadline, by forgotten share per visit."""
         assert self.seconds is not None
         late = _late(self.seconds) if modified > self.seconds else ""
         chosen: list[int] = []
@@ -229,8 +235,8 @@ class AdaptiveBoundary(Boundary):
             seconds = costs.seconds([*forced, *chosen, work.shard], rest)
             if seconds is not None and seconds <= self.seconds:
                 chosen.append(work.shard)
-        fits = f"{both}; retraining it still fits into {self.seconds:g} s"
-        over = f"{both}; retraining it too would take longer than {self.seconds:g} s{late}"
+        fits = f"{both}; retraining this shard still fits into {self.seconds:g} s"
+        over = f"{both}; retraining this shard too would take more than {self.seconds:g} s{late}"
         return {
             work.shard: (EXACT, fits) if work.shard in chosen else (APPROXIMATE, over)
             for work in free
@@ -242,10 +248,10 @@ def _epochs(check: Check) -> str:
 
 
 def _forgotten(work: ShardWork) -> float:
-    """The part of a shard, as it was trained, that would have been forgotten approximately."""
+    """Share of the examples a shard was trained on that would be forgotten approximately."""
     gone = work.forget + work.debt
     return gone / max(1, gone + work.retained)
 
 
 def _late(seconds: float | None) -> str:
-    return f" (nothing is predicted to be done in {seconds:g} s)"
+    return f" (no route is predicted to meet the deadline of {seconds:g} s)"

@@ -1,4 +1,4 @@
-"""Boundaries with the last word left to a person: for every shard, or for some of them."""
+"""Boundaries whose routes are chosen by hand, for all shards or for some of them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,22 +19,25 @@ from unlearnkit.unlearning.workload import Workload
 
 @dataclass(frozen=True)
 class ChosenBoundary(Boundary):
-    """Retrain the shards named exactly, and modify the others: a decision made elsewhere.
+    """Retrain the named shards exactly and modify the others.
+
+    Scripts use it to repeat a recorded decision.
 
     Attributes:
-        exact: shards.
-        longer: pairs (shard, epochs) of shards whose amend is to replay at least so many epochs,
-            if there is one that does: those that a guard had sent back.
+        exact: shards to retrain.
+        longer: pairs (shard, epochs). The amend of such a shard replays at least this number of
+            epochs, if the amend has a variant that long. These are the shards whose first amend
+            was refused.
     """
 
     exact: tuple[int, ...] = ()
     longer: tuple[tuple[int, int], ...] = ()
 
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
-        """As said, but where approximation is not on offer.
+        """Follow the choice, except where approximation is not possible.
 
         Raises:
-            ValueError: a shard that the request does not hit.
+            ValueError: a named shard is not hit by the request.
         """
         _check_hit(self.exact, workload)
         routes = []
@@ -50,25 +53,27 @@ class ChosenBoundary(Boundary):
         return Decision.of(routes, self, costs)
 
     def objection(self, check: Check) -> str:
-        """To an amend that is shorter than asked for."""
+        """Refuse an amend that replayed fewer epochs than ``longer`` asks for."""
         epochs = dict(self.longer).get(check.shard, 0)
         if check.replayed is None or check.replayed >= epochs:
             return ""
-        return f"{check.replayed} epochs were replayed, of the {epochs} asked for"
+        return f"only {check.replayed} of the {epochs} epochs asked for were replayed"
 
 
 @dataclass(frozen=True)
 class OverriddenBoundary(Boundary):
-    """Another boundary decides, and shards that are named go another way.
+    """Let another boundary decide, and override the routes of some shards by hand.
 
-    The other shards go as they would have without it: what an override costs or saves is not
-    spread over them. A shard that has to be retrained, since no approximation fits it, is retrained
-    whatever was asked for, and its reason says so.
+    The routes of the other shards do not depend on the overrides. A shard that cannot be modified
+    is retrained even if it is overridden, and its reason says so.
 
     Attributes:
-        base: decides.
-        routes: ``"exact"`` or ``"approximate"`` for shards that are told so. An approximation that
-            was told is accepted however it looks; the looks are recorded all the same.
+        base: the boundary that decides.
+        routes: ``"exact"`` or ``"approximate"`` for each overridden shard. An approximation that
+            was asked for is accepted whatever its check shows; the check is recorded all the same.
+
+    Raises:
+        ValueError: a route is neither of the two.
     """
 
     base: Boundary = field(default_factory=FixedBoundary)
@@ -79,38 +84,41 @@ class OverriddenBoundary(Boundary):
         for shard, kind in self.routes.items():
             if kind not in (EXACT, APPROXIMATE):
                 raise ValueError(
-                    f"shard {shard} is to go {kind!r}; say {EXACT!r} or {APPROXIMATE!r}"
+                    f"the route of shard {shard} is {kind!r}; give {EXACT!r} or {APPROXIMATE!r}"
                 )
 
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
-        """As the base does, but where it was told otherwise.
+        """Return the decision of the base, with the overridden routes.
 
         Raises:
-            ValueError: a shard that the request does not hit.
+            ValueError: an overridden shard is not hit by the request.
         """
         _check_hit(self.routes, workload)
         decided = self.base.decide(workload, costs, debts)
-        routes = tuple(self._told(route, costs) for route in decided.routes)
+        routes = tuple(self._overridden(route, costs) for route in decided.routes)
         return Decision.of(routes, self, costs)
 
     def objection(self, check: Check) -> str:
-        """The base's, but of shards that were told to be approximate."""
+        """Return the base's objection, except to shards that were overridden as approximate."""
         return "" if self.routes.get(check.shard) == APPROXIMATE else self.base.objection(check)
 
-    def _told(self, route: Route, costs: Costs) -> Route:
+    def _overridden(self, route: Route, costs: Costs) -> Route:
         asked, cost = self.routes.get(route.shard), costs.of(route.shard)
         if asked is None or route.kind == LEAVE:
             return route
         if asked == APPROXIMATE and cost.forced:
-            return replace(route, reason=f"asked to be approximate, but {cost.forced}")
+            return replace(route, reason=f"asked to be approximate by hand, but {cost.forced}")
         seconds = cost.exact_seconds if asked == EXACT else cost.approximate_seconds
-        had = "as the boundary has it" if asked == route.kind else f"the boundary had {route.kind}"
-        reason = f"asked to be {asked} by hand, {had}: {route.reason}"
+        if asked == route.kind:
+            base = "as the boundary decided"
+        else:
+            base = f"while the boundary decided {route.kind}"
+        reason = f"asked to be {asked} by hand, {base}: {route.reason}"
         return replace(route, kind=asked, seconds=seconds, reason=reason)
 
 
 def _check_hit(shards: Iterable[int], workload: Workload) -> None:
-    """Check that a request hits the shards that a person named."""
+    """Raise a ValueError if the request does not hit one of the named shards."""
     hit = {work.shard for work in workload.shards}
     if unknown := sorted(set(shards) - hit):
         raise ValueError(f"shards {unknown} are not hit by the request; it hits {sorted(hit)}")

@@ -1,4 +1,4 @@
-"""The fixed boundary: retrain exactly up to a share of training everything from scratch."""
+"""The fixed boundary: retrain shards exactly up to a share of the cost of training from scratch."""
 
 from dataclasses import dataclass
 
@@ -18,17 +18,22 @@ UNITS = ("visits", "seconds")
 
 @dataclass(frozen=True)
 class FixedBoundary(Boundary):
-    """Retrain the cheapest shards exactly while their sum stays within a share of from scratch.
+    """Retrain the cheapest shards exactly while their total cost stays within a fixed share.
 
-    The hit shards are ordered by ascending workload W_s; they go exact while the running sum is at
-    most ``max_share`` of training the whole ensemble from scratch on the retain set; the rest go
-    approximate. (Our rule.)
+    The hit shards are ordered by ascending workload W_s. They are retrained exactly as long as the
+    running sum is at most ``max_share`` of the cost of training the whole ensemble from scratch on
+    the retain set; the others are modified. (Our rule.)
 
     Attributes:
         max_share: tau, from 0 (always approximate) to 1 (always exact).
-        whole: decide for all shards together instead: all exact if their sum is within, else all
-            approximate. The abstract of the paper speaks of one workload for a request.
-        unit: measure shares in ``"visits"`` or in predicted ``"seconds"``.
+        whole: decide for all hit shards together: all exact if their sum is within the share,
+            otherwise all approximate. This is closer to the abstract of Li, Yu, Wang et al. (2024),
+            which speaks of one workload for a request.
+        unit: ``"visits"`` or predicted ``"seconds"``, in which shares are measured.
+
+    Raises:
+        TypeError: ``max_share`` is not a number.
+        ValueError: ``max_share`` or ``unit`` is out of its range.
     """
 
     max_share: float = 0.25
@@ -49,10 +54,10 @@ class FixedBoundary(Boundary):
             raise ValueError(f"unit={self.unit!r} is not known; use 'visits' or 'seconds'")
 
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
-        """Walk up the shards until the budget is spent.
+        """Retrain the shards exactly in order of cost until the share is spent.
 
         Raises:
-            LookupError: ``unit="seconds"`` before anything was timed.
+            LookupError: ``unit="seconds"``, and no training has been timed yet.
         """
         routes: list[Route] = []
         spent = 0.0
@@ -68,14 +73,20 @@ class FixedBoundary(Boundary):
                 spent += share
             elif running <= self.max_share + 1e-12 or self.max_share == 1:
                 kind = EXACT
-                what = "all hit shards together cost" if self.whole else "with it the exact part is"
-                reason = f"{what} {running:.1%} of from scratch, within {self.max_share:.1%}"
+                what = (
+                    "all hit shards together" if self.whole else "the exact shards up to this one"
+                )
+                reason = (
+                    f"{what} cost {running:.1%} of training from scratch, within "
+                    f"{self.max_share:.1%}"
+                )
                 spent += share
             else:
                 kind = APPROXIMATE
-                what = "all hit shards together" if self.whole else "the exact part with it"
+                what = "all hit shards together" if self.whole else "the exact shards with this one"
                 reason = (
-                    f"{what} would cost {running:.1%} of from scratch, over {self.max_share:.1%}"
+                    f"{what} would cost {running:.1%} of training from scratch, over "
+                    f"{self.max_share:.1%}"
                 )
             routes.append(costs.route(work, kind, share, reason))
         return Decision.of(routes, self, costs)
@@ -86,6 +97,7 @@ class FixedBoundary(Boundary):
         seconds, scratch = costs.of(work.shard).exact_seconds, costs.scratch_seconds
         if seconds is None or not scratch:
             raise LookupError(
-                "unit='seconds' needs a timed training in this session; use unit='visits'"
+                "unit='seconds' needs a timed training in this session, and there is none; train "
+                "first, or use unit='visits'"
             )
         return seconds / scratch

@@ -1,7 +1,7 @@
-"""The boundary: which shards are retrained exactly and which are modified approximately.
+"""The protocol of boundaries, which choose between exact retraining and modification.
 
-The paper (Li, Yu, Wang et al. 2024) switches on an estimated retraining workload; only its abstract
-is public to us, and the rules here are our own.
+Li, Yu, Wang et al. (2024) choose by an estimated retraining workload. Only the abstract of the
+paper is public, so the rules of this package are our own.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,12 +21,12 @@ EXACT, APPROXIMATE, LEAVE = "exact", "approximate", "leave"
 
 @dataclass(frozen=True)
 class Coverage:
-    """The class of a shard of which the largest part would have been forgotten approximately.
+    """The class of a shard that would lose the largest share of its examples approximately.
 
     Attributes:
-        label: of the class.
-        gone: its examples in the request or in the shard's debt.
-        members: its examples that shaped the shard's model.
+        label: number of the class.
+        gone: number of its examples in the request or in the shard's debt.
+        members: number of its examples that influenced the shard's model.
     """
 
     label: int
@@ -35,21 +35,22 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """The part of the class."""
+        """Share of the class's examples that would be forgotten."""
         return self.gone / max(1, self.members)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What each way would cost for one shard.
+    """Predicted cost of either route for one shard.
 
     Attributes:
         shard: 0-based.
-        exact_seconds: predicted; None before anything was timed.
-        approximate_seconds: predicted; None before anything was timed.
-        forced: why approximation is not on offer, in a sentence; empty if it is.
-        coverage: the class that loses most; None where the loss is convex in the parameters, so
-            that corrections do not run away.
+        exact_seconds: predicted seconds of retraining; None before any training was timed.
+        approximate_seconds: predicted seconds of modifying; None before any training was timed.
+        forced: why the shard cannot be modified; empty if it can.
+        coverage: the class that loses the largest share of its examples. None for a regression,
+            and for models whose loss is convex in the parameters, for which corrections remain
+            accurate where a class is removed.
     """
 
     shard: int
@@ -61,16 +62,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of every hit shard, and of training everything from scratch.
+    """Predicted costs of all hit shards, and of training everything from scratch.
 
     Attributes:
-        shards: predicted for each; a shard's seconds are its part of retraining, or modifying, all
-            hit shards together.
-        scratch_seconds: predicted for training everything.
-        exact_seconds: predicted for retraining some shards together.
-        approximate_seconds: predicted for modifying and amending some shards together.
-        multiple: by how much a measurement may differ from its prediction, either way; of a request
-            with an approximate part, or without.
+        shards: cost of each shard. Its seconds are its part of retraining, or modifying, all hit
+            shards together.
+        scratch_seconds: predicted seconds of training everything from scratch.
+        exact_seconds: predicts the seconds of retraining some shards together.
+        approximate_seconds: predicts the seconds of modifying and amending some shards together.
+        multiple: factor by which measured and predicted seconds may differ in either direction.
+            The argument says whether the request has an approximate part.
         error_model: fitted to past repayments.
     """
 
@@ -82,13 +83,13 @@ class Costs:
     error_model: ErrorModel = ErrorModel()
 
     def seconds(self, exact: Iterable[int], approximate: Iterable[int]) -> float | None:
-        """Predicted for a decision; None before anything was timed."""
-        ways = (self.exact_seconds, exact), (self.approximate_seconds, approximate)
-        parts = [predicted(tuple(sorted(shards))) for predicted, shards in ways]
+        """Predicted seconds of a decision; None before any training was timed."""
+        routes = (self.exact_seconds, exact), (self.approximate_seconds, approximate)
+        parts = [predict(tuple(sorted(shards))) for predict, shards in routes]
         return None if None in parts else float(sum(part for part in parts if part is not None))
 
     def interval(self, exact: Iterable[int], approximate: Iterable[int]) -> Interval | None:
-        """Where the seconds of a decision are expected; None before anything was timed."""
+        """Interval of the seconds expected of a decision; None before any training was timed."""
         exact, approximate = tuple(exact), tuple(approximate)
         seconds, multiple = self.seconds(exact, approximate), self.multiple(bool(approximate))
         return None if seconds is None else Interval(seconds / multiple, seconds * multiple)
@@ -106,15 +107,16 @@ class Costs:
 
 @dataclass(frozen=True)
 class Route:
-    """What happens to one shard, and why.
+    """How one shard forgets its examples, and why.
 
     Attributes:
         shard: 0-based.
         kind: ``"exact"``, ``"approximate"``, or ``"leave"`` for a shard that lost all examples.
-        visits: of exact retraining, whether chosen or not.
-        share: the same as a part of from scratch, in the unit of the boundary.
-        seconds: predicted for the way chosen.
-        reason: in a sentence.
+        visits: example gradients of exact retraining, whichever route is chosen.
+        share: cost of exact retraining as a share of training from scratch, in the unit of the
+            boundary.
+        seconds: predicted seconds of the chosen route; None before any training was timed.
+        reason: why the route was chosen, in words.
     """
 
     shard: int
@@ -130,13 +132,13 @@ class Decision:
     """A route for every shard that the request hits, cheapest first.
 
     Attributes:
-        routes: by shard.
-        boundary: that decided.
-        seconds: predicted for all routes together, as first decided; None before anything was
-            timed.
-        interval: where the seconds are expected to lie.
-        checks: what was known of each approximation when it was accepted or refused; of a
-            repayment, how far off those were that it replaced.
+        routes: one for each hit shard.
+        boundary: repr of the boundary that decided.
+        seconds: predicted seconds of all routes together, as first decided; None before any
+            training was timed.
+        interval: interval in which the seconds are expected.
+        checks: what was known of each approximation when it was accepted or refused. For a
+            repayment, the errors of the approximations that it replaced.
     """
 
     routes: tuple[Route, ...]
@@ -147,7 +149,7 @@ class Decision:
 
     @classmethod
     def of(cls, routes: Iterable[Route], boundary: "Boundary", costs: Costs) -> "Decision":
-        """A boundary's decision, with what its routes are predicted to take together."""
+        """Build a boundary's decision, with the predicted seconds of all its routes together."""
         routes = tuple(routes)
         exact = [route.shard for route in routes if route.kind == EXACT]
         approximate = [route.shard for route in routes if route.kind == APPROXIMATE]
@@ -174,11 +176,11 @@ class Decision:
         return sum(route.visits for route in self.routes if route.kind == EXACT)
 
     def after(self, checks: Iterable[Check], refused: dict[int, str], costs: Costs) -> "Decision":
-        """The decision once its approximations were looked at.
+        """Return the decision after its approximations were checked.
 
         Args:
             checks: of each approximation.
-            refused: shards that are retrained exactly instead, and why.
+            refused: for each shard whose approximation was refused, why it is retrained exactly.
             costs: of the request.
         """
         seen = {check.shard: check for check in checks}
@@ -220,19 +222,23 @@ class Boundary(Protocol):
     """Chooses a route for every shard that a request hits."""
 
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
-        """A route and a sentence of reason per shard. Has no side effects.
+        """Return a route and a reason for every shard that the request hits, without side effects.
 
         Args:
-            workload: of the request, debt included.
-            costs: predicted seconds of both ways.
-            debts: ids that each shard has removed approximately so far.
+            workload: of the request, including the clearing of debt.
+            costs: predicted seconds of both routes.
+            debts: for each shard with debt, the number of ids that it owes.
         """
         ...
 
     def objection(self, check: Check) -> str:
-        """Why an approximation that was looked at is not good enough; empty if it is.
+        """Return why a checked approximation is not good enough, or "" if it is.
 
-        Asked once the correction is known, and again after the amend. A shard that is refused then
-        gets a longer amend where there is one, and is retrained exactly if that is refused too.
+        It is called when the correction is known, and again after the amend. A shard that is
+        refused after its amend gets a longer amend if there is one, and is retrained exactly if
+        that is refused too.
+
+        Args:
+            check: of the approximation. Fields that are not known yet are None.
         """
         return ""
