@@ -1,1 +1,1 @@
-"""From a request to its workload, decision and outcome."""
+"""Estimating, deciding and carrying out requests to forget examples."""

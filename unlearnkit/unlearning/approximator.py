@@ -1,4 +1,4 @@
-"""What the approximate part of a request is carried out and judged with."""
+"""Bundles what carries out and judges the approximate part of a request."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from unlearnkit.unlearning.inspection import Probe
 
 @dataclass(frozen=True, eq=False)
 class Approximator:
-    """How shards are modified, and by what the results are judged.
+    """How shards are modified, and how the results are judged.
 
     Attributes:
         method: modifies the parameters.
-        amend: trains on afterwards.
-        probe: examples on which approximations are inspected; there may be none.
+        amend: continues training afterwards.
+        probe: held-out examples on which approximations are checked; it may be empty.
         error_model: the error model, fitted to past repayments.
     """
 
@@ -35,13 +35,14 @@ class Approximator:
         probe: Probe | None = None,
         error_model: ErrorModel = ErrorModel(),
     ) -> "Approximator":
-        """An approximator with the defaults of a plan for what is not given.
+        """Build an approximator, with defaults that suit a plan.
 
         Args:
-            plan: whose model and shards the default method suits.
-            method: :func:`~unlearnkit.approximate.defaults.default_method` by default.
-            amend: replay of the last epoch by default.
-            probe: by default empty, so that only the corrections are judged.
+            plan: plan whose model and shards determine the default method.
+            method: of modification; by default that of
+                :func:`~unlearnkit.approximate.defaults.default_method`.
+            amend: run after the method; by default a replay of the last epoch.
+            probe: empty by default, so that approximations are judged by their corrections alone.
             error_model: empty by default, so that no error is bounded.
         """
         if probe is None:

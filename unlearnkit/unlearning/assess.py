@@ -1,4 +1,4 @@
-"""What a request would cost: its workload, and either way's seconds shard by shard."""
+"""Predicts the cost of a request: its workload, and the seconds of both routes for each shard."""
 
 from collections.abc import Callable
 from functools import cache
@@ -25,16 +25,14 @@ def assess(
     clock: Clock,
     approximator: Approximator | None = None,
 ) -> Assessment:
-    """Estimate a request: the plan after it, its workload, and what each way would cost.
-
-    Nothing is changed anywhere.
+    """Estimate the workload of a request and the seconds of both routes, without side effects.
 
     Args:
         before: the plan before the request.
-        store: of its ensemble.
+        store: holds the ensemble of that plan.
         ids: of the request.
-        clock: for predictions.
-        approximator: would carry out the approximate part; that of the plan's defaults otherwise.
+        clock: predicts seconds.
+        approximator: carries out the approximate part; by default that of the plan's defaults.
     """
     plan, debts = before.without(ids), debts_of(before, store)
     workload = estimate(plan, store, ids, debt_sizes(debts), clock=clock)
@@ -64,12 +62,12 @@ def assess(
 
     unsuitable = method.unsuitable(plan)
     forced = {s: unsuitable or incomplete(before, store, s) for s in forget}
-    parts = _parts([s for s in forget if not forced[s]], approximate_seconds)
+    shared = _shared_seconds([s for s in forget if not forced[s]], approximate_seconds)
     costs = [
         Cost(
             shard=work.shard,
             exact_seconds=work.seconds,
-            approximate_seconds=parts.get(work.shard),
+            approximate_seconds=shared.get(work.shard),
             forced=forced.get(work.shard, ""),
             coverage=None
             if plan.architecture.is_linear
@@ -91,34 +89,34 @@ def assess(
 def coverage(
     before: Plan, plan: Plan, shard: int, debt: Int[np.ndarray, " debt"] | None = None
 ) -> Coverage | None:
-    """The class of which the largest part of a shard's examples would have been forgotten.
+    """Find the class of a shard that would lose the largest share of its examples.
 
     Args:
         before: the plan before the request.
         plan: the plan after it.
-        shard: that the request hits.
-        debt: ids that the shard removed approximately so far.
+        shard: a shard that the request hits.
+        debt: ids that the shard owes before the request.
 
     Returns:
-        None for a regression, which has no classes.
+        The class and its counts; None for a regression.
     """
     if plan.examples.labels.is_floating_point():
         return None
     rows = plan.partition.shard_rows(shard)
-    shaped = before.retained[rows]
+    influenced = before.retained[rows]
     if debt is not None:
-        shaped = shaped | np.isin(plan.partition.ids[rows], debt)
-    labels, gone = plan.examples.labels.numpy()[rows], shaped & ~plan.retained[rows]
-    members = np.bincount(labels[shaped])
+        influenced = influenced | np.isin(plan.partition.ids[rows], debt)
+    labels, gone = plan.examples.labels.numpy()[rows], influenced & ~plan.retained[rows]
+    members = np.bincount(labels[influenced])
     counts = np.bincount(labels[gone], minlength=len(members))
     label = int((counts / np.maximum(members, 1)).argmax())
     return Coverage(label, int(counts[label]), int(members[label]))
 
 
-def _parts(
+def _shared_seconds(
     shards: list[int], seconds: Callable[[tuple[int, ...]], float | None]
 ) -> dict[int, float | None]:
-    """Each shard's part of the seconds of all together, in proportion to those of each alone."""
+    """Divide the seconds of all shards together in proportion to those of each shard alone."""
     whole, alone = seconds(tuple(shards)), {shard: seconds((shard,)) for shard in shards}
     total = sum(taken or 0.0 for taken in alone.values())
     return {s: whole and (taken or 0.0) / total * whole for s, taken in alone.items()}

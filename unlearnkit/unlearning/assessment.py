@@ -1,4 +1,4 @@
-"""A request as assessed: what a boundary decides on."""
+"""The assessment of a request, on which a boundary decides."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from unlearnkit.unlearning.workload import Workload
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """A request as assessed once: any boundary can decide on it.
+    """The assessment of a request, on which any number of boundaries can decide.
 
     Attributes:
-        plan: after the request.
+        plan: the plan after the request.
         workload: of retraining the shards that the request hits.
-        costs: predicted seconds of both ways.
-        debts: for each shard with debt, the ids that were removed approximately only.
+        costs: predicted seconds of both routes.
+        debts: for each shard with debt, the ids that it owes.
     """
 
     plan: Plan
@@ -25,5 +25,5 @@ class Assessment:
     debts: Debts
 
     def decide(self, boundary: Boundary) -> Decision:
-        """What a boundary decides on the request."""
+        """Return a boundary's decision on the request."""
         return boundary.decide(self.workload, self.costs, debt_sizes(self.debts))

@@ -1,7 +1,7 @@
-"""Deadlines: requests that wait for each other, and by when they have to be executed.
+"""Queues requests until their deadlines, so that they can be executed together.
 
-Executed together, requests cost far less than one by one: a shard that several of them hit is
-retrained once.
+Requests that are executed together cost far less than one by one, because a shard that several of
+them hit is retrained only once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Queue:
-    """Examples that are to be forgotten by a deadline.
+    """Examples that must be forgotten by a deadline.
 
     Attributes:
-        deadlines: by id, in UTC.
+        deadlines: the deadline of each id, in UTC.
 
     >>> day = datetime(2030, 5, 17, tzinfo=UTC)
     >>> queue = Queue().with_request([3, 141], day).with_request([3], day + timedelta(days=1))
@@ -43,7 +43,7 @@ class Queue:
 
     @property
     def first(self) -> datetime | None:
-        """The earliest deadline."""
+        """The earliest deadline; None if the queue is empty."""
         return min(self.deadlines.values(), default=None)
 
     @property
@@ -52,28 +52,28 @@ class Queue:
         return np.array(sorted(self.deadlines), np.int64)
 
     def due(self, at: datetime) -> Int[np.ndarray, " due"]:
-        """Ids whose deadline has come at this moment, ascending."""
+        """Ids whose deadline is this moment or earlier, ascending."""
         return np.array(sorted(i for i, when in self.deadlines.items() if when <= at), np.int64)
 
     def with_request(self, ids: Iterable[int], deadline: datetime) -> "Queue":
-        """The queue with one more request; of two deadlines of an id the earlier one counts."""
+        """Return the queue with one more request; an id keeps the earlier of two deadlines."""
         fresh = {int(i): min(deadline, self.deadlines.get(int(i), deadline)) for i in ids}
         return Queue({**self.deadlines, **fresh})
 
     def without(self, ids: Iterable[int]) -> "Queue":
-        """The queue without these ids."""
+        """Return the queue without these ids."""
         gone = {int(i) for i in ids}
         return Queue({i: when for i, when in self.deadlines.items() if i not in gone})
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row an example, the most urgent first."""
+        """Return a table with one row per example, the most urgent first."""
         import pandas as pd
 
         rows = sorted((when, i) for i, when in self.deadlines.items())
         return pd.DataFrame([(i, when) for when, i in rows], columns=["id", "deadline"])
 
     def to_dict(self) -> dict[str, list[int]]:
-        """For the manifest of a store: ids by deadline."""
+        """Return the ids by deadline, as the manifest of a store holds them."""
         result: dict[str, list[int]] = {}
         for i, when in sorted(self.deadlines.items()):
             result.setdefault(when.isoformat(), []).append(i)
@@ -81,10 +81,10 @@ class Queue:
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any] | None) -> "Queue":
-        """The queue of a manifest.
+        """Read a queue from a manifest.
 
         Raises:
-            ValueError, TypeError, AttributeError: it is none of ours.
+            ValueError, TypeError, AttributeError: the entry was not written by unlearnkit.
         """
         queue = cls()
         for when, ids in (kept or {}).items():
@@ -95,10 +95,13 @@ class Queue:
 
 
 def as_deadline(deadline: datetime | timedelta) -> datetime:
-    """A moment, or a time from now, as a moment in UTC; a moment without a zone is local time.
+    """Convert a deadline to a moment in UTC.
+
+    Args:
+        deadline: a moment, or a duration from now. A moment without a time zone is local time.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: it is neither a datetime nor a timedelta.
     """
     if isinstance(deadline, timedelta):
         return datetime.now(UTC) + deadline

@@ -1,15 +1,15 @@
-"""The error model: what a correction of this size leaves, learnt from repayments.
+"""The error model predicts the error of an approximation from the size of its correction.
 
-When exact retraining clears a debt, the approximation that it replaces can be compared with the
-exact model: that is its true error, for free. Errors are modelled as
+When exact retraining clears a debt, the approximation that it replaces is compared with the exact
+model, which gives the true error of that approximation at no extra cost. Errors are modelled as
 
     log e = a + b log x,
 
-x the norm of the corrections since the model was exact, e the error. The upper bound is one of
-split-conformal prediction (Vovk, Gammerman and Shafer 2005): a and b are fitted to one half of the
-pairs, and of the other half's n residuals the ceil(.95 (n + 1))-th smallest is added. It holds in
-95 % of cases that come about as the past ones did, so it is empirical: requests of another kind,
-or of another size, are not promised anything. (The model is ours.)
+where x is the norm of the corrections since the model was exact, and e the error. The upper bound
+follows split-conformal prediction (Vovk, Gammerman and Shafer 2005): a and b are fitted to one half
+of the pairs, and the ceil(.95 (n + 1))-th smallest of the n residuals of the other half is added.
+The bound holds in 95 % of future cases that are exchangeable with the past ones. It is empirical:
+there is no guarantee for requests of another kind or size. (The model is ours.)
 """
 
 from dataclasses import dataclass, field, replace
@@ -18,9 +18,9 @@ from functools import cached_property
 import numpy as np
 
 LEVEL = 0.95
-LEAST = 38  # pairs: below 19 residuals no quantile of them is a bound at this level
+LEAST = 38  # pairs: with fewer than 19 residuals none of them is a bound at this level
 MEMORY = 400  # most recent pairs kept
-RECENT, ENOUGH = 9, 3  # looks that tell the regime: the most recent, and how many it takes
+RECENT, ENOUGH = 9, 3  # number of recent drifts that give the regime: at most, at least
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class ErrorModel:
     """Pairs of correction and error of one model and spec, oldest first.
 
     Attributes:
-        pairs: (x, e) of every approximation that was repaid.
-        owed: for each shard that owes, the norm of its corrections so far, added up.
-        drifts: of approximations (see :mod:`unlearnkit.unlearning.inspection`); the most recent,
-            accepted or not. Only of networks.
+        pairs: (x, e) of every approximation that was repaid, up to the most recent ``MEMORY``.
+        owed: for each shard with debt, the sum of the norms of its corrections.
+        drifts: the most recent drifts of approximations of networks, accepted or not (see
+            :mod:`unlearnkit.unlearning.inspection`).
     """
 
     pairs: tuple[tuple[float, float], ...] = ()
@@ -54,13 +54,16 @@ class ErrorModel:
 
     @cached_property
     def fit(self) -> tuple[float, float, float]:
-        """a, b, and the residual that is exceeded in 5 % of cases.
+        """The coefficients a and b, and the residual that 5 % of errors exceed.
 
         Raises:
-            LookupError: there are not enough pairs.
+            LookupError: there are fewer than ``LEAST`` pairs.
         """
         if not self.ready:
-            raise LookupError(f"{len(self.pairs)} pairs are too few for a bound; it takes {LEAST}")
+            raise LookupError(
+                f"{len(self.pairs)} pairs are too few for a bound; repay approximations until "
+                f"there are {LEAST}"
+            )
         x, e = np.log(np.array(self.pairs)).T
         design = np.stack([np.ones_like(x), x], 1)
         (a, b), *_ = np.linalg.lstsq(design[::2], e[::2], rcond=None)
@@ -70,23 +73,27 @@ class ErrorModel:
 
     @property
     def regime(self) -> float | None:
-        """The median of ``drifts``; None while there are too few.
+        """The median of ``drifts``; None if there are too few of them.
 
-        It belongs to a model and the way it was trained, above all to the learning rate: high where
-        training is chaotic, so that corrections fade (see ``AdaptiveBoundary.max_drift``).
+        It characterises the model and its training, above all the learning rate. It is high if
+        training is chaotic, so that a replay undoes the correction (see
+        ``AdaptiveBoundary.max_drift``).
         """
         return float(np.median(self.drifts)) if len(self.drifts) >= ENOUGH else None
 
     def saw(self, drift: float) -> "ErrorModel":
-        """After a look at an approximation."""
+        """Return the error model after the drift of an approximation was measured."""
         return replace(self, drifts=(*self.drifts, drift)[-RECENT:])
 
     def bound(self, shard: int, correction: float) -> float | None:
-        """The error that one more correction of a shard leaves at most; None without calibration.
+        """Bound the error of a shard after one more correction.
 
         Args:
-            shard: whose earlier corrections count too.
-            correction: the norm of the new one.
+            shard: the shard; its earlier corrections are added.
+            correction: norm of the new correction.
+
+        Returns:
+            The bound; None if there are too few pairs, or if the norm of all corrections is 0.
         """
         x = self.owed.get(shard, 0.0) + correction
         if not self.ready or not x > 0:
@@ -95,16 +102,16 @@ class ErrorModel:
         return float(np.exp(a + b * np.log(x) + margin))
 
     def corrected(self, shard: int, correction: float) -> "ErrorModel":
-        """After an approximation of a shard was accepted."""
+        """Return the error model after an approximation of a shard was accepted."""
         owed = {**self.owed, shard: self.owed.get(shard, 0.0) + correction}
         return replace(self, owed=owed)
 
     def retrained(self, shard: int, error: float | None = None) -> "ErrorModel":
-        """After a shard was retrained exactly.
+        """Return the error model after a shard was retrained exactly.
 
         Args:
-            shard: that owes nothing any more.
-            error: of the approximation that was replaced, if it is known.
+            shard: the shard, which has no debt any more.
+            error: error of the approximation that was replaced, if it is known.
         """
         owed = dict(self.owed)
         x, pairs = owed.pop(shard, 0.0), self.pairs

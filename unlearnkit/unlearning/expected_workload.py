@@ -1,4 +1,4 @@
-"""What a workload is made of, and what one of its size costs on average."""
+"""Expected workloads of random requests, and the stages that a workload consists of."""
 
 from math import lgamma
 from typing import TYPE_CHECKING
@@ -18,11 +18,11 @@ MOST_POINTS = 60  # of a curve
 def expected_visits(
     num_examples: int, num_shards: int, epochs: tuple[int, ...], num_revoked: int
 ) -> float:
-    """Expected workload of ``num_revoked`` uniform revocations, before they are known.
+    """Return the expected workload of ``num_revoked`` examples, revoked uniformly at random.
 
-    E[W] = S sum_r e_r m_r [(1 - k/N) - q_r], with m_r = r N / (S R) examples in slices 1..r of a
-    shard and q_r = C(N - m_r, k) / C(N, k) the chance that none of them is revoked. (Ours; the
-    binomials are continued to real m_r by the gamma function.)
+    E[W] = S sum_r e_r m_r [(1 - k/N) - q_r], where m_r = r N / (S R) is the number of
+    examples in slices 1..r of a shard, and q_r = C(N - m_r, k) / C(N, k) the probability that none
+    of them is revoked. (The formula is ours; the gamma function extends the binomials to real m_r.)
 
     >>> N, S, R = 10_000, 10, 5
     >>> scratch = sum(7 * r * N / R for r in range(1, R + 1))
@@ -33,8 +33,11 @@ def expected_visits(
     Args:
         num_examples: N.
         num_shards: S.
-        epochs: e_1..e_R.
-        num_revoked: k, below N.
+        epochs: epochs of each stage, e_1..e_R.
+        num_revoked: k. The workload is 0 if it is at least N.
+
+    Returns:
+        Expected visits (example gradients).
     """
     slices, n, k = len(epochs), num_examples, num_revoked
     if k >= n:
@@ -56,7 +59,7 @@ def expected_visits(
 
 
 def stage_frame(workload: Workload) -> "pd.DataFrame":
-    """One row a stage: shard, slice, status, and what training it takes: visits, share, seconds."""
+    """Return a table of all stages: shard, slice, status, visits, share and seconds of each."""
     import pandas as pd
 
     shards, slices = np.indices(workload.stage_visits.shape)
@@ -74,16 +77,16 @@ def stage_frame(workload: Workload) -> "pd.DataFrame":
 
 
 def expected_curve(plan: Plan, workload: Workload) -> "pd.DataFrame":
-    """Expected workload of requests of every size, each example equally likely.
+    """Return the expected workload of requests of up to half of the examples, chosen uniformly.
 
-    One row for some numbers of examples up to half of those that there are: revoked; visits, of
-    :func:`expected_visits`, which takes all slices to be of one size; share of training from
-    scratch what then remains; seconds at the mean rate of a training from scratch, nan before
-    anything was timed.
+    Each row holds the number of revoked examples; the visits of :func:`expected_visits`, which
+    assumes that all slices have the same size; the share of training from scratch on the examples
+    that remain; and the seconds at the mean rate of training from scratch, which are nan before any
+    training was timed.
 
     Args:
         plan: of the retain set before the request.
-        workload: of any request, for the seconds.
+        workload: of any request; it gives the seconds per visit.
     """
     import pandas as pd
 
@@ -107,12 +110,12 @@ def expected_curve(plan: Plan, workload: Workload) -> "pd.DataFrame":
 
 
 def visits_without_debt(plan: Plan, workload: Workload, forget: Int[np.ndarray, " request"]) -> int:
-    """Visits that a request would take if no shard that it hits carried any debt.
+    """Return the visits of a request if none of the shards that it hits had debt.
 
     Args:
-        plan: for the places of the examples.
+        plan: gives the shard and slice of each example.
         workload: of the request.
-        forget: its ids.
+        forget: ids of the request.
     """
     partition = plan.partition
     rows = partition.rows(forget)
@@ -124,6 +127,6 @@ def visits_without_debt(plan: Plan, workload: Workload, forget: Int[np.ndarray, 
 
 
 def debt_places(plan: Plan, debt: "dict[int, np.ndarray]") -> Int[np.ndarray, "shard slice"]:
-    """Examples owed in every shard and slice."""
+    """Return the number of owed examples in each shard and slice."""
     ids = np.concatenate([np.empty(0, np.int64), *debt.values()])
     return plan.partition.sizes(np.isin(plan.partition.ids, ids))

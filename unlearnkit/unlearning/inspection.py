@@ -1,19 +1,18 @@
-"""Looks at an approximation before it is accepted: its correction, and its outputs on the probe.
+"""Checks approximations before they are accepted, by their corrections and outputs on the probe.
 
-The probe is a labelled held-out part that is neither trained on nor tested on. An approximation
-that is off shows there as a rise of the loss over that of the model as it stood, or as drift: what
-the amend does to the outputs beyond the correction, held against what there is to forget,
+The probe is a labelled, held-out part of the data that is used neither for training nor for
+testing. A poor approximation shows on it as an increased loss, or as drift. Drift measures how far
+the amend moves the outputs away from the corrected ones, relative to what is forgotten:
 
     drift = mean KL(corrected outputs, amended outputs) / (epochs replayed * sqrt(share) * loss),
 
-of a request that forgets this share of the shard, with this mean loss of the forgotten examples.
-Where two runs stay side by side, the correction has said what training without the forgotten
-examples leads to, and a replay hardly moves the outputs; where training is chaotic it leads away.
-The loss is that under the model as it stood: examples that it had not learned have changed it much,
-those that it knows by heart are of the regime in which training is chaotic. The root of the share
-stands between two measures: over the share itself, requests of single examples look chaotic at any
-rate, and without it those of few never do. (Ours; ``AdaptiveBoundary.max_drift`` has what was
-measured.)
+where share is the forgotten share of the shard's examples, and loss their mean loss under the model
+before the request. If training is stable, the correction predicts where training without the
+forgotten examples leads, and a replay hardly moves the outputs. If training is chaotic, the replay
+leads away from the correction. Examples with a high loss influence the model more, so their removal
+may move the outputs further. The square root of the share is a compromise: with the share itself
+every request of a single example would look chaotic, and without it no small request would. (The
+measure is ours; ``tests/benchmarks/defaults.md`` has the measurements.)
 """
 
 import math
@@ -30,28 +29,28 @@ from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.losses import CrossEntropy, Loss
 from unlearnkit.store.checkpoint import State
 
-PROBE_MAX = 256  # examples of the probe part that are looked at, at most; the first by id
+PROBE_MAX = 256  # the most examples of the probe part that are used; the first by id
 
 
 @dataclass(frozen=True)
 class Check:
-    """What is known of one shard's approximation; None where it was not looked at.
+    """What is known of one shard's approximation. Fields that were not measured are None.
 
     Attributes:
         shard: 0-based.
-        share: of the shard's examples, the part that the request forgets.
-        convex: whether the loss is convex in the parameters, so that no run is chaotic.
-        correction: L2 norm of the correction of the last stage's parameters, as a part of the norm
+        share: share of the shard's examples that the request forgets.
+        convex: whether the loss is convex in the parameters, so that training is not chaotic.
+        correction: L2 norm of the correction of the last stage's parameters, relative to the norm
             of these parameters.
-        bound: on the error that the correction leaves, by past repayments.
-        replayed: epochs of the amend.
-        kl: mean KL in nats from the outputs on the probe before the request to those after it.
-        drift: mean KL in nats from the corrected outputs on the probe to the amended ones, for each
-            epoch replayed, over the root of the share times the mean loss, before the request, of
-            the forgotten examples.
-        rise: of the mean loss on the probe, as a part of that before the request.
-        error: of an approximation that exact retraining has replaced: mean KL in nats from the
-            exact outputs on the probe to those of the approximation.
+        bound: bound of the error model on the error that remains, in nats.
+        replayed: number of epochs of the amend.
+        kl: mean KL divergence in nats from the outputs on the probe before the request to those
+            after it.
+        drift: mean KL divergence in nats from the corrected outputs on the probe to the amended
+            ones, scaled as the module's docstring says.
+        rise: relative increase of the mean loss on the probe over that before the request.
+        error: for an approximation that exact retraining has replaced, the mean KL divergence in
+            nats from the exact outputs on the probe to those of the approximation.
     """
 
     shard: int
@@ -67,7 +66,7 @@ class Check:
 
     @property
     def sentence(self) -> str:
-        """What was seen before it was accepted, in words.
+        """Describe the check in words, as the reason of an accepted approximation does.
 
         >>> Check(0, kl=2e-4, drift=0.02, rise=-0.001).sentence
         'its outputs on the probe moved by 0.0002 nats and drifted by 0.02, loss there by -0.1%'
@@ -76,7 +75,7 @@ class Check:
         if self.correction is not None:
             parts.append(f"corrected by {self.correction:.2%} of its parameters")
         if self.bound is not None:
-            parts.append(f"error at most {self.bound:.2g} nats by calibration")
+            parts.append(f"error at most {self.bound:.2g} nats according to the error model")
         if self.kl is not None:
             drift = "" if self.drift is None else f" and drifted by {self.drift:.2g}"
             parts.append(f"its outputs on the probe moved by {self.kl:.2g} nats{drift}")
@@ -87,13 +86,13 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """Labelled examples on which models are looked at.
+    """Labelled, held-out examples on which models are checked.
 
     Attributes:
         architecture: of the models.
-        loss: that they were trained with.
-        inputs: of the examples; there may be none.
-        targets: of them.
+        loss: loss that the models were trained with.
+        inputs: inputs of the examples; there may be none.
+        targets: targets of the examples.
     """
 
     architecture: Architecture
@@ -102,7 +101,7 @@ class Probe:
     targets: Tensor
 
     def outputs(self, states: Sequence[State]) -> Float[Tensor, "model batch class"]:
-        """What models give for the examples, in evaluation mode."""
+        """Return the models' outputs for the examples, in evaluation mode."""
         stack = self.architecture.stack
         with torch.no_grad():
             if stack is None:
@@ -114,13 +113,13 @@ class Probe:
             return Linearised(stack, self.loss, parameters, inputs).outputs[..., : stack.widths[-1]]
 
     def correction(self, state: State, norm: float) -> float:
-        """A correction's norm as a part of that of the parameters that it is added to."""
+        """Return a correction's norm relative to that of the parameters it is added to."""
         names = self.architecture.trainable_names
         whole = sum(float(state[name].square().sum()) for name in names) ** 0.5
         return float(norm / max(whole, 1e-30))
 
     def loss_of(self, state: State, inputs: Tensor, targets: Tensor) -> float:
-        """The mean loss of some examples."""
+        """Return the mean loss of a model on some examples."""
         with torch.no_grad():
             outputs = self.architecture.module(state)(inputs)
         return float(self.loss.value(outputs, targets).mean())
@@ -133,15 +132,18 @@ class Probe:
         after: Sequence[State],
         losses: Sequence[float] | None = None,
     ) -> list[Check]:
-        """Looks with what the probe says of the models after an amend.
+        """Complete checks with the outputs on the probe after an amend.
 
         Args:
-            checks: so far.
+            checks: of the shards' corrections.
             before: the models before the request.
-            corrected: before the amend.
-            after: after it.
-            losses: of the forgotten examples under the models before the request; without these,
-                as where the loss is convex, drift is not looked at.
+            corrected: the corrected models, before the amend.
+            after: the models after the amend.
+            losses: mean loss of each shard's forgotten examples under the model before the request.
+                If None, drift is not measured, as for models whose loss is convex.
+
+        Returns:
+            The checks with kl, rise and drift; unchanged if the probe is empty.
         """
         if not checks or not len(self.inputs):
             return list(checks)
@@ -164,7 +166,7 @@ class Probe:
     def errors(
         self, shards: Sequence[int], exact: Sequence[State], approximate: Sequence[State]
     ) -> tuple[Check, ...]:
-        """How far approximations were from the exact models that replace them."""
+        """Measure how far approximations were from the exact models that replace them."""
         if not shards or not len(self.inputs):
             return ()
         divergences = map(self._divergence, self.outputs(exact), self.outputs(approximate))
@@ -177,11 +179,11 @@ class Probe:
         self, reference: Float[Tensor, "batch class"], outputs: Float[Tensor, "batch class"]
     ) -> float | None:
         if not self.targets.is_floating_point() and not isinstance(self.loss, CrossEntropy):
-            return None  # the outputs are neither probabilities nor predictions of the targets
+            return None  # the outputs are neither probabilities nor predicted targets
         pair = self.loss.probabilities(reference), self.loss.probabilities(outputs)
         return float(task_of(self.targets).divergence(*pair).mean())
 
 
 def _drift(check: Check, kl: float, loss: float) -> float:
-    """What an amend did to the outputs, for each epoch, beside what there was to forget."""
+    """Scale the divergence that an amend caused, by its epochs and by what was forgotten."""
     return kl / (max(check.replayed or 1, 1) * max(math.sqrt(check.share or 0.0) * loss, 1e-12))

@@ -1,8 +1,8 @@
-"""The approximate part of a request: modify the parameters of some shards, then amend them.
+"""The approximate part of a request: modifies the parameters of some shards, then amends them.
 
-The boundary looks at each shard twice: when its correction is known, and when it has been amended.
-What it refuses is left for exact retraining. Nothing is stored here; what comes out is for
-:func:`~unlearnkit.unlearning.unlearn.unlearn` to store.
+The boundary checks each shard twice: when its correction is known, and when it has been amended.
+Shards that it refuses are left for exact retraining. Nothing is stored here;
+:func:`~unlearnkit.unlearning.unlearn.unlearn` stores the results.
 """
 
 import time
@@ -37,7 +37,7 @@ from unlearnkit.unlearning.inspection import PROBE_MAX, Check, Probe
 
 
 def replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
-    """What an amend runs of the last stages."""
+    """Return the training work that an amend does on the last stages of some shards."""
     epochs = amend.epochs(plan)
     ends = [plan.chains[shard][-1] for shard in shards] if epochs else []
     return work_of(
@@ -57,19 +57,20 @@ def replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
 
 @dataclass(frozen=True, eq=False)
 class Modification:
-    """What a round gave, and what it took.
+    """The results and costs of modifying and amending some shards.
 
     Attributes:
-        approximations: that were accepted.
-        checks: of each shard, accepted or not.
-        refused: shards that are to be retrained exactly instead, and why.
+        approximations: the accepted approximations.
+        checks: the check of each shard, accepted or not.
+        refused: for each refused shard, why it is retrained exactly instead.
         planned: the work in large batches, as the clock counts it.
         replayed: the work of the first amend.
-        visits: large-batch and replayed.
-        seconds: of the modification alone.
-        whole: of the first amend too, but of no look.
-        as_planned: whether no look asked for more than was planned.
-        bounds: what the method proves of accepted shards that the amend left as they were.
+        visits: example gradients of large batches and replays.
+        seconds: seconds of the modification alone.
+        whole: seconds of the modification and the first amend, without the checks.
+        as_planned: whether every shard was accepted after the first amend.
+        bounds: for each accepted shard that the amend did not change, the method's proven bound on
+            the distance of its parameters from the optimum, where there is one.
     """
 
     approximations: tuple[Approximation, ...]
@@ -93,7 +94,21 @@ def modify_shards(
     approximator: Approximator,
     run: Run,
 ) -> Modification:
-    """One approximate round on some shards: modify and amend them together, and look at them."""
+    """Modify and amend the approximate shards of a decision together, and check them.
+
+    Args:
+        before: the plan before the request.
+        store: holds the ensemble of that plan; it is only read.
+        assessment: of the request.
+        decision: says which shards are modified.
+        boundary: accepts or refuses each approximation.
+        approximator: carries out the modification.
+        run: takes progress events, and may be cancelled.
+
+    Raises:
+        LookupError: a shard lacks a checkpoint.
+        Cancelled: the run was cancelled.
+    """
     plan, debts = assessment.plan, assessment.debts
     method, amend = approximator.method, approximator.amend
     rounds = {shard: _round(before, plan, store, shard, debts) for shard in decision.approximate}
@@ -142,7 +157,7 @@ def modify_shards(
 
 
 class _Guard:
-    """Shards on their way, with what was seen of them."""
+    """Shards that are being modified, with their checks and the boundary's objections."""
 
     def __init__(
         self,
@@ -161,13 +176,13 @@ class _Guard:
         self.visits = sum(each.visits for each in modified.values())
 
     def inspect_corrections(self, error_model: ErrorModel) -> None:
-        """The second look: the corrections are known, and nothing has been replayed yet."""
+        """Check the corrections, before anything is replayed."""
         for s, each in self.modified.items():
             correction = self.probe.correction(self.before[s], each.correction_norm)
-            gone, kept = len(self.rounds[s].forget), len(self.rounds[s].retain)
+            num_forget, num_retain = len(self.rounds[s].forget), len(self.rounds[s].retain)
             self.checks[s] = Check(
                 shard=s,
-                share=gone / (gone + kept),
+                share=num_forget / (num_forget + num_retain),
                 convex=self.probe.architecture.is_linear,
                 correction=correction,
                 bound=error_model.bound(s, correction),
@@ -175,7 +190,7 @@ class _Guard:
         self.refused |= self._objections(self.checks)
 
     def amend(self, shards: Iterable[int], amend: Amend, on_step: OnStep) -> None:
-        """Amend some shards, from their corrections on."""
+        """Amend some shards, beginning with their corrected parameters."""
         chosen = sorted(shards)
         if not chosen:
             return
@@ -189,7 +204,7 @@ class _Guard:
         self.visits += sum(each.visits for each in done)
 
     def inspect_outputs(self, longer: Amend | None, on_step: OnStep) -> None:
-        """The guard: what the probe shows may ask for a longer amend, or refuse."""
+        """Check the outputs on the probe; refused shards get a longer amend if there is one."""
         failed = self._objections_to_outputs(self.amended)
         if failed and longer is not None:
             self.amend(failed, longer, on_step)
@@ -197,7 +212,7 @@ class _Guard:
         self.refused |= failed
 
     def bounds(self) -> dict[int, float]:
-        """Of each accepted shard for which there is one, and which the amend left as it was."""
+        """Return the proven bounds of accepted shards that the amend did not change."""
         found = {}
         for s in self.amended.keys() - self.refused.keys():
             modified, end = self.modified[s], self.amended[s].checkpoint
@@ -218,20 +233,20 @@ class _Guard:
         return self._objections(chosen)
 
     def _loss(self, shard: int) -> float:
-        """Of what the shard forgets, before the request: of so many examples from all of it."""
+        """Mean loss of evenly spaced forgotten examples under the model before the request."""
         given = self.rounds[shard]
-        some = np.linspace(0, len(given.forget) - 1, min(len(given.forget), PROBE_MAX)).round()
-        chosen = some.astype(np.int64)
+        spaced = np.linspace(0, len(given.forget) - 1, min(len(given.forget), PROBE_MAX)).round()
+        chosen = spaced.astype(np.int64)
         members = Members(given.forget.rows[chosen], given.forget.slices[chosen])
         return self.probe.loss_of(self.before[shard], *given.state.data(members))
 
     def _objections(self, shards: Iterable[int]) -> dict[int, str]:
-        asked = {s: self.boundary.objection(self.checks[s]) for s in shards}
-        return {s: f"{why}, so it is retrained exactly" for s, why in asked.items() if why}
+        objections = {s: self.boundary.objection(self.checks[s]) for s in shards}
+        return {s: f"{why}, so it is retrained exactly" for s, why in objections.items() if why}
 
 
 def _last(each: ShardRound) -> Checkpoint:
-    """The checkpoint of the last stage when the round begins."""
+    """Return the checkpoint of the last stage before the modification."""
     return each.state.checkpoints[len(each.state.chain)]
 
 
@@ -244,29 +259,32 @@ def _approximation(
     guard: _Guard,
     method: str,
 ) -> Approximation:
-    """What is stored of a shard that was accepted."""
+    """Build the approximation to store for an accepted shard."""
     shard, last = given.state.shard, plan.spec.num_slices
     old = ShardModel(before, store, shard).approximation if shard in debts else None
     corrected, end = guard.modified[shard].checkpoints, guard.amended[shard].checkpoint
     checkpoints = {**(old.checkpoints if old else {}), **corrected, last: end}
     owed = debts.get(shard, np.empty(0, np.int64))
     debt = np.union1d(owed, plan.partition.ids[given.forget.rows])
-    kept = {
-        # They were trained with the examples of the debt, and are not free of them.
+    stored = {
+        # These checkpoints were trained with the examples of the debt, so their lineage names them.
         r: replace(checkpoint, lineage=plan.lineage(shard, r, debt))
         for r, checkpoint in checkpoints.items()
     }
-    return Approximation(shard, plan.final_key(shard), debt, kept, method)
+    return Approximation(shard, plan.final_key(shard), debt, stored, method)
 
 
 def _round(before: Plan, plan: Plan, store: Store, shard: int, debts: Debts) -> ShardRound:
-    """What a method gets for one shard."""
+    """Collect what a method needs for one shard."""
     forget, retain = members_of(before, plan, shard)
     model, found = ShardModel(before, store, shard), {}
     for stage in before.chains[shard]:
         checkpoint = model.checkpoint(stage.index)
-        if checkpoint is None:  # a shard that lacks one is retrained exactly: see incomplete()
-            raise LookupError(f"shard {shard} has no checkpoint of stage {stage.index}")
+        if checkpoint is None:  # boundaries retrain such a shard: see incomplete()
+            raise LookupError(
+                f"shard {shard} has no checkpoint of stage {stage.index}, so it cannot be "
+                "modified; retrain it exactly"
+            )
         found[stage.index] = checkpoint
     state = ShardState(plan, shard, found)
     owed = len(debts.get(shard, ()))
@@ -275,7 +293,7 @@ def _round(before: Plan, plan: Plan, store: Store, shard: int, debts: Debts) -> 
 
 
 def incomplete(plan: Plan, store: Store, shard: int) -> str:
-    """Why a shard cannot be modified as it is stored, in a sentence; empty if it can."""
+    """Return why a shard cannot be modified as it is stored, or "" if it can."""
     model = ShardModel(plan, store, shard)
     if all(model.has(stage.index) for stage in plan.chains[shard]):
         return ""
@@ -283,9 +301,15 @@ def incomplete(plan: Plan, store: Store, shard: int) -> str:
 
 
 def members_of(before: Plan, plan: Plan, shard: int) -> tuple[Members, Members]:
-    """What a shard forgets in going from one plan to the next, and what it keeps."""
+    """Return the examples that a shard forgets and retains between two plans.
+
+    Args:
+        before: the plan before the request.
+        plan: the plan after it.
+        shard: 0-based.
+    """
     rows = plan.partition.shard_rows(shard)
     slices = plan.partition.slice_[rows]
-    kept = plan.retained[rows]
-    gone = before.retained[rows] & ~kept
-    return Members(rows[gone], slices[gone]), Members(rows[kept], slices[kept])
+    retain = plan.retained[rows]
+    forget = before.retained[rows] & ~retain
+    return Members(rows[forget], slices[forget]), Members(rows[retain], slices[retain])

@@ -1,4 +1,4 @@
-"""Repaying debt: what was removed approximately only is retrained exactly."""
+"""Repays debt by retraining exactly the shards that removed examples only approximately."""
 
 import threading
 import time
@@ -33,25 +33,28 @@ def repay(
     probe: Probe | None = None,
     commit: Callable[[Decision, int], None] | None = None,
 ) -> Unlearned:
-    """Clear debt by retraining exactly: of these shards, or of all that carry any.
+    """Clear the debt of some shards, or of all shards with debt, by retraining them exactly.
 
     Args:
-        plan: whose debts are in the store.
+        plan: plan whose ensemble is in the store.
         store: changed only by additions until ``commit`` has returned.
-        shards: to repay; all that owe by default.
-        seconds: no more than is predicted to fit into this time, the cheapest first.
-        clock: for predictions.
+        shards: shards to repay; all shards with debt by default.
+        seconds: repay only shards that are predicted to fit into this time, those with the fewest
+            visits per owed id first.
+        clock: predicts seconds.
         on_progress: gets events; True shows a progress bar, False none
             (:mod:`unlearnkit.progress`).
         cancel: stops the run when set.
-        parallel: workers, as in :func:`~unlearnkit.training.train.train`.
-        probe: for comparing what is repaid with what replaces it.
-        commit: called with the shards whose debt is repaid and the debt before, when everything is
-            in the store and before anything is destroyed; once it has returned, they are repaid.
+        parallel: number of workers, as in :func:`~unlearnkit.training.train.train`.
+        probe: examples on which approximations are compared with the exact models that replace
+            them; None if they are not compared.
+        commit: called with the decision and the number of ids owed before, when everything is in
+            the store and before anything is destroyed. Once it has returned, the debt is repaid.
 
     Raises:
-        LookupError: a time is given, and nothing has been timed yet.
-        Cancelled: stopped; shards that were finished are repaid, the others keep their debt.
+        LookupError: ``seconds`` is given, and no training has been timed yet.
+        Cancelled: the run was stopped; finished shards are repaid, and the others keep their
+            debt.
     """
     begun = time.perf_counter()
     debts = debts_of(plan, store)
@@ -68,7 +71,7 @@ def repay(
             work.visits,
             workload.share_of(work.visits),
             work.seconds,
-            f"a debt of {work.debt} examples is repaid",
+            f"its debt of {work.debt} examples is repaid",
         )
         for work in workload.shards
     )
@@ -104,7 +107,7 @@ def repay(
 
 
 def _errors(plan: Plan, store: Store, shards: Iterable[int], probe: Probe) -> tuple[Check, ...]:
-    """How far approximations are from the clean models that stand beside them."""
+    """Measure how far approximations are from the exact models that will replace them."""
     last, pairs = plan.spec.num_slices, {}
     for shard in shards:
         model = ShardModel(plan, store, shard)
@@ -123,11 +126,11 @@ def _affordable(
     seconds: float,
     clock: Clock,
 ) -> list[int]:
-    """Shards that can be repaid within a time, chosen by fewest visits for each id of the debt."""
+    """Choose shards that can be repaid within a time, by the fewest visits per owed id."""
     if not clock.calibrated:
         raise LookupError(
-            f"nothing has been timed yet, so nobody can say what fits into seconds={seconds}; "
-            "repay without seconds=, in this process, and the next time it is known"
+            f"nothing has been timed yet, so seconds={seconds} cannot be planned for; repay once "
+            "without seconds= and without parallel=, which times the training"
         )
     stages = {s: plan.missing(store, [s]) for s in shards}
     prices = {s: sum(stage.visits for stage in stages[s]) / sizes[s] for s in stages}
@@ -144,12 +147,12 @@ def _affordable(
 def settle_repaid(
     plan: Plan, store: Store, shards: Iterable[int], commit: Callable[[Decision, int], None] | None
 ) -> None:
-    """Complete what an interrupted repayment finished: commit it, then destroy what it replaces.
+    """Commit the shards that an interrupted repayment finished, then destroy what they replace.
 
     Args:
-        plan: whose debts are in the store.
-        store: where approximations may stand beside the clean models that replace them.
-        shards: that were not committed as repaid.
+        plan: plan whose ensemble is in the store.
+        store: may hold both the approximation and the exact model of a shard.
+        shards: shards that were not committed as repaid.
         commit: as in :func:`repay`.
     """
     routes, before = [], total_debt(debts_of(plan, store))
@@ -157,11 +160,11 @@ def settle_repaid(
         model = ShardModel(plan, store, shard)
         approximation = model.approximation if model.is_exact else None
         if approximation is not None:
-            first = min(approximation.checkpoints)  # from there on it was trained again
+            first = min(approximation.checkpoints)  # training began at this stage
             visits = sum(stage.visits for stage in plan.chains[shard] if stage.index >= first)
             count = len(approximation.debt)
             before += count
-            reason = f"a debt of {count} examples is repaid, by a run that was then interrupted"
+            reason = f"its debt of {count} examples is repaid, by a run that was then interrupted"
             share = visits / plan.total_visits
             routes.append(Route(shard, EXACT, visits, share, None, reason))
     if routes:

@@ -1,7 +1,7 @@
-"""Revocations: which examples are to be forgotten, and which remain.
+"""Requests to forget examples, and the log of all completed requests.
 
-A request names ids. Requests accumulate; :class:`Revocations` is their frozen log, and the forget
-and retain sets are derived from it.
+A request names ids. :class:`Revocations` is the frozen log of the completed requests; forget and
+retain sets are derived from it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,11 +19,11 @@ Ids = Int[np.ndarray, " request"]
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Ids to forget, checked: ascending, unique, known and not revoked before.
+    """The checked ids of a request: ascending, unique, known and not revoked before.
 
     Attributes:
-        ids: what is left to forget; may be empty.
-        notes: one sentence on each thing that was ignored.
+        ids: ids to forget; may be empty.
+        notes: one sentence about each group of ids that was ignored.
     """
 
     ids: Ids
@@ -37,7 +37,7 @@ class Request:
 class Revocations:
     """All completed requests, oldest first."""
 
-    requests: tuple[Int[np.ndarray, " _"], ...] = ()  # each of a length of its own
+    requests: tuple[Int[np.ndarray, " _"], ...] = ()  # of different lengths
 
     @cached_property
     def ids(self) -> Ids:
@@ -45,11 +45,11 @@ class Revocations:
         return np.unique(np.concatenate([np.empty(0, np.int64), *self.requests]))
 
     def with_request(self, ids: Ids) -> "Revocations":
-        """The log with one more request."""
+        """Return the log with one more request."""
         return Revocations((*self.requests, np.asarray(ids, np.int64)))
 
     def retained(self, examples: Examples) -> Bool[np.ndarray, " example"]:
-        """Which of these examples are not revoked."""
+        """Return which of these examples are not revoked."""
         return ~np.isin(examples.ids, self.ids, assume_unique=True)
 
 
@@ -58,12 +58,12 @@ def check_request(
 ) -> Request:
     """Check a request before any work starts.
 
-    Ids may be of training or of probe examples. Ids that repeat or were revoked before are ignored
-    with a note.
+    Ids may belong to training or probe examples. Repeated ids and ids that were revoked before are
+    ignored with a note.
 
     Raises:
         TypeError: an id is not a whole number.
-        KeyError: ids that the dataset does not have, or that belong to its test part.
+        KeyError: an id is not in the dataset, or belongs to its test part.
         ValueError: no training example would remain.
     """
     given = known_ids(ids, dataset)
@@ -98,16 +98,19 @@ def select(
     """Choose training examples that are not yet revoked: by class, at random, or both.
 
     Args:
-        dataset: where to choose from.
-        revocations: what is gone already.
-        label: only examples of this class, by number or by name.
-        count: so many at random; all if neither ``count`` nor ``share`` is given.
-        share: this part at random, from 0 to 1.
-        seed: of the choice.
+        dataset: dataset whose training examples are chosen from.
+        revocations: completed requests, whose examples are excluded.
+        label: choose only examples of this class, given by number or name.
+        count: number of examples to choose at random; all if neither ``count`` nor ``share`` is
+            given.
+        share: share of the examples to choose at random, from 0 to 1.
+        seed: seed of the random choice.
 
     Raises:
         KeyError: there is no such class.
-        ValueError: ``count`` or ``share`` is out of range, or both are given.
+        TypeError: ``count`` is not a whole number.
+        ValueError: nothing was asked for, ``count`` or ``share`` is out of range, both are given,
+            or ``label`` is given for a regression.
     """
     keep = revocations.retained(dataset.train)
     if label is not None:
@@ -124,10 +127,11 @@ def select(
     if count is None:
         return candidates
     if isinstance(count, bool) or not isinstance(count, int | np.integer):
-        raise TypeError(f"count={count!r} is not a whole number")
+        raise TypeError(f"count={count!r} is not a whole number; give an int such as 5")
     if not 0 <= count <= len(candidates):
         raise ValueError(
-            f"count={count} is out of range; {len(candidates)} examples are left to choose from"
+            f"count={count} is out of range; {len(candidates)} examples are left to choose from, "
+            f"so give a number from 0 to {len(candidates)}"
         )
     generator = numpy_generator(seed, "select", len(revocations.ids))
     chosen: Ids = np.sort(generator.choice(candidates, count, replace=False))
@@ -154,7 +158,7 @@ def _class_number(dataset: Dataset, label: int | str) -> int:
 
 
 def as_ids(ids: int | Iterable[int] | np.ndarray) -> Ids:
-    """Whole numbers as an array, as they were given.
+    """Return whole numbers as an array, in the order given.
 
     Raises:
         TypeError: an id is not a whole number.
@@ -178,7 +182,7 @@ def known_ids(ids: int | Iterable[int] | np.ndarray, dataset: Dataset) -> Ids:
 
     Raises:
         TypeError: an id is not a whole number.
-        KeyError: ids that the dataset does not have, or that belong to its test part.
+        KeyError: an id is not in the dataset, or belongs to its test part.
     """
     given = as_ids(ids)
     known = np.concatenate([dataset.train.ids, dataset.probe.ids])
@@ -202,11 +206,11 @@ def check_pending(
     dataset: Dataset,
     pending: Int[np.ndarray, " pending"],
 ) -> Ids:
-    """Check ids that are to be taken off the pending request; ids that repeat count once.
+    """Check ids that are to be withdrawn from the pending request, and remove duplicates.
 
     Raises:
         TypeError: an id is not a whole number.
-        KeyError: ids that the dataset does not have, or that are not pending.
+        KeyError: an id is not in the dataset, or is not pending.
     """
     given = known_ids(ids, dataset)
     absent = np.setdiff1d(given, pending)

@@ -1,4 +1,4 @@
-"""Timing large batches, so that the clock can predict a modification before the first one."""
+"""Times large batches, so that the clock can predict the first modification."""
 
 import time
 
@@ -28,15 +28,15 @@ LEAST_PROBE = 0.005  # seconds below which large batches are not timed beforehan
 def time_large_batches(
     plan: Plan, store: Store, budget: float
 ) -> tuple[tuple[Batches, float], ...]:
-    """Time a few large batches, so that the clock can predict a first modification.
+    """Time a few large batches, so that the clock can predict the first modification.
 
     Args:
-        plan: whose first shard is looked at; nothing is changed.
-        store: with its checkpoints.
-        budget: seconds that this may take, about.
+        plan: plan whose first trained shard is used; nothing is changed.
+        store: holds its checkpoints.
+        budget: seconds that the measurements may take, approximately.
 
     Returns:
-        Work and its seconds; nothing where the budget is too small to tell anything.
+        Pairs of work and measured seconds; empty if the budget is below ``LEAST_PROBE``.
     """
     if budget < LEAST_PROBE:
         return ()
@@ -52,21 +52,21 @@ def time_large_batches(
     names = (head_names if head else trainable_names)(module)
     if head and (stack := plan.architecture.head) is not None:
         body = Body(module, stack)
-    # Products with a head are not among its visits: as many for each as a request takes.
+    # Products with a last layer are not counted as visits, so each batch runs as many as a request.
     products = round(EXPECTED_ITERATIONS * staged.iterations) if head else 2
     timed: list[tuple[Batches, float]] = []
     last = 1
     with compute_threads(plan.spec.num_threads):
-        # The first is a warm-up, the last what the method takes for its curvature.
+        # The first batch is a warm-up; the last has the size of the method's curvature sample.
         for size in (8, 8, 64, staged.curvature_size(len(ids))):
             at = time.perf_counter()
             if timed and at - begun + size / last * timed[-1][1] > budget:
                 break
             inputs, targets = plan.examples[ids[:size]]
             count = last = len(inputs)
-            visits = 4.0 * count  # a gradient, a linearisation, two products
+            visits = 4.0 * count  # a gradient, a linearisation and two products
             if stack is not None:
-                if body is not None:  # once for gradients, once for curvature, and for looks
+                if body is not None:  # for the gradients, the curvature and the checks
                     body.features(state, torch.cat([inputs, inputs]))
                 seen = inputs.flatten(1) if body is None else body.features(state, inputs)
                 model = Linearised(

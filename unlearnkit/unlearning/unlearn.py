@@ -1,12 +1,14 @@
-"""Unlearning: estimate, decide, run. The route of the toolkit in one paragraph of code.
+"""Carries out a request: assesses it, decides on routes, modifies and retrains shards.
 
-assessment = assess(before, store, ids, clock)               # what each way would cost
-decision = assessment.decide(boundary)                       # a route per shard
-modified = modify_shards(before, store, assessment, ...)     # modify, look, amend, look again
-decision = decision.after(modified.checks, modified.refused)  # what was refused goes exact
-train_missing(plan, store, run, shards=decision.exact)       # the same function as training
-store.put_approximation(...)                                 # what was accepted
-commit(); settle(plan, store)                                # swap, then destroy what is stale
+The steps in short::
+
+    assessment = assess(before, store, ids, clock)                # the cost of both routes
+    decision = assessment.decide(boundary)                        # a route per shard
+    modified = modify_shards(before, store, assessment, ...)      # modify, check, amend, check
+    decision = decision.after(modified.checks, modified.refused)  # refused shards become exact
+    train_missing(plan, store, run, shards=decision.exact)        # the function that trains too
+    store.put_approximation(...)                                  # accepted approximations
+    commit(); settle(plan, store)                                 # commit, destroy stale artefacts
 """
 
 import threading
@@ -38,29 +40,30 @@ from unlearnkit.unlearning.workload import Workload
 if TYPE_CHECKING:
     import pandas as pd
 
-REPAY = "repay"  # stands for the boundary where a debt is repaid
+REPAY = "repay"  # is recorded in place of a boundary when debt is repaid
 
 
 @dataclass(frozen=True, eq=False)
 class Unlearned:
-    """What an unlearning did.
+    """The outcome of a request or a repayment.
 
     Attributes:
         ids: of the request.
         plan: of the retain set afterwards.
-        workload: as estimated.
+        workload: as estimated before the run.
         decision: a route and a reason per shard.
-        visits: example gradients of the exact part, as executed.
-        approximate_visits: example gradients of the approximate part: replay and large batches.
-        predicted_seconds: by the clock, before the run; None if nothing had been timed.
-        seconds: measured, storing and destroying included.
-        debt_before: number of ids removed approximately only, before.
-        debt_after: the same, afterwards.
-        destroyed: stale artefacts that left the store.
-        clock: refitted.
-        bounds: for each shard, where the method proves one and the amend left its parameters as
-            they were: their L2 distance from the minimiser of the objective on the retained
-            examples is at most this.
+        visits: executed example gradients of the exact part.
+        approximate_visits: executed example gradients of the approximate part, in large batches
+            and replays.
+        predicted_seconds: seconds that the clock predicted; None if no training had been timed.
+        seconds: measured seconds, including storing and destroying.
+        debt_before: number of ids that all shards owed before.
+        debt_after: number of ids that all shards owe afterwards.
+        destroyed: number of stale artefacts that were removed from the store.
+        clock: the clock, refitted to the measured seconds.
+        bounds: upper bound on the L2 distance of a shard's parameters from the minimiser of the
+            objective on its retained examples, for shards where the method proves one and the
+            amend did not change the parameters.
     """
 
     ids: Int[np.ndarray, " request"]
@@ -79,25 +82,27 @@ class Unlearned:
 
     @property
     def predicted_interval(self) -> Interval | None:
-        """Where the seconds were expected to lie; None if nothing had been timed."""
+        """Interval in which the seconds were expected; None if no training had been timed."""
         return self.decision.interval
 
     def __repr__(self) -> str:
         if not self.decision.routes and self.decision.boundary == REPAY:
-            return "Unlearned(no debt was repaid: there is none, or none fits into the time given)"
+            return (
+                "Unlearned(no debt was repaid: there is none, or no shard fits into the given time)"
+            )
         if not self.decision.routes:
             return f"Unlearned({len(self.ids)} examples; no shard is hit, nothing was retrained)"
         interval = self.predicted_interval
         predicted = "" if interval is None else f", predicted {interval}"
         if self.bounds:
-            predicted += f"; proven to lie within {max(self.bounds.values()):.1e} of the optimum"
+            predicted += f"; proven to be within {max(self.bounds.values()):.1e} of the optimum"
         return (
             f"Unlearned({len(self.ids)} examples, {len(self.decision.exact)} shards exact, "
             f"{len(self.decision.approximate)} approximate, {self.seconds:.2f} s{predicted})"
         )
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a shard: the decision."""
+        """Return the decision as a table with one row per shard."""
         return self.decision.to_frame()
 
     def _repr_html_(self) -> str:
@@ -120,31 +125,35 @@ def unlearn(
     error_model: ErrorModel = ErrorModel(),
     commit: Callable[[Plan, Decision], None] | None = None,
 ) -> Unlearned:
-    """Unlearn a request: estimate, decide, run, swap, destroy.
+    """Forget the examples of a request, and destroy the checkpoints that held them.
 
     Args:
         before: the plan whose ensemble is in the store.
         store: changed only by additions until ``commit`` has returned.
-        ids: to forget, none of them revoked in ``before``.
-        boundary: chooses; a name in ``BOUNDARIES`` or an object.
-        clock: for predictions.
-        method: of modification, a name in ``METHODS`` or an object; :func:`default_method`
-            otherwise.
-        amend: after it, a name in ``AMENDS`` or an object; replay of the last epoch otherwise.
+        ids: ids to forget, none of them revoked in ``before``.
+        boundary: chooses a route per shard; a name in ``BOUNDARIES`` or an object.
+        clock: predicts seconds.
+        method: of modification, a name in ``METHODS`` or an object; by default that of
+            :func:`~unlearnkit.approximate.defaults.default_method`.
+        amend: run after the method, a name in ``AMENDS`` or an object; by default a replay of the
+            last epoch.
         on_progress: gets events; True shows a progress bar, False none
             (:mod:`unlearnkit.progress`).
-        cancel: stops the run when set; the old ensemble then stands.
-        parallel: workers of the exact part, as in :func:`~unlearnkit.training.train.train`. The
-            clock predicts one process, so it neither speaks of such a run nor learns from it.
-        probe: for looking at approximations; without it they are judged by their corrections alone.
+        cancel: stops the run when set; the old ensemble then stays in place.
+        parallel: number of workers of the exact part, as in
+            :func:`~unlearnkit.training.train.train`. The clock models a single process, so it
+            neither predicts such a run nor learns from it.
+        probe: examples on which approximations are checked; without it they are judged by their
+            corrections alone.
         error_model: fitted to past repayments.
         commit: called with the new plan and the decision when everything is in the store and
-            before anything is destroyed; once it has returned, the request is completed.
+            before anything is destroyed. Once it has returned, the request is completed.
 
     Raises:
         KeyError: no boundary, method or amend has this name.
-        TypeError: an object that lacks a part of its protocol.
-        Cancelled: stopped; the store holds what it held.
+        TypeError: an object lacks a part of its protocol.
+        LookupError: the boundary needs predicted seconds, and no training has been timed yet.
+        Cancelled: the run was stopped; the store is as before.
     """
     boundary = BOUNDARIES.choose(boundary)
     approximator = Approximator.of(
@@ -179,7 +188,7 @@ def _unlearn(
         report = train_missing(plan, store, run, shards=decision.exact)
         rates, clock = clock, clock.observe(report.timed, report.tick)
         if modified.checks:
-            # What the amend took beyond its steps counts as modifying: there is one for each.
+            # The amend's overhead beyond its steps is charged to the modification, once per shard.
             replay = rates.exact_seconds(modified.replayed) or 0.0
             took = max(modified.seconds, modified.whole - replay)
             clock = clock.observe_modify(modified.planned, took)
@@ -189,7 +198,7 @@ def _unlearn(
         if commit is not None:
             commit(plan, decision)
     except BaseException:
-        settle(before, store)  # what was added for the new plan goes again
+        settle(before, store)  # removes what was added for the new plan
         raise
     destroyed = settle(plan, store)
     debt_after = total_debt(debts_of(plan, store))
@@ -216,10 +225,10 @@ def _unlearn(
 
 
 def settle(plan: Plan, store: Store) -> int:
-    """Destroy every artefact that is not of this plan; the number destroyed.
+    """Destroy every artefact that does not belong to a plan, and return their number.
 
-    Clean checkpoints stay under the plan's keys, approximations only where they stand for a shard
-    of the plan that has no clean model.
+    Exact checkpoints with the plan's keys stay, and so do the approximations of shards that have
+    no exact model under the plan.
     """
     models = (
         ShardModel(plan, store, shard) for shard in range(plan.num_shards) if plan.alive(shard)

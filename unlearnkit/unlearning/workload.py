@@ -1,6 +1,6 @@
-"""The workload: what retraining exactly would cost, read off the missing stages of a plan.
+"""The workload of a request: the cost of exact retraining, given by a plan's missing stages.
 
-The estimate cannot drift from what is done, because both are ``plan.missing(store, shards)``.
+The estimate agrees with the training that follows because both use ``plan.missing(store, shards)``.
 """
 
 from collections.abc import Iterable
@@ -27,12 +27,12 @@ class ShardWork:
 
     Attributes:
         shard: 0-based.
-        first_stage: 1-based stage to begin with; 0 if nothing is to be run.
+        first_stage: 1-based number of the first stage to train; 0 if no stage is missing.
         stages: the missing stages.
-        forget: examples of the request in this shard.
-        debt: examples that were removed approximately before; retraining clears them too.
-        retained: examples left in the shard.
-        seconds: predicted; None before anything was timed.
+        forget: number of the request's examples in this shard.
+        debt: number of examples that the shard owes; retraining clears them too.
+        retained: number of examples that remain in the shard.
+        seconds: predicted seconds; None before any training was timed.
     """
 
     shard: int
@@ -45,30 +45,31 @@ class ShardWork:
 
     @property
     def visits(self) -> int:
-        """Example gradients."""
+        """Number of example gradients."""
         return sum(stage.visits for stage in self.stages)
 
     @property
     def steps(self) -> int:
-        """Optimizer steps, about: batches that lost all examples are counted."""
+        """Number of optimizer steps, including batches without any remaining example."""
         return sum(stage.steps for stage in self.stages)
 
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """What retraining the shards of a request exactly would cost.
+    """The cost of retraining the shards that a request hits.
 
     Attributes:
         shards: work of every shard that the request hits, by shard number.
-        outstanding: missing stages of the other shards: debt of earlier requests. Shown apart;
-            a request never retrains them silently.
-        total_visits: of training everything from scratch on the retain set, the unit of shares.
-        total_seconds: predicted for training everything from scratch; None before anything was
-            timed.
+        outstanding: missing stages of the other shards, which carry debt of earlier requests. The
+            request does not retrain them.
+        total_visits: visits of training everything from scratch on the retain set; shares are
+            relative to it.
+        total_seconds: predicted seconds of training everything from scratch; None before any
+            training was timed.
         stage_visits: visits of every stage.
-        stage_seconds: predicted for every stage; NaN before anything was timed.
-        stage_status: ``"kept"``, ``"retrain"``, ``"outstanding"`` or ``"empty"`` for each.
-        multiple: by how much measured seconds may differ from predicted ones, either way.
+        stage_seconds: predicted seconds of every stage; nan before any training was timed.
+        stage_status: ``"kept"``, ``"retrain"``, ``"outstanding"`` or ``"empty"`` for each stage.
+        multiple: factor by which measured and predicted seconds may differ in either direction.
     """
 
     shards: tuple[ShardWork, ...]
@@ -82,21 +83,21 @@ class Workload:
 
     @property
     def visits(self) -> int:
-        """W: example gradients of retraining the hit shards."""
+        """The workload W: example gradients of retraining the hit shards."""
         return sum(work.visits for work in self.shards)
 
     @property
     def seconds(self) -> float | None:
-        """Predicted for a request that retrains the hit shards, planning and storing included.
+        """Predicted seconds of retraining the hit shards, including planning and storing.
 
-        None before anything was timed.
+        None before any training was timed.
         """
         seconds = [work.seconds for work in self.shards]
         return None if None in seconds else float(sum(s for s in seconds if s is not None))
 
     @property
     def interval(self) -> Interval | None:
-        """Where the seconds are expected to lie; None before anything was timed."""
+        """Interval in which the seconds are expected; None before any training was timed."""
         seconds = self.seconds
         return (
             None if seconds is None else Interval(seconds / self.multiple, seconds * self.multiple)
@@ -104,23 +105,23 @@ class Workload:
 
     @property
     def share(self) -> float:
-        """W as a part of training everything from scratch."""
+        """The workload W as a share of training everything from scratch."""
         return self.share_of(self.visits)
 
     @property
     def outstanding_visits(self) -> int:
-        """Example gradients that would clear the debt of the other shards."""
+        """Number of example gradients that would clear the debt of the other shards."""
         return sum(stage.visits for stage in self.outstanding)
 
     def share_of(self, visits: int) -> float:
-        """Visits as a part of training everything from scratch."""
+        """Return visits as a share of training everything from scratch."""
         return visits / self.total_visits if self.total_visits else 0.0
 
     def __repr__(self) -> str:
         hit = len(self.shards)
         seconds = "" if self.interval is None else f", {self.interval}"
         text = (
-            f"Workload({self.visits:,} visits, {self.share:.1%} of from scratch{seconds}, "
+            f"Workload({self.visits:,} visits, {self.share:.1%} of training from scratch{seconds}, "
             f"{hit} shards hit"
         )
         if self.outstanding:
@@ -128,7 +129,7 @@ class Workload:
         return text + ")"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a shard that is hit, cheapest first."""
+        """Return a table with one row per hit shard, the cheapest first."""
         import pandas as pd
 
         rows = [
@@ -169,15 +170,15 @@ def estimate(
     also: Iterable[int] = (),
     clock: Clock = Clock(),
 ) -> Workload:
-    """The workload of a request.
+    """Estimate the workload of a request.
 
     Args:
         plan: of the retain set *after* the request: ``before.without(forget)``.
-        store: what there is.
+        store: holds the checkpoints that exist.
         forget: ids of the request.
-        debts: number of ids that each shard has removed approximately so far.
-        also: shards to count as hit although the request does not touch them.
-        clock: for seconds.
+        debts: number of ids that each shard owes.
+        also: further shards to count as hit, although the request has no examples in them.
+        clock: predicts seconds.
     """
     ids = np.asarray(list(forget), np.int64)
     rows = plan.partition.rows(ids)
@@ -188,7 +189,7 @@ def estimate(
     for stage in plan.missing(store):
         missing.setdefault(stage.shard, []).append(stage)
     retrained = [stage for s in sorted(hit) for stage in missing.get(s, ())]
-    # Shards that run together cost less than one by one; each is charged its part by visits.
+    # Shards that train together cost less than one by one; the seconds are divided by visits.
     joint, together = clock.exact_seconds(work_of(plan, retrained)), _visits(retrained)
     beside = (clock.request_seconds(len(hit)) or 0.0) / max(1, len(hit))
     works = tuple(
@@ -230,7 +231,7 @@ def estimate(
 
 
 def _alone(stage: Stage) -> Work:
-    """The work of one stage, run by itself."""
+    """Return the work of one stage that runs alone."""
     if not stage.visits:
         return Work(0, 0, 0, 0, 0)
     return Work(1, stage.epochs, stage.steps, stage.steps, stage.visits, int(stage.index == 1))

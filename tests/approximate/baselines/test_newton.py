@@ -62,7 +62,7 @@ def test_the_certificate_is_kept_where_the_amend_leaves_it_true():
     assert replayed.unlearn(0, method="newton").bounds == {}
     result = kept.unlearn(0, method="newton", amend="none")
     assert set(result.bounds) == set(result.decision.approximate)
-    assert "proven to lie within" in repr(result)
+    assert "proven to be within" in repr(result)
 
 
 def test_newton_is_refused_where_nothing_is_proven():
