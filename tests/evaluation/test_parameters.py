@@ -47,9 +47,9 @@ def test_shifts_count_every_parameter_and_agree_with_the_table(mixed):
         middle = found.frame.iloc[10]
         assert middle["low"] < 0 < middle["high"]
         assert (middle["left"] == found.num_parameters and found.left == 0) == identical
-    with pytest.raises(ValueError, match="bins=4 met; give an odd number"):
+    with pytest.raises(ValueError, match="bins=4 is not a positive odd number"):
         parameters.shifts(comparison, shard, bins=4)
-    with pytest.raises(KeyError, match="shard 0 was not trained from scratch for this; there is 1"):
+    with pytest.raises(KeyError, match="shard 0 was not compared; compared were shards 1"):
         parameters.shifts(comparison, 0)
 
 

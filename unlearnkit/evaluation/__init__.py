@@ -1,1 +1,1 @@
-"""Comparing an unlearned model with a retrained one."""
+"""Compares unlearned models with retrained ones, and with the models before unlearning."""

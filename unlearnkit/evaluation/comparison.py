@@ -1,8 +1,8 @@
-"""The comparison: original, unlearned and from-scratch models side by side.
+"""Compares the original, the unlearned and the retrained ("scratch") models of a request.
 
-All three start from the same keyed initial weights and see the same slots, so parameters can be
-compared number by number. Scratch is trained here, in a throw-away store, by the function that
-trains everything.
+All three start from the same keyed initial weights and see the same slots, so that their parameters
+can be compared one by one. The retrained model is trained from scratch on the retain set, in a
+temporary store, by the same function as any other model.
 """
 
 import math
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 
 MODELS = ("original", "unlearned", "scratch")
 PARTS = ("forget", "retain", "test")
-RETAIN_MAX = 2000  # retained examples on which models are scored, at most; the first by id
+RETAIN_MAX = 2000  # the most retained examples on which models are scored; the first by id
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """Probabilities of one model on the three parts; of a regression predictions."""
+    """Probabilities of one model on the three parts; predictions for a regression."""
 
     forget: Float[Tensor, "forget class"]
     retain: Float[Tensor, "retain class"]
@@ -55,38 +55,41 @@ class Outputs:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Three models on one request.
+    """Measurements of the three models of one request.
 
     Attributes:
-        constituents: one row a shard that was retrained from scratch for this: shard, whether its
-            bytes equal scratch's, parameter distances of unlearned and of original to scratch.
-        layers: one row a shard, parameter tensor and model: L2 distance to scratch, the same
-            relative to scratch's norm, cosine.
-        task: of the models; it says what the scores are.
-        scores: accuracy, or RMSE of a regression (in the units of the targets as given): rows
-            original, unlearned, scratch; columns forget, retain, test.
-        output_kl: mean KL in nats from scratch's outputs on the test part, unlearned and original;
-            of a regression half the mean squared difference of predictions, in squared units of the
-            target scale (:class:`~unlearnkit.metrics.tasks.Regression`).
-        churn: share of test examples whose predicted class differs from scratch's; empty for a
-            regression.
-        measures: every metric of ``METRICS`` against scratch: part, metric, model, value, low and
-            high (a 95 % interval), direction (which values are best), source, note.
-        tug_of_war: product of 1 - |accuracy gap| over the three parts, unlearned against scratch;
-            nan for a regression, whose gaps are no shares.
-        attacks: membership inference on each model.
-        membership_gap: attack score of the unlearned model minus that of scratch.
-        original_membership_gap: the same for the original: what doing nothing leaves.
-        predicted_seconds: of unlearning, by the clock; None if nothing had been timed.
-        seconds: of unlearning, measured, everything counted.
-        scratch_seconds: of training the compared shards from scratch, measured.
-        scratch: states of the scratch constituents, by shard.
+        constituents: one row per retrained shard: shard, route, whether the unlearned constituent
+            equals the retrained one byte for byte, whether the checkpoints of all its stages do,
+            and the L2 distances of unlearned and original parameters to the retrained ones.
+        layers: one row per shard, model and parameter tensor: L2 distance to the retrained tensor,
+            the same relative to the norm of the retrained tensor, and cosine.
+        task: of the models; it determines the scores.
+        scores: accuracy, or RMSE of a regression in the original units of the targets. Rows are
+            original, unlearned and scratch; columns are forget, retain and test.
+        output_kl: mean KL divergence in nats from the retrained model's outputs on the test part,
+            for unlearned and original. For a regression it is half the mean squared difference of
+            predictions, in squared units of the target scale
+            (:class:`~unlearnkit.metrics.tasks.Regression`).
+        churn: share of test examples whose predicted class differs from that of the retrained
+            model, for unlearned and original; empty for a regression.
+        measures: every metric of ``METRICS`` against the retrained model: part, metric, model,
+            value, low and high (a 95 % interval), direction (which values are best), source, note.
+        tug_of_war: product of 1 - |accuracy gap| over the three parts, between unlearned and
+            retrained model; nan for a regression, whose gaps are not shares.
+        attacks: result of membership inference on each model.
+        membership_gap: attack AUC of the unlearned model minus that of the retrained model; 0 is
+            best.
+        original_membership_gap: the same for the original model, as if nothing had been unlearned.
+        predicted_seconds: predicted seconds of unlearning; None if no training had been timed.
+        seconds: measured seconds of unlearning, including storing and destroying.
+        scratch_seconds: measured seconds of retraining the compared shards from scratch.
+        scratch: the retrained ensemble.
         unlearned: the unlearned ensemble.
         original: the ensemble before unlearning.
-        ids: of the examples of each part that all this was measured on.
-        labels: theirs.
-        outputs: what each model gives for them.
-        forget_shard: the shard of each forgotten example; -1 for one of the probe.
+        ids: ids of the examples of each part on which the models were measured.
+        labels: labels of these examples.
+        outputs: outputs of each model for these examples.
+        forget_shard: shard of each forgotten example; -1 for an example of the probe.
     """
 
     constituents: "pd.DataFrame"
@@ -113,17 +116,17 @@ class Comparison:
 
     @property
     def accuracies(self) -> "pd.DataFrame":
-        """The scores of a classification.
+        """The accuracies of a classification.
 
         Raises:
-            ValueError: this is a regression.
+            ValueError: the models are of a regression.
         """
         if self.task.name != "classification":
             raise ValueError("a regression has no accuracies; its RMSE are comparison.scores")
         return self.scores
 
     def forgotten_of(self, shard: int) -> Int[np.ndarray, " some"]:
-        """Ids of the request that lay in this shard."""
+        """Return the ids of the request that belong to this shard."""
         ids: Int[np.ndarray, " some"] = self.ids["forget"][self.forget_shard == shard]
         return ids
 
@@ -134,12 +137,12 @@ class Comparison:
 
     @property
     def shards(self) -> tuple[int, ...]:
-        """The shards that were trained from scratch for this."""
+        """The shards that were retrained from scratch for the comparison."""
         return tuple(int(shard) for shard in self.constituents["shard"])
 
     @property
     def bit_identical(self) -> bool:
-        """Whether every constituent compared is byte for byte that of training from scratch."""
+        """Whether every compared constituent equals the retrained one byte for byte."""
         return bool(self.constituents["bit_identical"].all())
 
     def __repr__(self) -> str:
@@ -154,14 +157,15 @@ class Comparison:
         )
 
     def measures_on(self, part: str = "test") -> "pd.DataFrame":
-        """The measures on one part, forget, retain or test, without metrics that have no value."""
+        """Return the measures on one part (forget, retain or test) of metrics that have a value."""
         frame = self.measures[self.measures["part"] == part]
         return frame[frame.groupby("metric")["value"].transform(lambda some: some.notna().any())]
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a model: scores, each metric of ``METRICS`` on the test part, membership.
+        """Return a table with one row per model.
 
-        A metric's column has its name in snake case.
+        Its columns are the scores, each metric of ``METRICS`` on the test part (named in snake
+        case), the attack's AUC, and the measured and predicted seconds.
         """
         import pandas as pd
 
@@ -191,23 +195,24 @@ def compare(
     cancel: threading.Event | None = None,
     parallel: int | None = None,
 ) -> Comparison:
-    """Compare the unlearned ensemble in the store with training from scratch.
+    """Compare the unlearned ensemble in the store with one that is retrained from scratch.
 
     Args:
         result: of the unlearning.
-        store: of the unlearned ensemble; only read.
-        original: the ensemble before.
-        dataset: for the test part and the contents of the forget set.
-        shards: to train from scratch; those that the forget set hits and those with debt by
-            default. The other constituents are the same in all three models.
-        on_progress: gets events of training from scratch; True shows a progress bar, False none
+        store: holds the unlearned ensemble; it is only read.
+        original: the ensemble before unlearning.
+        dataset: holds the test part and the forgotten examples.
+        shards: shards to retrain; by default those that the forget set hits and those with debt.
+            The other constituents are the same in all three models.
+        on_progress: gets events of the retraining; True shows a progress bar, False none
             (:mod:`unlearnkit.progress`).
         cancel: stops when set.
-        parallel: workers that train from scratch, as in :func:`~unlearnkit.training.train.train`.
+        parallel: number of workers that retrain, as in :func:`~unlearnkit.training.train.train`.
 
     Raises:
-        ValueError: a metric of ``METRICS`` fails; they are tried before anything is trained.
-        TypeError: a metric returns no ``Measure``.
+        ValueError: a metric of ``METRICS`` fails; metrics are tried before anything is trained.
+        TypeError: a metric does not return a ``Measure``.
+        Cancelled: the retraining was stopped.
     """
     import pandas as pd
 
@@ -326,13 +331,13 @@ def _tug_of_war(accuracies: "pd.DataFrame") -> float:
 def affected_shards(
     plan: Plan, unlearned: Ensemble, forget: Int[np.ndarray, " request"]
 ) -> tuple[int, ...]:
-    """Shards that the forget set hits, and those with debt, as far as they have examples left."""
+    """Return the non-empty shards that the forget set hits or that carry debt."""
     hit = set(plan.shards_of(forget)) | {c.shard for c in unlearned.constituents if not c.exact}
     return tuple(sorted(s for s in hit if plan.alive(s)))
 
 
 def same_bytes(a: Checkpoint, b: Checkpoint) -> bool:
-    """Whether two checkpoints are equal byte for byte, tails included."""
+    """Return whether two checkpoints, including their tails, are equal byte for byte."""
     if list(a.tails) != list(b.tails):
         return False
     pairs = [(a.state, b.state), *((a.tails[q], b.tails[q]) for q in a.tails)]

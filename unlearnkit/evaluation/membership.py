@@ -1,8 +1,9 @@
-"""The membership attack of `attacks`, opened: scores, thresholds, and the examples most at risk.
+"""Details of the membership-inference attack: losses, ROC curves, and the examples most at risk.
 
-Forgotten examples play the members and test examples the non-members; an attacker calls a member
-whatever has a loss at or below a threshold. The model from scratch is attacked too: it never saw
-the forgotten examples, so its curve, not the diagonal, is what innocence looks like on them.
+The forgotten examples are the members and the test examples the non-members. The attacker calls an
+example a member if its loss is at or below a threshold. The retrained model is attacked too: it
+never saw the forgotten examples, so its ROC curve, and not the diagonal, is the reference for a
+model that has forgotten them.
 """
 
 import math
@@ -30,14 +31,14 @@ PARTS = ("forget", "test")
 
 @dataclass(frozen=True)
 class Rates:
-    """What one threshold does to one model.
+    """Rates of an attack on one model at one threshold.
 
     Attributes:
-        model: attacked.
-        true: share of forgotten examples called members; nan without any.
-        false: share of test examples called members; nan without any.
-        true_interval: 95 % interval of `true` over the choice of examples (Wilson 1927).
-        false_interval: the same of `false`.
+        model: the attacked model.
+        true: share of forgotten examples called members; nan if there are none.
+        false: share of test examples called members; nan if there are none.
+        true_interval: 95 % Wilson interval (1927) of `true`, over the choice of examples.
+        false_interval: the same for `false`.
     """
 
     model: str
@@ -48,12 +49,15 @@ class Rates:
 
 
 def membership_losses(comparison: Comparison) -> "pd.DataFrame":
-    """Cross-entropy in nats of every forgotten and test example under the three ensembles.
+    """Return the loss of every forgotten and test example under the three ensembles.
 
-    Of a regression half the squared error, in squared units of the target scale
-    (:class:`~unlearnkit.metrics.tasks.Regression`). One row an example: part, id, label (none for
-    several targets), original, unlearned, scratch. The attack's score is minus the loss (Yeom,
-    Giacomelli, Fredrikson and Jha 2018, as a ranking).
+    The loss is the cross-entropy in nats; for a regression it is half the squared error, in squared
+    units of the target scale (:class:`~unlearnkit.metrics.tasks.Regression`). The score of the
+    attack is the negative loss (Yeom, Giacomelli, Fredrikson and Jha 2018, used as a ranking).
+
+    Returns:
+        One row per example: part, id, label (missing if there are several targets), original,
+        unlearned, scratch (the retrained model).
     """
     import pandas as pd
 
@@ -65,15 +69,15 @@ def membership_losses(comparison: Comparison) -> "pd.DataFrame":
 
 
 def constituent_losses(comparison: Comparison, dataset: Dataset, shard: int) -> "pd.DataFrame":
-    """The same as :func:`membership_losses` of one constituent, whose shard lost the examples.
+    """Return the losses of :func:`membership_losses` under one constituent in the three models.
 
-    An ensemble hides a leak: the other constituents never saw the example, and outvote the one that
-    did. Who holds the constituents can attack each by itself.
+    An ensemble can hide a leak, because constituents that never saw an example outvote the one that
+    did. An attacker who has the constituents can attack each of them separately.
 
     Args:
         comparison: of an unlearning.
-        dataset: for the examples.
-        shard: a shard that was compared; only examples forgotten of it are members.
+        dataset: holds the examples.
+        shard: a shard that was compared; only its forgotten examples are members.
 
     Raises:
         KeyError: the shard was not compared.
@@ -94,12 +98,18 @@ def constituent_losses(comparison: Comparison, dataset: Dataset, shard: int) -> 
 
 
 def roc_curve(members: Float[Tensor, " member"], others: Float[Tensor, " other"]) -> "pd.DataFrame":
-    """The receiver operating characteristic of calling members what has a loss <= threshold.
+    """Return the ROC curve of calling examples members if their loss is at most a threshold.
 
-    One row a threshold, ascending, the first with nobody called: threshold, false positive rate,
-    true positive rate. Ties move both at once; the trapezoid area under the points is then the
-    Mann-Whitney area that :func:`~unlearnkit.metrics.attacks.membership_auc` reports. Empty where
-    either side is.
+    Tied losses of both sides change both rates at once, so the trapezoidal area under the curve is
+    the Mann-Whitney area that :func:`~unlearnkit.metrics.attacks.membership_auc` reports.
+
+    Args:
+        members: losses of the members.
+        others: losses of the non-members.
+
+    Returns:
+        One row per threshold, ascending: threshold, false positive rate, true positive rate. No
+        example is called a member at the first. The table is empty if either side is empty.
 
     >>> curve = roc_curve(torch.tensor([0.1, 0.4]), torch.tensor([0.4, 0.9]))
     >>> curve["true_positive_rate"].tolist(), curve["false_positive_rate"].tolist()
@@ -121,10 +131,10 @@ def roc_curve(members: Float[Tensor, " member"], others: Float[Tensor, " other"]
 
 
 def roc_curves(losses: "pd.DataFrame") -> "pd.DataFrame":
-    """`roc_curve` of the three models, with a column that names the model.
+    """Return :func:`roc_curve` for the three models, with a column that names the model.
 
     Args:
-        losses: of :func:`membership_losses` or :func:`constituent_losses`.
+        losses: table of :func:`membership_losses` or :func:`constituent_losses`.
     """
     import pandas as pd
 
@@ -133,10 +143,12 @@ def roc_curves(losses: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def roc_areas(losses: "pd.DataFrame") -> dict[str, tuple[float, tuple[float, float] | None]]:
-    """The area under each model's curve and its 95 % interval, as `membership_auc` has them.
+    """Return the area under each model's ROC curve and its 95 % interval.
+
+    They are those of :func:`~unlearnkit.metrics.attacks.membership_auc`.
 
     Args:
-        losses: of :func:`membership_losses` or :func:`constituent_losses`.
+        losses: table of :func:`membership_losses` or :func:`constituent_losses`.
     """
     areas: dict[str, tuple[float, tuple[float, float] | None]] = {}
     for model in MODELS:
@@ -148,12 +160,12 @@ def roc_areas(losses: "pd.DataFrame") -> dict[str, tuple[float, tuple[float, flo
 
 
 def rates(losses: "pd.DataFrame", model: str, threshold: float) -> Rates:
-    """True and false positive rate of one model at a threshold on the loss, with intervals.
+    """Return the true and false positive rates of one model at a threshold, with intervals.
 
     Args:
-        losses: of :func:`membership_losses` or :func:`constituent_losses`.
-        model: attacked.
-        threshold: in nats; what has a loss at or below it is called a member.
+        losses: table of :func:`membership_losses` or :func:`constituent_losses`.
+        model: the attacked model.
+        threshold: examples with a loss at or below it, in nats, are called members.
     """
     found = []
     for part in PARTS:
@@ -165,39 +177,46 @@ def rates(losses: "pd.DataFrame", model: str, threshold: float) -> Rates:
 
 
 def threshold_at(losses: "pd.DataFrame", share: float, model: str = "unlearned") -> float:
-    """The loss at or below which this share of a model's test examples lies: its quantile.
+    """Return the threshold at which the attack has a given false positive rate.
 
-    To sweep the threshold evenly, though losses bunch up near 0; of an ordered sample, so the value
-    is always one example's loss (the false positive rate is then the share, but for ties and
-    rounding up).
+    It is the quantile of the losses of the model's test examples, and always the loss of one
+    example, so the rate is exact up to ties and rounding up. Losses concentrate near 0, which makes
+    it easier to vary the rate than the threshold.
 
     Args:
-        losses: of :func:`membership_losses` or :func:`constituent_losses`.
-        share: from 0 to 1.
-        model: whose losses.
+        losses: table of :func:`membership_losses` or :func:`constituent_losses`.
+        share: share of the test examples that are called members, from 0 to 1.
+        model: model whose losses are used.
 
     Raises:
-        ValueError: a share out of range, or no test examples.
+        ValueError: ``share`` is out of range, or there are no test examples.
     """
     side = np.sort(losses.loc[losses["part"] == "test", model].to_numpy())
     if not 0 <= share <= 1 or not len(side):
-        raise ValueError(f"share={share} of {len(side)} test examples; give 0 to 1 of at least one")
+        raise ValueError(
+            f"share={share} of {len(side)} test examples has no threshold; give a share from "
+            "0 to 1, and at least one test example"
+        )
     return float(np.quantile(side, share, method="inverted_cdf"))
 
 
 def riskiest(losses: "pd.DataFrame", *, most: int = 10) -> "pd.DataFrame":
-    """Forgotten examples that the unlearned model knows best for what they are.
+    """Return the forgotten examples that the unlearned model still fits best.
 
-    Excess = log p_unlearned(label) - log p_scratch(label) = loss of scratch less loss of unlearned,
-    in nats: an example that is easy for everybody is not at risk for being so. Watson, Guo, Cormode
-    and Sablayrolles 2022 ("On the importance of difficulty calibration in membership inference
-    attacks"), with the one model from scratch as reference. One row an example, greatest excess
-    first, equal ones by id: id, label, loss of original, unlearned and scratch, excess (0 after an
-    exact unlearning), and the original's excess: what doing nothing would leave.
+    They are ranked by their excess = log p_unlearned(label) - log p_retrained(label), which is the
+    loss of the retrained model minus that of the unlearned model, in nats. The reference model
+    accounts for the difficulty of an example: one that any model fits well is not at risk. (Watson,
+    Guo, Cormode and Sablayrolles 2022, "On the importance of difficulty calibration in membership
+    inference attacks", with the retrained model as the only reference.)
 
     Args:
-        losses: of :func:`membership_losses` or :func:`constituent_losses`.
-        most: examples.
+        losses: table of :func:`membership_losses` or :func:`constituent_losses`.
+        most: the largest number of examples to return.
+
+    Returns:
+        One row per example, the greatest excess first and ties by id: id, label, the losses of
+        original, unlearned and scratch, excess (0 after exact unlearning), and the excess of the
+        original, which remains if nothing is done.
     """
     frame = losses[losses["part"] == "forget"].drop(columns="part")
     frame = frame.assign(

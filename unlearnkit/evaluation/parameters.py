@@ -1,10 +1,10 @@
-"""Parameters of one constituent, number by number: before unlearning, after it, and from scratch.
+"""Compares a constituent's parameters before unlearning, after it, and retrained from scratch.
 
-The three start from the same weights and see the retained examples in the same order, so a
-difference of a parameter is an effect of the forgotten examples and not of chance (of two seeds it
-would say nothing). Two shifts are read together: the one *needed*, from the original to scratch,
-and the one *made*, from the original to the unlearned model. What is *left* is their difference,
-unlearned less scratch: exactly 0 where retraining was exact.
+The three models start from the same weights and see the retained examples in the same order, so a
+difference between their parameters is an effect of the forgotten examples and not of the seed. The
+shift *needed* leads from the original to the retrained model, and the shift *made* from the
+original to the unlearned model. The shift *left* is the unlearned minus the retrained model; it is
+exactly 0 where retraining was exact.
 """
 
 import math
@@ -25,19 +25,20 @@ from unlearnkit.store.checkpoint import State
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_PARAMETERS = 1500  # of a scatter: more are neither told apart by eye nor quick to draw
+MOST_PARAMETERS = 1500  # points of a scatter plot: more would overlap and be slow to draw
 MOST_UNITS = 8
 
 
 @dataclass(frozen=True, eq=False)
 class ParameterSample:
-    """Some parameters of one constituent.
+    """A sample of one constituent's parameters.
 
     Attributes:
-        shard: whose.
-        identical: whether the whole unlearned constituent is byte for byte that of scratch.
-        frame: one row a parameter: layer, index within it (flat), original, unlearned, scratch.
-        sizes: number of parameters of each layer, of which the frame has a sample.
+        shard: shard of the constituent.
+        identical: whether the unlearned constituent equals the retrained one byte for byte.
+        frame: one row per sampled parameter: layer, flat index within it, original, unlearned,
+            scratch.
+        sizes: number of parameters of each layer, before sampling.
     """
 
     shard: int
@@ -51,14 +52,16 @@ class Shifts:
     """How all parameters of one constituent moved.
 
     Attributes:
-        shard: whose.
-        identical: whether the unlearned constituent is byte for byte that of scratch.
-        frame: one row a bin: low, high, and how many parameters were needed, made, left in it.
-        needed: L2 norm of scratch less original; what an unlearning had to do.
-        made: of unlearned less original; best equal to needed.
-        left: of unlearned less scratch; best 0.
-        cosine: between needed and made, -1 to 1, best 1; nan where either is 0.
-        num_parameters: of the constituent.
+        shard: shard of the constituent.
+        identical: whether the unlearned constituent equals the retrained one byte for byte.
+        frame: histogram with one row per bin: low, high, and the number of parameters whose shift
+            needed, made and left lies in it.
+        needed: L2 norm of the retrained minus the original parameters.
+        made: L2 norm of the unlearned minus the original parameters; best equal to ``needed``.
+        left: L2 norm of the unlearned minus the retrained parameters; best 0.
+        cosine: cosine between the shifts needed and made, from -1 to 1; best 1, and nan if either
+            is 0.
+        num_parameters: number of parameters of the constituent.
     """
 
     shard: int
@@ -79,14 +82,15 @@ class Shifts:
 
 @dataclass(frozen=True, eq=False)
 class WeightImages:
-    """Weights of the first layer as images, of the units that had to change most.
+    """First-layer weights as images, for the units that had to change most.
 
     Attributes:
-        shard: whose.
+        shard: shard of the constituent.
         layer: name of the parameter.
-        identical: whether this layer is bit for bit that of scratch.
-        units: rows of the layer, those with the greatest L2 norm of scratch less original first.
-        images: of each model, the weights of every unit; of several channels the mean.
+        identical: whether this layer equals that of the retrained model bit for bit.
+        units: rows of the layer, in descending order of the L2 norm of the retrained minus the
+            original weights.
+        images: weights of every unit in each model, averaged over channels.
     """
 
     shard: int
@@ -96,7 +100,7 @@ class WeightImages:
     images: dict[str, Float[np.ndarray, "unit height width"]]
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a pixel: unit, row, column, original, unlearned, scratch."""
+        """Return one row per pixel: unit, row, column, original, unlearned, scratch."""
         import pandas as pd
 
         shape = self.images["scratch"].shape
@@ -112,17 +116,17 @@ class WeightImages:
 def parameter_sample(
     comparison: Comparison, shard: int, *, most: int = MOST_PARAMETERS, seed: int = 0
 ) -> ParameterSample:
-    """Parameters of one constituent in all three models, sampled alike from every layer.
+    """Sample one constituent's parameters in all three models, with equal counts per layer.
 
-    A sample of all parameters at once would be the widest layer and hardly anything else: each
-    layer gives equally many as far as it has them (:func:`fair_counts`), drawn without replacement
-    by a generator keyed by (seed, shard). Ours.
+    A uniform sample of all parameters would come almost entirely from the widest layer. Therefore
+    each layer contributes equally many, as far as it has them (:func:`fair_counts`), drawn without
+    replacement by a generator keyed by (seed, shard). (The sampling is ours.)
 
     Args:
         comparison: of an unlearning.
         shard: a shard that was compared.
-        most: parameters in all.
-        seed: of the choice.
+        most: the largest number of parameters in total.
+        seed: seed of the sample.
 
     Raises:
         KeyError: the shard was not compared.
@@ -143,7 +147,7 @@ def parameter_sample(
 
 
 def fair_counts(sizes: Sequence[int], most: int) -> list[int]:
-    """How many of `most` each group gives: equally many, small groups all they have.
+    """Divide `most` equally among groups; a group that is smaller than its part gives all it has.
 
     >>> fair_counts([5000, 10, 640, 10], 200)
     [90, 10, 90, 10]
@@ -151,7 +155,7 @@ def fair_counts(sizes: Sequence[int], most: int) -> list[int]:
     [3, 4]
     """
     counts, left = [0] * len(sizes), most
-    # Smallest first: what a small group does not use goes to the greater ones.
+    # Smallest first: what a small group does not use is divided among the larger ones.
     for done, group in enumerate(sorted(range(len(sizes)), key=lambda i: sizes[i])):
         counts[group] = min(sizes[group], left // (len(sizes) - done))
         left -= counts[group]
@@ -159,18 +163,18 @@ def fair_counts(sizes: Sequence[int], most: int) -> list[int]:
 
 
 def shifts(comparison: Comparison, shard: int, *, bins: int = 61) -> Shifts:
-    """Histograms and norms of the shifts needed, made and left, over all parameters.
+    """Compute histograms and norms of the shifts needed, made and left, over all parameters.
 
-    With w the parameters as one vector: needed = w_scratch - w_original, made = w_unlearned -
-    w_original, left = w_unlearned - w_scratch; all in float64. Bins are equal and symmetric about
-    0, up to the greatest of the three; an odd number, so that one of them is centred on 0.
-    Parameter distances as a view on unlearning: for example Golatkar, Achille and Soatto 2020; the
-    reading as needed, made and left is ours.
+    With w the vector of parameters: needed = w_scratch - w_original, made = w_unlearned -
+    w_original, left = w_unlearned - w_scratch, where scratch is the retrained model; all are in
+    float64. The bins have equal widths, are symmetric about 0, and reach to the largest absolute
+    shift. Golatkar, Achille and Soatto (2020), for example, evaluate unlearning by parameter
+    distances; the division into needed, made and left is ours.
 
     Args:
         comparison: of an unlearning.
         shard: a shard that was compared.
-        bins: of the histogram, an odd number.
+        bins: number of bins of the histogram; odd, so that one is centred on 0.
 
     Raises:
         KeyError: the shard was not compared.
@@ -179,7 +183,9 @@ def shifts(comparison: Comparison, shard: int, *, bins: int = 61) -> Shifts:
     import pandas as pd
 
     if bins < 1 or bins % 2 == 0:
-        raise ValueError(f"bins={bins} met; give an odd number, so that one is centred on 0")
+        raise ValueError(
+            f"bins={bins} is not a positive odd number; give one, so that a bin is centred on 0"
+        )
     states = states_of(comparison, shard)
     names = comparison.scratch.architecture.trainable_names
     flat = {model: flatten(states[model], names).double().cpu().numpy() for model in MODELS}
@@ -203,16 +209,17 @@ def shifts(comparison: Comparison, shard: int, *, bins: int = 61) -> Shifts:
 def weight_images(
     comparison: Comparison, shard: int, *, most: int = MOST_UNITS
 ) -> WeightImages | None:
-    """The first layer's weights as images; None where that layer does not look at images.
+    """Return the first layer's weights as images, or None if that layer does not process images.
 
-    A linear layer on images of (channels, height, width) has an image of that size a unit, a
-    convolution one of its kernel's size. The units shown are those whose weights differ most
-    between original and scratch, in L2: there is most to forget in them. Ours.
+    Each unit of a linear layer on images of shape (channels, height, width) has an image of that
+    size, and each unit of a convolution one of the size of its kernel. The units shown are those
+    whose weights differ most, in L2, between the original and the retrained model. (The choice is
+    ours.)
 
     Args:
         comparison: of an unlearning.
         shard: a shard that was compared.
-        most: units.
+        most: the largest number of units.
 
     Raises:
         KeyError: the shard was not compared.
@@ -241,7 +248,7 @@ def weight_images(
 
 
 def image_layer(architecture: Architecture) -> tuple[str, tuple[int, int, int]] | None:
-    """Name and (channels, height, width) of the first layer's weights, if they are images."""
+    """Return name and (channels, height, width) of the first layer's weights if it reads images."""
     module = architecture.module()
     name, weight = next((n, p) for n, p in module.named_parameters() if p.requires_grad)
     shape = architecture.feature_shape
@@ -256,14 +263,14 @@ def image_layer(architecture: Architecture) -> tuple[str, tuple[int, int, int]] 
 
 
 def states_of(comparison: Comparison, shard: int) -> dict[str, State]:
-    """Parameters and buffers of one constituent in the three models.
+    """Return the parameters and buffers of one constituent in the three models.
 
     Raises:
         KeyError: the shard was not compared.
     """
     if shard not in comparison.shards:
         known = ", ".join(map(str, comparison.shards)) or "none"
-        raise KeyError(f"shard {shard} was not trained from scratch for this; there is {known}")
+        raise KeyError(f"shard {shard} was not compared; compared were shards {known}")
     return {name: model.by_shard[shard].state for name, model in comparison.ensembles.items()}
 
 

@@ -1,4 +1,4 @@
-"""Where two models' predictions agree and where not: by pair of classes, class, and example."""
+"""Compares the predictions of two models by pairs of classes, by class, and by example."""
 
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,9 @@ MOST_CHANGED = 10
 def confusion(
     a: Float[Tensor, "batch class"], b: Float[Tensor, "batch class"]
 ) -> Int[Tensor, "class class"]:
-    """How many examples model `a` puts in the class of the row and `b` in that of the column.
+    """Count the examples that model `a` assigns to the row's class and `b` to the column's class.
 
-    The contingency table of two classifiers' predictions; all on the diagonal where they agree.
+    This is the contingency table of two classifiers' predictions. Agreements lie on the diagonal.
 
     >>> p, q = torch.tensor([[0.9, 0.1], [0.8, 0.2]]), torch.tensor([[0.7, 0.3], [0.4, 0.6]])
     >>> confusion(p, q)
@@ -30,7 +30,7 @@ def confusion(
             [0, 0]])
 
     Raises:
-        ValueError: the two differ in their number of examples or classes.
+        ValueError: the models differ in their number of examples or classes.
     """
     if a.shape != b.shape:
         raise ValueError(
@@ -45,11 +45,16 @@ def confusion(
 def prediction_confusion(
     comparison: Comparison, model: str = "unlearned", part: str = "test"
 ) -> Int[np.ndarray, "class class"]:
-    """`confusion` of scratch (rows) and another model (columns) on one part.
+    """Return :func:`confusion` of the retrained model (rows) and another one (columns) on one part.
+
+    Args:
+        comparison: of an unlearning.
+        model: ``"unlearned"`` or ``"original"``.
+        part: ``"forget"``, ``"retain"`` or ``"test"``.
 
     Raises:
-        KeyError: no such model or part.
-        ValueError: this is a regression.
+        KeyError: the model or part has another name.
+        ValueError: the model is a regression.
     """
     _check(part, model)
     _need_classes(comparison, "the table of predicted classes")
@@ -61,16 +66,24 @@ def prediction_confusion(
 
 
 def class_agreement(comparison: Comparison, part: str = "test") -> "pd.DataFrame":
-    """Accuracy of the three models and output KL from scratch, for each class by itself.
+    """Return the accuracies of the three models, and their output KL divergences, by class.
 
-    One row a class that the part has: class (number), examples, accuracy of original, unlearned and
-    scratch (the nearer to scratch, the better), and mean KL(scratch || model) in nats of original
-    and unlearned, best 0 (:func:`~unlearnkit.metrics.metrics.output_kl`). Forgetting a class, or
-    examples of one, shows here where the mean over all classes hides it.
+    The effect of forgetting a class, or some of its examples, shows here even if the mean over all
+    classes hides it.
+
+    Args:
+        comparison: of an unlearning.
+        part: ``"forget"``, ``"retain"`` or ``"test"``.
+
+    Returns:
+        One row per class that occurs in the part: class (number), examples, the accuracies of
+        original, unlearned and scratch (the retrained model; the closer to it, the better), and the
+        mean KL(scratch || model) in nats of original and unlearned, best 0
+        (:func:`~unlearnkit.metrics.metrics.output_kl`).
 
     Raises:
-        KeyError: no such part.
-        ValueError: this is a regression.
+        KeyError: the part has another name.
+        ValueError: the model is a regression.
     """
     import pandas as pd
 
@@ -99,20 +112,23 @@ def most_changed(
     model: str = "unlearned",
     most: int = MOST_CHANGED,
 ) -> "pd.DataFrame":
-    """Examples whose output differs most from scratch's, by KL(scratch || model) in nats.
+    """Return the examples whose outputs differ most from those of the retrained model.
 
-    One row an example, greatest first, equal ones by id: id, label, the class predicted by each
-    model, its probability under each, and the KL. Those with a KL of 0 are left out.
+    They are ranked by KL(scratch || model) in nats, where scratch is the retrained model.
 
     Args:
         comparison: of an unlearning.
-        part: forget, retain or test.
-        model: that is held against scratch, ``"unlearned"`` or ``"original"``.
-        most: examples.
+        part: ``"forget"``, ``"retain"`` or ``"test"``.
+        model: model to compare with the retrained one, ``"unlearned"`` or ``"original"``.
+        most: the largest number of examples.
+
+    Returns:
+        One row per example with a KL above 0, the greatest first and ties by id: id, label, the
+        class that each model predicts, its probability under that model, and the KL.
 
     Raises:
-        KeyError: no such model or part.
-        ValueError: this is a regression.
+        KeyError: the model or part has another name.
+        ValueError: the model is a regression.
     """
     import pandas as pd
 
@@ -134,27 +150,28 @@ def most_changed(
 
 
 def predictions(comparison: Comparison, dataset: Dataset, part: str = "test") -> "pd.DataFrame":
-    """What the three models of a regression predict, in the units of the targets as given.
-
-    One row an example and target, examples by id: id, target (its name or number), true, original,
-    unlearned, scratch.
+    """Return the predictions of a regression's three models, in the original units of the targets.
 
     Args:
         comparison: of an unlearning.
-        dataset: that was compared on.
-        part: forget, retain or test.
+        dataset: dataset of the comparison.
+        part: ``"forget"``, ``"retain"`` or ``"test"``.
+
+    Returns:
+        One row per example and target, ordered by id: id, target (its name or number), true,
+        original, unlearned, scratch (the retrained model).
 
     Raises:
-        KeyError: no such part.
-        ValueError: this is a classification.
+        KeyError: the part has another name.
+        ValueError: the model is a classifier.
     """
     import pandas as pd
 
     _check(part)
     if not comparison.scratch.is_regression:
         raise ValueError(
-            "predictions of targets are of a regression; most_changed(comparison) lists those of "
-            "classes"
+            "predicted targets exist only for a regression, and this is a classification; "
+            "most_changed(comparison) lists predicted classes"
         )
     labels = comparison.labels[part]
     count = labels.shape[1]

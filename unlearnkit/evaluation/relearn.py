@@ -1,4 +1,4 @@
-"""Relearn time: how fast a model learns again what it was to forget."""
+"""Relearn time: how quickly a model relearns the forgotten examples."""
 
 import numpy as np
 import torch
@@ -25,21 +25,22 @@ def relearn_time(
     learning_rate: float | None = None,
     max_steps: int = 200,
 ) -> Measure:
-    """Steps to relearn the forgotten examples, less those that training from scratch needs.
+    """Measure the steps to relearn the forgotten examples, minus those of the retrained model.
 
-    Every constituent that was compared is trained on its own forgotten examples, in full batches of
-    plain gradient descent, until their mean loss is at most that of the original constituent, which
-    had learned them. Best 0: below, something of them is still there; above, it was pushed further
-    away than innocence. The value is the mean over constituents, with an interval of that mean
-    (normal, 95 %). (A difference of steps in place of the index's ratio of times, which explodes
-    where scratch needs none.)
+    Every compared constituent is trained on the forgotten examples of its shard by full-batch
+    gradient descent, until their mean loss is at most that under the original constituent, which
+    had learned them. The best value is 0. A negative value means that the model still knows
+    something of the examples, and a positive one that it fits them worse than a model that never
+    saw them.
+    The value is the mean over constituents, with a normal 95 % interval. (The anamnesis index is a
+    ratio of times; the difference stays finite where the retrained model needs no steps.)
 
     Args:
         comparison: of the unlearning; it holds all three models.
         result: of the unlearning.
-        dataset: for the forgotten examples.
-        learning_rate: of the descent; that of training by default.
-        max_steps: at most; a constituent that needs more counts with these.
+        dataset: holds the forgotten examples.
+        learning_rate: step size of the descent; that of training by default.
+        max_steps: the largest number of steps; a constituent that needs more is counted with it.
     """
     spec, partition = result.plan.spec, result.plan.partition
     rate = spec.learning_rate if learning_rate is None else learning_rate
@@ -91,7 +92,7 @@ def _steps_to(
     rate: float,
     max_steps: int,
 ) -> int:
-    """Steps of gradient descent until the mean loss is at most the target."""
+    """Count the steps of gradient descent until the mean loss is at most the target."""
     module = ensemble.architecture.module()
     names = trainable_names(module)
     at = dict(state)

@@ -1,7 +1,8 @@
-"""What the layers of one constituent make of the same examples, in two models.
+"""Compares the hidden representations of one constituent in two models.
 
-Everything here looks at test examples, which no model was trained on and nobody can revoke. A
-constituent at a time: an ensemble of several has no hidden layer of its own.
+The representations are of test examples, which no model was trained on and nobody can revoke, and,
+in the embedding, of the forgotten ones. They are compared one constituent at a time, because an
+ensemble as a whole has no hidden layers.
 """
 
 import math
@@ -24,7 +25,7 @@ from unlearnkit.training.ensemble import CHUNK
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_EXAMPLES = 300  # for CKA, whose cost grows with their square
+MOST_EXAMPLES = 300  # for CKA, whose cost grows with the square of their number
 MOST_POINTS = 250  # of an embedding
 HIDDEN, OUTPUT = "last hidden layer", "output"
 
@@ -34,16 +35,18 @@ class TwinEmbedding:
     """Two models' features of the same examples in one 2-D projection.
 
     Attributes:
-        shard: whose constituent.
-        model: the one beside scratch, ``"unlearned"`` or ``"original"``.
-        layer: whose features, `HIDDEN`, or `OUTPUT` where the model has no hidden layer.
-        ids: of the examples, test examples and then those forgotten of this shard.
-        labels: theirs; of a regression the first target, in its units.
-        forgotten: which of them were forgotten.
-        scratch: places of the features of scratch; the projection was fitted to those of test.
-        other: places of the other model's features, by the same projection.
-        explained: part of the variance of scratch's features that the two axes carry, 0 to 1.
-        identical: whether the two models' features are equal bit for bit.
+        shard: shard of the constituent.
+        model: the model beside the retrained one, ``"unlearned"`` or ``"original"``.
+        layer: layer of the features: `HIDDEN`, or `OUTPUT` if the model has no hidden layer.
+        ids: ids of the test examples, followed by those of the shard's forgotten examples.
+        labels: labels of the examples; for a regression the first target, in its units.
+        forgotten: which of the examples were forgotten.
+        scratch: projected features of the retrained model. The projection was fitted to its test
+            examples.
+        other: features of the other model in the same projection.
+        explained: share of the variance of the retrained model's features along the two axes, from
+            0 to 1.
+        identical: whether the features of both models are equal bit for bit.
     """
 
     shard: int
@@ -58,7 +61,7 @@ class TwinEmbedding:
     identical: bool
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a point."""
+        """Return a table with one row per point."""
         import pandas as pd
 
         columns = {"id": self.ids, "label": self.labels, "forgotten": self.forgotten}
@@ -70,9 +73,10 @@ class TwinEmbedding:
 def layer_outputs(
     architecture: Architecture, state: State, inputs: Float[Tensor, "batch ..."]
 ) -> dict[str, Float[Tensor, "batch feature"]]:
-    """What every layer with parameters gives, flattened, in evaluation mode, in order of use.
+    """Return the flattened outputs of every layer with parameters, in evaluation mode.
 
-    The entry `HIDDEN`, where there is one, is what goes into the last linear layer.
+    They come in the order in which the layers are applied. The entry `HIDDEN`, which exists unless
+    the last linear layer is the first layer, holds the input of the last linear layer.
     """
     module = architecture.module(state)
     parts: dict[str, list[Tensor]] = {}
@@ -84,7 +88,7 @@ def layer_outputs(
     head = next((m for m in reversed(list(layers)) if isinstance(m, nn.Linear)), None)
 
     def keep(layer: nn.Module, given: Any, made: Any) -> None:
-        if layer is head and parts:  # some layer was before it
+        if layer is head and parts:  # another layer ran before it
             parts.setdefault(HIDDEN, []).append(given[0].flatten(1))
         if isinstance(made, Tensor):
             parts.setdefault(layers[layer], []).append(made.flatten(1))
@@ -98,12 +102,13 @@ def layer_outputs(
 
 
 def linear_cka(x: Float[Tensor, "example feature"], y: Float[Tensor, "example other"]) -> float:
-    """Linear centred kernel alignment of two representations of the same examples; best 1.
+    """Return the linear centred kernel alignment of two representations of the same examples.
 
-    Kornblith, Norouzi, Lee and Hinton 2019 (section 3): with centred columns, |Y'X|^2 / (|X'X|
-    |Y'Y|) in Frobenius norms. From 0 to 1; 1 where one is the other up to rotation and scale. Their
-    estimator, which is biased upwards where features outnumber examples: read it beside that of
-    doing nothing, not by itself. nan where a representation is constant. In float64.
+    With centred columns it is |Y'X|^2 / (|X'X| |Y'Y|) in Frobenius norms (Kornblith, Norouzi, Lee
+    and Hinton 2019, section 3), computed in float64. It lies between 0 and 1, and is 1 if one
+    representation is the other up to rotation and scale. The estimator is biased upwards if there
+    are more features than examples, so compare it with the value for the original model. It is nan
+    if a representation is constant.
 
     >>> x = torch.tensor([[0.0, 1.0], [2.0, 0.0], [1.0, 3.0]])
     >>> round(linear_cka(x, 5 * x.flip(1)), 12), linear_cka(x, torch.ones(3, 1))
@@ -115,7 +120,7 @@ def linear_cka(x: Float[Tensor, "example feature"], y: Float[Tensor, "example ot
 
 
 def _gram(x: Float[Tensor, "example feature"]) -> Float[Tensor, "example example"]:
-    """XX' of the centred representation: |Y'X|^2 is the sum over XX' times YY', entry by entry."""
+    """Return XX' of the centred representation; |Y'X|^2 sums the entries of XX' times YY'."""
     x = x.double()
     centred = x - x.mean(0)
     return centred @ centred.T
@@ -129,11 +134,16 @@ def _alignment(a: Float[Tensor, "example example"], b: Float[Tensor, "example ex
 def layer_similarity(
     comparison: Comparison, dataset: Dataset, *, most: int = MOST_EXAMPLES
 ) -> "pd.DataFrame":
-    """Linear CKA of every layer with scratch's, for each shard compared; best 1.
+    """Return the linear CKA of every layer with that of the retrained model, for each shard.
 
-    One row a shard, model (unlearned, original) and layer, with the CKA and whether the outputs of
-    the layer are equal bit for bit. On the first `most` test examples; :func:`linear_cka` names the
-    source.
+    Args:
+        comparison: of an unlearning.
+        dataset: holds the test examples.
+        most: the largest number of test examples, the first by id.
+
+    Returns:
+        One row per compared shard, model (unlearned, original) and layer, with the CKA
+        (:func:`linear_cka`; best 1) and whether the layer's outputs are equal bit for bit.
     """
     import pandas as pd
 
@@ -165,21 +175,22 @@ def twin_embedding(
     most: int = MOST_POINTS,
     seed: int = 0,
 ) -> TwinEmbedding:
-    """The last hidden layer of two models in the same two dimensions, for linked points.
+    """Project the last hidden layers of two models into the same two dimensions.
 
-    The projection is principal component analysis (Pearson 1901), fitted on scratch's features of
-    the test examples alone: the plane of greatest variance of (z - mean). The other model's
-    features are projected by the same mean and axes, so a point that moved in the picture moved in
-    the network; movements across the plane are not seen. Axes are signed so that their greatest
-    component is positive. One linear projection for both, so that links mean something: ours.
+    The projection is a principal component analysis (Pearson 1901), fitted to the retrained model's
+    features of the test examples: the plane of greatest variance of (z - mean). The features of the
+    other model are projected with the same mean and axes, so that a point that moves in the picture
+    has moved in the network. Movements perpendicular to the plane do not show. Each axis is signed
+    so that its largest component is positive. (Sharing one projection is ours.)
 
     Args:
         comparison: of an unlearning.
-        dataset: for the examples.
+        dataset: holds the examples.
         shard: a shard that was compared.
-        model: beside scratch, ``"unlearned"`` or ``"original"``.
-        most: test examples, drawn by a generator keyed by the seed, and most of the forgotten.
-        seed: of the choice.
+        model: model beside the retrained one, ``"unlearned"`` or ``"original"``.
+        most: the largest number of test examples, and of forgotten ones; they are drawn by a
+            generator keyed by the seed.
+        seed: seed of the choice.
 
     Raises:
         KeyError: the shard was not compared.
@@ -218,7 +229,7 @@ def twin_embedding(
 def principal_axes(
     centred: Float[Tensor, "example feature"],
 ) -> tuple[Float[Tensor, "feature 2"], float]:
-    """The two directions of greatest variance, and the part of the variance they carry."""
+    """Return the two directions of greatest variance, and their share of the variance."""
     _, sizes, rows = torch.linalg.svd(centred, full_matrices=False)
     axes = torch.zeros(centred.shape[1], 2, dtype=centred.dtype)
     axes[:, : min(2, len(rows))] = rows[:2].T

@@ -1,9 +1,8 @@
-"""The scale of a parameter distance: how far apart two trainings lie that differ by their seed.
+"""Compares parameter distances with the distance between two trainings with different seeds.
 
-A distance to training from scratch is large or small only beside something. Here that is one more
-training of the same constituent on the same retained examples, from other initial weights and in
-another order: what chance alone does. (The comparison of distances with those between seeds is
-common, for example in Golatkar, Achille and Soatto 2020.)
+A distance to the retrained model needs a scale. Here it is the distance to a further training of
+the same constituent on the same retained examples, with other initial weights and another order,
+which differs by chance alone. (So do Golatkar, Achille and Soatto 2020, for example.)
 """
 
 import threading
@@ -31,23 +30,24 @@ def seed_distances(
     on_progress: Progress = None,
     cancel: threading.Event | None = None,
 ) -> "pd.DataFrame":
-    """Distances to from scratch of one constituent, and of its twin from another seed.
+    """Return parameter distances of one constituent to the retrained one, with another seed's.
 
     Args:
         plan: of the unlearned ensemble.
-        comparison: of it.
-        shard: one that was compared; it is trained once more.
-        seed: of the twin; the plan's plus one by default.
+        comparison: of the same unlearning.
+        shard: a shard that was compared; it is trained once more.
+        seed: seed of this training; by default that of the plan plus one.
         on_progress: gets events of the training; True shows a progress bar, False none.
         cancel: stops when set.
 
     Returns:
-        A row for each parameter tensor and each of ``"original"``, ``"unlearned"`` and
-        ``"another seed"``: shard, model, layer, L2, and the same relative to the norm of scratch's
-        tensor.
+        One row per parameter tensor and model (``"original"``, ``"unlearned"`` and ``"another
+        seed"``): shard, model, layer, L2 distance, and the same relative to the norm of the
+        retrained model's tensor.
 
     Raises:
-        ValueError: the shard was not compared, or the seed is the plan's own.
+        ValueError: the shard was not compared, or the seed is that of the plan.
+        Cancelled: the training was stopped.
     """
     import pandas as pd
 
@@ -55,7 +55,7 @@ def seed_distances(
         raise ValueError(f"shard {shard} was not compared; compared were {list(comparison.shards)}")
     seed = plan.spec.seed + 1 if seed is None else seed
     if seed == plan.spec.seed:
-        raise ValueError(f"seed={seed} is the ensemble's own; give another")
+        raise ValueError(f"seed={seed} is the ensemble's own seed; give another one")
     other = make_plan(
         plan.examples,
         plan.architecture,

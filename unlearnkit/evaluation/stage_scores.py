@@ -1,4 +1,4 @@
-"""How well each shard's model did after each slice, read off the checkpoints that are kept."""
+"""Scores of each shard's model after each stage, computed from the stored checkpoints."""
 
 from collections.abc import Mapping
 from itertools import accumulate
@@ -14,22 +14,24 @@ from unlearnkit.training.session_view import SessionView
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_EXAMPLES = 1000  # of the probe part; the first by id
+MOST_EXAMPLES = 1000  # the most examples of the probe part that are used; the first by id
 
 
 def stage_accuracies(
     session: SessionView, known: Mapping[str, float] | None = None
 ) -> "pd.DataFrame":
-    """Accuracy, or R2 of a regression, on the probe part of every exact checkpoint that there is.
+    """Score every exact checkpoint in the store on the probe part of the data.
 
-    One row a stage: shard, stage, the epochs that the shard was trained for by its end, the
-    checkpoint's key, and the accuracy (of a regression in a column ``R2``: that) of this model
-    alone. The probe part is held out and not the test part, so looking at it while training runs
-    judges nothing that is judged later.
+    The score is the accuracy, or R2 for a regression. The probe part is held out and separate from
+    the test part, so that monitoring training on it does not bias the test scores.
 
     Args:
         session: trained, partly trained, or being trained in another thread.
-        known: scores by key, which are not measured again.
+        known: known scores by checkpoint key, which are not measured again.
+
+    Returns:
+        One row per stage: shard, stage, epochs trained by the end of the stage, key of the
+        checkpoint, and the score of this model alone.
     """
     import pandas as pd
 
@@ -38,7 +40,7 @@ def stage_accuracies(
     inputs, labels = session.dataset.examples(ids)
     epochs = list(accumulate(plan.spec.stage_epochs()))
     rows, task = [], task_of(session.dataset)
-    with compute_threads(1):  # training may be going on beside
+    with compute_threads(1):  # another thread may be training
         for stage in plan.stages:
             if not len(ids) or not plan.alive(stage.shard) or stage.key not in store:
                 continue
