@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unlearnkit.metrics.attacks import membership_auc
+from unlearnkit.metrics.membership_auc import membership_auc
 from unlearnkit.metrics.metrics import (
     METRICS,
     Measure,

@@ -16,7 +16,7 @@ from unlearnkit import DiskStore, Session, StoreError
 from unlearnkit.__main__ import main
 from unlearnkit.records.audit import AuditError, audit
 from unlearnkit.records.ledger import keyed_digest
-from unlearnkit.store.ledger_file import LedgerExtent, append_lines
+from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 
 CASE = CASES["logistic"]
 

@@ -13,7 +13,7 @@ import pytest
 from cases import CASES
 from unlearnkit import Session
 from unlearnkit.records.ledger import Entry, keyed_digest, ledger_frame, outcome_line, read_lines
-from unlearnkit.store.ledger_file import LedgerExtent, append_lines
+from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 from unlearnkit.unlearning.boundary.protocol import Route
 
 CASE = CASES["logistic"]

@@ -171,7 +171,7 @@ def under_fault(
     """Run to the end with the fault in place: the session, and what came up."""
     session, error = None, None
     with monkeypatch.context() as patch:
-        for module in ("files", "disk", "manifest", "ledger_file"):
+        for module in ("files", "disk", "manifest", "ledger_chain"):
             patch.setattr(f"unlearnkit.store.{module}.os", faulty)
         try:
             session = CASES[name].session(store=folder)

@@ -22,7 +22,7 @@ from tampering import at_most, sealed, with_manifest
 from unlearnkit import DiskStore, StoreError
 from unlearnkit.records.audit import audit
 from unlearnkit.store import Approximation, Checkpoint
-from unlearnkit.store.ledger_file import LedgerExtent, append_lines
+from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 
 EXAMPLES = int(os.environ.get("UNLEARNKIT_FUZZ", "150"))
 

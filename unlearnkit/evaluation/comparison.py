@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.data.examples import Dataset
-from unlearnkit.metrics.attacks import Attack, membership_auc, membership_gap
+from unlearnkit.metrics.membership_auc import Attack, membership_auc, membership_gap
 from unlearnkit.metrics.metrics import (
     METRICS,
     Measure,

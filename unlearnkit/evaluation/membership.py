@@ -18,7 +18,7 @@ from torch import Tensor
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import MODELS, Comparison
 from unlearnkit.evaluation.parameters import states_of
-from unlearnkit.metrics.attacks import auc_interval
+from unlearnkit.metrics.membership_auc import auc_interval
 from unlearnkit.metrics.metrics import auc, share_interval
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.training.ensemble import state_probabilities

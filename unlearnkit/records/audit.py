@@ -21,7 +21,7 @@ from unlearnkit.records.history import debts_after, owing_shards, requests_of
 from unlearnkit.records.ledger import keyed_digest, read_lines, with_ids
 from unlearnkit.seeding import digest
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, State, StoreError
-from unlearnkit.store.ledger_file import START
+from unlearnkit.store.ledger_chain import START
 from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan

@@ -40,7 +40,7 @@ from unlearnkit.store.files import (
     scan,
     unfinished_files,
 )
-from unlearnkit.store.ledger_file import read_lines
+from unlearnkit.store.ledger_chain import read_lines
 from unlearnkit.store.lock import Lock
 from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
 from unlearnkit.store.memory import MemoryStore

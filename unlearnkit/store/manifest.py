@@ -23,7 +23,7 @@ from unlearnkit.store.files import (
     reporting_failure,
     sync_paths,
 )
-from unlearnkit.store.ledger_file import LedgerExtent, append_lines
+from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 
 MANIFEST, LEDGER = "manifest.json", "ledger.jsonl"
 

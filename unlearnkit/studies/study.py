@@ -24,7 +24,7 @@ from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
-from unlearnkit.metrics.attacks import membership_auc
+from unlearnkit.metrics.membership_auc import membership_auc
 from unlearnkit.metrics.metrics import METRICS, churn, column_of, measure_all, try_metrics
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, running

@@ -11,7 +11,7 @@ from panels import call, run, text, weights
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.widgets import BoundaryPanel
-from unlearnkit.widgets.boundary.rule import ADAPTIVE, HAND
+from unlearnkit.widgets.boundary.controls import ADAPTIVE, HAND
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """Boundaries: which shards are retrained exactly and which are modified approximately."""
 
 from unlearnkit.registry import Registry
-from unlearnkit.unlearning.boundary.accepting import as_boundary
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.boundary.chosen import ChosenBoundary, OverriddenBoundary
+from unlearnkit.unlearning.boundary.custom import as_boundary
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
 

@@ -18,9 +18,9 @@ from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, Boundary
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.boundary.approximation import ApproximationChoice
+from unlearnkit.widgets.boundary.controls import BoundaryChoice
 from unlearnkit.widgets.boundary.curve import curve, point, stages
 from unlearnkit.widgets.boundary.route_table import RouteTable
-from unlearnkit.widgets.boundary.rule import BoundaryChoice
 from unlearnkit.widgets.boundary.sentences import (
     ALL_EXACT,
     checks_table,

@@ -12,8 +12,8 @@ from unlearnkit.figures.drawing import MODEL_NAMES
 from unlearnkit.figures.membership import Areas
 from unlearnkit.widgets.parts.html import paragraphs, table
 from unlearnkit.widgets.parts.panel import Panel, row
+from unlearnkit.widgets.parts.percent_slider import PercentSlider
 from unlearnkit.widgets.parts.pictures import pictures
-from unlearnkit.widgets.parts.slider import PercentSlider
 from unlearnkit.widgets.parts.view import OTHERS, WHOLE, HasComparison, View
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from unlearnkit.session import Session
 from unlearnkit.unlearning.deadlines import Queue
 from unlearnkit.unlearning.debt import debt_sizes
 from unlearnkit.unlearning.unlearn import Unlearned
-from unlearnkit.widgets.boundary.rule import number_of
+from unlearnkit.widgets.boundary.controls import number_of
 from unlearnkit.widgets.ledger.sections import (
     AuditSection,
     CertificateSection,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from unlearnkit.store.files import StoreError
-from unlearnkit.store.ledger_file import LedgerExtent, append_lines, read_lines
+from unlearnkit.store.ledger_chain import LedgerExtent, append_lines, read_lines
 
 
 def test_what_was_appended_and_not_committed_does_not_count(tmp_path: Path) -> None:

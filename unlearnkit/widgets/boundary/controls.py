@@ -14,7 +14,7 @@ from unlearnkit.unlearning.boundary.fixed import UNITS, FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.widgets.boundary.approximation import offer
 from unlearnkit.widgets.parts.panel import row
-from unlearnkit.widgets.parts.slider import PercentSlider
+from unlearnkit.widgets.parts.percent_slider import PercentSlider
 
 HAND, ADAPTIVE, OWN = "by hand", "adaptive", "the session's own"
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from unlearnkit.metrics.attacks import auc_interval, membership_auc, membership_gap
+from unlearnkit.metrics.membership_auc import auc_interval, membership_auc, membership_gap
 from unlearnkit.metrics.metrics import (
     auc,
     placements,
