@@ -1,10 +1,11 @@
-"""Estimators in scikit-learn's manner: fit, predict, and unlearn.
+"""Estimators with scikit-learn's interface: ``fit``, ``predict``, and ``unlearn``.
 
-They stand beside :class:`~unlearnkit.session.Session`, on the same plain functions, for code that
-speaks scikit-learn: grid search, cross-validation, pipelines.
+Use them with grid search, cross-validation and pipelines. They call the same functions as
+:class:`~unlearnkit.session.Session`, but keep no ledger and store nothing on disk.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -34,14 +35,31 @@ from unlearnkit.unlearning.debt import debts_of
 from unlearnkit.unlearning.request import Revocations, check_request
 from unlearnkit.unlearning.unlearn import Unlearned, unlearn
 
-FEW = 30  # rows below which there are fewer shards by default: 5 of 6 rows, 2 in a slice
+FEW = 30  # with fewer rows the default number of shards leaves at least 6 rows in each
 
 
-class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # no types
-    """What the two estimators share: everything but y."""
+# A dataclass gives each estimator an __init__ whose signature names all parameters, the shared ones
+# too: scikit-learn reads the parameters from this signature.
+@dataclass(eq=False, repr=False)
+class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """The parameters and methods that both estimators share."""
+
+    model: Any = "mlp"
+    _: KW_ONLY
+    num_shards: int | None = None
+    num_slices: int | None = None
+    epochs: int = 20
+    batch_size: int | None = None
+    optimizer: str = "sgd"
+    learning_rate: float | None = None
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    offset: float = 0.0
+    scale: float = 1.0
+    random_state: int | np.random.RandomState | None = None
 
     def _fit(self, dataset: Dataset, model: Any, aggregation: str) -> Self:
-        """Train on all of a dataset's training part, from scratch."""
+        """Train an ensemble from scratch on the training part of a dataset."""
         self.dataset_ = dataset
         architecture = as_architecture(model, dataset.feature_shape, dataset.num_outputs)
         spec = self._spec(architecture.name)
@@ -55,12 +73,12 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # no types
         return self
 
     def _outputs(self, X: Any) -> Float[Tensor, "row output"]:
-        """What the ensemble gives for some rows."""
+        """Outputs of the ensemble: probabilities of classes, or standardised targets."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float32, allow_nd=True)
         inputs = self._examples(X, np.zeros(len(X), np.int64)).inputs()
         if self.plan_.architecture.described is not None:
-            # In float32 a row's last digits depend on its place in the batch, by up to 1.5e-7.
+            # In float32 the last digits of an output depend on the row's position in the batch.
             inputs = inputs.double()
         return self.ensemble_.probabilities(inputs)
 
@@ -72,22 +90,28 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # no types
         method: str | Method | None = None,
         amend: str | Amend | None = None,
     ) -> Self:
-        """Forget rows of the X that ``fit`` was given.
+        """Forget rows of the X that was passed to ``fit``.
 
         Args:
-            rows: numbers of the rows, from 0. Rows forgotten before are passed over.
-            boundary: chooses between exact and approximate for each shard: a boundary, its name in
-                ``BOUNDARIES``, or the threshold of a ``FixedBoundary``. 1 is always exact, 0 always
-                approximate.
-            method: of modification, a name in ``METHODS`` or an object.
-            amend: after it, a name in ``AMENDS`` or an object.
+            rows: row numbers, counted from 0. Rows that were forgotten before are ignored.
+            boundary: the rule that decides for each shard whether it is retrained exactly or
+                modified: a boundary, its name in ``BOUNDARIES``, or the threshold of a
+                ``FixedBoundary``. With 1, the default, every shard is retrained exactly; with 0
+                every shard is modified.
+            method: how a shard is modified: a name in ``METHODS`` or an object; None chooses the
+                default for the model.
+            amend: what amends a modified shard: a name in ``AMENDS`` or an object; None chooses
+                replay.
+
+        Returns:
+            The estimator itself, as ``fit`` does.
 
         Raises:
-            sklearn.exceptions.NotFittedError: ``fit`` comes first.
-            TypeError: row numbers that are not whole, or an object that lacks a part of its
+            sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
+            TypeError: a row number is not a whole number, or an object lacks a part of its
                 protocol.
-            KeyError: no such row, or no boundary, method or amend of this name.
-            ValueError: no row would be left.
+            KeyError: there is no such row, or no boundary, method or amend has this name.
+            ValueError: no row would remain.
         """
         check_is_fitted(self)
         request = check_request(rows, self.dataset_, Revocations((self.revoked_,)))
@@ -106,7 +130,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # no types
 
     @property
     def debt_(self) -> dict[int, Int[np.ndarray, " debt"]]:
-        """For each shard with debt the rows that were removed approximately only."""
+        """For each shard with debt, the rows that were removed from it only approximately."""
         check_is_fitted(self)
         return debts_of(self.plan_, self.store_)
 
@@ -115,7 +139,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # no types
         if rows < FEW:
             spec = spec.with_(num_shards=max(1, rows // 6), num_slices=min(rows, spec.num_slices))
         given = {
-            # A grid of numpy's holds numpy's numbers.
+            # A parameter grid made with NumPy holds NumPy scalars.
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in self.get_params(deep=False).items()
             if name in spec.to_dict() and value is not None
@@ -123,106 +147,84 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # no types
         return spec.with_(**given, seed=_seed(self.random_state))
 
     def _examples(self, X: Float[np.ndarray, "row *feature"], labels: np.ndarray) -> Examples:
-        # A copy, so that later changes to the caller's arrays cannot reach it.
+        # torch.tensor copies, so later changes to the caller's array do not reach the dataset.
         features, ids = torch.tensor(X), np.arange(len(X))
         return Examples(ids, features, torch.as_tensor(labels), self.offset, self.scale)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc]  # no types
-    """A sharded and sliced ensemble that forgets rows of the X that it was fitted on.
+    """A sharded and sliced classifier that can forget rows of its training data.
 
-    All rows are trained on: no probe or test part is split off.
+    It is trained on all rows: no probe or test part is split off.
 
-    A step before it in a pipeline that learns from the data (StandardScaler, PCA, a vocabulary)
-    keeps what it learned of rows that are forgotten here. Scale by constants of your own instead:
-    ``offset`` and ``scale``.
+    A preceding pipeline step that learns from the data (StandardScaler, PCA, a vocabulary) keeps
+    what it learned from rows that are forgotten here. Scale X by constants that you know
+    beforehand instead: ``offset`` and ``scale``.
 
     Args:
-        model: as for :class:`~unlearnkit.session.Session`. X may have more than two dimensions
-            where the model takes them, as ``"cnn"`` does: (rows, channels, height, width).
-        num_shards: S. None takes the default of a session on data of this size, and so for
-            num_slices, batch_size and learning_rate; below 30 rows, as many shards as have 6 each.
-        num_slices: R.
-        epochs: as for :class:`~unlearnkit.training.spec.TrainSpec`, and so the rest up to
-            weight_decay.
-        batch_size: see there.
-        optimizer: see there.
-        learning_rate: see there.
-        momentum: see there.
-        weight_decay: see there.
-        aggregation: how constituents vote, a name in ``AGGREGATIONS``.
-        offset: a fixed constant, subtracted from X; never a statistic of it.
-        scale: a fixed constant that divides the difference.
-        random_state: an int is the seed, as in a session. None, or a RandomState: a seed is drawn.
+        model: the architecture of the constituents: ``"logistic"``, ``"mlp"``, ``"cnn"``, a
+            built-in model with options such as ``MLP((64,))``, or a callable that returns a new
+            ``nn.Module``. ``"cnn"`` takes X of shape (rows, channels, height, width).
+        num_shards: the number of shards, each of which trains one constituent. None chooses the
+            default of a session for data of this size, or, below 30 rows, one shard for every six
+            rows.
+        num_slices: the number of slices per shard; each ends in a checkpoint. None chooses the
+            default for data of this size.
+        epochs: the training effort of a shard, in epochs;
+            :class:`~unlearnkit.training.spec.TrainSpec` distributes it over the slices.
+        batch_size: examples per step. None chooses the default for data of this size.
+        optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
+        learning_rate: the step size, constant during training. None chooses the default for data
+            of this size.
+        momentum: the momentum of SGD, at least 0 and below 1; other optimizers ignore it.
+        weight_decay: the coefficient of L2 regularisation, at least 0.
+        aggregation: how the constituents' outputs are combined, a name in
+            ``unlearnkit.training.ensemble.AGGREGATIONS``.
+        offset: a constant that is subtracted from X. It must not be estimated from the data.
+        scale: a constant by which X is divided after that. It must not be estimated from the data.
+        random_state: the seed of partition, initial weights and batches. With None or a
+            ``RandomState`` the seed is drawn at each ``fit``.
 
     Attributes:
-        classes_: values of y, ascending: they stay when the last row of one is forgotten.
-        n_features_in_: number of columns of X.
-        feature_names_in_: their names, where X was a DataFrame with text for column names.
-        dataset_: rows of X under their numbers, all of them in the training part.
-        plan_: what is trained: its spec, partition and stages.
-        store_: checkpoints, in memory.
-        ensemble_: the current models.
-        clock_: measured rates, for boundaries that count seconds.
-        revoked_: rows that were forgotten, ascending.
-        unlearned_: what the last :meth:`unlearn` did; None before it.
+        classes_: the distinct values of y, ascending. A class stays when its last row is forgotten.
+        n_features_in_: the number of columns of X.
+        feature_names_in_: the column names, if X was a DataFrame whose column names are strings.
+        dataset_: the training rows as a dataset; row numbers are the ids.
+        plan_: the current plan: spec, partition and stages.
+        store_: the checkpoints, in memory.
+        ensemble_: the current constituents.
+        clock_: measured rates, for boundaries that weigh seconds.
+        revoked_: the rows that were forgotten, ascending.
+        unlearned_: the result of the last :meth:`unlearn`, or None before the first.
 
     >>> X, y = np.eye(30, 4, dtype="float32"), np.arange(30) % 2
     >>> classifier = UnlearnableClassifier("logistic", epochs=2, random_state=0).fit(X, y)
     >>> classifier.unlearn([3, 14]).revoked_
     array([ 3, 14])
-    >>> classifier.unlearned_.debt_after  # exact by default
+    >>> classifier.unlearned_.debt_after  # retraining is exact and leaves no debt
     0
     """
 
-    def __init__(
-        self,
-        model: Any = "mlp",
-        *,
-        num_shards: int | None = None,
-        num_slices: int | None = None,
-        epochs: int = 20,
-        batch_size: int | None = None,
-        optimizer: str = "sgd",
-        learning_rate: float | None = None,
-        momentum: float = 0.9,
-        weight_decay: float = 1e-4,
-        aggregation: str = "mean-probability",
-        offset: float = 0.0,
-        scale: float = 1.0,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        self.model = model
-        self.num_shards = num_shards
-        self.num_slices = num_slices
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.aggregation = aggregation
-        self.offset = offset
-        self.scale = scale
-        self.random_state = random_state
+    aggregation: str = "mean-probability"
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Train on all rows, from scratch.
+        """Train on all rows from scratch.
 
         Args:
-            X: numbers, (rows, columns) or (rows, ...).
-            y: a class for each row: numbers, text or booleans.
+            X: features of shape (rows, columns), or (rows, ...) if the model takes more dimensions.
+            y: the class of each row: integers, strings or booleans.
 
         Raises:
-            ValueError: bad contents, fewer than two classes, or too few rows for so many shards and
-                slices.
+            ValueError: x or y has missing, infinite or non-numeric values, y holds fewer than two
+                classes, or there are too few rows for this number of shards and slices.
         """
         X, y = validate_data(self, X, y, dtype=np.float32, allow_nd=True)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y holds one class, {self.classes_[0]!r}; give examples of at least two"
+                f"y holds only one class, {self.classes_[0]!r}; pass rows of at least two classes"
             )
         examples = self._examples(X, labels)
         none = self._examples(X[:0], labels[:0])
@@ -231,49 +233,59 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
         return self._fit(dataset, self.model, self.aggregation)
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "row class"]:
-        """The ensemble's probability of each of ``classes_``.
+        """The ensemble's probability of each class, in the order of ``classes_``.
 
         Raises:
-            sklearn.exceptions.NotFittedError: ``fit`` comes first.
-            ValueError: bad contents, or another number of columns than ``fit`` was given.
+            sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
+            ValueError: x has missing, infinite or non-numeric values, or another number of columns
+                than the X passed to ``fit``.
         """
         probabilities: np.ndarray = self._outputs(X).numpy()
         return probabilities
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " row"]:
-        """The most probable class.
+        """The most probable class of each row.
 
         Raises:
-            sklearn.exceptions.NotFittedError: ``fit`` comes first.
-            ValueError: as :meth:`predict_proba`.
+            sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
+            ValueError: as for :meth:`predict_proba`.
         """
-        places = self.predict_proba(X).argmax(1)
-        predicted: np.ndarray = self.classes_[places]
+        chosen = self.predict_proba(X).argmax(1)
+        predicted: np.ndarray = self.classes_[chosen]
         return predicted
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc]  # no types
-    """The same for targets: squared error, and the mean of the predictions.
+    """A sharded and sliced regressor that can forget rows of its training data.
 
-    Arguments and attributes are those of :class:`UnlearnableClassifier`, without ``aggregation``
-    and ``classes_``; and two more arguments.
+    It minimises the squared error and predicts the mean of its constituents' predictions. Its
+    fitted attributes are those of :class:`UnlearnableClassifier`, without ``classes_``.
 
     Args:
-        model: see there; a logistic regression is a linear one here.
-        num_shards: see there, and so the rest up to scale.
-        num_slices: see there.
-        epochs: see there.
-        batch_size: see there.
-        optimizer: see there.
-        learning_rate: see there.
-        momentum: see there.
-        weight_decay: see there.
-        offset: see there.
-        scale: see there.
-        target_offset: a fixed constant, subtracted from y; or one for each column of y.
-        target_scale: a fixed constant that divides the difference; or one for each column. Targets
-            that are then of the order of 1 suit the default learning rate.
-        random_state: see there.
+        model: the architecture of the constituents: ``"linear"``, ``"mlp"``, ``"cnn"``, a built-in
+            model with options such as ``MLP((64,))``, or a callable that returns a new
+            ``nn.Module``. ``"logistic"`` stands for ``"linear"`` here.
+        num_shards: the number of shards, each of which trains one constituent. None chooses the
+            default of a session for data of this size, or, below 30 rows, one shard for every six
+            rows.
+        num_slices: the number of slices per shard; each ends in a checkpoint. None chooses the
+            default for data of this size.
+        epochs: the training effort of a shard, in epochs;
+            :class:`~unlearnkit.training.spec.TrainSpec` distributes it over the slices.
+        batch_size: examples per step. None chooses the default for data of this size.
+        optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
+        learning_rate: the step size, constant during training. None chooses the default for data
+            of this size.
+        momentum: the momentum of SGD, at least 0 and below 1; other optimizers ignore it.
+        weight_decay: the coefficient of L2 regularisation, at least 0.
+        offset: a constant that is subtracted from X. It must not be estimated from the data.
+        scale: a constant by which X is divided after that. It must not be estimated from the data.
+        target_offset: a constant that is subtracted from y, or one for each column of y.
+        target_scale: a constant by which y is divided after that, or one for each column of y. The
+            default learning rate suits targets whose magnitude is then about 1.
+        random_state: the seed of partition, initial weights and batches. With None or a
+            ``RandomState`` the seed is drawn at each ``fit``.
 
     >>> X = np.linspace(-1, 1, 60, dtype="float32")[:, None]
     >>> y = 300 + 40 * X[:, 0]
@@ -282,48 +294,19 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
     array([260.])
     """
 
-    def __init__(
-        self,
-        model: Any = "mlp",
-        *,
-        num_shards: int | None = None,
-        num_slices: int | None = None,
-        epochs: int = 20,
-        batch_size: int | None = None,
-        optimizer: str = "sgd",
-        learning_rate: float | None = None,
-        momentum: float = 0.9,
-        weight_decay: float = 1e-4,
-        offset: float = 0.0,
-        scale: float = 1.0,
-        target_offset: float | Sequence[float] = 0.0,
-        target_scale: float | Sequence[float] = 1.0,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        self.model = model
-        self.num_shards = num_shards
-        self.num_slices = num_slices
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.offset = offset
-        self.scale = scale
-        self.target_offset = target_offset
-        self.target_scale = target_scale
-        self.random_state = random_state
+    target_offset: float | Sequence[float] = 0.0
+    target_scale: float | Sequence[float] = 1.0
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Train on all rows, from scratch.
+        """Train on all rows from scratch.
 
         Args:
-            X: numbers, (rows, columns) or (rows, ...).
-            y: a number for each row, or a row of them.
+            X: features of shape (rows, columns), or (rows, ...) if the model takes more dimensions.
+            y: targets of shape (rows,) or (rows, targets).
 
         Raises:
-            ValueError: bad contents, or too few rows for so many shards and slices.
+            ValueError: x or y has missing, infinite or non-numeric values, or there are too few
+                rows for this number of shards and slices.
         """
         X, y = validate_data(
             self, X, y, dtype=np.float32, allow_nd=True, multi_output=True, y_numeric=True
@@ -342,17 +325,18 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
         return self._fit(dataset, Linear() if logistic else self.model, "mean-probability")
 
     def __sklearn_tags__(self) -> Tags:
-        """Targets may be several."""
-        tags: Tags = super().__sklearn_tags__()
+        """Declare that y may have several columns."""
+        tags: tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
     def predict(self, X: Any) -> Float[np.ndarray, "row *target"]:
-        """The mean prediction, in the units of y.
+        """The mean prediction of the constituents, in the units and the shape of y.
 
         Raises:
-            sklearn.exceptions.NotFittedError: ``fit`` comes first.
-            ValueError: bad contents, or another number of columns than ``fit`` was given.
+            sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
+            ValueError: x has missing, infinite or non-numeric values, or another number of columns
+                than the X passed to ``fit``.
         """
         outputs = self._outputs(X)
         predicted: np.ndarray = self.dataset_.in_units(outputs).numpy()
