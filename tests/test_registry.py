@@ -153,5 +153,5 @@ def test_names_that_are_unknown_are_refused_before_any_work(session):
         study(Unreadable(), policies=["adaptiv"])
     with pytest.raises(TypeError, match="is one name"):
         study(Unreadable(), policies="adaptive")
-    with pytest.raises(TypeError, match="give it as boundary='adaptive'"):
+    with pytest.raises(TypeError, match="give a boundary as boundary='adaptive'"):
         session.unlearn("adaptive")

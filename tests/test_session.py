@@ -388,7 +388,7 @@ def test_bad_sessions_are_refused(
         (
             lambda s: s.preview(AdaptiveBoundary()),
             TypeError,
-            r"was given where a number is.*give it as boundary=AdaptiveBoundary\(",
+            r"a threshold is a number from 0 to 1.*give a boundary as boundary=AdaptiveBoundary\(",
         ),
         (lambda s: s.preview(-0.5), ValueError, "max_share=-0.5 is out of range"),
         (lambda s: s.unlearn(method="magic"), KeyError, "no method is named 'magic'"),

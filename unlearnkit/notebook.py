@@ -1,4 +1,4 @@
-"""The session of a notebook: the core session with its dashboard, panels and exported code."""
+"""The session that users open in a notebook: the core session plus dashboard, panels and export."""
 
 import os
 from pathlib import Path
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 class Session(session.Session):
-    """Train, revoke, estimate, decide, unlearn and compare, in code or with the mouse.
+    """An ensemble that can forget: train, revoke, assess, decide, unlearn and compare.
 
-    The engine is :class:`unlearnkit.session.Session`, which knows no screen. This class adds the
-    dashboard, its panels and the export of a session as a script or a notebook.
+    Use it from code, or through its dashboard. :class:`unlearnkit.session.Session` implements the
+    steps and imports no widgets; this class adds the dashboard, its panels, and the export of a
+    session as a script or a notebook.
 
     >>> session = Session("digits", model="logistic", epochs=2, seed=0)
     >>> session
@@ -31,34 +32,39 @@ class Session(session.Session):
     """
 
     def dashboard(self) -> "Dashboard":
-        """The same with the mouse: widgets for every step."""
+        """Widgets for every step of the session. Display the result in a notebook cell."""
         from unlearnkit.widgets import Dashboard
 
         return Dashboard(self)
 
     def panel(self, name: str) -> "SessionPanel":
-        """One step of the dashboard, alone in a cell; panels of a session keep each other current.
+        """One panel of the dashboard, for a cell of its step.
+
+        All panels of a session update when one of them, or code, changes the session.
 
         Args:
             name: ``"training"``, ``"revocation"``, ``"workload"``, ``"boundary"``,
                 ``"comparison"`` or ``"ledger"``.
 
         Raises:
-            KeyError: no panel of that name.
+            KeyError: no panel has this name.
         """
         from unlearnkit.widgets.dashboard import panel_kind
 
         return panel_kind(name)(self)
 
     def to_script(self, path: str | os.PathLike[str] | None = None) -> str:
-        """This session as a Python script that comes to the same models, bit for bit.
+        """Export the session as a Python script that reproduces its models, bit for bit.
 
-        It names the data (data of your own, a model or a partition that is no built-in one, is
-        left for you to fill in), the spec with its seed, and every request and repayment with its
-        ids and the shards that were retrained.
+        The script loads the data, sets all training settings and the seed, and repeats every
+        request and repayment, each with its ids and the shards that were retrained. Data, a model
+        or a partition that unlearnkit does not provide by name are left as gaps to fill in.
 
         Args:
-            path: a file to write it to as well.
+            path: a file that the script is also written to.
+
+        Returns:
+            The script's text.
         """
         text = as_script(self._cells())
         if path is not None:
@@ -66,7 +72,11 @@ class Session(session.Session):
         return text
 
     def to_notebook(self, path: str | os.PathLike[str]) -> None:
-        """The same as :meth:`to_script`, as a notebook without outputs."""
+        """Export the session as a notebook without outputs; it contains :meth:`to_script`'s code.
+
+        Args:
+            path: the file to write, ending in ``.ipynb``.
+        """
         Path(path).write_text(as_notebook(self._cells()), encoding="utf-8")
 
     def _cells(self) -> list[Cell]:

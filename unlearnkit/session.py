@@ -1,7 +1,8 @@
-"""The session: the mutable front door of a notebook.
+"""The session: one object that trains, revokes, unlearns and compares.
 
-Everything that a session does is also there as plain functions on frozen values; the session holds
-the current ones, checks what comes in, and replaces them one by one.
+Each step is also a plain function on frozen values (:func:`~unlearnkit.training.train.train`,
+:func:`~unlearnkit.unlearning.unlearn.unlearn` and so on). The session holds the current values,
+checks arguments, and replaces the values after each step.
 """
 
 import os
@@ -25,10 +26,7 @@ from unlearnkit.models.losses import Loss
 from unlearnkit.progress import Progress
 from unlearnkit.records.certificate import Certificate, certify
 from unlearnkit.records.journal import Journal
-from unlearnkit.records.ledger import (
-    entry_of,
-    ledger_frame,
-)
+from unlearnkit.records.ledger import entry_of, ledger_frame
 from unlearnkit.records.persistence import open_store, provenance
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore
@@ -59,13 +57,14 @@ from unlearnkit.unlearning.workload import Workload
 if TYPE_CHECKING:
     import pandas as pd
 
-PROBE_SHARE = 0.01  # of the time of a training that measurements for the clock may take
-PROBES_AGAIN, PROBE_SHARE_AGAIN = 3, 0.05  # so many exact requests repeat them, at this share
+PROBE_SHARE = 0.01  # share of the training time that may be spent on timing large batches
+# The first exact requests time large batches again, within this share of the request's time.
+PROBES_AGAIN, PROBE_SHARE_AGAIN = 3, 0.05
 NOTHING = np.empty(0, np.int64)
 
 
 class Session:
-    """Train, revoke, estimate, decide, unlearn, compare.
+    """An ensemble that can forget: train, revoke, assess, decide, unlearn and compare.
 
     >>> session = Session("digits", model="logistic", epochs=2, seed=0)
     >>> session
@@ -98,42 +97,52 @@ class Session:
         version: str | None = None,
         parallel: int | None = None,
     ) -> None:
-        """Start a session; nothing is trained yet.
+        """Start a session. Nothing is trained yet.
 
         Args:
-            data: a name such as ``"digits"`` (those in ``DATASETS``, for
-                :func:`~unlearnkit.data.datasets.load`), a
-                :class:`~unlearnkit.data.datasets.Dataset`, a pair (features, labels) of arrays or
-                tensors, a pair (DataFrame, target column) or (``"file.csv"``, target column), a
-                torch ``Dataset``, or a Hugging Face one; see
-                :func:`~unlearnkit.data.datasets.as_dataset`, and call it yourself for their
-                options.
-            model: ``"logistic"`` (of a regression: ``"linear"``), ``"mlp"``, ``"cnn"``, or a
-                callable that returns a new ``nn.Module``.
+            data: the name of a dataset in ``DATASETS``, such as ``"digits"``; a
+                :class:`~unlearnkit.data.examples.Dataset`; a pair (features, labels) of arrays or
+                tensors; a pair (DataFrame, target column) or (``"file.csv"``, target column); a
+                torch ``Dataset``; or a Hugging Face dataset. For options of reading call
+                :func:`~unlearnkit.data.datasets.load`, ``from_arrays``, ``from_frame`` and so on
+                yourself and pass the result.
+            model: the architecture of the constituents: ``"logistic"`` (for regression
+                ``"linear"``), ``"mlp"``, ``"cnn"``, a built-in model with options such as
+                ``MLP((64,))``, or a callable that returns a new ``nn.Module``.
             hidden: widths of the hidden layers of ``"mlp"``.
-            num_shards: see :class:`~unlearnkit.training.spec.TrainSpec`, as for the next six;
-                what is not given has the default measured for data of this size
-                (:func:`~unlearnkit.training.defaults.default_spec`).
-            num_slices: see there.
-            epochs: see there.
-            batch_size: see there.
-            learning_rate: see there.
-            loss: see there; cross-entropy by default, or squared error where the data have
-                targets; ``WeightedCrossEntropy((1, 5))`` weighs classes.
-            seed: see there.
-            spec: all of it at once, instead of the seven arguments above.
-            store: a folder that keeps everything and is resumed from, or a store of either kind;
-                memory by default. A folder that another process holds is only read, with a warning
-                that says who does; ``DiskStore(folder, wait_seconds=60)`` waits for it.
-            aggregation: how constituents vote, a name in ``AGGREGATIONS``.
-            partition: shards and slices of your own.
-            version: identifies a model given as a callable.
-            parallel: a number of workers that train shards beside each other, to the same bits; -1
-                for all there are (:func:`~unlearnkit.training.train.train`). This process by
-                default; it can be changed at any time: ``session.parallel = 2``.
+            num_shards: the number of shards, each of which trains one constituent. For this and
+                the next four arguments, None chooses the default that was measured for data of
+                this size (:func:`~unlearnkit.training.defaults.default_spec`).
+            num_slices: the number of slices per shard; each ends in a checkpoint, from which
+                retraining can start.
+            epochs: the training effort of a shard, in epochs;
+                :class:`~unlearnkit.training.spec.TrainSpec` distributes it over the slices.
+            batch_size: examples per step.
+            learning_rate: the step size, above 0 and constant during training.
+            loss: a :class:`~unlearnkit.models.losses.Loss` or its name; cross-entropy by default,
+                or squared error for regression. ``WeightedCrossEntropy((1, 5))`` weights classes.
+            seed: the seed of partition, initial weights, batches and dropout masks.
+            spec: a :class:`~unlearnkit.training.spec.TrainSpec` with all settings of training,
+                instead of the seven arguments from ``num_shards`` to ``seed``.
+            store: a folder that keeps checkpoints and ledger, and from which a later session
+                resumes; or a :class:`~unlearnkit.store.DiskStore` or
+                :class:`~unlearnkit.store.MemoryStore`. By default everything is kept in memory. If
+                another process uses the folder, this session can only read it and warns;
+                ``DiskStore(folder, wait_seconds=60)`` waits for the other process.
+            aggregation: how the constituents' outputs are combined, a name in
+                ``unlearnkit.training.ensemble.AGGREGATIONS``.
+            partition: a :class:`~unlearnkit.training.partition.Partition` that assigns examples to
+                shards and slices, instead of a random one.
+            version: a text that identifies a model given as a callable. Change it whenever the
+                code of the model changes.
+            parallel: the number of worker processes that train shards at the same time; -1 uses
+                all processors. The resulting bits are the same. None, the default, trains in this
+                process. The attribute can be set at any time: ``session.parallel = 2``.
 
         Raises:
-            ValueError, TypeError, KeyError: bad input, in one sentence each.
+            KeyError: a dataset, model, loss or aggregation of this name is not known.
+            TypeError: an argument has the wrong type.
+            ValueError: an argument is out of range, or arguments contradict each other.
             StoreError: the folder belongs to another run.
         """
         self.dataset: Dataset = as_dataset(data)
@@ -153,7 +162,7 @@ class Session:
         )
         regression, width = self.dataset.is_regression, self.dataset.num_outputs
         Ensemble(architecture, spec.loss, (), aggregation, regression)  # checks the aggregation
-        # Checks that the loss takes such labels, and so many classes.
+        # This checks that the loss takes these labels and this number of classes.
         trial = self.dataset.train.labels.new_zeros((1, width) if regression else 1)
         spec.loss.value(torch.zeros(1, width), trial)
         self.aggregation = aggregation
@@ -169,7 +178,7 @@ class Session:
             self._journal = Journal(self.dataset, plan, self.store)
         except BaseException:
             if isinstance(self.store, DiskStore) and self.store is not store:
-                self.store.close()  # a traceback that is kept somewhere would hold its lock
+                self.store.close()  # otherwise a kept traceback would keep the folder locked
             raise
         self._pending: Int[np.ndarray, " request"] = self._journal.queue.ids
         self._original: Ensemble | None = None
@@ -193,21 +202,21 @@ class Session:
             f"x {spec.num_slices} slices, {state}{extra})"
         )
 
-    # What there is
+    # State
 
     @property
     def plan(self) -> Plan:
-        """The plan of the current retain set."""
+        """The current plan: stages, partition and settings, without the revoked examples."""
         return self._journal.plan
 
     @property
     def spec(self) -> TrainSpec:
-        """How the ensemble is trained."""
+        """The settings of training."""
         return self._journal.plan.spec
 
     @property
     def boundary(self) -> Boundary:
-        """The boundary that decides where a call names none; set it by name or as an object."""
+        """The boundary for calls that name none. Assign a name in ``BOUNDARIES`` or an object."""
         return self._boundary
 
     @boundary.setter
@@ -216,48 +225,51 @@ class Session:
 
     @property
     def clock(self) -> Clock:
-        """Measured rates, refitted after every run."""
+        """The clock: measured rates of computation, from which seconds are predicted."""
         return self._journal.clock
 
     @property
     def error_model(self) -> ErrorModel:
-        """What past repayments say of the errors of approximations."""
+        """The error model of approximations, fitted to past repayments."""
         return self._journal.history.error_model
 
     @property
     def revoked(self) -> Int[np.ndarray, " id"]:
-        """Ids of all completed requests, ascending."""
+        """The ids that were forgotten by completed requests, ascending."""
         return self._journal.history.revocations.ids
 
     @property
     def pending(self) -> Int[np.ndarray, " id"]:
-        """Ids to be forgotten by the next :meth:`unlearn`, ascending."""
+        """The ids that the next :meth:`unlearn` will forget, ascending."""
         return self._pending
 
     @property
     def queue(self) -> Queue:
-        """Those of the pending ids that have a deadline; kept with a store in a folder."""
+        """The pending ids that have a deadline. A store on disk keeps them."""
         return self._journal.queue
 
     def due(self, ahead: timedelta = timedelta(0)) -> Int[np.ndarray, " due"]:
-        """Pending ids whose deadline has come, or comes within the time ``ahead``, ascending.
+        """The pending ids whose deadline has passed, or passes within ``ahead``, ascending.
 
-        Requests that wait for each other cost far less than one by one, so it pays to call
-        :meth:`unlearn`, which takes all that is pending, only when this is not empty::
+        Several requests executed together cost far less than one by one. So collect requests, and
+        call :meth:`unlearn`, which executes all of them, only when one of them is due::
 
             if len(session.due(timedelta(hours=1))):
                 session.unlearn()
+
+        Args:
+            ahead: how far to look into the future.
         """
         return self._journal.queue.due(datetime.now(UTC) + ahead)
 
     @property
     def debt(self) -> dict[int, Int[np.ndarray, " debt"]]:
-        """For each shard with debt the ids that were removed approximately only."""
+        """For each shard with debt, the ids that were removed from it only approximately."""
         return debts_of(self._journal.plan, self.store)
 
     @property
     def trained(self) -> bool:
-        """Whether every shard with examples has a model."""
+        """Whether every shard that has examples also has a model."""
         try:
             self.ensemble  # noqa: B018 (raises where a model is missing)
         except LookupError:
@@ -266,45 +278,51 @@ class Session:
 
     @property
     def busy(self) -> bool:
-        """Whether a training or unlearning is running, in whatever thread."""
+        """Whether training or unlearning is running in any thread."""
         return self._work.locked()
 
     @property
     def ensemble(self) -> Ensemble:
-        """The current models.
+        """The current models, combined; ``ensemble.probabilities(inputs)`` predicts with them.
 
         Raises:
-            LookupError: not trained yet.
+            LookupError: the session is not trained yet.
         """
         return assemble(self._journal.plan, self.store, self.aggregation)
 
     @property
     def original(self) -> Ensemble | None:
-        """The models before the last unlearning: in memory only, until discarded."""
+        """The models before the last unlearning, for comparison; None if there are none.
+
+        They are kept in memory only, until :meth:`discard_original`.
+        """
         return self._original
 
     @property
     def last(self) -> Unlearned | None:
-        """The result of the last unlearning."""
+        """The result of the last :meth:`unlearn` in this session; None before the first."""
         return self._last
 
     def accuracy(self) -> dict[str, float]:
-        """Accuracy of the ensemble on the test part and on what is left of the probe part.
+        """The ensemble's accuracy, from 0 to 1, on the test part and on the probe part.
+
+        Revoked examples are left out. The keys are ``"test"`` and ``"probe"``.
 
         Raises:
-            LookupError: not trained yet.
-            ValueError: this is a regression.
+            LookupError: the session is not trained yet.
+            ValueError: this is a regression; use :meth:`score`.
         """
         require_classes(self.dataset, "accuracy", "session.score() gives its R2")
         return self.score()
 
     def score(self) -> dict[str, float]:
-        """Accuracy, or R2 of a regression, on the test part and what is left of the probe part.
+        """The ensemble's accuracy, or R2 for regression, on the test part and on the probe part.
 
-        R2 is the coefficient of determination: 1 for all right, 0 for the part's mean target.
+        Revoked examples are left out. R2 is the coefficient of determination: 1 for perfect
+        predictions, 0 for predicting the mean target. The keys are ``"test"`` and ``"probe"``.
 
         Raises:
-            LookupError: not trained yet.
+            LookupError: the session is not trained yet.
         """
         task = task_of(self.dataset)
         ensemble, probe = self.ensemble, self.dataset.probe
@@ -318,7 +336,7 @@ class Session:
             result[part] = task.score(ensemble.probabilities(inputs), labels)
         return result
 
-    # The route
+    # Steps
 
     def train(
         self,
@@ -327,20 +345,24 @@ class Session:
         cancel: threading.Event | None = None,
         pause: threading.Event | None = None,
     ) -> TrainReport:
-        """Train every shard that has no model; a second call finds nothing to do.
+        """Train every shard that has no model yet; a second call has nothing to do.
 
-        Debt is not repaid here: that is :meth:`repay`.
+        Debt is not repaid here; :meth:`repay` does that.
 
         Args:
-            on_progress: None shows a progress bar on a terminal or in a notebook once training has
-                taken a second, True shows it at once, False shows none; a callable gets a
-                :class:`~unlearnkit.progress.ProgressEvent` at a time instead.
-            cancel: stops at once when set.
-            pause: ends the call when set, once every shard at work has finished its stage: nothing
-                is lost, and another call goes on from there, to the same bits.
+            on_progress: with None, a progress bar appears on a terminal or in a notebook after one
+                second; with True it appears at once, and with False never. A callable receives
+                every :class:`~unlearnkit.progress.ProgressEvent` instead.
+            cancel: setting this event stops training at once.
+            pause: setting this event ends the call as soon as each shard in training has finished
+                its stage. No work is lost: the next call continues, to the same bits.
+
+        Returns:
+            The stages that were trained, with their visits and seconds.
 
         Raises:
-            Cancelled: stopped by ``cancel``; finished stages are kept.
+            Cancelled: ``cancel`` was set; finished stages are kept.
+            RuntimeError: the session is busy in another thread.
         """
         with self._working():
             debts = self.debt
@@ -364,7 +386,7 @@ class Session:
             return report
 
     def _time_modifying(self, budget: float) -> None:
-        """Tell the clock what a few large batches take."""
+        """Time a few large batches for the clock, within a budget in seconds."""
         for timed in time_large_batches(self._journal.plan, self.store, budget):
             self._journal.clock = self._journal.clock.observe_probe(*timed)
 
@@ -379,26 +401,37 @@ class Session:
         seed: int = 0,
         deadline: datetime | timedelta | None = None,
     ) -> Request:
-        """Put examples on the list of what is to be forgotten; nothing is forgotten yet.
+        """Add examples to the pending request. :meth:`unlearn` then forgets them.
+
+        Give ``ids``, or ``query``, or a random choice by ``label``, ``count`` and ``share``::
+
+            session.revoke([3, 141])
+            session.revoke(label=7, count=20)
+            session.revoke(query="label == 3 and loss > 2")
 
         Args:
-            ids: examples by id; or choose by the other arguments.
-            label: examples of this class, by number or name.
-            count: so many at random (of the class).
-            share: this part at random (of the class), from 0 to 1.
-            query: those of which this holds, such as ``"label == 3 and loss > 2"``; see
+            ids: the ids of the examples.
+            label: a class, by number or name: all its examples, or those that ``count`` or
+                ``share`` draw from it.
+            count: how many examples are drawn at random, from the class or from all.
+            share: which share of the examples is drawn at random, above 0 and at most 1.
+            query: a condition on the examples' columns; see
                 :func:`~unlearnkit.selection.queries.query_ids`.
-            seed: of the random choice.
-            deadline: by when they have to be forgotten, a moment or a time from now. The request is
-                then kept with a store in a folder, and :meth:`due` tells when it has to be
-                executed; without, the list is a draft that ends with the session.
+            seed: the seed of the random choice.
+            deadline: when the examples have to be forgotten: a ``datetime``, or a ``timedelta``
+                from now. A store on disk keeps requests with a deadline, and :meth:`due` lists
+                them. A request without a deadline ends with the session.
+
+        Returns:
+            The request: the ids that were added.
 
         Raises:
-            KeyError: unknown ids or class.
-            LookupError: the query asks for a loss before the first training.
-            ValueError: nothing would be left, the arguments do not fit together, or the query
-                cannot be read.
-            RuntimeError: there is a deadline, and the session is at work in another thread.
+            KeyError: an id or the class is not known.
+            LookupError: the query needs losses, and the session is not trained yet.
+            TypeError: an id is not a whole number.
+            ValueError: no examples would remain, arguments contradict each other, or the query is
+                not valid.
+            RuntimeError: there is a deadline, and the session is busy in another thread.
         """
         gone = self._journal.history.revocations
         ids = chosen_ids(
@@ -415,20 +448,22 @@ class Session:
         )
         request = check_request(ids, self.dataset, gone)
         merged = np.union1d(self._pending, request.ids)
-        check_request(merged, self.dataset, gone)  # together they must leave something
+        check_request(merged, self.dataset, gone)  # together they must leave examples to train on
         if deadline is not None:
             self._enqueue(self._journal.queue.with_request(request.ids, as_deadline(deadline)))
         self._pending = merged
         return request
 
     def withdraw(self, ids: int | Iterable[int] | None = None) -> None:
-        """Take ids off the pending list again; all of them by default.
+        """Remove ids from the pending request.
+
+        Args:
+            ids: the ids to remove; None removes all.
 
         Raises:
             TypeError: an id is not a whole number.
-            KeyError: ids that the dataset does not have, or that are not pending; none is then
-                taken off.
-            RuntimeError: one of them has a deadline, and the session is at work in another thread.
+            KeyError: an id is not in the dataset or not pending; in this case no id is removed.
+            RuntimeError: an id has a deadline, and the session is busy in another thread.
         """
         gone = self._pending if ids is None else check_pending(ids, self.dataset, self._pending)
         queue = self._journal.queue.without(gone.tolist())
@@ -437,25 +472,35 @@ class Session:
         self._pending = np.setdiff1d(self._pending, gone)
 
     def workload(self) -> Workload:
-        """What retraining exactly for the pending request would cost. No side effects."""
+        """Estimate what exact retraining for the pending request would cost, without doing it.
+
+        ``workload.visits`` counts example gradients; ``workload.share`` is their share of
+        retraining all shards from scratch.
+
+        Raises:
+            LookupError: the session is not trained yet.
+        """
         return self.assess().workload
 
     def assess(
         self, *, method: str | Method | None = None, amend: str | Amend | None = None
     ) -> Assessment:
-        """Assess the pending request: its workload, and the cost of either way. No side effects.
+        """Estimate workload, costs and debt of the pending request, without executing it.
 
-        Any number of boundaries can then decide on it without another look at the store::
+        Several boundaries can decide on one assessment, which is faster than several calls of
+        :meth:`preview`::
 
             assessment = session.assess()
             [assessment.decide(uk.FixedBoundary(share)) for share in (0.1, 0.2, 0.3)]
 
         Args:
-            method: as in :meth:`unlearn`.
-            amend: as in :meth:`unlearn`.
+            method: the method of modification whose cost is estimated, as in :meth:`unlearn`.
+            amend: the amend whose cost is estimated, as in :meth:`unlearn`.
 
         Raises:
-            LookupError: not trained yet.
+            LookupError: the session is not trained yet.
+            KeyError: no method or amend has this name.
+            TypeError: an object lacks a part of its protocol.
         """
         self._need_training()
         approximator = Approximator.of(
@@ -476,15 +521,22 @@ class Session:
         method: str | Method | None = None,
         amend: str | Amend | None = None,
     ) -> Decision:
-        """What a boundary would decide on the pending request. No side effects.
+        """Show what a boundary would decide on the pending request, without executing it.
 
         Args:
-            max_share: a :class:`~unlearnkit.unlearning.boundary.fixed.FixedBoundary` with this
-                threshold.
-            boundary: another one, a name in ``BOUNDARIES`` or an object; :attr:`boundary` by
-                default.
-            method: as in :meth:`unlearn`.
-            amend: as in :meth:`unlearn`.
+            max_share: the threshold of a fixed boundary, as in :meth:`unlearn`.
+            boundary: another boundary, as in :meth:`unlearn`.
+            method: the method of modification whose cost is estimated, as in :meth:`unlearn`.
+            amend: the amend whose cost is estimated, as in :meth:`unlearn`.
+
+        Returns:
+            The decision: exact or approximate for each shard, with the predicted seconds.
+
+        Raises:
+            LookupError: the session is not trained yet.
+            KeyError: no boundary, method or amend has this name.
+            TypeError: an object lacks a part of its protocol.
+            ValueError: ``max_share`` and ``boundary`` are both given.
         """
         self._need_training()
         chosen = self._chosen_boundary(max_share, boundary)
@@ -500,25 +552,33 @@ class Session:
         on_progress: Progress = None,
         cancel: threading.Event | None = None,
     ) -> Unlearned:
-        """Forget the pending examples; without any, do nothing and say so.
+        """Forget the pending examples: retrain or modify each shard, as a boundary decides.
+
+        Without pending examples nothing is changed.
 
         Args:
-            max_share: threshold of a
-                :class:`~unlearnkit.unlearning.boundary.fixed.FixedBoundary`: 1 is always exact,
-                0 always approximate.
-            boundary: another one, a name in ``BOUNDARIES`` or an object; :attr:`boundary` by
-                default.
-            method: of modification, a name in ``METHODS`` or an object; staged influence by
-                default (its last-layer form for convolutional networks).
-            amend: after it, a name in ``AMENDS`` or an object; replay by default.
-            on_progress: as in :meth:`train`.
-            cancel: stops when set; then nothing has changed.
+            max_share: the threshold of a
+                :class:`~unlearnkit.unlearning.boundary.fixed.FixedBoundary`, from 0 to 1. With 1
+                every shard is retrained exactly, with 0 every shard is modified.
+            boundary: another boundary: a name in ``BOUNDARIES`` or an object. If neither is given,
+                :attr:`boundary` decides.
+            method: how a shard is modified: a name in ``METHODS`` or an object. The default is
+                staged influence (for convolutional networks its last-layer form).
+            amend: how a modified shard is amended: a name in ``AMENDS`` or an object. The default
+                is replay.
+            on_progress: progress bar or callable, as in :meth:`train`.
+            cancel: setting this event stops the work; nothing is changed then.
+
+        Returns:
+            The decision, the new plan, seconds, and the debt before and after.
 
         Raises:
-            LookupError: not trained yet.
+            LookupError: the session is not trained yet.
             KeyError: no boundary, method or amend has this name.
-            TypeError: an object that lacks a part of its protocol.
-            Cancelled: stopped by ``cancel``.
+            TypeError: an object lacks a part of its protocol.
+            ValueError: ``max_share`` and ``boundary`` are both given.
+            Cancelled: ``cancel`` was set.
+            RuntimeError: the session is busy in another thread.
         """
         chosen = self._chosen_boundary(max_share, boundary)
         chosen_method, chosen_amend = METHODS.choose(method), AMENDS.choose(amend)
@@ -558,7 +618,8 @@ class Session:
             if len(request):
                 self._original, self._last = original, result
                 self._journal.record_outcome(entry_of(result))
-            # Else a first measurement that was far off would stand, and nothing ever be modified.
+            # Without new timings, a first one that was far too slow would rule out modification
+            # forever: only a modification corrects it.
             kinds = {route.kind for route in result.decision.routes}
             probed_only = all(work.shards == 0 for work, _ in self._journal.clock.modify)
             if kinds == {EXACT} and probed_only and self._probes_again < PROBES_AGAIN:
@@ -574,18 +635,23 @@ class Session:
         on_progress: Progress = None,
         cancel: threading.Event | None = None,
     ) -> Unlearned:
-        """Clear debt by retraining exactly: of these shards, or of all that carry any.
+        """Clear debt by retraining shards exactly.
 
         Args:
-            shards: only these.
-            seconds: as much as is predicted to fit into this time, first where an id is cleared by
-                the fewest visits; for when the machine is idle.
-            on_progress: as in :meth:`train`.
-            cancel: stops when set; shards that were finished are repaid.
+            shards: the shards to repay; None repays all shards with debt.
+            seconds: a time budget, for example while the machine is idle. Only the shards that are
+                predicted to fit into it are repaid, beginning with those that need the fewest
+                visits for each id cleared.
+            on_progress: progress bar or callable, as in :meth:`train`.
+            cancel: setting this event stops the work; the shards finished by then are repaid.
+
+        Returns:
+            The decision, seconds, and the debt before and after.
 
         Raises:
-            LookupError: there is a time, and nothing has been timed yet.
-            Cancelled: stopped by ``cancel``.
+            LookupError: ``seconds`` is given, and nothing has been timed yet.
+            Cancelled: ``cancel`` was set.
+            RuntimeError: the session is busy in another thread.
         """
         with self._working():
             result = repay(
@@ -608,21 +674,27 @@ class Session:
     def compare(
         self, *, on_progress: Progress = None, cancel: threading.Event | None = None
     ) -> Comparison:
-        """Compare the unlearned models with training from scratch, which is run for it.
+        """Compare the unlearned models with models retrained from scratch.
 
-        Only shards that the last request hit, or that carry debt, are trained from scratch.
+        The retraining is part of the call. It covers only the shards that the last request hit and
+        those that carry debt.
 
         Args:
-            on_progress: as in :meth:`train`.
-            cancel: stops when set.
+            on_progress: progress bar or callable, as in :meth:`train`.
+            cancel: setting this event stops the work.
+
+        Returns:
+            Metrics, distances of parameters and scores; ``comparison.bit_identical`` says whether
+            all compared models are identical, and ``comparison.to_frame()`` lists the metrics.
 
         Raises:
-            LookupError: nothing was unlearned yet, or the original was discarded.
+            LookupError: this session has not unlearned anything yet, or the original was discarded.
+            Cancelled: ``cancel`` was set.
         """
         if self._last is None:
             raise LookupError(
-                "nothing was unlearned in this session yet: session.revoke([...]), then "
-                "session.unlearn()"
+                "this session has not unlearned anything yet; call session.revoke([...]) and "
+                "session.unlearn() first"
             )
         if self._original is None:
             raise LookupError(
@@ -640,7 +712,17 @@ class Session:
         )
 
     def fork(self) -> Self:
-        """A cheap branch in memory, to try another threshold on the same request."""
+        """Copy the session in memory, for example to try another boundary on the same request.
+
+        The copy shares checkpoints with the original, so it is fast; neither changes the other.
+
+        >>> session = Session("digits", model="logistic", epochs=2, seed=0)
+        >>> report = session.train()
+        >>> branch = session.fork()
+        >>> request = branch.revoke([3, 141])
+        >>> len(branch.pending), len(session.pending)
+        (2, 0)
+        """
         with self._working(writes=False):
             other = object.__new__(type(self))
             other.__dict__.update(self.__dict__)
@@ -650,18 +732,22 @@ class Session:
             return other
 
     def discard_original(self) -> None:
-        """Let go of the models from before the last unlearning, which are kept in memory only."""
+        """Delete the models from before the last unlearning, which are kept in memory only.
+
+        They remember the forgotten examples; :meth:`compare` needs them.
+        """
         self._original = None
 
     def ledger(self) -> "pd.DataFrame":
-        """Completed requests, oldest first."""
+        """A table with one row for each completed request or repayment, oldest first."""
         return ledger_frame(entry for _, entry in self._journal.history.records)
 
     def certificate(self, *, name_ids: bool = False) -> Certificate:
-        """What is forgotten, how, and what of it can be checked, as of now.
+        """A document that states which examples were forgotten, how, and how to check it.
 
         Args:
-            name_ids: list revoked ids by themselves, not by keyed digests.
+            name_ids: whether revoked ids are listed in plain text. By default keyed digests stand
+                for them, so that the certificate does not disclose whose data were removed.
         """
         store = self.store
         return certify(
@@ -674,7 +760,7 @@ class Session:
             original_in_memory=self._original is not None,
         )
 
-    # Inside
+    # Helpers
 
     @contextmanager
     def _working(self, writes: bool = True) -> Iterator[None]:
@@ -682,7 +768,7 @@ class Session:
             self.store.need_writable()
         if not self._work.acquire(blocking=False):
             raise RuntimeError(
-                "this session is at work in another thread; wait for it, or cancel it there"
+                "this session is at work in another thread; wait for that work or cancel it"
             )
         try:
             if writes:
@@ -699,18 +785,18 @@ class Session:
         self, max_share: float | None, boundary: str | Boundary | None
     ) -> Boundary:
         if max_share is not None and boundary is not None:
-            raise ValueError("max_share and boundary were both given; give one of them")
+            raise ValueError("max_share and boundary were both given; give only one of them")
         if isinstance(max_share, str) or hasattr(max_share, "decide"):
             raise TypeError(
-                f"{max_share!r} was given where a number is, the threshold max_share; give it as "
-                f"boundary={max_share!r}"
+                f"max_share={max_share!r} is a {type(max_share).__name__}, and a threshold is a "
+                f"number from 0 to 1; give a boundary as boundary={max_share!r}"
             )
         if max_share is not None:
             return FixedBoundary(max_share)
         return self.boundary if boundary is None else BOUNDARIES.choose(boundary)
 
     def _probe(self, leaving: Int[np.ndarray, " request"] = NOTHING) -> Probe:
-        """What approximations are looked at on; nothing of it is revoked, or about to be."""
+        """Probe examples for checking approximations, without revoked and pending ids."""
         examples, plan = self.dataset.probe, self._journal.plan
         rows, there = examples.find(np.union1d(self._journal.history.revocations.ids, leaving))
         ids = np.delete(examples.ids, rows[there])[:PROBE_MAX]
