@@ -11,25 +11,25 @@ if TYPE_CHECKING:
 
 
 def read_study(path: str | os.PathLike[str]) -> "pd.DataFrame":
-    """The rows that a study wrote to a file so far, while it runs or afterwards.
+    """Read the rows that a study has written to its file, while it runs or afterwards.
 
     Args:
-        path: as given to :func:`~unlearnkit.studies.study.study`; it is only read.
+        path: the ``path`` of :func:`~unlearnkit.studies.study.study`. The file is not changed.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line of it is no row of a study.
+        FileNotFoundError: the file does not exist.
+        ValueError: a line of the file is not a row of a study.
     """
     import pandas as pd
 
     if not Path(path).exists():
-        raise FileNotFoundError(f"there is no file {path}; give the path= of a study")
+        raise FileNotFoundError(f"there is no file {path}; give the path that a study was given")
     rows = dict(_entry(Path(path), line) for line, _ in _lines(Path(path)))
     return pd.DataFrame(rows.values())
 
 
 class Log:
-    """Rows measured so far, by key; in a file of JSON lines where there is one."""
+    """Measured rows by key, also written to a file of JSON lines if there is a path."""
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         self.path = None if path is None else Path(path)
@@ -42,10 +42,10 @@ class Log:
             key, row = _entry(self.path, line)
             self.rows[key], whole = row, end
         if self.path.exists() and self.path.stat().st_size > whole:
-            os.truncate(self.path, whole)  # a row that was being written when the run ended
+            os.truncate(self.path, whole)  # drop a row that a killed run left incomplete
 
     def add(self, key: str, row: dict[str, Any]) -> dict[str, Any]:
-        """Keep a row, write it to the file, and return it."""
+        """Add a row, write it to the file if there is one, and return it."""
         self.rows[key] = row
         if self.path is not None:
             with self.path.open("a") as file:
@@ -56,19 +56,19 @@ class Log:
 
 
 def _entry(path: Path, line: str) -> tuple[str, dict[str, Any]]:
-    """The key and the row of a line."""
+    """Parse a line into its key and its row."""
     try:
         entry = json.loads(line)
         return entry["key"], {**entry["row"]}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} has a line that is no row of a study ({line[:60]!r}); give another path, or "
-            "take the line out"
+            "delete the line"
         ) from error
 
 
 def _lines(path: Path) -> Iterator[tuple[str, int]]:
-    """Complete lines of a file, and where each ends."""
+    """Yield the complete lines of a file, each with the byte offset of its end."""
     if not path.exists():
         return
     end = 0

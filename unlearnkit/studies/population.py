@@ -1,8 +1,8 @@
-"""Many models instead of one: does a population of unlearned models look like one of retrained?
+"""Populations of models: are unlearned models distributed like retrained ones?
 
-One unlearned model can only be compared with one retrained model. Trained again and again with
-other seeds, both give a distribution of outputs for every example, and forgetting means that these
-distributions are the same. For overnight runs: a population is kept in a file as it grows.
+A single unlearned model can only be compared with a single retrained model. Trained with many
+seeds, both give a distribution of outputs for every example; unlearning is complete if the two
+distributions are equal. Building a population takes long, so it is kept in a file as it grows.
 """
 
 import json
@@ -40,13 +40,14 @@ ULIRA_SOURCE = "Hayes et al. 2024 (Inexact Unlearning Needs More Careful Evaluat
 class Population:
     """Margins of forgotten and of test examples under many models.
 
-    A margin is log p/(1 - p) of the label's probability p, the logit of being right.
+    The margin of an example is log(p / (1 - p)), the logit of the label's probability p.
 
     Attributes:
-        forget: ids that were forgotten.
-        test: ids of the test examples looked at.
-        margins: for ``"original"``, ``"unlearned"`` and ``"scratch"`` models, a row a seed;
-            forgotten examples first.
+        forget: ids of the forgotten examples.
+        test: ids of the test examples.
+        margins: for each kind of model, ``"original"``, ``"unlearned"`` and ``"scratch"``
+            (retrained), an array with one row per seed and one column per example, the forgotten
+            examples first.
     """
 
     forget: Int[np.ndarray, " forget"]
@@ -54,14 +55,19 @@ class Population:
     margins: dict[str, np.ndarray]
 
     def __len__(self) -> int:
-        """Models of each kind."""
+        """The number of models of each kind."""
         return len(self.margins["scratch"])
 
     def __repr__(self) -> str:
         return f"Population({len(self)} models, {len(self.forget)} examples forgotten)"
 
     def of(self, kind: str, part: str = "forget") -> Margins:
-        """Margins of one kind of model on the forgotten or on the test examples."""
+        """The margins under one kind of model.
+
+        Args:
+            kind: ``"original"``, ``"unlearned"`` or ``"scratch"``.
+            part: ``"forget"`` for the forgotten examples, anything else for the test examples.
+        """
         count = len(self.forget)
         rows = self.margins[kind]
         return rows[:, :count] if part == "forget" else rows[:, count:]
@@ -81,29 +87,35 @@ def populate(
     cancel: threading.Event | None = None,
     **options: Any,
 ) -> Population:
-    """Train, unlearn and retrain once for every seed, and collect margins.
+    """Train, unlearn and retrain a model for each seed, and collect their margins.
+
+    :func:`klom` and :func:`ulira` then compare the unlearned models with the retrained ones::
+
+        population = uk.populate("digits", ids=[3, 141], seeds=range(200), path="population.jsonl")
+        uk.klom(population), uk.ulira(population)
 
     Args:
-        data: as for :class:`~unlearnkit.session.Session`.
-        ids: to forget, the same for all seeds.
-        seeds: of partition, initial weights and orders.
-        boundary: how to unlearn, a name in ``BOUNDARIES`` or an object; everything approximate by
-            default.
-        method: of modification, a name in ``METHODS`` or an object; None for the default of the
-            model.
-        amend: after it, a name in ``AMENDS`` or an object; None for replay.
-        num_test: test examples looked at, the first ones.
-        path: a file to which every model is added at once; those that it has are not made again.
-        on_progress: gets an event after every seed; True shows a progress bar, False none
-            (:mod:`unlearnkit.progress`).
-        cancel: stops between two seeds when set.
-        **options: ``model``, ``num_shards`` and so on, as for the session.
+        data: the data, as :class:`~unlearnkit.session.Session` takes them. They must have classes.
+        ids: the ids to forget, the same for all seeds.
+        seeds: the seeds of partition, initial weights and batches, one model of each kind per seed.
+        boundary: how to unlearn: a name in ``BOUNDARIES`` or an object. By default every shard is
+            modified.
+        method: the method of modification, a name in ``METHODS`` or an object; None chooses the
+            default for the model.
+        amend: the amend, a name in ``AMENDS`` or an object; None chooses replay.
+        num_test: the number of test examples; the first ones are taken.
+        path: a file to which the margins of each seed are added once they are computed. Seeds that
+            it already holds are not computed again, so a population can be resumed and extended.
+        on_progress: a callable that receives an event after each seed; True shows a progress bar,
+            False none (:mod:`unlearnkit.progress`).
+        cancel: setting this event stops after the current seed.
+        **options: ``model``, ``num_shards`` and other arguments of the session.
 
     Raises:
-        ValueError: the file holds another population.
+        ValueError: a line of the file is not part of a population, or this is a regression.
         KeyError: no boundary, method or amend has this name.
-        TypeError: an object that lacks a part of its protocol.
-        Cancelled: stopped by ``cancel``; what is done is in the file.
+        TypeError: an object lacks a part of its protocol.
+        Cancelled: ``cancel`` was set; completed seeds are in the file.
     """
     dataset = as_dataset(data)
     require_classes(dataset, "a population of margins", "compare single models: session.compare()")
@@ -112,7 +124,7 @@ def populate(
     inputs, labels = dataset.examples(np.concatenate([forget, test]))
     seeds = list(seeds)
     boundary = BOUNDARIES.choose(boundary) or FixedBoundary(0.0)
-    METHODS.choose(method), AMENDS.choose(amend)  # refuse what cannot be before any work
+    METHODS.choose(method), AMENDS.choose(amend)  # refuse unknown names early
     how = [repr(boundary), method, amend]
     known = _read(path)
     margins: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
@@ -131,7 +143,7 @@ def populate(
                     boundary=boundary, method=method, amend=amend, on_progress=run.details
                 )
                 scratch.revoke(forget)
-                scratch.unlearn(1.0, on_progress=run.details)  # exact, so from scratch bit for bit
+                scratch.unlearn(1.0, on_progress=run.details)  # exact retraining
                 models = zip(KINDS, (session, unlearned, scratch), strict=True)
                 known[key] = {
                     kind: margins_of(one.ensemble.probabilities(inputs), labels).tolist()
@@ -145,7 +157,7 @@ def populate(
 
 
 def margins_of(probabilities: Float[Tensor, "n class"], labels: Tensor) -> Float[np.ndarray, " n"]:
-    """The logit of the label's probability, clamped at the smallest probability either way.
+    """The logit of the label's probability, which is first clamped away from 0 and 1.
 
     >>> margins_of(torch.tensor([[0.5, 0.5], [0.9, 0.1]]), torch.tensor([0, 0])).round(3).tolist()
     [0.0, 2.197]
@@ -163,27 +175,32 @@ def klom(
     bins: int = 20,
     estimator: str = "histogram",
 ) -> Measure:
-    """KLoM: the divergence of margins from those of retrained models, mean over examples.
+    """KLoM: how far margins of unlearned models diverge from those of retrained models.
 
-    For each example, KL(retrained || unlearned) of the distributions of its margins over models,
-    as histograms with equal bins over the range of both and 1e-5 added to each, at most 12 nats
-    (bins, smoothing and cap are our choice), or as Gaussians fitted to both (ours). Histograms need
-    hundreds of models: of 16, most bins hold none. Gaussians can be told apart from few, but see
-    mean and spread alone. Best 0, but so few models as are affordable never reach it: the note
-    gives the null, the mean between two halves of the retrained models. Unlearned and retrained
-    models of one seed go together, halves do not, so a value may lie far below the null. The
-    interval is of the mean over examples (normal, 95 %).
+    For each example, this is KL(retrained || unlearned) between the distributions of its margin
+    over models; the value is the mean over examples, in nats, and 0 is best. The distributions are
+    histograms with equal bins over the common range, with 1e-5 added to each bin; a divergence is
+    capped at 12 nats (bins, smoothing and cap are our choice). Alternatively, Gaussians are fitted
+    to both samples (our addition). Histograms need hundreds of models; Gaussians need few, but
+    capture only mean and spread.
+
+    With a finite number of models the value stays above 0. The note therefore gives a null value,
+    the divergence between two halves of the retrained models. The unlearned and the retrained model
+    of a seed are related, the two halves are not, so a value can lie far below the null. The
+    interval is the normal 95 % interval of the mean over examples.
+
+    Source: Georgiev et al. 2024, Attribute-to-Delete.
 
     Args:
-        population: of models.
-        kind: compared with the retrained: ``"unlearned"`` or ``"original"``.
-        part: ``"forget"`` or ``"test"``.
-        bins: of the histograms.
+        population: the models.
+        kind: which models are compared with the retrained ones: ``"unlearned"`` or ``"original"``.
+        part: the examples: ``"forget"`` or ``"test"``.
+        bins: the number of bins of a histogram.
         estimator: ``"histogram"`` or ``"gaussian"``.
 
     Raises:
         KeyError: no estimator has this name.
-        ValueError: fewer than four models, which have no halves to speak of.
+        ValueError: the population has fewer than four models.
     """
     _need(population, 4)
     if estimator not in ("histogram", "gaussian"):
@@ -202,15 +219,23 @@ def klom(
 
 
 def ulira(population: Population, kind: str = "unlearned") -> Measure:
-    """U-LiRA: how well a likelihood ratio tells unlearned from retrained models; best 0.
+    """U-LiRA: how well a likelihood ratio tells unlearned from retrained models; 0 is best.
 
-    For each forgotten example, Gaussians are fitted to its margins under half of the models of each
-    kind, and the log-likelihood ratio ranks the other half; the value is the area under that curve
-    less one half, mean over examples, with an interval of that mean (normal, 95 %). Departures: one
-    forget set for all models instead of a fresh one for each, and the area instead of the accuracy.
+    For each forgotten example, Gaussians are fitted to its margins under one half of the models of
+    each kind, and the log-likelihood ratio ranks the other half. The value is the area under the
+    ROC curve minus 1/2, from -0.5 to 0.5, averaged over examples; the interval is the normal 95 %
+    interval of this mean.
+
+    Source: Hayes et al. 2024, Inexact Unlearning Needs More Careful Evaluations. Departures: all
+    models share one forget set, and the area replaces the accuracy.
+
+    Args:
+        population: the models.
+        kind: which models are compared with the retrained ones: ``"unlearned"`` or ``"original"``.
 
     Raises:
-        ValueError: fewer than eight models: each Gaussian takes four.
+        ValueError: the population has fewer than eight models: each Gaussian is fitted to at least
+            four.
     """
     _need(population, 8)
     scratch, other = population.of("scratch"), population.of(kind)
@@ -236,7 +261,7 @@ def _divergences(p: Margins, q: Margins, bins: int) -> Float[np.ndarray, " examp
 
 
 def _gaussians(p: Margins, q: Margins) -> Float[np.ndarray, " example"]:
-    """KL of Gaussians fitted to the margins of each example."""
+    """For each example, KL(p || q) between Gaussians fitted to its margins."""
     a, b = (np.maximum(margins.std(0, ddof=1), 1e-6) for margins in (p, q))
     away = p.mean(0) - q.mean(0)
     found: np.ndarray = np.log(b / a) + (a**2 + away**2) / (2 * b**2) - 0.5
@@ -244,7 +269,7 @@ def _gaussians(p: Margins, q: Margins) -> Float[np.ndarray, " example"]:
 
 
 def _log_density(x: np.ndarray, sample: np.ndarray) -> np.ndarray:
-    """Of the Gaussian fitted to a sample, up to a constant."""
+    """The log-density at x of the Gaussian fitted to a sample, up to a constant."""
     spread = max(float(sample.std(ddof=1)), 1e-6)
     density: np.ndarray = -0.5 * ((x - sample.mean()) / spread) ** 2 - math.log(spread)
     return density
@@ -253,7 +278,7 @@ def _log_density(x: np.ndarray, sample: np.ndarray) -> np.ndarray:
 def _need(population: Population, count: int) -> None:
     if len(population) < count:
         raise ValueError(
-            f"{population!r} is too small; give populate at least {count} seeds (hundreds are "
+            f"{population!r} is too small; call populate with at least {count} seeds (hundreds are "
             "better)"
         )
 
@@ -264,7 +289,7 @@ def _read(path: str | os.PathLike[str] | None) -> dict[str, dict[str, list[float
     known, whole = {}, 0
     for line in Path(path).read_bytes().splitlines(keepends=True):
         if not line.endswith(b"\n"):
-            os.truncate(path, whole)  # a model that was being written when the run ended
+            os.truncate(path, whole)  # drop a line that a killed run left incomplete
             break
         try:
             entry = json.loads(line)
@@ -272,7 +297,7 @@ def _read(path: str | os.PathLike[str] | None) -> dict[str, dict[str, list[float
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} has a line that is no model of a population ({line[:60]!r}); give another "
-                "path"
+                "path, or delete the line"
             ) from error
         whole += len(line)
     return known

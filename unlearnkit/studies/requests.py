@@ -12,27 +12,37 @@ from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.request import as_ids
 
 Ids = Int[np.ndarray, " request"]
-Amount = int | float
+Amount = int | float  # a number of examples, or as a float a share of the candidates
 
 
 def uniform(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
-    """Any examples alike."""
+    """Training examples drawn uniformly at random."""
     return _draw(plan.partition.ids, amount, generator)
 
 
 def of_class(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
-    """Examples of one class, drawn at random; a share is one of that class."""
+    """Examples of one class, both drawn at random; a share refers to the size of the class.
+
+    Raises:
+        ValueError: this is a regression.
+    """
     labels = plan.examples.labels.numpy()
     if plan.examples.labels.is_floating_point():
-        raise ValueError("requests of kind 'class' need classes, and this is a regression")
+        raise ValueError(
+            "requests of kind 'class' need classes, and this is a regression; use 'uniform', "
+            "'costly' or 'alike'"
+        )
     label = generator.choice(np.unique(labels))
     return _draw(plan.partition.ids[labels == label], amount, generator)
 
 
 def costly(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
-    """What costs exact retraining most: first slices, and as many shards as can be hit."""
+    """The examples whose removal costs exact retraining most.
+
+    They lie in the first slices and are spread over as many shards as possible.
+    """
     partition = plan.partition
-    # Within each slice of each shard at random; then the first of each shard, the second, ...
+    # Shuffle each slice of each shard, then take one example of every shard in turn.
     order = np.lexsort((generator.random(len(partition.ids)), partition.shard, partition.slice_))
     place = (partition.slice_ * partition.num_shards + partition.shard)[order]
     turn = np.empty(len(order), np.int64)
@@ -41,8 +51,8 @@ def costly(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
     return np.sort(partition.ids[ranked[: _count(amount, len(ranked))]])
 
 
-def alike(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
-    """An example and those that are most like it, by Euclidean distance of their features."""
+def nearest(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
+    """A random example and its nearest neighbours, by Euclidean distance of the features."""
     partition = plan.partition
     features, _ = plan.examples[partition.ids]
     features = features.flatten(1)
@@ -55,18 +65,19 @@ KINDS: dict[str, Callable[[Plan, Amount, np.random.Generator], Ids]] = {
     "uniform": uniform,
     "class": of_class,
     "costly": costly,
-    "alike": alike,
+    "alike": nearest,
 }
 
 
 @dataclass(frozen=True)
 class Revoked:
-    """A kind of request and its size, or the very examples.
+    """A request of a study: a rule that draws examples, or given examples.
 
     Attributes:
-        kind: a name in ``KINDS``; of given examples any other.
-        amount: a number of examples, or a share above 0 and at most 1, written as a float.
-        ids: of given examples.
+        kind: a name in ``KINDS``, or for given examples a name of your choice.
+        amount: the number of examples (an int), or a share of the candidates, above 0 and at most 1
+            (a float).
+        ids: the given examples, or None if the examples are drawn.
     """
 
     kind: str
@@ -74,8 +85,8 @@ class Revoked:
     ids: tuple[int, ...] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, what: "What") -> "Revoked":
-        """From what :func:`~unlearnkit.studies.study.study` takes.
+    def of(cls, request: "RequestLike") -> "Revoked":
+        """Convert an entry of ``revoked`` in :func:`~unlearnkit.studies.study.study`.
 
         >>> Revoked.of(0.1), Revoked.of("half-class")
         (Revoked(kind='uniform', amount=0.1), Revoked(kind='class', amount=0.5))
@@ -83,20 +94,23 @@ class Revoked:
         (3, 7)
 
         Raises:
-            KeyError: no kind has this name.
-            TypeError: ids that are no whole numbers, or without a name.
-            ValueError: an amount out of range, or no ids.
+            KeyError: no kind of request has this name.
+            TypeError: the ids are not whole numbers, or they have no name.
+            ValueError: the amount is out of range, there are no ids, or their name is one of
+                ``KINDS``.
         """
-        if isinstance(what, Revoked):
-            return what
-        if isinstance(what, str):
-            what = {"class": ("class", 1.0), "half-class": ("class", 0.5)}.get(what, (what, 0))
-        pair = isinstance(what, tuple) and len(what) == 2 and isinstance(what[0], str)
-        if isinstance(what, Iterable) and not pair:
+        if isinstance(request, Revoked):
+            return request
+        if isinstance(request, str):
+            short = {"class": ("class", 1.0), "half-class": ("class", 0.5)}
+            request = short.get(request, (request, 0))
+        named = isinstance(request, tuple) and len(request) == 2 and isinstance(request[0], str)
+        if isinstance(request, Iterable) and not named:
             raise TypeError(
-                "ids alone were given; give a pair of a name and the ids: ('mislabelled', [3, 7])"
+                "ids alone were given; give a pair of a name and the ids, such as "
+                "('mislabelled', [3, 7])"
             )
-        kind, amount = what if isinstance(what, tuple) else ("uniform", what)
+        kind, amount = request if isinstance(request, tuple) else ("uniform", request)
         if isinstance(amount, Iterable):
             return cls._given(kind, amount)
         amount = int(amount) if isinstance(amount, Integral) else float(amount)
@@ -117,22 +131,22 @@ class Revoked:
                 f"{name!r} is a kind of request that draws its examples; give your ids another name"
             )
         if not chosen:
-            raise ValueError(f"the ids named {name!r} are none; give at least one")
+            raise ValueError(f"the request {name!r} holds no ids; give at least one")
         return cls(name, len(chosen), chosen)
 
     def draw(self, plan: Plan, generator: np.random.Generator) -> Ids:
-        """The ids, ascending."""
+        """The ids of the request, ascending; equal generators draw equal ids."""
         if self.ids is None:
             return KINDS[self.kind](plan, self.amount, generator)
         return np.array(self.ids)
 
     @property
     def key(self) -> str:
-        """The same only for the same request."""
+        """A text that identifies the request."""
         return repr(self) if self.ids is None else f"{self!r} {digest(str(self.ids))}"
 
 
-What = Amount | str | tuple[str, Amount | Iterable[int]] | Revoked
+RequestLike = Amount | str | tuple[str, Amount | Iterable[int]] | Revoked
 
 
 def _count(amount: Amount, available: int) -> int:

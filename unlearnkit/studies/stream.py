@@ -1,7 +1,8 @@
-"""Streams: many requests one after the other, beside the same stream retrained exactly.
+"""Streams: many requests in sequence, by a boundary and by exact retraining.
 
-What an approximation saves today, debt may cost tomorrow: once an early slice owes, later requests
-to its shard are no longer light. So a boundary is judged over a stream, its repayments included.
+An approximation saves time now, but its debt can cost time later: once a shard has debt in an early
+slice, exact retraining for later requests has to start there. A boundary should therefore be judged
+over a stream of requests, repayments included.
 """
 
 import threading
@@ -33,52 +34,58 @@ def stream(
     on_progress: Progress = None,
     cancel: threading.Event | None = None,
 ) -> "pd.DataFrame":
-    """Unlearn a stream of uniform requests twice: by a boundary, and always exactly.
+    """Unlearn a sequence of random requests twice: by a boundary, and always exactly.
+
+    Use it to see whether a boundary still saves time after many requests, when debt has built up.
 
     Args:
-        session: trained; it is not changed.
-        rounds: requests, one after the other.
-        size: examples of each.
-        boundary: a name in ``BOUNDARIES`` or an object; adaptive with its default cap on debt, if
-            none is given.
-        method: of modification, a name in ``METHODS`` or an object.
-        amend: after it, a name in ``AMENDS`` or an object.
-        seed: of the requests.
-        on_progress: gets an event after every request; True shows a progress bar, False none
-            (:mod:`unlearnkit.progress`).
-        cancel: stops between two requests when set.
+        session: a trained session. It is not changed; the requests are executed in forks.
+        rounds: the number of requests.
+        size: the number of examples per request.
+        boundary: the boundary to judge, a name in ``BOUNDARIES`` or an object. The default is the
+            adaptive boundary with its default cap on debt.
+        method: the method of modification, a name in ``METHODS`` or an object; None chooses the
+            default for the model.
+        amend: the amend, a name in ``AMENDS`` or an object; None chooses replay.
+        seed: the seed of the requests.
+        on_progress: a callable that receives an event after each request; True shows a progress
+            bar, False none (:mod:`unlearnkit.progress`).
+        cancel: setting this event stops the stream after the current request.
 
     Returns:
-        A row for each request. ``cpu_seconds`` are the boundary's and ``exact_cpu_seconds`` those
-        of retraining, ``speed`` the quotient of their sums so far; ``debt`` the ids that are
-        removed approximately only, afterwards; ``exact_operations`` the shards retrained by the
-        boundary, and ``bit_identical`` how many of them have all checkpoints, tails included, byte
-        for byte as always-exact retraining has them. A first request on a fork, not counted, warms
-        up.
+        A table with one row for each request and these columns: ``cpu_seconds`` for the boundary,
+        ``exact_cpu_seconds`` for exact retraining, and ``speed``, the quotient of their sums so
+        far (above 1 the boundary is faster); ``debt``, the number of ids that remain removed only
+        approximately; ``exact_operations`` and ``approximate_operations``, the numbers of shards
+        retrained and modified by the boundary; and ``bit_identical``, the number of retrained
+        shards whose checkpoints are byte for byte those of always-exact retraining. A warm-up
+        request is not counted.
 
     Raises:
         ValueError: the stream would leave no examples.
         KeyError: no boundary, method or amend has this name.
-        TypeError: an object that lacks a part of its protocol.
-        LookupError: the session is not trained.
+        TypeError: an object lacks a part of its protocol.
+        LookupError: the session is not trained yet.
+        Cancelled: ``cancel`` was set.
     """
     import pandas as pd
 
     left = int(session.plan.retained.sum())
     if rounds * size >= left:
         raise ValueError(
-            f"{rounds} requests of {size} examples are all of the {left} that are left; take fewer"
+            f"{rounds} requests of {size} examples are all of the {left} that are left; use fewer "
+            "rounds or a smaller size"
         )
     chosen = BOUNDARIES.choose(boundary) or AdaptiveBoundary()
-    ways = METHODS.choose(method), AMENDS.choose(amend)
+    approximation = METHODS.choose(method), AMENDS.choose(amend)
     hybrid, exact = session.fork(), session.fork()
     for each in (hybrid, exact):
         each.withdraw()
     with running(on_progress, cancel) as run:
-        for way in (FixedBoundary(0.0), FixedBoundary(1.0)):
+        for warm_up in (FixedBoundary(0.0), FixedBoundary(1.0)):
             first = hybrid.fork()
             first.revoke(count=1)
-            _unlearn(first, way, run, *ways)
+            _unlearn(first, warm_up, run, *approximation)
         rows: list[dict[str, Any]] = []
         totals = [0.0, 0.0]
         for number in range(rounds):
@@ -86,7 +93,7 @@ def stream(
             hybrid.revoke(count=size, seed=seed)
             exact.revoke(hybrid.pending)
             spent = (
-                _unlearn(hybrid, chosen, run, *ways),
+                _unlearn(hybrid, chosen, run, *approximation),
                 _unlearn(exact, FixedBoundary(1.0), run),
             )
             totals = [total + seconds for total, seconds in zip(totals, spent, strict=True)]
@@ -116,14 +123,14 @@ def _unlearn(
     method: Method | None = None,
     amend: Amend | None = None,
 ) -> float:
-    """CPU seconds of this process."""
+    """Unlearn the pending request and return the CPU seconds of this process."""
     begun = time.process_time()
     session.unlearn(boundary=boundary, method=method, amend=amend, on_progress=run.details)
     return time.process_time() - begun
 
 
 def _same(a: Session, b: Session, shard: int) -> bool:
-    """Whether both have the same bytes for every stage of a shard."""
+    """Whether both sessions store the same bytes for every stage of a shard."""
     stages = a.plan.chains[shard]
     if a.plan.final_key(shard) != b.plan.final_key(shard):
         return False

@@ -1,11 +1,10 @@
 """Studies: the same requests under many settings and policies, as one tidy table.
 
 A study trains an ensemble for every combination of model, shards, slices, learning rate and seed.
-Each request is unlearned exactly first: by construction that is training from scratch, bit for bit,
-so it serves as the reference of every gap and as the baseline of every speed. Then each policy
-unlearns the same request from the same trained ensemble. Doing nothing stands beside all of them:
-on large shards it already looks close to from scratch, so gaps are given as the part of it that is
-removed.
+It first unlearns each request exactly. The result equals retraining from scratch bit for bit, so it
+is the reference for all gaps, and its CPU time is the baseline for all speeds. Each policy then
+unlearns the same request from the same trained ensemble. Gaps are also given relative to the gap of
+the original ensemble, which forgets nothing: on large shards that gap is small from the start.
 """
 
 import math
@@ -31,7 +30,7 @@ from unlearnkit.progress import OnProgress, Progress, ProgressEvent, running
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
 from unlearnkit.studies.log import Log
-from unlearnkit.studies.requests import Ids, Revoked, What
+from unlearnkit.studies.requests import Ids, RequestLike, Revoked
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
@@ -41,7 +40,7 @@ from unlearnkit.unlearning.unlearn import Unlearned
 if TYPE_CHECKING:
     import pandas as pd
 
-SHORT, REPEATS = 1.0, 3  # what takes less CPU seconds is timed so often
+SHORT, REPEATS = 1.0, 3  # work below this many CPU seconds is repeated; the median counts
 POLICIES: dict[str, Boundary] = {
     "hybrid": FixedBoundary(),
     "approximate": FixedBoundary(0.0),
@@ -57,7 +56,7 @@ def study(
     learning_rates: Sequence[float | None] = (None,),
     epochs: int | None = None,
     seeds: Iterable[int] = (0,),
-    revoked: Sequence[What] = (1, 0.01, 0.1),
+    revoked: Sequence[RequestLike] = (1, 0.01, 0.1),
     policies: Mapping[str, str | Boundary] | Sequence[str] | None = None,
     methods: Sequence[str | Method | None] = (None,),
     amends: Sequence[str | Amend | None] = (None,),
@@ -65,64 +64,79 @@ def study(
     on_progress: Progress = None,
     cancel: threading.Event | None = None,
 ) -> "pd.DataFrame":
-    """Sweep settings and policies over the same requests.
+    """Measure policies of unlearning over requests, settings and seeds.
+
+    Use it to choose a boundary, the number of shards and slices, or a method for your data::
+
+        table = uk.study("digits", num_shards=(5, 10), revoked=(1, 0.1), path="study.jsonl")
+        uk.explore(table)
 
     Args:
-        data: as for :class:`~unlearnkit.session.Session`.
-        models: names or callables; None among the next three stands for the default of the data.
-        num_shards: S.
-        num_slices: R.
-        learning_rates: constant over a run.
-        epochs: per example over the whole run; the default of the data otherwise.
-        seeds: each gives another partition, training and choice of examples.
-        revoked: what is forgotten: a count, a share as a float, ``"class"``, ``"half-class"``, a
-            pair (kind, amount) with a kind of ``KINDS``, or your own choice as a pair of a name and
-            the ids.
-        policies: boundaries, objects or names in ``BOUNDARIES``, each under the name that its rows
-            get; or names alone, such as ``["adaptive"]``. By default the fixed boundary with its
-            default threshold, and everything approximate. Everything exact is always there as
-            ``"exact"``.
-        methods: of modification, names in ``METHODS`` or objects; None for the default of the
-            model.
-        amends: after it, names in ``AMENDS`` or objects; None for replay.
-        path: a file that rows are added to as soon as they are measured. Rows that it already has
-            for the same settings are not measured again.
-        on_progress: gets an event after every request; True shows a progress bar, False none
-            (:mod:`unlearnkit.progress`).
-        cancel: stops between two requests when set; rows so far are in the file.
+        data: the data, as :class:`~unlearnkit.session.Session` takes them.
+        models: the architectures, names or callables.
+        num_shards: the numbers of shards; None stands for the default for these data, also in the
+            next two arguments.
+        num_slices: the numbers of slices per shard.
+        learning_rates: the learning rates, each constant during training.
+        epochs: the training effort of a shard, in epochs; None chooses the default for these data.
+        seeds: the seeds; each determines a partition, a training run and a draw of the requests.
+        revoked: the requests. Each is a number of examples (an int), a share of the examples (a
+            float), ``"class"``, ``"half-class"``, a pair (kind, amount) with a kind in
+            ``unlearnkit.studies.requests.KINDS``, or a pair of a name and ids.
+        policies: boundaries by the names that stand in the column ``policy``, or a list of names in
+            ``BOUNDARIES`` such as ``["adaptive"]``. The default is ``"hybrid"`` (a fixed boundary
+            with its default threshold) and ``"approximate"`` (every shard is modified).
+            ``"exact"`` is always added.
+        methods: methods of modification, names in ``METHODS`` or objects; None stands for the
+            default for the model.
+        amends: amends, names in ``AMENDS`` or objects; None stands for replay.
+        path: a file to which each row is added once it is measured. Rows that it already holds for
+            the same settings are read instead of measured again, so a study can be resumed.
+        on_progress: a callable that receives an event after each request; True shows a progress
+            bar, False none (:mod:`unlearnkit.progress`).
+        cancel: setting this event stops the study after the current request; the measured rows are
+            in the file.
 
     Returns:
-        A row for each policy and request. ``speed`` is exact retraining's CPU seconds over the
-        policy's, ``speed_over_scratch`` those of training everything over the policy's;
-        ``output_kl`` is the mean divergence of test outputs from training from scratch, in nats,
-        ``gap_removed`` the part of doing nothing's that is removed, and
-        ``membership_gap_removed`` the same of the membership-inference gap. ``workload_share`` is
-        the request's, ``expected_share`` what was to be expected of a uniform one of its size.
-        CPU seconds are those of this process, in which all of it runs, so that other work on the
-        machine counts less; after a warm-up, and of what takes less than a second the median of
-        three. ``visits`` are the example gradients of retraining the request exactly. A
-        metric of your own in ``METRICS`` has a column of its name, of test outputs against training
-        from scratch, and one ``..._of_nothing``.
+        A table with one row for each setting, request and policy. Among its columns are:
+
+        - ``visits``: the example gradients that exact retraining needs; ``workload_share`` is
+          their share of training everything, ``expected_share`` the expected share for a uniform
+          request of this size;
+        - ``cpu_seconds``: CPU time of this process for the request, after a warm-up; below one
+          second the median of three runs;
+        - ``speed`` and ``speed_over_scratch``: the CPU time of exact retraining, and of training
+          everything, divided by the policy's;
+        - ``output_kl``: the mean divergence of test outputs from those of the retrained model, in
+          nats;
+        - ``gap_removed`` and ``membership_gap_removed``: which part of the original ensemble's
+          ``output_kl`` and ``membership_gap`` the policy removes, at most 1;
+        - ``..._of_nothing``: the gap of the original ensemble, which forgets nothing;
+        - a column for each metric that you entered in ``METRICS``.
 
     Raises:
-        KeyError, TypeError, ValueError: settings that cannot be, before any work.
-        Cancelled: stopped by ``cancel``.
+        KeyError: a model, kind of request, boundary, method or amend of this name is not known.
+        TypeError: an argument has the wrong type, or an object lacks a part of its protocol.
+        ValueError: a request is out of range, or its ids are not training examples.
+        Cancelled: ``cancel`` was set.
     """
     import pandas as pd
 
-    requests = [Revoked.of(what) for what in revoked]
-    ways = _ways(POLICIES if policies is None else policies, methods, amends)
+    requests = [Revoked.of(request) for request in revoked]
+    variants = _variants(POLICIES if policies is None else policies, methods, amends)
     dataset = as_dataset(data)
     for request in requests:
         unknown = np.setdiff1d(request.ids or (), dataset.train.ids)
         if len(unknown):
             raise ValueError(
-                f"{len(unknown)} of the {len(request.ids or ())} ids of {request.kind!r} are no "
-                f"training examples of {dataset.name}, such as {int(unknown[0])}; take them from "
-                "load(...).train.ids"
+                f"{len(unknown)} of the {len(request.ids or ())} ids of the request "
+                f"{request.kind!r}, such as {int(unknown[0])}, are not training examples of "
+                f"{dataset.name}; the training ids are dataset.train.ids"
             )
         if len(request.ids or ()) >= len(dataset.train):
-            raise ValueError(f"{request.kind!r} are all training examples; leave some")
+            raise ValueError(
+                f"the ids of {request.kind!r} are all training examples; leave some to train on"
+            )
     try_metrics(dataset.examples(dataset.test.ids)[1], dataset.num_outputs)
     log = Log(path)
     settings = list(product(models, num_shards, num_slices, learning_rates, seeds))
@@ -139,7 +153,7 @@ def study(
                 learning_rate=rate,
                 seed=seed,
             )
-            bench = _Bench(dataset, session, log, ways, run.details)
+            bench = _Bench(dataset, session, log, variants, run.details)
             for request in requests:
                 run.check()
                 rows += bench.measure(request)
@@ -149,8 +163,8 @@ def study(
 
 
 @dataclass(frozen=True)
-class _Way:
-    """A policy with a method and an amend; None for the default of either."""
+class _Variant:
+    """A policy with a method and an amend; None stands for the default of either."""
 
     policy: str
     boundary: Boundary
@@ -160,25 +174,25 @@ class _Way:
     amend_name: str = "default"
 
 
-EXACTLY = _Way("exact", FixedBoundary(1.0))
+EXACT_VARIANT = _Variant("exact", FixedBoundary(1.0))
 
 
-def _ways(
+def _variants(
     policies: Mapping[str, str | Boundary] | Sequence[str],
     methods: Sequence[str | Method | None],
     amends: Sequence[str | Amend | None],
-) -> list[_Way]:
-    """Every combination, checked.
+) -> list[_Variant]:
+    """All combinations of policies, methods and amends.
 
     Raises:
         KeyError: no boundary, method or amend has this name.
-        TypeError: an object that lacks a part of its protocol, or policies of another kind.
+        TypeError: an object lacks a part of its protocol, or ``policies`` is a single name.
     """
     if isinstance(policies, str):
         raise TypeError(f"policies={policies!r} is one name; give a list of them: [{policies!r}]")
     named = policies if isinstance(policies, Mapping) else {name: name for name in policies}
     return [
-        _Way(
+        _Variant(
             policy,
             BOUNDARIES.choose(boundary),
             METHODS.choose(method),
@@ -192,24 +206,24 @@ def _ways(
 
 
 def _name(choice: object) -> str:
-    """What a row says of a method or an amend."""
+    """The name of a method or an amend in a row."""
     if choice is None:
         return "default"
     return choice if isinstance(choice, str) else repr(choice)
 
 
 class _Bench:
-    """One trained ensemble and the ways to unlearn from it."""
+    """Measures the variants on one trained ensemble."""
 
     def __init__(
         self,
         dataset: Dataset,
         session: Session,
         log: Log,
-        ways: Sequence["_Way"],
+        variants: Sequence["_Variant"],
         on_progress: OnProgress,
     ) -> None:
-        self.dataset, self.session, self.log, self.ways = dataset, session, log, ways
+        self.dataset, self.session, self.log, self.variants = dataset, session, log, variants
         self.on_progress = on_progress
         plan = session.plan
         self.settings = {
@@ -226,17 +240,24 @@ class _Bench:
         )
         usual = default_method(plan), Replay()
         self._keyed = [
-            (way.policy, way.boundary, way.method or usual[0], way.amend or usual[1])
-            for way in ways
+            (
+                variant.policy,
+                variant.boundary,
+                variant.method or usual[0],
+                variant.amend or usual[1],
+            )
+            for variant in variants
         ]
         self.scratch_cpu = math.nan
         self.test = dataset.examples(dataset.test.ids)
 
     def measure(self, request: Revoked) -> list[dict[str, Any]]:
-        """Rows of one request, from the log where it has them all."""
+        """The rows of one request: from the log if it has all of them, else measured."""
         own = [column_of(name) for name in METRICS.own]
-        keys = [digest(self.key, request.key, repr(way)) for way in [("exact",), *self._keyed]]
-        # A metric that was entered since a row was measured is measured now.
+        keys = [
+            digest(self.key, request.key, repr(variant)) for variant in [("exact",), *self._keyed]
+        ]
+        # A row that lacks a metric of the user's is measured again.
         if all(key in self.log.rows and self.log.rows[key].keys() >= set(own) for key in keys):
             return [self.log.rows[key] for key in keys]
         self._train()
@@ -252,10 +273,12 @@ class _Bench:
             len(plan.examples), plan.num_shards, plan.spec.stage_epochs(), len(ids)
         )
         rows = []
-        for key, way in zip(keys, [EXACTLY, *self.ways], strict=True):
+        for key, variant in zip(keys, [EXACT_VARIANT, *self.variants], strict=True):
             outputs = reference
-            if way is not EXACTLY:
-                fork, result, cpu = self._unlearn(ids, way.boundary, way.method, way.amend)
+            if variant is not EXACT_VARIANT:
+                fork, result, cpu = self._unlearn(
+                    ids, variant.boundary, variant.method, variant.amend
+                )
                 outputs = self._outputs(fork, forget)
             gaps = self._gaps(reference, outputs, forget)
             row = {
@@ -263,9 +286,9 @@ class _Bench:
                 "kind": request.kind,
                 "amount": request.amount,
                 "revoked": len(ids),
-                "policy": way.policy,
-                "method": way.method_name,
-                "amend": way.amend_name,
+                "policy": variant.policy,
+                "method": variant.method_name,
+                "amend": variant.amend_name,
                 "visits": result.workload.visits,
                 "workload_share": result.workload.share,
                 "expected_share": expected / max(1, result.plan.total_visits),
@@ -291,17 +314,17 @@ class _Bench:
         begun = time.process_time()
         self.session.train(on_progress=self.on_progress)
         self.scratch_cpu = time.process_time() - begun
-        # The first call of anything is slow, and no business of the policies.
+        # The first call of each function is slow; this warm-up keeps it out of the timings.
         one = self.session.plan.partition.ids[:1]
         self._unlearn(one, FixedBoundary(1.0), None, None)
-        tried = {(way.method_name, way.amend_name): way for way in self.ways}
-        for way in tried.values():
-            self._unlearn(one, FixedBoundary(0.0), way.method, way.amend)
+        tried = {(variant.method_name, variant.amend_name): variant for variant in self.variants}
+        for variant in tried.values():
+            self._unlearn(one, FixedBoundary(0.0), variant.method, variant.amend)
 
     def _unlearn(
         self, ids: Ids, boundary: Boundary, method: Method | None, amend: Amend | None
     ) -> tuple[Session, Unlearned, float]:
-        """The session afterwards, the result, and CPU seconds."""
+        """Unlearn in a fork; return the fork, the result, and the median of CPU seconds."""
         taken: list[float] = []
         while len(taken) < REPEATS and max(taken, default=0.0) < SHORT:
             fork = self.session.fork()
@@ -314,7 +337,7 @@ class _Bench:
         return fork, result, float(np.median(taken))
 
     def _outputs(self, session: Session, forget: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Probabilities of test and of forgotten examples."""
+        """The outputs on the test examples and on the forgotten ones."""
         ensemble = session.ensemble
         return ensemble.probabilities(self.test[0]), ensemble.probabilities(forget[0])
 
@@ -324,12 +347,12 @@ class _Bench:
         outputs: tuple[Tensor, Tensor],
         forget: tuple[Tensor, Tensor],
     ) -> dict[str, float]:
-        """How far outputs are from the reference; best 0."""
+        """Scores, and gaps between outputs and those of the retrained model (0 is best)."""
         labels, task = self.test[1], task_of(self.dataset)
         scores, attacks = [], []
-        for test, gone in (outputs, reference):
-            scores.append((task.part_score(test, labels), task.part_score(gone, forget[1])))
-            attacks.append(membership_auc(gone, forget[1], test, labels).auc)
+        for test, forgotten in (outputs, reference):
+            scores.append((task.part_score(test, labels), task.part_score(forgotten, forget[1])))
+            attacks.append(membership_auc(forgotten, forget[1], test, labels).auc)
         name = task.part_score_name.lower()
         return {
             f"test_{name}": scores[0][0],
@@ -347,6 +370,6 @@ class _Bench:
 
 
 def _removed(gaps: dict[str, float], nothing: dict[str, float], name: str) -> float:
-    """The part of doing nothing's gap that is removed; nan where it leaves none."""
+    """The part of the original ensemble's gap that is removed; nan if it has no gap."""
     left = abs(nothing[name])
     return 1 - abs(gaps[name]) / left if left > 0 else math.nan
