@@ -63,7 +63,7 @@ def test_a_query_revokes_those_of_which_it_holds(tabular, query, holds):
     [
         ("agee > 3", "name 'agee' is not defined in the table; its columns are id, label, class_"),
         ("age > ", r"the query 'age >' cannot be read \(invalid syntax"),
-        ("age = 3", "the query 'age = 3' is no condition; compare something, such as label == 3"),
+        ("age = 3", "the query 'age = 3' is no condition; write a comparison such as label == 3"),
         ("age", "the query 'age' is no condition"),
         ("age > @x", "cannot use Python variables"),
         ("age.to_csv('stolen.csv')", "a query cannot call .to_csv; it may call abs, between"),
@@ -108,7 +108,11 @@ def test_ids_in_a_text(text, ids):
             r"2 entries are no ids: 'x7' \(line 2\), '-4' \(line 3\); ids are whole",
         ),
         ("3, x", None, r"1 entry is no id: 'x' \(line 1\)"),
-        ("a,b\n1,2", None, "the columns are a, b, and none is named id; name that of the ids"),
+        (
+            "a,b\n1,2",
+            None,
+            "the columns are a, b, and none is named id; name the column of the ids",
+        ),
         ("a,b\n1,2", "c", "and none is named 'c'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What to revoke, looked for in a session: its examples as a table, the hard ones, a map."""
+"""Views of the training examples from which to choose: a table, the hardest examples, a map."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 INPUTS = "inputs"
-MOST_POINTS = 2000  # of a map; each is drawn by itself
+MOST_POINTS = 2000  # more points would make the map slow to draw
 
 
 @dataclass(frozen=True, eq=False)
 class ExampleMap:
-    """Training examples in two dimensions.
+    """Training examples as points in two dimensions.
 
     Attributes:
-        ids: of the examples drawn, ascending.
-        labels: theirs; of a regression the first target, in its units.
-        places: on the two principal axes.
-        explained: part of the variance that these carry, 0 to 1.
-        shard: whose model gave the features; None for the inputs themselves.
-        layer: that gave them, ``"inputs"``, or as in :mod:`unlearnkit.evaluation.representations`.
-        total: examples that there are.
+        ids: ids of the examples shown, ascending.
+        labels: their labels; for regression the first target, in its units.
+        places: coordinates on the first two principal axes.
+        explained: the share of the variance along these axes, from 0 to 1.
+        shard: the shard whose model computed the features, or None if they are the inputs.
+        layer: the layer that computed the features: ``"inputs"``, ``"last hidden layer"`` or
+            ``"output"``.
+        total: the number of examples that are not revoked, shown or not.
     """
 
     ids: Int[np.ndarray, " point"]
@@ -46,7 +47,7 @@ class ExampleMap:
     total: int
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a point."""
+        """A table with one row for each point and the columns id, label, x and y."""
         import pandas as pd
 
         first, second = self.places.T
@@ -54,19 +55,20 @@ class ExampleMap:
 
 
 def example_table(session: SessionView, scores: Collection[str] = ()) -> "pd.DataFrame":
-    """The training examples that are not revoked, one a row: what a query is asked of.
+    """A table with one row for each training example that is not revoked.
 
-    Columns: id, label, class_name, shard, slice, and the features of tables whose column names are
-    known.
+    ``session.revoke(query=...)`` evaluates its condition on this table. The columns are id, label,
+    class_name (for regression instead the target), shard, slice, and the features if the data have
+    column names.
 
     Args:
-        session: with the examples.
-        scores: further columns of ``"loss"`` and ``"self_influence"``
+        session: the session that holds the examples.
+        scores: scores to add as columns: ``"loss"``, ``"self_influence"`` or both
             (:mod:`unlearnkit.selection.example_scores`).
 
     Raises:
-        KeyError: a score of another name.
-        LookupError: there are scores, and the session is not trained.
+        KeyError: no score has this name.
+        LookupError: scores are asked for, and the session is not trained yet.
     """
     unknown = [name for name in scores if name not in SCORES]
     if unknown:
@@ -77,29 +79,35 @@ def example_table(session: SessionView, scores: Collection[str] = ()) -> "pd.Dat
 def hardest(
     session: SessionView, count: int, by: str = LOSS, *, label: int | str | None = None
 ) -> Int[np.ndarray, " example"]:
-    """Ids of the hardest training examples, the hardest first: ``session.revoke(hardest(...))``.
+    """Ids of the hardest training examples, the hardest first.
+
+    Hard examples are often mislabelled, and they test unlearning most severely::
+
+        session.revoke(uk.hardest(session, 20))
 
     Args:
-        session: trained.
-        count: so many.
-        by: ``"loss"``, under the example's own shard's model; or ``"self_influence"``, of TracIn in
-            the last layer (:func:`unlearnkit.selection.example_scores.self_influence`).
-        label: only of this class, by number or name.
+        session: a trained session.
+        count: the number of examples.
+        by: the score: ``"loss"`` under the model of the example's shard, or ``"self_influence"``,
+            which is TracIn in the last layer
+            (:func:`unlearnkit.selection.example_scores.self_influence`).
+        label: a class, by number or name, from which to choose; None chooses from all.
 
     Raises:
-        KeyError: no such score or class.
-        LookupError: the session is not trained.
-        ValueError: there are not so many.
+        KeyError: no score or class has this name.
+        LookupError: the session is not trained yet.
+        TypeError: ``count`` is not a whole number.
+        ValueError: ``count`` is below 1, or there are fewer examples.
     """
     return hardest_of(score_table(session, by), count, by, session.dataset, label)
 
 
 def score_table(session: SessionView, by: str) -> "pd.DataFrame":
-    """The training examples with one score, without their features.
+    """The table of training examples with one score and without features.
 
     Raises:
-        KeyError: no such score.
-        LookupError: the session is not trained.
+        KeyError: no score has this name.
+        LookupError: the session is not trained yet.
     """
     if by not in SCORES:
         raise KeyError(f"no score is named {by!r}; known are {', '.join(SCORES)}")
@@ -109,11 +117,17 @@ def score_table(session: SessionView, by: str) -> "pd.DataFrame":
 def hardest_of(
     frame: "pd.DataFrame", count: int, by: str, dataset: Dataset, label: int | str | None = None
 ) -> Int[np.ndarray, " example"]:
-    """Those of a table with the highest scores; see :func:`hardest`."""
+    """The ids of the rows of a table with the highest scores, as :func:`hardest` chooses them.
+
+    Raises:
+        KeyError: the class is not known.
+        TypeError: ``count`` is not a whole number.
+        ValueError: ``count`` is below 1, or there are fewer rows.
+    """
     if label is not None:
         frame = frame[frame["id"].isin(select(dataset, label=label))]
     if isinstance(count, bool) or not isinstance(count, int | np.integer):
-        raise TypeError(f"count={count!r} is not a whole number")
+        raise TypeError(f"count={count!r} is not a whole number; give one from 1 on")
     if not 1 <= count <= len(frame):
         raise ValueError(f"count={count} is out of range; give 1 to {len(frame)}")
     chosen = frame.sort_values([by, "id"], ascending=[False, True])["id"].to_numpy()[:count]
@@ -123,29 +137,29 @@ def hardest_of(
 def example_map(
     session: SessionView, shard: int | None = None, *, most: int = MOST_POINTS, seed: int = 0
 ) -> ExampleMap:
-    """Training examples on the plane of their greatest variance (PCA: Pearson 1901).
+    """Project the training examples onto their first two principal components (Pearson 1901).
 
-    Of more than ``most``, a sample is drawn in which each is equally likely; examples that wait to
-    be forgotten are added, up to a tenth of that. The plane is fitted to the sample.
+    If there are more than ``most`` examples, a uniform random sample is shown and the components
+    are fitted to it. Pending examples are added to the sample, at most ``most`` / 10 of them.
 
     Args:
-        session: with the examples.
-        shard: place them by the last hidden layer of this shard's model, or by its output where
-            there is no hidden one; None for the inputs.
-        most: points.
-        seed: of the sample.
+        session: the session that holds the examples.
+        shard: the shard whose model computes the features: the input of its last linear layer, or
+            its output if it has only one layer. None projects the inputs themselves.
+        most: the maximum number of points.
+        seed: the seed of the sample.
 
     Raises:
         IndexError: there is no such shard.
-        LookupError: the shard has no model.
+        LookupError: the shard has no model yet.
     """
     plan, dataset = session.plan, session.dataset
-    alive = plan.partition.ids[plan.retained]
-    chosen = alive
-    if len(alive) > most:
+    retained = plan.partition.ids[plan.retained]
+    chosen = retained
+    if len(retained) > most:
         generator = numpy_generator(seed, "example-map")
-        chosen = np.sort(generator.choice(alive, most, replace=False))
-    waiting = np.intersect1d(session.pending, alive)[: max(1, most // 10)]
+        chosen = np.sort(generator.choice(retained, most, replace=False))
+    waiting = np.intersect1d(session.pending, retained)[: max(1, most // 10)]
     ids = np.union1d(chosen, waiting)
     inputs, labels = dataset.examples(ids)
     layer = INPUTS
@@ -168,7 +182,7 @@ def example_map(
     axes, explained = principal_axes(features[sampled] - mean)
     places = ((features - mean) @ axes).numpy()
     return ExampleMap(
-        ids, dataset.label_values(labels), places, explained, shard, layer, len(alive)
+        ids, dataset.label_values(labels), places, explained, shard, layer, len(retained)
     )
 
 

@@ -1,7 +1,7 @@
-"""How hard every training example is for the model of its own shard: its loss, its self-influence.
+"""Scores of training examples: loss and self-influence, under the model of the example's shard.
 
-A shard's model is the one that has seen the example; the others of the ensemble have not, and their
-losses say nothing of what it remembers.
+Only this model was trained on the example. The losses of the other constituents say nothing about
+what the ensemble remembers of it.
 """
 
 from collections.abc import Iterator
@@ -22,15 +22,15 @@ Scores = Float[np.ndarray, " example"]
 
 
 def stage_state(plan: Plan, store: Store, shard: int, stage: int) -> State | None:
-    """What a shard's model was after a stage: exact if it is there, else corrected, else None."""
+    """The state of a shard's model after a stage: exact if stored, else approximate, else None."""
     checkpoint = ShardModel(plan, store, shard).checkpoint(stage)
     return None if checkpoint is None else checkpoint.state
 
 
 def example_losses(plan: Plan, store: Store) -> Scores:
-    """Loss of every training example under its shard's model; nan where it is revoked.
+    """The loss of every training example under its shard's model; nan for revoked examples.
 
-    The training loss without weight decay, in evaluation mode, in the order of
+    This is the training loss without weight decay, in evaluation mode. The order is that of
     ``plan.partition.ids``.
 
     Raises:
@@ -50,16 +50,18 @@ def example_losses(plan: Plan, store: Store) -> Scores:
 
 
 def self_influence(plan: Plan, store: Store) -> Scores:
-    """Self-influence of TracIn in the last layer (Pruthi et al. 2020); nan where it is revoked.
+    """TracIn self-influence in the last layer (Pruthi et al. 2020); nan for revoked examples.
 
-    How much training on an example lowers its own loss: rare and wrongly labelled ones rank high.
-    TracInCP adds, over checkpoints, the learning rate times the squared norm of the example's
-    gradient, here that of the last linear layer alone, weight and bias (a choice of theirs too):
-    with the layer's input h and the gradient d at its outputs, |d|^2 (|h|^2 + 1).
+    Self-influence measures how much training on an example lowers its own loss; it is high for rare
+    and mislabelled examples. TracInCP sums, over checkpoints, the learning rate times the squared
+    norm of the example's gradient. As in the paper's variant for last layers, only weight and bias
+    of the last linear layer count: with the layer's input h and the gradient d of the loss at its
+    output, the squared norm is |d|^2 (|h|^2 + 1).
 
-    Departures: the checkpoints are the ends of the stages that trained on the example, each counted
-    once for every epoch of the stage; momentum, weight decay and the division by the batch size are
-    left out, so the ranking means something, the unit does not.
+    Departures: the checkpoints are the ends of the stages that trained on the example, each
+    weighted by the epochs of its stage. Momentum, weight decay and the division by the batch size
+    are left out, so only the ranking is meaningful, not the unit. The order is that of
+    ``plan.partition.ids``.
 
     Raises:
         LookupError: a shard has no model yet.
@@ -107,7 +109,11 @@ def _chunks(plan: Plan, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor, 
 
 
 def _last_layer(module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """What goes into the last linear layer, flat, and what comes out of the model."""
+    """The input of the last linear layer, and the output of the model.
+
+    Raises:
+        ValueError: the model does not end in a linear layer.
+    """
     heads = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
     seen: dict[str, Any] = {}
 
@@ -121,7 +127,7 @@ def _last_layer(module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
         handle.remove()
     if not seen or seen["made"].shape != outputs.shape or not torch.equal(seen["made"], outputs):
         raise ValueError(
-            f"the model ({type(module).__name__}) does not end in a linear layer, for which the "
-            "self-influence is computed; choose by loss instead"
+            f"the model ({type(module).__name__}) does not end in a linear layer, which "
+            "self-influence needs; choose by loss instead"
         )
     return seen["given"], outputs

@@ -1,4 +1,4 @@
-"""Choosing examples by what is known of them: a table, queries on it, and ids in a pasted text."""
+"""Choosing examples: the table of examples, queries on it, and ids from pasted text."""
 
 import csv
 import io
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 LOSS, INFLUENCE = "loss", "self_influence"
 SCORES = {LOSS: example_losses, INFLUENCE: self_influence}
 EXAMPLE = "label == 3 and shard in [0, 2]"
-# What a query may call. pandas would call any method of a column, those that write files too, and
-# on a page that others use (Voila) a query is typed by strangers.
+# The methods that a query may call. pandas would allow every method of a column, including those
+# that write files, and on a public page (Voila) strangers write the queries.
 METHODS = {
     *("isin", "between", "isna", "notna", "abs", "round"),
     *("str", "contains", "startswith", "endswith", "lower", "upper"),
@@ -31,7 +31,7 @@ METHODS = {
 
 
 def column_names(dataset: Dataset) -> list[str]:
-    """Columns of :func:`table_of` but for the scores."""
+    """The columns of :func:`table_of` without the scores."""
     known = ["id", *dataset.label_columns(dataset.train.labels[:1]), "shard", "slice"]
     taken = {*known, *SCORES}
     return [*known, *(f"{n}_" if n in taken else n for n in dataset.feature_names)]
@@ -44,20 +44,20 @@ def table_of(
     scores: Collection[str] = (),
     features: bool = True,
 ) -> "pd.DataFrame":
-    """One row for each training example that is not revoked.
+    """A table with one row for each training example that is not revoked.
 
-    Columns: id, label, class_name (of a regression instead: target), shard, slice; the scores asked
-    for; and of tables whose column names are known the features, as they are stored.
+    The columns are id, label, class_name (for regression instead the target), shard, slice, the
+    requested scores, and the features if the data have column names.
 
     Args:
-        dataset: of the examples.
-        plan: of the retain set.
-        store: holds the models that the scores are taken of.
+        dataset: the data.
+        plan: the current plan, which knows the revoked examples.
+        store: the checkpoints from which scores are computed.
         scores: names in ``SCORES``.
-        features: whether these columns are wanted, where they have names.
+        features: whether to include the features.
 
     Raises:
-        LookupError: there are scores, and a shard has no model yet.
+        LookupError: scores are asked for, and a shard has no model yet.
     """
     import pandas as pd
 
@@ -81,16 +81,24 @@ def table_of(
 def query_ids(
     dataset: Dataset, plan: Plan, store: Store, query: str
 ) -> Int[np.ndarray, " example"]:
-    """Ids of the training examples of which a query holds, ascending.
+    """The ids of the training examples that meet a condition, ascending.
 
-    A query is an expression of pandas (``DataFrame.query``) on the columns of :func:`table_of`;
-    ``loss`` and ``self_influence`` are computed where it names them. Names with blanks or ``=``
-    stand in backticks. Python variables (``@name``) cannot be used, nor methods other than those in
-    ``METHODS``.
+    The condition is an expression of ``pandas.DataFrame.query`` on the columns of
+    :func:`table_of`, such as ``"label == 3 and shard in [0, 2]"`` or ``"loss > 2"``. The scores
+    ``loss`` and ``self_influence`` are computed if it uses them. Column names with spaces or ``=``
+    need backticks. Python variables (``@name``) are not available, and only the methods in
+    ``METHODS`` of this module can be called.
+
+    Args:
+        dataset: the data.
+        plan: the current plan, which knows the revoked examples.
+        store: the checkpoints from which scores are computed.
+        query: the condition.
 
     Raises:
-        LookupError: it asks for a score, and a shard has no model yet.
-        ValueError: it cannot be read, or is no condition.
+        LookupError: the query uses a score, and a shard has no model yet.
+        ValueError: the query cannot be parsed, uses an unknown column or method, or is not a
+            condition.
     """
     words = re.sub(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", "''", query)
     scores = [name for name in SCORES if re.search(rf"\b{name}\b", words)]
@@ -107,7 +115,7 @@ def query_ids(
     frame = table_of(dataset, plan, store, scores)
     try:
         found = frame.eval(query.strip(), engine="python", local_dict={}, global_dict={})
-    except NameError as error:  # pandas' own kind of it names the column
+    except NameError as error:  # pandas' message names the column
         shown = ", ".join([*frame.columns[:12], *(["..."] if frame.shape[1] > 12 else [])])
         name = str(error).replace("BACKTICK_QUOTED_STRING_", "")
         raise ValueError(
@@ -121,14 +129,15 @@ def query_ids(
         AttributeError,
         NotImplementedError,
     ) as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
+        problem = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
-            f"the query {query.strip()!r} cannot be read ({said[0]}); write one such as {EXAMPLE}"
+            f"the query {query.strip()!r} cannot be read ({problem[0]}); write one such as "
+            f"{EXAMPLE}"
         ) from error
     holds = np.asarray(found)
     if holds.shape != (len(frame),) or holds.dtype != bool:
         raise ValueError(
-            f"the query {query.strip()!r} is no condition; compare something, such as {EXAMPLE}"
+            f"the query {query.strip()!r} is no condition; write a comparison such as {EXAMPLE}"
         )
     ids: np.ndarray = frame["id"].to_numpy()[holds]
     return ids
@@ -147,22 +156,24 @@ def chosen_ids(
     query: str | None,
     seed: int,
 ) -> int | Iterable[int]:
-    """The ids that the arguments of :meth:`~unlearnkit.session.Session.revoke` name, as given.
+    """Resolve the arguments of :meth:`~unlearnkit.session.Session.revoke` to ids.
 
     Args:
-        dataset: of the examples.
-        plan: of the retain set.
-        store: holds the models that a query may ask for losses.
-        gone: what is chosen at random is none of these.
-        ids: see there, as for the rest.
-        label: see there.
-        count: see there.
-        share: see there.
-        query: see there.
-        seed: see there.
+        dataset: the data.
+        plan: the current plan, which knows the revoked examples.
+        store: the checkpoints from which a query computes scores.
+        gone: revoked and pending examples, which a random choice leaves out.
+        ids: ids of examples; they are returned as they are.
+        label: a class, by number or name.
+        count: the number of examples to draw at random.
+        share: the share of the examples to draw at random, from 0 to 1.
+        query: a condition, as for :func:`query_ids`.
+        seed: the seed of the random choice.
 
     Raises:
-        ValueError: the arguments do not fit together, or name nothing.
+        KeyError: the class is not known.
+        LookupError: the query uses a score, and a shard has no model yet.
+        ValueError: the arguments contradict each other, or none is given.
     """
     chooses = label is not None or count is not None or share is not None
     if query is not None:
@@ -170,7 +181,9 @@ def chosen_ids(
             raise ValueError("a query and another choice were both given; give one of them")
         return query_ids(dataset, plan, store, query)
     if ids is not None and chooses:
-        raise ValueError("ids and a selection (label, count, share) were both given; give one")
+        raise ValueError(
+            "ids and a selection (label, count, share) were both given; give one of them"
+        )
     if ids is not None:
         return ids
     if not chooses:
@@ -179,18 +192,19 @@ def chosen_ids(
 
 
 def ids_in(text: str, column: str | None = None) -> list[int]:
-    r"""Ids in a pasted text: a list, a column of a table, or a file's content.
+    r"""Read ids from pasted text: a list, a table with a column of ids, or the content of a file.
 
-    Separators are commas, semicolons, tabs, bars or blanks. A first line without a number is a
-    header; where it names several columns, that of the ids is named ``column``, by default ``id``
-    or ``ids``. Empty cells are skipped; ``12.0`` is 12, as spreadsheets write it.
+    Separators are commas, semicolons, tabs, vertical bars and white space. A first line without
+    numbers is a header. Empty cells are skipped, and ``12.0`` is read as 12, since spreadsheets
+    write ids like this.
 
     Args:
-        text: what to read.
-        column: the column of the ids.
+        text: the text.
+        column: the name of the column with the ids, if there are several columns; by default
+            ``id`` or ``ids``.
 
     Raises:
-        ValueError: nothing is there, an entry is no id, or the column is unknown.
+        ValueError: the text holds no ids, an entry is not an id, or there is no such column.
 
     >>> ids_in("3, 141; 592"), ids_in("id,why\n7,asked\n12,left")
     ([3, 141, 592], [7, 12])
@@ -210,8 +224,8 @@ def ids_in(text: str, column: str | None = None) -> list[int]:
     if wrong:
         shown = ", ".join(f"{cell[:20]!r} (line {number})" for number, cell in wrong[:3])
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        what = "entry is no id" if len(wrong) == 1 else "entries are no ids"
-        raise ValueError(f"{len(wrong)} {what}: {shown}{more}; ids are whole numbers from 0 on")
+        problem = "entry is no id" if len(wrong) == 1 else "entries are no ids"
+        raise ValueError(f"{len(wrong)} {problem}: {shown}{more}; ids are whole numbers from 0 on")
     return [int(cell.split(".")[0]) for _, cell in entries]
 
 
@@ -224,7 +238,7 @@ def _lines(text: str) -> list[list[str]]:
 
 
 def _parts(cell: str) -> list[str]:
-    """What stands in a cell of a list, whose other separators are separators too."""
+    """Split a cell of a list at the separators that did not separate its columns."""
     return [part for part in re.split(r"[\s,;|\[\]()]+", cell) if part]
 
 
@@ -240,4 +254,6 @@ def _column(head: list[str], column: str | None) -> int:
         if wanted in names:
             return names.index(wanted)
     missing = "none is named id" if column is None else f"none is named {column!r}"
-    raise ValueError(f"the columns are {', '.join(head)}, and {missing}; name that of the ids")
+    raise ValueError(
+        f"the columns are {', '.join(head)}, and {missing}; name the column of the ids"
+    )
