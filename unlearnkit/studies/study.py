@@ -129,9 +129,9 @@ def study(
         unknown = np.setdiff1d(request.ids or (), dataset.train.ids)
         if len(unknown):
             raise ValueError(
-                f"{len(unknown)} of the {len(request.ids or ())} ids of the request "
-                f"{request.kind!r}, such as {int(unknown[0])}, are not training examples of "
-                f"{dataset.name}; the training ids are dataset.train.ids"
+                f"id {int(unknown[0])} of the request {request.kind!r} is not a training example "
+                f"of {dataset.name} (unknown ids: {len(unknown)} of {len(request.ids or ())}); "
+                "take ids from load(...).train.ids"
             )
         if len(request.ids or ()) >= len(dataset.train):
             raise ValueError(
