@@ -71,7 +71,7 @@ def test_what_cannot_be_an_entry_is_refused_and_not_entered(name):
     registry = REGISTRIES[name]
     with pytest.raises(TypeError, match=rf"is no \w+: it lacks .*help\(uk\.[\w.]*{name}\)"):
         registry["nothing"] = Nothing()
-    with pytest.raises(TypeError, match="give a text"):
+    with pytest.raises(TypeError, match="give a string"):
         registry[3] = next(iter(registry.values()))
     assert "nothing" not in registry and 3 not in registry and not registry.own
 

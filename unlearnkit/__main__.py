@@ -13,16 +13,20 @@ from unlearnkit.store import StoreError
 DESCRIPTION = """\
 unlearnkit: machine unlearning on torch, inside Jupyter.
 
-Training, revoking and comparing are done from Python; help(unlearnkit) says where to begin:
+Train, revoke and compare from Python; help(unlearnkit) says where to begin:
 
   import unlearnkit as uk
   session = uk.Session("digits", model="mlp", store="runs/mine")
 
-This command checks a folder that such a session kept (here runs/mine)."""
+This command checks the store of such a session (here runs/mine)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print each claim that holds; 1 with the first that does not, 2 where it cannot be checked."""
+    """Run the command line.
+
+    Returns:
+        The exit status: 0 if all claims hold, 1 if one does not, 2 if one cannot be checked.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m unlearnkit",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -38,25 +42,27 @@ def main(arguments: list[str] | None = None) -> int:
         description="Print each claim of a store that holds. The exit status is 1 at the first "
         "claim that does not hold and 2 if a claim cannot be checked.",
     )
-    one.add_argument("store", help="its folder; nothing in it is changed")
-    one.add_argument("--head", help="of the ledger, as a certificate printed it")
+    one.add_argument("store", help="the folder of the store; nothing in it is changed")
+    one.add_argument("--head", help="the head of the ledger that a certificate states")
     one.add_argument(
         "--retrain",
         action="store_true",
-        help="also train from scratch, and compare every clean checkpoint bit for bit",
+        help="also retrain from scratch and compare every clean checkpoint bit for bit",
     )
     one.add_argument(
         "--data",
-        help=f"of the run, for --retrain: {', '.join(DATASETS)}, or module:name for data of your "
-        "own, what a session takes or a function that returns it",
+        help=f"the data of the run, for --retrain: {', '.join(DATASETS)}, or module:name of your "
+        "own data, in a form that a session takes, or of a function that returns them",
     )
-    one.add_argument("--num-examples", type=int, help="size of its training part")
-    one.add_argument("--model", help="module:name of a model that is no built-in one")
+    one.add_argument(
+        "--num-examples", type=int, help="how many training examples the run took from --data"
+    )
+    one.add_argument("--model", help="module:name of a model that is not built in")
     options = parser.parse_args(arguments)
     if options.retrain and options.data is None:
-        one.error("--retrain takes the data: --data digits, --data module:name")
+        one.error("--retrain needs the data; give --data digits or --data module:name")
     if not options.retrain and (options.data or options.model or options.num_examples):
-        one.error("--data, --num-examples and --model are for --retrain")
+        one.error("--data, --num-examples and --model need --retrain; add it or leave them out")
     try:
         data = _data(options.data, options.num_examples) if options.retrain else None
         model = None if options.model is None else _named(options.model)
@@ -66,8 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"BROKEN: {error}", file=sys.stderr)
         return 1
     except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
-        told = error.args[0] if isinstance(error, KeyError) else error
-        print(f"CANNOT BE CHECKED: {told}", file=sys.stderr)
+        message = error.args[0] if isinstance(error, KeyError) else error
+        print(f"CANNOT BE CHECKED: {message}", file=sys.stderr)
         return 2
     return 0
 
@@ -76,13 +82,19 @@ def _data(name: str, num_examples: int | None) -> Any:
     if ":" not in name:
         return load(name, num_examples=num_examples)
     if num_examples is not None:
-        raise ValueError("--num-examples is for a named dataset; let your own have the right size")
+        raise ValueError(
+            "--num-examples needs a named dataset; return your own data in the right size"
+        )
     found = _named(name)
     return found() if callable(found) else found
 
 
 def _named(name: str) -> Any:
-    """What ``module:name`` names; a plain name stays one."""
+    """Import the object that ``module:name`` names; return a plain name unchanged.
+
+    Raises:
+        ValueError: there is no such module or object.
+    """
     module, colon, attribute = name.partition(":")
     if not colon:
         return name
@@ -90,8 +102,8 @@ def _named(name: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(
-            f"{name} was not found ({error}); give module:name of something that Python can "
-            "import from here"
+            f"{name} was not found ({error}); give module:name of an object that Python can import "
+            "from here"
         ) from error
 
 

@@ -1,14 +1,16 @@
-"""Progress: what long work reports while it runs, and how it is stopped.
+"""Progress of long work: events, a progress bar, and cancelling.
 
-Every function that takes long accepts ``on_progress``:
+Every function that can take long accepts ``on_progress``:
 
-- None, the default, shows a progress bar on stderr once the work has taken a second, if stderr is a
-  terminal or this is a notebook; elsewhere nothing is shown;
-- False shows nothing, and True shows the bar at once wherever stderr leads;
-- a callable gets one :class:`ProgressEvent` at a time, and no bar is shown.
+- With None, the default, a progress bar appears on stderr after one second, provided that stderr is
+  a terminal or the code runs in a notebook; otherwise nothing is shown.
+- With False nothing is shown; with True the bar appears at once, even if stderr is a file.
+- A callable receives every :class:`ProgressEvent`, and no bar is shown::
 
-The public function opens a :class:`Run` with :func:`running` and hands it down; the functions below
-report to the run and never print.
+      session.train(on_progress=lambda event: print(event.sentence, f"{event.share:.0%}"))
+
+A public function opens a :class:`Run` with :func:`running` and passes it on. The functions that it
+calls report to the run and never print.
 """
 
 import shutil
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-DELAY, INTERVAL = 1.0, 0.1  # seconds before a bar appears, and between two drawings of it
+DELAY, INTERVAL = 1.0, 0.1  # seconds until a bar appears, and between two updates of it
 PHASES = {
     "train": "training",
     "scratch": "training from scratch",
@@ -38,18 +40,19 @@ PHASES = {
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """One moment of a piece of work.
+    """The state of running work at one moment.
 
     Attributes:
-        phase: what is being done: one of ``PHASES``.
-        shard: the shard at work, or None.
-        stage: the 1-based stage at work, or None.
-        done_visits: example gradients computed so far; of ``"study"``, ``"stream"``,
-            ``"population"`` and ``"relearn"`` the requests, models or shards that are done.
-        total_visits: the same for the whole work.
-        loss: mean training loss of the epoch that has just ended, or None.
-        epoch: epochs of this stage done.
-        num_epochs: epochs of this stage.
+        phase: the kind of work, a key of ``PHASES``.
+        shard: the shard that is being processed, or None.
+        stage: its stage that is being processed, counted from 1, or None.
+        done_visits: the example gradients computed so far. In the phases ``"study"`` and
+            ``"stream"`` requests are counted instead, in ``"population"`` seeds, and in
+            ``"relearn"`` shards.
+        total_visits: the same count for all of the work.
+        loss: the mean training loss of the epoch that has just ended, or None.
+        epoch: the number of completed epochs of the stage.
+        num_epochs: the number of epochs of the stage.
     """
 
     phase: str
@@ -63,12 +66,12 @@ class ProgressEvent:
 
     @property
     def share(self) -> float:
-        """Part of the work that is done, from 0 to 1."""
+        """The share of the work that is done, from 0 to 1."""
         return self.done_visits / self.total_visits if self.total_visits else 1.0
 
     @property
     def sentence(self) -> str:
-        """The phase, and the shard and slice at work.
+        """The phase, shard and slice in words, for display.
 
         >>> ProgressEvent("train", 3, 2, 10, 40).sentence
         'training shard 3, slice 2'
@@ -83,33 +86,39 @@ Progress = OnProgress | bool | None  # what public functions accept
 
 
 def silent(event: ProgressEvent) -> None:
-    """Take an event and do nothing with it."""
+    """Ignore an event."""
 
 
 class Cancelled(RuntimeError):
-    """The user stopped the work; what had been finished before is kept."""
+    """The user cancelled the work by setting its ``cancel`` event.
+
+    Stages of training, repaid shards and rows of a study that were finished before are kept; a
+    request that was being unlearned stays pending, and nothing is changed.
+    """
 
 
 def check_cancelled(cancel: threading.Event | None) -> None:
-    """Stop here if the user asked for it.
+    """Raise :class:`Cancelled` if the user has cancelled the work.
 
     Raises:
         Cancelled: ``cancel`` is set.
     """
     if cancel is not None and cancel.is_set():
-        raise Cancelled("stopped on request; finished stages are kept, the rest can be run again")
+        raise Cancelled(
+            "stopped on request; finished stages are kept, and another call continues from them"
+        )
 
 
 @dataclass(frozen=True)
 class Run:
-    """How one piece of work reports, how it is stopped, and how many workers share it.
+    """How a call reports progress and is stopped, and how many workers it may use.
 
     Attributes:
-        on_progress: gets every event.
-        cancel: stops the work when set.
-        pause: ends training when set, at the next point where nothing is lost.
-        parallel: workers that train shards beside each other; None for this process alone.
-        losses: whether the events are to hold the loss of every epoch, which has to be measured.
+        on_progress: receives every event.
+        cancel: setting this event stops the work.
+        pause: setting this event ends training after the current stages, so that no work is lost.
+        parallel: the number of worker processes; None trains in this process.
+        losses: whether events must contain the loss of each epoch, which takes time to measure.
     """
 
     on_progress: OnProgress = silent
@@ -119,7 +128,7 @@ class Run:
     losses: bool = False
 
     def check(self) -> None:
-        """Stop here if the user asked for it.
+        """Raise :class:`Cancelled` if the user has cancelled the work.
 
         Raises:
             Cancelled: ``cancel`` is set.
@@ -128,12 +137,12 @@ class Run:
 
     @property
     def pausing(self) -> bool:
-        """Whether training is to end where nothing is lost."""
+        """Whether training should end after the current stages."""
         return self.pause is not None and self.pause.is_set()
 
     @property
     def details(self) -> OnProgress:
-        """For a call inside this work: its events name the shard at work in the bar, if any."""
+        """The ``on_progress`` for a nested call: the bar, if any, shows its events as details."""
         return self.on_progress.details if isinstance(self.on_progress, _Bar) else silent
 
 
@@ -145,13 +154,13 @@ def running(
     pause: threading.Event | None = None,
     parallel: int | None = None,
 ) -> Iterator[Run]:
-    """The run of a public function, with a progress bar where one is wanted.
+    """Open the run of a public function, with a progress bar if one is to be shown.
 
     Args:
-        on_progress: see the module's text.
-        cancel: stops the work when set.
-        pause: see :class:`Run`.
-        parallel: see :class:`Run`.
+        on_progress: None, a bool or a callable, as the module's docstring describes.
+        cancel: setting this event stops the work.
+        pause: setting this event ends training after the current stages.
+        parallel: the number of worker processes; None trains in this process.
 
     Raises:
         TypeError: ``on_progress`` is neither None, a bool nor callable.
@@ -173,48 +182,48 @@ def running(
 
 
 def _reads_losses(on_progress: OnProgress) -> bool:
-    """Whether a callable may look at the losses of events; a bar does not."""
+    """Whether the losses of events may be read; a bar does not read them."""
     return on_progress is not silent and not isinstance(
         getattr(on_progress, "__self__", None), _Bar
     )
 
 
 def _is_watched() -> bool:
-    """Whether a person sees what stderr shows: on a terminal, or in a notebook."""
+    """Whether stderr is shown to a person, on a terminal or in a notebook."""
     try:
         if sys.stderr.isatty():
             return True
-    except (AttributeError, ValueError):  # there is no stderr, or it is closed
+    except (AttributeError, ValueError):  # stderr is missing or closed
         return False
-    # A kernel has imported IPython already; nothing else needs to.
+    # In a notebook the kernel has imported IPython already, so there is no need to import it.
     shell: Any = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return getattr(shell, "kernel", None) is not None
 
 
 class _Bar:
-    """A bar of tqdm's that appears once the work has taken a while, one phase after the other."""
+    """A tqdm bar that appears after a delay and is replaced when the phase changes."""
 
     def __init__(self, delay: float) -> None:
-        self._next = time.monotonic() + delay  # when to draw at the earliest
+        self._next = time.monotonic() + delay  # time of the next drawing
         self._event: ProgressEvent | None = None
         self._inside = False
         self._line: tqdm[Any] | None = None
 
     def __call__(self, event: ProgressEvent) -> None:
-        """Show how far the work is."""
+        """Show the progress of the work."""
         self._inside = False
         self._turn(event)
         self._show("")
 
     def details(self, event: ProgressEvent) -> None:
-        """Show what is being done inside the work, such as training for a study."""
+        """Show the progress of a nested call, such as training within a study."""
         if self._event is None or self._inside:
-            self._inside = True  # nothing of the work itself is done yet
+            self._inside = True  # the work itself has not reported yet
             self._turn(event)
         self._show(event.sentence)
 
     def close(self) -> None:
-        """Take the bar away again."""
+        """Remove the bar."""
         if self._line is not None:
             self._line.close()
             self._line = None
@@ -238,10 +247,10 @@ class _Bar:
 
 
 def _line(event: ProgressEvent) -> "tqdm[Any]":
-    # Importing tqdm takes longer than much of the work that finishes before a bar appears.
+    # Most work ends before a bar appears and need not wait for the import of tqdm.
     from tqdm import tqdm
 
-    # tqdm draws nothing on a terminal that does not tell its size; this takes it for 80 by 24.
+    # tqdm draws nothing on a terminal of unknown size; get_terminal_size then returns 80 x 24.
     size = shutil.get_terminal_size()
     return tqdm(
         total=event.total_visits,

@@ -1,4 +1,4 @@
-"""Registries: what the package offers by name, and where an entry of one's own goes."""
+"""Registries: the methods, boundaries, metrics and so on that can be chosen by name."""
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -8,12 +8,12 @@ Entry = TypeVar("Entry")
 
 
 def as_given(value: Any) -> Any:
-    """The value itself."""
+    """Return the value unchanged."""
     return value
 
 
 def instance_of(value: Any) -> Any:
-    """The default instance of a class; any other value itself.
+    """Return the default instance of a class; return any other value unchanged.
 
     Raises:
         TypeError: the class cannot be called without arguments.
@@ -29,18 +29,19 @@ def instance_of(value: Any) -> Any:
 
 
 class Registry(MutableMapping[str, Entry]):
-    """A dictionary of named entries that checks each entry and lists the names it knows.
+    """A dictionary of named entries that checks each entry when it is added.
 
-    An entry is checked when it is entered, so that one which cannot work is refused at once. It is
-    then taken by its name wherever the package takes names, and stands among the panels' choices.
+    To add your own entry, assign it: ``uk.METRICS["mine"] = my_metric``. An entry that lacks a part
+    of its protocol is refused at once. From then on, its name is accepted wherever the package
+    accepts names, and the panels offer it.
 
     Args:
-        name: where the registry is in the package, for messages.
-        noun: what an entry is, for messages.
-        about: what belongs in the registry; ``help()`` on the registry shows it.
-        entries: the package's own.
-        parts: attributes that every entry must have.
-        adapt: turns what a user gives into an entry.
+        name: where the registry is in the package, for error messages.
+        noun: the kind of entry, such as ``"method"``, for error messages.
+        about: a description of what belongs in the registry, which ``help()`` shows.
+        entries: the entries that the package provides.
+        parts: the attributes that every entry must have.
+        adapt: converts an assigned value to an entry.
 
     >>> colours = Registry("COLOURS", "colour", "Colours by name.", {"red": str.upper})
     >>> colours.choose("red") is colours.choose(str.upper)
@@ -73,10 +74,10 @@ class Registry(MutableMapping[str, Entry]):
         self._built_in = dict(self._entries)
 
     def __getitem__(self, name: str) -> Entry:
-        """The entry of this name.
+        """Return the entry with this name.
 
         Raises:
-            KeyError: there is none; the message lists the names that there are.
+            KeyError: no entry has this name; the message lists the known names.
         """
         if name in self._entries:
             return self._entries[name]
@@ -88,17 +89,21 @@ class Registry(MutableMapping[str, Entry]):
         raise KeyError(f"no {self.noun} is named {name!r}; {end}")
 
     def __setitem__(self, name: str, entry: Any) -> None:
-        """Enter an entry under a name.
+        """Add an entry, or replace the entry with this name.
 
         Raises:
-            TypeError: the name is no text, or the entry lacks a part of its protocol.
+            TypeError: the name is not a string, or the entry lacks a part of its protocol.
         """
         if not isinstance(name, str):
-            raise TypeError(f"{name!r} is no name for a {self.noun}; give a text")
+            raise TypeError(f"{name!r} cannot be the name of a {self.noun}; give a string")
         self._entries[name] = self._checked(entry)
 
     def __delitem__(self, name: str) -> None:
-        """Take an entry out."""
+        """Remove an entry.
+
+        Raises:
+            KeyError: no entry has this name.
+        """
         self[name]  # refuses an unknown name
         del self._entries[name]
 
@@ -117,7 +122,7 @@ class Registry(MutableMapping[str, Entry]):
 
     @property
     def own(self) -> dict[str, Entry]:
-        """Entries that are not the package's."""
+        """The entries that a user added or replaced."""
         usual = self._built_in
         return {n: e for n, e in self._entries.items() if n not in usual or usual[n] is not e}
 
@@ -126,7 +131,7 @@ class Registry(MutableMapping[str, Entry]):
     @overload
     def choose(self, choice: str | Entry) -> Entry: ...
     def choose(self, choice: str | Entry | None) -> Entry | None:
-        """The entry of a name; an object that fits is its own; None stays None.
+        """Resolve an argument: a name gives its entry, and an object or None stays as it is.
 
         Raises:
             KeyError: no entry has this name.
@@ -137,7 +142,7 @@ class Registry(MutableMapping[str, Entry]):
         return self[choice] if isinstance(choice, str) else self._checked(choice)
 
     def name_of(self, entry: Entry) -> str | None:
-        """The name under which this very entry, or one that equals it, is known."""
+        """The name of this entry, or of an equal one; None if it is not in the registry."""
         return next((n for n, e in self._entries.items() if e is entry or e == entry), None)
 
     def _checked(self, value: Any) -> Entry:
