@@ -1,9 +1,10 @@
 """Machine unlearning on torch, inside Jupyter.
 
-The hybrid of exact and approximate unlearning that Li, Yu, Wang et al. describe (CSE 2024, arXiv
-2412.14505): estimate the retraining workload of a request; retrain exactly where it is light;
-modify the parameters directly, and amend them, where it is heavy. Only the abstract of the paper is
-public to us; formulas, operators, boundary rule and defaults are our own.
+unlearnkit implements the hybrid of exact and approximate unlearning that Li, Yu, Wang et al.
+describe (CSE 2024, arXiv 2412.14505). It estimates the retraining workload of a request, retrains
+exactly where the workload is light, and modifies and amends parameters directly where it is heavy.
+Only the abstract of the paper is available to us, so formulas, operators, boundary rule and
+defaults are our own.
 
 >>> import unlearnkit as uk
 >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0)
@@ -12,24 +13,64 @@ public to us; formulas, operators, boundary rule and defaults are our own.
 >>> session.unlearn(max_share=1, on_progress=False).debt_after
 0
 
-Start with ``Session``: it trains, estimates, decides, unlearns and compares. The other names:
+Start with ``Session``: it trains, assesses, decides, unlearns and compares. Its ``dashboard()``
+does the same with the mouse. The other names, and when to use them:
 
-* Data: ``load`` (by name, see ``DATASETS``), ``from_arrays``, ``from_frame``, ``from_file``,
-  ``from_torch`` and ``from_hugging_face`` turn data into what a session takes, with options.
-* Training: ``TrainSpec`` holds every setting; ``MLP`` and ``CNN`` are built-in models with options
-  (all names are in ``MODELS``); ``CrossEntropy``, ``WeightedCrossEntropy`` and ``SquaredError`` are
-  the losses.
-* The boundary: ``FixedBoundary``, ``AdaptiveBoundary``, ``ChosenBoundary`` and
-  ``OverriddenBoundary`` choose between retraining and modifying (names in ``BOUNDARIES``).
-* Approximation: ``METHODS`` and ``AMENDS`` hold the methods and amends by name;
-  ``StagedInfluence`` and ``Replay`` are the default ones, with their settings as fields.
-* Choosing examples: ``hardest``; costs beforehand: ``expected_visits``.
-* Judging: ``METRICS`` is what a comparison reports; ``relearn_time``; over many models
-  ``populate`` with ``klom`` and ``ulira``.
-* Many requests: ``study`` and ``explore``, ``stream``.
-* Keeping and proving: ``DiskStore``, ``StoreError``, ``audit``.
-* ``Cancelled`` is raised where work is stopped.
-* scikit-learn: ``UnlearnableClassifier`` and ``UnlearnableRegressor``.
+Data. A session takes most data as they are; call these functions to set options.
+
+* ``load`` loads a dataset by name; ``DATASETS`` lists the names, ``help(uk.load)`` describes them.
+* ``from_arrays`` takes arrays or tensors, ``from_frame`` a pandas DataFrame, ``from_file`` a table
+  in a file, ``from_torch`` a torch ``Dataset``, and ``from_hugging_face`` a Hugging Face dataset.
+
+Training.
+
+* ``TrainSpec`` holds all settings of training; use it for those that a session has no argument for.
+* ``MLP`` and ``CNN`` are built-in models; use them to set widths, activations or dropout.
+  ``MODELS`` lists all models that a session takes by name.
+* ``CrossEntropy`` (the default for classes), ``WeightedCrossEntropy`` (for classes of unequal
+  importance) and ``SquaredError`` (for regression) are the losses.
+
+Boundaries decide for each shard whether it is retrained exactly or modified approximately.
+
+* ``FixedBoundary`` compares the workload with a threshold; it is the default.
+* ``AdaptiveBoundary`` weighs predicted seconds, debt and past errors; use it for many requests.
+* ``ChosenBoundary`` retrains the shards that you name; use it to repeat a decision.
+* ``OverriddenBoundary`` overrules another boundary for some shards.
+* ``BOUNDARIES`` lists the boundaries that can be given by name; add your own there.
+
+Approximation.
+
+* ``StagedInfluence`` is the default method and ``Replay`` the default amend; use the classes to
+  change their settings.
+* ``METHODS`` and ``AMENDS`` list all methods and amends by name; add your own there.
+
+Choosing examples and judging unlearning.
+
+* ``hardest`` finds the examples with the highest loss or self-influence, to revoke them.
+* ``expected_visits`` predicts the workload of a random request, before there is any model.
+* ``METRICS`` lists the metrics that ``session.compare()`` reports; add your own there.
+* ``relearn_time`` measures how fast the unlearned models relearn the forgotten examples.
+* ``populate`` trains, unlearns and retrains with many seeds; ``klom`` and ``ulira`` judge the
+  resulting populations of models, which is stricter than comparing single models.
+
+Measuring many requests.
+
+* ``study`` measures boundaries, methods and settings on the same requests, as a table; ``explore``
+  shows this table as linked plots.
+* ``stream`` executes a sequence of requests, to see how debt and savings develop.
+
+Storing and auditing.
+
+* ``DiskStore`` keeps a session's checkpoints and ledger in a folder; ``Session(store="folder")``
+  opens one for you, and the class has options such as waiting for another process.
+* ``StoreError`` is raised if a store is damaged, in use, or belongs to another run.
+* ``audit`` checks what a store claims; so does ``python -m unlearnkit audit``.
+* ``Cancelled`` is raised in a call that was stopped by its ``cancel`` event.
+
+scikit-learn.
+
+* ``UnlearnableClassifier`` and ``UnlearnableRegressor`` are estimators with an ``unlearn`` method;
+  use them in pipelines, grid searches and cross-validation.
 
 Everything else is imported from its wing, for example ``from unlearnkit.training.plan import
 make_plan``.
@@ -113,13 +154,13 @@ __all__ = [
     "ulira",
 ]
 
-# Names whose modules are slow to import (scikit-learn, ipywidgets, plotly).
+# Names whose modules are imported on first use: scikit-learn, ipywidgets and plotly are slow.
 _LAZY = {
     "UnlearnableClassifier": "estimators",
     "UnlearnableRegressor": "estimators",
     "explore": "widgets.study",
 }
-# Names that were here in version 0.1, and the modules that they are imported from now.
+# Names that unlearnkit offered before they were left to their wings, and their modules now.
 _MOVED = {
     "AGGREGATIONS": "training.ensemble",
     "Architecture": "models.architecture",

@@ -326,7 +326,7 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
 
     def __sklearn_tags__(self) -> Tags:
         """Declare that y may have several columns."""
-        tags: tags = super().__sklearn_tags__()
+        tags: Tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
