@@ -9,7 +9,7 @@ from cases import CASES, plan_of
 from guarded import CAPPED, Spoil, everything, fork
 from unlearnkit.approximate import AMENDS, Replay
 from unlearnkit.seeding import state_bytes
-from unlearnkit.unlearning import modify
+from unlearnkit.unlearning import guard, modify
 
 
 def test_a_ruined_amend_is_refused_and_the_shard_retrained(trained):
@@ -67,7 +67,7 @@ def test_some_shards_may_be_refused_and_others_accepted(trained):
 
 @pytest.mark.parametrize(("epochs", "most"), [(1, 256), (4, 256), (1, 4)])
 def test_drift_is_what_the_amend_adds_to_the_correction(trained, epochs, most, monkeypatch):
-    monkeypatch.setattr(modify, "PROBE_MAX", most)
+    monkeypatch.setattr(guard, "PROBE_MAX", most)
     session, corrected = fork(trained), fork(trained)
     checks = session.unlearn(0.0, amend=Replay(epochs)).decision.checks
     still = corrected.unlearn(0.0, amend="none").decision.checks

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.data.examples import Dataset
+from unlearnkit.evaluation.layer_distances import layer_distances
 from unlearnkit.metrics.membership_auc import Attack, membership_auc, membership_gap
 from unlearnkit.metrics.metrics import (
     METRICS,
@@ -275,7 +275,7 @@ def compare(
     others = {name: outputs[name].test for name in MODELS[:2]}
     return Comparison(
         constituents=_constituent_rows(plan, store, scratch_store, ensembles, tuple(fresh)),
-        layers=_layer_rows(plan, ensembles, tuple(fresh)),
+        layers=layer_distances(plan, ensembles, tuple(fresh)),
         task=task,
         scores=scores,
         output_kl={
@@ -387,31 +387,3 @@ def _constituent_rows(
     return pd.DataFrame(rows, columns=columns).astype(
         {"bit_identical": bool, "checkpoints_identical": bool}
     )
-
-
-def _layer_rows(
-    plan: Plan, ensembles: dict[str, Ensemble], shards: tuple[int, ...]
-) -> "pd.DataFrame":
-    import pandas as pd
-
-    rows = []
-    for s in shards:
-        scratch = ensembles["scratch"].by_shard[s].state
-        for name in ("unlearned", "original"):
-            model = ensembles[name].by_shard.get(s)
-            if model is None:
-                continue
-            for layer in plan.architecture.trainable_names:
-                a, b = model.state[layer].reshape(-1).double(), scratch[layer].reshape(-1).double()
-                distance, norm = float((a - b).norm()), float(b.norm())
-                rows.append(
-                    {
-                        "shard": s,
-                        "model": name,
-                        "layer": layer,
-                        "l2": distance,
-                        "relative_l2": distance / norm if norm else float("nan"),
-                        "cosine": float(torch.nn.functional.cosine_similarity(a, b, dim=0)),
-                    }
-                )
-    return pd.DataFrame(rows, columns=["shard", "model", "layer", "l2", "relative_l2", "cosine"])

@@ -101,7 +101,7 @@ def roc_curve(members: Float[Tensor, " member"], others: Float[Tensor, " other"]
     """Return the ROC curve of calling examples members if their loss is at most a threshold.
 
     Tied losses of both sides change both rates at once, so the trapezoidal area under the curve is
-    the Mann-Whitney area that :func:`~unlearnkit.metrics.attacks.membership_auc` reports.
+    the Mann-Whitney area that :func:`~unlearnkit.metrics.membership_auc.membership_auc` reports.
 
     Args:
         members: losses of the members.
@@ -145,7 +145,7 @@ def roc_curves(losses: "pd.DataFrame") -> "pd.DataFrame":
 def roc_areas(losses: "pd.DataFrame") -> dict[str, tuple[float, tuple[float, float] | None]]:
     """Return the area under each model's ROC curve and its 95 % interval.
 
-    They are those of :func:`~unlearnkit.metrics.attacks.membership_auc`.
+    They are those of :func:`~unlearnkit.metrics.membership_auc.membership_auc`.
 
     Args:
         losses: table of :func:`membership_losses` or :func:`constituent_losses`.
