@@ -45,20 +45,20 @@ def assess(
     @cache
     def exact_seconds(chosen: tuple[int, ...]) -> float | None:
         training = clock.exact_seconds(work_of(plan, [st for s in chosen for st in stages[s]]))
-        beside = clock.request_seconds(len(hit))
-        if training is None or beside is None:
+        overhead = clock.request_seconds(len(hit))
+        if training is None or overhead is None:
             return None
-        return training + beside * len(chosen) / max(1, len(hit))
+        return training + overhead * len(chosen) / max(1, len(hit))
 
     @cache
     def approximate_seconds(shards: tuple[int, ...]) -> float | None:
         chosen = {shard: forget[shard] for shard in shards}
         replay = clock.exact_seconds(replayed(plan, chosen, amend))
         modify = clock.modify_seconds(method.batches(plan, chosen))
-        beside = clock.request_seconds(0, len(hit))
-        if replay is None or modify is None or beside is None:
+        overhead = clock.request_seconds(0, len(hit))
+        if replay is None or modify is None or overhead is None:
             return None
-        return replay + modify + beside * len(chosen) / max(1, len(hit))
+        return replay + modify + overhead * len(chosen) / max(1, len(hit))
 
     unsuitable = method.unsuitable(plan)
     forced = {s: unsuitable or incomplete(before, store, s) for s in forget}

@@ -138,8 +138,8 @@ def _affordable(
     for shard in sorted(stages, key=lambda s: (prices[s], s)):
         trial = [*chosen, shard]
         training = clock.exact_seconds(work_of(plan, [st for s in trial for st in stages[s]]))
-        beside = clock.request_seconds(len(trial))
-        if training is not None and beside is not None and training + beside <= seconds:
+        overhead = clock.request_seconds(len(trial))
+        if training is not None and overhead is not None and training + overhead <= seconds:
             chosen = trial
     return sorted(chosen)
 

@@ -204,9 +204,9 @@ def _unlearn(
     debt_after = total_debt(debts_of(plan, store))
     seconds = time.perf_counter() - begun
     if decision.routes and run.parallel is None and modified.as_planned:
-        beside = seconds - report.seconds - modified.whole
+        overhead = seconds - report.seconds - modified.whole
         shards = (len(decision.exact), len(decision.approximate))
-        clock = clock.observe_request(*shards, beside, seconds, decision.seconds)
+        clock = clock.observe_request(*shards, overhead, seconds, decision.seconds)
     return Unlearned(
         ids=ids,
         plan=plan,

@@ -191,7 +191,7 @@ def estimate(
     retrained = [stage for s in sorted(hit) for stage in missing.get(s, ())]
     # Shards that train together cost less than one by one; the seconds are divided by visits.
     joint, together = clock.exact_seconds(work_of(plan, retrained)), _visits(retrained)
-    beside = (clock.request_seconds(len(hit)) or 0.0) / max(1, len(hit))
+    overhead = (clock.request_seconds(len(hit)) or 0.0) / max(1, len(hit))
     works = tuple(
         ShardWork(
             s,
@@ -202,7 +202,7 @@ def estimate(
             int(sizes[s]),
             None
             if joint is None
-            else joint * _visits(missing.get(s, ())) / max(1, together) + beside,
+            else joint * _visits(missing.get(s, ())) / max(1, together) + overhead,
         )
         for s in sorted(hit)
     )

@@ -202,8 +202,8 @@ class AdaptiveBoundary(Boundary):
         if not shards:
             return {}
         retrained = costs.seconds([*forced, *shards], [])
-        modified, anyway = costs.seconds(forced, shards), costs.seconds(forced, [])
-        if retrained is None or modified is None or anyway is None:
+        modified, unavoidable = costs.seconds(forced, shards), costs.seconds(forced, [])
+        if retrained is None or modified is None or unavoidable is None:
             raise LookupError(
                 "the adaptive boundary compares predicted seconds, and no training has been timed "
                 "in this session; train first, or use FixedBoundary()"
@@ -212,12 +212,12 @@ class AdaptiveBoundary(Boundary):
         if self.seconds is not None and retrained <= self.seconds:
             why = f"{both}; retraining meets the deadline of {self.seconds:g} s"
             return dict.fromkeys(shards, (EXACT, why))
-        if retrained - anyway < self.min_gain * (modified - anyway):
+        if retrained - unavoidable < self.min_gain * (modified - unavoidable):
             why = f"{both}, which is less than {self.min_gain:g} times faster"
             late = self.seconds is not None and min(retrained, modified) > self.seconds
             return dict.fromkeys(shards, (EXACT, why + (_late(self.seconds) if late else "")))
         if self.seconds is None:
-            gain = (retrained - anyway) / max(modified - anyway, 1e-9)
+            gain = (retrained - unavoidable) / max(modified - unavoidable, 1e-9)
             rest = ", not counting the shards that must be exact" if forced else ""
             why = f"{both}, which is {gain:.2g} times faster{rest}"
             return dict.fromkeys(shards, (APPROXIMATE, why))
