@@ -95,7 +95,8 @@ from unlearnkit.progress import Cancelled
 from unlearnkit.records.audit import audit
 from unlearnkit.selection.example_map import hardest
 from unlearnkit.store import DiskStore, StoreError
-from unlearnkit.studies.population import klom, populate, ulira
+from unlearnkit.studies.population import populate
+from unlearnkit.studies.population_metrics import klom, ulira
 from unlearnkit.studies.stream import stream
 from unlearnkit.studies.study import study
 from unlearnkit.training.spec import TrainSpec

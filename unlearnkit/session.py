@@ -18,6 +18,7 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.approximate.defaults import default_method
+from unlearnkit.approximate.timing import time_large_batches
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import Comparison, compare
@@ -50,7 +51,6 @@ from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import PROBE_MAX, Probe
 from unlearnkit.unlearning.repay import repay
 from unlearnkit.unlearning.request import Request, check_pending, check_request
-from unlearnkit.unlearning.timing import time_large_batches
 from unlearnkit.unlearning.unlearn import Unlearned, unlearn
 from unlearnkit.unlearning.workload import Workload
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cases import CASES
-from unlearnkit.unlearning.timing import LEAST_PROBE, time_large_batches
+from unlearnkit.approximate.timing import LEAST_PROBE, time_large_batches
 from worker import content
 
 
