@@ -32,6 +32,18 @@ CROSS_CUTTING = {
     *("store/test_durability.py", "store/test_strangers.py", "store/test_stored_factors.py"),
 }
 
+# Modules of more than this many lines have a test file at their place, except for those here: parts
+# of panels, which the panels' own tests use as a person does; figures, methods' settings and one
+# method, which the tests of example maps, staged influence and the contract of methods cover.
+MOST_UNTESTED = 100
+TESTED_ELSEWHERE = {
+    *("approximate/baselines/trajectory.py", "approximate/influence/settings.py"),
+    *("figures/example_map.py", "widgets/boundary/route_table.py", "widgets/boundary/rule.py"),
+    *("widgets/ledger/sections.py", "widgets/parts/export.py", "widgets/parts/html.py"),
+    *("widgets/parts/picker.py", "widgets/parts/plot.py", "widgets/parts/runner.py"),
+    *("widgets/parts/section.py", "widgets/parts/shared.py", "widgets/parts/view.py"),
+}
+
 TOP_LEVEL = {
     *("unlearnkit", "notebooks", "tests", "binder"),
     *("pyproject.toml", "README.md", "LICENSE", "Makefile"),
@@ -155,6 +167,18 @@ def test_tests_lie_as_the_package_does():
         assert module.exists() or place.as_posix() in CROSS_CUTTING, (
             f"tests/{place} tests no {module.relative_to(ROOT)}"
         )
+
+
+def test_a_module_of_some_length_has_its_tests_at_its_place():
+    without = set()
+    for module in package_modules().values():
+        place = module.relative_to(PACKAGE)
+        test = ROOT / "tests" / place.with_name(f"test_{place.name}")
+        long = len(module.read_text().splitlines()) > MOST_UNTESTED
+        if long and place.name != "__init__.py" and not test.exists():
+            without.add(place.as_posix())
+    assert without <= TESTED_ELSEWHERE
+    assert all((PACKAGE / name).exists() for name in TESTED_ELSEWHERE)
 
 
 def test_importing_the_package_needs_neither_widgets_nor_plotly_nor_tables():

@@ -1,7 +1,6 @@
 """Arrays of the caller: ids, split, kinds of numbers, and one clear error per bad input."""
 
 import numpy as np
-import pytest
 import torch
 
 from unlearnkit.data.arrays import from_arrays
@@ -64,90 +63,3 @@ def test_bytes_stay_bytes_and_all_else_becomes_float32():
     assert torch.equal(data.test.inputs(), torch.full((8, 1, 4, 4), 0.2))
     images.flags.writeable = False
     from_arrays(images[:, :, ::-1], labels.astype(np.float64), task="classification")
-
-
-def test_classes_may_be_given_or_counted():
-    features, labels = problem()
-    assert from_arrays(features, labels).class_names == ("0", "1", "2")
-    assert from_arrays(features, labels, num_classes=5).num_classes == 5
-    assert from_arrays(features, labels, class_names=list("abcd")).num_classes == 4
-    with pytest.raises(ValueError, match="2 class names for num_classes=3"):
-        from_arrays(features, labels, class_names=["a", "b"], num_classes=3)
-    with pytest.raises(ValueError, match="contains a name twice"):
-        from_arrays(features, labels, class_names=["a", "b", "a"])
-    with pytest.raises(
-        ValueError, match="the largest label is 10000000000, which gives more classes"
-    ):
-        from_arrays(features, labels * 5_000_000_000)
-
-
-def broken(row, value):
-    features, labels = problem()
-    features[row, 1] = value
-    return features, labels
-
-
-def labelled(row, value, kind=np.int64):
-    features, labels = problem()
-    labels = labels.astype(kind)
-    labels[row] = value
-    return features, labels
-
-
-FEATURES, LABELS = problem()
-
-
-@pytest.mark.parametrize(
-    ("arrays", "options", "message"),
-    [
-        (broken([3, 5], np.nan), {}, r"2 of 40 rows hold NaN or infinite .*\(rows 3, 5\)"),
-        (broken(7, -np.inf), {}, r"1 of 40 rows hold NaN or infinite .*\(rows 7\)"),
-        (broken(7, 1e300), {}, r"float32 cannot hold \(rows 7\)"),
-        (labelled(4, -1), {}, r"1 labels are outside 0..2 \(rows 4, such as -1\)"),
-        (labelled(4, 3), {"num_classes": 3}, r"outside 0..2 \(rows 4, such as 3\)"),
-        (
-            labelled(4, 0.5, float),
-            {"num_classes": 9},
-            r"\(rows 4, such as 0.5\).*task='regression'",
-        ),
-        (labelled(4, np.nan, float), {}, r"1 of \d+ rows have a label that is NaN.*\(rows 4\)"),
-        ((FEATURES, LABELS[:-1]), {}, "40 rows of features and 39 labels"),
-        ((FEATURES[:0], LABELS[:0]), {}, "no examples"),
-        (([], []), {}, "no examples"),
-        ((FEATURES, LABELS * 0), {}, "fewer than two classes"),
-        ((FEATURES, LABELS), {"num_classes": 1}, "fewer than two classes"),
-        ((FEATURES[:, 0], LABELS), {}, r"shape \(40,\) have no feature axis"),
-        ((np.float64(3), LABELS), {}, r"shape \(\) have no feature axis"),
-        ((FEATURES[:, :0], LABELS), {}, r"shape \(40, 0\) have no feature axis"),
-        ((FEATURES, np.eye(3)[LABELS]), {}, r"classes or targets.*one-hot rows labels.argmax\(1\)"),
-        ((FEATURES[:4], LABELS[:4]), {}, "'test': 1, 'probe': 0} leave a part empty"),
-        ((FEATURES, LABELS), {"test_share": 1.0}, "test_share=1.0 is not between 0 and 1"),
-        ((FEATURES, LABELS), {"probe_share": 0}, "probe_share=0 is not between 0 and 1"),
-        ((FEATURES, LABELS), {"test_share": 0.7, "probe_share": 0.4}, "leave a part empty"),
-        ((FEATURES, LABELS), {"scale": 0}, "scale=0; give a finite constant"),
-        ((FEATURES, LABELS), {"offset": float("nan")}, "offset=nan; give a finite constant"),
-        ((FEATURES, LABELS), {"test": problem(0)}, "test: no examples"),
-        ((FEATURES, LABELS), {"test": (FEATURES[:, :1], LABELS)}, r"test has rows of shape \(1,\)"),
-        ((FEATURES, LABELS), {"probe": broken(0, np.nan)}, "probe: 1 of 40 rows hold NaN"),
-        (([[1, 2], [3]], [0, 1]), {}, "rows of different lengths"),
-    ],
-)
-def test_bad_values_in_arrays(arrays, options, message):
-    with pytest.raises(ValueError, match=message):
-        from_arrays(*arrays, **options)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "kind"),
-    [
-        ((FEATURES.astype(complex), LABELS), "complex128"),
-        ((torch.from_numpy(FEATURES).to(torch.complex64), LABELS), "complex64"),
-        ((FEATURES.astype(str), LABELS), "<U"),
-        ((FEATURES.astype(object), LABELS), "object"),
-        ((FEATURES, LABELS.astype(str)), "<U"),
-        ((torch.from_numpy(FEATURES).to_sparse(), LABELS), "float64"),
-    ],
-)
-def test_bad_kinds_in_arrays(arrays, kind):
-    with pytest.raises(TypeError, match=f"values of kind .*{kind}.* cannot be used"):
-        from_arrays(*arrays)
