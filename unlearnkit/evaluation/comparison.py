@@ -52,6 +52,10 @@ class Outputs:
     retain: Float[Tensor, "retain class"]
     test: Float[Tensor, "test class"]
 
+    def __repr__(self) -> str:
+        sizes = (f"{len(getattr(self, part))} {part}" for part in PARTS)
+        return f"Outputs({', '.join(sizes)})"
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from unlearnkit.display import as_html
 from unlearnkit.evaluation.comparison import MODELS, Comparison
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.vector import flatten
@@ -45,6 +46,17 @@ class ParameterSample:
     identical: bool
     frame: "pd.DataFrame"
     sizes: dict[str, int]
+
+    def __repr__(self) -> str:
+        total = sum(self.sizes.values())
+        return f"ParameterSample(shard {self.shard}: {len(self.frame)} of {total:,} parameters)"
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a parameter."""
+        return self.frame
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +91,13 @@ class Shifts:
             f"left {self.left:.3g}, cosine {self.cosine:.3f})"
         )
 
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a bin."""
+        return self.frame
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
 
 @dataclass(frozen=True, eq=False)
 class WeightImages:
@@ -111,6 +130,12 @@ class WeightImages:
             "column": places[2],
         }
         return pd.DataFrame(columns | {name: self.images[name].reshape(-1) for name in MODELS})
+
+    def __repr__(self) -> str:
+        return f"WeightImages(shard {self.shard}: {len(self.units)} units of {self.layer})"
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def parameter_sample(

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unlearnkit.data.examples import Dataset
+from unlearnkit.display import as_html
 from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.evaluation.parameters import states_of
 from unlearnkit.models.architecture import Architecture
@@ -68,6 +69,15 @@ class TwinEmbedding:
         for name, places in (("scratch", self.scratch), (self.model, self.other)):
             columns |= {f"{name}_1": places[:, 0], f"{name}_2": places[:, 1]}
         return pd.DataFrame(columns)
+
+    def __repr__(self) -> str:
+        return (
+            f"TwinEmbedding(shard {self.shard}, {self.model} beside scratch, {self.layer}: "
+            f"{len(self.ids)} examples, {self.explained:.0%} of variance)"
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def layer_outputs(

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.records.ledger import Entry, Record, read_lines, unmeasured
+from unlearnkit.display import as_html
+from unlearnkit.records.ledger import Entry, Record, ledger_frame, read_lines, unmeasured
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.request import Revocations
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +32,17 @@ class History:
     records: tuple[Record, ...] = ()
     owing: frozenset[int] = frozenset()
     error_model: ErrorModel = ErrorModel()
+
+    def __repr__(self) -> str:
+        forgotten = len(self.revocations.requests)
+        return f"History({forgotten} requests, {len(self.records) - forgotten} repayments)"
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a request or repayment, oldest first: the ledger."""
+        return ledger_frame(entry for _, entry in self.records)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @property
     def lines(self) -> tuple[dict[str, Any], ...]:

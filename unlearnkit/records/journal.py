@@ -53,6 +53,9 @@ class Journal:
             self.settle_repaid()
             settle(self.plan, store)
 
+    def __repr__(self) -> str:
+        return f"Journal({self.history!r}, {self.queue!r})"
+
     def fork(self, store: AnyStore) -> Self:
         """The same state on another store, which holds the same checkpoints."""
         other = copy.copy(self)

@@ -60,6 +60,12 @@ class Entry:
     debt_after: int
     boundary: str
 
+    def __repr__(self) -> str:
+        return (
+            f"Entry({self.time}, {self.kind}: {self.examples} examples, {self.exact_shards} shards "
+            f"exact, {self.approximate_shards} approximate)"
+        )
+
 
 def entry_of(result: Unlearned, kind: str = "unlearn") -> Entry:
     """The ledger entry of a result, dated now."""

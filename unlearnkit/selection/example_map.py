@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 
 from unlearnkit.data.examples import Dataset
+from unlearnkit.display import as_html
 from unlearnkit.evaluation.representations import HIDDEN, OUTPUT, layer_outputs, principal_axes
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.selection.example_scores import stage_state
@@ -52,6 +53,15 @@ class ExampleMap:
 
         first, second = self.places.T
         return pd.DataFrame({"id": self.ids, "label": self.labels, "x": first, "y": second})
+
+    def __repr__(self) -> str:
+        return (
+            f"ExampleMap({len(self.ids)} of {self.total} examples by {self.layer}, "
+            f"{self.explained:.0%} of variance)"
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def example_table(session: SessionView, scores: Collection[str] = ()) -> "pd.DataFrame":

@@ -39,6 +39,9 @@ class Checkpoint:
     tails: dict[int, State]
     lineage: bytes = b""
 
+    def __repr__(self) -> str:
+        return f"Checkpoint(shard {self.shard}, stage {self.stage}, {self.nbytes:,} bytes)"
+
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
@@ -63,6 +66,12 @@ class Approximation:
     debt: Int[np.ndarray, " debt"]
     checkpoints: dict[int, Checkpoint]
     method: str
+
+    def __repr__(self) -> str:
+        stages = ", ".join(map(str, sorted(self.checkpoints)))
+        return (
+            f"Approximation(shard {self.shard}, {len(self.debt)} examples of debt, stages {stages})"
+        )
 
     @property
     def nbytes(self) -> int:

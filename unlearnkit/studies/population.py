@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY
+from unlearnkit.display import as_html
 from unlearnkit.metrics.tasks import require_classes
 from unlearnkit.progress import Progress, ProgressEvent, running
 from unlearnkit.seeding import digest
@@ -28,6 +29,9 @@ from unlearnkit.session import Session
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Margins = Float[np.ndarray, "model example"]
 KINDS = ("original", "unlearned", "scratch")
@@ -57,6 +61,24 @@ class Population:
 
     def __repr__(self) -> str:
         return f"Population({len(self)} models, {len(self.forget)} examples forgotten)"
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a model of a kind and an example: kind, model, id, part, margin."""
+        import pandas as pd
+
+        ids = np.concatenate([self.forget, self.test])
+        parts = np.repeat(["forget", "test"], [len(self.forget), len(self.test)])
+        frames = [
+            pd.DataFrame(
+                {"kind": kind, "model": model, "id": ids, "part": parts, "margin": margins}
+            )
+            for kind, rows in self.margins.items()
+            for model, margins in enumerate(rows)
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     def of(self, kind: str, part: str = "forget") -> Margins:
         """The margins under one kind of model.

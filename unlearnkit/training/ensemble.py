@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from unlearnkit.display import as_html
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.losses import Loss
 from unlearnkit.registry import Registry
@@ -58,6 +60,9 @@ AGGREGATIONS: Registry[Aggregation] = Registry(
     {"mean-probability": mean_probability, "majority-vote": majority_vote},
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @dataclass(frozen=True, eq=False)
 class Constituent:
@@ -72,6 +77,9 @@ class Constituent:
     shard: int
     state: State
     debt: Int[np.ndarray, " debt"]
+
+    def __repr__(self) -> str:
+        return f"Constituent(shard {self.shard}, {len(self.debt)} examples of debt)"
 
     @property
     def exact(self) -> bool:
@@ -115,6 +123,16 @@ class Ensemble:
     def __repr__(self) -> str:
         exact = sum(constituent.exact for constituent in self.constituents)
         return f"Ensemble({len(self.constituents)} constituents, {exact} exact)"
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a constituent: shard, whether it is exact, and the number of ids it owes."""
+        import pandas as pd
+
+        rows = [(each.shard, each.exact, len(each.debt)) for each in self.constituents]
+        return pd.DataFrame(rows, columns=["shard", "exact", "debt"])
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @cached_property
     def by_shard(self) -> dict[int, Constituent]:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from unlearnkit.data.examples import Examples
+from unlearnkit.display import as_html
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.training.spec import TrainSpec
 
@@ -111,6 +112,9 @@ class Partition:
         import pandas as pd
 
         return pd.DataFrame({"id": self.ids, "shard": self.shard, "slice": self.slice_})
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def make_partition(examples: Examples, spec: TrainSpec) -> Partition:

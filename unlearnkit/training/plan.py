@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Int
 
 from unlearnkit.data.examples import Examples
+from unlearnkit.display import as_html
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.seeding import digest
 from unlearnkit.training.environment import STACKED_KERNEL, Environment, environment, resolve_device
@@ -231,6 +232,9 @@ class Plan:
             [[getattr(stage, column) for column in columns] for stage in self.stages],
             columns=["shard", "stage", *columns[2:]],
         )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def make_plan(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from unlearnkit.display import as_html
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, running
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.store.checkpoint import State
@@ -84,6 +85,9 @@ class TrainReport:
         return pd.DataFrame(
             [vars(run) for run in self.runs], columns=list(StageRun.__annotations__)
         )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def train(

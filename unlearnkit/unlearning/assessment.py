@@ -1,11 +1,16 @@
 """The assessment of a request, on which a boundary decides."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from unlearnkit.display import as_html
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.boundary.protocol import Boundary, Costs, Decision
 from unlearnkit.unlearning.debt import Debts, debt_sizes
-from unlearnkit.unlearning.workload import Workload
+from unlearnkit.unlearning.workload import FORMATS, Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,3 +32,18 @@ class Assessment:
     def decide(self, boundary: Boundary) -> Decision:
         """Return a boundary's decision on the request."""
         return boundary.decide(self.workload, self.costs, debt_sizes(self.debts))
+
+    def __repr__(self) -> str:
+        debt = f", debt in {len(self.debts)} shards" if self.debts else ""
+        return (
+            f"Assessment({len(self.workload.shards)} shards hit, "
+            f"{self.workload.share:.1%} of from scratch{debt})"
+        )
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a shard that is hit, cheapest first: its workload and both predictions."""
+        workload = self.workload.to_frame().drop(columns="seconds")
+        return workload.merge(self.costs.to_frame(), on="shard")
+
+    def _repr_html_(self) -> str:
+        return as_html(self, formatters={"share": FORMATS["share"]})

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
+from unlearnkit.display import as_html
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -71,6 +73,9 @@ class Queue:
 
         rows = sorted((when, i) for i, when in self.deadlines.items())
         return pd.DataFrame([(i, when) for when, i in rows], columns=["id", "deadline"])
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     def to_dict(self) -> dict[str, list[int]]:
         """Return the ids by deadline, as the manifest of a store holds them."""

@@ -7,12 +7,17 @@ retain sets are derived from it.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from unlearnkit.data.examples import Dataset, Examples
+from unlearnkit.display import as_html
 from unlearnkit.seeding import numpy_generator
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Ids = Int[np.ndarray, " request"]
 
@@ -32,12 +37,27 @@ class Request:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return f"Request({', '.join([f'{len(self)} examples', *self.notes])})"
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row an example: its id."""
+        import pandas as pd
+
+        return pd.DataFrame({"id": self.ids})
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
 
 @dataclass(frozen=True, eq=False)
 class Revocations:
     """All completed requests, oldest first."""
 
     requests: tuple[Int[np.ndarray, " _"], ...] = ()  # of different lengths
+
+    def __repr__(self) -> str:
+        return f"Revocations({len(self.requests)} requests, {len(self.ids)} examples)"
 
     @cached_property
     def ids(self) -> Ids:

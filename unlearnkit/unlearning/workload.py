@@ -4,12 +4,13 @@ The estimate agrees with the training that follows because both use ``plan.missi
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from unlearnkit.display import as_html
 from unlearnkit.training.clock import MIN_MULTIPLE, Clock, Interval, Work
 from unlearnkit.training.plan import HasKeys, Plan, Stage
 from unlearnkit.training.train import work_of
@@ -37,7 +38,7 @@ class ShardWork:
 
     shard: int
     first_stage: int
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage, ...] = field(repr=False)
     forget: int
     debt: int
     retained: int
@@ -158,8 +159,7 @@ class Workload:
         return pd.DataFrame(rows, columns=columns)
 
     def _repr_html_(self) -> str:
-        table = self.to_frame().to_html(index=False, formatters=FORMATS, na_rep="-")
-        return f"<p>{self!r}</p>{table}"
+        return as_html(self, formatters=FORMATS)
 
 
 def estimate(

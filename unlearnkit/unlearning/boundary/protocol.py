@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from unlearnkit.display import as_html
 from unlearnkit.training.clock import MIN_MULTIPLE, Interval
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import Check
@@ -103,6 +104,21 @@ class Costs:
     def of(self, shard: int) -> Cost:
         """The cost of one shard."""
         return next(cost for cost in self.shards if cost.shard == shard)
+
+    def __repr__(self) -> str:
+        exact = sum(bool(cost.forced) for cost in self.shards)
+        return f"Costs({len(self.shards)} shards, of which {exact} have to be exact)"
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row a shard: predicted seconds of both ways, and why it has to be exact."""
+        import pandas as pd
+
+        columns = ["shard", "exact_seconds", "approximate_seconds", "forced"]
+        rows = [[getattr(cost, name) for name in columns] for cost in self.shards]
+        return pd.DataFrame(rows, columns=columns)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 @dataclass(frozen=True)
@@ -209,12 +225,7 @@ class Decision:
         return pd.DataFrame([vars(route) for route in self.routes], columns=columns)
 
     def _repr_html_(self) -> str:
-        import pandas as pd
-
-        formatters = {"share": "{:.1%}".format}
-        with pd.option_context("display.max_colwidth", None):
-            table = self.to_frame().to_html(index=False, formatters=formatters, na_rep="-")
-        return f"<p>{self!r}</p>{table}"
+        return as_html(self, formatters={"share": "{:.1%}".format})
 
 
 @runtime_checkable

@@ -1,0 +1,31 @@
+"""How a notebook shows a result that is a table: its short repr above its rows."""
+
+import html
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_ROWS = 20  # shown; of longer tables the first and last ones
+
+
+class Tabular(Protocol):
+    """A result that is a table."""
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The table."""
+        ...
+
+
+def as_html(result: Tabular, **options: Any) -> str:
+    """The result's repr and its table as HTML.
+
+    Args:
+        result: a result that is a table.
+        options: for ``DataFrame.to_html``.
+    """
+    import pandas as pd
+
+    given = {"index": False, "na_rep": "-", "max_rows": MOST_ROWS, **options}
+    with pd.option_context("display.max_colwidth", None):
+        return f"<p>{html.escape(repr(result))}</p>{result.to_frame().to_html(**given)}"
