@@ -214,7 +214,7 @@ class Decision:
         seconds = "" if self.interval is None else f"{self.interval}, "
         return (
             f"Decision({len(self.exact)} shards exact, {len(self.approximate)} approximate, "
-            f"{seconds}by {self.boundary})"
+            f"{seconds}by {self.boundary.partition('(')[0]})"
         )
 
     def to_frame(self) -> "pd.DataFrame":
