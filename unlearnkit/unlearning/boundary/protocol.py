@@ -5,7 +5,7 @@ paper is public, so the rules of this package are our own.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from unlearnkit.display import as_html
@@ -140,7 +140,7 @@ class Route:
     visits: int
     share: float
     seconds: float | None
-    reason: str
+    reason: str = field(repr=False)
 
 
 @dataclass(frozen=True)
