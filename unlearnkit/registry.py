@@ -69,6 +69,10 @@ class Registry(MutableMapping[str, Entry]):
         self.name, self.noun, self.parts, self.adapt = name, noun, parts, adapt
         self.__doc__ = about
         self._entries: dict[str, Entry] = {}
+        self.include(entries)
+
+    def include(self, entries: Mapping[str, Entry]) -> None:
+        """Enter the package's own entries, for a registry that some of them read themselves."""
         for key, entry in entries.items():
             self[key] = entry
         self._built_in = dict(self._entries)

@@ -74,6 +74,16 @@ def test_what_cannot_be_approximate_stays_exact_and_says_so(session) -> None:
     assert route.reason == "asked to be approximate by hand, but this method fits nothing"
 
 
+def test_the_base_may_be_a_name_and_is_checked_when_it_is_given() -> None:
+    boundary = uk.OverriddenBoundary("adaptive", {1: EXACT})
+    assert boundary.base == uk.AdaptiveBoundary()
+    assert repr(boundary) == repr(uk.OverriddenBoundary(uk.AdaptiveBoundary(), {1: EXACT}))
+    with pytest.raises(KeyError, match="no boundary is named 'adaptiv'"):
+        uk.OverriddenBoundary("adaptiv")
+    with pytest.raises(TypeError, match="3 is no boundary: it lacks decide"):
+        uk.OverriddenBoundary(3)
+
+
 def test_wrong_overrides_are_refused(session) -> None:
     with pytest.raises(
         ValueError, match="the route of shard 1 is 'leave'; give 'exact' or 'approximate'"

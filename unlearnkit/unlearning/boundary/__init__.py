@@ -1,34 +1,17 @@
 """Boundaries: which shards are retrained exactly and which are modified approximately."""
 
-from unlearnkit.registry import Registry
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.boundary.chosen import ChosenBoundary, OverriddenBoundary
-from unlearnkit.unlearning.boundary.custom import as_boundary
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
-from unlearnkit.unlearning.boundary.protocol import Boundary
+from unlearnkit.unlearning.boundary.registry import BOUNDARIES
 
-BOUNDARIES: Registry[Boundary] = Registry(
-    "BOUNDARIES",
-    "boundary",
-    """Boundaries by name, for ``boundary=`` and for the boundary panel.
+__all__ = ["BOUNDARIES"]
 
-    An entry is an object with ``decide(workload, costs, debts) -> Decision``: a route and a reason
-    for every shard that the request hits. It may also have ``objection(check) -> str``, which
-    returns why a computed approximation is not good enough, or "" if it is. Without this method
-    every approximation is accepted. A class or a function without arguments is called, and its
-    result is the boundary.
-
-    The protocol is :class:`unlearnkit.unlearning.boundary.protocol.Boundary`. ::
-
-        uk.BOUNDARIES["mine"] = MyBoundary(0.1)
-        session.preview(boundary="mine")
-    """,
+BOUNDARIES.include(
     {
         "fixed": FixedBoundary(),
         "chosen": ChosenBoundary(),
         "overridden": OverriddenBoundary(),
         "adaptive": AdaptiveBoundary(),
-    },
-    parts=("decide", "objection"),
-    adapt=as_boundary,
+    }
 )

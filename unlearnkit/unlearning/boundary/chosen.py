@@ -13,6 +13,7 @@ from unlearnkit.unlearning.boundary.protocol import (
     Decision,
     Route,
 )
+from unlearnkit.unlearning.boundary.registry import BOUNDARIES
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import Workload
 
@@ -68,7 +69,7 @@ class OverriddenBoundary(Boundary):
     is retrained even if it is overridden, and its reason says so.
 
     Attributes:
-        base: the boundary that decides.
+        base: the boundary that decides, a name in ``BOUNDARIES`` or an object.
         routes: ``"exact"`` or ``"approximate"`` for each overridden shard. An approximation that
             was asked for is accepted whatever its check shows; the check is recorded all the same.
 
@@ -76,11 +77,12 @@ class OverriddenBoundary(Boundary):
         ValueError: a route is neither of the two.
     """
 
-    base: Boundary = field(default_factory=FixedBoundary)
+    base: str | Boundary = field(default_factory=FixedBoundary)
     routes: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the fields."""
+        object.__setattr__(self, "base", self._base)
         for shard, kind in self.routes.items():
             if kind not in (EXACT, APPROXIMATE):
                 raise ValueError(
@@ -94,13 +96,17 @@ class OverriddenBoundary(Boundary):
             ValueError: an overridden shard is not hit by the request.
         """
         _check_hit(self.routes, workload)
-        decided = self.base.decide(workload, costs, debts)
+        decided = self._base.decide(workload, costs, debts)
         routes = tuple(self._overridden(route, costs) for route in decided.routes)
         return Decision.of(routes, self, costs)
 
     def objection(self, check: Check) -> str:
         """Return the base's objection, except to shards that were overridden as approximate."""
-        return "" if self.routes.get(check.shard) == APPROXIMATE else self.base.objection(check)
+        return "" if self.routes.get(check.shard) == APPROXIMATE else self._base.objection(check)
+
+    @property
+    def _base(self) -> Boundary:
+        return BOUNDARIES.choose(self.base)
 
     def _overridden(self, route: Route, costs: Costs) -> Route:
         asked, cost = self.routes.get(route.shard), costs.of(route.shard)
