@@ -12,6 +12,7 @@ import torch
 
 from cases import CASES
 from unlearnkit import (
+    METHODS,
     AdaptiveBoundary,
     ChosenBoundary,
     CrossEntropy,
@@ -21,6 +22,7 @@ from unlearnkit import (
     StagedInfluence,
     WeightedCrossEntropy,
 )
+from unlearnkit.training.ensemble import AGGREGATIONS
 from unlearnkit.unlearning.boundary.protocol import Costs, Decision
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import Workload
@@ -144,6 +146,25 @@ def test_a_resumed_session_writes_the_same_script(tmp_path: Path) -> None:
     with_store.store.close()
     assert case.session(store=tmp_path / "run").to_script(tmp_path / "again.py") == script
     assert (tmp_path / "again.py").read_text() == script
+
+
+def test_a_script_says_which_entries_have_to_be_registered_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(METHODS, "mine", StagedInfluence(iterations=3))
+    monkeypatch.setitem(AGGREGATIONS, "voting", AGGREGATIONS["mean-probability"])
+    session = Session("digits", model="logistic", epochs=1, aggregation="voting")
+    session.train()
+    session.revoke([3, 141])
+    session.unlearn(0, method="mine", amend="none")
+    lines = session.to_script().splitlines()
+    asked = [line for line in lines if "register" in line]
+    assert asked == [
+        "# register your own aggregation first: uk.training.ensemble.AGGREGATIONS['voting'] = ...",
+        "# register your own method first: uk.METHODS['mine'] = ...",
+    ]
+    assert lines.index(asked[0]) < lines.index("    aggregation='voting',")
+    assert lines.index(asked[1]) < lines.index("    method='mine',")
 
 
 def test_a_notebook_is_valid_and_does_the_same(tmp_path: Path) -> None:

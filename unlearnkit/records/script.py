@@ -3,7 +3,7 @@
 import ast
 import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
@@ -15,9 +15,10 @@ from unlearnkit.approximate import AMENDS, METHODS
 from unlearnkit.data.datasets import DATASETS
 from unlearnkit.data.examples import Dataset
 from unlearnkit.models.architecture import Architecture
-from unlearnkit.models.builtin import BUILT_IN
+from unlearnkit.models.builtin import BUILT_IN, MODELS
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
-from unlearnkit.training.ensemble import Ensemble
+from unlearnkit.registry import Registry
+from unlearnkit.training.ensemble import AGGREGATIONS, Ensemble
 from unlearnkit.training.partition import make_partition
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.spec import TrainSpec
@@ -135,11 +136,17 @@ def _setting(dataset: Dataset, plan: Plan, aggregation: str) -> str:
         options.append(f"partition={PLACEHOLDER} the partition that the session was given")
     if aggregation != "mean-probability":
         options.append(f"aggregation={aggregation!r}")
+    used = (
+        (DATASETS, dataset.name),
+        (MODELS, plan.architecture.name),
+        (AGGREGATIONS, aggregation),
+    )
+    needed = "".join(_to_register(registry, name) for registry, name in used)
     if dataset.name in DATASETS:
         data = f"uk.load({dataset.name!r}, num_examples={len(dataset.train)})"
     else:
         data = f"{PLACEHOLDER} the data that the session was given"
-    return f"data = {data}\nsession = {_call('uk.Session', 'data', *options)}"
+    return f"{needed}data = {data}\nsession = {_call('uk.Session', 'data', *options)}"
 
 
 def _spec(spec: TrainSpec) -> str:
@@ -153,6 +160,8 @@ def _spec(spec: TrainSpec) -> str:
 
 def _model(architecture: Architecture) -> str:
     described = architecture.described
+    if described is None and architecture.name in MODELS.own:
+        return repr(architecture.name)
     if described is None:
         return f"{PLACEHOLDER} the model {architecture.name!r}"
     values = {name: value for name, value in described.items() if name != "kind"}
@@ -188,8 +197,15 @@ def _longer(line: dict[str, Any], plan: Plan) -> str:
     return f", longer={longer}" if longer else ""
 
 
-def _named(text: str, known: Mapping[str, Any]) -> tuple[str, str]:
-    """Code for the method or amend with this repr, and the import line that it needs.
+def _to_register(registry: Registry[Any], name: str) -> str:
+    """A comment line on an entry that has to be registered first; empty for the package's own."""
+    if name not in registry.own:
+        return ""
+    return f"# register your own {registry.noun} first: uk.{registry.name}[{name!r}] = ...\n"
+
+
+def _named(text: str, known: Registry[Any]) -> tuple[str, str]:
+    """Code for the method or amend with this repr, and the lines that have to come before it.
 
     The code is its registered name or a call of its class.
 
@@ -197,7 +213,7 @@ def _named(text: str, known: Mapping[str, Any]) -> tuple[str, str]:
     """
     for name, value in known.items():
         if text == repr(value):
-            return repr(name), ""
+            return repr(name), _to_register(known, name)
     with suppress(SyntaxError, ValueError):
         call = ast.parse(text, mode="eval").body
         if isinstance(call, ast.Call) and not call.args and isinstance(call.func, ast.Name):
