@@ -26,7 +26,6 @@ OTHERS = (
         "examples",
         "gap",
         "journal",
-        "look",
         "measure",
         "outputs",
     ),
