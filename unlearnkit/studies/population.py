@@ -20,8 +20,8 @@ from torch import Tensor
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.data.datasets import as_dataset
-from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY
 from unlearnkit.display import as_html
+from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY
 from unlearnkit.metrics.tasks import require_classes
 from unlearnkit.progress import Progress, ProgressEvent, running
 from unlearnkit.seeding import digest

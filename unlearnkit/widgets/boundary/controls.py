@@ -151,7 +151,8 @@ def code_of(boundary: Boundary) -> str:
     "uk.OverriddenBoundary(uk.AdaptiveBoundary(), {3: 'exact'})"
     """
     if isinstance(boundary, OverriddenBoundary):
-        return f"uk.OverriddenBoundary({code_of(BOUNDARIES.choose(boundary.base))}, {dict(boundary.routes)!r})"
+        base = code_of(BOUNDARIES.choose(boundary.base))
+        return f"uk.OverriddenBoundary({base}, {dict(boundary.routes)!r})"
     arguments = [f"{boundary.max_share:g}"] if isinstance(boundary, FixedBoundary) else []
     for field in fields(boundary):  # type: ignore[arg-type]
         value = getattr(boundary, field.name)
