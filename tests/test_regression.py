@@ -138,10 +138,10 @@ def test_what_is_for_classes_names_the_way_out() -> None:
     with pytest.raises(TypeError, match="squared-error for float targets"):
         uk.Session("diabetes", loss="cross-entropy")
     comparison = session.compare()
-    with pytest.raises(ValueError, match=r"its RMSE are comparison\.scores"):
+    with pytest.raises(ValueError, match=r"comparison\.scores holds its RMSE"):
         comparison.accuracies  # noqa: B018
     for function in (predictions.prediction_confusion, predictions.class_agreement):
-        with pytest.raises(ValueError, match="is for classes, and this is a regression"):
+        with pytest.raises(ValueError, match="needs classes, but this is a regression"):
             function(comparison)
 
 

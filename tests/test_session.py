@@ -360,7 +360,7 @@ def features_and_labels(count: int = 40) -> tuple[np.ndarray, np.ndarray]:
             r"shape \(3, 5\); the data has 3 classes or targets, so \(3, 3\) was expected",
         ),
         ({"model": "cnn"}, ValueError, "the cnn needs images"),
-        ({"hidden": (3,), "model": "cnn"}, ValueError, "fits model='mlp' only"),
+        ({"hidden": (3,), "model": "cnn"}, ValueError, "applies to model='mlp' only"),
         ({"aggregation": "mean"}, KeyError, "mean-probability, majority-vote"),
         ({"spec": TrainSpec(), "epochs": 3}, ValueError, "spec= and epochs were both given"),
         ({"seed": "zero"}, TypeError, "seed='zero' is not a whole number"),

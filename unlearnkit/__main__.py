@@ -83,7 +83,8 @@ def _data(name: str, num_examples: int | None) -> Any:
         return load(name, num_examples=num_examples)
     if num_examples is not None:
         raise ValueError(
-            "--num-examples needs a named dataset; return your own data in the right size"
+            "--num-examples applies to named datasets only; leave it out, and let your module "
+            "return as many examples as you want"
         )
     found = _named(name)
     return found() if callable(found) else found

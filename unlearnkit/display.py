@@ -1,4 +1,4 @@
-"""How a notebook shows a result that is a table: its short repr above its rows."""
+"""Shows tabular results in notebooks: the short repr above the rows."""
 
 import html
 from typing import TYPE_CHECKING, Any, Protocol
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_ROWS = 20  # shown; of longer tables the first and last ones
+MOST_ROWS = 20  # longer tables show only their first and last rows
 
 
 class Tabular(Protocol):
@@ -22,7 +22,7 @@ def as_html(result: Tabular, **options: Any) -> str:
 
     Args:
         result: a result that is a table.
-        options: for ``DataFrame.to_html``.
+        options: keyword arguments of ``DataFrame.to_html``.
     """
     import pandas as pd
 

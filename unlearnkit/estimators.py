@@ -216,7 +216,7 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
             y: the class of each row: integers, strings or booleans.
 
         Raises:
-            ValueError: x or y has missing, infinite or non-numeric values, y holds fewer than two
+            ValueError: X or y has missing, infinite or non-numeric values, y holds fewer than two
                 classes, or there are too few rows for this number of shards and slices.
         """
         X, y = validate_data(self, X, y, dtype=np.float32, allow_nd=True)
@@ -237,7 +237,7 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
 
         Raises:
             sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
-            ValueError: x has missing, infinite or non-numeric values, or another number of columns
+            ValueError: X has missing, infinite or non-numeric values, or another number of columns
                 than the X passed to ``fit``.
         """
         probabilities: np.ndarray = self._outputs(X).numpy()
@@ -265,7 +265,7 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
     Args:
         model: the architecture of the constituents: ``"linear"``, ``"mlp"``, ``"cnn"``, a built-in
             model with options such as ``MLP((64,))``, or a callable that returns a new
-            ``nn.Module``. ``"logistic"`` stands for ``"linear"`` here.
+            ``nn.Module``. ``"logistic"`` means ``"linear"`` here.
         num_shards: the number of shards, each of which trains one constituent. None chooses the
             default of a session for data of this size, or, below 30 rows, one shard for every six
             rows.
@@ -305,7 +305,7 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
             y: targets of shape (rows,) or (rows, targets).
 
         Raises:
-            ValueError: x or y has missing, infinite or non-numeric values, or there are too few
+            ValueError: X or y has missing, infinite or non-numeric values, or there are too few
                 rows for this number of shards and slices.
         """
         X, y = validate_data(
@@ -335,7 +335,7 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
 
         Raises:
             sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
-            ValueError: x has missing, infinite or non-numeric values, or another number of columns
+            ValueError: X has missing, infinite or non-numeric values, or another number of columns
                 than the X passed to ``fit``.
         """
         outputs = self._outputs(X)

@@ -49,11 +49,11 @@ class Registry(MutableMapping[str, Entry]):
     >>> colours["rad"]
     Traceback (most recent call last):
     ...
-    KeyError: "no colour is named 'rad'; did you mean 'red'? Known are red"
+    KeyError: "no colour is named 'rad'; did you mean 'red'? Choose from red"
     >>> colours["blue"] = 3
     Traceback (most recent call last):
     ...
-    TypeError: 3 is no colour: it lacks __call__; help(uk.COLOURS) says what one needs
+    TypeError: the colour 3 lacks __call__; help(uk.COLOURS) says what it needs
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Registry(MutableMapping[str, Entry]):
         self.include(entries)
 
     def include(self, entries: Mapping[str, Entry]) -> None:
-        """Enter the package's own entries, for a registry that some of them read themselves."""
+        """Add the package's own entries, when some of them need the registry to exist first."""
         for key, entry in entries.items():
             self[key] = entry
         self._built_in = dict(self._entries)
@@ -87,9 +87,9 @@ class Registry(MutableMapping[str, Entry]):
             return self._entries[name]
         close = difflib.get_close_matches(str(name), self._entries, n=1)
         if close:
-            end = f"did you mean {close[0]!r}? Known are {', '.join(self._entries)}"
+            end = f"did you mean {close[0]!r}? Choose from {', '.join(self._entries)}"
         else:
-            end = f"known are {', '.join(self._entries)}"
+            end = f"choose from {', '.join(self._entries)}"
         raise KeyError(f"no {self.noun} is named {name!r}; {end}")
 
     def __setitem__(self, name: str, entry: Any) -> None:
@@ -154,7 +154,7 @@ class Registry(MutableMapping[str, Entry]):
         missing = [part for part in self.parts if getattr(entry, part, None) is None]
         if missing:
             raise TypeError(
-                f"{value!r} is no {self.noun}: it lacks {' and '.join(missing)}; "
-                f"help(uk.{self.name}) says what one needs"
+                f"the {self.noun} {value!r} lacks {' and '.join(missing)}; "
+                f"help(uk.{self.name}) says what it needs"
             )
         return entry

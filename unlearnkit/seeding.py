@@ -1,4 +1,4 @@
-"""Keyed randomness: every random number comes from a private generator with a key of its purpose.
+"""Keyed randomness: every random number comes from a private generator keyed by its purpose.
 
 A key is a tuple such as ``(seed, "order", shard, stage, epoch)`` and alone determines the numbers.
 The global generators of torch and numpy are neither read nor written, because other notebook cells

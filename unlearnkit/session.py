@@ -746,8 +746,8 @@ class Session:
         """A document that states which examples were forgotten, how, and how to check it.
 
         Args:
-            name_ids: whether revoked ids are listed in plain text. By default keyed digests stand
-                for them, so that the certificate does not disclose whose data were removed.
+            name_ids: whether revoked ids are listed in plain text. By default keyed digests replace
+                them, so that the certificate does not disclose whose data were removed.
         """
         store = self.store
         return certify(
@@ -788,7 +788,7 @@ class Session:
             raise ValueError("max_share and boundary were both given; give only one of them")
         if isinstance(max_share, str) or hasattr(max_share, "decide"):
             raise TypeError(
-                f"max_share={max_share!r} is a {type(max_share).__name__}, and a threshold is a "
+                f"max_share={max_share!r} is a {type(max_share).__name__}, but a threshold is a "
                 f"number from 0 to 1; give a boundary as boundary={max_share!r}"
             )
         if max_share is not None:

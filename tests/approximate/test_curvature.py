@@ -289,7 +289,9 @@ def test_influence_step_at_finite_time_is_the_dense_solve(loss: Loss) -> None:
 def test_errors() -> None:
     module, inputs = nn.Linear(2, 3), torch.zeros(2, 2)
     state, names, loss = module.state_dict(), trainable_names(module), SquaredError()
-    with pytest.raises(KeyError, match=r"body not in the state, which has weight, bias"):
+    with pytest.raises(
+        KeyError, match=r"the state has no parameter body; choose from weight, bias"
+    ):
         flatten(state, ("weight", "body"))
     with pytest.raises(ValueError, match="no parameter names"):
         flatten(state, ())

@@ -76,7 +76,7 @@ FEATURES, LABELS = problem()
         ((FEATURES, LABELS), {"test": problem(0)}, "test: no examples"),
         ((FEATURES, LABELS), {"test": (FEATURES[:, :1], LABELS)}, r"test has rows of shape \(1,\)"),
         ((FEATURES, LABELS), {"probe": broken(0, np.nan)}, "probe: 1 of 40 rows hold NaN"),
-        (([[1, 2], [3]], [0, 1]), {}, "rows of different lengths"),
+        (([[1, 2], [3]], [0, 1]), {}, "rows have different lengths"),
     ],
 )
 def test_bad_values_in_arrays(arrays, options, message):

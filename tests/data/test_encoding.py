@@ -75,11 +75,11 @@ def test_constants_by_column():
         ({"hash_buckets": 0}, ValueError, "hash_buckets=0; give a whole number of at least 1"),
         ({"hash_buckets": 4, "offset": {"coat": 1}}, KeyError, "does not hold numbers"),
         ({"hash_buckets": 4, "offset": {"hat": 1}}, KeyError, r"offset for \['hat'\]"),
-        ({"hash_buckets": 4, "scale": {"age": 0}}, ValueError, "scale=0 of 'age'"),
+        ({"hash_buckets": 4, "scale": {"age": 0}}, ValueError, "scale=0 for 'age'"),
         (
             {"hash_buckets": 4, "test": people().astype({"age": str})},
             TypeError,
-            r"test: columns \('age', .*\) hold neither numbers nor booleans, and those",
+            r"test: columns \('age', .*\) hold neither numbers nor booleans, but those",
         ),
     ],
 )

@@ -67,7 +67,9 @@ def test_ids_come_in_any_array(ids):
 
 def test_unknown_ids_are_named():
     examples = Examples(np.array([2, 5]), torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64))
-    with pytest.raises(KeyError, match=r"unknown ids 3, 7; known are here: 2 ids from 2 to 5"):
+    with pytest.raises(
+        KeyError, match=r"unknown ids 3, 7; the known ones are here: 2 ids from 2 to 5"
+    ):
         examples[[2, 3, 7]]
     with pytest.raises(KeyError, match="unknown ids 6, 6, 6, 6, 6 and 4 more"):
         examples.rows([6] * 9)

@@ -105,14 +105,18 @@ def test_the_column_called_label_is_the_target(make):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda make: make(PEOPLE), KeyError, r"which of the columns .* as a pair \(data, 'column"),
-        (lambda make: (make(PEOPLE), "hat"), KeyError, r"columns \['hat'\] are absent"),
+        (
+            lambda make: make(PEOPLE),
+            KeyError,
+            r"none of the columns .* as in the pair \(data, 'column",
+        ),
+        (lambda make: (make(PEOPLE), "hat"), KeyError, r"there are no columns \['hat'\]"),
         (lambda make: (make(PEOPLE), "kind"), TypeError, "'coat': .*categories="),
-        (lambda make: {"test": make(PEOPLE)}, KeyError, r"no 'train' among \['test'\]"),
+        (lambda make: {"test": make(PEOPLE)}, KeyError, r"no part 'train' among \['test'\]"),
         (
             lambda make: (make({**PEOPLE, "v": [[0.0, 1.0]] * 30}), "kind"),
             TypeError,
-            r"of which \['v'\] hold images or arrays; choose .* features=\['v'\]",
+            r"because \['v'\] hold images or arrays; give .* features=\['v'\]",
         ),
         (
             lambda make: (make({"v": [[0.0]] * 29 + [[0.0, 1.0]], "kind": PEOPLE["kind"]}), "kind"),

@@ -118,7 +118,7 @@ class Mapped(Folder):
             r"mode P; .*convert\('RGB'\)",
         ),
         (Folder(length=0), ValueError, "no examples"),
-        (DataLoader(Folder()), TypeError, "a DataLoader is no dataset.* a torch Dataset"),
+        (DataLoader(Folder()), TypeError, "a DataLoader is not a dataset.* a torch Dataset"),
     ],
 )
 def test_bad_torch_datasets(data, error, message):

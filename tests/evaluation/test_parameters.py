@@ -49,7 +49,7 @@ def test_shifts_count_every_parameter_and_agree_with_the_table(mixed):
         assert (middle["left"] == found.num_parameters and found.left == 0) == identical
     with pytest.raises(ValueError, match="bins=4 is not a positive odd number"):
         parameters.shifts(comparison, shard, bins=4)
-    with pytest.raises(KeyError, match="shard 0 was not compared; compared were shards 1"):
+    with pytest.raises(KeyError, match="shard 0 was not compared; the compared shards are 1"):
         parameters.shifts(comparison, 0)
 
 

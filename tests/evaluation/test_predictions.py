@@ -19,7 +19,9 @@ def test_confusion_and_classes_are_counts(mixed):
         expected = confusion_matrix(predicted["scratch"], predicted[model], labels=range(3))
         assert table.tolist() == expected.tolist()
         assert 1 - np.trace(table) / table.sum() == pytest.approx(comparison.churn[model])
-    with pytest.raises(KeyError, match="no part is named 'probe'; known are forget, retain, test"):
+    with pytest.raises(
+        KeyError, match="no part is named 'probe'; choose from forget, retain, test"
+    ):
         predictions.prediction_confusion(comparison, part="probe")
 
 

@@ -26,5 +26,5 @@ def test_a_study_shows_workloads_and_a_map_of_routes():
     assert list(exact.x) == ["1", "9"] and np.array(exact.text).tolist() == [["exact"] * 2] * 2
     [other] = figures.study_map(frame, "approximate").data
     assert (np.array(other.z) == 1).all() and all("x" in word for word in np.ravel(other.text))
-    with pytest.raises(KeyError, match="policy 'adaptive'; known are exact, hybrid, approximate"):
+    with pytest.raises(KeyError, match="policy 'adaptive'; choose from exact, hybrid, approximate"):
         figures.study_map(frame)

@@ -37,7 +37,7 @@ def test_names_are_those_of_trainable_parameters_and_of_the_last_linear_layer() 
 
 def test_wrong_names_and_lengths_are_refused() -> None:
     state = {"a": torch.zeros(2), "b": torch.zeros(3)}
-    with pytest.raises(KeyError, match="c not in the state, which has a, b"):
+    with pytest.raises(KeyError, match="the state has no parameter c; choose from a, b"):
         flatten(state, ("a", "c"))
     with pytest.raises(ValueError, match="no parameter names given"):
         flatten(state, ())

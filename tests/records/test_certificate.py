@@ -162,7 +162,7 @@ def test_a_file_that_was_not_committed_is_found(session: Session) -> None:
     session.store.close()
     path = next(folder.glob("shard-*/*"))
     path.with_name("abc.safetensors").write_bytes(path.read_bytes())
-    with pytest.raises(AuditError, match=r"abc.safetensors is in the folder and not committed"):
+    with pytest.raises(AuditError, match=r"abc.safetensors is in the folder but not committed"):
         list(audit(folder))
 
 
@@ -217,7 +217,10 @@ def committed_anew(folder: Path, change: Callable[[list[dict[str, Any]]], object
     [
         (lambda lines: lines[2].update(debt_before=1), r"entry 2 .* 1 before .* to 0 and 2"),
         (lambda lines: lines[4].update(debt_after=1), r"entry 3 .* 1 after.* to 2 and 0"),
-        (lambda lines: lines.pop(4), r"by the ledger the shards with debt are \[.+\], .* of \[\]"),
+        (
+            lambda lines: lines.pop(4),
+            r"according to the ledger the shards with debt are \[.+\], .* of \[\]",
+        ),
         (lambda lines: lines[2]["routes"].append({"shard": []}), "not written by unlearnkit"),
     ],
 )
@@ -242,7 +245,7 @@ def test_a_debt_of_other_examples_than_the_ledgers_is_found(session: Session) ->
         line["routes"] = [route for route in line["routes"] if route["shard"] != at]
 
     committed_anew(session.store.folder, swap)
-    with pytest.raises(AuditError, match="by the ledger the shards with debt are"):
+    with pytest.raises(AuditError, match="according to the ledger the shards with debt are"):
         list(audit(session.store.folder))
 
 

@@ -119,7 +119,7 @@ def test_own_data_are_to_be_filled_in(name: str) -> None:
     session, data = much(CASES[name].session()), CASES[name].dataset()
     script = session.to_script()
     assert everything(run(script, data=data)) == everything(session)
-    with pytest.raises(TypeError, match="ellipsis is no dataset; give a name"):
+    with pytest.raises(TypeError, match="ellipsis is not a dataset; give a name"):
         run(script)
     with pytest.raises(SystemExit, match="not the data of the session"):
         run(script, data=replace(data, train=replace(data.train, features=data.train.features + 1)))

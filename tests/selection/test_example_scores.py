@@ -64,7 +64,7 @@ def test_a_score_needs_models_of_the_right_kind():
     untrained = CASES["uneven"].session()
     with pytest.raises(LookupError, match="no model yet; train first"):
         uk.hardest(untrained, 1)
-    with pytest.raises(KeyError, match="no score is named 'size'; known are loss, self_influence"):
+    with pytest.raises(KeyError, match="named 'size'; choose from loss, self_influence"):
         uk.hardest(untrained, 1, "size")
     softly = uk.Session(
         CASES["uneven"].dataset(),

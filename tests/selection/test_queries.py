@@ -63,8 +63,11 @@ def test_a_query_revokes_those_of_which_it_holds(tabular, query, holds):
     [
         ("agee > 3", "name 'agee' is not defined in the table; its columns are id, label, class_"),
         ("age > ", r"the query 'age >' cannot be read \(invalid syntax"),
-        ("age = 3", "the query 'age = 3' is no condition; write a comparison such as label == 3"),
-        ("age", "the query 'age' is no condition"),
+        (
+            "age = 3",
+            "the query 'age = 3' is not a condition; write a comparison such as label == 3",
+        ),
+        ("age", "the query 'age' is not a condition"),
         ("age > @x", "cannot use Python variables"),
         ("age.to_csv('stolen.csv')", "a query cannot call .to_csv; it may call abs, between"),
         ("age.__class__ == 3", "a query cannot call .__class__"),
@@ -105,13 +108,13 @@ def test_ids_in_a_text(text, ids):
         (
             "3\nx7\n-4",
             None,
-            r"2 entries are no ids: 'x7' \(line 2\), '-4' \(line 3\); ids are whole",
+            r"2 entries are not ids: 'x7' \(line 2\), '-4' \(line 3\); ids are whole",
         ),
-        ("3, x", None, r"1 entry is no id: 'x' \(line 1\)"),
+        ("3, x", None, r"1 entry is not an id: 'x' \(line 1\)"),
         (
             "a,b\n1,2",
             None,
-            "the columns are a, b, and none is named id; name the column of the ids",
+            "the columns are a, b, and none is named id; name the column that holds the ids",
         ),
         ("a,b\n1,2", "c", "and none is named 'c'"),
     ],

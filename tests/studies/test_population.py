@@ -38,6 +38,6 @@ def test_a_population_grows_in_its_file(tmp_path):
 def test_a_file_of_something_else_is_left_alone(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("dear diary\n")
-    with pytest.raises(ValueError, match="no model of a population"):
+    with pytest.raises(ValueError, match="not a model of a population"):
         uk.populate("digits", IDS, seeds=range(1), path=path, **OPTIONS)
     assert path.read_text() == "dear diary\n"

@@ -42,5 +42,5 @@ def test_pending_requests_are_none_of_the_streams(session):
 
 
 def test_too_long_a_stream_is_refused(session):
-    with pytest.raises(ValueError, match="100 requests of 50 examples are all of the 1297"):
+    with pytest.raises(ValueError, match="100 requests of 50 examples would use up the 1297"):
         uk.stream(session, rounds=100, size=50)

@@ -64,7 +64,7 @@ def test_what_is_measured_is_not_measured_again(tmp_path):
 def test_a_file_of_something_else_is_left_alone(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("dear diary\n")
-    with pytest.raises(ValueError, match="no row of a study"):
+    with pytest.raises(ValueError, match="not a row of a study"):
         uk.study("digits", path=path)
     assert path.read_text() == "dear diary\n"
 
@@ -146,5 +146,5 @@ def test_amounts_out_of_range_are_refused_before_any_work(amount):
 
 
 def test_unknown_kinds_are_refused_before_any_work():
-    with pytest.raises(KeyError, match="no kind of request is named 'clss'; known are uniform"):
+    with pytest.raises(KeyError, match="no kind of request is named 'clss'; choose from uniform"):
         uk.study("digits", revoked=("clss",))

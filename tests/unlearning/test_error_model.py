@@ -59,7 +59,9 @@ def test_there_is_no_bound_before_there_are_enough_pairs():
     few = ErrorModel(log_linear(np.random.default_rng(0), LEAST - 1))
     assert not few.ready and few.bound(0, 0.1) is None
     assert repr(few) == f"ErrorModel({LEAST - 1} of {LEAST} pairs, no bound yet)"
-    with pytest.raises(LookupError, match=f"{LEAST - 1} pairs are too few for a bound"):
+    with pytest.raises(
+        LookupError, match=f"{LEAST - 1} repaid approximations are too few for a bound"
+    ):
         few.fit  # noqa: B018
 
 

@@ -58,7 +58,7 @@ def test_an_empty_request_says_so() -> None:
         ([8], KeyError, r"id 8 is not in logistic; training ids run from 7 to 136 \(44 examples\)"),
         ([-1, 7, 10**9], KeyError, r"ids -1, 1000000000 are not in logistic"),
         (range(0, 100), KeyError, r"ids 0, 1, 2, 3, 4 and \d+ more are not in logistic"),
-        ([7, TEST[0]], KeyError, f"id {TEST[0]} is of logistic in the test part"),
+        ([7, TEST[0]], KeyError, f"id {TEST[0]} is in the test part of logistic"),
         ([7.5], TypeError, "ids of kind float64 were given; give whole numbers"),
         ([True, False], TypeError, "ids of kind bool .*numpy.flatnonzero"),
         ("7", TypeError, "ids='7' is text"),

@@ -20,7 +20,7 @@ def test_every_panel_stands_alone_and_shows_itself(session):
 def test_a_dashboard_of_some_panels(session):
     dashboard = Dashboard(session, ["boundary", "ledger"])
     assert list(dashboard.panels) == ["overview", "boundary", "ledger"]
-    with pytest.raises(KeyError, match="no panel is named 'map'; known are training, "):
+    with pytest.raises(KeyError, match="no panel is named 'map'; choose from training, "):
         Dashboard(session, ["map"])
     with pytest.raises(KeyError, match="no panel 'training'; it has overview, boundary"):
         dashboard["training"]

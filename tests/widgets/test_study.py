@@ -98,7 +98,7 @@ def test_fields_choose_rows_as_the_python_call_does(viewer, path):
 
 
 def test_what_is_no_study_is_one_sentence(tmp_path):
-    with pytest.raises(TypeError, match=r"a study is a DataFrame from uk.study, .* not a list"):
+    with pytest.raises(TypeError, match=r"the study is a list; give a DataFrame from uk.study, or"):
         uk.explore([1, 2])
     with pytest.raises(ValueError, match="lacks the columns data, model, num_shards"):
         uk.explore(pd.DataFrame({"speed": [1.0]}))
@@ -106,5 +106,5 @@ def test_what_is_no_study_is_one_sentence(tmp_path):
         uk.explore(tmp_path / "none.jsonl")
     broken = tmp_path / "broken.jsonl"
     broken.write_text("{}\n")
-    with pytest.raises(ValueError, match="has a line that is no row of a study"):
+    with pytest.raises(ValueError, match="has a line that is not a row of a study"):
         uk.explore(broken)

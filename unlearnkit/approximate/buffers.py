@@ -1,4 +1,4 @@
-"""Batch statistics of a module, measured again at corrected parameters."""
+"""Recomputing the running batch statistics of a module at corrected parameters."""
 
 import torch
 from jaxtyping import Float

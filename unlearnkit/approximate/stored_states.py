@@ -133,7 +133,7 @@ class EachState:
         return [self.rule.cost(plan, size) for size in sizes_of(plan, shard, forget)]
 
     def unsuitable(self, plan: Plan) -> str:
-        """Return the answer of the rule."""
+        """Return why the rule does not fit this plan, or "" if it does."""
         return self.rule.unsuitable(plan)
 
 

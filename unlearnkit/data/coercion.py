@@ -60,7 +60,9 @@ def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
         try:
             values = np.asarray(array)
         except ValueError as error:
-            raise ValueError(f"{what}: rows of different lengths ({error})") from error
+            raise ValueError(
+                f"{what}: rows have different lengths ({error}); give all rows the same length"
+            ) from error
         kind = values.dtype
         usable = values.dtype.kind in "biuf" and values.dtype.itemsize <= 8
         if usable:

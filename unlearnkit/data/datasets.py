@@ -167,9 +167,9 @@ def as_dataset(data: object, **options: Any) -> Dataset:
     if isinstance(data, tuple | list) and len(data) == 2:
         return _of_pair(*data, **options)
     raise TypeError(
-        f"a {type(data).__name__} is no dataset; give a name ({', '.join(DATASETS)}), a Dataset, "
-        "a pair (features, labels) of tensors or arrays, a pair (DataFrame, target column) or "
-        '("file.csv", target column), a torch Dataset, or a Hugging Face Dataset'
+        f"a {type(data).__name__} is not a dataset; give a name ({', '.join(DATASETS)}), a "
+        "Dataset, a pair (features, labels) of tensors or arrays, a pair (DataFrame, target "
+        'column) or ("file.csv", target column), a torch Dataset, or a Hugging Face Dataset'
     )
 
 

@@ -153,7 +153,8 @@ def _check_known(columns: Sequence[Hashable], given: Mapping[Hashable, object], 
     unknown = [column for column in given if column not in columns]
     if unknown:
         raise KeyError(
-            f"{word} for {unknown}, which are not feature columns; these are {list(columns)}"
+            f"{word}= names {unknown}, which are not feature columns; the feature columns are "
+            f"{list(columns)}"
         )
 
 
@@ -173,10 +174,11 @@ def _by_column(
         result = dict.fromkeys(numeric, given)
     for column, constant in result.items():
         if column not in numeric:
-            raise KeyError(f"{word} for {column!r}, which does not hold numbers; leave it out")
+            raise KeyError(f"{word}= names {column!r}, which does not hold numbers; leave it out")
         if not math.isfinite(constant) or (word == "scale" and constant == 0):
             raise ValueError(
-                f"{word}={constant} of {column!r}; give a finite constant, and a scale other than 0"
+                f"{word}={constant} for {column!r}; give a finite constant, and a scale "
+                "other than 0"
             )
     return result
 
@@ -236,5 +238,5 @@ def check_kinds(what: str, table: "pd.DataFrame", encoding: Encoding | None) -> 
     if other:
         raise TypeError(
             f"{what}: columns {listed(list(other.items()))} hold neither numbers nor booleans, "
-            "and those of the frame do; give both the same types"
+            "but those of the training part do; give both parts the same types"
         )

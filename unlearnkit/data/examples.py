@@ -453,4 +453,4 @@ def _unknown_ids(ids: Int64[np.ndarray, " k"], parts: Mapping[str, Examples]) ->
         for part, examples in parts.items()
         if len(examples)
     )
-    return KeyError(f"unknown ids {listed(ids)}; known are {held or 'none'}")
+    return KeyError(f"unknown ids {listed(ids)}; the known ones are {held or 'none'}")

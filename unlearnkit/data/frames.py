@@ -188,10 +188,13 @@ def _read(path: str | os.PathLike[str]) -> "pd.DataFrame":
     import pandas as pd
 
     if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {os.fspath(path)!r} in {Path.cwd()}")
+        raise FileNotFoundError(
+            f"there is no file {os.fspath(path)!r} in {Path.cwd()}; check the path"
+        )
     if not is_table(path):
         raise ValueError(
-            f"{os.fspath(path)!r} ends in none of {', '.join(READERS)}; give a file that does"
+            f"{os.fspath(path)!r} has an unknown ending; give a file that ends in one of "
+            f"{', '.join(READERS)}"
         )
     reader = next(read for end, read in READERS.items() if Path(path).name.lower().endswith(end))
     try:

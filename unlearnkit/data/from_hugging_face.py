@@ -77,7 +77,9 @@ def from_hugging_face(
     """
     if isinstance(data, Mapping):
         if "train" not in data:
-            raise KeyError(f"there is no 'train' among {list(data)}; give one part, as data['...']")
+            raise KeyError(
+                f"there is no part 'train' among {list(data)}; give one part, as data['...']"
+            )
         test = data.get("test") if test is None else test
         probe = data.get("validation") if probe is None else probe
         data = data["train"]
@@ -93,7 +95,7 @@ def from_hugging_face(
     ]
     if absent or not columns:
         raise KeyError(
-            f"columns {absent or 'to learn from'} are absent; the dataset has {data.column_names}"
+            f"there are no columns {absent or 'to learn from'}; choose from {data.column_names}"
         )
     label = data.features[target]
     if type(label).__name__ == "ClassLabel" and "num_classes" not in options:
@@ -114,8 +116,9 @@ def from_hugging_face(
         )
     if len(columns) > 1:
         raise TypeError(
-            f"columns {columns} cannot be combined, of which {shaped} hold images or arrays; "
-            f"choose one of these, as features=[{shaped[0]!r}], or only columns of single values"
+            f"columns {columns} cannot be combined, because {shaped} hold images or "
+            f"arrays; give one of these alone, as features=[{shaped[0]!r}], or only columns of "
+            "single values"
         )
     if is_image(row[columns[0]]):
         options = {"offset": IMAGE_OFFSET, "scale": IMAGE_SCALE, **options}
@@ -133,8 +136,8 @@ def from_hugging_face(
 def _check_table(what: str, table: Table) -> None:
     if not hasattr(table, "__len__"):
         raise TypeError(
-            f"{what}: a {type(table).__name__} has no length, which ids need; load it without "
-            "streaming=True"
+            f"{what}: a {type(table).__name__} has no length, so its rows cannot have ids; load it "
+            "without streaming=True"
         )
     if len(table) == 0:
         raise ValueError(f"{what}: no examples; give at least one row")
@@ -152,7 +155,7 @@ def _target(table: Table) -> str:
         found = [column for column in ("label",) if column in kinds]
     if not found:
         raise KeyError(
-            f"which of the columns {kinds} is the target is not clear; give its name, as a pair "
+            f"none of the columns {kinds} is clearly the target; name it, as in the pair "
             "(data, 'column')"
         )
     return found[0]

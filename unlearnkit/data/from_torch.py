@@ -76,8 +76,8 @@ def from_torch(
 def _read(what: str, dataset: "TorchDataset[Any]") -> Pair:
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise TypeError(
-            f"{what}: a {type(dataset).__name__} has no indices or no length, which ids need; "
-            "put its items into a list or a torch.utils.data.TensorDataset"
+            f"{what}: a {type(dataset).__name__} has no indices or no length, so its items cannot "
+            "have ids; put its items into a list or a torch.utils.data.TensorDataset"
         )
     # A separate generator, because a loader would draw a seed from the global one.
     loader: DataLoader[Any] = DataLoader(

@@ -180,7 +180,7 @@ def load_adult(*, path: str | Path | None = None, num_examples: int | None = Non
 
     Five numeric columns and eight one-hot columns, whose vocabularies are those of the authors with
     a further position for missing values, make 112 inputs. The survey weights (fnlwgt) are left
-    out, because they are no property of a person. Ids 0..32560 are the published training set in
+    out, because they are not a property of a person. Ids 0..32560 are the published training set in
     its order and 32561..48841 the test set, from which a fixed random choice of 2,000 examples is
     the probe part.
 

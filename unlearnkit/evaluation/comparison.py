@@ -67,7 +67,7 @@ class Comparison:
             and the L2 distances of unlearned and original parameters to the retrained ones.
         layers: one row per shard, model and parameter tensor: L2 distance to the retrained tensor,
             the same relative to the norm of the retrained tensor, and cosine.
-        task: of the models; it determines the scores.
+        task: the task of the models; it determines the scores.
         scores: accuracy, or RMSE of a regression in the original units of the targets. Rows are
             original, unlearned and scratch; columns are forget, retain and test.
         output_kl: mean KL divergence in nats from the retrained model's outputs on the test part,
@@ -126,7 +126,7 @@ class Comparison:
             ValueError: the models are of a regression.
         """
         if self.task.name != "classification":
-            raise ValueError("a regression has no accuracies; its RMSE are comparison.scores")
+            raise ValueError("a regression has no accuracies; comparison.scores holds its RMSE")
         return self.scores
 
     def forgotten_of(self, shard: int) -> Int[np.ndarray, " some"]:
@@ -202,7 +202,7 @@ def compare(
     """Compare the unlearned ensemble in the store with one that is retrained from scratch.
 
     Args:
-        result: of the unlearning.
+        result: the result of the unlearning.
         store: holds the unlearned ensemble; it is only read.
         original: the ensemble before unlearning.
         dataset: holds the test part and the forgotten examples.
@@ -210,7 +210,7 @@ def compare(
             The other constituents are the same in all three models.
         on_progress: gets events of the retraining; True shows a progress bar, False none
             (:mod:`unlearnkit.progress`).
-        cancel: stops when set.
+        cancel: setting this event stops the retraining.
         parallel: number of workers that retrain, as in :func:`~unlearnkit.training.train.train`.
 
     Raises:

@@ -17,10 +17,10 @@ def layer_distances(
     """Measure how far each layer of two models is from the retrained model's.
 
     Args:
-        plan: of the retain set.
+        plan: the plan of the retain set.
         ensembles: ``"scratch"`` holds the retrained models, beside ``"unlearned"`` and
-            ``"original"``; a shard that one of these two lacks gives no rows for it.
-        shards: to compare.
+            ``"original"``; shards that one of these two lacks get no rows for it.
+        shards: the shards to compare.
 
     Returns:
         One row per shard, model and parameter tensor: shard, model, layer, the L2 norm of the

@@ -75,7 +75,7 @@ def constituent_losses(comparison: Comparison, dataset: Dataset, shard: int) -> 
     did. An attacker who has the constituents can attack each of them separately.
 
     Args:
-        comparison: of an unlearning.
+        comparison: the comparison of an unlearning.
         dataset: holds the examples.
         shard: a shard that was compared; only its forgotten examples are members.
 
@@ -131,7 +131,7 @@ def roc_curve(members: Float[Tensor, " member"], others: Float[Tensor, " other"]
 
 
 def roc_curves(losses: "pd.DataFrame") -> "pd.DataFrame":
-    """Return :func:`roc_curve` for the three models, with a column that names the model.
+    """Return the :func:`roc_curve` of the three models, with a column that names the model.
 
     Args:
         losses: table of :func:`membership_losses` or :func:`constituent_losses`.
@@ -194,8 +194,8 @@ def threshold_at(losses: "pd.DataFrame", share: float, model: str = "unlearned")
     side = np.sort(losses.loc[losses["part"] == "test", model].to_numpy())
     if not 0 <= share <= 1 or not len(side):
         raise ValueError(
-            f"share={share} of {len(side)} test examples has no threshold; give a share from "
-            "0 to 1, and at least one test example"
+            f"there is no threshold for share={share} and {len(side)} test examples; give a share "
+            "from 0 to 1, and at least one test example"
         )
     return float(np.quantile(side, share, method="inverted_cdf"))
 

@@ -52,7 +52,7 @@ class ParameterSample:
         return f"ParameterSample(shard {self.shard}: {len(self.frame)} of {total:,} parameters)"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a parameter."""
+        """One row per sampled parameter."""
         return self.frame
 
     def _repr_html_(self) -> str:
@@ -92,7 +92,7 @@ class Shifts:
         )
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a bin."""
+        """One row per bin."""
         return self.frame
 
     def _repr_html_(self) -> str:
@@ -144,11 +144,11 @@ def parameter_sample(
     """Sample one constituent's parameters in all three models, with equal counts per layer.
 
     A uniform sample of all parameters would come almost entirely from the widest layer. Therefore
-    each layer contributes equally many, as far as it has them (:func:`fair_counts`), drawn without
-    replacement by a generator keyed by (seed, shard). (The sampling is ours.)
+    each layer contributes equally many, or all if it has fewer (:func:`fair_counts`), drawn without
+    replacement by a generator keyed by (seed, shard). (The sampling was devised for unlearnkit.)
 
     Args:
-        comparison: of an unlearning.
+        comparison: the comparison of an unlearning.
         shard: a shard that was compared.
         most: the largest number of parameters in total.
         seed: seed of the sample.
@@ -194,10 +194,10 @@ def shifts(comparison: Comparison, shard: int, *, bins: int = 61) -> Shifts:
     w_original, left = w_unlearned - w_scratch, where scratch is the retrained model; all are in
     float64. The bins have equal widths, are symmetric about 0, and reach to the largest absolute
     shift. Golatkar, Achille and Soatto (2020), for example, evaluate unlearning by parameter
-    distances; the division into needed, made and left is ours.
+    distances; the division into needed, made and left was devised for unlearnkit.
 
     Args:
-        comparison: of an unlearning.
+        comparison: the comparison of an unlearning.
         shard: a shard that was compared.
         bins: number of bins of the histogram; odd, so that one is centred on 0.
 
@@ -209,7 +209,7 @@ def shifts(comparison: Comparison, shard: int, *, bins: int = 61) -> Shifts:
 
     if bins < 1 or bins % 2 == 0:
         raise ValueError(
-            f"bins={bins} is not a positive odd number; give one, so that a bin is centred on 0"
+            f"bins={bins} is not a positive odd number; give an odd one, to centre a bin on 0"
         )
     states = states_of(comparison, shard)
     names = comparison.scratch.architecture.trainable_names
@@ -238,11 +238,11 @@ def weight_images(
 
     Each unit of a linear layer on images of shape (channels, height, width) has an image of that
     size, and each unit of a convolution one of the size of its kernel. The units shown are those
-    whose weights differ most, in L2, between the original and the retrained model. (The choice is
-    ours.)
+    whose weights differ most, in L2, between the original and the retrained model. (This choice
+    was made for unlearnkit.)
 
     Args:
-        comparison: of an unlearning.
+        comparison: the comparison of an unlearning.
         shard: a shard that was compared.
         most: the largest number of units.
 
@@ -295,7 +295,7 @@ def states_of(comparison: Comparison, shard: int) -> dict[str, State]:
     """
     if shard not in comparison.shards:
         known = ", ".join(map(str, comparison.shards)) or "none"
-        raise KeyError(f"shard {shard} was not compared; compared were shards {known}")
+        raise KeyError(f"shard {shard} was not compared; the compared shards are {known}")
     return {name: model.by_shard[shard].state for name, model in comparison.ensembles.items()}
 
 

@@ -48,7 +48,7 @@ def prediction_confusion(
     """Return :func:`confusion` of the retrained model (rows) and another one (columns) on one part.
 
     Args:
-        comparison: of an unlearning.
+        comparison: the comparison of an unlearning.
         model: ``"unlearned"`` or ``"original"``.
         part: ``"forget"``, ``"retain"`` or ``"test"``.
 
@@ -72,7 +72,7 @@ def class_agreement(comparison: Comparison, part: str = "test") -> "pd.DataFrame
     classes hides it.
 
     Args:
-        comparison: of an unlearning.
+        comparison: the comparison of an unlearning.
         part: ``"forget"``, ``"retain"`` or ``"test"``.
 
     Returns:
@@ -117,7 +117,7 @@ def most_changed(
     They are ranked by KL(scratch || model) in nats, where scratch is the retrained model.
 
     Args:
-        comparison: of an unlearning.
+        comparison: the comparison of an unlearning.
         part: ``"forget"``, ``"retain"`` or ``"test"``.
         model: model to compare with the retrained one, ``"unlearned"`` or ``"original"``.
         most: the largest number of examples.
@@ -153,7 +153,7 @@ def predictions(comparison: Comparison, dataset: Dataset, part: str = "test") ->
     """Return the predictions of a regression's three models, in the original units of the targets.
 
     Args:
-        comparison: of an unlearning.
+        comparison: the comparison of an unlearning.
         dataset: dataset of the comparison.
         part: ``"forget"``, ``"retain"`` or ``"test"``.
 
@@ -185,13 +185,13 @@ def predictions(comparison: Comparison, dataset: Dataset, part: str = "test") ->
 def _need_classes(comparison: Comparison, what: str) -> None:
     if comparison.scratch.is_regression:
         raise ValueError(
-            f"{what} is for classes, and this is a regression; predictions(comparison, dataset) "
-            "lists its predictions"
+            f"{what} needs classes, but this is a regression; use predictions(comparison, dataset) "
+            "instead"
         )
 
 
 def _check(part: str, model: str = "unlearned") -> None:
     if part not in PARTS:
-        raise KeyError(f"no part is named {part!r}; known are {', '.join(PARTS)}")
+        raise KeyError(f"no part is named {part!r}; choose from {', '.join(PARTS)}")
     if model not in MODELS:
-        raise KeyError(f"no model is named {model!r}; known are {', '.join(MODELS)}")
+        raise KeyError(f"no model is named {model!r}; choose from {', '.join(MODELS)}")

@@ -36,8 +36,8 @@ def relearn_time(
     ratio of times; the difference stays finite where the retrained model needs no steps.)
 
     Args:
-        comparison: of the unlearning; it holds all three models.
-        result: of the unlearning.
+        comparison: the comparison of the unlearning; it holds all three models.
+        result: the result of the unlearning.
         dataset: holds the forgotten examples.
         learning_rate: step size of the descent; that of training by default.
         max_steps: the largest number of steps; a constituent that needs more is counted with it.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_EXAMPLES = 300  # for CKA, whose cost grows with the square of their number
-MOST_POINTS = 250  # of an embedding
+MOST_POINTS = 250  # upper limit for an embedding
 HIDDEN, OUTPUT = "last hidden layer", "output"
 
 
@@ -147,7 +147,7 @@ def layer_similarity(
     """Return the linear CKA of every layer with that of the retrained model, for each shard.
 
     Args:
-        comparison: of an unlearning.
+        comparison: the comparison of an unlearning.
         dataset: holds the test examples.
         most: the largest number of test examples, the first by id.
 
@@ -191,10 +191,10 @@ def twin_embedding(
     features of the test examples: the plane of greatest variance of (z - mean). The features of the
     other model are projected with the same mean and axes, so that a point that moves in the picture
     has moved in the network. Movements perpendicular to the plane do not show. Each axis is signed
-    so that its largest component is positive. (Sharing one projection is ours.)
+    so that its largest component is positive. (Sharing one projection was devised for unlearnkit.)
 
     Args:
-        comparison: of an unlearning.
+        comparison: the comparison of an unlearning.
         dataset: holds the examples.
         shard: a shard that was compared.
         model: model beside the retrained one, ``"unlearned"`` or ``"original"``.

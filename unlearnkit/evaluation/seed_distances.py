@@ -33,12 +33,12 @@ def seed_distances(
     """Return parameter distances of one constituent to the retrained one, with another seed's.
 
     Args:
-        plan: of the unlearned ensemble.
-        comparison: of the same unlearning.
+        plan: the plan of the unlearned ensemble.
+        comparison: the comparison of the same unlearning.
         shard: a shard that was compared; it is trained once more.
-        seed: seed of this training; by default that of the plan plus one.
+        seed: seed of this training; by default the plan's seed plus one.
         on_progress: gets events of the training; True shows a progress bar, False none.
-        cancel: stops when set.
+        cancel: setting this event stops the training.
 
     Returns:
         One row per parameter tensor and model (``"original"``, ``"unlearned"`` and ``"another
@@ -52,7 +52,9 @@ def seed_distances(
     import pandas as pd
 
     if shard not in comparison.shards:
-        raise ValueError(f"shard {shard} was not compared; compared were {list(comparison.shards)}")
+        raise ValueError(
+            f"shard {shard} was not compared; the compared shards are {list(comparison.shards)}"
+        )
     seed = plan.spec.seed + 1 if seed is None else seed
     if seed == plan.spec.seed:
         raise ValueError(f"seed={seed} is the ensemble's own seed; give another one")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # The speed-up that the abstract of Li, Yu, Wang et al. 2024 reports, drawn as a band for
-# orientation; it is no claim about these runs.
+# orientation; it is not a claim about these runs.
 PAPER_SPEEDS = (1.5, 8.0)
 GROUP_COLUMNS = ["policy", "method", "amend"]
 SPEEDS = axis(

@@ -74,7 +74,7 @@ def study_map(
     met = frame[(frame["policy"] == policy) & (frame["kind"] == "uniform")]
     if not len(met):
         known = ", ".join(dict.fromkeys(frame["policy"]))
-        raise KeyError(f"there is no uniform request with policy {policy!r}; known are {known}")
+        raise KeyError(f"there is no uniform request with policy {policy!r}; choose from {known}")
     table = met.assign(
         setting=[_setting(row) for row in met.itertuples()],
         share=met["approximate_shards"]

@@ -62,8 +62,8 @@ Targets = Integer[Tensor, " batch"] | Float[Tensor, "batch class"]
 class Metric(Protocol):
     """A comparison of two models' outputs on the same examples.
 
-    :func:`measure_all` calls every entry of ``METRICS`` so: for a comparison with the unlearned
-    and the original model as `a`, the retrained model as `b`, on the forget, retain and test part.
+    :func:`measure_all` calls every entry of ``METRICS``. A comparison passes the unlearned and
+    the original model as `a`, the retrained model as `b`, on the forget, retain and test part.
     """
 
     @property
@@ -78,8 +78,8 @@ class Metric(Protocol):
     ) -> Measure:
         """Compare model `a` with the reference `b` on examples with the labels `data`.
 
-        Of a regression `a` and `b` are predictions and `data` targets, in units of their scale; a
-        metric of classes then returns nan and a note.
+        For a regression, `a` and `b` are predictions and `data` targets, in units of their scale; a
+        metric for classes then returns nan and a note.
 
         Raises:
             ValueError: the number of examples or classes of `a`, `b` and the labels differ.
@@ -260,7 +260,7 @@ class AccuracyGap:
 
 @dataclass(frozen=True)
 class OutputKL:
-    """`output_kl` of the reference `b` to `a`, in nats; of a regression `gaussian_kl`."""
+    """`output_kl` of the reference `b` to `a`, in nats; for a regression `gaussian_kl`."""
 
     name: ClassVar[str] = "output-kl"
 
@@ -338,17 +338,17 @@ def measure_all(
 
     Raises:
         ValueError: a metric fails.
-        TypeError: a metric returns no `Measure`.
+        TypeError: a metric does not return a `Measure`.
     """
     return {name: _measured(name, metric, a, b, data) for name, metric in METRICS.items()}
 
 
 def try_metrics(data: Targets, num_outputs: int) -> None:
-    """Call every metric of `METRICS` once on made-up outputs, before any work rests on it.
+    """Call every metric of `METRICS` once on made-up outputs, to find errors before any work.
 
     Raises:
         ValueError: a metric fails.
-        TypeError: a metric returns no `Measure`.
+        TypeError: a metric does not return a `Measure`.
     """
     outputs = torch.full((len(data), num_outputs), 1 / num_outputs)
     measure_all(outputs, outputs, data)
@@ -364,19 +364,19 @@ def column_of(name: str) -> str:
 
 
 def _measured(name: str, metric: Metric, a: Tensor, b: Tensor, data: Tensor) -> Measure:
-    """Call one metric; what goes wrong is said with its name."""
+    """Call one metric; errors name the metric."""
     if not len(a):
         return Measure(name, math.nan, "zero", "", None, _empty(0))
     try:
         measure = metric(a, b, data)
     except Exception as error:  # whatever a user's code may raise
         raise ValueError(
-            f"the metric {name!r} failed with {type(error).__name__}: {error}; mend it, or take it "
-            f"out: del uk.METRICS[{name!r}]"
+            f"the metric {name!r} failed with {type(error).__name__}: {error}; fix it, or remove "
+            f"it: del uk.METRICS[{name!r}]"
         ) from error
     if not isinstance(measure, Measure):
         raise TypeError(
-            f"the metric {name!r} returned a {type(measure).__name__}; return a "
+            f"the metric {name!r} returned a {type(measure).__name__}; return an "
             "unlearnkit.metrics.metrics.Measure(name, value, direction, source)"
         )
     return replace(measure, value=float(measure.value))

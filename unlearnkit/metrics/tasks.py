@@ -105,7 +105,7 @@ class Regression:
     """Regression: outputs and targets are in units of the target scale.
 
     Attributes:
-        scale: one number per target: how much 1 is in the units of the values that the user gave.
+        scale: one number per target: the length of a scaled unit in units of the given targets.
 
     >>> task, targets = Regression((10.0,)), torch.tensor([[1.0], [0.0]])
     >>> outputs = torch.tensor([[1.0], [4.0]])

@@ -145,7 +145,8 @@ def as_architecture(
     if version is None and initial != state_bytes(get_state(_build(factory, 0))):
         raise ValueError(
             f"{name} has two different initial states for one seed: it draws random numbers "
-            "outside torch. Initialise with torch, or give version='...' and equal weights."
+            "outside torch. Initialise with torch; or give version='...', which skips this "
+            "check, and make the weights equal yourself."
         )
     outputs = [_trial_outputs(_build(factory, 0), feature_shape, name) for _ in range(2)]
     if outputs[0].shape != (3, num_outputs):
@@ -223,7 +224,10 @@ def _check_module(module: nn.Module, name: str) -> None:
                 "layer with explicit sizes"
             )
         if not torch.isfinite(parameter).all():
-            raise ValueError(f"{name}: {parameter_name} starts with NaN or infinite values")
+            raise ValueError(
+                f"{name}: {parameter_name} has NaN or infinite initial values; initialise it with "
+                "finite numbers"
+            )
     if not any(p.requires_grad for p in module.parameters()):
         raise ValueError(f"{name} has no trainable parameter, so there is nothing to unlearn")
 

@@ -76,4 +76,6 @@ def _check_names(state: State, names: Sequence[str]) -> None:
         raise ValueError("no parameter names given; use trainable_names or head_names.")
     unknown = [name for name in names if name not in state]
     if unknown:
-        raise KeyError(f"{', '.join(unknown)} not in the state, which has {', '.join(state)}.")
+        raise KeyError(
+            f"the state has no parameter {', '.join(unknown)}; choose from {', '.join(state)}."
+        )

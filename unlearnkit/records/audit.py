@@ -1,4 +1,4 @@
-"""The audit: every claim of a store is derived again from its folder alone.
+"""The audit: checks every claim of a store against the files in its folder.
 
 Given the data as well, the audit also retrains every clean checkpoint from scratch and compares it
 bit for bit.
@@ -45,11 +45,11 @@ def audit(
 
     Args:
         store: the store or its folder; nothing in it is changed.
-        head: of the ledger, as a certificate printed it.
+        head: the ledger's head, as a certificate printed it.
         dataset: the data of the run, in any form that a session takes. If given, every clean
             checkpoint is retrained from scratch and compared bit for bit.
-        model: of the run, if it was not a built-in one.
-        spec: of the run, if its loss was not a built-in one.
+        model: the model of the run, if it was not a built-in one.
+        spec: the spec of the run, if its loss was not a built-in one.
 
     Yields:
         One sentence for each claim that holds, as soon as it has been checked.
@@ -65,7 +65,7 @@ def audit(
     extra = store.unlisted()
     if extra:
         raise AuditError(
-            f"{extra[0]} is in the folder and not committed; if no run is going on, open the store "
+            f"{extra[0]} is in the folder but not committed; if no run is going on, open the store "
             "in a session once, which commits or destroys it"
         )
     yield f"all {store.verify()} files are those that were committed"
@@ -74,7 +74,8 @@ def audit(
         heads = [START, *(found for _, found in lines)]  # a certificate may be older than any line
         if head not in heads:
             raise AuditError(
-                f"no line of the ledger has the head {head}; the ledger was changed since then"
+                f"no line of the ledger has the head {head}; it is mistyped, or the ledger "
+                "was rewritten after it was noted"
             )
         yield f"the head given is line {heads.index(head)} of {len(lines)} of the ledger"
     secret = store.secret() if lines else b""
@@ -86,7 +87,7 @@ def audit(
             if line["kind"] == "unlearn":
                 if keyed_digest(np.asarray(line["ids"], np.int64), secret) != line["digest"]:
                     raise AuditError(
-                        f"line {number} of the ledger: its ids do not match its digest"
+                        f"line {number} of the ledger holds ids that do not match its digest"
                     )
         records = read_lines(plain)
         requests = requests_of(records)
@@ -118,7 +119,8 @@ def _lineage(
     found = digest(*(array.astype("<i8").tobytes() for array in (ids, shard, slices)))
     if found != run.get("partition"):
         raise AuditError(
-            f"the partition's digest is {found}, and the run names {run.get('partition')}"
+            f"the stored partition has the digest {found}, but the run records "
+            f"{run.get('partition')}"
         )
     yield f"the partition of {len(ids)} examples is that of the run"
     retained = ~np.isin(ids, revoked)
@@ -131,7 +133,7 @@ def _lineage(
             wrong = ids[pool][: len(bits)][bits.astype(bool) & ~expected[: len(bits)]]
             raise AuditError(
                 f"{what} of shard {checkpoint.shard}, stage {checkpoint.stage} was trained with "
-                f"{len(wrong)} examples that it should be free of, or its lineage is incomplete"
+                f"{len(wrong)} examples that should have been removed, or its lineage is incomplete"
             )
 
     for key in sorted(store.keys):
@@ -157,14 +159,14 @@ def _lineage(
     debts = _debts(completed, dict(zip(ids.tolist(), shard.tolist(), strict=True)))
     if debts.keys() != owed.keys():
         raise AuditError(
-            f"by the ledger the shards with debt are {sorted(debts)}, but the folder holds "
-            f"approximations of {sorted(owed)}"
+            f"according to the ledger the shards with debt are {sorted(debts)}, but the folder "
+            f"holds approximations of {sorted(owed)}"
         )
     for at in sorted(owed):
         if debts[at] != owed[at]:
             raise AuditError(
-                f"by the ledger shard {at} owes {len(debts[at])} examples, but its approximation "
-                f"declares {len(owed[at])}, or different ones"
+                f"the ledger and the approximation of shard {at} disagree about the examples that "
+                f"it owes ({len(debts[at])} in the ledger, {len(owed[at])} in the approximation)"
             )
     yield "the ledger names the same shards with debt, and the same examples"
 
@@ -179,7 +181,7 @@ def _debts(completed: list[dict[str, Any]], shards: dict[int, int]) -> dict[int,
             if said != (before, _total(debts)):
                 raise AuditError(
                     f"entry {number} of the ledger states a debt of {said[0]} before and {said[1]} "
-                    f"after; the entries up to it lead to {before} and {_total(debts)}"
+                    f"after; the entries up to this one give {before} and {_total(debts)}"
                 )
     except (KeyError, TypeError) as error:
         raise AuditError(
@@ -387,6 +389,6 @@ def _agree(run: dict[str, Any], plan: Plan) -> None:
     for part, mine in ours.items():
         if run.get(part) != mine:
             raise ValueError(
-                f"the run's {part} was {run.get(part)}, but here it is {mine}; bits can be "
-                "compared only if they are equal"
+                f"the run's {part} was {run.get(part)}, but here it is {mine}; audit with the "
+                "same, because bits can be compared only then"
             )

@@ -1,4 +1,4 @@
-"""The certificate: what was forgotten, how, and who shaped every artefact, at one moment."""
+"""The certificate: what was forgotten, how, and which examples each artefact depends on."""
 
 import hashlib
 import html
@@ -125,12 +125,12 @@ def certify(
     """Certify the current ensemble and every artefact in a store.
 
     Args:
-        plan: of the current retain set.
-        store: read only.
-        records: of the ledger.
+        plan: the plan of the current retain set.
+        store: the store; it is only read.
+        records: the completion lines of the ledger, with their entries.
         run: the run's identity: dataset, model, spec, partition, environment.
-        head: of the ledger's chain; None for a store in memory.
-        secret: keys the digests of ids; None lists the ids in plain.
+        head: the head of the ledger's chain; None for a store in memory.
+        secret: keys the digests of ids; None lists the ids in plain text.
         original_in_memory: whether the session still holds the models from before the last
             request.
     """

@@ -38,7 +38,7 @@ class History:
         return f"History({forgotten} requests, {len(self.records) - forgotten} repayments)"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a request or repayment, oldest first: the ledger."""
+        """The ledger: one row per request or repayment, oldest first."""
         return ledger_frame(entry for _, entry in self.records)
 
     def _repr_html_(self) -> str:
@@ -72,8 +72,8 @@ def read_history(lines: Iterable[dict[str, Any]], num_shards: int) -> History:
 
     Args:
         lines: all lines of the ledger, with plain ids.
-        num_shards: of the run. Ledgers of earlier versions may not say which shards carry debt;
-            every shard is then treated as if it did.
+        num_shards: number of shards of the run. If a ledger of an earlier version does not say
+            which shards carry debt, all shards are treated as carrying debt.
 
     Raises:
         KeyError, TypeError, ValueError, OverflowError, AttributeError: a line was not written

@@ -23,12 +23,12 @@ class Journal:
     """The committed state of a session.
 
     Each completed step is first saved in the store, with its line of the ledger, and only then
-    taken over here, so memory never runs ahead of the folder.
+    in this object, so memory never runs ahead of the folder.
 
     Attributes:
-        dataset: of the session.
-        store: of the session.
-        plan: of the current retain set.
+        dataset: the dataset of the session.
+        store: the store of the session.
+        plan: the plan of the current retain set.
         history: completed requests and repayments.
         queue: requests that wait for their deadline.
         clock: measured rates; saved with the next commit.
@@ -38,9 +38,9 @@ class Journal:
         """Restore the state from a store, and finish or undo what an interrupted run left behind.
 
         Args:
-            dataset: of the session.
-            plan: of the run, before any revocation.
-            store: new, in memory, or of an earlier session on the same run.
+            dataset: the dataset of the session.
+            plan: the plan of the run, before any revocation.
+            store: a new store, a store in memory, or the store of an earlier session on this run.
 
         Raises:
             StoreError: the store belongs to another run or is damaged.
@@ -66,7 +66,7 @@ class Journal:
         """Commit the store with the current state, and a line of the ledger if one is given.
 
         Args:
-            line: to append to the ledger.
+            line: the line to append to the ledger, or None.
             queue: replaces the current queue once the commit has succeeded.
         """
         queue = self.queue if queue is None else queue
@@ -83,15 +83,15 @@ class Journal:
         method: object,
         amend: object,
     ) -> None:
-        """Complete a request. From then on it stands, even if destroying stale files fails.
+        """Complete a request. It stays completed even if destroying stale files then fails.
 
         Args:
-            ids: of the request.
-            plan: after the request.
+            ids: the ids of the request.
+            plan: the plan after the request.
             decision: a route per shard.
             debt_before: number of ids owed before the request.
-            method: used for modified shards.
-            amend: used after it.
+            method: the method that modified shards.
+            amend: the amend that followed it.
         """
         store = self.store
         named = not isinstance(store, DiskStore) or store.name_ids
@@ -104,7 +104,7 @@ class Journal:
 
     def commit_repayment(self, decision: Decision, debt_before: int) -> None:
         """Complete a repayment of the shards in a decision."""
-        # The approximations are destroyed after the commit; until then they tell what was owed.
+        # The approximations are destroyed after the commit; until then they record what was owed.
         models = [ShardModel(self.plan, self.store, route.shard) for route in decision.routes]
         left = debt_before - sum(len(model.debt) for model in models)
         line = repay_line(self.plan, decision, debt_before, left)

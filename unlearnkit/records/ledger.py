@@ -33,7 +33,7 @@ class Entry:
     """One completed request or repayment.
 
     Attributes:
-        time: of completion, UTC, to the second.
+        time: time of completion, UTC, to the second.
         kind: ``"unlearn"`` or ``"repay"``.
         examples: number of ids forgotten.
         exact_shards: number of shards retrained exactly.
@@ -158,7 +158,7 @@ def with_ids(
     """Yield ledger lines with plain ids in place of keyed digests.
 
     Args:
-        lines: of the ledger.
+        lines: lines of the ledger.
         store: holds the secret that keys the digests.
         ids: candidates; every digest must belong to one of them.
 

@@ -81,9 +81,9 @@ def resume(dataset: Dataset, plan: Plan, store: AnyStore) -> Kept:
     """Restore a session's state from a store; empty for memory and for a new folder.
 
     Args:
-        dataset: of this run.
-        plan: of this run, before any revocation.
-        store: of the session.
+        dataset: the dataset of this run.
+        plan: the plan of this run, before any revocation.
+        store: the store of the session.
 
     Raises:
         StoreError: the store belongs to another run (the message names both provenances), or holds

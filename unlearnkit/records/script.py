@@ -24,7 +24,7 @@ from unlearnkit.training.plan import Plan
 from unlearnkit.training.spec import TrainSpec
 from unlearnkit.unlearning.boundary.protocol import EXACT
 
-WIDTH = 100  # of lines
+WIDTH = 100  # maximum characters in a line
 PLACEHOLDER = "...  # to fill in:"
 
 CHECK = """if session.dataset.fingerprint != "{}":
@@ -55,13 +55,13 @@ def cells(
     pending: Int[np.ndarray, " request"],
     ensemble: Ensemble | None,
 ) -> list[Cell]:
-    """Cells that lead to the same ensemble, bit for bit in the same environment.
+    """Cells that reproduce the ensemble, bit for bit in the same environment.
 
     Args:
-        dataset: of the session; loaded by its name if it has one, else left for the user to fill
-            in.
-        plan: of the session.
-        aggregation: of the ensemble.
+        dataset: the dataset of the session. The script loads it by name if it has one, and
+            otherwise leaves a gap for the user to fill in.
+        plan: the plan of the session.
+        aggregation: the aggregation of the ensemble.
         history: completion lines of the ledger, oldest first.
         pending: ids revoked since the last request.
         ensemble: the current one, whose digest the script checks; None before training.
@@ -238,7 +238,7 @@ def _listed(ids: Iterable[int]) -> str:
 
 
 def _call(function: str, *arguments: str) -> str:
-    """Format a call, one argument a line if there are several; a comment follows its comma."""
+    """Format a call, one argument per line if there are several; a comment follows its comma."""
     if len(arguments) == 1 and "\n" not in arguments[0] and "#" not in arguments[0]:
         return f"{function}({arguments[0]})"
     lines = []

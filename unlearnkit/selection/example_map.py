@@ -82,7 +82,7 @@ def example_table(session: SessionView, scores: Collection[str] = ()) -> "pd.Dat
     """
     unknown = [name for name in scores if name not in SCORES]
     if unknown:
-        raise KeyError(f"no score is named {unknown[0]!r}; known are {', '.join(SCORES)}")
+        raise KeyError(f"no score is named {unknown[0]!r}; choose from {', '.join(SCORES)}")
     return table_of(session.dataset, session.plan, session.store, scores)
 
 
@@ -120,7 +120,7 @@ def score_table(session: SessionView, by: str) -> "pd.DataFrame":
         LookupError: the session is not trained yet.
     """
     if by not in SCORES:
-        raise KeyError(f"no score is named {by!r}; known are {', '.join(SCORES)}")
+        raise KeyError(f"no score is named {by!r}; choose from {', '.join(SCORES)}")
     return table_of(session.dataset, session.plan, session.store, [by], features=False)
 
 

@@ -137,7 +137,7 @@ def query_ids(
     holds = np.asarray(found)
     if holds.shape != (len(frame),) or holds.dtype != bool:
         raise ValueError(
-            f"the query {query.strip()!r} is no condition; write a comparison such as {EXAMPLE}"
+            f"the query {query.strip()!r} is not a condition; write a comparison such as {EXAMPLE}"
         )
     ids: np.ndarray = frame["id"].to_numpy()[holds]
     return ids
@@ -224,7 +224,7 @@ def ids_in(text: str, column: str | None = None) -> list[int]:
     if wrong:
         shown = ", ".join(f"{cell[:20]!r} (line {number})" for number, cell in wrong[:3])
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        problem = "entry is no id" if len(wrong) == 1 else "entries are no ids"
+        problem = "entry is not an id" if len(wrong) == 1 else "entries are not ids"
         raise ValueError(f"{len(wrong)} {problem}: {shown}{more}; ids are whole numbers from 0 on")
     return [int(cell.split(".")[0]) for _, cell in entries]
 
@@ -255,5 +255,5 @@ def _column(head: list[str], column: str | None) -> int:
             return names.index(wanted)
     missing = "none is named id" if column is None else f"none is named {column!r}"
     raise ValueError(
-        f"the columns are {', '.join(head)}, and {missing}; name the column of the ids"
+        f"the columns are {', '.join(head)}, and {missing}; name the column that holds the ids"
     )

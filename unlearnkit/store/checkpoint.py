@@ -99,7 +99,7 @@ class Store(Protocol):
         ...
 
     def approximation(self, base: str) -> Approximation | None:
-        """Return the approximation that stands for this final stage key, if there is one."""
+        """Return the approximation stored under this final stage key, or None."""
         ...
 
     def put_approximation(self, approximation: Approximation) -> None:

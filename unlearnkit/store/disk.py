@@ -161,7 +161,7 @@ class DiskStore:
             self._put(checkpoint)
 
     def approximation(self, base: str) -> Approximation | None:
-        """Return the approximation that stands for this final stage key, if there is one."""
+        """Return the approximation stored under this final stage key, or None."""
         name = self._approximate.get(base)
         kept = None if name is None else self._load(name)
         assert kept is None or isinstance(kept, Approximation)  # by its name

@@ -23,7 +23,7 @@ def read_study(path: str | os.PathLike[str]) -> "pd.DataFrame":
     import pandas as pd
 
     if not Path(path).exists():
-        raise FileNotFoundError(f"there is no file {path}; give the path that a study was given")
+        raise FileNotFoundError(f"there is no file {path}; give the path= of a study")
     rows = dict(_entry(Path(path), line) for line, _ in _lines(Path(path)))
     return pd.DataFrame(rows.values())
 
@@ -62,8 +62,8 @@ def _entry(path: Path, line: str) -> tuple[str, dict[str, Any]]:
         return entry["key"], {**entry["row"]}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} has a line that is no row of a study ({line[:60]!r}); give another path, or "
-            "delete the line"
+            f"{path} has a line that is not a row of a study ({line[:60]!r}); give another path, "
+            "or delete the line"
         ) from error
 
 

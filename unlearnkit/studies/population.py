@@ -63,7 +63,7 @@ class Population:
         return f"Population({len(self)} models, {len(self.forget)} examples forgotten)"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a model of a kind and an example: kind, model, id, part, margin."""
+        """One row per model and example: kind, model, id, part, margin."""
         import pandas as pd
 
         ids = np.concatenate([self.forget, self.test])
@@ -200,8 +200,8 @@ def _read(path: str | os.PathLike[str] | None) -> dict[str, dict[str, list[float
             known[entry["key"]] = {kind: entry["margins"][kind] for kind in KINDS}
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{path} has a line that is no model of a population ({line[:60]!r}); give another "
-                "path, or delete the line"
+                f"{path} has a line that is not a model of a population ({line[:60]!r}); give "
+                "another path, or delete the line"
             ) from error
         whole += len(line)
     return known

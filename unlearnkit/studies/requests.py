@@ -115,7 +115,7 @@ class Revoked:
             return cls._given(kind, amount)
         amount = int(amount) if isinstance(amount, Integral) else float(amount)
         if kind not in KINDS:
-            raise KeyError(f"no kind of request is named {kind!r}; known are {', '.join(KINDS)}")
+            raise KeyError(f"no kind of request is named {kind!r}; choose from {', '.join(KINDS)}")
         if not (amount >= 1 if isinstance(amount, int) else 0 < amount <= 1):
             raise ValueError(
                 f"amount={amount!r} is out of range; give a whole number of examples from 1 on, or "

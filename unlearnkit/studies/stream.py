@@ -1,4 +1,4 @@
-"""Streams: many requests in sequence, by a boundary and by exact retraining.
+"""Streams: many requests in sequence, handled by a boundary and by exact retraining.
 
 An approximation saves time now, but its debt can cost time later: once a shard has debt in an early
 slice, exact retraining for later requests has to start there. A boundary should therefore be judged
@@ -73,8 +73,8 @@ def stream(
     left = int(session.plan.retained.sum())
     if rounds * size >= left:
         raise ValueError(
-            f"{rounds} requests of {size} examples are all of the {left} that are left; use fewer "
-            "rounds or a smaller size"
+            f"{rounds} requests of {size} examples would use up the {left} remaining ones; use "
+            "fewer rounds or a smaller size"
         )
     chosen = BOUNDARIES.choose(boundary) or AdaptiveBoundary()
     approximation = METHODS.choose(method), AMENDS.choose(amend)

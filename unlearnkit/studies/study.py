@@ -74,7 +74,7 @@ def study(
     Args:
         data: the data, as :class:`~unlearnkit.session.Session` takes them.
         models: the architectures, names or callables.
-        num_shards: the numbers of shards; None stands for the default for these data, also in the
+        num_shards: the numbers of shards; None is the default for these data, also in the
             next two arguments.
         num_slices: the numbers of slices per shard.
         learning_rates: the learning rates, each constant during training.
@@ -83,13 +83,13 @@ def study(
         revoked: the requests. Each is a number of examples (an int), a share of the examples (a
             float), ``"class"``, ``"half-class"``, a pair (kind, amount) with a kind in
             ``unlearnkit.studies.requests.KINDS``, or a pair of a name and ids.
-        policies: boundaries by the names that stand in the column ``policy``, or a list of names in
-            ``BOUNDARIES`` such as ``["adaptive"]``. The default is ``"hybrid"`` (a fixed boundary
-            with its default threshold) and ``"approximate"`` (every shard is modified).
+        policies: a dict of boundaries by their names in the column ``policy``, or a list of
+            names in ``BOUNDARIES`` such as ``["adaptive"]``. The default is ``"hybrid"`` (a fixed
+            boundary with its default threshold) and ``"approximate"`` (every shard is modified).
             ``"exact"`` is always added.
-        methods: methods of modification, names in ``METHODS`` or objects; None stands for the
+        methods: methods of modification, names in ``METHODS`` or objects; None is the
             default for the model.
-        amends: amends, names in ``AMENDS`` or objects; None stands for replay.
+        amends: amends, names in ``AMENDS`` or objects; None is replay.
         path: a file to which each row is added once it is measured. Rows that it already holds for
             the same settings are read instead of measured again, so a study can be resumed.
         on_progress: a callable that receives an event after each request; True shows a progress
@@ -164,7 +164,7 @@ def study(
 
 @dataclass(frozen=True)
 class _Variant:
-    """A policy with a method and an amend; None stands for the default of either."""
+    """A policy with a method and an amend; None is the default of either."""
 
     policy: str
     boundary: Boundary

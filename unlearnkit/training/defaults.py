@@ -40,8 +40,8 @@ def choose_model_and_spec(
     if hidden is not None:
         if model != "mlp":
             raise ValueError(
-                f"hidden={hidden} fits model='mlp' only; model is {model!r}. Leave out hidden, or "
-                "use 'mlp'."
+                f"hidden={hidden} applies to model='mlp' only, but model is {model!r}. Leave out "
+                "hidden, or use 'mlp'."
             )
         model = MLP(hidden)
     elif isinstance(model, str) and model == "mlp":
@@ -49,7 +49,7 @@ def choose_model_and_spec(
     given = {name: value for name, value in given.items() if value is not None}
     if spec is not None and (given or seed):
         names = ", ".join([*given, *(["seed"] if seed else [])])
-        raise ValueError(f"spec= and {names} were both given; put them into the spec")
+        raise ValueError(f"spec= and {names} were both given; set {names} in the spec")
     if dataset.is_regression and (model == "logistic" or type(model) is Logistic):
         model = Linear()
     architecture = as_architecture(

@@ -125,7 +125,7 @@ class Ensemble:
         return f"Ensemble({len(self.constituents)} constituents, {exact} exact)"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a constituent: shard, whether it is exact, and the number of ids it owes."""
+        """One row per constituent: shard, whether it is exact, and the number of ids it owes."""
         import pandas as pd
 
         rows = [(each.shard, each.exact, len(each.debt)) for each in self.constituents]

@@ -1,4 +1,4 @@
-"""The partition: the shard and slice of every training example, fixed once and for all.
+"""The partition: the shard and slice of every training example, fixed for the whole run.
 
 Revoking an example empties its slot and moves neither the bounds of slices nor other examples.
 Retraining therefore stays coupled to the original run, and a plan changes only for affected shards.
@@ -55,7 +55,7 @@ class Partition:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of ids, shards and slices; the contents of examples do not enter."""
+        """Digest of ids, shards and slices; the contents of the examples do not matter."""
         return digest(*(a.astype("<i8").tobytes() for a in (self.ids, self.shard, self.slice_)))
 
     @cached_property

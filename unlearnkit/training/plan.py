@@ -46,7 +46,7 @@ class Stage:
         index: r, the 1-based number of the stage.
         epochs: e_r, the epochs of the stage.
         key: key of the checkpoint at its end.
-        parent: key of the checkpoint that it starts from; ``key(s, 0)`` stands for the initial
+        parent: key of the checkpoint that it starts from; ``key(s, 0)`` denotes the initial
             weights.
         visits: example gradients: e_r times the retained examples of slices 1..r.
         steps: optimizer steps, including those of batches that lost all their examples.

@@ -28,7 +28,8 @@ class Mark:
         kind: ``"reset"``: reset the optimizer; ``"tail"``: keep the weights as a tail; ``"epoch"``:
             an epoch has ended; ``"end"``: the stage has ended.
         stage: stage of the action.
-        number: q for a tail; number of epochs done for the end of an epoch.
+        number: for a tail, how many epochs remain to the end of the stage; for the end of an
+            epoch, how many epochs are done.
     """
 
     step: int

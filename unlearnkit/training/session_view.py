@@ -1,4 +1,4 @@
-"""The part of a session that functions on its examples and checkpoints use."""
+"""The part of a session that functions on its examples and checkpoints need."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from unlearnkit.training.plan import Plan
 
 
 class SessionView(Protocol):
-    """A session's data, plan, store and requests, for functions below the session's wing."""
+    """A session's data, plan, store and requests, for modules that must not import sessions."""
 
     @property
     def dataset(self) -> Dataset:

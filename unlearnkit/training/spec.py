@@ -123,7 +123,7 @@ class TrainSpec:
 
         Such stored weights are called *tails*. Training resets the optimizer at each tail, so a
         replay from a tail with a reset optimizer repeats what training did. A stage of 16 epochs or
-        more has an additional tail two thirds before its end, at which an influence step evaluates
+        more has an additional tail after its first third, at which an influence step evaluates
         gradients and curvature once more (tests/benchmarks/defaults.md has the measurements).
 
         >>> TrainSpec(num_slices=3, epochs=20).tail_epochs()

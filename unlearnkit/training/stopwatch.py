@@ -72,7 +72,7 @@ class Stopwatch:
         self.marking += self._lap()
 
     def timed(self) -> tuple[tuple[Work, float], ...]:
-        """Return pieces of work with their seconds, one kind of work in each."""
+        """Return the timed work, divided by kind: the amount of each kind and its seconds."""
         # Most jobs have similar sizes, but the first one also fills caches: use the median.
         setup = self.setup + len(self.layouts) * median(self.layouts)
         found = [

@@ -110,12 +110,12 @@ def train(
         shards: shards to train; all by default.
         on_progress: called with an event after every epoch of a shard; True shows a progress bar,
             False none (:mod:`unlearnkit.progress`).
-        cancel: stops the run when set.
-        pause: ends the run when set, as soon as every shard in training has reached the end of a
-            stage, so that no work is lost. Training again continues from there and gives the same
-            bits.
+        cancel: setting this event stops the run.
+        pause: setting this event ends the run as soon as every shard in training has reached the
+            end of a stage, so that no work is lost. Training again continues from there and gives
+            the same bits.
         phase: name of the phase in progress events.
-        probe: whether to time also a few steps of one lane alone. The clock cannot separate the
+        probe: whether to time a few steps of one lane alone. The clock cannot separate the
             cost of a step of few lanes from steps of all lanes.
         parallel: number of workers that train shards in parallel, with the same bits; -1 for all
             that are available. Workers are processes of this machine, or those that the active
@@ -129,8 +129,7 @@ def train(
     Raises:
         TypeError: ``parallel`` is not an integer.
         ValueError: a setting on which bits depend has changed since the plan was made, or differs
-        in
-            a worker; or ``parallel`` is 0.
+            in a worker; or ``parallel`` is 0.
         Cancelled: ``cancel`` was set; finished stages are in the store.
         Exception: an exception of a worker, with a note that names the shard.
     """

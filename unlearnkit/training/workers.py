@@ -51,7 +51,7 @@ class TaskResult:
     Attributes:
         checkpoints: checkpoint of every stage.
         steps: optimizer steps done, by the key of the stage.
-        epochs: end of every epoch, with the epoch's mean loss if it was measured.
+        epochs: the mark at the end of every epoch, with the epoch's mean loss if it was measured.
     """
 
     checkpoints: tuple[Checkpoint, ...]

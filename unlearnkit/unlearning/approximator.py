@@ -1,4 +1,4 @@
-"""Bundles what carries out and judges the approximate part of a request."""
+"""Bundles the method, amend, probe and error model for the approximate part of a request."""
 
 from dataclasses import dataclass
 
@@ -39,11 +39,11 @@ class Approximator:
 
         Args:
             plan: plan whose model and shards determine the default method.
-            method: of modification; by default that of
+            method: the method of modification; by default that of
                 :func:`~unlearnkit.approximate.defaults.default_method`.
-            amend: run after the method; by default a replay of the last epoch.
-            probe: empty by default, so that approximations are judged by their corrections alone.
-            error_model: empty by default, so that no error is bounded.
+            amend: the amend run after the method; by default a replay of the last epoch.
+            probe: the probe; empty by default, in which case only corrections are checked.
+            error_model: the error model; empty by default, so that no error is bounded.
         """
         if probe is None:
             nothing = plan.examples[plan.partition.ids[:0]]

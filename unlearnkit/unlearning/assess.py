@@ -30,9 +30,9 @@ def assess(
     Args:
         before: the plan before the request.
         store: holds the ensemble of that plan.
-        ids: of the request.
+        ids: the ids of the request.
         clock: predicts seconds.
-        approximator: carries out the approximate part; by default that of the plan's defaults.
+        approximator: carries out the approximate part; by default one that suits the plan.
     """
     plan, debts = before.without(ids), debts_of(before, store)
     workload = estimate(plan, store, ids, debt_sizes(debts), clock=clock)

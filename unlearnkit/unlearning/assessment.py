@@ -19,7 +19,7 @@ class Assessment:
 
     Attributes:
         plan: the plan after the request.
-        workload: of retraining the shards that the request hits.
+        workload: the cost of retraining the shards that the request hits.
         costs: predicted seconds of both routes.
         debts: for each shard with debt, the ids that it owes.
     """
@@ -41,7 +41,7 @@ class Assessment:
         )
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a shard that is hit, cheapest first: its workload and both predictions."""
+        """One row per hit shard, cheapest first: its workload and both predictions."""
         workload = self.workload.to_frame().drop(columns="seconds")
         return workload.merge(self.costs.to_frame(), on="shard")
 

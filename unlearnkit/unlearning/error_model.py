@@ -9,7 +9,8 @@ where x is the norm of the corrections since the model was exact, and e the erro
 follows split-conformal prediction (Vovk, Gammerman and Shafer 2005): a and b are fitted to one half
 of the pairs, and the ceil(.95 (n + 1))-th smallest of the n residuals of the other half is added.
 The bound holds in 95 % of future cases that are exchangeable with the past ones. It is empirical:
-there is no guarantee for requests of another kind or size. (The model is ours.)
+there is no guarantee for requests of another kind or size. (The model was devised for
+unlearnkit.)
 """
 
 from dataclasses import dataclass, field, replace
@@ -61,8 +62,8 @@ class ErrorModel:
         """
         if not self.ready:
             raise LookupError(
-                f"{len(self.pairs)} pairs are too few for a bound; repay approximations until "
-                f"there are {LEAST}"
+                f"{len(self.pairs)} repaid approximations are too few for a bound; repay more, "
+                f"until there are {LEAST}"
             )
         x, e = np.log(np.array(self.pairs)).T
         design = np.stack([np.ones_like(x), x], 1)

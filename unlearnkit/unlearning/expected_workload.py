@@ -12,7 +12,7 @@ from unlearnkit.unlearning.workload import Workload
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_POINTS = 60  # of a curve
+MOST_POINTS = 60  # upper limit for a curve
 
 
 def expected_visits(
@@ -22,7 +22,8 @@ def expected_visits(
 
     E[W] = S sum_r e_r m_r [(1 - k/N) - q_r], where m_r = r N / (S R) is the number of
     examples in slices 1..r of a shard, and q_r = C(N - m_r, k) / C(N, k) the probability that none
-    of them is revoked. (The formula is ours; the gamma function extends the binomials to real m_r.)
+    of them is revoked. (The formula was derived for unlearnkit; the gamma function extends the
+    binomials to real m_r.)
 
     >>> N, S, R = 10_000, 10, 5
     >>> scratch = sum(7 * r * N / R for r in range(1, R + 1))
@@ -85,8 +86,8 @@ def expected_curve(plan: Plan, workload: Workload) -> "pd.DataFrame":
     training was timed.
 
     Args:
-        plan: of the retain set before the request.
-        workload: of any request; it gives the seconds per visit.
+        plan: the plan of the retain set before the request.
+        workload: the workload of any request; it gives the seconds per visit.
     """
     import pandas as pd
 
@@ -114,8 +115,8 @@ def visits_without_debt(plan: Plan, workload: Workload, forget: Int[np.ndarray, 
 
     Args:
         plan: gives the shard and slice of each example.
-        workload: of the request.
-        forget: ids of the request.
+        workload: the workload of the request.
+        forget: the ids of the request.
     """
     partition = plan.partition
     rows = partition.rows(forget)

@@ -12,7 +12,7 @@ forgotten examples leads, and a replay hardly moves the outputs. If training is 
 leads away from the correction. Examples with a high loss influence the model more, so their removal
 may move the outputs further. The square root of the share is a compromise: with the share itself
 every request of a single example would look chaotic, and without it no small request would. (The
-measure is ours; ``tests/benchmarks/defaults.md`` has the measurements.)
+measure was devised for unlearnkit; ``tests/benchmarks/defaults.md`` has the measurements.)
 """
 
 import math
@@ -89,7 +89,7 @@ class Probe:
     """Labelled, held-out examples on which models are checked.
 
     Attributes:
-        architecture: of the models.
+        architecture: the architecture of the models.
         loss: loss that the models were trained with.
         inputs: inputs of the examples; there may be none.
         targets: targets of the examples.
@@ -135,7 +135,7 @@ class Probe:
         """Complete checks with the outputs on the probe after an amend.
 
         Args:
-            checks: of the shards' corrections.
+            checks: the checks of the shards' corrections.
             before: the models before the request.
             corrected: the corrected models, before the amend.
             after: the models after the amend.

@@ -97,11 +97,11 @@ def modify_shards(
     Args:
         before: the plan before the request.
         store: holds the ensemble of that plan; it is only read.
-        assessment: of the request.
+        assessment: the assessment of the request.
         decision: says which shards are modified.
         boundary: accepts or refuses each approximation.
         approximator: carries out the modification.
-        run: takes progress events, and may be cancelled.
+        run: receives progress events, and can cancel the work.
 
     Raises:
         LookupError: a shard lacks a checkpoint.

@@ -41,7 +41,7 @@ class Request:
         return f"Request({', '.join([f'{len(self)} examples', *self.notes])})"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row an example: its id."""
+        """One row per example: its id."""
         import pandas as pd
 
         return pd.DataFrame({"id": self.ids})
@@ -212,7 +212,7 @@ def known_ids(ids: int | Iterable[int] | np.ndarray, dataset: Dataset) -> Ids:
     tested = np.isin(unknown, dataset.test.ids)
     if tested.any():
         raise KeyError(
-            f"{name_ids(unknown[tested])} of {dataset.name} in the test part, "
+            f"{name_ids(unknown[tested])} in the test part of {dataset.name}, "
             "which no model was trained on; revoke training or probe examples."
         )
     raise KeyError(

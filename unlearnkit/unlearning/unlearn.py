@@ -6,7 +6,7 @@ The steps in short::
     decision = assessment.decide(boundary)                        # a route per shard
     modified = modify_shards(before, store, assessment, ...)      # modify, check, amend, check
     decision = decision.after(modified.checks, modified.refused)  # refused shards become exact
-    train_missing(plan, store, run, shards=decision.exact)        # the function that trains too
+    train_missing(plan, store, run, shards=decision.exact)        # as in training
     store.put_approximation(...)                                  # accepted approximations
     commit(); settle(plan, store)                                 # commit, destroy stale artefacts
 """
@@ -48,9 +48,9 @@ class Unlearned:
     """The outcome of a request or a repayment.
 
     Attributes:
-        ids: of the request.
-        plan: of the retain set afterwards.
-        workload: as estimated before the run.
+        ids: the ids of the request.
+        plan: the plan of the retain set afterwards.
+        workload: the workload estimated before the run.
         decision: a route and a reason per shard.
         visits: executed example gradients of the exact part.
         approximate_visits: executed example gradients of the approximate part, in large batches
@@ -133,10 +133,10 @@ def unlearn(
         ids: ids to forget, none of them revoked in ``before``.
         boundary: chooses a route per shard; a name in ``BOUNDARIES`` or an object.
         clock: predicts seconds.
-        method: of modification, a name in ``METHODS`` or an object; by default that of
+        method: the method of modification, a name in ``METHODS`` or an object; by default that of
             :func:`~unlearnkit.approximate.defaults.default_method`.
-        amend: run after the method, a name in ``AMENDS`` or an object; by default a replay of the
-            last epoch.
+        amend: the amend run after the method, a name in ``AMENDS`` or an object; by default a
+            replay of the last epoch.
         on_progress: gets events; True shows a progress bar, False none
             (:mod:`unlearnkit.progress`).
         cancel: stops the run when set; the old ensemble then stays in place.

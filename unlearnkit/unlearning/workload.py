@@ -173,9 +173,9 @@ def estimate(
     """Estimate the workload of a request.
 
     Args:
-        plan: of the retain set *after* the request: ``before.without(forget)``.
+        plan: the plan of the retain set *after* the request: ``before.without(forget)``.
         store: holds the checkpoints that exist.
-        forget: ids of the request.
+        forget: the ids of the request.
         debts: number of ids that each shard owes.
         also: further shards to count as hit, although the request has no examples in them.
         clock: predicts seconds.

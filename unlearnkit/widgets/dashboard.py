@@ -141,7 +141,7 @@ def panel_kind(panel: str | type[SessionPanel]) -> type[SessionPanel]:
     if not isinstance(panel, str):
         return panel
     if panel not in PANELS:
-        raise KeyError(f"no panel is named {panel!r}; known are {', '.join(PANELS)}")
+        raise KeyError(f"no panel is named {panel!r}; choose from {', '.join(PANELS)}")
     return PANELS[panel]
 
 

@@ -62,8 +62,8 @@ class StudyViewer(Panel):
     meaning = (
         "Every row is one request under one policy. Speed is the CPU time of exact retraining "
         "divided by that of the policy; the band is the range reported in the abstract of Li, Yu, "
-        "Wang et al. (CSE 2024, arXiv 2412.14505), and no claim about these runs. The gap is the "
-        "divergence from the retrained model (mean KL of test outputs); the gap removed is the "
+        "Wang et al. (CSE 2024, arXiv 2412.14505), and not a claim about these runs. The gap is "
+        "the divergence from the retrained model (mean KL of test outputs); the gap removed is the "
         "part of the original model's gap that unlearning removes: 100% is as good as retraining, "
         "0% is no better than doing nothing, and below 0% is worse. Right and up is better; the "
         "line is the Pareto front. The expected workload of a uniform request follows our formula, "
@@ -222,8 +222,8 @@ def _frame(study: "pd.DataFrame | str | os.PathLike[str]") -> "pd.DataFrame":
     frame = read_study(study) if isinstance(study, str | os.PathLike) else study
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(
-            f"a study is a DataFrame from uk.study, or the path of its file, not a "
-            f"{type(frame).__name__}"
+            f"the study is a {type(frame).__name__}; give a DataFrame from uk.study, or the path "
+            "of its file"
         )
     if missing := [column for column in NEEDED if column not in frame]:
         raise ValueError(

@@ -78,7 +78,9 @@ def test_no_code_of_a_pickle_is_run(no_files, monkeypatch, cifar_10):
         cifar.read_pickle(raw)
     for name in ("load", "save", "fromfile", "memmap"):
         named = b"\x80\x02cnumpy\n" + name.encode() + b"\n."
-        with pytest.raises(pickle.UnpicklingError, match=f"names numpy.{name}, which is no array"):
+        with pytest.raises(
+            pickle.UnpicklingError, match=f"names numpy.{name}, which is not an array"
+        ):
             cifar.read_pickle(named)
     # In a folder it is not even read that far: its checksum is another.
     write_cifar(no_files / "data", *cifar_10, monkeypatch)

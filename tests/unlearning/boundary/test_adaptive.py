@@ -162,7 +162,7 @@ def test_without_a_clock_it_says_what_to_do():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seconds": 0}, "seconds=0 is no deadline"),
+        ({"seconds": 0}, "seconds=0 is not a deadline"),
         ({"min_gain": 0.5}, "min_gain=0.5 is below 1"),
         ({"light": 1.1}, "light=1.1 is out of range"),
         ({"debt_cap": 2}, "debt_cap=2 is out of range"),

@@ -80,7 +80,7 @@ def test_the_base_may_be_a_name_and_is_checked_when_it_is_given() -> None:
     assert repr(boundary) == repr(uk.OverriddenBoundary(uk.AdaptiveBoundary(), {1: EXACT}))
     with pytest.raises(KeyError, match="no boundary is named 'adaptiv'"):
         uk.OverriddenBoundary("adaptiv")
-    with pytest.raises(TypeError, match="3 is no boundary: it lacks decide"):
+    with pytest.raises(TypeError, match="the boundary 3 lacks decide"):
         uk.OverriddenBoundary(3)
 
 

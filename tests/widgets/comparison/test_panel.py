@@ -32,7 +32,7 @@ def test_a_session_gives_every_panel_by_name(session, name):
 
 
 def test_an_unknown_panel_is_one_sentence(session):
-    with pytest.raises(KeyError, match="no panel is named 'map'; known are training, "):
+    with pytest.raises(KeyError, match="no panel is named 'map'; choose from training, "):
         session.panel("map")
 
 

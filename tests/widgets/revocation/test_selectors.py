@@ -89,7 +89,7 @@ def test_nothing_is_made_before_its_selector_is_chosen(panel):
     [
         ("by query", {"query": "colour == 3"}, "name 'colour' is not defined in the table"),
         ("by query", {}, "the query is empty"),
-        ("from a list", {"text": "7\nx"}, "1 entry is no id: 'x' (line 2)"),
+        ("from a list", {"text": "7\nx"}, "1 entry is not an id: 'x' (line 2)"),
         ("from a list", {"text": "id\n9999"}, "id 9999 is not in uneven"),
         ("from a table", {}, "no example is picked"),
         ("on a map", {}, "no example is selected; draw a line"),

@@ -100,7 +100,7 @@ class AlongTraining:
         return sum(b for b, _ in costs), sum(v for _, v in costs)
 
     def unsuitable(self, plan: Plan) -> str:
-        """Return the answer of the advance."""
+        """Return why the advance does not fit this plan, or "" if it does."""
         return self.advance.unsuitable(plan)
 
 

@@ -103,8 +103,8 @@ class Difference:
         """Estimate the error of the pool's gradient at the points where g_F is computed.
 
         The estimate is the mean gradient of the reference examples at the same points minus the
-        mean retained gradient computed from the path. It is shrunk for its sampling noise in the
-        manner of James and Stein (1961), by the factor max(0, 1 - ``NOISE_WEIGHT`` noise /
+        mean retained gradient computed from the path. It is shrunk for its sampling noise as in
+        James and Stein (1961), by the factor max(0, 1 - ``NOISE_WEIGHT`` noise /
         |estimate|^2). The noise is estimated from the difference between the two halves of the
         references. It is weighted by ``NOISE_WEIGHT``, because it is equally large in directions of
         small curvature, in which a correction persists. The weight was chosen for unlearnkit.

@@ -135,7 +135,7 @@ class _Lane(Difference):
 
 
 def _advance(name: str, lanes: list[_Lane]) -> None:
-    """Take the substeps of a segment in every lane."""
+    """Advance every lane by the substeps of the segment with this name."""
     if not lanes:
         return
     method, stack, spec = lanes[0].method, lanes[0].body.stack, lanes[0].state.plan.spec

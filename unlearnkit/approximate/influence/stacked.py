@@ -332,7 +332,7 @@ class _Group:
         return self.kept[0][places], self.kept[1][places], there
 
     def _parameters(self, states: list[State]) -> Pieces:
-        """Return stacked parameters, which segments share, so they must not be changed."""
+        """Return stacked parameters. Segments share them, so the caller must not change them."""
         key = tuple(map(id, states))
         if key not in self.gathered:
             while len(self.gathered) > 1:

@@ -76,7 +76,7 @@ def _checked(table: "pd.DataFrame") -> "pd.DataFrame":
         other = set(table[column].dropna()) - set(values)
         if other:
             raise not_published(
-                "Adult", f"{column} has the value {min(other)!r}, which is none of {list(values)}"
+                "Adult", f"{column} has the value {min(other)!r}, expected one of {list(values)}"
             )
     return table[[*ADULT_NUMBERS, *ADULT_VALUES]]
 

@@ -102,7 +102,7 @@ class _Arrays(pickle.Unpickler):
         }
         if module.partition(".")[0] == "numpy" and name in known:
             return known[name]
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no array")
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not an array")
 
 
 def read_pickle(raw: bytes) -> Batch:

@@ -13,7 +13,7 @@ FETCHED_FROM = "https://ndownloader.figshare.com/files/5976039"
 
 
 def covertype_arrays() -> Arrays:
-    """Fetch Covertype by scikit-learn's ``fetch_covtype``, which checks its checksum.
+    """Fetch Covertype with scikit-learn's ``fetch_covtype``, which verifies its checksum.
 
     Returns:
         The 54 columns of each cell of forest, and its class, 1 to 7.

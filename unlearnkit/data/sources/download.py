@@ -79,9 +79,9 @@ def fetched(title: str, network: str, download: Callable[[], T]) -> T:
     except (OSError, http.client.HTTPException) as error:
         raise FileNotFoundError(
             f"{title} is not on this machine and {network} did not deliver it "
-            f"({type(error).__name__}: {error}). Ways out, any of: a network connection; the copy "
-            "that scikit-learn keeps on another machine, in the folder $SCIKIT_LEARN_DATA; your "
-            "own file of it, with from_file; or load('digits'), which needs no files."
+            f"({type(error).__name__}: {error}). Any of these helps: connect to the network; copy "
+            "scikit-learn's data folder from another machine and set SCIKIT_LEARN_DATA to it; "
+            "read your own file with from_file; or use load('digits'), which needs no files."
         ) from error
 
 

@@ -63,7 +63,7 @@ class Published:
             if found is None:
                 raise FileNotFoundError(
                     f"path={str(path)!r} does not hold {self.title}; expected the files "
-                    f"{self.files} there, or in its sub-folder {' or '.join(self.folders)}. "
+                    f"{self.files} there, or in its subfolder {' or '.join(self.folders)}. "
                     "Without path=, the default folders are searched."
                 )
             return found
@@ -97,7 +97,7 @@ class Published:
         return FileNotFoundError(
             f"{self.title} is not on this machine (searched: {', '.join(map(str, searched))}) and "
             f"{self.network} did not deliver it ({type(error).__name__}: {error}). "
-            f"Ways out, any of: {'; '.join(ways)}."
+            f"Any of these helps: {'; '.join(ways)}."
         )
 
     def damaged(self, where: object, what: str) -> ValueError:

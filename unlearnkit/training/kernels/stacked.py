@@ -9,8 +9,7 @@ lane starts on a 64-byte boundary; every width is padded with zero weights to a 
 floats (outputs of up to 4 classes to 4); and a batch always has the same number of rows, whichever
 examples are revoked, because empty slots read a zero row and have weight 0. Without the padding,
 products of several lanes differ from those of single lanes in the last bit. Grouping therefore
-affects speed
-only: a group has as many lanes as fit the processor's cache.
+affects only speed: a group has as many lanes as fit the processor's cache.
 """
 
 import time

@@ -82,7 +82,7 @@ class AdaptiveBoundary(Boundary):
     def __post_init__(self) -> None:
         """Check the fields."""
         if self.seconds is not None and not self.seconds > 0:
-            raise ValueError(f"seconds={self.seconds!r} is no deadline; give a number above 0")
+            raise ValueError(f"seconds={self.seconds!r} is not a deadline; give a number above 0")
         if not self.min_gain >= 1:
             raise ValueError(f"min_gain={self.min_gain!r} is below 1; give 1 or more")
         for name in ("light", "debt_cap", "max_forgotten", "max_class"):
@@ -91,7 +91,7 @@ class AdaptiveBoundary(Boundary):
                 raise ValueError(f"{name}={share!r} is out of range; give a share from 0 to 1")
         if self.error is not None and not self.error > 0:
             raise ValueError(
-                f"error={self.error!r} is no error budget; give a number above 0, or None"
+                f"error={self.error!r} is not an error budget; give a number above 0, or None"
             )
         for name in ("max_correction", "max_drift", "max_rise"):
             cap = getattr(self, name)

@@ -22,7 +22,8 @@ class FixedBoundary(Boundary):
 
     The hit shards are ordered by ascending workload W_s. They are retrained exactly as long as the
     running sum is at most ``max_share`` of the cost of training the whole ensemble from scratch on
-    the retain set; the others are modified. (Our rule.)
+    the retain set; the others are modified. (This rule was devised for
+    unlearnkit.)
 
     Attributes:
         max_share: tau, from 0 (always approximate) to 1 (always exact).

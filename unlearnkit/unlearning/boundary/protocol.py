@@ -110,7 +110,7 @@ class Costs:
         return f"Costs({len(self.shards)} shards, of which {exact} have to be exact)"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a shard: predicted seconds of both ways, and why it has to be exact."""
+        """One row per shard: predicted seconds of both routes, and why it has to be exact."""
         import pandas as pd
 
         columns = ["shard", "exact_seconds", "approximate_seconds", "forced"]
@@ -195,9 +195,9 @@ class Decision:
         """Return the decision after its approximations were checked.
 
         Args:
-            checks: of each approximation.
+            checks: the check of each approximation.
             refused: for each shard whose approximation was refused, why it is retrained exactly.
-            costs: of the request.
+            costs: the costs of the request.
         """
         seen = {check.shard: check for check in checks}
         routes = []
@@ -218,7 +218,7 @@ class Decision:
         )
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a route."""
+        """One row per route."""
         import pandas as pd
 
         columns = list(Route.__annotations__)
@@ -236,7 +236,7 @@ class Boundary(Protocol):
         """Return a route and a reason for every shard that the request hits, without side effects.
 
         Args:
-            workload: of the request, including the clearing of debt.
+            workload: the workload of the request, including the clearing of debt.
             costs: predicted seconds of both routes.
             debts: for each shard with debt, the number of ids that it owes.
         """
@@ -250,6 +250,6 @@ class Boundary(Protocol):
         that is refused too.
 
         Args:
-            check: of the approximation. Fields that are not known yet are None.
+            check: the check of the approximation. Fields that are not known yet are None.
         """
         return ""

@@ -22,8 +22,8 @@ class ParameterView(View):
         "The three models start from the same weights, so every difference is an effect of the "
         "forgotten examples. The shift needed leads from the original to the retrained model, and "
         "the shift made from the original to the unlearned model; a cosine of 1 and equal norms "
-        "are best. The dots are a sample with equally many from each layer, as far as it has that "
-        "many, so that small layers are visible; the histogram counts all parameters. Two models "
+        "are best. The dots are a sample with equally many from each layer (all of a small one), "
+        "so that small layers are visible; the histogram counts all parameters. Two models "
         "can differ in their parameters and agree in every output. Source: ours; see for example "
         "Golatkar, Achille and Soatto 2020 for parameter distances in unlearning."
     )
@@ -239,7 +239,7 @@ class EmbeddingView(View):
         "change of the network and not of the projection. Movement perpendicular to the plane is "
         "not visible: the axes give the share of the variance that the plane shows. After good "
         "unlearning, forgotten examples (purple) lie where the retrained model, which never saw "
-        "them, puts them. The common projection for both models is ours."
+        "them, puts them. Projecting both models onto the same axes was devised for unlearnkit."
     )
 
     def build(self) -> Sequence[ipywidgets.Widget]:

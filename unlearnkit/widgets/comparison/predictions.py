@@ -25,8 +25,8 @@ class ClassView(View):
         "Accuracy of the three ensembles in each class, and the mean Kullback-Leibler divergence "
         "(Kullback and Leibler 1951) of the retrained ensemble's outputs from those of the other "
         "two. The goal is the retrained ensemble: where it predicts a class badly, the unlearned "
-        "one should do so too. Values of classes with few examples vary much; hover to see the "
-        "number of examples."
+        "one should do so too. Values of classes with few examples vary widely; hover to see "
+        "the number of examples."
     )
 
     def build(self) -> Sequence[ipywidgets.Widget]:

@@ -155,7 +155,7 @@ class AuditSection(Section):
     """The audit, which derives every claim of the store from its files."""
 
     title = "Audit"
-    explanation = "Derive every claim from the files of the store again, as an outsider would."
+    explanation = "Check every claim against the files of the store, as an outsider would."
     meaning = (
         "The audit reads only the folder. It checks that the files are those that were committed, "
         "that the ledger's lines form a chain, and that no checkpoint was shaped by a revoked "

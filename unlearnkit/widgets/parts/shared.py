@@ -64,7 +64,7 @@ def update_panels(session: Session) -> None:
 
 def _state(session: Session) -> tuple[Any, ...]:
     """Return objects of which at least one is replaced whenever the session changes."""
-    # A flag stands for the original models, since a reference would keep discarded ones alive.
+    # A flag represents the original models, since a reference would keep discarded ones alive.
     kept = session.original is not None
     return (session.plan, session.pending, kept, session.last, session.clock)
 

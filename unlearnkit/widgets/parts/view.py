@@ -17,7 +17,7 @@ from unlearnkit.widgets.parts.section import Section
 if TYPE_CHECKING:
     import pandas as pd
 
-WHOLE = -1  # stands for the whole ensemble where a shard is expected
+WHOLE = -1  # means the whole ensemble where a shard is expected
 OTHERS = [(MODEL_NAMES[name], name) for name in ("unlearned", "original")]
 
 

@@ -30,7 +30,7 @@ from unlearnkit.widgets.revocation.selectors import (
 PAGE = 48  # pictures per page
 ROWS = 20  # table rows per page
 BY_ID = "id"
-INPUTS = -1  # stands for the inputs where a shard is expected
+INPUTS = -1  # means the inputs where a shard is expected
 
 
 class GridSelector(Selector):
@@ -257,7 +257,7 @@ class MapSelector(Selector):
 
     def _found(self) -> ExampleMap:
         if self._map is None:
-            raise RuntimeError("the map has not been drawn yet")
+            raise RuntimeError("the map has not been drawn yet; wait until it is shown")
         return self._map
 
     def _selected(self, event: dict[str, Any]) -> None:

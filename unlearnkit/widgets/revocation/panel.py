@@ -203,7 +203,7 @@ class RevocationPanel(SessionPanel):
         self._arrange()
 
     def _selection(self) -> dict[str, Any]:
-        """Return the arguments of ``revoke`` that the fields stand for."""
+        """Return the arguments of ``revoke`` that the fields describe."""
         chosen: dict[str, Any] = {}
         if self.mode.value == BY_CLASS:
             chosen["label"] = self.label.value
