@@ -66,7 +66,7 @@ def test_later_rounds_go_on_from_what_a_method_left(name: str, tmp_path: Path) -
     assert session.compare().bit_identical and not session.debt
     session.store.close()
     said = list(audit(tmp_path, dataset=CASES["logistic"].dataset()))
-    assert any("have the bits that training from scratch" in sentence for sentence in said)
+    assert any("have the bits that retraining from scratch" in sentence for sentence in said)
 
 
 @pytest.mark.parametrize(
