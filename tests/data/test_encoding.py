@@ -67,14 +67,14 @@ def test_constants_by_column():
     ("options", "error", "message"),
     [
         ({}, TypeError, r"'coat': .*categories=\{'coat': \[...\]\}.*hash_buckets=64"),
-        ({"categories": {"hat": ["red"]}}, KeyError, r"categories for \['hat'\]"),
+        ({"categories": {"hat": ["red"]}}, KeyError, r"categories= names \['hat'\]"),
         ({"categories": ["coat"]}, TypeError, "give a mapping by column"),
         ({"categories": {"coat": "red"}}, ValueError, "give a list of distinct values"),
         ({"categories": {"coat": ["red", "red"]}}, ValueError, "give a list of distinct values"),
         ({"categories": {"coat": []}}, ValueError, "give a list of distinct values"),
         ({"hash_buckets": 0}, ValueError, "hash_buckets=0; give a whole number of at least 1"),
         ({"hash_buckets": 4, "offset": {"coat": 1}}, KeyError, "does not hold numbers"),
-        ({"hash_buckets": 4, "offset": {"hat": 1}}, KeyError, r"offset for \['hat'\]"),
+        ({"hash_buckets": 4, "offset": {"hat": 1}}, KeyError, r"offset= names \['hat'\]"),
         ({"hash_buckets": 4, "scale": {"age": 0}}, ValueError, "scale=0 for 'age'"),
         (
             {"hash_buckets": 4, "test": people().astype({"age": str})},
