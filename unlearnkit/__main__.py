@@ -8,7 +8,7 @@ from typing import Any
 
 from unlearnkit.data.datasets import DATASETS, load
 from unlearnkit.records.audit import audit
-from unlearnkit.store import StoreError
+from unlearnkit.store import NoStoreError, StoreError
 
 DESCRIPTION = """\
 unlearnkit: machine unlearning on torch, inside Jupyter.
@@ -68,10 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
         model = None if options.model is None else _named(options.model)
         for claim in audit(options.store, options.head, dataset=data, model=model):
             print(f"holds: {claim}", flush=True)
-    except StoreError as error:
-        print(f"BROKEN: {error}", file=sys.stderr)
-        return 1
-    except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        if isinstance(error, StoreError) and not isinstance(error, NoStoreError):
+            print(f"BROKEN: {error}", file=sys.stderr)
+            return 1
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"CANNOT BE CHECKED: {message}", file=sys.stderr)
         return 2

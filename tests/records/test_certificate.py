@@ -95,7 +95,10 @@ def test_an_audit_passes_and_an_older_head_stays_valid(
     assert capsys.readouterr().out.count("holds: ") == 7
     assert main(["audit", folder, "--head", "1" * 64]) == 1
     assert "BROKEN: no line of the ledger has the head" in capsys.readouterr().err
-    assert main(["audit", folder + "x"]) == 1
+    assert main(["audit", folder + "x"]) == 2
+    assert "CANNOT BE CHECKED: " in capsys.readouterr().err
+    (session.store.folder / "manifest.json").unlink()
+    assert main(["audit", folder]) == 1  # what is left of a store is a broken one
 
 
 def test_the_head_of_an_empty_ledger_is_good(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from safetensors.numpy import load, save
 from unlearnkit.store.checkpoint import Approximation, Checkpoint
 from unlearnkit.store.codec import NAME, decode, encode, name_of
 from unlearnkit.store.files import (
+    NoStoreError,
     StoreError,
     StoreIOError,
     damaged_file,
@@ -442,7 +443,9 @@ class DiskStore:
                 missing = [n for n in self._manifest.listed if not os.path.lexists(self.folder / n)]
                 now = path.stat()
             except FileNotFoundError as error:
-                raise StoreError(
+                # Without a manifest, the folders of shards are what is left of a damaged store.
+                kind = StoreError if any(self.folder.glob("shard-*")) else NoStoreError
+                raise kind(
                     f"{self.folder} holds no store to read ({MANIFEST} is missing)"
                 ) from error
             if (before.st_ino, before.st_mtime_ns) == (now.st_ino, now.st_mtime_ns):

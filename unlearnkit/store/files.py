@@ -28,6 +28,10 @@ class StoreError(ValueError):
     """The store is damaged, in use, or belongs to another run."""
 
 
+class NoStoreError(StoreError):
+    """There is no store in the folder."""
+
+
 class StoreInUseError(StoreError):
     """Another process holds the store."""
 
