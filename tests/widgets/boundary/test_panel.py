@@ -234,3 +234,29 @@ def test_a_boundary_of_the_sessions_own_is_kept(session):
     assert panel.decision.exact == session.preview().exact
     panel.boundary_choice.mode.value = ADAPTIVE
     assert panel.boundary == uk.AdaptiveBoundary()
+
+
+class Puzzled(uk.StagedInfluence):
+    """A method that cannot say whether it suits a plan."""
+
+    def unsuitable(self, plan):
+        raise RuntimeError("I do not know")
+
+
+def test_entries_that_would_break_the_panel_are_left_out(session, monkeypatch):
+    monkeypatch.setitem(uk.METHODS, "puzzled", Puzzled())
+    monkeypatch.setitem(uk.METHODS, "default", uk.StagedInfluence(iterations=3))
+    monkeypatch.setitem(uk.AMENDS, "default", uk.Replay(1))
+    panel = BoundaryPanel(session, 0.0)
+    assert panel.error is None and "puzzled" not in panel.approximation.method.options
+    for field in (panel.approximation.method, panel.approximation.amend):
+        assert field.options.count("default") == 1
+
+
+def test_a_replaced_adaptive_boundary_is_not_taken_for_the_panels_own(session, monkeypatch):
+    monkeypatch.setitem(uk.BOUNDARIES, "adaptive", RetrainOdd())
+    session.boundary = "adaptive"
+    panel = BoundaryPanel(session)
+    assert panel.boundary is session.boundary and "session.unlearn()" in panel.code
+    panel.boundary_choice.mode.value = ADAPTIVE
+    assert panel.boundary == uk.AdaptiveBoundary() and "uk.AdaptiveBoundary()" in panel.code

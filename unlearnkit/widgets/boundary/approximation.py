@@ -5,7 +5,7 @@ from typing import Any
 
 import ipywidgets
 
-from unlearnkit.approximate import AMENDS, METHODS
+from unlearnkit.approximate import AMENDS, METHODS, Method
 from unlearnkit.training.plan import Plan
 from unlearnkit.widgets.parts.panel import row
 
@@ -42,10 +42,21 @@ class ApproximationChoice:
         return {name: value for name, value in fields.items() if value != DEFAULT}
 
     def offer(self, plan: Plan) -> None:
-        """Offer all registered amends and the registered methods that suit the plan."""
-        suited = [name for name, method in METHODS.items() if not method.unsuitable(plan)]
-        offer(self.method, [DEFAULT, *suited])
-        offer(self.amend, [DEFAULT, *AMENDS])
+        """Offer all registered amends and the registered methods that suit the plan.
+
+        A method that cannot say whether it suits the plan is left out, and so is an entry whose
+        name is that of the default choice.
+        """
+        suited = [name for name, method in METHODS.items() if _suits(method, plan)]
+        for field, names in ((self.method, suited), (self.amend, AMENDS)):
+            offer(field, [DEFAULT, *(name for name in names if name != DEFAULT)])
+
+
+def _suits(method: Method, plan: Plan) -> bool:
+    try:
+        return not method.unsuitable(plan)
+    except Exception:  # an error of a user's method must not take the panel with it
+        return False
 
 
 def offer(field: ipywidgets.Dropdown | ipywidgets.RadioButtons, options: Iterable[str]) -> None:

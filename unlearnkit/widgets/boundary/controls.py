@@ -38,7 +38,7 @@ class BoundaryChoice:
         self._own: Boundary | None = None
         mode = {FixedBoundary: HAND, AdaptiveBoundary: ADAPTIVE}.get(type(boundary))
         if mode is None:
-            mode = next((n for n, entry in BOUNDARIES.own.items() if entry == boundary), OWN)
+            mode = next((name for name in _own() if BOUNDARIES[name] == boundary), OWN)
         if mode == OWN:
             self._own = boundary
         self.mode = ipywidgets.RadioButtons(options=[mode], value=mode, description="boundary")
@@ -118,8 +118,7 @@ class BoundaryChoice:
 
     def offer(self) -> None:
         """Offer the boundaries that are registered in ``BOUNDARIES``."""
-        own = [name for name in BOUNDARIES.own if name not in (HAND, ADAPTIVE)]
-        offer(self.mode, [HAND, ADAPTIVE, *own, *[OWN] * (self._own is not None)])
+        offer(self.mode, [HAND, ADAPTIVE, *_own(), *[OWN] * (self._own is not None)])
 
     def arguments(self, overrides: Mapping[int, str]) -> str:
         """Return the argument of a call, with its overrides; empty for the default boundary."""
@@ -140,6 +139,11 @@ class BoundaryChoice:
     def _show(self) -> None:
         self._by_hand.layout.display = None if self.mode.value == HAND else "none"
         self._by_rule.layout.display = None if self.mode.value == ADAPTIVE else "none"
+
+
+def _own() -> list[str]:
+    """Return the names of a user's entries, except those that are choices of the panel itself."""
+    return [name for name in BOUNDARIES.own if name not in (HAND, ADAPTIVE, OWN)]
 
 
 def code_of(boundary: Boundary) -> str:
