@@ -209,3 +209,11 @@ def test_bad_rows() -> None:
     with pytest.raises(ValueError, match="revokes all 61"):
         classifier.unlearn(range(61))
     assert not hasattr(clone(classifier), "plan_")
+
+
+@pytest.mark.parametrize("share", [np.float32(0.5), np.int64(1), np.float64(0)])
+def test_a_threshold_may_be_a_numpy_scalar(share) -> None:
+    X, y = problem()
+    classifier = UnlearnableClassifier("logistic", **OURS).fit(X, y)
+    decision = classifier.unlearn([3], boundary=share).unlearned_.decision
+    assert decision.boundary == repr(unlearnkit.FixedBoundary(share.item()))

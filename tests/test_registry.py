@@ -155,3 +155,27 @@ def test_names_that_are_unknown_are_refused_before_any_work(session):
         study(Unreadable(), policies="adaptive")
     with pytest.raises(TypeError, match="give a boundary as boundary='adaptive'"):
         session.unlearn("adaptive")
+
+
+def test_none_is_refused_where_a_boundary_is_needed(session):
+    fork = session.fork()
+    X, y = data()
+    classifier = uk.UnlearnableClassifier("logistic", epochs=1, random_state=0).fit(X, y)
+    doors = [
+        lambda: setattr(fork, "boundary", None),
+        lambda: classifier.unlearn([3], boundary=None),
+        lambda: unlearn(fork.plan, fork.store, fork.pending, None),
+        lambda: uk.OverriddenBoundary(None),
+    ]
+    for door in doors:
+        with pytest.raises(TypeError, match=r"the boundary is None, but one is needed; .*adaptive"):
+            door()
+    assert fork.preview(boundary=None).routes == fork.preview().routes
+
+
+@pytest.mark.parametrize("name", REGISTRIES)
+def test_its_repr_names_the_entries(name):
+    registry = REGISTRIES[name]
+    assert repr(registry).endswith(f"{name}: {', '.join(registry)}") and " at 0x" not in repr(
+        registry
+    )

@@ -115,7 +115,8 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         """
         check_is_fitted(self)
         request = check_request(rows, self.dataset_, Revocations((self.revoked_,)))
-        chosen = FixedBoundary(boundary) if isinstance(boundary, int | float) else boundary
+        given = boundary.item() if isinstance(boundary, np.generic) else boundary
+        chosen = FixedBoundary(given) if isinstance(given, int | float) else given
         result = unlearn(
             *(self.plan_, self.store_, request.ids, chosen),
             clock=self.clock_,

@@ -40,7 +40,8 @@ class Registry(MutableMapping[str, Entry]):
         noun: the kind of entry, such as ``"method"``, for error messages.
         about: a description of what belongs in the registry, which ``help()`` shows.
         entries: the entries that the package provides.
-        parts: the attributes that every entry must have.
+        parts: the methods that every entry must have.
+        fields: the other attributes that every entry must have.
         adapt: converts an assigned value to an entry.
 
     >>> colours = Registry("COLOURS", "colour", "Colours by name.", {"red": str.upper})
@@ -64,9 +65,11 @@ class Registry(MutableMapping[str, Entry]):
         entries: Mapping[str, Entry],
         *,
         parts: tuple[str, ...] = ("__call__",),
+        fields: tuple[str, ...] = (),
         adapt: Callable[[Any], Any] = as_given,
     ) -> None:
-        self.name, self.noun, self.parts, self.adapt = name, noun, parts, adapt
+        self.name, self.noun, self.adapt = name, noun, adapt
+        self.parts, self.fields = parts, fields
         self.__doc__ = about
         self._entries: dict[str, Entry] = {}
         self.include(entries)
@@ -121,8 +124,7 @@ class Registry(MutableMapping[str, Entry]):
         return len(self._entries)
 
     def __repr__(self) -> str:
-        rows = (f"{name!r}: {entry!r}" for name, entry in self._entries.items())
-        return "{" + ",\n ".join(rows) + "}"
+        return f"Registry {self.name}: {', '.join(self._entries)}"
 
     @property
     def own(self) -> dict[str, Entry]:
@@ -145,16 +147,37 @@ class Registry(MutableMapping[str, Entry]):
             return None
         return self[choice] if isinstance(choice, str) else self._checked(choice)
 
+    def require(self, choice: str | Entry) -> Entry:
+        """Resolve an argument that has no default: a name or an object.
+
+        Raises:
+            KeyError: no entry has this name.
+            TypeError: the argument is None, or lacks a part of its protocol.
+        """
+        if choice is None:
+            raise TypeError(
+                f"the {self.noun} is None, but one is needed; give an object or one of the names "
+                f"{', '.join(self._entries)}"
+            )
+        return self.choose(choice)
+
     def name_of(self, entry: Entry) -> str | None:
         """The name of this entry, or of an equal one; None if it is not in the registry."""
         return next((n for n, e in self._entries.items() if e is entry or e == entry), None)
 
     def _checked(self, value: Any) -> Entry:
         entry: Entry = self.adapt(value)
-        missing = [part for part in self.parts if getattr(entry, part, None) is None]
+        needed = (*self.fields, *self.parts)
+        missing = [part for part in needed if getattr(entry, part, None) is None]
         if missing:
             raise TypeError(
                 f"the {self.noun} {value!r} lacks {' and '.join(missing)}; "
                 f"help(uk.{self.name}) says what it needs"
             )
+        for part in self.parts:
+            if not callable(found := getattr(entry, part)):
+                raise TypeError(
+                    f"the {part} of the {self.noun} {value!r} is {found!r}, which cannot be "
+                    f"called; help(uk.{self.name}) says what it needs"
+                )
         return entry

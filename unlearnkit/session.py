@@ -221,7 +221,7 @@ class Session:
 
     @boundary.setter
     def boundary(self, boundary: str | Boundary) -> None:
-        self._boundary = BOUNDARIES.choose(boundary)
+        self._boundary = BOUNDARIES.require(boundary)
 
     @property
     def clock(self) -> Clock:

@@ -1,5 +1,8 @@
 """Modifying shards: who forgets what, what is missing, and what an amend is charged for."""
 
+import pytest
+
+import unlearnkit as uk
 from cases import CASES, plan_of
 from unlearnkit.approximate import AMENDS, Replay
 from unlearnkit.unlearning import modify
@@ -38,3 +41,71 @@ def test_an_amend_is_charged_for_the_epochs_of_the_last_stages_that_it_replays()
         assert work.steps == epochs * sum(-(-pool // plan.spec.batch_size) for pool in pools)
         assert work.starts == 0
     assert modify.replayed(plan, [0, 2], AMENDS["none"]).visits == 0
+
+
+class Method(uk.StagedInfluence):
+    """The default method, or what a test puts in the place of its results."""
+
+    result, work = staticmethod(list), None
+
+    def __call__(self, rounds, *, on_progress):
+        return self.result(super().__call__(rounds, on_progress=on_progress))
+
+    def batches(self, plan, forget):
+        return self.work and self.work(super().batches(plan, forget))
+
+
+class Amend(Replay):
+    """A replay, or what a test puts in the place of its results; it cannot be hashed."""
+
+    __hash__ = None
+    result, more = staticmethod(list), None
+
+    def __call__(self, rounds, modified, *, on_progress):
+        return self.result(super().__call__(rounds, modified, on_progress=on_progress))
+
+    def longer(self, plan):
+        return self.more
+
+
+def same(value):
+    return value
+
+
+@pytest.fixture(scope="module")
+def waiting():
+    session = CASES["uneven"].session()
+    session.train()
+    session.revoke(count=6, seed=2)
+    return session
+
+
+WRONG = (lambda done: None, lambda done: 3, lambda done: done[1:], lambda done: ["x"] * len(done))
+
+
+@pytest.mark.parametrize(
+    ("base", "parts", "sentence"),
+    [
+        *((Method, {"result": w}, r"^Mine returned .*; expected a list of 2 Modi") for w in WRONG),
+        *((Amend, {"result": w}, r"^Mine returned .*; expected a list of 2 Amen") for w in WRONG),
+        (Method, {"work": None}, "^Mine.batches returned None; expected a Batches"),
+        (Amend, {"more": "replay"}, "^Mine.longer returned 'replay'; expected an amend"),
+        (Amend, {"more": 3}, "^Mine.longer returned 3; expected an amend"),
+    ],
+)
+def test_what_a_part_of_ones_own_returns_is_checked(waiting, base, parts, sentence):
+    members = {
+        name: part and staticmethod(part) if callable(part) else part
+        for name, part in ({"work": same} | parts).items()
+    }
+    mine = type("Mine", (base,), members)()
+    fork = waiting.fork()
+    keys = fork.store.keys
+    with pytest.raises(TypeError, match=sentence):
+        fork.unlearn(0.0, **{"method" if base is Method else "amend": mine})
+    assert fork.store.keys == keys and not fork.debt and len(fork.pending) == 6
+
+
+def test_an_amend_need_not_be_hashable(waiting):
+    fork = waiting.fork()
+    assert fork.unlearn(0.0, amend=Amend()).decision.approximate

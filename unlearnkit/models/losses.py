@@ -263,7 +263,8 @@ LOSSES: Registry[Loss] = Registry(
     :class:`unlearnkit.models.losses.Loss`.
     """,
     {loss.name: loss for loss in (CrossEntropy(), SquaredError())},
-    parts=("name", "value", "output_gradient", "output_hessian_product", "probabilities"),
+    parts=("value", "output_gradient", "output_hessian_product", "probabilities"),
+    fields=("name",),
     adapt=instance_of,
 )
 

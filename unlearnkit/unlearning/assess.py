@@ -14,7 +14,7 @@ from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.protocol import Cost, Costs, Coverage
 from unlearnkit.unlearning.debt import debt_sizes, debts_of
-from unlearnkit.unlearning.modify import incomplete, members_of, replayed
+from unlearnkit.unlearning.modify import batches_of, incomplete, members_of, replayed
 from unlearnkit.unlearning.workload import estimate
 
 
@@ -54,7 +54,7 @@ def assess(
     def approximate_seconds(shards: tuple[int, ...]) -> float | None:
         chosen = {shard: forget[shard] for shard in shards}
         replay = clock.exact_seconds(replayed(plan, chosen, amend))
-        modify = clock.modify_seconds(method.batches(plan, chosen))
+        modify = clock.modify_seconds(batches_of(method, plan, chosen))
         overhead = clock.request_seconds(0, len(hit))
         if replay is None or modify is None or overhead is None:
             return None

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from unlearnkit.display import as_html
 from unlearnkit.training.plan import Plan
+from unlearnkit.unlearning.boundary.custom import ask
 from unlearnkit.unlearning.boundary.protocol import Boundary, Costs, Decision
 from unlearnkit.unlearning.debt import Debts, debt_sizes
 from unlearnkit.unlearning.workload import FORMATS, Workload
@@ -30,8 +31,13 @@ class Assessment:
     debts: Debts
 
     def decide(self, boundary: Boundary) -> Decision:
-        """Return a boundary's decision on the request."""
-        return boundary.decide(self.workload, self.costs, debt_sizes(self.debts))
+        """Return a boundary's decision on the request.
+
+        Raises:
+            TypeError: the boundary returned something else than a `Decision`.
+            ValueError: its decision is not one valid route for every shard that the request hits.
+        """
+        return ask(boundary, self.workload, self.costs, debt_sizes(self.debts))
 
     def __repr__(self) -> str:
         debt = f", debt in {len(self.debts)} shards" if self.debts else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from unlearnkit.store import Checkpoint
 from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import PROBE_MAX, Check, Probe
+
+Result = TypeVar("Result")
 
 
 class Guard:
@@ -62,9 +65,10 @@ class Guard:
             [self.modified[s] for s in chosen],
             on_progress=on_step,
         )
-        self.amended |= dict(zip(chosen, done, strict=True))
+        results = results_of(amend, done, Amended, len(chosen))
+        self.amended |= dict(zip(chosen, results, strict=True))
         self.amends |= dict.fromkeys(chosen, amend)
-        self.visits += sum(each.visits for each in done)
+        self.visits += sum(each.visits for each in results)
 
     def inspect_outputs(self, longer: Amend | None, on_step: OnStep) -> None:
         """Check the outputs on the probe; refused shards get a longer amend if there is one."""
@@ -106,6 +110,25 @@ class Guard:
     def _objections(self, shards: Iterable[int]) -> dict[int, str]:
         objections = {s: self.boundary.objection(self.checks[s]) for s in shards}
         return {s: f"{why}, so it is retrained exactly" for s, why in objections.items() if why}
+
+
+def results_of(source: Any, found: Any, kind: type[Result], count: int) -> list[Result]:
+    """Return what a method or an amend returned, once it is known to be a result for every shard.
+
+    Raises:
+        TypeError: it is not a list of the right kind and length.
+    """
+    met = f"a {type(found).__name__}"
+    if isinstance(found, Iterable):
+        results = list(found)
+        if len(results) == count and all(isinstance(each, kind) for each in results):
+            return results
+        kinds = sorted({type(each).__name__ for each in results})
+        met += f" of {len(results)} ({', '.join(kinds)})" if kinds else " of 0"
+    raise TypeError(
+        f"{type(source).__name__} returned {'None' if found is None else met}; expected a list of "
+        f"{count} {kind.__name__}, one for each shard that it was given"
+    )
 
 
 def last_checkpoint(each: ShardRound) -> Checkpoint:

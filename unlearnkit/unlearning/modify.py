@@ -6,14 +6,17 @@ Shards that it refuses are left for exact retraining. Nothing is stored here;
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from unlearnkit.approximate import (
     Amend,
     Members,
+    Method,
+    Modified,
     OnStep,
     ShardRound,
     ShardState,
@@ -30,7 +33,7 @@ from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
 from unlearnkit.unlearning.debt import Debts
-from unlearnkit.unlearning.guard import Guard
+from unlearnkit.unlearning.guard import Guard, results_of
 from unlearnkit.unlearning.inspection import Check
 
 
@@ -50,6 +53,37 @@ def replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
             )
             for stage in ends
         ],
+    )
+
+
+def batches_of(method: Method, plan: Plan, forget: Mapping[int, Members]) -> Batches:
+    """Return the work that a method expects for some shards.
+
+    Raises:
+        TypeError: the method returned something else.
+    """
+    found: Any = method.batches(plan, forget)
+    if not isinstance(found, Batches):
+        raise TypeError(
+            f"{type(method).__name__}.batches returned {found!r}; expected a Batches, from which "
+            "the seconds are predicted"
+        )
+    return found
+
+
+def longer_of(amend: Amend, plan: Plan) -> Amend | None:
+    """Return the amend to try after this one, or None.
+
+    Raises:
+        TypeError: the amend returned something else.
+    """
+    found: Any = amend.longer(plan)
+    if found is None or (callable(found) and hasattr(found, "epochs")):
+        longer: Amend | None = found
+        return longer
+    raise TypeError(
+        f"{type(amend).__name__}.longer returned {found!r}; expected an amend (an object, not a "
+        "name) or None"
     )
 
 
@@ -105,13 +139,14 @@ def modify_shards(
 
     Raises:
         LookupError: a shard lacks a checkpoint.
+        TypeError: the method or the amend returned something else than its protocol says.
         Cancelled: the run was cancelled.
     """
     plan, debts = assessment.plan, assessment.debts
     method, amend = approximator.method, approximator.amend
     rounds = {shard: _round(before, plan, store, shard, debts) for shard in decision.approximate}
     forget = {shard: each.forget for shard, each in rounds.items()}
-    planned = method.batches(plan, forget)
+    planned, longer = batches_of(method, plan, forget), longer_of(amend, plan)
     large = sum(method.visits(plan, shard, members) for shard, members in forget.items())
     replay = replayed(plan, forget, amend).visits
 
@@ -127,14 +162,15 @@ def modify_shards(
         begun = time.perf_counter()
         found = method(list(rounds.values()), on_progress=step(0, large))
         seconds = time.perf_counter() - begun
-        modified = dict(zip(rounds, found, strict=True))
+        results = results_of(method, found, Modified, len(rounds))
+        modified = dict(zip(rounds, results, strict=True))
         guard = Guard(rounds, modified, boundary, approximator.probe)
         guard.inspect_corrections(approximator.error_model)
         begun = time.perf_counter()
         guard.amend(rounds.keys() - guard.refused, amend, step(large, replay))
         amended = replayed(plan, guard.amends, amend)
         whole = seconds + time.perf_counter() - begun
-        guard.inspect_outputs(amend.longer(plan), step(large + replay, 0))
+        guard.inspect_outputs(longer, step(large + replay, 0))
     approximations = [
         _approximation(before, plan, store, debts, rounds[s], guard, f"{method!r}, then {how!r}")
         for s, how in guard.amends.items()
@@ -149,7 +185,7 @@ def modify_shards(
         visits=guard.visits,
         seconds=seconds,
         whole=whole,
-        as_planned=not guard.refused and set(guard.amends.values()) <= {amend},
+        as_planned=not guard.refused and all(how == amend for how in guard.amends.values()),
         bounds=guard.bounds(),
     )
 

@@ -151,11 +151,13 @@ def unlearn(
 
     Raises:
         KeyError: no boundary, method or amend has this name.
-        TypeError: an object lacks a part of its protocol.
+        TypeError: an object lacks a part of its protocol, the boundary is None, or a boundary,
+            method or amend returned something else than its protocol says.
+        ValueError: the boundary did not return one valid route for every hit shard.
         LookupError: the boundary needs predicted seconds, and no training has been timed yet.
         Cancelled: the run was stopped; the store is as before.
     """
-    boundary = BOUNDARIES.choose(boundary)
+    boundary = BOUNDARIES.require(boundary)
     approximator = Approximator.of(
         before,
         METHODS.choose(method),

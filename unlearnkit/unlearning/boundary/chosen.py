@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from unlearnkit.unlearning.boundary.custom import ask
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import (
     APPROXIMATE,
@@ -74,6 +75,7 @@ class OverriddenBoundary(Boundary):
             was asked for is accepted whatever its check shows; the check is recorded all the same.
 
     Raises:
+        TypeError: the base is None, or lacks a part of the protocol of boundaries.
         ValueError: a route is neither of the two.
     """
 
@@ -96,7 +98,7 @@ class OverriddenBoundary(Boundary):
             ValueError: an overridden shard is not hit by the request.
         """
         _check_hit(self.routes, workload)
-        decided = self._base.decide(workload, costs, debts)
+        decided = ask(self._base, workload, costs, debts)
         routes = tuple(self._overridden(route, costs) for route in decided.routes)
         return Decision.of(routes, self, costs)
 
@@ -106,7 +108,7 @@ class OverriddenBoundary(Boundary):
 
     @property
     def _base(self) -> Boundary:
-        return BOUNDARIES.choose(self.base)
+        return BOUNDARIES.require(self.base)
 
     def _overridden(self, route: Route, costs: Costs) -> Route:
         asked, cost = self.routes.get(route.shard), costs.of(route.shard)

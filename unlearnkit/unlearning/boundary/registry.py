@@ -21,6 +21,6 @@ BOUNDARIES: Registry[Boundary] = Registry(
         session.preview(boundary="mine")
     """,
     {},
-    parts=("decide", "objection"),
+    parts=("decide",),
     adapt=as_boundary,
 )
