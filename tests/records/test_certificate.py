@@ -218,8 +218,8 @@ def committed_anew(folder: Path, change: Callable[[list[dict[str, Any]]], object
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda lines: lines[2].update(debt_before=1), r"entry 2 .* 1 before .* to 0 and 2"),
-        (lambda lines: lines[4].update(debt_after=1), r"entry 3 .* 1 after.* to 2 and 0"),
+        (lambda lines: lines[2].update(debt_before=1), r"entry 2 .* 1 before .* give 0 and 2"),
+        (lambda lines: lines[4].update(debt_after=1), r"entry 3 .* 1 after.* give 2 and 0"),
         (
             lambda lines: lines.pop(4),
             r"according to the ledger the shards with debt are \[.+\], .* of \[\]",
