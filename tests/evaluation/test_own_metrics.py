@@ -9,7 +9,15 @@ import pytest
 import torch
 
 import unlearnkit as uk
-from unlearnkit.metrics.metrics import METRICS, Measure, measure_all
+from unlearnkit.metrics.metrics import (
+    BUILT_IN,
+    METRICS,
+    TABLE_COLUMNS,
+    Measure,
+    column_of,
+    measure_all,
+    try_metrics,
+)
 from unlearnkit.widgets.comparison.panel import ComparisonPanel
 
 
@@ -118,3 +126,78 @@ def test_a_study_has_a_column_of_it_also_for_rows_measured_before(tmp_path, monk
     assert (after["total_variation_of_nothing"] > 0).all()
     again = uk.read_study(path)
     assert len(again) == len(after) and again["total_variation"].notna().all()
+
+
+def measure(**changed):
+    given = {"value": 0.5, "direction": "lower", "source": "a test", **changed}
+    return lambda a, b, data: Measure("mine", **given)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"value": "x"}, "'mine' returned a Measure with value='x'; give one number"),
+        ({"value": None}, "value=None; give one number"),
+        ({"value": torch.zeros(2)}, r"value=tensor\(\[0., 0.\]\); give one number"),
+        ({"interval": 0.1}, r"interval=0.1; give \(low, high\), or None"),
+        ({"interval": (0, 1, 2)}, r"interval=\(0, 1, 2\); give"),
+        ({"direction": "max"}, "direction='max'; give 'lower', 'higher' or 'zero'"),
+        ({"source": None}, "source=None; give a string"),
+    ],
+)
+def test_a_measure_of_wrong_parts_is_refused_when_metrics_are_tried(monkeypatch, changed, message):
+    monkeypatch.setitem(METRICS, "mine", measure(**changed))
+    with pytest.raises(ValueError, match=message):
+        try_metrics(torch.tensor([0, 1]), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        *((name, "fill the column") for name in ("seconds", "speed", "policy", "output_kl")),
+        *((name, "fill the column") for name in ("debt", "membership-auc", "test accuracy")),
+        ("accuracy_gap", "the metric 'accuracy-gap' has the same column 'accuracy_gap'"),
+        *((name, "no letter or digit") for name in ("!!!", "")),
+    ],
+)
+def test_a_name_of_another_column_is_refused_when_metrics_are_tried(monkeypatch, name, reason):
+    monkeypatch.setitem(METRICS, name, measure())
+    with pytest.raises(ValueError, match=reason):
+        try_metrics(torch.tensor([0, 1]), 2)
+
+
+@pytest.mark.parametrize("target", ["class", "number"])
+def test_the_reserved_names_are_the_columns_that_the_tables_fill(target):
+    compared = session(target)
+    built_in = {column_of(metric.name) for metric in BUILT_IN}
+    assert set(compared.compare().to_frame()) - built_in <= TABLE_COLUMNS
+    table = uk.study(compared.dataset, models=["logistic"], epochs=1, revoked=[3])
+    assert set(table) <= TABLE_COLUMNS
+
+
+def test_a_metric_that_works_in_place_changes_nothing_else(monkeypatch):
+    def zeroing(a, b, data):
+        for tensor in (a, b, data):
+            tensor.zero_()
+        return measure()(a, b, data)
+
+    monkeypatch.setitem(METRICS, "mine", zeroing)
+    a, b, labels = torch.eye(3), torch.eye(3)[[0, 2, 1]], torch.arange(3)
+    assert measure_all(a, b, labels)["mine"].value == 0.5
+    assert torch.equal(a, torch.eye(3)) and labels.tolist() == [0, 1, 2]
+
+
+def test_without_metrics_a_comparison_is_still_shown(monkeypatch):
+    monkeypatch.setattr(METRICS, "_entries", {})
+    compared = session()
+    result = compared.compare()
+    assert "bit-identical" in repr(result) and "test_accuracy" in result.to_frame()
+    panel = ComparisonPanel(compared)
+    panel._finished(result)
+    assert "uk.METRICS" in panel.measures.html
+
+
+def test_a_metric_without_a_value_stays_in_the_table(monkeypatch):
+    monkeypatch.setitem(METRICS, "mine", measure(value=float("nan")))
+    frame = session().compare().to_frame()
+    assert frame["mine"].isna().all()

@@ -19,6 +19,8 @@ from unlearnkit.evaluation.layer_distances import layer_distances
 from unlearnkit.metrics.membership_auc import Attack, membership_auc, membership_gap
 from unlearnkit.metrics.metrics import (
     METRICS,
+    NO_CLASSES,
+    NO_EXAMPLES,
     Measure,
     churn,
     column_of,
@@ -161,9 +163,12 @@ class Comparison:
         )
 
     def measures_on(self, part: str = "test") -> "pd.DataFrame":
-        """Return the measures on one part (forget, retain or test) of metrics that have a value."""
+        """Return the measures on one part: forget, retain or test.
+
+        Metrics that do not apply, because the part is empty or has no classes, are left out.
+        """
         frame = self.measures[self.measures["part"] == part]
-        return frame[frame.groupby("metric")["value"].transform(lambda some: some.notna().any())]
+        return frame[frame["value"].notna() | ~frame["note"].isin([NO_CLASSES, NO_EXAMPLES])]
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a table with one row per model.
@@ -214,7 +219,8 @@ def compare(
         parallel: number of workers that retrain, as in :func:`~unlearnkit.training.train.train`.
 
     Raises:
-        ValueError: a metric of ``METRICS`` fails; metrics are tried before anything is trained.
+        ValueError: a metric of ``METRICS`` fails, or its name is that of another column; metrics
+            are tried before anything is trained.
         TypeError: a metric does not return a ``Measure``.
         Cancelled: the retraining was stopped.
     """

@@ -10,7 +10,7 @@ since a forget set may be empty.
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float, Integer
@@ -26,6 +26,30 @@ Z95 = 1.959963984540054
 
 
 NO_CLASSES = "a regression has no classes"
+NO_EXAMPLES = "no examples"
+
+TABLE_COLUMNS = frozenset(
+    [
+        *"data examples kind amount revoked policy method amend model seed debt visits".split(),
+        *"num_shards num_slices learning_rate exact_shards approximate_shards".split(),
+        *"workload_share expected_share gap_removed membership_gap_removed membership_auc".split(),
+        *"seconds predicted_seconds cpu_seconds speed speed_over_scratch".split(),
+        *(
+            f"{gap}{end}"
+            for gap in ("output_kl", "churn", "membership_gap")
+            for end in ("", "_of_nothing")
+        ),
+        *(
+            f"{part}_{score}{end}"
+            for part in ("forget", "retain", "test")
+            for score in ("accuracy", "rmse")
+            for end in ("", "_of_nothing", "_gap", "_gap_of_nothing")
+        ),
+    ]
+)
+"""Columns that comparisons and studies fill themselves; a metric cannot be named like one."""
+
+Direction = Literal["lower", "higher", "zero"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +67,7 @@ class Measure:
 
     name: str
     value: float
-    direction: Literal["lower", "higher", "zero"]
+    direction: Direction
     source: str
     interval: tuple[float, float] | None = None
     note: str = ""
@@ -299,6 +323,8 @@ class Churn:
         return Measure(self.name, value, "lower", source, interval, _empty(count))
 
 
+BUILT_IN = AccuracyGap(), OutputKL(), Churn()
+
 METRICS: Registry[Metric] = Registry(
     "METRICS",
     "metric",
@@ -307,7 +333,8 @@ METRICS: Registry[Metric] = Registry(
     An entry is a callable ``(a, b, data) -> Measure``. It gets the outputs of a model `a` and of
     the reference `b`, the retrained model, as tensors (example, class) of probabilities, and the
     labels `data` of the examples; of a regression predictions and targets. The measure it returns
-    says its value, which direction is best and who defined it. ::
+    says its value, which direction is best and who defined it. Its name, in snake case, is also
+    the name of its column, and therefore must not be that of another column of a table. ::
 
         from unlearnkit.metrics.metrics import Measure
 
@@ -320,7 +347,7 @@ METRICS: Registry[Metric] = Registry(
 
     The protocol is :class:`unlearnkit.metrics.metrics.Metric`.
     """,
-    {metric.name: metric for metric in (AccuracyGap(), OutputKL(), Churn())},
+    {metric.name: metric for metric in BUILT_IN},
     adapt=instance_of,
 )
 
@@ -337,7 +364,7 @@ def measure_all(
     (0.667, 0.667)
 
     Raises:
-        ValueError: a metric fails.
+        ValueError: a metric fails, or a part of its `Measure` has a wrong type.
         TypeError: a metric does not return a `Measure`.
     """
     return {name: _measured(name, metric, a, b, data) for name, metric in METRICS.items()}
@@ -347,9 +374,10 @@ def try_metrics(data: Targets, num_outputs: int) -> None:
     """Call every metric of `METRICS` once on made-up outputs, to find errors before any work.
 
     Raises:
-        ValueError: a metric fails.
+        ValueError: a metric fails, or its name cannot be that of a table column.
         TypeError: a metric does not return a `Measure`.
     """
+    _check_names()
     outputs = torch.full((len(data), num_outputs), 1 / num_outputs)
     measure_all(outputs, outputs, data)
 
@@ -363,12 +391,33 @@ def column_of(name: str) -> str:
     return re.sub(r"\W+", "_", name.lower()).strip("_")
 
 
+def _check_names() -> None:
+    """Refuse names of metrics that give no column, or one that is filled by something else."""
+    columns: dict[str, str] = {}
+    usual = {metric.name for metric in BUILT_IN}
+    for name in METRICS:
+        column = column_of(name)
+        if not column:
+            reason = "it has no letter or digit, so its column would have no name"
+        elif name not in usual and {column, f"{column}_of_nothing"} & TABLE_COLUMNS:
+            reason = f"comparisons and studies fill the column {column!r} with another number"
+        elif column in columns:
+            reason = f"the metric {columns[column]!r} has the same column {column!r}"
+        else:
+            columns |= dict.fromkeys((column, f"{column}_of_nothing"), name)
+            continue
+        raise ValueError(
+            f"{name!r} cannot be the name of a metric, because {reason}; give the metric another "
+            f"name, and remove this one: del uk.METRICS[{name!r}]"
+        )
+
+
 def _measured(name: str, metric: Metric, a: Tensor, b: Tensor, data: Tensor) -> Measure:
-    """Call one metric; errors name the metric."""
+    """Call one metric on copies, which it may change; errors name the metric."""
     if not len(a):
         return Measure(name, math.nan, "zero", "", None, _empty(0))
     try:
-        measure = metric(a, b, data)
+        measure = metric(a.clone(), b.clone(), data.clone())
     except Exception as error:  # whatever a user's code may raise
         raise ValueError(
             f"the metric {name!r} failed with {type(error).__name__}: {error}; fix it, or remove "
@@ -379,7 +428,37 @@ def _measured(name: str, metric: Metric, a: Tensor, b: Tensor, data: Tensor) -> 
             f"the metric {name!r} returned a {type(measure).__name__}; return an "
             "unlearnkit.metrics.metrics.Measure(name, value, direction, source)"
         )
-    return replace(measure, value=float(measure.value))
+    value, interval, wrong = _number(measure.value), None, ""
+    if value is None:
+        wrong = f"value={measure.value!r}; give one number"
+    elif measure.interval is not None:
+        interval = _pair(measure.interval)
+        wrong = "" if interval else f"interval={measure.interval!r}; give (low, high), or None"
+    if not wrong and measure.direction not in get_args(Direction):
+        wrong = f"direction={measure.direction!r}; give 'lower', 'higher' or 'zero'"
+    for field in ("source", "note"):
+        if not wrong and not isinstance(getattr(measure, field), str):
+            wrong = f"{field}={getattr(measure, field)!r}; give a string"
+    if value is None or wrong:
+        raise ValueError(f"the metric {name!r} returned a Measure with {wrong}")
+    return replace(measure, value=value, interval=interval)
+
+
+def _number(given: object) -> float | None:
+    """Return what a metric gave as a float; None if it is not one number."""
+    try:
+        return None if isinstance(given, str | bytes) else float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _pair(given: object) -> tuple[float, float] | None:
+    """Return what a metric gave as an interval; None if it is not a pair of numbers."""
+    try:
+        low, high = map(_number, given)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        return None
+    return None if low is None or high is None else (low, high)
 
 
 def format_value(value: float, interval: tuple[float, float] | None, note: str) -> str:
@@ -394,7 +473,7 @@ def format_value(value: float, interval: tuple[float, float] | None, note: str) 
 
 def _empty(count: int) -> str:
     """Return the note of a measure over this many examples."""
-    return "" if count else "no examples"
+    return "" if count else NO_EXAMPLES
 
 
 def _mean(values: Tensor) -> float:
