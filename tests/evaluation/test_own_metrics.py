@@ -201,3 +201,32 @@ def test_a_metric_without_a_value_stays_in_the_table(monkeypatch):
     monkeypatch.setitem(METRICS, "mine", measure(value=float("nan")))
     frame = session().compare().to_frame()
     assert frame["mine"].isna().all()
+
+
+def test_a_study_measures_a_replaced_metric_again_and_forgets_a_removed_one(tmp_path, monkeypatch):
+    features = np.random.default_rng(0).normal(size=(300, 4))
+    data = features, (features[:, 0] > 0).astype(int)
+    settings = {"models": "logistic", "epochs": 1, "revoked": 3, "path": tmp_path / "study.jsonl"}
+    monkeypatch.setitem(METRICS, "mine", measure(value=1.0))
+    assert (uk.study(data, **settings)["mine"] == 1).all()
+    size = settings["path"].stat().st_size
+    monkeypatch.setitem(METRICS, "mine", measure(value=1.0))  # an equal function
+    assert (uk.study(data, **settings)["mine"] == 1).all()
+    assert settings["path"].stat().st_size == size
+    monkeypatch.setitem(METRICS, "mine", measure(value=2.0))
+    assert (uk.study(data, **settings)["mine"] == 2).all()
+    monkeypatch.delitem(METRICS, "mine")
+    assert not {"mine", "mine_of_nothing"} & set(uk.study(data, **settings))
+    monkeypatch.setitem(METRICS, "churn", measure(value=3.0))
+    assert (uk.study(data, **settings)["churn"] == 3).all()
+    monkeypatch.setitem(METRICS, "churn", BUILT_IN[2])
+    assert (uk.study(data, **settings)["churn"] < 3).all()
+
+
+def test_a_file_refuses_a_metric_that_only_an_address_identifies(tmp_path, monkeypatch):
+    class Mine:
+        __call__ = staticmethod(measure())
+
+    monkeypatch.setitem(METRICS, "mine", Mine())
+    with pytest.raises(ValueError, match=r"the metric <.*Mine object at 0x.* make it a frozen"):
+        uk.study("digits", path=tmp_path / "study.jsonl")

@@ -1,5 +1,7 @@
 """Populations: divergences and attacks against distributions whose answers are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,3 +43,42 @@ def test_a_file_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match="not a model of a population"):
         uk.populate("digits", IDS, seeds=range(1), path=path, **OPTIONS)
     assert path.read_text() == "dear diary\n"
+
+
+def test_a_replaced_method_is_computed_anew(tmp_path, monkeypatch):
+    settings = {"seeds": 0, "path": tmp_path / "population.jsonl", "method": "newton", **OPTIONS}
+    before = uk.populate("digits", IDS, **settings)
+    key = settings["path"].read_text()
+    monkeypatch.setitem(uk.METHODS, "newton", replace(uk.METHODS["newton"], tolerance=0.5, steps=1))
+    after = uk.populate("digits", IDS, **settings)
+    assert not np.array_equal(before.of("unlearned"), after.of("unlearned"))
+    monkeypatch.undo()
+    again = uk.populate("digits", IDS, **settings)
+    assert np.array_equal(before.of("unlearned"), again.of("unlearned"))
+    lines = settings["path"].read_text()
+    assert lines.startswith(key) and lines.count("\n") == 2
+
+
+def test_a_file_refuses_a_boundary_that_only_an_address_identifies(tmp_path):
+    class Mine:
+        def decide(self, workload, costs, debts):
+            return uk.FixedBoundary().decide(workload, costs, debts)
+
+    with pytest.raises(
+        ValueError, match=r"the boundary <.*Mine object at 0x.* cannot be recognised"
+    ):
+        uk.populate("digits", IDS, boundary=Mine(), path=tmp_path / "population.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("ids", "seeds", "kind", "message"),
+    [
+        ([3.7], [0], TypeError, "ids of kind float64 were given"),
+        ([10**9], [0], KeyError, "is not in digits"),
+        ([], [0], ValueError, "ids is empty; give the ids"),
+        (3, [], ValueError, "seeds is empty; give at least one seed"),
+    ],
+)
+def test_wrong_ids_and_seeds_are_refused(ids, seeds, kind, message):
+    with pytest.raises(kind, match=message):
+        uk.populate("digits", ids, seeds=seeds)

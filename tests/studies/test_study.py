@@ -148,3 +148,24 @@ def test_amounts_out_of_range_are_refused_before_any_work(amount):
 def test_unknown_kinds_are_refused_before_any_work():
     with pytest.raises(KeyError, match="no kind of request is named 'clss'; choose from uniform"):
         uk.study("digits", revoked=("clss",))
+
+
+def test_a_single_name_or_number_is_a_list_of_one():
+    settings = {"num_shards": 2, "num_slices": 2, "learning_rates": None, "epochs": 1, "seeds": 1}
+    frame = uk.study(
+        "digits", models="logistic", methods="newton", amends="none", revoked=3, **settings
+    )
+    assert set(frame.method) == {"default", "newton"} and set(frame.seed) == {1} and len(frame) == 3
+
+
+@pytest.mark.parametrize(
+    ("policies", "kind", "message"),
+    [
+        (uk.FixedBoundary(0.1), TypeError, "has no name for the column 'policy'; give a dict"),
+        ([uk.FixedBoundary(0.1)], TypeError, "has no name for the column 'policy'; give a dict"),
+        ({"exact": uk.FixedBoundary(0.1)}, ValueError, "'exact' cannot be the name of a policy"),
+    ],
+)
+def test_policies_without_a_name_of_their_own_are_refused(policies, kind, message):
+    with pytest.raises(kind, match=message):
+        uk.study("digits", policies=policies)

@@ -24,43 +24,50 @@ def read_study(path: str | os.PathLike[str]) -> "pd.DataFrame":
 
     if not Path(path).exists():
         raise FileNotFoundError(f"there is no file {path}; give the path= of a study")
-    rows = dict(_entry(Path(path), line) for line, _ in _lines(Path(path)))
-    return pd.DataFrame(rows.values())
+    entries = (_entry(Path(path), line) for line, _ in _lines(Path(path)))
+    return pd.DataFrame({key: row for key, row, _ in entries}.values())
 
 
 class Log:
-    """Measured rows by key, also written to a file of JSON lines if there is a path."""
+    """Measured rows by key, also written to a file of JSON lines if there is a path.
+
+    Attributes:
+        rows: the rows by key.
+        metrics: for each key, the metrics of the user's that its row holds: name and description.
+    """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         self.path = None if path is None else Path(path)
         self.rows: dict[str, dict[str, Any]] = {}
+        self.metrics: dict[str, dict[str, str]] = {}
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         whole = 0
         for line, end in _lines(self.path):
-            key, row = _entry(self.path, line)
-            self.rows[key], whole = row, end
+            key, row, metrics = _entry(self.path, line)
+            self.rows[key], self.metrics[key], whole = row, metrics, end
         if self.path.exists() and self.path.stat().st_size > whole:
             os.truncate(self.path, whole)  # drop a row that a killed run left incomplete
 
-    def add(self, key: str, row: dict[str, Any]) -> dict[str, Any]:
+    def add(self, key: str, row: dict[str, Any], metrics: dict[str, str]) -> dict[str, Any]:
         """Add a row, write it to the file if there is one, and return it."""
-        self.rows[key] = row
+        self.rows[key], self.metrics[key] = row, metrics
         if self.path is not None:
             with self.path.open("a") as file:
-                file.write(json.dumps({"key": key, "row": row}, default=float) + "\n")
+                entry = {"key": key, "row": row, **({"metrics": metrics} if metrics else {})}
+                file.write(json.dumps(entry, default=float) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
         return row
 
 
-def _entry(path: Path, line: str) -> tuple[str, dict[str, Any]]:
-    """Parse a line into its key and its row."""
+def _entry(path: Path, line: str) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """Parse a line into its key, its row, and the user's metrics in the row."""
     try:
         entry = json.loads(line)
-        return entry["key"], {**entry["row"]}
-    except (ValueError, KeyError, TypeError) as error:
+        return entry["key"], {**entry["row"]}, {**entry.get("metrics", {})}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} has a line that is not a row of a study ({line[:60]!r}); give another path, "
             "or delete the line"

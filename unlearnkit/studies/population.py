@@ -19,22 +19,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
+from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.display import as_html
 from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY
 from unlearnkit.metrics.tasks import require_classes
 from unlearnkit.progress import Progress, ProgressEvent, running
+from unlearnkit.registry import Registry
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
+from unlearnkit.studies.identity import described
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
+from unlearnkit.unlearning.request import Revocations, check_request
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Margins = Float[np.ndarray, "model example"]
 KINDS = ("original", "unlearned", "scratch")
+PARTS = ("forget", "test")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,7 +72,7 @@ class Population:
         import pandas as pd
 
         ids = np.concatenate([self.forget, self.test])
-        parts = np.repeat(["forget", "test"], [len(self.forget), len(self.test)])
+        parts = np.repeat(PARTS, [len(self.forget), len(self.test)])
         frames = [
             pd.DataFrame(
                 {"kind": kind, "model": model, "id": ids, "part": parts, "margin": margins}
@@ -85,8 +90,14 @@ class Population:
 
         Args:
             kind: ``"original"``, ``"unlearned"`` or ``"scratch"``.
-            part: ``"forget"`` for the forgotten examples, anything else for the test examples.
+            part: ``"forget"`` for the forgotten examples, ``"test"`` for the test examples.
+
+        Raises:
+            KeyError: there is no such kind of model, or no such part.
         """
+        for noun, given, known in (("kind of model", kind, KINDS), ("part", part, PARTS)):
+            if given not in known:
+                raise KeyError(f"no {noun} is named {given!r}; choose from {', '.join(known)}")
         count = len(self.forget)
         rows = self.margins[kind]
         return rows[:, :count] if part == "forget" else rows[:, count:]
@@ -94,9 +105,9 @@ class Population:
 
 def populate(
     data: Any,
-    ids: Iterable[int],
+    ids: int | Iterable[int],
     *,
-    seeds: Iterable[int] = range(100),
+    seeds: int | Iterable[int] = range(100),
     boundary: str | Boundary | None = None,
     method: str | Method | None = None,
     amend: str | Amend | None = None,
@@ -125,26 +136,34 @@ def populate(
         num_test: the number of test examples; the first ones are taken.
         path: a file to which the margins of each seed are added once they are computed. Seeds that
             it already holds are not computed again, so a population can be resumed and extended.
+            Your own boundary, method or amend is recognised by its repr.
         on_progress: a callable that receives an event after each seed; True shows a progress bar,
             False none (:mod:`unlearnkit.progress`).
         cancel: setting this event stops after the current seed.
         **options: ``model``, ``num_shards`` and other arguments of the session.
 
     Raises:
-        ValueError: a line of the file is not part of a population, or this is a regression.
-        KeyError: no boundary, method or amend has this name.
-        TypeError: an object lacks a part of its protocol.
+        ValueError: a line of the file is not part of a population, this is a regression, there are
+            no ids or no seeds, all training examples would be forgotten, or with ``path`` only its
+            memory address identifies an object.
+        KeyError: no boundary, method or amend has this name, or an id is no training or probe
+            example.
+        TypeError: an object lacks a part of its protocol, or an id is not a whole number.
         Cancelled: ``cancel`` was set; completed seeds are in the file.
     """
     dataset = as_dataset(data)
     require_classes(dataset, "a population of margins", "compare single models: session.compare()")
-    forget = np.unique(np.asarray(list(ids), np.int64))
+    forget = check_request(ids, dataset, Revocations()).ids
+    if not len(forget):
+        raise ValueError("ids is empty; give the ids of at least one example to forget")
     test = np.asarray(dataset.test.ids[:num_test])
     inputs, labels = dataset.examples(np.concatenate([forget, test]))
-    seeds = list(seeds)
+    seeds = [seeds] if isinstance(seeds, int) else list(seeds)
+    if not seeds:
+        raise ValueError("seeds is empty; give at least one seed, such as range(100)")
     boundary = BOUNDARIES.choose(boundary) or FixedBoundary(0.0)
     METHODS.choose(method), AMENDS.choose(amend)  # refuse unknown names early
-    how = [repr(boundary), method, amend]
+    decided = repr(boundary) if path is None else described("boundary", boundary)
     known = _read(path)
     margins: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
     with running(on_progress, cancel) as run:
@@ -152,7 +171,9 @@ def populate(
             run.check()
             session = Session(dataset, seed=seed, **options)
             plan = session.plan
-            names = (dataset.fingerprint, plan.architecture.digest, plan.spec.digest, repr(how))
+            used = _identity(METHODS, method, path, default_method(plan))
+            how = f"[{decided!r}, {used}, {_identity(AMENDS, amend, path)}]"
+            names = (dataset.fingerprint, plan.architecture.digest, plan.spec.digest, how)
             key = digest(*names, forget.tobytes(), test.tobytes())
             if key not in known:
                 session.train(on_progress=run.details)
@@ -173,6 +194,19 @@ def populate(
                 margins[kind].append(known[key][kind])
             run.on_progress(ProgressEvent("population", None, None, number + 1, len(seeds)))
     return Population(forget, test, {kind: np.array(rows) for kind, rows in margins.items()})
+
+
+def _identity(
+    registry: Registry[Any], choice: Any, path: str | os.PathLike[str] | None, default: Any = None
+) -> str:
+    """Return what stands for a method or an amend in a key: the package's own keep their name."""
+    own = registry.own.values()
+    if choice is None and not any(entry is default for entry in own):
+        return "None"
+    if isinstance(choice, str) and choice not in registry.own:
+        return repr(choice)
+    entry = registry.choose(choice) or default
+    return repr(entry) if path is None else described(registry.noun, entry)
 
 
 def margins_of(probabilities: Float[Tensor, "n class"], labels: Tensor) -> Float[np.ndarray, " n"]:

@@ -24,11 +24,19 @@ from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics.membership_auc import membership_auc
-from unlearnkit.metrics.metrics import METRICS, churn, column_of, measure_all, try_metrics
+from unlearnkit.metrics.metrics import (
+    METRICS,
+    TABLE_COLUMNS,
+    churn,
+    column_of,
+    measure_all,
+    try_metrics,
+)
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, running
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
+from unlearnkit.studies.identity import described
 from unlearnkit.studies.log import Log
 from unlearnkit.studies.requests import Ids, RequestLike, Revoked
 from unlearnkit.unlearning.boundary import BOUNDARIES
@@ -50,16 +58,16 @@ POLICIES: dict[str, Boundary] = {
 def study(
     data: Any = "digits",
     *,
-    models: Sequence[Any] = ("mlp",),
-    num_shards: Sequence[int | None] = (None,),
-    num_slices: Sequence[int | None] = (None,),
-    learning_rates: Sequence[float | None] = (None,),
+    models: Any = ("mlp",),
+    num_shards: int | Iterable[int | None] | None = (None,),
+    num_slices: int | Iterable[int | None] | None = (None,),
+    learning_rates: float | Iterable[float | None] | None = (None,),
     epochs: int | None = None,
-    seeds: Iterable[int] = (0,),
-    revoked: Sequence[RequestLike] = (1, 0.01, 0.1),
-    policies: Mapping[str, str | Boundary] | Sequence[str] | None = None,
-    methods: Sequence[str | Method | None] = (None,),
-    amends: Sequence[str | Amend | None] = (None,),
+    seeds: int | Iterable[int] = (0,),
+    revoked: RequestLike | Iterable[RequestLike] = (1, 0.01, 0.1),
+    policies: Mapping[str, str | Boundary] | Iterable[str] | None = None,
+    methods: str | Method | Iterable[str | Method | None] | None = (None,),
+    amends: str | Amend | Iterable[str | Amend | None] | None = (None,),
     path: str | os.PathLike[str] | None = None,
     on_progress: Progress = None,
     cancel: threading.Event | None = None,
@@ -70,6 +78,9 @@ def study(
 
         table = uk.study("digits", num_shards=(5, 10), revoked=(1, 0.1), path="study.jsonl")
         uk.explore(table)
+
+    Where a list is expected, a single name, number or object stands for a list of one; only
+    ``policies`` must be a list or a dict.
 
     Args:
         data: the data, as :class:`~unlearnkit.session.Session` takes them.
@@ -91,7 +102,9 @@ def study(
             default for the model.
         amends: amends, names in ``AMENDS`` or objects; None is replay.
         path: a file to which each row is added once it is measured. Rows that it already holds for
-            the same settings are read instead of measured again, so a study can be resumed.
+            the same settings are read instead of measured again, so a study can be resumed. Your
+            own methods, amends, boundaries and metrics are recognised by their repr, and functions
+            by their code.
         on_progress: a callable that receives an event after each request; True shows a progress
             bar, False none (:mod:`unlearnkit.progress`).
         cancel: setting this event stops the study after the current request; the measured rows are
@@ -117,13 +130,17 @@ def study(
     Raises:
         KeyError: a model, kind of request, boundary, method or amend of this name is not known.
         TypeError: an argument has the wrong type, or an object lacks a part of its protocol.
-        ValueError: a request is out of range, or its ids are not training examples.
+        ValueError: a request is out of range, its ids are not training examples, a metric fails, a
+            policy is named ``"exact"``, or with ``path`` only its memory address identifies an
+            object.
         Cancelled: ``cancel`` was set.
     """
     import pandas as pd
 
-    requests = [Revoked.of(request) for request in revoked]
-    variants = _variants(POLICIES if policies is None else policies, methods, amends)
+    requests = [Revoked.of(request) for request in _listed(revoked)]
+    variants = _variants(
+        POLICIES if policies is None else policies, _listed(methods), _listed(amends)
+    )
     dataset = as_dataset(data)
     for request in requests:
         unknown = np.setdiff1d(request.ids or (), dataset.train.ids)
@@ -138,8 +155,14 @@ def study(
                 f"the ids of {request.kind!r} are all training examples; leave some to train on"
             )
     try_metrics(dataset.examples(dataset.test.ids)[1], dataset.num_outputs)
+    metrics = {name: repr(metric) for name, metric in METRICS.own.items()}
+    if path is not None:
+        metrics = {name: described("metric", metric) for name, metric in METRICS.own.items()}
+        for variant in variants:
+            for noun in ("boundary", "method", "amend"):
+                described(noun, getattr(variant, noun))  # refuse what the file cannot recognise
     log = Log(path)
-    settings = list(product(models, num_shards, num_slices, learning_rates, seeds))
+    settings = list(product(*map(_listed, (models, num_shards, num_slices, learning_rates, seeds))))
     total, done = len(settings) * len(requests), 0
     rows: list[dict[str, Any]] = []
     with running(on_progress, cancel) as run:
@@ -153,7 +176,7 @@ def study(
                 learning_rate=rate,
                 seed=seed,
             )
-            bench = _Bench(dataset, session, log, variants, run.details)
+            bench = _Bench(dataset, session, log, variants, metrics, run.details)
             for request in requests:
                 run.check()
                 rows += bench.measure(request)
@@ -177,8 +200,15 @@ class _Variant:
 EXACT_VARIANT = _Variant("exact", FixedBoundary(1.0))
 
 
+def _listed(given: Any) -> list[Any]:
+    """Return the items of a list, or a single name, number or object as a list of one."""
+    # Methods, amends and models are callable, and some models are iterable too.
+    single = isinstance(given, str) or callable(given) or not isinstance(given, Iterable)
+    return [given] if single else list(given)
+
+
 def _variants(
-    policies: Mapping[str, str | Boundary] | Sequence[str],
+    policies: Mapping[str, str | Boundary] | Iterable[str],
     methods: Sequence[str | Method | None],
     amends: Sequence[str | Amend | None],
 ) -> list[_Variant]:
@@ -186,11 +216,25 @@ def _variants(
 
     Raises:
         KeyError: no boundary, method or amend has this name.
-        TypeError: an object lacks a part of its protocol, or ``policies`` is a single name.
+        TypeError: an object lacks a part of its protocol, or ``policies`` is a single name or
+            object, or has an object without a name.
+        ValueError: a policy is named ``"exact"``.
     """
     if isinstance(policies, str):
         raise TypeError(f"policies={policies!r} is one name; give a list of them: [{policies!r}]")
-    named = policies if isinstance(policies, Mapping) else {name: name for name in policies}
+    given = policies if isinstance(policies, Iterable) else [policies]
+    unnamed = [each for each in given if not isinstance(each, str)]
+    if unnamed:
+        raise TypeError(
+            f"the policy {unnamed[0]!r} has no name for the column 'policy'; give a dict such as "
+            "policies={'mine': boundary}"
+        )
+    named = dict(policies) if isinstance(policies, Mapping) else {name: name for name in policies}
+    if EXACT_VARIANT.policy in named:
+        raise ValueError(
+            "'exact' cannot be the name of a policy, because every study adds exact retraining "
+            "under this name; give the boundary another one"
+        )
     return [
         _Variant(
             policy,
@@ -221,10 +265,11 @@ class _Bench:
         session: Session,
         log: Log,
         variants: Sequence["_Variant"],
+        metrics: dict[str, str],
         on_progress: OnProgress,
     ) -> None:
         self.dataset, self.session, self.log, self.variants = dataset, session, log, variants
-        self.on_progress = on_progress
+        self.metrics, self.on_progress = metrics, on_progress
         plan = session.plan
         self.settings = {
             "data": dataset.name,
@@ -253,13 +298,16 @@ class _Bench:
 
     def measure(self, request: Revoked) -> list[dict[str, Any]]:
         """The rows of one request: from the log if it has all of them, else measured."""
-        own = [column_of(name) for name in METRICS.own]
         keys = [
             digest(self.key, request.key, repr(variant)) for variant in [("exact",), *self._keyed]
         ]
-        # A row that lacks a metric of the user's is measured again.
-        if all(key in self.log.rows and self.log.rows[key].keys() >= set(own) for key in keys):
-            return [self.log.rows[key] for key in keys]
+        if all(self._up_to_date(key) for key in keys):
+            own = {column_of(name) for name in self.metrics}
+            shown = TABLE_COLUMNS | own | {f"{column}_of_nothing" for column in own}
+            return [
+                {column: value for column, value in self.log.rows[key].items() if column in shown}
+                for key in keys
+            ]
         self._train()
         plan = self.session.plan
         ids = request.draw(plan, numpy_generator(plan.spec.seed, "study", repr(request)))
@@ -305,8 +353,17 @@ class _Bench:
                 **{f"{gap}_of_nothing": value for gap, value in nothing.items()},
                 "debt": result.debt_after,
             }
-            rows.append(self.log.add(key, row))
+            rows.append(self.log.add(key, row, self.metrics))
         return rows
+
+    def _up_to_date(self, key: str) -> bool:
+        """Whether the log has this row, with every metric of the user's as it is now."""
+        if key not in self.log.rows:
+            return False
+        measured = self.log.metrics[key]
+        # A metric that replaced one of the package's stands in a column that is always shown.
+        counted = {name for name in measured if column_of(name) in TABLE_COLUMNS} | {*self.metrics}
+        return all(measured.get(name) == self.metrics.get(name) for name in counted)
 
     def _train(self) -> None:
         if self.session.trained:
