@@ -68,3 +68,10 @@ def test_too_small_a_population_is_refused():
         uk.klom(drawn(0.0, models=3))
     with pytest.raises(ValueError, match="at least 8 seeds"):
         uk.ulira(drawn(0.0, models=7))
+
+
+def test_unknown_parts_and_kinds_are_refused():
+    with pytest.raises(KeyError, match="no part is named 'forgot'; choose from forget, test"):
+        uk.klom(drawn(0.0, models=8), part="forgot")
+    with pytest.raises(KeyError, match="no kind of model is named 'retrained'; choose from orig"):
+        uk.ulira(drawn(0.0, models=8), "retrained")

@@ -44,3 +44,16 @@ def test_pending_requests_are_none_of_the_streams(session):
 def test_too_long_a_stream_is_refused(session):
     with pytest.raises(ValueError, match="100 requests of 50 examples would use up the 1297"):
         uk.stream(session, rounds=100, size=50)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        ({"size": 0}, ValueError, "size=0 is out of range; give a whole number from 1 on"),
+        ({"rounds": -1}, ValueError, "rounds=-1 is out of range"),
+        ({"size": 2.5}, TypeError, "size=2.5 is not a whole number"),
+    ],
+)
+def test_rounds_and_sizes_out_of_range_are_refused(session, given, kind, message):
+    with pytest.raises(kind, match=message):
+        uk.stream(session, **given)

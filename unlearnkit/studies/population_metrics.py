@@ -41,7 +41,7 @@ def klom(
         estimator: ``"histogram"`` or ``"gaussian"``.
 
     Raises:
-        KeyError: no estimator has this name.
+        KeyError: no estimator, kind of model or part has this name.
         ValueError: the population has fewer than four models.
     """
     _need(population, 4)
@@ -76,6 +76,7 @@ def ulira(population: Population, kind: str = "unlearned") -> Measure:
         kind: which models are compared with the retrained ones: ``"unlearned"`` or ``"original"``.
 
     Raises:
+        KeyError: no kind of model has this name.
         ValueError: the population has fewer than eight models: each Gaussian is fitted to at least
             four.
     """

@@ -9,6 +9,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.evaluation.comparison import same_bytes
 from unlearnkit.progress import Progress, ProgressEvent, Run, running
@@ -62,14 +64,20 @@ def stream(
         request is not counted.
 
     Raises:
-        ValueError: the stream would leave no examples.
+        ValueError: the stream would leave no examples, or ``rounds`` or ``size`` is below 1.
         KeyError: no boundary, method or amend has this name.
-        TypeError: an object lacks a part of its protocol.
+        TypeError: an object lacks a part of its protocol, or ``rounds`` or ``size`` is not a whole
+            number.
         LookupError: the session is not trained yet.
         Cancelled: ``cancel`` was set.
     """
     import pandas as pd
 
+    for name, number in (("rounds", rounds), ("size", size)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer):
+            raise TypeError(f"{name}={number!r} is not a whole number; give an int such as 10")
+        if number < 1:
+            raise ValueError(f"{name}={number} is out of range; give a whole number from 1 on")
     left = int(session.plan.retained.sum())
     if rounds * size >= left:
         raise ValueError(
