@@ -238,7 +238,7 @@ def _variants(
     return [
         _Variant(
             policy,
-            BOUNDARIES.choose(boundary),
+            BOUNDARIES.require(boundary),
             METHODS.choose(method),
             AMENDS.choose(amend),
             _name(method),
