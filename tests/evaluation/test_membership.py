@@ -57,7 +57,7 @@ def test_rates_at_a_threshold_are_counts_on_the_curve(mixed):
         assert (found.false, found.true) == (row["false_positive_rate"], row["true_positive_rate"])
         low, high = found.true_interval
         assert 0 <= low <= found.true <= high <= 1
-    with pytest.raises(ValueError, match=r"share=1.5 of 12 test examples"):
+    with pytest.raises(ValueError, match=r"share=1.5 and 12 test examples"):
         membership.threshold_at(losses, 1.5)
 
 
