@@ -9,7 +9,7 @@ import copy
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -46,6 +46,8 @@ class Architecture:
             ``version`` in place of the initial state.
         described: plain values that describe a built-in model; None for any other model.
         version: the version that the user gave, or None.
+        trials: results of what was tried on the module, such as the approximate routes that are
+            open, so that nothing is tried twice. They are plain values.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Architecture:
     digest: str
     described: dict[str, Any] | None = None
     version: str | None = None
+    trials: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Architecture({self.name}, {self.num_parameters:,} parameters)"
