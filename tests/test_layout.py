@@ -16,7 +16,17 @@ PACKAGE = ROOT / "unlearnkit"
 # The wings of the package from the ground up: folders, and modules that stand by themselves.
 # A module imports from its own wing and from those before it.
 WINGS = (
-    *("progress", "seeding", "display", "registry", "store", "data", "models", "metrics"),
+    *(
+        "torch_settings",
+        "progress",
+        "seeding",
+        "display",
+        "registry",
+        "store",
+        "data",
+        "models",
+        "metrics",
+    ),
     *("training", "approximate", "unlearning", "records"),
     *("evaluation", "estimators", "selection", "figures", "session", "studies"),
     *("widgets", "notebook", "__main__"),

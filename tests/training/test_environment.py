@@ -40,3 +40,16 @@ def test_the_precision_of_products_is_part_of_it() -> None:
     finally:
         torch.set_float32_matmul_precision(precision)
     assert environment(CASE.architecture(), CASE.spec) == before
+
+
+def test_what_changed_is_told_with_the_statement_that_restores_it() -> None:
+    before = environment(CASE.architecture(), CASE.spec)
+    torch.backends.mkldnn.enabled = False
+    try:
+        now = environment(CASE.architecture(), CASE.spec)
+    finally:
+        torch.backends.mkldnn.enabled = True
+    assert now.digest != before.digest == environment(CASE.architecture(), CASE.spec).digest
+    text = before.changes(now)
+    assert "settings was" in text and "torch.backends.mkldnn.enabled = True" in text
+    assert "num_threads" not in text and "bits would differ" in text

@@ -1,19 +1,15 @@
 """The environment: versions, threads, device and kernel, on which the bits of a run depend."""
 
 import platform
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.seeding import digest
+from unlearnkit.torch_settings import how_to_restore, matmul_precision, unusual_settings
 from unlearnkit.training.spec import TrainSpec
-
-if TYPE_CHECKING:
-    pass
-
 
 LOOP_KERNEL, STACKED_KERNEL = "loop-5", "stacked-4"
 
@@ -31,7 +27,8 @@ class Environment:
         num_threads: compute threads of torch.
         device: device for training.
         kernel: name and version of the training kernel.
-        settings: default dtype and matrix multiplication precision of torch.
+        settings: default dtype and matrix multiplication precision of torch, and the names of the
+            settings that bits depend on and that differ from torch's defaults.
     """
 
     torch: str
@@ -55,6 +52,17 @@ class Environment:
             self.settings,
         )
 
+    def changes(self, now: "Environment") -> str:
+        """Say in one sentence what differs in the environment ``now``, and how to restore it."""
+        was, here = asdict(self), asdict(now)
+        differing = [f"{k} was {was[k]!r} and is {here[k]!r}" for k in was if was[k] != here[k]]
+        way = how_to_restore(self.settings, now.settings)
+        restore = f"restore it ({way})" if way else "restore the setting"
+        return (
+            f"the plan was made in another environment: {'; '.join(differing)}; bits would differ, "
+            f"so {restore}, or create the plan (or session) again"
+        )
+
 
 def environment(architecture: Architecture, spec: TrainSpec) -> Environment:
     """Return the environment of this process, with the kernel that trains this model.
@@ -68,7 +76,8 @@ def environment(architecture: Architecture, spec: TrainSpec) -> Environment:
     cpu = f"{platform.machine()} {capability}"
     stacked = architecture.stack is not None and spec.kernel != "loop"
     kernel = STACKED_KERNEL if stacked else LOOP_KERNEL
-    settings = f"{torch.get_default_dtype()}, matmul {torch.get_float32_matmul_precision()}"
+    settings = f"{torch.get_default_dtype()}, matmul {matmul_precision()}"
+    settings += unusual_settings(built_in=architecture.described is not None)
     # numpy guarantees the streams of its permutations within a release series only.
     series = ".".join(np.__version__.split(".")[:2])
     device = resolve_device(spec.device)

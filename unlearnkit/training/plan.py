@@ -214,10 +214,7 @@ class Plan:
         """
         now = environment(self.architecture, self.spec)
         if now != self.environment:
-            raise ValueError(
-                f"the plan was made in {self.environment}, but this process has {now}; bits would "
-                "differ. Restore the setting, or create the plan (or session) again."
-            )
+            raise ValueError(self.environment.changes(now))
 
     def shards_of(self, ids: np.ndarray) -> tuple[int, ...]:
         """Return the shards that hold any of these ids, ascending."""
