@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+import unlearnkit as uk
 from unlearnkit.torch_settings import (
     SETTINGS,
     check_defaults,
@@ -113,3 +115,72 @@ def test_the_precision_of_products_is_told_through_either_of_torchs_settings():
     assert how_to_restore("float32, matmul highest", "float32, matmul medium") == (
         "torch.set_float32_matmul_precision('highest')"
     )
+
+
+def whole(on_progress=False):
+    """Train, unlearn both ways, compare and repay on data made here; return what came of it."""
+    x = torch.arange(240.0).view(60, 4).sin()
+    data = uk.from_arrays(x, (x[:, 0] > 0).long(), num_classes=2)
+    model = lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.BatchNorm1d(5), nn.Linear(5, 2))  # noqa: E731
+    session = uk.Session(data, model=model, num_shards=2, num_slices=2, epochs=2)
+    session.train(on_progress=on_progress)
+    first, second = session.plan.partition.ids[[3, 30]]
+    session.revoke([first])
+    session.unlearn(1, on_progress=on_progress)
+    digests = [session.ensemble.digest]
+    assert session.compare(on_progress=on_progress).bit_identical
+    session.revoke([second])
+    session.unlearn(0, on_progress=on_progress)
+    digests.append(session.ensemble.digest)
+    session.repay(on_progress=on_progress)
+    digests.append(session.ensemble.digest)
+    inputs, _ = session.dataset.examples(session.dataset.test.ids)
+    return digests, session.score(), session.ensemble.probabilities(inputs).tolist()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return whole()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        lambda: np.errstate(all="raise"),
+    ],
+)
+def test_a_session_gives_the_same_bits_in_any_mode_of_the_caller(plain, setting):
+    with setting():
+        assert whole() == plain
+
+
+def test_a_callback_that_changes_settings_of_the_thread_changes_no_bits(plain):
+    before = torch.get_num_threads()
+
+    def meddle(event):
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(before + 1)
+
+    try:
+        assert whole(meddle) == plain
+    finally:
+        torch.set_num_threads(before)
+    assert torch.is_grad_enabled()
+
+
+def test_a_session_made_before_names_the_default_dtype():
+    x = torch.arange(120.0).view(60, 2).sin()
+    session = uk.Session((x, (x[:, 0] > 0).long()), model="logistic", num_shards=2, epochs=1)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for step in (session.train, session.score, session.assess):
+            with pytest.raises(ValueError, match="default dtype"):
+                step()
+        assert "not trained" in repr(session) and not session.busy
+    finally:
+        torch.set_default_dtype(torch.float32)
+    session.train(on_progress=False)
+    assert session.trained

@@ -23,6 +23,7 @@ from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.models.architecture import as_architecture
 from unlearnkit.models.builtin import Linear, Logistic
 from unlearnkit.store import MemoryStore
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.defaults import default_spec
 from unlearnkit.training.ensemble import assemble
@@ -58,6 +59,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     scale: float = 1.0
     random_state: int | np.random.RandomState | None = None
 
+    @own_settings()
     def _fit(self, dataset: Dataset, model: Any, aggregation: str) -> Self:
         """Train an ensemble from scratch on the training part of a dataset."""
         self.dataset_ = dataset
@@ -72,6 +74,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         self.unlearned_: Unlearned | None = None
         return self
 
+    @own_settings()
     def _outputs(self, X: Any) -> Float[Tensor, "row output"]:
         """Outputs of the ensemble: probabilities of classes, or standardised targets."""
         check_is_fitted(self)
@@ -82,6 +85,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
             inputs = inputs.double()
         return self.ensemble_.probabilities(inputs)
 
+    @own_settings()
     def unlearn(
         self,
         rows: int | Iterable[int],
@@ -209,6 +213,7 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
 
     aggregation: str = "mean-probability"
 
+    @own_settings()
     def fit(self, X: Any, y: Any) -> Self:
         """Train on all rows from scratch.
 
@@ -298,6 +303,7 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
     target_offset: float | Sequence[float] = 0.0
     target_scale: float | Sequence[float] = 1.0
 
+    @own_settings()
     def fit(self, X: Any, y: Any) -> Self:
         """Train on all rows from scratch.
 

@@ -22,6 +22,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from unlearnkit.torch_settings import own_settings
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -156,6 +160,8 @@ def running(
 ) -> Iterator[Run]:
     """Open the run of a public function, with a progress bar if one is to be shown.
 
+    The work runs in :func:`~unlearnkit.torch_settings.own_settings`.
+
     Args:
         on_progress: None, a bool or a callable, as the module's docstring describes.
         cancel: setting this event stops the work.
@@ -164,21 +170,24 @@ def running(
 
     Raises:
         TypeError: ``on_progress`` is neither None, a bool nor callable.
+        ValueError: torch's default dtype or default device cannot be used.
     """
     if not (on_progress is None or isinstance(on_progress, bool) or callable(on_progress)):
         raise TypeError(
             f"on_progress={on_progress!r} is a {type(on_progress).__name__}; give True for a "
             "progress bar, False for none, or a callable that takes a ProgressEvent"
         )
-    if on_progress is True or (on_progress is None and _is_watched()):
-        bar = _Bar(0.0 if on_progress else DELAY)
-        try:
-            yield Run(bar, cancel, pause, parallel)
-        finally:
-            bar.close()
-    else:
-        own = on_progress if callable(on_progress) else silent
-        yield Run(own, cancel, pause, parallel, losses=_reads_losses(own))
+    with own_settings():
+        if on_progress is True or (on_progress is None and _is_watched()):
+            bar = _Bar(0.0 if on_progress else DELAY)
+            try:
+                yield Run(bar, cancel, pause, parallel)
+            finally:
+                bar.close()
+        else:
+            own = on_progress if callable(on_progress) else silent
+            losses = _reads_losses(own)
+            yield Run(_harmless(own) if losses else own, cancel, pause, parallel, losses=losses)
 
 
 def _reads_losses(on_progress: OnProgress) -> bool:
@@ -186,6 +195,21 @@ def _reads_losses(on_progress: OnProgress) -> bool:
     return on_progress is not silent and not isinstance(
         getattr(on_progress, "__self__", None), _Bar
     )
+
+
+def _harmless(on_progress: OnProgress) -> OnProgress:
+    """Return a callable that leaves this thread's settings of torch, on which bits depend."""
+
+    def report(event: ProgressEvent) -> None:
+        threads = torch.get_num_threads()
+        try:
+            on_progress(event)
+        finally:
+            torch.set_grad_enabled(True)
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
+
+    return report
 
 
 def _is_watched() -> bool:

@@ -31,6 +31,7 @@ from unlearnkit.records.ledger import entry_of, ledger_frame
 from unlearnkit.records.persistence import open_store, provenance
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.defaults import choose_model_and_spec
 from unlearnkit.training.ensemble import Ensemble, assemble
@@ -77,6 +78,7 @@ class Session:
     True
     """
 
+    @own_settings()
     def __init__(
         self,
         data: Any = "digits",
@@ -315,6 +317,7 @@ class Session:
         require_classes(self.dataset, "accuracy", "session.score() gives its R2")
         return self.score()
 
+    @own_settings()
     def score(self) -> dict[str, float]:
         """The ensemble's accuracy, or R2 for regression, on the test part and on the probe part.
 
@@ -482,6 +485,7 @@ class Session:
         """
         return self.assess().workload
 
+    @own_settings()
     def assess(
         self, *, method: str | Method | None = None, amend: str | Amend | None = None
     ) -> Assessment:
@@ -671,6 +675,7 @@ class Session:
                 self._journal.record_outcome(entry_of(result, "repay"))
             return result
 
+    @own_settings()
     def compare(
         self, *, on_progress: Progress = None, cancel: threading.Event | None = None
     ) -> Comparison:
@@ -771,9 +776,10 @@ class Session:
                 "this session is at work in another thread; wait for that work or cancel it"
             )
         try:
-            if writes:
-                self._journal.settle_repaid()
-            yield
+            with own_settings():
+                if writes:
+                    self._journal.settle_repaid()
+                yield
         finally:
             self._work.release()
 

@@ -18,6 +18,7 @@ from unlearnkit.approximate.linearised import (
 )
 from unlearnkit.models.vector import head_names, trainable_names
 from unlearnkit.store import Store
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Batches
 from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
@@ -25,6 +26,7 @@ from unlearnkit.training.plan import Plan
 LEAST_PROBE = 0.005  # seconds below which large batches are not timed beforehand
 
 
+@own_settings()
 def time_large_batches(
     plan: Plan, store: Store, budget: float
 ) -> tuple[tuple[Batches, float], ...]:

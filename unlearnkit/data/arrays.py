@@ -19,8 +19,10 @@ from unlearnkit.data.coercion import (
     task_of_labels,
 )
 from unlearnkit.data.examples import PARTS, Dataset, Examples
+from unlearnkit.torch_settings import own_settings
 
 
+@own_settings()
 def from_arrays(
     features: Array,
     labels: Array,

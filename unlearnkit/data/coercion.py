@@ -52,7 +52,8 @@ def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
     """Convert to a dense tensor of real numbers on the CPU, sharing memory if possible."""
     kind: object
     if isinstance(array, Tensor):
-        tensor = array.detach()
+        # Tensors made in inference mode cannot take part in training; a copy can.
+        tensor = array.clone() if array.is_inference() else array.detach()
         kind = tensor.dtype
         usable = tensor.layout == torch.strided and not tensor.is_complex()
         usable = usable and not tensor.is_quantized

@@ -19,6 +19,7 @@ from unlearnkit.data.named_tables import (
     load_diabetes,
 )
 from unlearnkit.registry import Registry
+from unlearnkit.torch_settings import own_settings
 
 __all__ = [
     "DATASETS",
@@ -75,6 +76,7 @@ DATASETS: Registry[DatasetSource] = Registry(
 )
 
 
+@own_settings()
 def load(name: str, *, path: str | Path | None = None, num_examples: int | None = None) -> Dataset:
     """Load a dataset by its name in ``DATASETS``.
 
@@ -131,6 +133,7 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
     return source(path=path, num_examples=num_examples)
 
 
+@own_settings()
 def as_dataset(data: object, **options: Any) -> Dataset:
     """Convert any supported kind of data to a dataset.
 

@@ -10,11 +10,13 @@ from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.coercion import check_columns, class_numbers, vocabulary_of
 from unlearnkit.data.encoding import Constants, check_kinds, encoding_of, plain_array
 from unlearnkit.data.examples import Dataset
+from unlearnkit.torch_settings import own_settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+@own_settings()
 def from_frame(
     frame: "pd.DataFrame",
     target: Hashable,
@@ -150,6 +152,7 @@ def is_table(name: str | os.PathLike[str]) -> bool:
     return Path(name).name.lower().endswith(tuple(READERS))
 
 
+@own_settings()
 def from_file(
     path: str | os.PathLike[str],
     target: Hashable,

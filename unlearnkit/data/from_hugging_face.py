@@ -12,6 +12,7 @@ from unlearnkit.data.coercion import class_numbers, vocabulary_of
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.frames import from_frame
 from unlearnkit.data.from_torch import IMAGE_OFFSET, IMAGE_SCALE, as_input, is_image, stack
+from unlearnkit.torch_settings import own_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,7 @@ def is_table(data: object) -> TypeGuard[Table | Mapping[str, Table]]:
     return all(hasattr(data, name) for name in (*needed, "features"))
 
 
+@own_settings()
 def from_hugging_face(
     data: Table | Mapping[str, Table],
     target: str | None = None,

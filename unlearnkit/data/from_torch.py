@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.examples import Dataset
+from unlearnkit.torch_settings import own_settings
 
 READ_TWICE = 256  # items that are read a second time to detect random transforms
 # Maps 8-bit pixels to -1..1; a constant of the format, not a statistic of the data.
@@ -24,6 +25,7 @@ IMAGE_OFFSET = IMAGE_SCALE = 127.5
 Pair = tuple[Shaped[Tensor, "n *feature"], Any]
 
 
+@own_settings()
 def from_torch(
     dataset: "TorchDataset[Any]",
     *,

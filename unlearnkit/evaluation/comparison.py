@@ -33,6 +33,7 @@ from unlearnkit.models.vector import flatten
 from unlearnkit.progress import Progress
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import Checkpoint, MemoryStore, Store
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.ensemble import Constituent, Ensemble, assemble
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import train
@@ -193,6 +194,7 @@ class Comparison:
         return f"<p>{self!r}</p>{table}"
 
 
+@own_settings()
 def compare(
     result: Unlearned,
     store: Store,

@@ -21,6 +21,7 @@ from unlearnkit.evaluation.parameters import states_of
 from unlearnkit.metrics.membership_auc import auc_interval
 from unlearnkit.metrics.metrics import auc, share_interval
 from unlearnkit.metrics.tasks import task_of
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.ensemble import state_probabilities
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Rates:
     false_interval: tuple[float, float] | None
 
 
+@own_settings()
 def membership_losses(comparison: Comparison) -> "pd.DataFrame":
     """Return the loss of every forgotten and test example under the three ensembles.
 
@@ -68,6 +70,7 @@ def membership_losses(comparison: Comparison) -> "pd.DataFrame":
     return pd.concat(frames, ignore_index=True)
 
 
+@own_settings()
 def constituent_losses(comparison: Comparison, dataset: Dataset, shard: int) -> "pd.DataFrame":
     """Return the losses of :func:`membership_losses` under one constituent in the three models.
 

@@ -22,6 +22,7 @@ from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.vector import flatten
 from unlearnkit.seeding import numpy_generator, state_bytes
 from unlearnkit.store.checkpoint import State
+from unlearnkit.torch_settings import own_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,6 +188,7 @@ def fair_counts(sizes: Sequence[int], most: int) -> list[int]:
     return counts
 
 
+@own_settings()
 def shifts(comparison: Comparison, shard: int, *, bins: int = 61) -> Shifts:
     """Compute histograms and norms of the shifts needed, made and left, over all parameters.
 
@@ -272,6 +274,7 @@ def weight_images(
     )
 
 
+@own_settings()
 def image_layer(architecture: Architecture) -> tuple[str, tuple[int, int, int]] | None:
     """Return name and (channels, height, width) of the first layer's weights if it reads images."""
     module = architecture.module()

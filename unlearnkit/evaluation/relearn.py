@@ -11,12 +11,14 @@ from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.metrics.metrics import Measure
 from unlearnkit.models.vector import flatten, trainable_names, unflatten
 from unlearnkit.store.checkpoint import State
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.ensemble import Constituent, Ensemble
 from unlearnkit.unlearning.unlearn import Unlearned
 
 SOURCE = "Chundawat et al. 2022 (Zero-Shot Machine Unlearning), anamnesis index"
 
 
+@own_settings()
 def relearn_time(
     comparison: Comparison,
     result: Unlearned,

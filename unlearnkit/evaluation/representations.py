@@ -21,6 +21,7 @@ from unlearnkit.evaluation.parameters import states_of
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store.checkpoint import State
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.ensemble import CHUNK
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class TwinEmbedding:
         return as_html(self)
 
 
+@own_settings()
 def layer_outputs(
     architecture: Architecture, state: State, inputs: Float[Tensor, "batch ..."]
 ) -> dict[str, Float[Tensor, "batch feature"]]:
@@ -111,6 +113,7 @@ def layer_outputs(
     return {name: torch.cat(chunks) for name, chunks in parts.items()}
 
 
+@own_settings()
 def linear_cka(x: Float[Tensor, "example feature"], y: Float[Tensor, "example other"]) -> float:
     """Return the linear centred kernel alignment of two representations of the same examples.
 
@@ -141,6 +144,7 @@ def _alignment(a: Float[Tensor, "example example"], b: Float[Tensor, "example ex
     return min(float((a * b).sum()) / scale, 1.0) if scale else math.nan
 
 
+@own_settings()
 def layer_similarity(
     comparison: Comparison, dataset: Dataset, *, most: int = MOST_EXAMPLES
 ) -> "pd.DataFrame":
@@ -176,6 +180,7 @@ def layer_similarity(
     return pd.DataFrame(rows, columns=["shard", "model", "layer", "cka", "identical"])
 
 
+@own_settings()
 def twin_embedding(
     comparison: Comparison,
     dataset: Dataset,

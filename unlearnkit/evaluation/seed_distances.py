@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.progress import Progress
 from unlearnkit.store import MemoryStore
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.train import train
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SEED = "another seed"
 
 
+@own_settings()
 def seed_distances(
     plan: Plan,
     comparison: Comparison,

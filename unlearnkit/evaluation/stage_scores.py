@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unlearnkit.metrics.tasks import task_of
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.ensemble import state_probabilities
 from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.session_view import SessionView
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 MOST_EXAMPLES = 1000  # the most examples of the probe part that are used; the first by id
 
 
+@own_settings()
 def stage_accuracies(
     session: SessionView, known: Mapping[str, float] | None = None
 ) -> "pd.DataFrame":

@@ -29,6 +29,7 @@ from unlearnkit.seeding import (
     torch_generator,
 )
 from unlearnkit.store.checkpoint import State
+from unlearnkit.torch_settings import own_settings
 
 Factory = Callable[[], nn.Module]
 
@@ -62,6 +63,7 @@ class Architecture:
     def __repr__(self) -> str:
         return f"Architecture({self.name}, {self.num_parameters:,} parameters)"
 
+    @own_settings()
     def initial(self, seed: int, shard: int) -> State:
         """Return the initial state of a shard's constituent, determined by seed and shard alone."""
         if self.described is not None and BUILT_IN[self.described["kind"]] is Logistic:
@@ -72,6 +74,7 @@ class Architecture:
     def _skeleton(self) -> nn.Module:
         return _build(self.factory, 0)
 
+    @own_settings()
     def module(self, state: State | None = None) -> nn.Module:
         """Return a new module in evaluation mode, with ``state`` loaded if it is given."""
         module = copy.deepcopy(self._skeleton)
@@ -117,6 +120,7 @@ class Architecture:
         return any(isinstance(layer, kinds) for layer in self._skeleton.modules())
 
 
+@own_settings()
 def as_architecture(
     model: Any, feature_shape: tuple[int, ...], num_outputs: int, *, version: str | None = None
 ) -> Architecture:
@@ -203,6 +207,7 @@ def _as_factory(
     return name, model
 
 
+@own_settings()
 def _build(factory: Factory, seed: int) -> nn.Module:
     with PrivateRandomness(torch_generator(seed, "weights")):
         module = factory()

@@ -14,6 +14,7 @@ from unlearnkit.evaluation.representations import HIDDEN, OUTPUT, layer_outputs,
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.selection.example_scores import stage_state
 from unlearnkit.selection.queries import INFLUENCE, LOSS, SCORES, table_of
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.session_view import SessionView
 from unlearnkit.unlearning.request import select
 
@@ -64,6 +65,7 @@ class ExampleMap:
         return as_html(self)
 
 
+@own_settings()
 def example_table(session: SessionView, scores: Collection[str] = ()) -> "pd.DataFrame":
     """A table with one row for each training example that is not revoked.
 
@@ -86,6 +88,7 @@ def example_table(session: SessionView, scores: Collection[str] = ()) -> "pd.Dat
     return table_of(session.dataset, session.plan, session.store, scores)
 
 
+@own_settings()
 def hardest(
     session: SessionView, count: int, by: str = LOSS, *, label: int | str | None = None
 ) -> Int[np.ndarray, " example"]:
@@ -112,6 +115,7 @@ def hardest(
     return hardest_of(score_table(session, by), count, by, session.dataset, label)
 
 
+@own_settings()
 def score_table(session: SessionView, by: str) -> "pd.DataFrame":
     """The table of training examples with one score and without features.
 
@@ -144,6 +148,7 @@ def hardest_of(
     return np.asarray(chosen, np.int64)
 
 
+@own_settings()
 def example_map(
     session: SessionView, shard: int | None = None, *, most: int = MOST_POINTS, seed: int = 0
 ) -> ExampleMap:

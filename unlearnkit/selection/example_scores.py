@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from unlearnkit.store import Store
 from unlearnkit.store.checkpoint import State
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.ensemble import CHUNK
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
@@ -27,6 +28,7 @@ def stage_state(plan: Plan, store: Store, shard: int, stage: int) -> State | Non
     return None if checkpoint is None else checkpoint.state
 
 
+@own_settings()
 def example_losses(plan: Plan, store: Store) -> Scores:
     """The loss of every training example under its shard's model; nan for revoked examples.
 
@@ -49,6 +51,7 @@ def example_losses(plan: Plan, store: Store) -> Scores:
     return scores
 
 
+@own_settings()
 def self_influence(plan: Plan, store: Store) -> Scores:
     """TracIn self-influence in the last layer (Pruthi et al. 2020); nan for revoked examples.
 

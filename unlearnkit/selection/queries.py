@@ -13,6 +13,7 @@ from jaxtyping import Int
 from unlearnkit.data.examples import Dataset
 from unlearnkit.selection.example_scores import example_losses, self_influence
 from unlearnkit.store import Store
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.request import Revocations, select
 
@@ -78,6 +79,7 @@ def table_of(
     return pd.concat([frame, given], axis=1)
 
 
+@own_settings()
 def query_ids(
     dataset: Dataset, plan: Plan, store: Store, query: str
 ) -> Int[np.ndarray, " example"]:
@@ -143,6 +145,7 @@ def query_ids(
     return ids
 
 
+@own_settings()
 def chosen_ids(
     dataset: Dataset,
     plan: Plan,

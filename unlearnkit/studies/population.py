@@ -29,6 +29,7 @@ from unlearnkit.registry import Registry
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
 from unlearnkit.studies.identity import described
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
@@ -103,6 +104,7 @@ class Population:
         return rows[:, :count] if part == "forget" else rows[:, count:]
 
 
+@own_settings()
 def populate(
     data: Any,
     ids: int | Iterable[int],

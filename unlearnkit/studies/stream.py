@@ -15,6 +15,7 @@ from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.evaluation.comparison import same_bytes
 from unlearnkit.progress import Progress, ProgressEvent, Run, running
 from unlearnkit.session import Session
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@own_settings()
 def stream(
     session: Session,
     *,

@@ -39,6 +39,7 @@ from unlearnkit.session import Session
 from unlearnkit.studies.identity import described
 from unlearnkit.studies.log import Log
 from unlearnkit.studies.requests import Ids, RequestLike, Revoked
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
@@ -55,6 +56,7 @@ POLICIES: dict[str, Boundary] = {
 }
 
 
+@own_settings()
 def study(
     data: Any = "digits",
     *,

@@ -17,6 +17,7 @@ from unlearnkit.registry import Registry
 from unlearnkit.seeding import digest, state_bytes
 from unlearnkit.store import Store
 from unlearnkit.store.checkpoint import State
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
 
@@ -145,6 +146,7 @@ class Ensemble:
         parts = [(each.shard, state_bytes(each.state)) for each in self.constituents]
         return digest(*(part for pair in parts for part in pair))
 
+    @own_settings()
     def constituent_probabilities(
         self, inputs: Float[Tensor, "batch ..."]
     ) -> Float[Tensor, "constituent batch class"]:
@@ -156,6 +158,7 @@ class Ensemble:
             ]
         )
 
+    @own_settings()
     def probabilities(self, inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch class"]:
         """Return the probabilities of the ensemble."""
         return AGGREGATIONS[self.aggregation](self.constituent_probabilities(inputs))
@@ -171,6 +174,7 @@ class Ensemble:
         return outputs if self.is_regression else outputs.argmax(1)
 
 
+@own_settings()
 def state_probabilities(
     architecture: Architecture, loss: Loss, state: State, inputs: Float[Tensor, "batch ..."]
 ) -> Float[Tensor, "batch class"]:

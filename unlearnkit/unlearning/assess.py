@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.store import Store
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import work_of
@@ -18,6 +19,7 @@ from unlearnkit.unlearning.modify import batches_of, incomplete, members_of, rep
 from unlearnkit.unlearning.workload import estimate
 
 
+@own_settings()
 def assess(
     before: Plan,
     store: Store,

@@ -28,6 +28,7 @@ from unlearnkit.metrics.tasks import task_of
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.losses import CrossEntropy, Loss
 from unlearnkit.store.checkpoint import State
+from unlearnkit.torch_settings import own_settings
 
 PROBE_MAX = 256  # the most examples of the probe part that are used; the first by id
 
@@ -100,6 +101,7 @@ class Probe:
     inputs: Float[Tensor, "batch ..."]
     targets: Tensor
 
+    @own_settings()
     def outputs(self, states: Sequence[State]) -> Float[Tensor, "model batch class"]:
         """Return the models' outputs for the examples, in evaluation mode."""
         stack = self.architecture.stack
@@ -118,12 +120,14 @@ class Probe:
         whole = sum(float(state[name].square().sum()) for name in names) ** 0.5
         return float(norm / max(whole, 1e-30))
 
+    @own_settings()
     def loss_of(self, state: State, inputs: Tensor, targets: Tensor) -> float:
         """Return the mean loss of a model on some examples."""
         with torch.no_grad():
             outputs = self.architecture.module(state)(inputs)
         return float(self.loss.value(outputs, targets).mean())
 
+    @own_settings()
     def inspect(
         self,
         checks: Sequence[Check],
@@ -163,6 +167,7 @@ class Probe:
             for check, kl, loss in zip(seen, further, losses, strict=True)
         ]
 
+    @own_settings()
     def errors(
         self, shards: Sequence[int], exact: Sequence[State], approximate: Sequence[State]
     ) -> tuple[Check, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from unlearnkit.progress import Progress, running
 from unlearnkit.store import Store
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
@@ -20,6 +21,7 @@ from unlearnkit.unlearning.unlearn import REPAY, Unlearned, settle
 from unlearnkit.unlearning.workload import estimate
 
 
+@own_settings()
 def repay(
     plan: Plan,
     store: Store,

@@ -23,6 +23,7 @@ from jaxtyping import Int
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.progress import Progress, Run, running
 from unlearnkit.store import Store
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock, Interval
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
@@ -109,6 +110,7 @@ class Unlearned:
         return f"<p>{self!r}</p>{self.decision._repr_html_()}"
 
 
+@own_settings()
 def unlearn(
     before: Plan,
     store: Store,

@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from unlearnkit.progress import Run
 from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.kernels.loop import compute_threads, deterministic, run_loop
 from unlearnkit.training.kernels.stacked import OnProbe, run_stacked
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import END, EPOCH, TAIL, Job, Mark
 
 
+@own_settings()
 def run_jobs(
     plan: Plan,
     jobs: Sequence[Job],
