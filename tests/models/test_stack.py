@@ -1,12 +1,130 @@
 """Stacks: which modules are recognised, and that the description is the module's own structure."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from unlearnkit import CNN, MLP
 from unlearnkit.models.architecture import as_architecture
 from unlearnkit.models.stack import Stack, as_head, as_stack
+
+
+def changed(change: Callable[[nn.Sequential], object]) -> nn.Module:
+    """A stack, changed so that it computes something else."""
+    module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+    assert as_stack(module) is not None
+    change(module)
+    return module
+
+
+def tie(module: nn.Sequential) -> None:
+    module[2].weight = module[0].weight
+
+
+def view(module: nn.Sequential) -> None:
+    module[2].weight = nn.Parameter(module[0].weight.data.T)
+
+
+def gradient(value: torch.Tensor) -> torch.Tensor:
+    return 2 * value
+
+
+class Doubled(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+class Marked(nn.Parameter):
+    """A parameter of another class."""
+
+
+CHANGES: dict[str, Callable[[nn.Sequential], object]] = {
+    "activation at two places": lambda m: m.append(m[1]),
+    "last layer at two places": lambda m: m.append(m[3]).append(m[2]),
+    "forward hook": lambda m: m[0].register_forward_hook(lambda *given: 2 * given[-1]),
+    "forward hook on an activation": lambda m: m[1].register_forward_hook(lambda *given: None),
+    "pre-hook on the root": lambda m: m.register_forward_pre_hook(lambda layer, given: given),
+    "backward hook": lambda m: m[2].register_full_backward_hook(lambda *given: None),
+    "backward pre-hook": lambda m: m.register_full_backward_pre_hook(lambda *given: None),
+    "gradient hook": lambda m: m[0].weight.register_hook(gradient),
+    "hook after a gradient": lambda m: m[4].bias.register_post_accumulate_grad_hook(gradient),
+    "parametrization": lambda m: nn.utils.parametrizations.spectral_norm(m[0]),
+    "pruned": lambda m: prune.random_unstructured(m[0], "weight", 0.5),
+    "subclass": lambda m: setattr(m[0], "__class__", Doubled),
+    "replaced forward": lambda m: setattr(m[1], "forward", torch.sin),
+    "replaced forward of the root": lambda m: setattr(m, "forward", m[0].forward),
+    "replaced train": lambda m: setattr(m, "train", lambda mode=True: m),
+    "tied": tie,
+    "a view of another weight": view,
+    "parameter of the root": lambda m: setattr(m, "scale", nn.Parameter(torch.ones(1))),
+    "parameter of a layer": lambda m: setattr(m[0], "scale", nn.Parameter(torch.ones(1))),
+    "parameter of an activation": lambda m: setattr(m[1], "scale", nn.Parameter(torch.ones(1))),
+    "buffer": lambda m: m[0].register_buffer("seen", torch.zeros(1)),
+    "buffer that is not stored": lambda m: m.register_buffer("seen", torch.zeros(1), False),
+    "layer inside an activation": lambda m: setattr(m[1], "inner", nn.Linear(1, 1)),
+    "frozen bias": lambda m: m[2].bias.requires_grad_(False),
+    "bias in float64": lambda m: setattr(m[2], "bias", nn.Parameter(torch.zeros(4).double())),
+    "bias for all outputs": lambda m: setattr(m[2], "bias", nn.Parameter(torch.zeros(1))),
+    "other parameter class": lambda m: setattr(m[0], "weight", Marked(torch.zeros(4, 4))),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changed_stacks_are_no_stacks(name: str) -> None:
+    assert as_stack(changed(CHANGES[name])) is None
+
+
+def test_gradient_hooks_count_in_an_architecture() -> None:
+    architecture = as_architecture(lambda: changed(CHANGES["gradient hook"]), (4,), 2)
+    assert architecture.stack is None
+
+
+def test_in_place_activations_and_other_attributes_leave_a_stack() -> None:
+    module = nn.Sequential(nn.Linear(4, 3), nn.ReLU(inplace=True), nn.Linear(3, 2))
+    module.note = module[0].note = "mine"
+    stack = as_stack(module)
+    assert stack is not None and stack.widths == (4, 3, 2)
+
+
+def body_and_head(change: Callable[[nn.Sequential], object]) -> nn.Module:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    change(module)
+    return module.eval()
+
+
+def untie(module: nn.Sequential) -> None:
+    """Let the body use the head's weight without a gradient."""
+    module[1].register_forward_pre_hook(lambda layer, given: given[0] @ module[2].weight.detach())
+
+
+HEADS: dict[str, Callable[[nn.Sequential], object]] = {
+    "hook": lambda m: m[2].register_forward_hook(lambda *given: None),
+    "pre-hook": lambda m: m[2].register_forward_pre_hook(lambda *given: None),
+    "backward hook": lambda m: m[2].register_full_backward_hook(lambda *given: None),
+    "gradient hook": lambda m: m[2].weight.register_hook(gradient),
+    "gradient hook on the bias": lambda m: m[2].bias.register_hook(gradient),
+    "tied": tie,
+    "used without a gradient": untie,
+    "frozen": lambda m: m[2].requires_grad_(False),
+    "replaced forward": lambda m: setattr(m[2], "forward", m[0].forward),
+    "registered twice": lambda m: setattr(m, "other", m[2]),
+    "not last": lambda m: m.append(nn.Tanh()),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_changed_heads_are_no_heads(name: str) -> None:
+    inputs = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    assert as_head(body_and_head(lambda module: None), inputs) is not None
+    assert as_head(body_and_head(HEADS[name]), inputs) is None
+
+
+def test_hooks_in_the_body_leave_a_head() -> None:
+    module = body_and_head(lambda m: m[0].register_forward_hook(lambda *given: 2 * given[-1]))
+    assert as_head(module, torch.ones(3, 4)) is not None
 
 
 def frozen() -> nn.Module:

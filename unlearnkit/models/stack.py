@@ -1,12 +1,14 @@
 """Stacks of linear layers: how the models that the batched kernels can run are recognised."""
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from unlearnkit.models.builtin import ACTIVATIONS
 from unlearnkit.models.dropout import KeyedDropout
+from unlearnkit.models.state import gradient_hooks, memory_of
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,27 @@ class Stack:
 def as_stack(module: nn.Module) -> Stack | None:
     """Recognise Sequential(Flatten?, (Linear, activation, Dropout?)*, Linear); None for others.
 
+    The stacked kernel computes what the layers' classes compute. A module with hooks on it, on its
+    layers or on its parameters, with a layer at two places, with tied, frozen or further
+    parameters, or with replaced methods is no stack.
+
     >>> as_stack(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))).widths
     (4, 3, 2)
     >>> as_stack(nn.Sequential(nn.Conv1d(1, 1, 1), nn.Linear(4, 2))) is None
     True
     """
-    if type(module) is not nn.Sequential or any(not p.requires_grad for p in module.parameters()):
+    if type(module) is not nn.Sequential or module._parameters:
         return None
-    layers = list(module.named_children())
+    layers = list(module._modules.items())  # named_children leaves out a layer's second place
+    children = [layer for _, layer in layers if layer is not None]
+    if len({id(layer) for layer in children}) < len(layers):
+        return None
+    if not _is_plain(module) or not all(map(_is_plain, children)) or _tied(module, module):
+        return None
+    if any(
+        each._modules or (each._parameters and type(each) is not nn.Linear) for each in children
+    ):
+        return None
     if layers and _is_plain_flatten(layers[0][1]):
         layers = layers[1:]
     linears: list[str] = []
@@ -45,9 +60,7 @@ def as_stack(module: nn.Module) -> Stack | None:
     dropouts: list[float] = []
     while layers:
         name, linear = layers.pop(0)
-        if type(linear) is not nn.Linear or linear.bias is None:
-            return None
-        if linear.weight.dtype != torch.float32:
+        if not _is_plain_linear(linear):
             return None
         linears.append(name)
         widths.append(linear.in_features)
@@ -77,7 +90,8 @@ def as_head(module: nn.Module, inputs: Tensor) -> Stack | None:
     """Recognise a module whose outputs are those of its last linear layer; None for others.
 
     The module must return that layer's outputs unchanged, and the layer's inputs, the *features*,
-    must not depend on the layer's own parameters. The result is a stack of this one layer.
+    must not depend on the layer's own parameters. Hooks on the layer or on its parameters, tied and
+    frozen parameters exclude it. The result is a stack of this one layer.
 
     >>> as_head(nn.Sequential(nn.Tanh(), nn.Linear(8, 3)), torch.ones(2, 8))
     Stack(linears=('1',), widths=(8, 3), activations=(), dropouts=())
@@ -85,14 +99,15 @@ def as_head(module: nn.Module, inputs: Tensor) -> Stack | None:
     True
 
     Args:
-        module: a module in eval mode that is not used elsewhere: the ``requires_grad`` flags of its
-            parameters are changed.
+        module: a module in eval mode that is not used elsewhere: its head and the ``requires_grad``
+            flags of its parameters are changed.
         inputs: features of a few examples, for one trial pass.
     """
     linears = [each for each in module.named_modules() if isinstance(each[1], nn.Linear)]
     name, head = linears[-1] if linears else ("", module)
-    parts = [part for part, _ in head.named_parameters()]
-    if type(head) is not nn.Linear or not name or parts != ["weight", "bias"]:
+    if not name or not _is_plain(head) or not _is_plain_linear(head):
+        return None
+    if list(head._parameters) != ["weight", "bias"] or _tied(head, module):
         return None
     for parameter in module.parameters():
         parameter.requires_grad_(parameter is head.weight or parameter is head.bias)
@@ -104,8 +119,8 @@ def as_head(module: nn.Module, inputs: Tensor) -> Stack | None:
 
     hook = head.register_forward_hook(see)
     outputs = module(inputs)
-    hook.remove()
     if len(seen) != 1:
+        hook.remove()
         return None
     features, returned, version = seen[0]
     if outputs is not returned or outputs._version != version:  # changed, possibly in place
@@ -115,7 +130,46 @@ def as_head(module: nn.Module, inputs: Tensor) -> Stack | None:
     made = nn.functional.linear(features, head.weight, head.bias)
     if outputs.dtype != torch.float32 or not torch.equal(made, outputs):
         return None
+    with torch.no_grad():  # the features may depend on the parameters without a gradient
+        head.weight.add_(1)
+        head.bias.add_(1)
+        module(inputs)
+    hook.remove()
+    if not torch.equal(seen[-1][0], features):
+        return None
     return Stack((name,), (head.in_features, head.out_features), (), ())
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether a layer has no hooks or buffers, and no attribute that replaces one of its class."""
+    attributes = vars(layer)
+    hooked = any(value for name, value in attributes.items() if "_hooks" in name)
+    replaced = any(hasattr(type(layer), name) for name in attributes)
+    return not hooked and not replaced and not layer._buffers
+
+
+def _is_plain_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether a layer is an ``nn.Linear`` whose parameters are trained as they are."""
+    if type(layer) is not nn.Linear or layer._parameters.keys() != {"weight", "bias"}:
+        return False
+    shapes = (layer.out_features, layer.in_features), (layer.out_features,)
+    return not layer._modules and all(
+        type(parameter) is nn.Parameter
+        and parameter.shape == shape
+        and parameter.dtype == torch.float32
+        and parameter.requires_grad
+        and not gradient_hooks(parameter)
+        for parameter, shape in zip((layer.weight, layer.bias), shapes, strict=True)
+    )
+
+
+def _tied(layer: nn.Module, module: nn.Module) -> bool:
+    """Whether a parameter of a layer shares its memory with another name in the module."""
+    own, all_of_them = (
+        [memory_of(p) for _, p in each.named_parameters(remove_duplicate=False)]
+        for each in (layer, module)
+    )
+    return any(all_of_them.count(memory) > 1 for memory in own)
 
 
 def _is_plain_flatten(layer: nn.Module) -> bool:

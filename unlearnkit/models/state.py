@@ -1,7 +1,11 @@
-"""Reading a module's state, and finding the layers that keep batch statistics."""
+"""Reading and copying modules: state, hooks, shared memory, and layers with batch statistics."""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unlearnkit.store.checkpoint import State
 
@@ -18,3 +22,49 @@ def get_state(module: nn.Module) -> State:
         name: tensor.detach().clone(memory_format=torch.contiguous_format)
         for name, tensor in module.state_dict().items()
     }
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """Return a deep copy of a module that computes the same.
+
+    Unlike ``copy.deepcopy``, this keeps the hooks on parameters' gradients, and copies modules with
+    tensors that were computed from parameters: ``weight_norm`` and ``prune`` keep such tensors as
+    attributes, and compute them again before each call.
+    """
+    computed: dict[int, Any] = {}
+    for layer in module.modules():
+        for value in vars(layer).values():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                computed[id(value)] = value.detach().clone()
+    twin = copy.deepcopy(module, computed)
+    for old, new in zip(module.parameters(), twin.parameters(), strict=True):
+        if old is new or not gradient_hooks(old):
+            continue
+        for hook in (old._backward_hooks or {}).values():
+            new.register_hook(hook)
+        for hook in (old._post_accumulate_grad_hooks or {}).values():
+            new.register_post_accumulate_grad_hook(hook)
+    return twin
+
+
+def gradient_hooks(tensor: Tensor) -> list[Callable[..., Any]]:
+    """Return the hooks that were registered for a tensor's gradient.
+
+    They are registered by ``Tensor.register_hook`` and
+    ``Tensor.register_post_accumulate_grad_hook``.
+    """
+    before = tensor._backward_hooks or {}
+    after = getattr(tensor, "_post_accumulate_grad_hooks", None) or {}
+    return [*before.values(), *after.values()]
+
+
+def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield all parameters and buffers under each of their names."""
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+def memory_of(tensor: Tensor) -> int:
+    """Return a number that tensors have in common if they are views of the same memory."""
+    strided = tensor.layout is torch.strided and tensor.numel() > 0
+    return (tensor.untyped_storage().data_ptr() if strided else 0) or id(tensor)
