@@ -6,11 +6,12 @@ may draw from them while training runs in a thread.
 """
 
 import hashlib
+import sys
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Key = int | str
@@ -68,8 +69,7 @@ class RefuseGlobalRandomness(TorchDispatchMode):
             raise GlobalRandomnessError(
                 f"{self._where()} draws random numbers from torch's global generator "
                 f"({func.overloadpacket.__name__}), so its results would depend on what other "
-                "notebook cells draw. Use nn.Dropout, whose masks unlearnkit draws from a keyed "
-                "generator, or a layer without randomness."
+                f"notebook cells draw. {_way_out()}"
             )
         return func(*args, **kwargs)
 
@@ -117,6 +117,54 @@ class PrivateRandomness(TorchDispatchMode):
 
 class GlobalRandomnessError(ValueError):
     """A model draws from torch's global generator, so that exact retraining is impossible."""
+
+
+def _way_out() -> str:
+    """Advise what to use in place of the code that is drawing random numbers.
+
+    The frames of the call tell which of torch's layers and functions it is.
+    """
+    layer: nn.Module | None = None
+    function, frame = "", sys._getframe(1)
+    while frame is not None and layer is None:
+        code, this = frame.f_code, frame.f_locals.get("self")
+        if code.co_name == "forward" and isinstance(this, nn.Module):
+            layer = this
+        elif not function and frame.f_globals.get("__name__") == "torch.nn.functional":
+            function = code.co_name
+        frame = frame.f_back  # type: ignore[assignment]
+    if isinstance(layer, nn.MultiheadAttention | nn.RNNBase):
+        return (
+            "Its masks are drawn inside torch: create it with dropout=0 (or set its attribute "
+            "dropout to 0), and put nn.Dropout before or after it, whose masks unlearnkit draws "
+            "from a keyed generator."
+        )
+    keyed = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+    if type(layer) in keyed:
+        return (
+            f"This {type(layer).__name__} is not registered in the module, as if it were in a "
+            "plain list; assign it to an attribute or put it in an nn.ModuleList, so that "
+            "unlearnkit can draw its masks from a keyed generator."
+        )
+    if isinstance(layer, nn.RReLU):
+        return "Use nn.LeakyReLU, which has a fixed slope."
+    if isinstance(layer, nn.modules.dropout._DropoutNd):
+        return (
+            f"Use nn.Dropout itself in place of {type(layer).__name__}; unlearnkit draws its masks "
+            "from a keyed generator."
+        )
+    if "dropout" in function:
+        return (
+            "Use nn.Dropout in place of the function: create it in __init__ (self.drop = "
+            "nn.Dropout(p)) and call self.drop(x); unlearnkit draws its masks from a keyed "
+            "generator."
+        )
+    if function == "gumbel_softmax":
+        return "Use torch.softmax, which adds no noise."
+    return (
+        "Use nn.Dropout, whose masks unlearnkit draws from a keyed generator, or a layer without "
+        "randomness; give scaled_dot_product_attention no dropout_p."
+    )
 
 
 def _takes_generator(func: Any) -> bool:

@@ -39,6 +39,23 @@ class Nested(nn.Module):
         return self.inner(x)
 
 
+class Listed(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+        self.layers = [nn.Dropout(0.5)]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers[0](super().forward(x))
+
+
+class Gumbel(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.gumbel_softmax(super().forward(x))
+
+
 class NumpyNoise(nn.Linear):
     def __init__(self) -> None:
         super().__init__(4, 3)
@@ -116,14 +133,28 @@ def test_a_version_names_a_callable() -> None:
         (lambda: "no module", TypeError, "returned a str; an nn.Module was expected"),
         (lambda: nn.Linear(4, 4), ValueError, r"shape \(3, 4\).*3 classes or targets, so \(3, 3\)"),
         (lambda: nn.Linear(9, 3), ValueError, r"cannot take examples of shape \(4,\)"),
-        (lambda: nn.LazyLinear(3), ValueError, "weight belongs to a lazy layer"),
+        (lambda: nn.LazyLinear(3), ValueError, "'weight' belongs to a lazy layer"),
         (lambda: nn.Flatten(), ValueError, "no trainable parameter"),
-        (FunctionalDropout, ValueError, r"FunctionalDropout draws random .* Use nn.Dropout"),
+        (
+            FunctionalDropout,
+            ValueError,
+            r"FunctionalDropout draws .* nn.Dropout in place of the fun",
+        ),
         (Nested, ValueError, r"layer 'inner' \(FunctionalDropout\) draws random"),
-        (lambda: nn.Sequential(nn.Linear(4, 3), nn.RReLU()), ValueError, r"layer '1' \(RReLU\)"),
-        (lambda: nn.Sequential(nn.Linear(4, 3), nn.AlphaDropout()), ValueError, "AlphaDropout"),
-        (Recurrent, ValueError, r"layer 'body' \(LSTM\) draws random"),
-        (Attentive, ValueError, r"layer 'body' \(MultiheadAttention\) draws random"),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 3), nn.RReLU()),
+            ValueError,
+            r"'1' \(RReLU\).*LeakyReLU",
+        ),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 3), nn.AlphaDropout()),
+            ValueError,
+            "in place of Alpha",
+        ),
+        (Recurrent, ValueError, r"layer 'body' \(LSTM\) draws random.*dropout=0"),
+        (Attentive, ValueError, r"'body' \(MultiheadAttention\) draws random.*dropout=0"),
+        (Listed, ValueError, "This Dropout is not registered.*nn.ModuleList"),
+        (Gumbel, ValueError, "Use torch.softmax"),
         (NumpyNoise, ValueError, "different outputs for the same input"),
         (numpy_weights, ValueError, "two different initial states.*outside torch"),
         (CNN(), ValueError, r"8 x 8 or larger; the data has features of shape \(4,\)"),

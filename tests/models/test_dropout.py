@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from unlearnkit.models.dropout import KeyedDropout, StepContext
+from unlearnkit.models.dropout import KeyedDropout, StepContext, key_dropout, step_context
 
 
 @pytest.mark.parametrize("shared_dims", [0, 2])
@@ -42,3 +43,46 @@ def test_dropout_over_another_dimension_than_the_batch_is_refused() -> None:
     context.begin_step(torch.arange(3), 3, "key")
     with pytest.raises(ValueError, match=r"shape \(4, 3\) whose first dimension is not the batch"):
         KeyedDropout(0.5, 0, context)(torch.ones(4, 3))
+
+
+class Renamed(nn.Dropout):
+    """Computes what nn.Dropout computes."""
+
+    def __init__(self) -> None:
+        super().__init__(0.25)
+
+
+class Halved(nn.Dropout):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) / 2
+
+
+def test_one_layer_is_keyed_at_each_of_its_places() -> None:
+    drop, elsewhere = nn.Dropout(0.5), nn.Module()
+    elsewhere.layers = [drop]  # a plain list, which torch does not look into
+    module = nn.Sequential(drop, nn.Linear(2, 2), drop, nn.Sequential(drop), elsewhere)
+    key_dropout(module)
+    assert {type(each) for each in (module[0], module[2], module[3][0], elsewhere.layers[0])} == {
+        KeyedDropout
+    }
+    assert drop.context is step_context(module) and repr(drop) == "KeyedDropout(p=0.5)"
+
+
+def test_hooks_and_a_changed_rate_stay_in_force() -> None:
+    drop = nn.Dropout(0.5)
+    drop.register_forward_hook(lambda layer, given, outputs: outputs + 7)
+    module = nn.Sequential(drop)
+    key_dropout(module)
+    drop.context.begin_step(torch.arange(4), 4, "key")
+    drop.p = 1.0
+    assert (module(torch.ones(4, 2)) == 7).all()  # all dropped, as by nn.Dropout(1)
+
+
+def test_subclasses_are_keyed_if_they_compute_the_same() -> None:
+    plain = nn.Dropout()
+    plain.forward = lambda x: x
+    module = nn.Sequential(Renamed(), Halved(), nn.AlphaDropout(), nn.Dropout2d(0.1), plain)
+    key_dropout(module)
+    kinds = [KeyedDropout, Halved, nn.AlphaDropout, KeyedDropout, nn.Dropout]
+    assert [type(layer) for layer in module] == kinds
+    assert module[0].rate == 0.25 and module[3].shared_dims == 2

@@ -6,18 +6,18 @@ seed have the same initial state. The rest of the package relies on these checks
 """
 
 import copy
-import inspect
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.models.builtin import BUILT_IN, MODELS, Logistic, describe
-from unlearnkit.models.dropout import DROPOUTS, KeyedDropout, StepContext, step_context
+from unlearnkit.models.builtin import BUILT_IN, Logistic, describe
+from unlearnkit.models.checks import check_module
+from unlearnkit.models.dropout import key_dropout, step_context
+from unlearnkit.models.factories import Factory, as_factory, new_module, unshared
 from unlearnkit.models.stack import Stack, as_head, as_stack
 from unlearnkit.models.state import batch_statistics_layers, get_state
 from unlearnkit.seeding import (
@@ -30,8 +30,6 @@ from unlearnkit.seeding import (
 )
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
-
-Factory = Callable[[], nn.Module]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -128,7 +126,8 @@ def as_architecture(
 
     Args:
         model: a name in :data:`MODELS`; a callable without arguments that returns a new
-            ``nn.Module``; or a callable of (feature shape, number of outputs). An
+            ``nn.Module``; or a callable of (feature shape, number of outputs). If its modules share
+            tensors with each other, such as frozen layers that were loaded once, each is copied. An
             :class:`Architecture` is returned unchanged.
         feature_shape: shape of one example's features.
         num_outputs: width that the output must have.
@@ -138,23 +137,34 @@ def as_architecture(
     Raises:
         KeyError: there is no model of that name.
         TypeError: the model is not a callable, needs other arguments, or does not return a module
-            or a tensor.
-        ValueError: the output has another width; the module does not accept the features; it has no
-            trainable parameter, a parameter without shape, or one that is not finite; or it draws
-            random numbers outside torch.
+            or a tensor; or the module is compiled, quantised or replicated over devices.
+        ValueError: the callable raised an error; the output has another width; the module does not
+            accept the features; it has no trainable parameter, or a parameter or layer that cannot
+            be trained exactly, which the message names; or it draws random numbers outside torch.
     """
     if isinstance(model, Architecture):
+        wanted, given = (
+            (tuple(feature_shape), num_outputs),
+            (model.feature_shape, model.num_outputs),
+        )
+        if wanted != given:
+            raise ValueError(
+                f"{model} was made for features of shape {given[0]} and {given[1]} outputs; the "
+                f"data has {wanted[0]} and {wanted[1]}. Give the model itself."
+            )
         return model
-    name, factory = _as_factory(model, feature_shape, num_outputs)
-    module = _build(factory, 0)
-    _check_module(module, name)
+    name, model, factory = as_factory(model, tuple(feature_shape), num_outputs)
+    module, other = (_build_plain(factory, 0, name) for _ in range(2))
+    check_module(module, name)
     initial = state_bytes(get_state(module))
-    if version is None and initial != state_bytes(get_state(_build(factory, 0))):
+    if version is None and initial != state_bytes(get_state(other)):
         raise ValueError(
             f"{name} has two different initial states for one seed: it draws random numbers "
             "outside torch. Initialise with torch; or give version='...', which skips this "
             "check, and make the weights equal yourself."
         )
+    factory = unshared(factory, name, module, other)
+    module = _build(factory, 0, name)
     outputs = [_trial_outputs(_build(factory, 0), feature_shape, name) for _ in range(2)]
     if outputs[0].shape != (3, num_outputs):
         raise ValueError(
@@ -181,63 +191,18 @@ def as_architecture(
     )
 
 
-def _as_factory(
-    model: Any, feature_shape: tuple[int, ...], num_outputs: int
-) -> tuple[str, Factory]:
-    if isinstance(model, str):
-        return model, partial(MODELS[model], feature_shape, num_outputs)
-    if isinstance(model, nn.Module) or not callable(model):
-        raise TypeError(
-            f"model is a {type(model).__name__}; give a name ({', '.join(MODELS)}) or a callable "
-            "that returns a new nn.Module each time, such as a function or a class."
-        )
-    name = getattr(model, "__name__", None) or type(model).__name__.lower()
-    needed = [
-        p
-        for p in inspect.signature(model).parameters.values()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    if len(needed) == 2:
-        return name, partial(model, feature_shape, num_outputs)  # a lambda could not be pickled
-    if needed:
-        raise TypeError(
-            f"{name} needs {len(needed)} arguments ({', '.join(p.name for p in needed)}); give a "
-            "callable with no argument, or with two: feature shape and number of outputs."
-        )
-    return name, model
-
-
 @own_settings()
-def _build(factory: Factory, seed: int) -> nn.Module:
-    with PrivateRandomness(torch_generator(seed, "weights")):
-        module = factory()
-    if not isinstance(module, nn.Module):
-        raise TypeError(
-            f"the model callable returned a {type(module).__name__}; an nn.Module was expected"
-        )
-    context = StepContext()
-    for parent in list(module.modules()):
-        for child_name, child in list(parent.named_children()):
-            if type(child) in DROPOUTS:
-                rate = float(getattr(child, "p"))  # noqa: B009 (typed as Tensor | Module)
-                setattr(parent, child_name, KeyedDropout(rate, DROPOUTS[type(child)], context))
+def _build(factory: Factory, seed: int, name: str = "model") -> nn.Module:
+    """Build a module with keyed dropout; its initial weights depend on the seed alone."""
+    module = _build_plain(factory, seed, name)
+    key_dropout(module)
     return module
 
 
-def _check_module(module: nn.Module, name: str) -> None:
-    for parameter_name, parameter in module.named_parameters():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise ValueError(
-                f"{name}: {parameter_name} belongs to a lazy layer and has no shape yet; use a "
-                "layer with explicit sizes"
-            )
-        if not torch.isfinite(parameter).all():
-            raise ValueError(
-                f"{name}: {parameter_name} has NaN or infinite initial values; initialise it with "
-                "finite numbers"
-            )
-    if not any(p.requires_grad for p in module.parameters()):
-        raise ValueError(f"{name} has no trainable parameter, so there is nothing to unlearn")
+@own_settings()
+def _build_plain(factory: Factory, seed: int, name: str) -> nn.Module:
+    with PrivateRandomness(torch_generator(seed, "weights")):
+        return new_module(factory, name)
 
 
 def _trial_outputs(module: nn.Module, feature_shape: tuple[int, ...], name: str) -> Tensor:
