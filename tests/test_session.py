@@ -463,3 +463,9 @@ def test_a_weighted_class_is_found_more_often_and_forgotten_exactly() -> None:
 def test_weights_are_one_for_each_class() -> None:
     with pytest.raises(ValueError, match="2 class_weights for 3 classes; give one per class"):
         Session(CASE.dataset(), loss=WeightedCrossEntropy((1, 8)))
+
+
+@pytest.mark.parametrize("spec", [TrainSpec, {"epochs": 3}])
+def test_what_is_no_spec_is_refused(spec):
+    with pytest.raises(TypeError, match=r"is not a TrainSpec; give an instance"):
+        Session("digits", spec=spec)

@@ -50,3 +50,9 @@ def test_what_a_stranger_left_in_the_manifest_is_refused(
     session.store.commit({**session.store.manifest, part: ["nonsense"]})
     with pytest.raises(StoreError, match=f"the {said} kept in .* were not written by unlearnkit"):
         resume(session.dataset, session._journal.plan, session.store)
+
+
+def test_what_is_no_store_is_refused() -> None:
+    for value in (MemoryStore, DiskStore, 3):
+        with pytest.raises(TypeError, match=r"is no store; give the path of a folder"):
+            open_store(value)

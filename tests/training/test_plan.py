@@ -11,6 +11,7 @@ from unlearnkit import MLP, TrainSpec
 from unlearnkit.data.examples import Examples
 from unlearnkit.models.architecture import as_architecture
 from unlearnkit.store import MemoryStore
+from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.train import train
 
@@ -121,3 +122,9 @@ def test_missing_is_what_the_store_lacks() -> None:
     last = plan.partition.ids[(plan.partition.shard == 0) & (plan.partition.slice_ == 3)]
     after = plan.without(last[:1])
     assert after.missing(store, [0]) == after.chains[0][2:]
+
+
+def test_what_is_no_partition_is_refused() -> None:
+    for value in (Partition, "random"):
+        with pytest.raises(TypeError, match=r"is not a Partition; give one"):
+            make_plan(CASE.dataset().train, CASE.architecture(), CASE.spec, partition=value)

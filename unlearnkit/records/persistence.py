@@ -39,11 +39,17 @@ def open_store(store: str | os.PathLike[str] | AnyStore | None) -> AnyStore:
 
     Raises:
         StoreError: the folder is in use before its first commit, or cannot be read.
+        TypeError: the store is of another kind.
     """
     if isinstance(store, MemoryStore | DiskStore):
         return store
     if store is None:
         return MemoryStore()
+    if not isinstance(store, str | os.PathLike):
+        raise TypeError(
+            f"store={store!r} is no store; give the path of a folder, a DiskStore(folder), a "
+            "MemoryStore(), or None to keep everything in memory"
+        )
     try:
         return DiskStore(store)
     except StoreInUseError as held:

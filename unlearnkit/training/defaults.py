@@ -35,6 +35,7 @@ def choose_model_and_spec(
             default.
 
     Raises:
+        TypeError: the spec is not a TrainSpec, or the model is of another kind than accepted.
         ValueError: the arguments contradict each other.
     """
     if hidden is not None:
@@ -47,6 +48,8 @@ def choose_model_and_spec(
     elif isinstance(model, str) and model == "mlp":
         model = MLP((64,) if len(dataset.train) < SMALL else (256,))
     given = {name: value for name, value in given.items() if value is not None}
+    if spec is not None and not isinstance(spec, TrainSpec):
+        raise TypeError(f"spec={spec!r} is not a TrainSpec; give an instance: TrainSpec(epochs=10)")
     if spec is not None and (given or seed):
         names = ", ".join([*given, *(["seed"] if seed else [])])
         raise ValueError(f"spec= and {names} were both given; set {names} in the spec")

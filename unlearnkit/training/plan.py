@@ -252,6 +252,7 @@ def make_plan(
         revoked: ids to leave out.
 
     Raises:
+        TypeError: the partition is not a :class:`~unlearnkit.training.partition.Partition`.
         ValueError: the partition does not fit the examples or the spec.
     """
     partition = make_partition(examples, spec) if partition is None else partition
@@ -265,6 +266,11 @@ def make_plan(
 
 
 def _check_partition(partition: Partition, examples: Examples, spec: TrainSpec) -> None:
+    if not isinstance(partition, Partition):
+        raise TypeError(
+            f"partition={partition!r} is not a Partition; give one, such as that of another "
+            "session (session.plan.partition), or None for a random one"
+        )
     if not np.array_equal(partition.ids, examples.ids):
         raise ValueError(
             f"the partition's {len(partition.ids)} ids and the {len(examples)} ids of the training "
