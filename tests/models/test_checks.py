@@ -6,33 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from unlearnkit.models.architecture import as_architecture
 from unlearnkit.models.checks import check_module, describe_dtypes
-
-COMPILED = "torch.compile chooses its kernels by the calls before.*return the module inside"
-
-
-class Compiled(nn.Linear):
-    @torch.compile
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x)
-
-
-class NotCompiled(nn.Linear):
-    @torch.compiler.disable
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x)
-
-
-def compiled_in_place() -> nn.Module:
-    module = nn.Linear(4, 3)
-    module.compile()
-    return module
-
-
-def compiled_forward() -> nn.Module:
-    module = nn.Linear(4, 3)
-    module.forward = torch.compile(module.forward)
-    return module
 
 
 def expanded() -> nn.Module:
@@ -56,14 +31,6 @@ def buffered() -> nn.Module:
 @pytest.mark.parametrize(
     ("make", "error", "match"),
     [
-        (
-            lambda: torch.compile(nn.Linear(4, 3)),
-            TypeError,
-            rf"'1' \(OptimizedModule\): {COMPILED}",
-        ),
-        (lambda: Compiled(4, 3), TypeError, COMPILED),
-        (compiled_in_place, TypeError, COMPILED),
-        (compiled_forward, TypeError, COMPILED),
         (lambda: nn.DataParallel(nn.Linear(4, 3)), TypeError, "DataParallel splits batches"),
         (lambda: nn.LazyLinear(3), ValueError, "'1.weight' of the LazyLinear layer '1' .* lazy"),
         (lambda: nn.Linear(4, 3, device="meta"), ValueError, "'1.weight' .* meta device"),
@@ -86,6 +53,26 @@ def test_layers_and_parameters_are_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=rf"net.*{match}"):
         check_module(nn.Sequential(nn.Tanh(), make()), "net")
+
+
+@pytest.mark.slow  # importing torch's compiler takes seconds
+def test_compiled_modules_are_refused_and_uncompiled_ones_are_not() -> None:
+    def forward(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(x, layer.weight)
+
+    kind, plain = (
+        type("Kind", (nn.Linear,), {"forward": each(forward)})
+        for each in (torch.compile, torch.compiler.disable)
+    )
+    in_place, replaced = nn.Linear(4, 3), nn.Linear(4, 3)
+    in_place.compile()
+    replaced.forward = torch.compile(replaced.forward)
+    for module in (torch.compile(nn.Linear(4, 3)), in_place, replaced, kind(4, 3)):
+        with pytest.raises(TypeError, match=r"layer '0' .* by the calls before.*module inside it"):
+            check_module(nn.Sequential(module), "net")
+    check_module(nn.Sequential(plain(4, 3)), "net")
+    with pytest.raises(TypeError, match=r"forward is compiled by torch\.compile"):
+        as_architecture(torch.compile(forward), (4,), 3)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -112,7 +99,7 @@ def test_unusual_modules_that_can_be_trained_pass() -> None:
     tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     tied[1].weight = tied[0].weight
     normed = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, momentum=None), nn.InstanceNorm1d(3))
-    for module in (mask, tied, normed, NotCompiled(4, 3), nn.Linear(4, 3).double()):
+    for module in (mask, tied, normed, nn.Linear(4, 3).double()):
         check_module(module, "net")
 
 

@@ -74,7 +74,6 @@ def test_the_class_of_a_built_in_model_stands_for_its_defaults(kind: type, model
         (lambda: (nn.Linear(4, 3), 1), TypeError, "returned a tuple.*return the module alone"),
         (lambda: nn.Linear, TypeError, "returned the class Linear.*return an instance"),
         (lambda: Maker(), TypeError, "returned a Maker.*return an instance"),
-        (torch.compile(optional), TypeError, "optional is compiled by torch.compile"),
         (nn.DataParallel(nn.Linear(4, 3)), TypeError, "Return the module inside it: DataParallel"),
         (None, TypeError, "model is a NoneType; give a name"),
     ],
