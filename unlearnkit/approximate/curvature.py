@@ -32,6 +32,7 @@ from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from unlearnkit.approximate.decompositions import Differentiable, TwiceDifferentiable
 from unlearnkit.models.losses import Loss
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
@@ -65,7 +66,7 @@ def mean_gradient(
         raise ValueError(f"{len(inputs)} inputs came with {len(targets)} targets; give one each.")
     parameters = flatten(state, names).requires_grad_(True)
     total = torch.zeros_like(parameters, requires_grad=False)
-    with _evaluating(module), torch.enable_grad():
+    with _evaluating(module), torch.enable_grad(), Differentiable():
         for first in range(0, len(inputs), chunk):
             rows = slice(first, first + chunk)
             outputs = _outputs(module, state, names, parameters, inputs[rows])
@@ -98,13 +99,9 @@ def gauss_newton(
         KeyError: a name is not in the state.
         ValueError: no name was given.
     """
-    parameters = flatten(state, names).requires_grad_(True)
     if len(inputs) == 0:
         return torch.zeros_like
-    with _evaluating(module), torch.enable_grad():
-        outputs = _outputs(module, state, names, parameters, inputs)
-        dual = torch.zeros_like(outputs, requires_grad=True)
-        (pulled,) = torch.autograd.grad(outputs, parameters, dual, create_graph=True)
+    parameters, outputs, dual, pulled = _linearise(module, state, names, inputs)
     at = outputs.detach()
 
     def product(vector: Float[Tensor, " parameter"]) -> Float[Tensor, " parameter"]:
@@ -116,6 +113,41 @@ def gauss_newton(
         return pulled_back / len(at) if weights is None else pulled_back
 
     return product
+
+
+def adjoint_error(
+    module: nn.Module,
+    state: State,
+    names: Sequence[str],
+    inputs: Shaped[Tensor, "batch ..."],
+    generator: torch.Generator,
+) -> float:
+    """Return how far the two products with the Jacobian are from being adjoint.
+
+    For random u and v, u . (J v) and (J^T u) . v are equal except for rounding. They differ if the
+    module has an operation whose backward pass is itself differentiated wrongly, of which torch
+    says nothing. The difference is relative to |u| |J v| or |J^T u| |v|, whichever is larger.
+    """
+    parameters, outputs, dual, pulled = _linearise(module, state, names, inputs)
+    u = torch.randn(outputs.shape, generator=generator).to(outputs)
+    v = torch.randn(parameters.shape, generator=generator).to(parameters)
+    (pushed,) = torch.autograd.grad(pulled, dual, v, retain_graph=True)
+    (back,) = torch.autograd.grad(outputs, parameters, u)
+    difference = float((u * pushed).sum() - (back * v).sum())
+    scale = max(float(u.norm() * pushed.norm()), float(back.norm() * v.norm()))
+    return abs(difference) / scale if scale else difference
+
+
+def _linearise(
+    module: nn.Module, state: State, names: Sequence[str], inputs: Shaped[Tensor, "batch ..."]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the parameters, the outputs, a dual vector u, and J^T u as a function of u."""
+    parameters = flatten(state, names).requires_grad_(True)
+    with _evaluating(module), torch.enable_grad(), TwiceDifferentiable():
+        outputs = _outputs(module, state, names, parameters, inputs)
+        dual = torch.zeros_like(outputs, requires_grad=True)
+        (pulled,) = torch.autograd.grad(outputs, parameters, dual, create_graph=True)
+    return parameters, outputs, dual, pulled
 
 
 @dataclass(frozen=True, eq=False)
