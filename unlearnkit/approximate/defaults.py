@@ -12,6 +12,20 @@ LINEAR_SMALL_SHARD = 1500  # shard size below which a linear model takes fewer s
 def default_method(plan: Plan) -> Method:
     """Return staged influence with settings for the plan's model and shard sizes.
 
+    If torch cannot compute what these settings need for a module that is not built in, all
+    parameters are corrected instead of the last layer alone, or the other way round, where that is
+    possible.
+    """
+    usual = _usual_method(plan)
+    if plan.architecture.described is not None or not usual.unsuitable(plan):
+        return usual
+    others = (StagedInfluence(), METHODS["last-layer-influence"])
+    return next((other for other in others if not other.unsuitable(plan)), usual)
+
+
+def _usual_method(plan: Plan) -> Method:
+    """Return the settings for modules of which everything can be computed.
+
     - Linear models are solved in output space. With one slice they have few segments and take four
       substeps in each but the first, or two substeps if shards have fewer than
       ``LINEAR_SMALL_SHARD`` examples. Large shards take a twenty-eighth of their examples for the

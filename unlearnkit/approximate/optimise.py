@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, ShardRound
+from unlearnkit.approximate.routes import tried
 from unlearnkit.approximate.stored_states import StoredState, pool_of
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
 from unlearnkit.models.state import get_state
@@ -76,6 +77,23 @@ class Optimisation:
     def state(self) -> State:
         """A copy of the current state."""
         return get_state(self.module)
+
+
+def no_steps(plan: Plan) -> str:
+    """Return why an :class:`Optimisation` of the plan's module is not possible, or ""."""
+
+    def attempt(inputs: Tensor, targets: Tensor) -> str:
+        module, loss = plan.architecture.module(), plan.spec.loss
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        optimizer = make_optimizer(parameters, plan.spec)
+        for count in (1, len(inputs)):
+            optimizer.zero_grad()
+            outputs = module(inputs[:count])
+            outputs.backward(loss.output_gradient(outputs.detach(), targets[:count]) / count)
+            optimizer.step()
+        return ""
+
+    return tried(plan, f"steps of {plan.spec.optimizer}", attempt)
 
 
 def retained_batches(plan: Plan, shard: int, stage: int, passes: int) -> list[list[Rows]]:

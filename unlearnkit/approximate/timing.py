@@ -16,6 +16,7 @@ from unlearnkit.approximate.linearised import (
     solve_dual,
     stack_parameters,
 )
+from unlearnkit.approximate.routes import Routes, head_stack
 from unlearnkit.models.vector import head_names, trainable_names
 from unlearnkit.store import Store
 from unlearnkit.torch_settings import own_settings
@@ -38,13 +39,19 @@ def time_large_batches(
         budget: seconds that the measurements may take, approximately.
 
     Returns:
-        Pairs of work and measured seconds; empty if the budget is below ``LEAST_PROBE``.
+        Pairs of work and measured seconds; empty if the budget is below ``LEAST_PROBE``, or if
+        curvature products of the module are not possible.
     """
     if budget < LEAST_PROBE:
         return ()
     begun = time.perf_counter()
     method = default_method(plan)
     staged = method if isinstance(method, StagedInfluence) else StagedInfluence()
+    routes = Routes(plan)
+    if plan.architecture.stack is None and (
+        routes.head if staged.scope == "head" else routes.products
+    ):
+        return ()  # nothing can be modified in this way
     shard = next(s for s in range(plan.num_shards) if plan.final_key(s) in store)
     rows = plan.partition.shard_rows(shard)
     ids = plan.partition.ids[rows[plan.retained[rows]]]
@@ -52,7 +59,7 @@ def time_large_batches(
     loss, stack = plan.spec.loss, plan.architecture.stack
     head, body = staged.scope == "head", None
     names = (head_names if head else trainable_names)(module)
-    if head and (stack := plan.architecture.head) is not None:
+    if head and (stack := head_stack(plan)) is not None:
         body = Body(module, stack)
     # Products with a last layer are not counted as visits, so each batch runs as many as a request.
     products = round(EXPECTED_ITERATIONS * staged.iterations) if head else 2

@@ -18,7 +18,7 @@ from unlearnkit.models.builtin import BUILT_IN, Logistic, describe
 from unlearnkit.models.checks import check_module
 from unlearnkit.models.dropout import key_dropout, step_context
 from unlearnkit.models.factories import Factory, as_factory, new_module, unshared
-from unlearnkit.models.stack import Stack, as_head, as_stack
+from unlearnkit.models.stack import Stack, as_stack
 from unlearnkit.models.state import batch_statistics_layers, get_state
 from unlearnkit.seeding import (
     PrivateRandomness,
@@ -101,10 +101,21 @@ class Architecture:
         return as_stack(self._skeleton)
 
     @cached_property
-    def head(self) -> "Stack | None":
-        """The last linear layer as a stack, if the module returns its outputs; None if not."""
-        inputs = torch.randn((3, *self.feature_shape), generator=torch_generator("trial"))
-        return as_head(self.module(), inputs)
+    def tied_names(self) -> dict[str, str]:
+        """For each further name of a parameter or buffer of several names, its first name."""
+        first = dict[int, str]()
+        return {
+            name: first[id(tensor)]
+            for name, tensor in self._skeleton.state_dict(keep_vars=True).items()
+            if first.setdefault(id(tensor), name) != name
+        }
+
+    def moved(self, state: State, values: State) -> State:
+        """Return a copy of the state with the values of some parameters, under all their names."""
+        values = values | {
+            name: values[first] for name, first in self.tied_names.items() if first in values
+        }
+        return {name: values.get(name, tensor).clone() for name, tensor in state.items()}
 
     @cached_property
     def is_linear(self) -> bool:

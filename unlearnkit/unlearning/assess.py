@@ -15,7 +15,14 @@ from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.protocol import Cost, Costs, Coverage
 from unlearnkit.unlearning.debt import debt_sizes, debts_of
-from unlearnkit.unlearning.modify import batches_of, incomplete, members_of, replayed
+from unlearnkit.unlearning.modify import (
+    batches_of,
+    incomplete,
+    members_of,
+    replayed,
+    unchecked,
+    unsuitable_amend,
+)
 from unlearnkit.unlearning.workload import estimate
 
 
@@ -62,7 +69,7 @@ def assess(
             return None
         return replay + modify + overhead * len(chosen) / max(1, len(hit))
 
-    unsuitable = method.unsuitable(plan)
+    unsuitable = method.unsuitable(plan) or unsuitable_amend(amend, plan) or unchecked(plan)
     forced = {s: unsuitable or incomplete(before, store, s) for s in forget}
     shared = _shared_seconds([s for s in forget if not forced[s]], approximate_seconds)
     costs = [

@@ -33,11 +33,15 @@ class Assessment:
     def decide(self, boundary: Boundary) -> Decision:
         """Return a boundary's decision on the request.
 
+        A shard that cannot be modified is retrained exactly whatever the boundary decides, and its
+        reason says so.
+
         Raises:
             TypeError: the boundary returned something else than a `Decision`.
             ValueError: its decision is not one valid route for every shard that the request hits.
         """
-        return ask(boundary, self.workload, self.costs, debt_sizes(self.debts))
+        decision = ask(boundary, self.workload, self.costs, debt_sizes(self.debts))
+        return decision.with_forced(self.costs)
 
     def __repr__(self) -> str:
         debt = f", debt in {len(self.debts)} shards" if self.debts else ""

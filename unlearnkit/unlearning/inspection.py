@@ -117,7 +117,9 @@ class Probe:
     def correction(self, state: State, norm: float) -> float:
         """Return a correction's norm relative to that of the parameters it is added to."""
         names = self.architecture.trainable_names
-        whole = sum(float(state[name].square().sum()) for name in names) ** 0.5
+        tensors = [state[name] for name in names]
+        real = [torch.view_as_real(each) if each.is_complex() else each for each in tensors]
+        whole = sum(float(each.square().sum()) for each in real) ** 0.5
         return float(norm / max(whole, 1e-30))
 
     @own_settings()

@@ -21,6 +21,7 @@ from unlearnkit.approximate import (
     ShardRound,
     ShardState,
 )
+from unlearnkit.approximate.routes import Routes, refusal
 from unlearnkit.progress import ProgressEvent, Run
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Store
@@ -85,6 +86,17 @@ def longer_of(amend: Amend, plan: Plan) -> Amend | None:
         f"{type(amend).__name__}.longer returned {found!r}; expected an amend (an object, not a "
         "name) or None"
     )
+
+
+def unsuitable_amend(amend: Amend, plan: Plan) -> str:
+    """Return a sentence on why an amend does not fit a plan, or "" if it does or cannot say."""
+    judge: Any = getattr(amend, "unsuitable", None)
+    return str(judge(plan)) if callable(judge) else ""
+
+
+def unchecked(plan: Plan) -> str:
+    """Return a sentence on why modified models of a plan could not be checked, or ""."""
+    return refusal("a modified model is checked on single examples", Routes(plan).predictions)
 
 
 @dataclass(frozen=True, eq=False)

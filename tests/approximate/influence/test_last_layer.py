@@ -10,6 +10,7 @@ from unlearnkit.approximate import (
     StagedInfluence,
 )
 from unlearnkit.approximate.influence import last_layer, staged
+from unlearnkit.approximate.routes import head_stack
 from unlearnkit.models.stack import as_head
 
 
@@ -118,7 +119,7 @@ def test_heads_agree_with_automatic_differentiation(name, together, monkeypatch)
 @pytest.mark.parametrize("name", BLIND)
 def test_a_last_layer_that_does_not_give_the_outputs_is_differentiated(name, monkeypatch):
     session = uneven_session(BLIND[name])
-    assert session.plan.architecture.head is None
+    assert head_stack(session.plan) is None
     monkeypatch.setattr(staged, "modify_last_layers", None)
     method = StagedInfluence(scope="head", curvature_min=9)
     rounds = uneven_rounds(session)

@@ -5,8 +5,14 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from unlearnkit.approximate.optimise import Optimisation, divergence_gradient, retained_batches
+from unlearnkit.approximate.optimise import (
+    Optimisation,
+    divergence_gradient,
+    no_steps,
+    retained_batches,
+)
 from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
+from unlearnkit.approximate.routes import refusal
 from unlearnkit.approximate.stored_states import StoredState, stored_states_of, with_buffers
 from unlearnkit.training.plan import Plan
 
@@ -37,6 +43,10 @@ class Distillation:
     def longer(self, plan: Plan) -> None:
         """Return None: longer distillation leads back to the teacher."""
         return None
+
+    def unsuitable(self, plan: Plan) -> str:
+        """Return why no step of distillation can be taken with the plan's module, or ""."""
+        return refusal("distillation trains in evaluation mode", no_steps(plan))
 
     def __call__(
         self, rounds: Sequence[ShardRound], modified: Sequence[Modified], *, on_progress: OnStep

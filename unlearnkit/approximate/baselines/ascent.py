@@ -16,9 +16,11 @@ from unlearnkit.approximate.optimise import (
     Optimisation,
     batches_of,
     endless_batches,
+    no_steps,
     retained_batches,
 )
 from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.routes import refusal
 from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
@@ -57,8 +59,8 @@ class GradientAscent:
         return self.steps, self.steps * min(plan.spec.batch_size, size.forget)
 
     def unsuitable(self, plan: Plan) -> str:
-        """Accept every plan."""
-        return ""
+        """Refuse modules that cannot be trained in evaluation mode."""
+        return refusal("gradient ascent trains in evaluation mode", no_steps(plan))
 
 
 @dataclass(frozen=True)
@@ -111,5 +113,5 @@ class NegGradPlus:
         return steps, self.passes * size.retain + steps * min(plan.spec.batch_size, size.forget)
 
     def unsuitable(self, plan: Plan) -> str:
-        """Accept every plan."""
-        return ""
+        """Refuse modules that cannot be trained in evaluation mode."""
+        return refusal("gradient ascent trains in evaluation mode", no_steps(plan))

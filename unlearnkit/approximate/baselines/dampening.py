@@ -21,11 +21,16 @@ therefore changes almost nothing if a tenth of a shard or more is forgotten.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
 
+from unlearnkit.approximate.curvature import mean_gradient
+from unlearnkit.approximate.decompositions import Differentiable
 from unlearnkit.approximate.protocol import Members, ShardRound
+from unlearnkit.approximate.routes import Routes, refusal, tried
 from unlearnkit.approximate.stored_states import Size, StoredState, pool_of
+from unlearnkit.models.losses import Loss
+from unlearnkit.models.state import get_state
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
@@ -49,13 +54,14 @@ class Dampening:
 
     def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
         """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
-        names = given.state.plan.architecture.trainable_names
+        architecture = given.state.plan.architecture
+        names = architecture.trainable_names
         sample = pool_of(stored).sample(self.examples, given.generator)
         w = flatten(stored.state, names)
         factors = self.factors(
             importance(given, stored, stored.forget), importance(given, stored, sample)
         )
-        state = {**stored.state, **unflatten(w * factors, stored.state, names)}
+        state = architecture.moved(stored.state, unflatten(w * factors, stored.state, names))
         return state, len(stored.forget) + len(sample)
 
     def factors(
@@ -75,8 +81,22 @@ class Dampening:
         return 2, size.forget + sample
 
     def unsuitable(self, plan: Plan) -> str:
-        """Accept every plan."""
-        return ""
+        """Refuse modules whose gradients of single examples torch cannot compute."""
+
+        def attempt(inputs: Tensor, targets: Tensor) -> str:
+            module, loss = plan.architecture.module(), plan.spec.loss
+            try:
+                single = gradients_of_each(module, loss, inputs, targets)
+            except Exception:  # torch's messages on this speak of its own transforms
+                return "torch cannot vectorise one of its operations over examples"
+            mean = mean_gradient(module, get_state(module), tuple(single), inputs, targets, loss)
+            found = torch.cat([each.mean(0).flatten() for each in single.values()])
+            if not torch.allclose(found, mean, rtol=0.01, atol=0.01 * float(mean.norm())):
+                return "they are not the parts of the gradient of a batch"
+            return ""
+
+        cause = Routes(plan).gradients or tried(plan, "gradients of single examples", attempt)
+        return refusal("SSD needs the gradients of single examples", cause)
 
 
 def importance(
@@ -86,16 +106,25 @@ def importance(
     plan = given.state.plan
     module, loss = plan.architecture.module(stored.state), plan.spec.loss
     inputs, targets = given.state.data(members)
-    parameters = {n: p.detach() for n, p in module.named_parameters() if p.requires_grad}
     chunk = max(1, CHUNK_BYTES // (4 * plan.architecture.num_parameters))
-    total = torch.zeros(sum(p.numel() for p in parameters.values()))
+    total = torch.zeros(plan.architecture.num_parameters)
+    for x, y in zip(inputs.split(chunk), targets.split(chunk), strict=True):
+        found = gradients_of_each(module, loss, x, y).values()
+        total += torch.cat([each.square().sum(0).flatten() for each in found])
+    return total / len(members)
+
+
+def gradients_of_each(
+    module: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor
+) -> dict[str, Shaped[Tensor, "row ..."]]:
+    """Return for each trainable parameter its gradients of every example's loss."""
+    parameters = {n: p.detach() for n, p in module.named_parameters() if p.requires_grad}
 
     def value(values: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         outputs = torch.func.functional_call(module, values, (x.unsqueeze(0),))
         return loss.value(outputs, y.unsqueeze(0)).sum()
 
     gradients = torch.func.vmap(torch.func.grad(value), in_dims=(None, 0, 0))
-    for x, y in zip(inputs.split(chunk), targets.split(chunk), strict=True):
-        found = gradients(parameters, x, y)
-        total += torch.cat([found[n].square().sum(0).flatten() for n in parameters])
-    return total / len(members)
+    with Differentiable():
+        found: dict[str, Tensor] = gradients(parameters, inputs, targets)
+    return found

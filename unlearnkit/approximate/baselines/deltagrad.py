@@ -33,6 +33,7 @@ from torch import Tensor
 from unlearnkit.approximate.baselines.trajectory import only_sgd
 from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.routes import Routes, refusal
 from unlearnkit.approximate.segments import Segment
 from unlearnkit.approximate.stored_states import Size, initial_state
 from unlearnkit.models.vector import flatten, trainable_names, unflatten
@@ -95,8 +96,9 @@ class DeltaGrad:
         return step < max(1, self.burn_in) or step % self.period == 0
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse optimizers other than SGD."""
-        return only_sgd("DeltaGrad", plan)
+        """Refuse optimizers other than SGD, and modules without gradients in all parameters."""
+        needs = "DeltaGrad needs the gradient of all parameters"
+        return only_sgd("DeltaGrad", plan) or refusal(needs, Routes(plan).gradients)
 
 
 def follow_difference(

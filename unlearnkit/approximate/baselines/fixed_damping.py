@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from unlearnkit.approximate.curvature import conjugate_gradients, gauss_newton, mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.routes import Routes, refusal
 from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.models.vector import flatten, trainable_names, unflatten
 from unlearnkit.store.checkpoint import State
@@ -60,7 +61,8 @@ class FixedDamping:
             tolerance=self.tolerance,
         )
         moved = flatten(stored.state, names) + solved.x
-        state = {**stored.state, **unflatten(moved, stored.state, names)}
+        values = unflatten(moved, stored.state, names)
+        state = plan.architecture.moved(stored.state, values)
         return state, k + len(sample) * (1 + solved.iterations)
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
@@ -69,5 +71,5 @@ class FixedDamping:
         return 1 + products, size.forget + min(self.examples, size.retain) * products
 
     def unsuitable(self, plan: Plan) -> str:
-        """Accept every plan, because the step does not depend on how the model was trained."""
-        return ""
+        """Refuse modules without curvature products; the training does not matter."""
+        return refusal("the influence step needs curvature products", Routes(plan).products)

@@ -26,15 +26,20 @@ convolutional layers do not change.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearnkit.approximate.baselines.kronecker_factors import factors, layers_of
+from unlearnkit.approximate.baselines.kronecker_factors import (
+    factors,
+    layer_parameters,
+    layers_of,
+    shared_layer,
+)
 from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.routes import Routes, inputs_of, refusal, tried
 from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.vector import trainable_names, unflatten
@@ -87,28 +92,60 @@ class KroneckerInfluence:
         The factors take one forward pass, and one backward pass for each class.
         """
         passes, count = 1 + plan.architecture.num_outputs, min(self.examples, size.retain)
-        return 1 + passes, size.forget + passes * count, decomposition_cost(plan.architecture)
+        cost = decomposition_cost(plan.architecture, inputs_of(plan, 1))
+        return 1 + passes, size.forget + passes * count, cost
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse models without a linear or plain convolutional layer."""
-        if layers_of(plan.architecture.module()):
+        """Refuse models whose layers have no factors.
+
+        These are models without a linear or plain convolutional layer, models with such a layer
+        that shares its weights, is used more than once or does not reach the outputs, and models
+        whose gradients torch cannot compute.
+        """
+        architecture = plan.architecture
+        if not layers_of(architecture.module()):
+            return "K-FAC needs a linear or convolutional layer, so it is retrained"
+
+        def attempt(inputs: Tensor, targets: Tensor) -> str:
+            module = architecture.module()
+            if repeated := shared_layer(module, inputs):
+                return f"the weights of its layer {repeated} are used more than once"
+            if not set(layer_parameters(module)) <= set(architecture.trainable_names):
+                return "the weights of one of its layers are computed from other parameters"
+            found = factors(module, inputs, plan.spec.loss)
+            if not all(factor.isfinite().all() for factor in found.values()):
+                return "they are not finite"
+            decomposition_cost(architecture, inputs[:1])
             return ""
-        return "K-FAC needs a linear or convolutional layer, so it is retrained"
+
+        cause = Routes(plan).gradients or tried(plan, "Kronecker factors", attempt)
+        return refusal("K-FAC needs the Kronecker factors of layers", cause)
 
 
-@lru_cache(maxsize=8)
-def decomposition_cost(architecture: Architecture) -> int:
+def decomposition_cost(architecture: Architecture, inputs: Tensor) -> int:
     """Return the cost of one state's eigendecompositions, in gradients of one example.
 
     The cost is counted in multiplications. A gradient takes three for each weight at each location,
     except for the gradient at the inputs of the first layer. A decomposition of an n x n matrix
     takes EIGEN_COST n^3.
 
+    Args:
+        architecture: the architecture, which keeps the result.
+        inputs: the features of one example, whose values do not matter.
+
     >>> from unlearnkit.models.architecture import as_architecture
     >>> from unlearnkit.models.builtin import MLP
-    >>> decomposition_cost(as_architecture(MLP((256,)), (784,), 10))
+    >>> decomposition_cost(as_architecture(MLP((256,)), (784,), 10), torch.zeros(1, 784))
     5060
     """
+    known = architecture.trials.get("cost of decompositions")
+    if known is None:
+        known = _decomposition_cost(architecture, inputs)
+        architecture.trials["cost of decompositions"] = known
+    return int(known)
+
+
+def _decomposition_cost(architecture: Architecture, inputs: Tensor) -> int:
     module = architecture.module()
     layers = layers_of(module)
     passes, cubes = list[int](), 0
@@ -122,7 +159,7 @@ def decomposition_cost(architecture: Architecture) -> int:
         inner = layer.weight[0].numel() + (layer.bias is not None)
         cubes += EIGEN_COST * (inner**3 + len(layer.weight) ** 3)
     with torch.no_grad():
-        module(torch.zeros(1, *architecture.feature_shape))
+        module(inputs)
     return round(cubes / max(1, 3 * sum(passes) - sum(passes[:1])))
 
 

@@ -5,6 +5,8 @@ A = E[a a^T] and S = E[s s^T], means over examples (Martens and Grosse 2015; see
 :mod:`unlearnkit.approximate.baselines.kfac`).
 """
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -21,6 +23,49 @@ def layers_of(module: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
         if (type(layer) is nn.Linear or (type(layer) is nn.Conv2d and _is_plain(layer)))
         and layer.weight.requires_grad
     }
+
+
+def layer_parameters(module: nn.Module) -> dict[str, str]:
+    """Return for each parameter that the layers with factors read the name of its layer."""
+    return {
+        f"{name}.{part}".lstrip("."): name
+        for name, layer in layers_of(module).items()
+        for part in ("weight", "bias")
+        if isinstance(parameter := getattr(layer, part), Tensor) and parameter.requires_grad
+    }
+
+
+def shared_layer(module: nn.Module, inputs: Tensor) -> str:
+    """Return the name of a layer whose factors do not describe its weights, or "".
+
+    The factors hold for a layer that is used once and whose parameters have no other name.
+    """
+    layers, counts = layers_of(module), dict[str, int]()
+    names = [name for name, _ in module.named_parameters(remove_duplicate=False)]
+    own = {id(parameter): 0 for parameter in module.parameters()}
+    for name in names:
+        own[id(module.get_parameter(name))] += 1
+
+    def count(layer: nn.Module, given: object, outputs: object, name: str) -> None:
+        counts[name] = counts.get(name, 0) + 1
+
+    hooks = [
+        layer.register_forward_hook(partial(count, name=name)) for name, layer in layers.items()
+    ]
+    try:
+        with torch.no_grad():
+            module(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return next(
+        (
+            name
+            for name, layer in layers.items()
+            if counts.get(name, 0) > 1 or any(own.get(id(p), 1) > 1 for p in layer.parameters())
+        ),
+        "",
+    )
 
 
 def _is_plain(layer: nn.Conv2d) -> bool:

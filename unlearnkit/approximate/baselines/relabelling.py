@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnkit.approximate.optimise import Optimisation, retained_batches
+from unlearnkit.approximate.optimise import Optimisation, no_steps, retained_batches
 from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.routes import refusal
 from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
@@ -59,12 +60,15 @@ class Relabelling:
         return self.passes * size.steps, self.passes * (size.retain + size.forget)
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse regressions and models with a single output, which have no other label."""
+        """Refuse regressions, single outputs, and modules that no step can be taken with.
+
+        Regressions and models with a single output have no other label.
+        """
         if plan.examples.labels.is_floating_point():
             return "random labels need classes, and this is a regression, so it is retrained"
-        if plan.architecture.num_outputs > 1:
-            return ""
-        return "with one output there is no other label to give, so it is retrained"
+        if plan.architecture.num_outputs == 1:
+            return "with one output there is no other label to give, so it is retrained"
+        return refusal("relabelling trains in evaluation mode", no_steps(plan))
 
 
 def wrong_labels(labels: Tensor, num_classes: int, generator: np.random.Generator) -> Tensor:

@@ -24,9 +24,11 @@ from unlearnkit.approximate.optimise import (
     batches_of,
     divergence_gradient,
     has_divergence,
+    no_steps,
     retained_batches,
 )
 from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.routes import refusal
 from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
@@ -81,7 +83,7 @@ class Scrub:
         return 1 + steps, visits
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse losses for which no divergence is defined."""
+        """Refuse losses without a divergence, and modules that no step can be taken with."""
         if has_divergence(plan):
-            return ""
+            return refusal("SCRUB trains in evaluation mode", no_steps(plan))
         return f"SCRUB knows no divergence for the loss {plan.spec.loss.name!r}, so it is retrained"

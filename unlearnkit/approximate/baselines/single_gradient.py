@@ -23,6 +23,7 @@ from torch import Tensor
 from unlearnkit.approximate.baselines.trajectory import only_sgd
 from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.protocol import ShardRound
+from unlearnkit.approximate.routes import Routes, refusal
 from unlearnkit.approximate.segments import Segment
 from unlearnkit.approximate.stored_states import Size, initial_state
 from unlearnkit.models.vector import trainable_names
@@ -50,5 +51,6 @@ class SingleGradient:
         return 1, size.forget
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse optimizers other than SGD."""
-        return only_sgd("the single gradient", plan)
+        """Refuse optimizers other than SGD, and modules without gradients in all parameters."""
+        needs = "the single gradient needs the gradient of all parameters"
+        return only_sgd("the single gradient", plan) or refusal(needs, Routes(plan).gradients)

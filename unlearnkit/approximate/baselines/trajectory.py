@@ -71,7 +71,8 @@ class AlongTraining:
         ]
 
     def _modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
-        names = given.state.plan.architecture.trainable_names
+        architecture = given.state.plan.architecture
+        names = architecture.trainable_names
         stored_states, states, visits = stored_states_of(given), dict[str, State](), 0
         difference = torch.zeros(len(flatten(stored_states[0].state, names)))
         segments = segments_of(given, to_end=True)
@@ -81,7 +82,8 @@ class AlongTraining:
             if len(stored.retain):
                 difference, spent = self.advance(given, segment, difference)
                 moved = flatten(state, names) + difference
-                state = with_buffers(given, stored, {**state, **unflatten(moved, state, names)})
+                state = architecture.moved(state, unflatten(moved, state, names))
+                state = with_buffers(given, stored, state)
                 visits += spent
             states[stored.name] = state
         return modified(given, stored_states, states, visits)

@@ -134,9 +134,9 @@ class Difference:
     def apply(self, at: State, stage: int) -> State:
         """Return the state with the correction added and its batch statistics recomputed."""
         moved = flatten(at, self.names) + self.correction
-        parts = unflatten(moved, at, self.names)
-        state = {name: parts.get(name, tensor).clone() for name, tensor in at.items()}
-        if not self.state.plan.architecture.has_batch_statistics:
+        architecture = self.state.plan.architecture
+        state = architecture.moved(at, unflatten(moved, at, self.names))
+        if not architecture.has_batch_statistics:
             return state
         return recompute_buffers(self.module, state, self.state.data(self.retain.until(stage))[0])
 

@@ -49,8 +49,8 @@ from unlearnkit.approximate.protocol import (
     ShardRound,
     progress_within,
 )
+from unlearnkit.approximate.routes import Routes, head_stack, refusal
 from unlearnkit.approximate.segments import segments_of
-from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.stack import Stack
 from unlearnkit.models.vector import head_names, trainable_names
 from unlearnkit.store.checkpoint import State
@@ -117,13 +117,21 @@ class StagedInfluence(InfluenceSettings):
     """
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse optimizers other than SGD, for which the difference equation does not hold."""
+        """Refuse optimizers other than SGD, and modules without curvature products.
+
+        The difference equation does not hold for other optimizers.
+        """
         if plan.spec.optimizer != "sgd":
             return (
                 f"staged influence holds for SGD, and this ensemble was trained with "
                 f"{plan.spec.optimizer}, so it is retrained exactly"
             )
-        return ""
+        routes = Routes(plan)
+        if self.scope == "head":
+            return refusal("influence of the last layer needs its curvature products", routes.head)
+        if plan.architecture.stack is not None:  # needs no automatic differentiation
+            return ""
+        return refusal("staged influence needs curvature products", routes.products)
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
         """Count gradients of the forget set and the references, and all curvature products."""
@@ -142,7 +150,7 @@ class StagedInfluence(InfluenceSettings):
         """
         part = EXPECTED_DUAL_ITERATIONS if self.by_outputs else EXPECTED_ITERATIONS
         expected = part * self.iterations
-        head, (stack, _) = self.scope == "head", self._lanes(plan.architecture)
+        head, (stack, _) = self.scope == "head", self._lanes(plan)
         runs, visits = dict[StagedInfluence, list[int]](), 0.0  # shared in lanes
         bodies, together, largest = 0, 1, 1
         for shard, members in forget.items():
@@ -204,7 +212,7 @@ class StagedInfluence(InfluenceSettings):
         if not rounds:
             return []
         modified: dict[int, Modified] = {}
-        stack, together = self._lanes(rounds[0].state.plan.architecture)
+        stack, together = self._lanes(rounds[0].state.plan)
         if stack is None:
             for number, each in enumerate(rounds):
                 told = progress_within(on_progress, number, len(rounds))
@@ -219,11 +227,11 @@ class StagedInfluence(InfluenceSettings):
             modified |= dict(zip(numbers, found, strict=True))
         return [modified[number] for number in range(len(rounds))]
 
-    def _lanes(self, architecture: Architecture) -> tuple[Stack | None, Lanes]:
+    def _lanes(self, plan: Plan) -> tuple[Stack | None, Lanes]:
         """Return the stack of linear layers to correct in lanes, or None, and the solver."""
         if self.scope == "all":
-            return architecture.stack, modify_stacked
-        return architecture.head, modify_last_layers
+            return plan.architecture.stack, modify_stacked
+        return head_stack(plan), modify_last_layers
 
     def _fit(self, given: ShardRound) -> "StagedInfluence":
         forgotten = len(given.forget)

@@ -191,6 +191,22 @@ class Decision:
         """Example gradients of the exact part."""
         return sum(route.visits for route in self.routes if route.kind == EXACT)
 
+    def with_forced(self, costs: Costs) -> "Decision":
+        """Return the decision with shards exact that cannot be modified, for the costs' reason."""
+        forced = {cost.shard: cost for cost in costs.shards if cost.forced}
+        if not any(shard in forced for shard in self.approximate):
+            return self
+        routes = []
+        for route in self.routes:
+            if route.kind == APPROXIMATE and (cost := forced.get(route.shard)) is not None:
+                reason = f"{cost.forced} (the boundary would modify it: {route.reason})"
+                route = replace(route, kind=EXACT, seconds=cost.exact_seconds, reason=reason)
+            routes.append(route)
+        decision = replace(self, routes=tuple(routes))
+        seconds = costs.seconds(decision.exact, decision.approximate)
+        interval = costs.interval(decision.exact, decision.approximate)
+        return replace(decision, seconds=seconds, interval=interval)
+
     def after(self, checks: Iterable[Check], refused: dict[int, str], costs: Costs) -> "Decision":
         """Return the decision after its approximations were checked.
 
