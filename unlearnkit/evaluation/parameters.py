@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from unlearnkit.display import as_html
 from unlearnkit.evaluation.comparison import MODELS, Comparison
 from unlearnkit.models.architecture import Architecture
-from unlearnkit.models.vector import flatten
 from unlearnkit.seeding import numpy_generator, state_bytes
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
@@ -161,7 +161,7 @@ def parameter_sample(
 
     states = states_of(comparison, shard)
     names = comparison.scratch.architecture.trainable_names
-    sizes = {name: states["scratch"][name].numel() for name in names}
+    sizes = {name: len(_flat(states["scratch"][name])) for name in names}
     generator = numpy_generator(seed, "parameter-sample", shard)
     parts = []
     for name, count in zip(names, fair_counts(list(sizes.values()), most), strict=True):
@@ -215,7 +215,10 @@ def shifts(comparison: Comparison, shard: int, *, bins: int = 61) -> Shifts:
         )
     states = states_of(comparison, shard)
     names = comparison.scratch.architecture.trainable_names
-    flat = {model: flatten(states[model], names).double().cpu().numpy() for model in MODELS}
+    flat = {
+        model: np.concatenate([_flat(states[model][name]).astype(np.float64) for name in names])
+        for model in MODELS
+    }
     moves = {
         "needed": flat["scratch"] - flat["original"],
         "made": flat["unlearned"] - flat["original"],
@@ -257,7 +260,7 @@ def weight_images(
         return None
     layer, shape = found
     images = {
-        model: states[model][layer].reshape(-1, *shape).double().mean(1).cpu().numpy()
+        model: real_values(states[model][layer]).reshape(-1, *shape).double().mean(1).cpu().numpy()
         for model in MODELS
     }
     moved = np.linalg.norm(
@@ -307,5 +310,13 @@ def _identical(states: dict[str, State]) -> bool:
 
 
 def _flat(tensor: Tensor) -> Float[np.ndarray, " parameter"]:
-    flat: Float[np.ndarray, " parameter"] = tensor.detach().reshape(-1).cpu().numpy()
+    values = real_values(tensor.detach()).reshape(-1).cpu()
+    if values.dtype in (torch.float16, torch.bfloat16):
+        values = values.float()  # numpy has no bfloat16
+    flat: Float[np.ndarray, " parameter"] = values.numpy()
     return flat
+
+
+def real_values(tensor: Tensor) -> Tensor:
+    """Return the tensor; of complex numbers the real and imaginary parts in a last dimension."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor

@@ -6,6 +6,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from unlearnkit.approximate.curvature import mean_gradient
+from unlearnkit.approximate.routes import Routes
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.metrics.metrics import Measure
@@ -43,8 +44,14 @@ def relearn_time(
         dataset: holds the forgotten examples.
         learning_rate: step size of the descent; that of training by default.
         max_steps: the largest number of steps; a constituent that needs more is counted with it.
+
+    Returns:
+        The measure; its value is nan, with a note, if nothing was forgotten, or if the gradients of
+        the module cannot be computed.
     """
     spec, partition = result.plan.spec, result.plan.partition
+    if cause := Routes(result.plan).gradients:
+        return Measure("relearn-time", float("nan"), "zero", SOURCE, None, f"not measured: {cause}")
     rate = spec.learning_rate if learning_rate is None else learning_rate
     rows = partition.rows(result.ids)
     gains = []
@@ -102,5 +109,6 @@ def _steps_to(
         if _loss(ensemble, at, *batch) <= target:
             return step
         gradient = mean_gradient(module, at, names, *batch, ensemble.loss)
-        at |= unflatten(flatten(at, names) - rate * gradient, at, names)
+        values = unflatten(flatten(at, names) - rate * gradient, at, names)
+        at = ensemble.architecture.moved(at, values)
     return max_steps

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unlearnkit.data.examples import Dataset
 from unlearnkit.display import as_html
 from unlearnkit.evaluation.comparison import Comparison
-from unlearnkit.evaluation.parameters import states_of
+from unlearnkit.evaluation.parameters import real_values, states_of
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store.checkpoint import State
@@ -87,8 +87,10 @@ def layer_outputs(
 ) -> dict[str, Float[Tensor, "batch feature"]]:
     """Return the flattened outputs of every layer with parameters, in evaluation mode.
 
-    They come in the order in which the layers are applied. The entry `HIDDEN`, which exists unless
-    the last linear layer is the first layer, holds the input of the last linear layer.
+    They come in the order in which the layers are applied; of a layer that is applied several
+    times, they are the last. Outputs whose first dimension is not the batch are left out. The entry
+    `HIDDEN`, which exists unless the last linear layer is the first layer, holds the input of the
+    last linear layer. If nothing else is found, the entry `OUTPUT` holds the module's outputs.
     """
     module = architecture.module(state)
     parts: dict[str, list[Tensor]] = {}
@@ -99,17 +101,26 @@ def layer_outputs(
     }
     head = next((m for m in reversed(list(layers)) if isinstance(m, nn.Linear)), None)
 
+    seen: dict[str, Tensor] = {}
+    count = 0
+
     def keep(layer: nn.Module, given: Any, made: Any) -> None:
-        if layer is head and parts:  # another layer ran before it
-            parts.setdefault(HIDDEN, []).append(given[0].flatten(1))
-        if isinstance(made, Tensor):
-            parts.setdefault(layers[layer], []).append(made.flatten(1))
+        if layer is head and seen and given:  # another layer ran before it
+            put(HIDDEN, given[0])
+        put(layers[layer], made)
+
+    def put(name: str, made: Any) -> None:
+        if isinstance(made, Tensor) and made.ndim and len(made) == count:
+            seen[name] = real_values(made).reshape(count, -1)
 
     for layer in layers:
         layer.register_forward_hook(keep)
     with torch.no_grad():
         for chunk in inputs.split(CHUNK):
-            module(chunk)
+            seen, count = {}, len(chunk)
+            outputs = module(chunk)
+            for name, made in (seen or {OUTPUT: real_values(outputs).reshape(count, -1)}).items():
+                parts.setdefault(name, []).append(made)
     return {name: torch.cat(chunks) for name, chunks in parts.items()}
 
 

@@ -121,7 +121,8 @@ def _last_layer(module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
     seen: dict[str, Any] = {}
 
     def keep(layer: nn.Module, given: Any, made: Any) -> None:
-        seen["given"], seen["made"] = given[0], made
+        if len(given) == 1:
+            seen["given"], seen["made"] = given[0], made
 
     handle = heads[-1].register_forward_hook(keep) if heads else None
     with torch.no_grad():
