@@ -107,12 +107,14 @@ class Worker:
     def scratch(
         self, name: str, examples: Examples, revoked: np.ndarray, *, leak: bool = False
     ) -> Scratch:
-        """Training from scratch there, on these examples as they are."""
+        """Training from scratch there, on these examples as they are; its errors are raised here."""
         data = (examples.ids, examples.features.numpy(), examples.labels.numpy())
         assert self._process.stdin and self._process.stdout
         pickle.dump((name, data, revoked, leak), self._process.stdin)
         self._process.stdin.flush()
-        answer: Scratch = pickle.load(self._process.stdout)
+        answer: Scratch | Exception = pickle.load(self._process.stdout)
+        if isinstance(answer, Exception):
+            raise answer
         return answer
 
     def close(self) -> None:
@@ -130,7 +132,11 @@ def main() -> None:
             message: Any = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        pickle.dump(worker.train_from_scratch(*message), channel)
+        try:
+            answer: Any = worker.train_from_scratch(*message)
+        except Exception as error:
+            answer = error
+        pickle.dump(answer, channel)
         channel.flush()
 
 

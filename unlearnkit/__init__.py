@@ -27,6 +27,7 @@ Training.
 * ``TrainSpec`` holds all settings of training; use it for those that a session has no argument for.
 * ``MLP`` and ``CNN`` are built-in models; use them to set widths, activations or dropout.
   ``MODELS`` lists all models that a session takes by name.
+* ``NotFiniteError`` is raised if training diverges, and says what is likely to help.
 * ``CrossEntropy`` (the default for classes), ``WeightedCrossEntropy`` (for classes of unequal
   importance) and ``SquaredError`` (for regression) are the losses.
 
@@ -99,6 +100,7 @@ from unlearnkit.studies.population import populate
 from unlearnkit.studies.population_metrics import klom, ulira
 from unlearnkit.studies.stream import stream
 from unlearnkit.studies.study import study
+from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.training.spec import TrainSpec
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
@@ -127,6 +129,7 @@ __all__ = [
     "CrossEntropy",
     "DiskStore",
     "FixedBoundary",
+    "NotFiniteError",
     "OverriddenBoundary",
     "Replay",
     "Session",

@@ -365,6 +365,7 @@ class Session:
 
         Raises:
             Cancelled: ``cancel`` was set; finished stages are kept.
+            NotFiniteError: the training of a shard diverged; finished stages are kept.
             RuntimeError: the session is busy in another thread.
         """
         with self._working():
@@ -581,6 +582,7 @@ class Session:
             KeyError: no boundary, method or amend has this name.
             TypeError: an object lacks a part of its protocol.
             ValueError: ``max_share`` and ``boundary`` are both given.
+            NotFiniteError: exact retraining diverged; the request stays pending.
             Cancelled: ``cancel`` was set.
             RuntimeError: the session is busy in another thread.
         """

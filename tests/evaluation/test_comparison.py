@@ -35,7 +35,7 @@ def checkpoint(state: float = 1.0, **tails: float) -> Checkpoint:
         (checkpoint(q1=4.0, q2=5.0), checkpoint(q1=4.0, q2=5.0), True),
         (checkpoint(1.0), checkpoint(1.5), False),
         (checkpoint(0.0), checkpoint(-0.0), False),  # equal numbers, other bytes
-        (checkpoint(float("nan")), checkpoint(float("nan")), True),  # unequal, the same bytes
+        (checkpoint(float("nan")), checkpoint(float("nan")), False),  # NaN equals nothing
         (checkpoint(q1=4.0), checkpoint(q1=4.5), False),
         (checkpoint(q1=4.0, q2=5.0), checkpoint(q1=4.0, q2=5.5), False),
         (checkpoint(q1=4.0), checkpoint(q2=4.0), False),

@@ -10,7 +10,9 @@ from unlearnkit.models.state import (
     copied,
     get_state,
     gradient_hooks,
+    is_finite,
     memory_of,
+    same_state,
 )
 
 
@@ -66,3 +68,12 @@ def test_views_have_their_memory_in_common() -> None:
     whole = torch.zeros(2, 3)
     assert memory_of(whole) == memory_of(whole[1]) != memory_of(whole.clone())
     assert memory_of(torch.zeros(0)) != memory_of(torch.zeros(0, 2))
+
+
+def test_a_state_is_finite_unless_it_holds_nan_or_a_trained_parameter_is_infinite() -> None:
+    state = {"weight": torch.ones(2), "mask": torch.tensor([-torch.inf]), "count": torch.tensor(3)}
+    assert is_finite(state, ["weight"]) and same_state(state, {**state})
+    assert not is_finite(state, ["weight", "mask"])
+    broken = {**state, "weight": torch.tensor([1.0, torch.nan])}
+    assert not is_finite(broken) and not same_state(broken, broken)
+    assert not same_state(state, {**state, "weight": torch.tensor([1.0, -1.0])})

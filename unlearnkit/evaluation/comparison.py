@@ -29,9 +29,9 @@ from unlearnkit.metrics.metrics import (
     tug_of_war,
 )
 from unlearnkit.metrics.tasks import Task, task_of
+from unlearnkit.models.state import same_state
 from unlearnkit.models.vector import flatten
 from unlearnkit.progress import Progress
-from unlearnkit.seeding import state_bytes
 from unlearnkit.store import Checkpoint, MemoryStore, Store
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.ensemble import Constituent, Ensemble, assemble
@@ -66,7 +66,8 @@ class Comparison:
 
     Attributes:
         constituents: one row per retrained shard: shard, route, whether the unlearned constituent
-            equals the retrained one byte for byte, whether the checkpoints of all its stages do,
+            equals the retrained one byte for byte (one that holds NaN equals none), whether the
+            checkpoints of all its stages do,
             and the L2 distances of unlearned and original parameters to the retrained ones.
         layers: one row per shard, model and parameter tensor: L2 distance to the retrained tensor,
             the same relative to the norm of the retrained tensor, and cosine.
@@ -224,6 +225,7 @@ def compare(
         ValueError: a metric of ``METRICS`` fails, or its name is that of another column; metrics
             are tried before anything is trained.
         TypeError: a metric does not return a ``Measure``.
+        NotFiniteError: the retraining diverged, or a compared model holds NaN.
         Cancelled: the retraining was stopped.
     """
     import pandas as pd
@@ -349,11 +351,14 @@ def affected_shards(
 
 
 def same_bytes(a: Checkpoint, b: Checkpoint) -> bool:
-    """Return whether two checkpoints, including their tails, are equal byte for byte."""
+    """Return whether two checkpoints, including their tails, are equal byte for byte.
+
+    A checkpoint that holds NaN equals no other.
+    """
     if list(a.tails) != list(b.tails):
         return False
     pairs = [(a.state, b.state), *((a.tails[q], b.tails[q]) for q in a.tails)]
-    return all(state_bytes(x) == state_bytes(y) for x, y in pairs)
+    return all(same_state(x, y) for x, y in pairs)
 
 
 def _constituent_rows(
@@ -373,8 +378,7 @@ def _constituent_rows(
         row: dict[str, object] = {
             "shard": s,
             "route": "exact" if ensembles["unlearned"].by_shard[s].exact else "approximate",
-            "bit_identical": state_bytes(scratch.state)
-            == state_bytes(ensembles["unlearned"].by_shard[s].state),
+            "bit_identical": same_state(scratch.state, ensembles["unlearned"].by_shard[s].state),
             "checkpoints_identical": all(
                 stage.key in store
                 and same_bytes(store.get(stage.key), scratch_store.get(stage.key))

@@ -20,7 +20,8 @@ from torch import Tensor
 from unlearnkit.display import as_html
 from unlearnkit.evaluation.comparison import MODELS, Comparison
 from unlearnkit.models.architecture import Architecture
-from unlearnkit.seeding import numpy_generator, state_bytes
+from unlearnkit.models.state import same_state
+from unlearnkit.seeding import numpy_generator
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
 
@@ -306,7 +307,7 @@ def states_of(comparison: Comparison, shard: int) -> dict[str, State]:
 
 
 def _identical(states: dict[str, State]) -> bool:
-    return state_bytes(states["unlearned"]) == state_bytes(states["scratch"])
+    return same_state(states["unlearned"], states["scratch"])
 
 
 def _flat(tensor: Tensor) -> Float[np.ndarray, " parameter"]:

@@ -1,5 +1,6 @@
 """Scores of each shard's model after each stage, computed from the stored checkpoints."""
 
+import math
 from collections.abc import Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import numpy as np
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.ensemble import state_probabilities
+from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.session_view import SessionView
 
@@ -33,7 +35,7 @@ def stage_accuracies(
 
     Returns:
         One row per stage: shard, stage, epochs trained by the end of the stage, key of the
-        checkpoint, and the score of this model alone.
+        checkpoint, and the score of this model alone; nan if its outputs are not finite.
     """
     import pandas as pd
 
@@ -49,7 +51,10 @@ def stage_accuracies(
             value = (known or {}).get(stage.key)
             if value is None:
                 state = store.get(stage.key).state
-                outputs = state_probabilities(plan.architecture, plan.spec.loss, state, inputs)
-                value = task.score(outputs, labels)
+                try:
+                    outputs = state_probabilities(plan.architecture, plan.spec.loss, state, inputs)
+                    value = task.score(outputs, labels)
+                except NotFiniteError:  # training is about to stop
+                    value = math.nan
             rows.append((stage.shard, stage.index, epochs[stage.index - 1], stage.key, value))
     return pd.DataFrame(rows, columns=["shard", "stage", "epoch", "key", task.score_name])

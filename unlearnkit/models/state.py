@@ -1,12 +1,13 @@
 """Reading and copying modules: state, hooks, shared memory, and layers with batch statistics."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from unlearnkit.seeding import state_bytes
 from unlearnkit.store.checkpoint import State
 
 
@@ -68,3 +69,38 @@ def memory_of(tensor: Tensor) -> int:
     """Return a number that tensors have in common if they are views of the same memory."""
     strided = tensor.layout is torch.strided and tensor.numel() > 0
     return (tensor.untyped_storage().data_ptr() if strided else 0) or id(tensor)
+
+
+def is_finite(state: State, trainable: Collection[str] = ()) -> bool:
+    """Return whether a model holds numbers only.
+
+    A buffer may be infinite on purpose, such as the mask of an attention layer, but it may not hold
+    NaN.
+
+    Args:
+        state: parameters and buffers.
+        trainable: names of the trained parameters, which must be finite.
+
+    >>> is_finite({"mask": torch.tensor([-torch.inf])})
+    True
+    >>> is_finite({"weight": torch.tensor([-torch.inf])}, ["weight"])
+    False
+    """
+    for name, tensor in state.items():
+        if name in trainable:
+            if not torch.isfinite(tensor).all():
+                return False
+        elif torch.isnan(tensor).any():
+            return False
+    return True
+
+
+def same_state(a: State, b: State) -> bool:
+    """Return whether two models are equal byte for byte; one that holds NaN equals no other.
+
+    >>> same_state({"bias": torch.zeros(1)}, {"bias": torch.zeros(1)})
+    True
+    >>> same_state({"bias": torch.tensor([torch.nan])}, {"bias": torch.tensor([torch.nan])})
+    False
+    """
+    return state_bytes(a) == state_bytes(b) and is_finite(a)

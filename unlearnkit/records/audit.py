@@ -17,12 +17,14 @@ from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.models.architecture import Architecture, as_architecture
 from unlearnkit.models.builtin import built_in
+from unlearnkit.models.state import is_finite
 from unlearnkit.records.history import debts_after, owing_shards, requests_of
 from unlearnkit.records.ledger import keyed_digest, read_lines, with_ids
 from unlearnkit.seeding import digest
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, State, StoreError
 from unlearnkit.store.ledger_chain import START
 from unlearnkit.training.kernels import run_jobs
+from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.schedule import make_job
@@ -135,6 +137,12 @@ def _lineage(
                 f"{what} of shard {checkpoint.shard}, stage {checkpoint.stage} was trained with "
                 f"{len(wrong)} examples that should have been removed, or its lineage is incomplete"
             )
+        if not is_finite(checkpoint.state):
+            raise AuditError(
+                f"{what} of shard {checkpoint.shard}, stage {checkpoint.stage} holds NaN, because "
+                "its training diverged; such a model equals no other, so nothing can be claimed "
+                "about it. Train again with scaled data or a lower learning_rate"
+            )
 
     for key in sorted(store.keys):
         check(store.get(key), np.empty(0, np.int64), "the clean checkpoint")
@@ -240,7 +248,13 @@ def _retrain(
             _same(store.get(fresh.key), fresh)
             count += 1
 
-    run_jobs(plan, jobs, keep=compare)
+    try:
+        run_jobs(plan, jobs, keep=compare)
+    except NotFiniteError as error:  # the revoked rows hold NaN, so they may have been read
+        raise AuditError(
+            f"retraining from scratch without the {len(revoked)} revoked examples did not stay "
+            f"finite, but the stored checkpoints are: {error}"
+        ) from error
     yield (
         f"{count} clean checkpoints have the bits that retraining from scratch without the "
         f"{len(revoked)} revoked examples gives ({visits:,} visits, "

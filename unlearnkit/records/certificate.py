@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from unlearnkit.models.state import is_finite
 from unlearnkit.records.history import requests_of
 from unlearnkit.records.ledger import Record, keyed_digest
 from unlearnkit.store import Checkpoint, Store
@@ -20,6 +21,7 @@ from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.unlearning.debt import debts_of
 
 EXACT, APPROXIMATE, LEFT = "exact", "approximate", "left the vote"
+BROKEN = "not finite"
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +139,13 @@ def certify(
     debts = debts_of(plan, store)
     revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests_of(records)]))
     requests = [line for line, _ in records if line.get("kind") == "unlearn"]
-    constituents, artefacts = [], []
+    constituents, artefacts, last = [], [], plan.spec.num_slices
     for shard in range(plan.num_shards):
         debt = len(debts.get(shard, ()))
         state = LEFT if not plan.alive(shard) else APPROXIMATE if debt else EXACT
+        end = None if state == LEFT else ShardModel(plan, store, shard).checkpoint(last)
+        if end is not None and not is_finite(end.state, plan.architecture.trainable_names):
+            state = BROKEN
         constituents.append({"shard": shard, "state": state, "debt": debt})
         clean = [stage.key for stage in plan.chains[shard] if stage.key in store]
         artefacts += [_artefact(store.get(key), EXACT) for key in clean]
@@ -160,6 +165,14 @@ def certify(
         ),
         "Exact means: the same bytes as retraining from scratch without these examples, in the "
         "same environment. That an id existed, and its slot, still shapes the order of training.",
+        *(
+            [
+                f"{broken} constituents hold NaN or infinite numbers, because their training "
+                "diverged: they predict nothing, and nothing is certified about them."
+            ]
+            if (broken := sum(each["state"] == BROKEN for each in constituents))
+            else []
+        ),
         "The models from before the last request are still in this session's memory, for "
         "comparison; session.discard_original() releases them."
         if original_in_memory

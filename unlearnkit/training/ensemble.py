@@ -18,6 +18,7 @@ from unlearnkit.seeding import digest, state_bytes
 from unlearnkit.store import Store
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
+from unlearnkit.training.kernels.finite import NotFiniteError, check_state
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
 
@@ -150,7 +151,14 @@ class Ensemble:
     def constituent_probabilities(
         self, inputs: Float[Tensor, "batch ..."]
     ) -> Float[Tensor, "constituent batch class"]:
-        """Return the probabilities of each constituent, in evaluation mode."""
+        """Return the probabilities of each constituent, in evaluation mode.
+
+        Raises:
+            NotFiniteError: a constituent holds NaN or infinite numbers, or its outputs do.
+        """
+        for constituent in self.constituents:
+            names = self.architecture.trainable_names
+            check_state(constituent.state, names, constituent.shard, "predict")
         return torch.stack(
             [
                 state_probabilities(self.architecture, self.loss, constituent.state, inputs)
@@ -178,11 +186,23 @@ class Ensemble:
 def state_probabilities(
     architecture: Architecture, loss: Loss, state: State, inputs: Float[Tensor, "batch ..."]
 ) -> Float[Tensor, "batch class"]:
-    """Return one model's probabilities in evaluation mode, computed in the inputs' precision."""
+    """Return one model's probabilities in evaluation mode, computed in the inputs' precision.
+
+    Raises:
+        NotFiniteError: the model holds NaN or infinite numbers, or has such outputs for finite
+            inputs.
+    """
+    check_state(state, architecture.trainable_names, what="predict")
     module = architecture.module(state).to(inputs.dtype)
     with torch.no_grad():
         parts = [loss.probabilities(module(chunk)) for chunk in inputs.split(CHUNK)]
-    return torch.cat(parts) if parts else inputs.new_empty(0, architecture.num_outputs)
+    found = torch.cat(parts) if parts else inputs.new_empty(0, architecture.num_outputs)
+    if not torch.isfinite(found).all() and torch.isfinite(inputs).all():
+        raise NotFiniteError(
+            "a model has NaN or infinite outputs for finite inputs: they are too large for it; "
+            "scale inputs and targets, or train with a lower learning_rate"
+        )
+    return found
 
 
 def assemble(plan: Plan, store: Store, aggregation: str = "mean-probability") -> Ensemble:

@@ -131,6 +131,7 @@ def train(
         ValueError: a setting on which bits depend has changed since the plan was made, or differs
             in a worker; or ``parallel`` is 0.
         Cancelled: ``cancel`` was set; finished stages are in the store.
+        NotFiniteError: the training of a shard diverged; finished stages are in the store.
         Exception: an exception of a worker, with a note that names the shard.
     """
     with running(on_progress, cancel, pause=pause, parallel=parallel) as run:

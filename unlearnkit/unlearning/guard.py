@@ -1,10 +1,12 @@
 """The guard: inspects modified shards, asks for longer amends, and refuses what looks wrong."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from unlearnkit.approximate import (
     Amend,
@@ -14,12 +16,16 @@ from unlearnkit.approximate import (
     OnStep,
     ShardRound,
 )
+from unlearnkit.models.state import is_finite
 from unlearnkit.store import Checkpoint
+from unlearnkit.store.checkpoint import State
+from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import PROBE_MAX, Check, Probe
 
 Result = TypeVar("Result")
+NOT_FINITE = "is not finite (NaN or infinite numbers), so it is retrained exactly"
 
 
 class Guard:
@@ -40,10 +46,15 @@ class Guard:
         self.amends: dict[int, Amend] = {}
         self.amended: dict[int, Amended] = {}
         self.visits = sum(each.visits for each in modified.values())
+        self.names = probe.architecture.trainable_names
 
     def inspect_corrections(self, error_model: ErrorModel) -> None:
         """Check the corrections, before anything is replayed."""
         for s, each in self.modified.items():
+            states = [checkpoint.state for checkpoint in each.checkpoints.values()]
+            if not math.isfinite(each.correction_norm) or not self._finite(states):
+                self.refused[s] = f"its correction {NOT_FINITE}"
+                continue
             correction = self.probe.correction(self.before[s], each.correction_norm)
             num_forget, num_retain = len(self.rounds[s].forget), len(self.rounds[s].retain)
             self.checks[s] = Check(
@@ -56,26 +67,34 @@ class Guard:
         self.refused |= self._objections(self.checks)
 
     def amend(self, shards: Iterable[int], amend: Amend, on_step: OnStep) -> None:
-        """Amend some shards, beginning with their corrected parameters."""
-        chosen = sorted(shards)
-        if not chosen:
-            return
-        done = amend(
-            [self.rounds[s] for s in chosen],
-            [self.modified[s] for s in chosen],
-            on_progress=on_step,
-        )
-        results = results_of(amend, done, Amended, len(chosen))
-        self.amended |= dict(zip(chosen, results, strict=True))
-        self.amends |= dict.fromkeys(chosen, amend)
-        self.visits += sum(each.visits for each in results)
+        """Amend some shards, beginning with their corrected parameters.
+
+        Shards whose amend is not finite are refused.
+        """
+
+        def work(chosen: list[int]) -> list[Amended]:
+            done = amend(
+                [self.rounds[s] for s in chosen],
+                [self.modified[s] for s in chosen],
+                on_progress=on_step,
+            )
+            return results_of(amend, done, Amended, len(chosen))
+
+        results, diverged = together_or_alone(sorted(shards), work)
+        for s, each in results.items():
+            self.visits += each.visits
+            if self._finite([each.checkpoint.state]):
+                self.amended[s], self.amends[s] = each, amend
+            else:
+                diverged[s] = NOT_FINITE
+        self.refused |= {s: f"its amend {why}" for s, why in diverged.items()}
 
     def inspect_outputs(self, longer: Amend | None, on_step: OnStep) -> None:
         """Check the outputs on the probe; refused shards get a longer amend if there is one."""
         failed = self._objections_to_outputs(self.amended)
         if failed and longer is not None:
             self.amend(failed, longer, on_step)
-            failed = self._objections_to_outputs(failed)
+            failed = self._objections_to_outputs(s for s in failed if s not in self.refused)
         self.refused |= failed
 
     def bounds(self) -> dict[int, float]:
@@ -96,8 +115,10 @@ class Guard:
             [self.amended[s].checkpoint.state for s in chosen],
             None if self.probe.architecture.is_linear else list(map(self._loss, chosen)),
         )
-        self.checks |= dict(zip(chosen, seen, strict=True))
-        return self._objections(chosen)
+        broken = [s for s, check in zip(chosen, seen, strict=True) if _is_nan(check)]
+        self.refused |= dict.fromkeys(broken, f"its output {NOT_FINITE}")
+        self.checks |= {check.shard: check for check in seen if check.shard not in broken}
+        return self._objections(s for s in chosen if s not in broken)
 
     def _loss(self, shard: int) -> float:
         """Mean loss of evenly spaced forgotten examples under the model before the request."""
@@ -107,9 +128,50 @@ class Guard:
         members = Members(given.forget.rows[chosen], given.forget.slices[chosen])
         return self.probe.loss_of(self.before[shard], *given.state.data(members))
 
+    def _finite(self, states: Iterable[State]) -> bool:
+        return all(is_finite(state, self.names) for state in states)
+
     def _objections(self, shards: Iterable[int]) -> dict[int, str]:
         objections = {s: self.boundary.objection(self.checks[s]) for s in shards}
         return {s: f"{why}, so it is retrained exactly" for s, why in objections.items() if why}
+
+
+def together_or_alone(
+    shards: Sequence[int], work: Callable[[list[int]], list[Result]]
+) -> tuple[dict[int, Result], dict[int, str]]:
+    """Do some work on all shards together; if it meets numbers that are not finite, on each alone.
+
+    Args:
+        shards: the shards.
+        work: returns a result for each of the shards that it is given.
+
+    Returns:
+        The results by shard; and for each shard that met such numbers even alone, what became of
+        it.
+    """
+    if not shards:
+        return {}, {}
+    try:
+        return dict(zip(shards, work(list(shards)), strict=True)), {}
+    except (NotFiniteError, FloatingPointError, OverflowError):
+        why = NOT_FINITE
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        why = f"has no solution ({error}), so it is retrained exactly"
+    if len(shards) == 1:
+        return {}, {shards[0]: why}
+    results: dict[int, Result] = {}
+    diverged: dict[int, str] = {}
+    for shard in shards:
+        found, met = together_or_alone([shard], work)
+        results |= found
+        diverged |= met
+    return results, diverged
+
+
+def _is_nan(check: Check) -> bool:
+    """Whether the outputs of an amended model are not finite."""
+    seen = check.rise if check.kl is None else check.kl
+    return seen is not None and math.isnan(seen)
 
 
 def results_of(source: Any, found: Any, kind: type[Result], count: int) -> list[Result]:

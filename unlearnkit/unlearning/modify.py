@@ -34,7 +34,7 @@ from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
 from unlearnkit.unlearning.debt import Debts
-from unlearnkit.unlearning.guard import Guard, results_of
+from unlearnkit.unlearning.guard import Guard, results_of, together_or_alone
 from unlearnkit.unlearning.inspection import Check
 
 
@@ -170,16 +170,19 @@ def modify_shards(
 
         return on_step
 
+    def modify(shards: list[int]) -> list[Modified]:
+        found = method([rounds[shard] for shard in shards], on_progress=step(0, large))
+        return results_of(method, found, Modified, len(shards))
+
     with compute_threads(plan.spec.num_threads):
         begun = time.perf_counter()
-        found = method(list(rounds.values()), on_progress=step(0, large))
+        modified, diverged = together_or_alone(list(rounds), modify)
         seconds = time.perf_counter() - begun
-        results = results_of(method, found, Modified, len(rounds))
-        modified = dict(zip(rounds, results, strict=True))
         guard = Guard(rounds, modified, boundary, approximator.probe)
+        guard.refused |= {shard: f"its correction {why}" for shard, why in diverged.items()}
         guard.inspect_corrections(approximator.error_model)
         begun = time.perf_counter()
-        guard.amend(rounds.keys() - guard.refused, amend, step(large, replay))
+        guard.amend(modified.keys() - guard.refused, amend, step(large, replay))
         amended = replayed(plan, guard.amends, amend)
         whole = seconds + time.perf_counter() - begun
         guard.inspect_outputs(longer, step(large + replay, 0))

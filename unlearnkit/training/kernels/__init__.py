@@ -42,6 +42,7 @@ def run_jobs(
 
     Raises:
         Cancelled: the run was cancelled.
+        NotFiniteError: loss or parameters are not finite at the end of an epoch.
     """
     done: list[Checkpoint] = []
     kept = keep or done.append

@@ -16,6 +16,7 @@ from unlearnkit.models.dropout import step_context
 from unlearnkit.models.state import batch_statistics_layers, get_state
 from unlearnkit.progress import Run
 from unlearnkit.store.checkpoint import State
+from unlearnkit.training.kernels.finite import check_epoch
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import END, EPOCH, RESET, TAIL, Job, Mark
 from unlearnkit.training.spec import TrainSpec
@@ -42,6 +43,7 @@ def run_loop(
 
     Raises:
         Cancelled: the run was cancelled; states passed to ``on_mark`` before remain valid.
+        NotFiniteError: loss or parameters are not finite at the end of an epoch.
     """
     for job in jobs:
         if run.pausing:
@@ -56,7 +58,9 @@ def run_loop(
                 lane.reset()
                 on_mark(job, mark, None, None)
             elif mark.kind == EPOCH:
-                on_mark(job, mark, None, lane.take_loss() if measure else None)
+                loss = lane.take_loss() if measure else None
+                check_epoch(plan, job.shard, mark, loss, lane.parameters)
+                on_mark(job, mark, None, loss)
             elif mark.kind in (TAIL, END):
                 state = get_state(lane.module)
                 on_mark(job, mark, {name: value.cpu() for name, value in state.items()}, None)

@@ -27,6 +27,7 @@ from unlearnkit.seeding import derive
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.activations import BACKWARD, FORWARD
 from unlearnkit.training.kernels.batches import BatchReader
+from unlearnkit.training.kernels.finite import check_epoch, check_lanes
 from unlearnkit.training.kernels.layout import Layout, padded
 from unlearnkit.training.kernels.loop import OnMark
 from unlearnkit.training.plan import Plan
@@ -77,6 +78,7 @@ def run_stacked(
     Raises:
         TypeError: the architecture is not a stack of linear layers.
         Cancelled: the run was cancelled; states passed to ``on_mark`` before remain valid.
+        NotFiniteError: loss or parameters are not finite at the end of an epoch.
     """
     stack = plan.architecture.stack
     if stack is None:
@@ -171,6 +173,7 @@ class _Group:
     ) -> None:
         if any(mark.kind == EPOCH for _, mark in marks):
             self._add_losses(step)
+            check_lanes(self.plan, self.jobs, marks, self.flat[0], self.parameters)
         resets = [lane for lane, mark in marks if mark.kind == RESET]
         for lane, mark in marks:
             job = self.jobs[lane]
@@ -181,6 +184,7 @@ class _Group:
                 if losses or mark.is_last_epoch:
                     mean = float(self.totals[lane]) / max(1, int(self.seen[lane]))
                 self.totals[lane], self.seen[lane] = 0, 0
+                check_epoch(self.plan, job.shard, mark, mean, ())
                 on_mark(job, mark, None, mean)
             elif mark.kind in (TAIL, END):
                 on_mark(job, mark, self._read(lane), None)
