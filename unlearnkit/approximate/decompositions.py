@@ -136,7 +136,7 @@ def bag_of_embeddings(
         if include_last_offset:
             starts, stops = starts[:-1], stops[:-1]
         longest = int((stops - starts).max()) if len(starts) else 0
-        places = starts.unsqueeze(1) + torch.arange(longest)
+        places = starts.unsqueeze(1) + torch.arange(longest, device=offsets.device)
         present = places < stops.unsqueeze(1)
         places = places.clamp(max=max(len(input) - 1, 0))
         input = input[places]
@@ -165,7 +165,7 @@ def distances(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "") ->
 
 def pairwise_distances(input: Tensor, p: float = 2.0) -> Tensor:
     """Compute ``pdist`` from the differences of all pairs of rows."""
-    one, other = torch.triu_indices(len(input), len(input), 1)
+    one, other = torch.triu_indices(len(input), len(input), 1, device=input.device)
     apart: Tensor = torch.linalg.vector_norm(input[one] - input[other], p, -1)
     return apart
 

@@ -16,14 +16,14 @@ def default_method(plan: Plan) -> Method:
     parameters are corrected instead of the last layer alone, or the other way round, where that is
     possible.
     """
-    usual = _usual_method(plan)
+    usual = usual_method(plan)
     if plan.architecture.described is not None or not usual.unsuitable(plan):
         return usual
     others = (StagedInfluence(), METHODS["last-layer-influence"])
     return next((other for other in others if not other.unsuitable(plan)), usual)
 
 
-def _usual_method(plan: Plan) -> Method:
+def usual_method(plan: Plan) -> Method:
     """Return the settings for modules of which everything can be computed.
 
     - Linear models are solved in output space. With one slice they have few segments and take four

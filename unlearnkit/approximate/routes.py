@@ -23,7 +23,7 @@ from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.plan import Plan
 
 ROWS = 3  # examples of a trial
-GAP = 0.01  # adjoint_error above which products are wrong and not merely rounded
+GAP = 0.03  # an adjoint_error above this is no rounding error, even in bfloat16
 
 Attempt = Callable[[Tensor, Tensor], str]
 """Tries something on inputs and targets; returns why it is not possible, or ""."""
@@ -108,7 +108,7 @@ class Routes:
         product = gauss_newton(module, state, names, inputs, self.plan.spec.loss)(vector)
         if not product.isfinite().all():
             return "its second derivatives are not finite"
-        if adjoint_error(module, state, names, inputs, generator) > GAP:
+        if not adjoint_error(module, state, names, inputs, generator) <= GAP:
             return "the backward pass of one of its operations has a wrong derivative"
         return ""
 

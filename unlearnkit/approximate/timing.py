@@ -6,7 +6,7 @@ import torch
 
 from unlearnkit.approximate import StagedInfluence
 from unlearnkit.approximate.curvature import conjugate_gradients, gauss_newton, mean_gradient
-from unlearnkit.approximate.defaults import default_method
+from unlearnkit.approximate.defaults import usual_method
 from unlearnkit.approximate.influence.last_layer import Body
 from unlearnkit.approximate.influence.staged import EXPECTED_ITERATIONS
 from unlearnkit.approximate.linearised import (
@@ -16,7 +16,7 @@ from unlearnkit.approximate.linearised import (
     solve_dual,
     stack_parameters,
 )
-from unlearnkit.approximate.routes import Routes, head_stack
+from unlearnkit.approximate.routes import head_stack
 from unlearnkit.models.vector import head_names, trainable_names
 from unlearnkit.store import Store
 from unlearnkit.torch_settings import own_settings
@@ -40,18 +40,24 @@ def time_large_batches(
 
     Returns:
         Pairs of work and measured seconds; empty if the budget is below ``LEAST_PROBE``, or if
-        curvature products of the module are not possible.
+        the large batches of a module that is not built in cannot be computed.
     """
     if budget < LEAST_PROBE:
         return ()
+    try:
+        return _time_large_batches(plan, store, budget)
+    except Exception:  # of the user's module, whose training must not fail for a prediction
+        if plan.architecture.described is not None:
+            raise
+        return ()
+
+
+def _time_large_batches(
+    plan: Plan, store: Store, budget: float
+) -> tuple[tuple[Batches, float], ...]:
     begun = time.perf_counter()
-    method = default_method(plan)
+    method = usual_method(plan)  # whether it is possible shows here at no further cost
     staged = method if isinstance(method, StagedInfluence) else StagedInfluence()
-    routes = Routes(plan)
-    if plan.architecture.stack is None and (
-        routes.head if staged.scope == "head" else routes.products
-    ):
-        return ()  # nothing can be modified in this way
     shard = next(s for s in range(plan.num_shards) if plan.final_key(s) in store)
     rows = plan.partition.shard_rows(shard)
     ids = plan.partition.ids[rows[plan.retained[rows]]]
