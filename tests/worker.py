@@ -107,7 +107,7 @@ class Worker:
     def scratch(
         self, name: str, examples: Examples, revoked: np.ndarray, *, leak: bool = False
     ) -> Scratch:
-        """Training from scratch there, on these examples as they are; its errors are raised here."""
+        """Training from scratch there, on these examples as they are; errors are raised here."""
         data = (examples.ids, examples.features.numpy(), examples.labels.numpy())
         assert self._process.stdin and self._process.stdout
         pickle.dump((name, data, revoked, leak), self._process.stdin)
