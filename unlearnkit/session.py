@@ -34,6 +34,7 @@ from unlearnkit.store import DiskStore, MemoryStore
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.defaults import choose_model_and_spec
+from unlearnkit.training.door import try_module
 from unlearnkit.training.ensemble import Ensemble, assemble
 from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
@@ -178,6 +179,7 @@ class Session:
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         try:
             self._journal = Journal(self.dataset, plan, self.store)
+            try_module(self._journal.plan)
         except BaseException:
             if isinstance(self.store, DiskStore) and self.store is not store:
                 self.store.close()  # otherwise a kept traceback would keep the folder locked
@@ -383,6 +385,7 @@ class Session:
                 parallel=self.parallel,
             )
             self._journal.clock = self._journal.clock.observe(report.timed, report.tick)
+            self._journal.repeated += report.repeated
             if report.runs:
                 if not self._journal.clock.modify and not report.paused:
                     self._time_modifying(PROBE_SHARE * report.seconds - report.probe_seconds)
@@ -765,6 +768,7 @@ class Session:
             head=store.head if isinstance(store, DiskStore) else None,
             secret=None if name_ids else self._journal.secret(),
             original_in_memory=self._original is not None,
+            repeated=self._journal.repeated,
         )
 
     # Helpers

@@ -5,24 +5,22 @@ expected width, that all random numbers come from torch's generator, and that tw
 seed have the same initial state. The rest of the package relies on these checks.
 """
 
-import copy
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from unlearnkit.models.builtin import BUILT_IN, Logistic, describe
 from unlearnkit.models.checks import check_module
-from unlearnkit.models.dropout import key_dropout, step_context
+from unlearnkit.models.dropout import key_dropout
 from unlearnkit.models.factories import Factory, as_factory, new_module, unshared
+from unlearnkit.models.handling import Handling
 from unlearnkit.models.stack import Stack, as_stack
-from unlearnkit.models.state import batch_statistics_layers, get_state
+from unlearnkit.models.state import batch_statistics_layers, copied, get_state
 from unlearnkit.seeding import (
     PrivateRandomness,
-    RefuseGlobalRandomness,
     derive,
     digest,
     state_bytes,
@@ -66,18 +64,40 @@ class Architecture:
         """Return the initial state of a shard's constituent, determined by seed and shard alone."""
         if self.described is not None and BUILT_IN[self.described["kind"]] is Logistic:
             return get_state(self._skeleton)  # zeros, whatever the key
-        return get_state(_build(self.factory, derive(seed, "initial", shard)))
+        return get_state(_build(self.factory, derive(seed, "initial", shard), self.name))
 
     @cached_property
     def _skeleton(self) -> nn.Module:
-        return _build(self.factory, 0)
+        """A module that is never run. It shares no tensor with other objects of the user."""
+        module = _build(self.factory, 0, self.name)
+        try:
+            return copied(module)
+        except Exception:  # some attributes cannot be copied; see Handling.rebuilt
+            return module
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the user has written the module, so that its behaviour has to be tried."""
+        return self.described is None
+
+    @property
+    def handling(self) -> Handling:
+        """How modules are created and called; the defaults before the module was tried."""
+        found: Handling = self.trials.get(Handling.__name__, Handling())
+        return found
 
     @own_settings()
     def module(self, state: State | None = None) -> nn.Module:
         """Return a new module in evaluation mode, with ``state`` loaded if it is given."""
-        module = copy.deepcopy(self._skeleton)
+        handling = self.handling
+        rebuilt = handling.rebuilt
+        module = _build(self.factory, 0, self.name) if rebuilt else copied(self._skeleton)
         if state is not None:
             module.load_state_dict(state)
+        if handling.clones_inputs:
+            module.register_forward_pre_hook(_clone_inputs)
+        if handling.casts_outputs:
+            module.register_forward_hook(_cast_outputs)
         return module.eval()
 
     @cached_property
@@ -176,18 +196,6 @@ def as_architecture(
         )
     factory = unshared(factory, name, module, other)
     module = _build(factory, 0, name)
-    outputs = [_trial_outputs(_build(factory, 0), feature_shape, name) for _ in range(2)]
-    if outputs[0].shape != (3, num_outputs):
-        raise ValueError(
-            f"{name} turns 3 examples into an output of shape {tuple(outputs[0].shape)}; the data "
-            f"has {num_outputs} classes or targets, so (3, {num_outputs}) was expected. Change the "
-            "width of its last layer."
-        )
-    if not torch.equal(outputs[0], outputs[1]):
-        raise ValueError(
-            f"{name} gives different outputs for the same input and seed; remove random numbers "
-            "that it draws outside torch."
-        )
     # The repr may hold memory addresses, which differ between runs of the same model.
     structure = re.sub(r"0x[0-9a-f]+", "", repr(module))
     identity = initial if version is None else f"version {version}"
@@ -202,6 +210,14 @@ def as_architecture(
     )
 
 
+def _clone_inputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(each.clone() for each in inputs)
+
+
+def _cast_outputs(module: nn.Module, inputs: object, outputs: Tensor) -> Tensor:
+    return outputs.float()
+
+
 @own_settings()
 def _build(factory: Factory, seed: int, name: str = "model") -> nn.Module:
     """Build a module with keyed dropout; its initial weights depend on the seed alone."""
@@ -214,29 +230,3 @@ def _build(factory: Factory, seed: int, name: str = "model") -> nn.Module:
 def _build_plain(factory: Factory, seed: int, name: str) -> nn.Module:
     with PrivateRandomness(torch_generator(seed, "weights")):
         return new_module(factory, name)
-
-
-def _trial_outputs(module: nn.Module, feature_shape: tuple[int, ...], name: str) -> Tensor:
-    """Run one forward and backward pass in training mode; refuse draws from global generators."""
-    place: list[str] = [name]
-    for layer_name, layer in module.named_modules():
-        label = f"{name}: layer {layer_name!r} ({type(layer).__name__})" if layer_name else name
-        layer.register_forward_pre_hook(lambda *_, label=label: place.append(label))
-        layer.register_forward_hook(lambda *_: place.pop() and None)
-    context = step_context(module)
-    if context is not None:
-        context.begin_step(torch.arange(3), 3, "trial")
-    inputs = torch.randn((3, *feature_shape), generator=torch_generator("trial"))
-    module.train()
-    try:
-        with RefuseGlobalRandomness(lambda: place[-1]):
-            outputs = module(inputs)
-            if isinstance(outputs, Tensor):
-                outputs.float().sum().backward()
-    except RuntimeError as error:
-        raise ValueError(
-            f"{place[-1]} cannot take examples of shape {tuple(feature_shape)}: {error}"
-        ) from error
-    if not isinstance(outputs, Tensor):
-        raise TypeError(f"{name} returns a {type(outputs).__name__}; a tensor was expected")
-    return outputs.detach()

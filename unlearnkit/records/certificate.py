@@ -16,6 +16,7 @@ from unlearnkit.models.state import is_finite
 from unlearnkit.records.history import requests_of
 from unlearnkit.records.ledger import Record, keyed_digest
 from unlearnkit.store import Checkpoint, Store
+from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.unlearning.debt import debts_of
@@ -123,6 +124,7 @@ def certify(
     head: str | None,
     secret: bytes | None,
     original_in_memory: bool,
+    repeated: Repeated = NOTHING_REPEATED,
 ) -> Certificate:
     """Certify the current ensemble and every artefact in a store.
 
@@ -135,6 +137,7 @@ def certify(
         secret: keys the digests of ids; None lists the ids in plain text.
         original_in_memory: whether the session still holds the models from before the last
             request.
+        repeated: how many steps of a foreign module were repeated in all training.
     """
     debts = debts_of(plan, store)
     revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests_of(records)]))
@@ -173,6 +176,7 @@ def certify(
             if (broken := sum(each["state"] == BROKEN for each in constituents))
             else []
         ),
+        *_on_the_model(plan, repeated),
         "The models from before the last request are still in this session's memory, for "
         "comparison; session.discard_original() releases them."
         if original_in_memory
@@ -207,7 +211,26 @@ def certify(
         "constituents": constituents,
         "artefacts": artefacts,
     }
+    if plan.architecture.foreign:
+        content["repeated"] = repeated.to_dict()
     return Certificate(content)
+
+
+def _on_the_model(plan: Plan, repeated: Repeated) -> list[str]:
+    """Say how far exactness was checked for a model that the user has written."""
+    if not plan.architecture.foreign:
+        return []
+    if plan.stacked:
+        return ["The model is a stack of plain linear layers, trained by unlearnkit's own kernel."]
+    name = plan.architecture.name
+    says = [
+        f"The code of the model ({name}) is not part of unlearnkit, so that the same bits are not "
+        f"proven but were checked by samples: {repeated.sentence}."
+    ]
+    if plan.architecture.handling.forgets:
+        forgets = ", ".join(plan.architecture.handling.forgets)
+        says.append(f"What {name} keeps outside its state ({forgets}) begins anew in every stage.")
+    return says
 
 
 def _request(record: Record, secret: bytes | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.records.ledger import Entry, outcome_line, repay_line, request_line
 from unlearnkit.records.persistence import AnyStore, keep, resume
 from unlearnkit.store import DiskStore
+from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.unlearning.boundary.protocol import Decision
@@ -32,6 +33,8 @@ class Journal:
         history: completed requests and repayments.
         queue: requests that wait for their deadline.
         clock: measured rates; saved with the next commit.
+        repeated: how many steps of a foreign module were repeated in all training so far; saved
+            with the next commit.
     """
 
     def __init__(self, dataset: Dataset, plan: Plan, store: AnyStore) -> None:
@@ -48,6 +51,7 @@ class Journal:
         kept = resume(dataset, plan, store)
         self.dataset, self.store = dataset, store
         self.history, self.queue, self.clock = kept.history, kept.queue, kept.clock
+        self.repeated = kept.repeated
         self.plan = plan.without(self.history.revocations.ids)
         if isinstance(store, DiskStore) and not store.read_only:
             self.settle_repaid()
@@ -62,16 +66,23 @@ class Journal:
         other.store = store
         return other
 
-    def save(self, line: dict[str, Any] | None = None, queue: Queue | None = None) -> None:
+    def save(
+        self,
+        line: dict[str, Any] | None = None,
+        queue: Queue | None = None,
+        more: Repeated = NOTHING_REPEATED,
+    ) -> None:
         """Commit the store with the current state, and a line of the ledger if one is given.
 
         Args:
             line: the line to append to the ledger, or None.
             queue: replaces the current queue once the commit has succeeded.
+            more: is added to the repeated.
         """
         queue = self.queue if queue is None else queue
-        keep(self.dataset, self.plan, self.store, self.clock, queue, line)
-        self.queue = queue
+        repeated = self.repeated + more
+        keep(self.dataset, self.plan, self.store, self.clock, queue, repeated, line)
+        self.queue, self.repeated = queue, repeated
 
     def commit_request(
         self,
@@ -98,7 +109,7 @@ class Journal:
         line = request_line(
             ids, plan, decision, debt_before, self.secret(), named, method=method, amend=amend
         )
-        self.save(line, self.queue.without(ids.tolist()))
+        self.save(line, self.queue.without(ids.tolist()), decision.repeated)
         self.history = self.history.after({**line, "ids": ids.tolist()})
         self.plan = plan
 
@@ -108,7 +119,7 @@ class Journal:
         models = [ShardModel(self.plan, self.store, route.shard) for route in decision.routes]
         left = debt_before - sum(len(model.debt) for model in models)
         line = repay_line(self.plan, decision, debt_before, left)
-        self.save(line)
+        self.save(line, more=decision.repeated)
         self.history = self.history.after(line)
 
     def record_outcome(self, entry: Entry) -> None:

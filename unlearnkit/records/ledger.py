@@ -124,6 +124,7 @@ def request_line(
         "predicted_seconds": decision.seconds,
         "debt_before": debt_before,
         "environment": plan.environment.digest,
+        **_repeated(decision),
         **how,
         "original": ORIGINAL,
     }
@@ -144,7 +145,14 @@ def repay_line(plan: Plan, decision: Decision, debt_before: int, debt_after: int
         "debt_before": debt_before,
         "debt_after": debt_after,
         "environment": plan.environment.digest,
+        **_repeated(decision),
     }
+
+
+def _repeated(decision: Decision) -> dict[str, Any]:
+    """How many steps of the retraining were repeated; empty for built-in models."""
+    repeated = decision.repeated
+    return {"repeated": repeated.to_dict()} if repeated.steps or repeated.kept else {}
 
 
 def outcome_line(entry: Entry) -> dict[str, Any]:

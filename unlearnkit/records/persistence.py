@@ -10,6 +10,7 @@ from unlearnkit.records.history import History, read_history
 from unlearnkit.records.ledger import with_ids
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
 from unlearnkit.training.clock import Clock
+from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.deadlines import Queue
 from unlearnkit.unlearning.request import Revocations, check_request
@@ -25,11 +26,13 @@ class Kept:
         history: completed requests and repayments.
         clock: measured rates.
         queue: requests that wait for their deadline.
+        repeated: how many steps of a foreign module were repeated in all training so far.
     """
 
     history: History = field(default_factory=History)
     clock: Clock = Clock()
     queue: Queue = field(default_factory=Queue)
+    repeated: Repeated = NOTHING_REPEATED
 
 
 def open_store(store: str | os.PathLike[str] | AnyStore | None) -> AnyStore:
@@ -112,7 +115,8 @@ def resume(dataset: Dataset, plan: Plan, store: AnyStore) -> Kept:
                 f"{part}: {mine}. Use another folder, or start the session with the same settings."
             )
     history = _history(store, dataset, plan.num_shards)
-    return Kept(history, _clock(store), _queue(store, dataset, history.revocations))
+    queue = _queue(store, dataset, history.revocations)
+    return Kept(history, _clock(store), queue, _repeated(store))
 
 
 def keep(
@@ -121,6 +125,7 @@ def keep(
     store: AnyStore,
     clock: Clock,
     queue: Queue,
+    repeated: Repeated,
     line: dict[str, Any] | None = None,
 ) -> None:
     """Commit a store's checkpoints together with the session's state and a line of the ledger.
@@ -139,6 +144,8 @@ def keep(
         "clock": clock.to_dict(),
         "queue": queue.to_dict(),
     }
+    if plan.architecture.foreign:
+        run["repeated"] = repeated.to_dict()
     store.commit(run, [] if line is None else [line])
 
 
@@ -171,6 +178,14 @@ def _queue(store: DiskStore, dataset: Dataset, revocations: Revocations) -> Queu
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _not_ours(store, "requests", error) from error
     return queue.without(revocations.ids.tolist())
+
+
+def _repeated(store: DiskStore) -> Repeated:
+    """The stored repeated; an empty one for built-in models and stores of earlier versions."""
+    try:
+        return Repeated.from_dict((store.manifest or {}).get("repeated"))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_ours(store, "repeated steps", error) from error
 
 
 def _not_ours(store: DiskStore, what: str, error: Exception) -> StoreError:

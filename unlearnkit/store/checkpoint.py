@@ -30,6 +30,8 @@ class Checkpoint:
         lineage: the examples that the state was trained on: one bit for each example of slices
             1..r of the original partition, ascending by id, packed as by :func:`numpy.packbits`;
             empty if unknown.
+        witness: digest of the state after the first step of the stage, by which a later run can
+            recognise that it computes the same; empty if it was not kept.
     """
 
     key: str
@@ -38,6 +40,7 @@ class Checkpoint:
     state: State
     tails: dict[int, State]
     lineage: bytes = b""
+    witness: str = ""
 
     def __repr__(self) -> str:
         return f"Checkpoint(shard {self.shard}, stage {self.stage}, {self.nbytes:,} bytes)"

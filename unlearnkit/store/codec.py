@@ -34,6 +34,7 @@ _KINDS = {
     torch.int8: "I8",
     torch.uint8: "U8",
     torch.bool: "BOOL",
+    torch.complex64: "C64",
 }
 
 
@@ -130,13 +131,14 @@ def _describe(checkpoint: Checkpoint, prefix: str, tensors: dict[str, Tensor]) -
     for label, state in (("end", checkpoint.state), *checkpoint.tails.items()):
         for name, tensor in state.items():
             tensors[f"{prefix}{label}/{name}"] = tensor
-    return {
+    entry = {
         "key": checkpoint.key,
         "stage": checkpoint.stage,
         "tails": list(checkpoint.tails),
         "names": list(checkpoint.state),
         "lineage": checkpoint.lineage.hex(),
     }
+    return {**entry, "witness": checkpoint.witness} if checkpoint.witness else entry
 
 
 def _restore(
@@ -154,7 +156,8 @@ def _restore(
     for q, factors in entry.get("factors", {}).items():
         for name in factors:
             del tensors[f"{prefix}factors {q}/{name}"]
-    return Checkpoint(key, shard, stage, state, tails, bytes.fromhex(entry["lineage"]))
+    lineage, witness = bytes.fromhex(entry["lineage"]), str(entry.get("witness", ""))
+    return Checkpoint(key, shard, stage, state, tails, lineage, witness)
 
 
 def _whole(value: object) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.seeding import numpy_generator
+from unlearnkit.store import Store
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan, Stage
 
@@ -29,13 +30,18 @@ class Mark:
             an epoch has ended; ``"end"``: the stage has ended.
         stage: stage of the action.
         number: for a tail, how many epochs remain to the end of the stage; for the end of an
-            epoch, how many epochs are done.
+            epoch, how many epochs are done; for a reset, how many were done before.
     """
 
     step: int
     kind: str
     stage: Stage
     number: int = 0
+
+    @property
+    def begins_stage(self) -> bool:
+        """Whether this is the reset at the start of a stage."""
+        return self.kind == RESET and self.number == 0
 
     @property
     def is_last_epoch(self) -> bool:
@@ -105,7 +111,7 @@ def make_job(plan: Plan, stages: Sequence[Stage], start: State, first_epoch: int
             if epoch in tails:
                 marks.append(Mark(begin, TAIL, stage, tails[epoch]))
             if epoch == first or epoch in tails:
-                marks.append(Mark(begin, RESET, stage))
+                marks.append(Mark(begin, RESET, stage, epoch))
             marks.append(Mark(end, EPOCH, stage, epoch + 1))
         at += len(table)
         marks.append(Mark(at, END, stage))
@@ -121,6 +127,13 @@ def make_job(plan: Plan, stages: Sequence[Stage], start: State, first_epoch: int
         np.concatenate(keys),
         tuple(marks),
     )
+
+
+def starting_state(plan: Plan, stage: Stage, store: Store) -> State:
+    """Return the state that a stage starts from: the stage before it, or the initial weights."""
+    if stage.index == 1:
+        return plan.architecture.initial(plan.spec.seed, stage.shard)
+    return store.get(stage.parent).state
 
 
 def _stage_steps(plan: Plan, stage: Stage, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

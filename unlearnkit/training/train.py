@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from unlearnkit.display import as_html
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, running
 from unlearnkit.store import Checkpoint, Store
-from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Work, time_tick
+from unlearnkit.training.door import try_module
 from unlearnkit.training.kernels import run_jobs
+from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated, Repeats, repeats_of
 from unlearnkit.training.kernels.stacked import lanes_together
+from unlearnkit.training.kernels.witnesses import check_witnesses
 from unlearnkit.training.plan import Plan, Stage
-from unlearnkit.training.schedule import Mark, make_job
+from unlearnkit.training.schedule import Mark, make_job, starting_state
 from unlearnkit.training.stopwatch import Stopwatch
 from unlearnkit.training.workers import TaskResult, check_parallel, train_in_workers
 
@@ -61,6 +63,7 @@ class TrainReport:
         tick: seconds of a small torch operation, for the clock; None if nothing was run.
         probe_seconds: the part of ``seconds`` that was spent on a measurement for the clock.
         paused: whether the call ended early, with stages still missing.
+        repeated: how many steps of a foreign module were repeated with the same bits.
     """
 
     runs: tuple[StageRun, ...]
@@ -69,6 +72,7 @@ class TrainReport:
     tick: float | None = None
     probe_seconds: float = 0.0
     paused: bool = False
+    repeated: Repeated = NOTHING_REPEATED
 
     @property
     def visits(self) -> int:
@@ -130,6 +134,9 @@ def train(
         TypeError: ``parallel`` is not an integer.
         ValueError: a setting on which bits depend has changed since the plan was made, or differs
             in a worker; or ``parallel`` is 0.
+        NotReproducibleError: a repeated step of a foreign module gave other bits.
+        ChangedModelError: a foreign module computes something else than when the checkpoints in
+            the store were made.
         Cancelled: ``cancel`` was set; finished stages are in the store.
         NotFiniteError: the training of a shard diverged; finished stages are in the store.
         Exception: an exception of a worker, with a note that names the shard.
@@ -153,22 +160,32 @@ def train_missing(
     plan.check_environment()
     run.check()
     pieces = _consecutive(plan.missing(store, shards))
+    if pieces:
+        try_module(plan)
+    repeats = repeats_of(plan)
+    if pieces and repeats is not None:
+        check_witnesses(plan, store, pieces, repeats, run)
     recorder = _Recorder(plan, pieces, run.on_progress, phase)
     here = pieces
     if run.parallel is not None:  # the clock predicts one process, so a probe trains in this one
         here = [piece[:1] for piece in pieces[:2]] if probe else []
-    watch = _train_here(plan, here, store, recorder, run, probe)
+    watch = _train_here(plan, here, store, recorder, run, probe, repeats)
     if plan.stacked and run.pausing:
         timed: tuple[tuple[Work, float], ...] = ()  # the stopwatch needs complete runs
     else:
         timed = watch.timed() if plan.stacked and here else recorder.timed(begun)
+    covered = Repeated()
     if run.parallel is not None:
         rest = _consecutive(plan.missing(store, shards))
-        _train_elsewhere(plan, rest, store, recorder, run)
+        covered = _train_elsewhere(plan, rest, store, recorder, run)
     seconds = time.perf_counter() - begun
     tick = time_tick() if here else None
     paused = run.pausing and bool(plan.missing(store, shards))
-    return TrainReport(recorder.result(seconds), seconds, timed, tick, watch.probing, paused)
+    if repeats is not None:
+        covered = covered + repeats.repeated
+    return TrainReport(
+        recorder.result(seconds), seconds, timed, tick, watch.probing, paused, covered
+    )
 
 
 def _train_here(
@@ -178,6 +195,7 @@ def _train_here(
     recorder: "_Recorder",
     run: Run,
     probe: bool,
+    repeats: Repeats | None,
 ) -> Stopwatch:
     """Train in this process and time the work."""
     watch = Stopwatch()
@@ -202,6 +220,7 @@ def _train_here(
         run=run,
         on_each=watch.mark,
         on_probe=watch.probe if probe else None,
+        repeats=repeats,
     )
     return watch
 
@@ -212,10 +231,12 @@ def _train_elsewhere(
     store: Store,
     recorder: "_Recorder",
     run: Run,
-) -> None:
+) -> Repeated:
     """Train in workers; only this process writes to the store."""
+    covered = [Repeated()]
 
     def take(done: TaskResult) -> None:
+        covered.append(done.repeated)
         recorder.steps.update(done.steps)
         for checkpoint in done.checkpoints:
             store.put(checkpoint)
@@ -225,13 +246,7 @@ def _train_elsewhere(
 
     starts = [starting_state(plan, piece[0], store) for piece in pieces]
     train_in_workers(plan, pieces, starts, take, run)
-
-
-def starting_state(plan: Plan, stage: Stage, store: Store) -> State:
-    """Return the state that a stage starts from: the stage before it, or the initial weights."""
-    if stage.index == 1:
-        return plan.architecture.initial(plan.spec.seed, stage.shard)
-    return store.get(stage.parent).state
+    return sum(covered, start=Repeated())
 
 
 def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:

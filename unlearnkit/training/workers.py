@@ -17,6 +17,7 @@ from unlearnkit.progress import Run
 from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels import run_jobs
+from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated, repeats_of
 from unlearnkit.training.kernels.stacked import lanes_together
 from unlearnkit.training.plan import Plan, Stage
 from unlearnkit.training.schedule import Mark, make_job
@@ -52,11 +53,13 @@ class TaskResult:
         checkpoints: checkpoint of every stage.
         steps: optimizer steps done, by the key of the stage.
         epochs: the mark at the end of every epoch, with the epoch's mean loss if it was measured.
+        repeated: how many steps of a foreign module were repeated with the same bits.
     """
 
     checkpoints: tuple[Checkpoint, ...]
     steps: dict[str, int]
     epochs: tuple[tuple[Mark, float | None], ...]
+    repeated: Repeated = NOTHING_REPEATED
 
 
 def check_parallel(parallel: int | None) -> None:
@@ -151,6 +154,7 @@ def run_task(task: WorkerTask) -> TaskResult:
     """
     plan, checkpoints = task.plan, list[Checkpoint]()
     epochs: list[tuple[Mark, float | None]] = []
+    repeats = repeats_of(plan)
     try:
         plan.check_environment()
         jobs = [
@@ -163,6 +167,7 @@ def run_task(task: WorkerTask) -> TaskResult:
             keep=checkpoints.append,
             on_epoch=lambda job, mark, loss: epochs.append((mark, loss)),
             run=Run(losses=task.losses),
+            repeats=repeats,
         )
     except Exception as error:
         shards = ", ".join(str(piece[0].shard) for piece in task.pieces)
@@ -172,4 +177,5 @@ def run_task(task: WorkerTask) -> TaskResult:
         )
         raise
     steps = {key: count for job in jobs for key, count in job.stage_steps.items()}
-    return TaskResult(tuple(checkpoints), steps, tuple(epochs))
+    repeated = Repeated() if repeats is None else repeats.repeated
+    return TaskResult(tuple(checkpoints), steps, tuple(epochs), repeated)

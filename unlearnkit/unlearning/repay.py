@@ -86,6 +86,7 @@ def repay(
     except BaseException:
         settle_repaid(plan, store, chosen, commit)
         raise
+    decision = replace(decision, repeated=report.repeated)
     if routes:
         if probe is not None:
             decision = replace(decision, checks=_errors(plan, store, chosen, probe))

@@ -157,6 +157,9 @@ def unlearn(
             method or amend returned something else than its protocol says.
         ValueError: the boundary did not return one valid route for every hit shard.
         LookupError: the boundary needs predicted seconds, and no training has been timed yet.
+        NotReproducibleError: a repeated step of a foreign module gave other bits.
+        ChangedModelError: a foreign module computes something else than when the checkpoints in
+            the store were made.
         Cancelled: the run was stopped; the store is as before.
     """
     boundary = BOUNDARIES.require(boundary)
@@ -190,6 +193,7 @@ def _unlearn(
         modified = modify_shards(before, store, assessment, decision, boundary, approximator, run)
         decision = decision.after(modified.checks, modified.refused, assessment.costs)
         report = train_missing(plan, store, run, shards=decision.exact)
+        decision = replace(decision, repeated=report.repeated)
         rates, clock = clock, clock.observe(report.timed, report.tick)
         if modified.checks:
             # The amend's overhead beyond its steps is charged to the modification, once per shard.

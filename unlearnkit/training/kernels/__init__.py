@@ -7,6 +7,7 @@ from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.kernels.loop import compute_threads, deterministic, run_loop
+from unlearnkit.training.kernels.repeats import Repeats
 from unlearnkit.training.kernels.stacked import OnProbe, run_stacked
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import END, EPOCH, TAIL, Job, Mark
@@ -22,6 +23,7 @@ def run_jobs(
     run: Run = Run(),
     on_each: Callable[[Job, Mark], None] | None = None,
     on_probe: OnProbe | None = None,
+    repeats: Repeats | None = None,
 ) -> list[Checkpoint]:
     """Train jobs by the plan's kernel.
 
@@ -36,6 +38,7 @@ def run_jobs(
         on_probe: called with a measurement of the stacked kernel
             (:func:`~unlearnkit.training.kernels.stacked.run_stacked`); the per-lane kernel does not
             call it.
+        repeats: repeats and compares some steps of a foreign module; None repeats none.
 
     Returns:
         The checkpoints, if ``keep`` was not given.
@@ -43,6 +46,7 @@ def run_jobs(
     Raises:
         Cancelled: the run was cancelled.
         NotFiniteError: loss or parameters are not finite at the end of an epoch.
+        NotReproducibleError: a repeated step differed.
     """
     done: list[Checkpoint] = []
     kept = keep or done.append
@@ -58,11 +62,12 @@ def run_jobs(
         elif mark.kind == END and state is not None:
             stage, end_tails = mark.stage, tails.pop(mark.stage.key, {})
             lineage = plan.lineage(job.shard, stage.index)
-            kept(Checkpoint(stage.key, job.shard, stage.index, state, end_tails, lineage))
+            witness = repeats.witnesses.get(stage.key, "") if repeats is not None else ""
+            kept(Checkpoint(stage.key, job.shard, stage.index, state, end_tails, lineage, witness))
 
     with compute_threads(plan.spec.num_threads), deterministic(plan.device):
         if plan.stacked:
             run_stacked(plan, jobs, on_mark, run, on_probe=on_probe)
         else:
-            run_loop(plan, jobs, on_mark, run)
+            run_loop(plan, jobs, on_mark, run, repeats)
     return done

@@ -1,22 +1,24 @@
 """The per-lane kernel: trains one constituent at a time, for any ``nn.Module``.
 
-The module receives only the surviving examples of a batch, so that batch statistics do not depend
-on empty slots.
+Gradients are computed by a :class:`~unlearnkit.training.kernels.stepper.Stepper`, which creates the
+module.
 """
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.models.dropout import step_context
-from unlearnkit.models.state import batch_statistics_layers, get_state
+from unlearnkit.models.state import get_state
 from unlearnkit.progress import Run
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.finite import check_epoch
+from unlearnkit.training.kernels.repeats import NotReproducibleError, Repeats, witness_of
+from unlearnkit.training.kernels.stepper import Stepper
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import END, EPOCH, RESET, TAIL, Job, Mark
 from unlearnkit.training.spec import TrainSpec
@@ -31,8 +33,12 @@ def run_loop(
     jobs: Sequence[Job],
     on_mark: OnMark,
     run: Run = Run(),
+    repeats: Repeats | None = None,
 ) -> None:
     """Train jobs one after the other.
+
+    A foreign module is created anew at the start of every stage and at every tail, so that a stage
+    depends on its first state and its batches only, whatever else the module remembers.
 
     Args:
         plan: plan of the retain set.
@@ -40,69 +46,104 @@ def run_loop(
         on_mark: called with states and losses at every mark.
         run: stops the training, or pauses it at the end of the current stage, and selects whether
             the loss is measured in every epoch or in the last epoch of each stage only.
+        repeats: repeats and compares some of the steps; None for a built-in model.
 
     Raises:
         Cancelled: the run was cancelled; states passed to ``on_mark`` before remain valid.
         NotFiniteError: loss or parameters are not finite at the end of an epoch.
+        NotReproducibleError: a repeated step differed.
     """
-    for job in jobs:
+    if repeats is not None:
+        repeats.begin(jobs)
+    for number, job in enumerate(jobs):
         if run.pausing:
             return
-        lane = _Lane(plan, job)
+        lane = _Lane(plan, job, number, repeats)
         at = 0
         for mark in job.marks:
             measure = run.losses or mark.is_last_epoch
             lane.run(at, mark.step, measure, run)
             at = mark.step
             if mark.kind == RESET:
-                lane.reset()
+                lane.listen(mark.step)
+                lane.reset(mark)
                 on_mark(job, mark, None, None)
             elif mark.kind == EPOCH:
                 loss = lane.take_loss() if measure else None
-                check_epoch(plan, job.shard, mark, loss, lane.parameters)
+                check_epoch(plan, job.shard, mark, loss, lane.stepper.parameters)
                 on_mark(job, mark, None, loss)
             elif mark.kind in (TAIL, END):
-                state = get_state(lane.module)
-                on_mark(job, mark, {name: value.cpu() for name, value in state.items()}, None)
+                if mark.kind == END:
+                    lane.listen(mark.step)
+                on_mark(job, mark, lane.state, None)
             if mark.kind == END and run.pausing:
                 return
+
+
+def first_step(plan: Plan, job: Job) -> State:
+    """Return the state after the first step of a job."""
+    lane = _Lane(plan, job, 0, None)
+    lane.reset(next(mark for mark in job.marks if mark.kind == RESET))
+    lane.run(0, 1, False, Run())
+    return lane.state
 
 
 class _Lane:
     """A module in training with its shard's retained examples; revoked examples are not read."""
 
-    def __init__(self, plan: Plan, job: Job) -> None:
+    def __init__(self, plan: Plan, job: Job, number: int, repeats: Repeats | None) -> None:
         rows = plan.partition.shard_rows(job.shard)
         kept = rows[plan.retained[rows]]
-        self.spec: TrainSpec = plan.spec
-        self.job = job
+        self.plan, self.spec, self.job = plan, plan.spec, job
+        self.number, self.repeats = number, repeats
         self.key = (plan.spec.seed, "mask", job.shard)
         inputs, targets = plan.examples[plan.partition.ids[kept]]
         self.device = plan.device
         self.targets = targets.to(self.device)
-        self.module = plan.architecture.module(job.start).train().to(self.device)
-        self.last = plan.architecture.is_convolutional and inputs.ndim == 4  # channels last
+        self.stepper = self._new(job.start)
+        self.last = self.stepper.channels_last
         if self.last:
             inputs = inputs.permute(0, 2, 3, 1)
-            self.module = self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            for layer in self.module.modules():
-                if not list(layer.children()):
-                    layer.register_forward_hook(_keep_channels_last)
         # Examples are stored as flat rows, from which gathering is faster than in four dimensions.
         self.shape, self.table = inputs.shape[1:], inputs.flatten(1).contiguous().to(self.device)
         # Position of each row in the lane's table; values of empty slots (-1) are never used.
         self.local = np.searchsorted(kept, job.rows)
-        self.context = step_context(self.module)
-        self.normalising = batch_statistics_layers(self.module)
-        self.parameters = [p for p in self.module.parameters() if p.requires_grad]
-        self.reset()
+        self.start, self.created, self.fresh = job.start, 0, True
+        self.witnessed: Mark | None = None  # start of a stage whose first step is a witness
         self.total, self.count = 0.0, 0
 
-    def reset(self) -> None:
-        """Reset the optimizer's state: momentum and counters."""
+    def _new(self, state: State) -> Stepper:
+        return Stepper(self.plan.architecture, state, self.spec.loss, self.device)
+
+    @property
+    def state(self) -> State:
+        """A copy of the current state, on the CPU."""
+        state = get_state(self.stepper.module)
+        return {name: value.cpu() for name, value in state.items()}
+
+    def reset(self, mark: Mark) -> None:
+        """Reset the optimizer, and whatever a foreign module remembers outside its state."""
+        if self.plan.architecture.foreign and not self.fresh:
+            self.start, self.created, self.fresh = get_state(self.stepper.module), mark.step, True
+            self.stepper = self._new(self.start)
         sgd = self.spec.optimizer == "sgd"
-        self.optimizer = None if sgd else make_optimizer(self.parameters, self.spec)
+        self.optimizer = None if sgd else make_optimizer(self.stepper.parameters, self.spec)
         self.momentum: dict[int, Tensor] = {}
+        self.witnessed = mark if self.repeats is not None and mark.begins_stage else None
+
+    def listen(self, step: int) -> None:
+        """Repeat the steps since the module was created if random numbers were drawn since then."""
+        repeats = self.repeats
+        if repeats is None:
+            return
+        if step == self.created:
+            repeats.hear()
+        elif repeats.suspects():
+            again = _Lane(self.plan, replace(self.job, start=self.start), self.number, None)
+            again.reset(Mark(self.created, RESET, self.job.marks[0].stage))
+            again.run(self.created, step, False, Run())
+            repeats.compare_states(self.state, again.state, step - self.created)
+            repeats.hear()  # the repetition may have drawn numbers too
 
     def take_loss(self) -> float:
         """Return the mean loss since the last call."""
@@ -115,33 +156,49 @@ class _Lane:
             run.check()
             slots = np.flatnonzero(self.job.rows[step] >= 0)
             rows = torch.from_numpy(self.local[step][slots]).to(self.device)
-            if self.context is not None:
-                key = (*self.key, *self.job.keys[step].tolist())
-                self.context.begin_step(
-                    torch.from_numpy(slots), int(self.job.num_slots[step]), *key
-                )
-            outputs, targets = self._step(rows)
+            inputs = self.table.index_select(0, rows).view(len(rows), *self.shape)
+            inputs = inputs.permute(0, 3, 1, 2) if self.last else inputs
+            targets, repeats, twin = self.targets[rows], self.repeats, None
+            if repeats is not None and repeats.wants(self.number, step):
+                twin = self.stepper.twin()
+            outputs = self._gradients(self.stepper, step, slots, inputs, targets)
+            if repeats is not None and twin is not None:
+                again = self._gradients(twin, step, slots, inputs.clone(), targets)
+                self._compare(repeats, twin, step, (outputs, again))
+            self._update()
+            if repeats is not None and self.witnessed is not None:
+                repeats.witnesses[self.witnessed.stage.key] = witness_of(self.state)
+                self.witnessed = None
             if losses:
                 self.total += float(self.spec.loss.value(outputs, targets).sum())
                 self.count += len(rows)
+            self.fresh = False
 
-    def _step(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        alone = len(rows) == 1
-        if alone:  # a single example has no batch statistics: use the running statistics
-            for layer in self.normalising:
-                layer.eval()
-        targets = self.targets[rows]
-        inputs = self.table.index_select(0, rows).view(len(rows), *self.shape)
-        outputs = self.module(inputs.permute(0, 3, 1, 2) if self.last else inputs)
-        fixed = outputs.detach()
-        for parameter in self.parameters:
-            parameter.grad = None
-        outputs.backward(self.spec.loss.output_gradient(fixed, targets) / len(rows))
-        self._update()
-        if alone:
-            for layer in self.normalising:
-                layer.train()
-        return fixed, targets
+    def _gradients(
+        self,
+        stepper: Stepper,
+        step: int,
+        slots: np.ndarray,
+        inputs: Tensor,
+        targets: Tensor,
+    ) -> Tensor:
+        if stepper.context is not None:
+            key = (*self.key, *self.job.keys[step].tolist())
+            stepper.context.begin_step(torch.from_numpy(slots), int(self.job.num_slots[step]), *key)
+        return stepper.gradients(inputs, targets)
+
+    def _compare(
+        self, repeats: Repeats, twin: Stepper, step: int, outputs: tuple[Tensor, Tensor]
+    ) -> None:
+        try:
+            repeats.compare(self.stepper, twin, outputs)
+        except NotReproducibleError as error:
+            stage, epoch, batch = self.job.keys[step].tolist()
+            error.add_note(
+                f"found in shard {self.job.shard}, stage {stage}, epoch {epoch + 1}, batch "
+                f"{batch + 1}, with {len(outputs[0])} examples"
+            )
+            raise
 
     @torch.no_grad()
     def _update(self) -> None:
@@ -154,7 +211,7 @@ class _Lane:
             self.optimizer.step()
             return
         spec = self.spec
-        used = {i: p for i, p in enumerate(self.parameters) if p.grad is not None}
+        used = {i: p for i, p in enumerate(self.stepper.parameters) if p.grad is not None}
         parameters: list[Tensor] = list(used.values())
         steps = [p.grad for p in used.values() if p.grad is not None]
         if spec.weight_decay:
@@ -182,20 +239,6 @@ def make_optimizer(parameters: list[nn.Parameter], spec: TrainSpec) -> torch.opt
         )
     kind = torch.optim.Adam if spec.optimizer == "adam" else torch.optim.AdamW
     return kind(parameters, rate, weight_decay=decay, foreach=True)
-
-
-def _keep_channels_last(layer: nn.Module, inputs: object, outputs: object) -> None:
-    """Convert the gradient at a layer's image outputs to the channels-last format.
-
-    A flattening layer returns its gradient channels first. Without this copy, all layers before it
-    would mix both formats, which is slower.
-    """
-    if isinstance(outputs, Tensor) and outputs.ndim == 4 and outputs.requires_grad:
-        outputs.register_hook(_channels_last)
-
-
-def _channels_last(gradient: Tensor) -> Tensor:
-    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 @contextmanager

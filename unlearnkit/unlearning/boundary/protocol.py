@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from unlearnkit.display import as_html
 from unlearnkit.training.clock import MIN_MULTIPLE, Interval
+from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import ShardWork, Workload
@@ -155,6 +156,7 @@ class Decision:
         interval: interval in which the seconds are expected.
         checks: what was known of each approximation when it was accepted or refused. For a
             repayment, the errors of the approximations that it replaced.
+        repeated: how many steps of retraining a foreign module were repeated with the same bits.
     """
 
     routes: tuple[Route, ...]
@@ -162,6 +164,7 @@ class Decision:
     seconds: float | None
     interval: Interval | None = None
     checks: tuple[Check, ...] = ()
+    repeated: Repeated = NOTHING_REPEATED
 
     @classmethod
     def of(cls, routes: Iterable[Route], boundary: "Boundary", costs: Costs) -> "Decision":

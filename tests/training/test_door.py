@@ -1,0 +1,298 @@
+"""The door: foreign modules are tried on real rows, along the route that trains them."""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearnkit import CNN, TrainSpec, from_arrays
+from unlearnkit.models.architecture import as_architecture
+from unlearnkit.models.handling import Handling
+from unlearnkit.seeding import state_bytes
+from unlearnkit.store import MemoryStore
+from unlearnkit.training.door import changed_attributes, try_module
+from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.train import train
+
+SPEC = TrainSpec(num_shards=2, num_slices=2, epochs=2, batch_size=8)
+
+
+class FunctionalDropout(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 5)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(F.dropout(self.body(x), 0.5, self.training))
+
+
+class Nested(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = FunctionalDropout()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x)
+
+
+class Listed(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+        self.layers = [nn.Dropout(0.5)]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers[0](super().forward(x))
+
+
+class Gumbel(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.gumbel_softmax(super().forward(x))
+
+
+class NumpyNoise(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + float(np.random.normal())
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.LSTM(1, 2, num_layers=2, dropout=0.5, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x.unsqueeze(-1))[0].flatten(1))
+
+
+class Attentive(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.MultiheadAttention(1, 1, dropout=0.5, batch_first=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.unsqueeze(-1)
+        return self.head(self.body(x, x, x, need_weights=False)[0].flatten(1))
+
+
+def plan_of(model: Callable[..., nn.Module], features: np.ndarray | None = None) -> Plan:
+    if features is None:
+        features = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
+    data = from_arrays(features, np.arange(len(features)) % 3)
+    architecture = as_architecture(model, data.feature_shape, 3)
+    return make_plan(data.train, architecture, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "match"),
+    [
+        (lambda: nn.Linear(4, 4), ValueError, r"shape \(3, 4\).*3 classes or targets, so \(3, 3\)"),
+        (lambda: nn.Linear(9, 3), ValueError, r"trained with 3 examples of shape \(4,\)"),
+        (
+            FunctionalDropout,
+            ValueError,
+            r"FunctionalDropout draws .* nn.Dropout in place of the fun",
+        ),
+        (Nested, ValueError, r"layer 'inner' \(FunctionalDropout\) draws random"),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 3), nn.RReLU()),
+            ValueError,
+            r"'1' \(RReLU\).*LeakyReLU",
+        ),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 3), nn.AlphaDropout()),
+            ValueError,
+            "in place of Alpha",
+        ),
+        (Recurrent, ValueError, r"layer 'body' \(LSTM\) draws random.*dropout=0"),
+        (Attentive, ValueError, r"'body' \(MultiheadAttention\) draws random.*dropout=0"),
+        (Listed, ValueError, "This Dropout is not registered.*nn.ModuleList"),
+        (Gumbel, ValueError, "Use torch.softmax"),
+        (NumpyNoise, ValueError, "NumpyNoise computes different bits.*its outputs differ"),
+    ],
+)
+def test_unfit_modules_are_refused(model: object, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        try_module(plan_of(model))
+
+
+class Squeezing(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).squeeze()
+
+
+class Complex(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.fft(super().forward(x))
+
+
+def test_outputs_are_checked_for_one_example_too() -> None:
+    with pytest.raises(ValueError, match=r"turns 1 example into an output of shape \(3,\)"):
+        try_module(plan_of(Squeezing))
+
+
+def test_complex_outputs_are_refused() -> None:
+    with pytest.raises(TypeError, match="numbers of type complex64; real numbers"):
+        try_module(plan_of(Complex))
+
+
+def test_a_failed_trial_is_repeated() -> None:
+    plan = plan_of(Squeezing)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="1 example"):
+            try_module(plan)
+
+
+class Half(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).bfloat16()
+
+
+class Writing(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.clamp_(min=0))
+
+
+def closing() -> nn.Module:
+    """A module whose hook reads another layer of the same module, which a copy would share."""
+    module, other = nn.Sequential(nn.Linear(4, 3)), nn.Linear(3, 3)
+    module.register_module("other", nn.Identity())
+    module.register_forward_hook(lambda _, given, outputs: other(outputs))
+    module.register_parameter("scale", other.weight)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (lambda: nn.Linear(4, 3), Handling()),
+        (Half, Handling(casts_outputs=True)),
+        (Writing, Handling(clones_inputs=True)),
+        (closing, Handling(rebuilt=True)),
+    ],
+    ids=["plain", "half", "writing", "closing"],
+)
+def test_handling(model: Callable[[], nn.Module], expected: Handling) -> None:
+    plan = plan_of(model)
+    assert try_module(plan) == expected
+    assert plan.architecture.handling == expected
+    assert try_module(plan) is plan.architecture.handling
+
+
+def test_inputs_are_not_written_to_and_outputs_are_float32() -> None:
+    inputs = torch.full((2, 4), -1.0)
+    for model in (Writing, Half):
+        plan = plan_of(model)
+        try_module(plan)
+        assert plan.architecture.module()(inputs).dtype == torch.float32
+    assert (inputs == -1).all()
+
+
+class Viewing(nn.Module):
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.body, self.head, self.how = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4 * 36, 3), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(getattr(torch.relu(self.body(x)), self.how)(len(x), -1))
+
+
+def test_a_view_trains_to_the_bits_of_a_reshape() -> None:
+    images = np.random.default_rng(0).normal(size=(40, 1, 6, 6)).astype("float32")
+    states = []
+    for how in ("reshape", "view"):
+        plan, store = plan_of(lambda how=how: Viewing(how), images), MemoryStore()
+        train(plan, store)
+        assert plan.architecture.handling == Handling(reshapes=how == "view")
+        states.append([state_bytes(store.get(plan.final_key(s)).state) for s in range(2)])
+    assert states[0] == states[1]
+
+
+class Strided(nn.Module):
+    """A module that computes something else in another layout, as it reads memory directly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4 * 16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x)
+        return self.head(x.as_strided((len(x), 64), (64, 1)))
+
+
+def test_a_module_that_depends_on_the_layout_is_trained_in_its_own() -> None:
+    images = np.random.default_rng(0).normal(size=(40, 1, 6, 6)).astype("float32")
+    assert try_module(plan_of(Strided, images)) == Handling(channels_last=False)
+
+
+class Annealed(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+        self.heat = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.heat *= 0.9 if self.training else 1.0
+        return super().forward(x) * self.heat
+
+
+def test_state_outside_the_state_is_named() -> None:
+    plan = plan_of(Annealed)
+    with pytest.warns(UserWarning, match=r"Annealed remembers .*\(heat\).*register_buffer"):
+        assert try_module(plan).forgets == ("heat",)
+
+
+def test_changed_attributes_are_those_outside_the_state() -> None:
+    one, other = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    other(torch.ones(3, 2))
+    other.cache = torch.ones(2)
+    assert changed_attributes(one, other) == ("cache",)
+
+
+def test_only_retained_rows_are_read() -> None:
+    features = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
+    plan = plan_of(lambda: nn.Linear(4, 3), features)
+    revoked = plan.partition.ids[:5]
+    plan.examples.features[:5] = torch.nan
+    seen = []
+
+    class Seeing(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(bool(x.isnan().any()))
+            return super().forward(x)
+
+    architecture = as_architecture(Seeing, (4,), 3)
+    try_module(make_plan(plan.examples, architecture, SPEC, revoked=revoked))
+    assert seen and not any(seen)
+
+
+def test_a_built_in_model_that_does_not_take_the_examples_is_refused() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        images = np.zeros((40, 1, 8, 8), "float32")
+        assert try_module(plan_of(CNN(), images)) == Handling()

@@ -1,0 +1,322 @@
+"""The door: a foreign module is tried once, along the route that will train it.
+
+The trial runs training steps on the first retained rows, in batches of one example, of three and of
+the full size, in the memory layout of the kernel, and predictions on the same rows. No bit of a
+later training depends on which rows these are. Its result, a
+:class:`~unlearnkit.models.handling.Handling`, is kept on the architecture; kernels and predictions
+follow it. Of built-in models only one step is tried, which tells whether they take the examples.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unlearnkit.models.checks import describe_dtypes
+from unlearnkit.models.handling import Handling
+from unlearnkit.models.state import get_state
+from unlearnkit.seeding import GlobalRandomnessError, RefuseGlobalRandomness
+from unlearnkit.store.checkpoint import State
+from unlearnkit.torch_settings import own_settings
+from unlearnkit.training.kernels.repeats import difference, same_bits, unequal
+from unlearnkit.training.kernels.stepper import Stepper
+from unlearnkit.training.plan import Plan
+
+FEW = 3  # examples of a small batch
+CLOSE = 1e-3  # largest difference of outputs between two layouts, relative to their largest value
+
+
+def try_module(plan: Plan) -> Handling:
+    """Try a plan's module on its first retained rows, unless it was tried before.
+
+    Args:
+        plan: plan of the retain set; revoked rows are not read.
+
+    Returns:
+        How the module is to be handled. It is kept on ``plan.architecture`` as well.
+
+    Raises:
+        ValueError: the module does not accept these examples, returns outputs of another shape,
+            draws random numbers outside torch's dropout layers, or depends on something that is
+            outside its state.
+        TypeError: it does not return a tensor of real numbers.
+    """
+    architecture = plan.architecture
+    known: Handling | None = architecture.trials.get(Handling.__name__)
+    if known is not None:
+        return known
+    rows = np.flatnonzero(plan.retained)[: max(plan.spec.batch_size, FEW)]
+    if not len(rows):
+        return Handling()
+    with own_settings():
+        trial = _Trial(plan, *plan.examples[plan.partition.ids[rows]])
+        try:
+            trial.run()
+        except BaseException:
+            architecture.trials.pop(Handling.__name__, None)
+            raise
+    return architecture.handling
+
+
+class _Trial:
+    """A trial of a module on some examples.
+
+    Attributes:
+        refused: an error of this module's own checks, which is passed on as it is.
+    """
+
+    def __init__(self, plan: Plan, inputs: Tensor, targets: Tensor) -> None:
+        self.plan, self.architecture = plan, plan.architecture
+        self.name = plan.architecture.name
+        self.inputs, self.targets = inputs.to(plan.device), targets.to(plan.device)
+        self.state = self.architecture.initial(plan.spec.seed, 0)
+        self.sizes = tuple(dict.fromkeys((min(FEW, len(inputs)), 1, len(inputs))))
+        self.refused: Exception | None = None
+
+    def run(self) -> None:
+        """Find out how the module is to be handled, in the order in which answers depend."""
+        self._keep(Handling())
+        if not self.architecture.foreign:
+            self._step(self.sizes[0], self._stepper())
+            return
+        self._choose_copies()
+        self._choose_layout()
+        for size in self.sizes:
+            self._compare_modules(size)
+        self._predict()
+
+    def _keep(self, handling: Handling) -> None:
+        self.architecture.trials[Handling.__name__] = handling
+
+    def _change(self, **changes: Any) -> None:
+        self._keep(replace(self.architecture.handling, **changes))
+
+    def _stepper(self) -> Stepper:
+        return Stepper(self.architecture, self.state, self.plan.spec.loss, self.plan.device)
+
+    # Parts of the trial
+
+    def _choose_copies(self) -> None:
+        """Build modules anew if they cannot be copied."""
+        try:
+            self.architecture.module(self.state)
+        except Exception:
+            self._change(rebuilt=True)
+            self._call(lambda: self.architecture.module(self.state), 0, "built from its state")
+
+    def _choose_layout(self) -> None:
+        """Choose the first layout in which the module runs and computes what it computes."""
+        size, plain = self.sizes[0], replace(self.architecture.handling, channels_last=False)
+        self._keep(plain)
+        outputs = self._step(size, self._stepper())
+        plain = self.architecture.handling
+        if not (self.architecture.is_convolutional and self.inputs.ndim == 4):
+            self._change(channels_last=True)
+            return
+        for reshapes in (False, True):
+            self._keep(replace(plain, channels_last=True, reshapes=reshapes))
+            try:
+                found = self._stepper().gradients(*self._batch(size, True))
+            except RuntimeError:
+                continue
+            scale = max(float(outputs.abs().max()), 1e-6)
+            if float((found - outputs).abs().max()) <= CLOSE * scale:
+                return
+        self._keep(plain)
+
+    def _compare_modules(self, size: int) -> None:
+        """Compare a step of copies and of modules that the factory builds, bit by bit."""
+        handling = self.architecture.handling
+        copies = [] if handling.rebuilt else [self._stepper() for _ in range(2)]
+        self._change(rebuilt=True)
+        built = [self._stepper() for _ in range(2)]
+        outputs = [self._step(size, stepper) for stepper in copies + built]
+        what = difference(built[0], built[1], (outputs[-2], outputs[-1]))
+        if what:
+            raise ValueError(unequal(self.name, what))
+        safe = bool(copies)
+        for copy, output in zip(copies, outputs, strict=False):
+            safe = safe and not difference(copy, built[0], (output, outputs[-1]))
+        self._change(rebuilt=not safe)
+
+    def _predict(self) -> None:
+        """Predict with fresh modules after a step, and look for state outside the state."""
+        stepper = self._stepper()
+        self._step(self.sizes[-1], stepper)
+        with torch.no_grad():
+            for parameter in stepper.parameters:
+                if parameter.grad is not None:
+                    parameter.sub_(parameter.grad, alpha=self.plan.spec.learning_rate)
+        state = get_state(stepper.module)
+        modules = [self.architecture.module(state) for _ in range(2)]
+        found, again = ([self._outputs(each, size) for size in self.sizes] for each in modules)
+        if not all(map(same_bits, found, again)):
+            raise ValueError(unequal(self.name, "its prediction"))
+        stepper.module.eval()
+        with torch.no_grad():
+            used = stepper.outputs(self._batch(self.sizes[0], stepper.channels_last)[0])
+        if not torch.allclose(used, found[0], rtol=1e-4, atol=1e-5, equal_nan=True):
+            self._warn_of_hidden_state(stepper.module, state)
+
+    def _warn_of_hidden_state(self, used: nn.Module, state: State) -> None:
+        names = changed_attributes(self.architecture.module(state), used)
+        self._change(forgets=names)
+        listed = f" ({', '.join(names)})" if names else ""
+        warnings.warn(
+            f"{self.name} remembers something between batches that is not in its state_dict"
+            f"{listed}. Training begins it anew with every stage, and predictions begin with its "
+            "first value, so that retraining stays exact. Register it as a buffer "
+            "(register_buffer) if trained models shall keep it.",
+            stacklevel=4,
+        )
+
+    # Helpers
+
+    def _batch(self, size: int, channels_last: bool) -> tuple[Tensor, Tensor]:
+        inputs = self.inputs[:size].clone()
+        if channels_last:
+            inputs = inputs.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        return inputs, self.targets[:size]
+
+    def _step(self, size: int, stepper: Stepper) -> Tensor:
+        """Compute gradients of the first rows; random numbers and torch's errors are refused."""
+        inputs, targets = self._batch(size, stepper.channels_last)
+        if stepper.context is not None:
+            stepper.context.begin_step(torch.arange(size), size, "trial")
+        place, version = _Place(self.name, stepper.module), inputs._version
+        stepper.module.register_forward_hook(self._check_output)
+
+        def compute() -> Tensor:
+            with RefuseGlobalRandomness(place.where):
+                return stepper.gradients(inputs, targets)
+
+        outputs: Tensor = self._call(compute, size, "trained", place.where)
+        if inputs._version != version:
+            self._change(clones_inputs=True)
+        self._check_gradients(stepper.module)
+        return outputs
+
+    def _outputs(self, module: nn.Module, size: int) -> Tensor:
+        inputs, _ = self._batch(size, False)
+        module.register_forward_hook(self._check_output)
+        with torch.no_grad():
+            outputs: Tensor = self._call(lambda: module(inputs), size, "used for prediction")
+        return outputs
+
+    def _call(
+        self,
+        action: Callable[[], Any],
+        size: int,
+        purpose: str,
+        where: Callable[[], str] | None = None,
+    ) -> Any:
+        try:
+            return action()
+        except GlobalRandomnessError:
+            raise
+        except Exception as error:
+            if error is self.refused:
+                raise
+            raise self._refusal(error, size, purpose, where) from error
+
+    def _refusal(
+        self, error: Exception, size: int, purpose: str, where: Callable[[], str] | None
+    ) -> ValueError:
+        place = self.name if where is None else where()
+        met = f" with {_examples(size, self.inputs)}" if size else ""
+        text = (str(error).splitlines() or ["no message"])[0].rstrip(".")
+        hint = describe_dtypes(self.architecture.module())
+        return ValueError(
+            f"{place} cannot be {purpose}{met}: {type(error).__name__}: {text}. "
+            + (f"Note that {hint}." if hint else "The module has to take batches of every size.")
+        )
+
+    def _check_output(self, module: nn.Module, given: tuple[Tensor, ...], outputs: object) -> None:
+        """Check what the module returns, before anything is computed from it."""
+        classes, size = self.architecture.num_outputs, len(given[0])
+        if not isinstance(outputs, Tensor):
+            self.refused = TypeError(
+                f"{self.name} returns a {type(outputs).__name__}; a tensor was expected"
+            )
+        elif not outputs.is_floating_point():
+            self.refused = TypeError(
+                f"{self.name} returns numbers of type {str(outputs.dtype)[6:]}; real numbers were "
+                "expected, for example the absolute values of complex ones"
+            )
+        elif outputs.shape != (size, classes):
+            self.refused = ValueError(
+                f"{self.name} turns {_examples(size)} into an output of shape "
+                f"{tuple(outputs.shape)}; the data has {classes} classes or targets, so "
+                f"{(size, classes)} was expected. Change the width of its last layer, and keep the "
+                "batch as the first dimension for batches of every size, 1 included."
+            )
+        elif outputs.dtype != torch.float32:
+            self._change(casts_outputs=True)
+        if self.refused is not None:
+            raise self.refused
+
+    def _check_gradients(self, module: nn.Module) -> None:
+        for name, parameter in module.named_parameters():
+            if parameter.grad is not None and parameter.grad.layout != torch.strided:
+                raise ValueError(
+                    f"{self.name}: the gradient of {name} is sparse, which training does not "
+                    "support; create its layer with sparse=False"
+                )
+
+
+class _Place:
+    """The layer that is running, for messages."""
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.places = [name]
+        for layer_name, layer in module.named_modules():
+            label = f"{name}: layer {layer_name!r} ({type(layer).__name__})" if layer_name else name
+            layer.register_forward_pre_hook(lambda *_, label=label: self.places.append(label))
+            layer.register_forward_hook(lambda *_: self.places.pop() and None)
+
+    def where(self) -> str:
+        """The name of the layer that is running."""
+        return self.places[-1]
+
+
+def changed_attributes(fresh: nn.Module, used: nn.Module) -> tuple[str, ...]:
+    """Return the names of attributes outside the state in which two modules differ.
+
+    >>> one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    >>> other.steps = 3
+    >>> changed_attributes(one, other)
+    ('steps',)
+    """
+    names = []
+    layers = dict(fresh.named_modules())
+    kept = set(fresh.state_dict())
+    for layer_name, layer in used.named_modules():
+        before = vars(layers.get(layer_name, nn.Module()))
+        values = {**vars(layer), **layer._buffers}
+        for name, value in values.items():
+            full = f"{layer_name}.{name}".lstrip(".")
+            if name.startswith("_") or name == "training" or full in kept:
+                continue
+            other = {**before, **before.get("_buffers", {})}.get(name)
+            if not _alike(value, other):
+                names.append(full)
+    return tuple(names)
+
+
+def _alike(one: object, other: object) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and bool((one == other).all())
+    if isinstance(one, int | float | str | None):
+        return one == other
+    return type(one) is type(other)
+
+
+def _examples(size: int, inputs: Tensor | None = None) -> str:
+    text = "1 example" if size == 1 else f"{size} examples"
+    if inputs is None:
+        return text
+    return f"{text} of shape {tuple(inputs.shape[1:])} and type {str(inputs.dtype)[6:]}"

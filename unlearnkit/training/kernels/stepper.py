@@ -1,0 +1,116 @@
+"""A module in training: computes gradients of batches in the memory layout of the per-lane kernel.
+
+The module receives only the surviving examples of a batch, so that batch statistics do not depend
+on empty slots.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.dropout import step_context
+from unlearnkit.models.losses import Loss
+from unlearnkit.models.state import batch_statistics_layers, copied, get_state
+from unlearnkit.store.checkpoint import State
+
+
+class Stepper:
+    """A fresh module in training mode.
+
+    Attributes:
+        module: the module.
+        parameters: its trained parameters.
+        context: the current step of its keyed dropout layers; None without dropout.
+        channels_last: whether images are in the channels-last layout.
+    """
+
+    def __init__(
+        self, architecture: Architecture, state: State, loss: Loss, device: torch.device
+    ) -> None:
+        """Create the module at a state, in the layout that its architecture is trained in."""
+        self.architecture, self.loss, self.device = architecture, loss, device
+        handling = architecture.handling
+        image = len(architecture.feature_shape) == 3
+        self.channels_last = image and architecture.is_convolutional and handling.channels_last
+        module = architecture.module(state).train().to(device)
+        if self.channels_last:
+            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for layer in module.modules():
+                if not list(layer.children()):
+                    layer.register_forward_hook(_keep_channels_last)
+        self._take(module)
+
+    def _take(self, module: nn.Module) -> None:
+        self.module = module
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.context = step_context(module)
+        self._normalising = batch_statistics_layers(module)
+
+    def twin(self) -> "Stepper":
+        """Return a copy in the same state, hidden attributes included where they can be copied."""
+        if self.architecture.handling.rebuilt:
+            return Stepper(self.architecture, get_state(self.module), self.loss, self.device)
+        twin = copy.copy(self)
+        twin._take(copied(self.module))
+        return twin
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Call the module on a batch in the layout of the kernel."""
+        if not (self.channels_last and self.architecture.handling.reshapes):
+            outputs: Tensor = self.module(inputs)
+            return outputs
+        with _ReshapeViews():
+            return self.module(inputs)  # type: ignore[no-any-return]
+
+    def gradients(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Compute the gradients of the mean loss of a batch, and return the batch's outputs."""
+        alone = len(inputs) == 1
+        if alone:  # a single example has no batch statistics: use the running statistics
+            for layer in self._normalising:
+                layer.eval()
+        outputs = self.outputs(inputs)
+        fixed: Tensor = outputs.detach()
+        for parameter in self.parameters:
+            parameter.grad = None
+        outputs.backward(self.loss.output_gradient(fixed, targets) / len(inputs))
+        if alone:
+            for layer in self._normalising:
+                layer.train()
+        return fixed
+
+
+class _ReshapeViews(TorchFunctionMode):
+    """Context in which a view that the strides of a tensor do not allow is copied instead.
+
+    The context is local to its thread. The values are those of the view.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch; fall back to ``reshape`` for ``view``."""
+        kwargs = kwargs or {}
+        if func is not Tensor.view:
+            return func(*args, **kwargs)
+        try:
+            return func(*args, **kwargs)
+        except RuntimeError:
+            if any(isinstance(each, torch.dtype) for each in args):
+                raise
+            return Tensor.reshape(*args, **kwargs)
+
+
+def _keep_channels_last(layer: nn.Module, inputs: object, outputs: object) -> None:
+    """Convert the gradient at a layer's image outputs to the channels-last format.
+
+    A flattening layer returns its gradient channels first. Without this copy, all layers before it
+    would mix both formats, which is slower.
+    """
+    if isinstance(outputs, Tensor) and outputs.ndim == 4 and outputs.requires_grad:
+        outputs.register_hook(_channels_last)
+
+
+def _channels_last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)
