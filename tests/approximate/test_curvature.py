@@ -13,7 +13,8 @@ from unlearnkit.approximate.curvature import (
     gauss_newton,
     mean_gradient,
 )
-from unlearnkit.models.losses import LOSSES, Loss, SquaredError
+from unlearnkit.models.losses import LOSSES, CrossEntropy, Loss, SquaredError
+from unlearnkit.models.state import get_state
 from unlearnkit.models.vector import flatten, head_names, trainable_names, unflatten
 
 # float64 rounding of sums over some hundred products of order one
@@ -309,3 +310,24 @@ def test_errors() -> None:
         effective_time(0.1, 1.0, 3)
     with pytest.raises(ValueError, match="iterations=-1"):
         conjugate_gradients(torch.neg, torch.ones(1), iterations=-1, tolerance=0.1)
+
+
+def test_a_batch_that_does_not_reach_the_parameters_has_no_gradient_and_no_curvature() -> None:
+    class Gated(nn.Module):
+        """Uses its second layer for examples above zero only."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = nn.Linear(2, 3), nn.Linear(2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.other(x) if (x > 0).all() else self.one(x)
+
+    module, names = Gated(), ("other.weight", "other.bias")
+    inputs, labels = torch.ones(4, 2), torch.tensor([0, 1, 2, 1])
+    given = module, get_state(module), names
+    assert mean_gradient(*given, inputs, labels, CrossEntropy()).any()
+    assert not mean_gradient(*given, -inputs, labels, CrossEntropy()).any()
+    vector = torch.ones(9)
+    assert gauss_newton(*given, inputs, CrossEntropy())(vector).any()
+    assert not gauss_newton(*given, -inputs, CrossEntropy())(vector).any()

@@ -54,7 +54,8 @@ def mean_gradient(
     """Return the gradient of the mean loss at the state, with respect to the named parameters.
 
     Weight decay is not included. `chunk` rows are processed at a time to bound memory; the chunk
-    size changes the result by rounding only. Without rows the result is zero.
+    size changes the result by rounding only. Without rows the result is zero, and so it is if the
+    outputs do not depend on the named parameters.
 
     Raises:
         KeyError: a name is not in the state.
@@ -71,7 +72,8 @@ def mean_gradient(
             rows = slice(first, first + chunk)
             outputs = _outputs(module, state, names, parameters, inputs[rows])
             weights = loss.output_gradient(outputs.detach(), targets[rows])
-            total += torch.autograd.grad(outputs, parameters, weights)[0]
+            if outputs.requires_grad:  # a batch may not reach these parameters
+                total += torch.autograd.grad(outputs, parameters, weights)[0]
     return total / max(len(inputs), 1)
 
 
@@ -93,7 +95,8 @@ def gauss_newton(
     The network is linearised once. J^T u is linear in u, so differentiating it with respect to u
     gives J v (the double-backward trick, Townsend 2017), and a product costs about two backward
     passes and no forward pass. The graph of all rows stays in memory as long as the returned
-    function. The result is bit-identical for the same rows and vector. Without rows it is zero.
+    function. The result is bit-identical for the same rows and vector. Without rows, or if the
+    outputs do not depend on the named parameters, it is zero.
 
     Raises:
         KeyError: a name is not in the state.
@@ -102,6 +105,8 @@ def gauss_newton(
     if len(inputs) == 0:
         return torch.zeros_like
     parameters, outputs, dual, pulled = _linearise(module, state, names, inputs)
+    if not outputs.requires_grad:
+        return torch.zeros_like
     at = outputs.detach()
 
     def product(vector: Float[Tensor, " parameter"]) -> Float[Tensor, " parameter"]:
@@ -152,6 +157,8 @@ def _linearise(
     with _evaluating(module), torch.enable_grad(), TwiceDifferentiable():
         outputs = _outputs(module, state, names, parameters, inputs)
         dual = torch.zeros_like(outputs, requires_grad=True)
+        if not outputs.requires_grad:
+            return parameters, outputs, dual, torch.zeros_like(parameters)
         (pulled,) = torch.autograd.grad(outputs, parameters, dual, create_graph=True)
     return parameters, outputs, dual, pulled
 

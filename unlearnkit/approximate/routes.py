@@ -97,8 +97,11 @@ class Routes:
                 return f"its parameter {name} is of {state[name].dtype} instead of torch.float32"
         for count in (1, len(inputs)):
             some = inputs[:count], targets[:count]
-            if not mean_gradient(module, state, names, *some, loss).isfinite().all():
+            gradient = mean_gradient(module, state, names, *some, loss)
+            if not gradient.isfinite().all():
                 return "its gradients in evaluation mode are not finite"
+        if not gradient.any():
+            return "its outputs do not depend on these parameters"
         return ""
 
     def _products(self, module: nn.Module, names: tuple[str, ...], inputs: Tensor) -> str:
