@@ -264,6 +264,51 @@ def test_state_outside_the_state_is_named() -> None:
         assert try_module(plan).forgets == ("heat",)
 
 
+class Unseeded(nn.Linear):
+    """A module with numbers that two builds do not have in common."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+        self.rng = np.random.default_rng()
+
+
+class Growing(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "shift"):
+            self.register_buffer("shift", x.mean(0))
+        return super().forward(x - self.shift)
+
+
+class Hidden(nn.Linear):
+    """A module that writes to its inputs behind torch's back."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.data.mul_(2)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "match"),
+    [
+        (Unseeded, "holds rng, which differs between two modules built from the same seed"),
+        (Growing, "creates or changes the shape of shift in its forward"),
+    ],
+)
+def test_modules_without_a_fixed_content_are_refused(model: type[nn.Module], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        try_module(plan_of(model))
+
+
+def test_hidden_writes_to_the_inputs_are_met() -> None:
+    assert try_module(plan_of(Hidden)) == Handling(clones_inputs=True)
+
+
 def test_changed_attributes_are_those_outside_the_state() -> None:
     one, other = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     other(torch.ones(3, 2))
@@ -276,19 +321,19 @@ def test_only_retained_rows_are_read() -> None:
     plan = plan_of(lambda: nn.Linear(4, 3), features)
     revoked = plan.partition.ids[:5]
     plan.examples.features[:5] = torch.nan
-    seen = []
 
     class Seeing(nn.Linear):
         def __init__(self) -> None:
             super().__init__(4, 3)
 
         def forward(self, x: Tensor) -> Tensor:
-            seen.append(bool(x.isnan().any()))
+            assert not x.isnan().any()
             return super().forward(x)
 
     architecture = as_architecture(Seeing, (4,), 3)
     try_module(make_plan(plan.examples, architecture, SPEC, revoked=revoked))
-    assert seen and not any(seen)
+    with pytest.raises(ValueError, match="AssertionError"):
+        try_module(make_plan(plan.examples, as_architecture(Seeing, (4,), 3), SPEC))
 
 
 def test_a_built_in_model_that_does_not_take_the_examples_is_refused() -> None:

@@ -108,6 +108,11 @@ def _unsuitable(layer: nn.Module) -> str:
                 f"has max_norm={layer.max_norm}, by which it changes its weights whenever it is "
                 "called, in predictions too; create it without max_norm"
             )
+    if type(layer).get_extra_state is not nn.Module.get_extra_state:
+        return (
+            "has an extra state (get_extra_state), which checkpoints do not hold; keep it in "
+            "buffers (self.register_buffer)"
+        )
     if isinstance(layer, nn.SyncBatchNorm):
         return "synchronises batches between processes; use BatchNorm1d, 2d or 3d"
     if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is None:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -86,7 +87,8 @@ def as_factory(
     elif isinstance(model, nn.Module) or not callable(model):
         raise TypeError(_not_callable(model))
     else:
-        name = getattr(model, "__name__", None) or type(model).__name__.lower()
+        function = model.func if isinstance(model, partial) else model
+        name = getattr(function, "__name__", None) or type(model).__name__.lower()
     if is_compiled(model):
         raise TypeError(f"{name} is compiled by torch.compile; give the callable inside it")
     if isinstance(model, type) and model in BUILT_IN.values():

@@ -12,7 +12,7 @@ import functools
 import random
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -77,10 +77,17 @@ class Surroundings:
             found.update(_fingerprints(place.name, _absent_as_none(place.read)))
         return found
 
-    def restore(self) -> None:
-        """Put back the values of when the surroundings were searched."""
-        for place in self._places.values():
-            place.restore()
+    def restore(self, names: Iterable[str] | None = None) -> None:
+        """Put back the values of when the surroundings were searched.
+
+        Args:
+            names: names of fingerprints, to put back their values only. The name of a dict's entry
+                ends in the entry's key.
+        """
+        every = self._places.keys()
+        chosen = every if names is None else {name.partition("[")[0] for name in names} & every
+        for name in chosen:
+            self._places[name].restore()
 
     def check(self, name: str, before: Mapping[str, str], repeat: Callable[[bool], None]) -> None:
         """Refuse a module that keeps something outside itself, after it was tried on some rows.
@@ -100,14 +107,17 @@ class Surroundings:
         first = self.fingerprints()
         if not changed_or_new(before, first):
             return
+        met = set(changed_or_new(before, first))
         try:
             repeat(False)
             always = changed_or_new(first, self.fingerprints())
-            self.restore()
+            met |= set(always)
+            self.restore(met)
             repeat(True)
             by_rows = changed_or_new(first, self.fingerprints())
+            met |= set(by_rows)
         finally:
-            self.restore()
+            self.restore(met)
         for names, what in (
             (always, "changes {} whenever it is called"),
             (by_rows, "keeps something of the rows that it is called with in {}"),
@@ -232,6 +242,15 @@ def changed_or_new(before: Mapping[str, str], after: Mapping[str, str]) -> tuple
     ('b', 'c')
     """
     return (*changed(before, after), *(name for name in after if name not in before))
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two values have the same contents, as far as these can be told.
+
+    >>> alike([1, torch.ones(2)], [1, torch.ones(2)]), alike(1, 2)
+    (True, False)
+    """
+    return digest(*_parts(one, DEPTH)) == digest(*_parts(other, DEPTH))
 
 
 def _fingerprints(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -11,23 +11,54 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.checks import describe_dtypes
 from unlearnkit.models.handling import Handling
 from unlearnkit.models.state import get_state
+from unlearnkit.models.surroundings import Surroundings, alike, changed
 from unlearnkit.seeding import GlobalRandomnessError, RefuseGlobalRandomness
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
-from unlearnkit.training.kernels.repeats import difference, same_bits, unequal
+from unlearnkit.training.kernels.repeats import (
+    ChangedModelError,
+    difference,
+    same_bits,
+    unequal,
+)
 from unlearnkit.training.kernels.stepper import Stepper
 from unlearnkit.training.plan import Plan
 
 FEW = 3  # examples of a small batch
+# Attributes that may take part in computations, and so must not differ between two builds.
+COMPUTED = (Tensor, np.ndarray, torch.Generator, np.random.Generator, np.random.RandomState)
 CLOSE = 1e-3  # largest difference of outputs between two layouts, relative to their largest value
+
+# What the code of a tried module reads outside of it, with the fingerprints after its trial.
+SURROUNDINGS: WeakKeyDictionary[Architecture, tuple[Surroundings, dict[str, str]]]
+SURROUNDINGS = WeakKeyDictionary()
+
+
+def check_surroundings(plan: Plan) -> None:
+    """Check that nothing has changed that a foreign module reads outside of it.
+
+    Raises:
+        ChangedModelError: a value has another content than when the module was tried.
+    """
+    known = SURROUNDINGS.get(plan.architecture)
+    names = changed(known[1], known[0].fingerprints()) if known is not None else ()
+    if names:
+        raise ChangedModelError(
+            f"{plan.architecture.name} reads {', '.join(names[:3])}, which has changed since the "
+            "session began, so its stages would no longer be those of one training. Nothing more "
+            "was trained. Put the former value back; or keep what changes in a buffer of the "
+            "module (self.register_buffer); or start a new session with another version='...'."
+        )
 
 
 def try_module(plan: Plan) -> Handling:
@@ -84,10 +115,24 @@ class _Trial:
             self._step(self.sizes[0], self._stepper())
             return
         self._choose_copies()
+        around = Surroundings(self.architecture.module())
+        before = around.fingerprints()
         self._choose_layout()
         for size in self.sizes:
             self._compare_modules(size)
         self._predict()
+        around.check(self.name, before, self._repeat)
+        SURROUNDINGS[self.architecture] = around, around.fingerprints()
+
+    def _repeat(self, other: bool) -> None:
+        """Run steps of every size, on the same rows or on others."""
+        kept = self.inputs
+        try:
+            self.inputs = kept.roll(FEW, 0) if other else kept
+            for size in self.sizes:
+                self._step(size, self._stepper())
+        finally:
+            self.inputs = kept
 
     def _keep(self, handling: Handling) -> None:
         self.architecture.trials[Handling.__name__] = handling
@@ -134,6 +179,7 @@ class _Trial:
         copies = [] if handling.rebuilt else [self._stepper() for _ in range(2)]
         self._change(rebuilt=True)
         built = [self._stepper() for _ in range(2)]
+        self._compare_contents(built[0].module, built[1].module)
         outputs = [self._step(size, stepper) for stepper in copies + built]
         what = difference(built[0], built[1], (outputs[-2], outputs[-1]))
         if what:
@@ -142,6 +188,16 @@ class _Trial:
         for copy, output in zip(copies, outputs, strict=False):
             safe = safe and not difference(copy, built[0], (output, outputs[-1]))
         self._change(rebuilt=not safe)
+
+    def _compare_contents(self, one: nn.Module, other: nn.Module) -> None:
+        """Refuse tensors and generators that differ between two builds from one seed."""
+        names = changed_attributes(one, other, COMPUTED)
+        if names:
+            raise ValueError(
+                f"{self.name} holds {', '.join(names)}, which differs between two modules built "
+                "from the same seed, so no retraining is exact. Seed the generator, or draw the "
+                "numbers by torch while the module is built."
+            )
 
     def _predict(self) -> None:
         """Predict with fresh modules after a step, and look for state outside the state."""
@@ -152,6 +208,7 @@ class _Trial:
                 if parameter.grad is not None:
                     parameter.sub_(parameter.grad, alpha=self.plan.spec.learning_rate)
         state = get_state(stepper.module)
+        self._compare_names(state)
         modules = [self.architecture.module(state) for _ in range(2)]
         found, again = ([self._outputs(each, size) for size in self.sizes] for each in modules)
         if not all(map(same_bits, found, again)):
@@ -161,6 +218,20 @@ class _Trial:
             used = stepper.outputs(self._batch(self.sizes[0], stepper.channels_last)[0])
         if not torch.allclose(used, found[0], rtol=1e-4, atol=1e-5, equal_nan=True):
             self._warn_of_hidden_state(stepper.module, state)
+
+    def _compare_names(self, state: State) -> None:
+        """Refuse parameters and buffers that a step creates, removes or reshapes."""
+        shapes = [
+            {name: (value.shape, value.dtype) for name, value in each.items()}
+            for each in (self.state, state)
+        ]
+        names = sorted(name for name, _ in set(shapes[0].items()) ^ set(shapes[1].items()))
+        if names:
+            raise ValueError(
+                f"{self.name} creates or changes the shape of {', '.join(dict.fromkeys(names))} in "
+                "its forward, so checkpoints of different stages do not fit. Create parameters and "
+                "buffers with their final shapes when the module is built."
+            )
 
     def _warn_of_hidden_state(self, used: nn.Module, state: State) -> None:
         names = changed_attributes(self.architecture.module(state), used)
@@ -187,7 +258,7 @@ class _Trial:
         inputs, targets = self._batch(size, stepper.channels_last)
         if stepper.context is not None:
             stepper.context.begin_step(torch.arange(size), size, "trial")
-        place, version = _Place(self.name, stepper.module), inputs._version
+        place, given = _Place(self.name, stepper.module), inputs.clone()
         stepper.module.register_forward_hook(self._check_output)
 
         def compute() -> Tensor:
@@ -195,17 +266,22 @@ class _Trial:
                 return stepper.gradients(inputs, targets)
 
         outputs: Tensor = self._call(compute, size, "trained", place.where)
-        if inputs._version != version:
-            self._change(clones_inputs=True)
+        self._look_at_inputs(given, inputs)
         self._check_gradients(stepper.module)
         return outputs
 
     def _outputs(self, module: nn.Module, size: int) -> Tensor:
         inputs, _ = self._batch(size, False)
+        given = inputs.clone()
         module.register_forward_hook(self._check_output)
         with torch.no_grad():
             outputs: Tensor = self._call(lambda: module(inputs), size, "used for prediction")
+        self._look_at_inputs(given, inputs)
         return outputs
+
+    def _look_at_inputs(self, before: Tensor, after: Tensor) -> None:
+        if not same_bits(before, after):
+            self._change(clones_inputs=True)
 
     def _call(
         self,
@@ -283,8 +359,12 @@ class _Place:
         return self.places[-1]
 
 
-def changed_attributes(fresh: nn.Module, used: nn.Module) -> tuple[str, ...]:
+def changed_attributes(
+    fresh: nn.Module, used: nn.Module, kinds: tuple[type, ...] = (object,)
+) -> tuple[str, ...]:
     """Return the names of attributes outside the state in which two modules differ.
+
+    Only values of some kinds are compared, by default all.
 
     >>> one, other = nn.Linear(2, 2), nn.Linear(2, 2)
     >>> other.steps = 3
@@ -302,17 +382,9 @@ def changed_attributes(fresh: nn.Module, used: nn.Module) -> tuple[str, ...]:
             if name.startswith("_") or name == "training" or full in kept:
                 continue
             other = {**before, **before.get("_buffers", {})}.get(name)
-            if not _alike(value, other):
+            if isinstance(value, kinds) and not alike(value, other):
                 names.append(full)
     return tuple(names)
-
-
-def _alike(one: object, other: object) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and bool((one == other).all())
-    if isinstance(one, int | float | str | None):
-        return one == other
-    return type(one) is type(other)
 
 
 def _examples(size: int, inputs: Tensor | None = None) -> str:

@@ -186,14 +186,18 @@ class Ensemble:
 def state_probabilities(
     architecture: Architecture, loss: Loss, state: State, inputs: Float[Tensor, "batch ..."]
 ) -> Float[Tensor, "batch class"]:
-    """Return one model's probabilities in evaluation mode, computed in the inputs' precision.
+    """Return one model's probabilities in evaluation mode.
+
+    A model of float32 parameters computes in the inputs' precision.
 
     Raises:
         NotFiniteError: the model holds NaN or infinite numbers, or has such outputs for finite
             inputs.
     """
     check_state(state, architecture.trainable_names, what="predict")
-    module = architecture.module(state).to(inputs.dtype)
+    module = architecture.module(state)
+    if inputs.dtype != torch.float32:
+        module = module.to(inputs.dtype)
     with torch.no_grad():
         parts = [loss.probabilities(module(chunk)) for chunk in inputs.split(CHUNK)]
     found = torch.cat(parts) if parts else inputs.new_empty(0, architecture.num_outputs)

@@ -14,7 +14,7 @@ from unlearnkit.display import as_html
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, running
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.training.clock import Work, time_tick
-from unlearnkit.training.door import try_module
+from unlearnkit.training.door import check_surroundings, try_module
 from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated, Repeats, repeats_of
 from unlearnkit.training.kernels.stacked import lanes_together
@@ -164,6 +164,7 @@ def train_missing(
         try_module(plan)
     repeats = repeats_of(plan)
     if pieces and repeats is not None:
+        check_surroundings(plan)
         check_witnesses(plan, store, pieces, repeats, run)
     recorder = _Recorder(plan, pieces, run.on_progress, phase)
     here = pieces
@@ -182,6 +183,7 @@ def train_missing(
     tick = time_tick() if here else None
     paused = run.pausing and bool(plan.missing(store, shards))
     if repeats is not None:
+        check_surroundings(plan)
         covered = covered + repeats.repeated
     return TrainReport(
         recorder.result(seconds), seconds, timed, tick, watch.probing, paused, covered

@@ -1,6 +1,7 @@
 """Repeats: steps of a foreign module are computed twice, and kept stages recognise their code."""
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -13,12 +14,12 @@ from unlearnkit.seeding import state_bytes
 from unlearnkit.store import MemoryStore
 from unlearnkit.training.kernels.repeats import (
     MOST_ALARMS,
+    ChangedModelError,
     NotReproducibleError,
     Repeated,
     repeats_of,
     same_bits,
 )
-from unlearnkit.training.kernels.witnesses import ChangedModelError
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.train import train
 
@@ -45,6 +46,13 @@ class CountingInAGlobal(Net):
         return max(0, CALLS[0] - 40) * 0.01
 
 
+class ReadingTheClock(Net):
+    """Depends on the time, in batches of two examples only."""
+
+    def noise(self, x: Tensor) -> float:
+        return time.perf_counter() * 1e-3 if len(x) == 2 else 0.0
+
+
 class DrawingNow(Net):
     """Draws from Python's generator, in every seventh batch."""
 
@@ -69,13 +77,16 @@ def plan_of(model: type[nn.Module], **changes: object) -> Plan:
     return make_plan(data.train, as_architecture(model, (4,), 3), spec)
 
 
-@pytest.mark.parametrize(
-    "model", [CountingInAGlobal, DrawingNow, DrawingFromTorch, DrawingFromNumpy]
-)
+@pytest.mark.parametrize("model", [ReadingTheClock, DrawingNow, DrawingFromTorch, DrawingFromNumpy])
 def test_a_module_that_is_no_function_of_its_state_is_refused(model: type[nn.Module]) -> None:
-    CALLS[0] = 0
     with pytest.raises(NotReproducibleError, match=f"{model.__name__} computes different bits"):
-        train(plan_of(model), MemoryStore())
+        train(plan_of(model, batch_size=5), MemoryStore())
+
+
+def test_a_count_in_a_global_is_refused_by_its_name() -> None:
+    with pytest.raises(ValueError, match="CountingInAGlobal changes CALLS whenever it is called"):
+        train(plan_of(CountingInAGlobal), MemoryStore())
+    assert CALLS == [0]
 
 
 def test_the_first_a_partial_and_the_last_batch_are_repeated() -> None:
@@ -130,12 +141,15 @@ def test_changed_code_is_recognised_before_training_continues() -> None:
     kept = len(store.keys)
     FACTOR[0] = 2.0
     try:
-        with pytest.raises(ChangedModelError, match=r"shard 0, stage 2.*version="):
+        with pytest.raises(ChangedModelError, match="reads FACTOR, which has changed"):
             train(late(plan), store)
+        again = plan_of(Net)  # as in another process
+        with pytest.raises(ChangedModelError, match=r"shard 0, stage 2.*version="):
+            train(late(again), store)
         assert len(store.keys) == kept
         with pytest.raises(ChangedModelError, match="shard 1, stage 1"):  # nothing of 0 is kept
-            rows = plan.partition.slice_members(0, 1)[0]
-            train(plan.without(plan.partition.ids[rows[:1]]), store)
+            rows = again.partition.slice_members(0, 1)[0]
+            train(again.without(again.partition.ids[rows[:1]]), store)
     finally:
         FACTOR[0] = 1.0
     assert train(late(plan), store).repeated.kept == 1

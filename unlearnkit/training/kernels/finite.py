@@ -62,7 +62,7 @@ def check_epoch(
     with torch.no_grad():
         for parameter in parameters:
             # The sum is cheaper than a look at every number, but finite numbers may overflow in it.
-            if not math.isfinite(parameter.sum()) and not torch.isfinite(parameter).all():
+            if not torch.isfinite(parameter.sum()) and not torch.isfinite(parameter).all():
                 raise diverged(plan, shard, mark, "the parameters")
 
 

@@ -36,6 +36,10 @@ class NotReproducibleError(ValueError):
     """A module computes different bits from the same state and batch, so it is never exact."""
 
 
+class ChangedModelError(ValueError):
+    """A model computes something else than when the checkpoints in its store were made."""
+
+
 @dataclass(frozen=True)
 class Repeated:
     """How much of a training was repeated, and with the same bits.

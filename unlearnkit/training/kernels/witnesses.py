@@ -5,13 +5,9 @@ from collections.abc import Sequence
 from unlearnkit.progress import Run
 from unlearnkit.store import Store
 from unlearnkit.training.kernels.loop import compute_threads, deterministic, first_step
-from unlearnkit.training.kernels.repeats import Repeats, witness_of
+from unlearnkit.training.kernels.repeats import ChangedModelError, Repeats, witness_of
 from unlearnkit.training.plan import Plan, Stage
 from unlearnkit.training.schedule import make_job, starting_state
-
-
-class ChangedModelError(ValueError):
-    """A model computes something else than when the checkpoints in its store were made."""
 
 
 def check_witnesses(
