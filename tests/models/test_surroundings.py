@@ -10,7 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.models.surroundings import Surroundings, changed, changed_or_new
+from unlearnkit.models.surroundings import (
+    Surroundings,
+    changed,
+    changed_or_new,
+    hidden_values,
+)
 
 count, numbers, table = 0, itertools.count(), {}
 rng, generator = np.random.default_rng(1), torch.Generator().manual_seed(1)
@@ -143,9 +148,9 @@ def test_a_change_is_found_by_name_and_undone(name):
     around = Surroundings(module)
     before = around.fingerprints()
     module(torch.ones(3, 2))
-    assert changed(before, around.fingerprints()) == (name,)
+    assert changed_or_new(before, around.fingerprints()) == (name,)
     around.restore()
-    left = changed(before, around.fingerprints())
+    left = changed_or_new(before, around.fingerprints())
     assert left == (("numbers",) if name == "numbers" else ())  # counts cannot be set back
 
 
@@ -171,6 +176,36 @@ def test_a_table_may_grow_but_its_entries_may_not_change():
     assert changed(after, around.fingerprints()) == ("table[0]",)
     around.restore()
     assert table == {}
+
+
+def test_a_cache_may_be_filled_at_its_first_use():
+    module = ClassAttribute()
+    around = Surroundings(module)
+    before = around.fingerprints()
+    module(torch.ones(3, 2))
+    assert changed(before, around.fingerprints()) == ()
+    around.restore()
+
+
+def test_what_two_modules_of_one_seed_hold_besides_their_state_is_compared():
+    class Holding(nn.Module):
+        def __init__(self, value: object) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+            self.layer.held = value
+
+    for one, other, same in (
+        (np.random.default_rng(1), np.random.default_rng(1), True),
+        (np.random.default_rng(1), np.random.default_rng(2), False),
+        (torch.Generator().manual_seed(1), torch.Generator().manual_seed(2), False),
+        ([torch.ones(2)], [torch.ones(2)], True),
+        ([torch.ones(2)], [torch.zeros(2)], False),
+        (0.5, 0.25, False),
+        ("one name", "another", True),
+    ):
+        values = hidden_values(Holding(one)), hidden_values(Holding(other))
+        assert (values[0] == values[1]) == same
+        assert changed(*values) == (() if same else ("layer.held",))
 
 
 def test_a_value_that_the_user_changes_and_new_code_are_found(monkeypatch):

@@ -341,3 +341,43 @@ def test_a_built_in_model_that_does_not_take_the_examples_is_refused() -> None:
         warnings.simplefilter("error")
         images = np.zeros((40, 1, 8, 8), "float32")
         assert try_module(plan_of(CNN(), images)) == Handling()
+
+
+class MaskByShape(nn.Linear):
+    """A module that keeps a table in its class, which depends on the shape of the inputs alone."""
+
+    table: Tensor | None = None
+
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if MaskByShape.table is None:
+            MaskByShape.table = torch.ones(x.shape[1]).cumsum(0)
+        return super().forward(x * MaskByShape.table)
+
+
+def test_a_table_outside_the_module_may_depend_on_shapes() -> None:
+    plan = plan_of(MaskByShape)
+    train(plan, MemoryStore())
+    assert plan.architecture.handling == Handling()
+
+
+class MeanInTheClass(nn.Linear):
+    """A module that keeps the mean of the first batch that any of its objects meets."""
+
+    mean: Tensor | None = None
+
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if MeanInTheClass.mean is None:
+            MeanInTheClass.mean = x.mean(0)
+        return super().forward(x - MeanInTheClass.mean)
+
+
+def test_what_outlives_a_revocation_is_refused_and_put_back() -> None:
+    with pytest.raises(ValueError, match=r"keeps something of the rows .* MeanInTheClass\.mean"):
+        try_module(plan_of(MeanInTheClass))
+    assert MeanInTheClass.mean is None

@@ -29,6 +29,7 @@ MOST_BYTES = 1 << 24  # of an array; of a larger one, bytes at even distances ar
 INSTALLED = ("site-packages", "dist-packages")
 PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
 CODE = (FunctionType, MethodType, functools.partial, staticmethod, classmethod, property)
+UNSET = digest("NoneType", "None")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +102,8 @@ class Surroundings:
                 in batches of the same sizes. It is called only if something has changed.
 
         Raises:
-            ValueError: a value changes with every call, or depends on the rows. All values are as
-                they were at first.
+            ValueError: a value changes with every call, or depends on the rows. All values are then
+                as they were at first.
         """
         first = self.fingerprints()
         if not changed_or_new(before, first):
@@ -118,6 +119,9 @@ class Surroundings:
             met |= set(by_rows)
         finally:
             self.restore(met)
+        if not always and not by_rows:
+            repeat(False)  # fills what was emptied, so that it is not found to be new later
+            return
         for names, what in (
             (always, "changes {} whenever it is called"),
             (by_rows, "keeps something of the rows that it is called with in {}"),
@@ -226,13 +230,38 @@ class Surroundings:
         self._places.setdefault(name, _Place(name, read, write, value, kept))
 
 
+def hidden_values(module: nn.Module) -> dict[str, str]:
+    """Return digests of the numbers, arrays and generators that a module holds outside its state.
+
+    >>> class Drawing(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.rng = np.random.default_rng()
+    >>> changed(hidden_values(Drawing()), hidden_values(Drawing()))
+    ('rng',)
+    """
+    kinds = (bool, int, float, complex, np.generic, Tensor, np.ndarray, np.random.Generator)
+    kinds += (np.random.RandomState, torch.Generator, random.Random, list, tuple, dict, set, deque)
+    kept, found = set(module.state_dict()), {}
+    for path, layer in module.named_modules():
+        for name, value in {**vars(layer), **layer._buffers}.items():
+            full = f"{path}.{name}".lstrip(".")
+            if isinstance(value, kinds) and not name.startswith("_") and full not in kept:
+                found[full] = digest(*_parts(value, DEPTH))
+    return found
+
+
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names whose value differs; a dict that only grew has not changed.
+
+    What was None before may have got a value, as a cache does that is filled at its first use.
 
     >>> changed({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"})
     ('b',)
     """
-    return tuple(name for name, value in before.items() if after.get(name) != value)
+    return tuple(
+        name for name, value in before.items() if after.get(name) != value and value != UNSET
+    )
 
 
 def changed_or_new(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
@@ -241,7 +270,10 @@ def changed_or_new(before: Mapping[str, str], after: Mapping[str, str]) -> tuple
     >>> changed_or_new({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"})
     ('b', 'c')
     """
-    return (*changed(before, after), *(name for name in after if name not in before))
+    return (
+        *(n for n in before if after.get(n) != before[n]),
+        *(n for n in after if n not in before),
+    )
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -21,7 +21,13 @@ from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.checks import describe_dtypes
 from unlearnkit.models.handling import Handling
 from unlearnkit.models.state import get_state
-from unlearnkit.models.surroundings import Surroundings, alike, changed
+from unlearnkit.models.surroundings import (
+    Surroundings,
+    alike,
+    changed,
+    changed_or_new,
+    hidden_values,
+)
 from unlearnkit.seeding import GlobalRandomnessError, RefuseGlobalRandomness
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
@@ -35,8 +41,6 @@ from unlearnkit.training.kernels.stepper import Stepper
 from unlearnkit.training.plan import Plan
 
 FEW = 3  # examples of a small batch
-# Attributes that may take part in computations, and so must not differ between two builds.
-COMPUTED = (Tensor, np.ndarray, torch.Generator, np.random.Generator, np.random.RandomState)
 CLOSE = 1e-3  # largest difference of outputs between two layouts, relative to their largest value
 
 # What the code of a tried module reads outside of it, with the fingerprints after its trial.
@@ -115,22 +119,28 @@ class _Trial:
             self._step(self.sizes[0], self._stepper())
             return
         self._choose_copies()
+        self._compare_contents()
         around = Surroundings(self.architecture.module())
         before = around.fingerprints()
-        self._choose_layout()
-        for size in self.sizes:
-            self._compare_modules(size)
-        self._predict()
-        around.check(self.name, before, self._repeat)
+        try:
+            self._choose_layout()
+            for size in self.sizes:
+                self._compare_modules(size)
+            self._predict()
+            around.check(self.name, before, self._repeat)
+        except BaseException:
+            around.restore(changed_or_new(before, around.fingerprints()))
+            raise
         SURROUNDINGS[self.architecture] = around, around.fingerprints()
 
     def _repeat(self, other: bool) -> None:
-        """Run steps of every size, on the same rows or on others."""
+        """Run steps and predictions of every size, on the same rows or on others."""
         kept = self.inputs
         try:
             self.inputs = kept.roll(FEW, 0) if other else kept
             for size in self.sizes:
                 self._step(size, self._stepper())
+                self._outputs(self.architecture.module(self.state), size)
         finally:
             self.inputs = kept
 
@@ -179,7 +189,6 @@ class _Trial:
         copies = [] if handling.rebuilt else [self._stepper() for _ in range(2)]
         self._change(rebuilt=True)
         built = [self._stepper() for _ in range(2)]
-        self._compare_contents(built[0].module, built[1].module)
         outputs = [self._step(size, stepper) for stepper in copies + built]
         what = difference(built[0], built[1], (outputs[-2], outputs[-1]))
         if what:
@@ -189,14 +198,18 @@ class _Trial:
             safe = safe and not difference(copy, built[0], (output, outputs[-1]))
         self._change(rebuilt=not safe)
 
-    def _compare_contents(self, one: nn.Module, other: nn.Module) -> None:
-        """Refuse tensors and generators that differ between two builds from one seed."""
-        names = changed_attributes(one, other, COMPUTED)
+    def _compare_contents(self) -> None:
+        """Refuse values outside the state that differ between two builds from one seed."""
+        handling = self.architecture.handling
+        self._change(rebuilt=True)
+        one, other = (hidden_values(self.architecture.module(self.state)) for _ in range(2))
+        self._keep(handling)
+        names = changed_or_new(one, other)
         if names:
             raise ValueError(
-                f"{self.name} holds {', '.join(names)}, which differs between two modules built "
-                "from the same seed, so no retraining is exact. Seed the generator, or draw the "
-                "numbers by torch while the module is built."
+                f"{self.name} holds {', '.join(names[:3])}, which differs between two modules "
+                "built from the same seed and is not in the state_dict, so no retraining is exact. "
+                "Seed the generator, or draw the numbers by torch while the module is built."
             )
 
     def _predict(self) -> None:
@@ -359,12 +372,8 @@ class _Place:
         return self.places[-1]
 
 
-def changed_attributes(
-    fresh: nn.Module, used: nn.Module, kinds: tuple[type, ...] = (object,)
-) -> tuple[str, ...]:
+def changed_attributes(fresh: nn.Module, used: nn.Module) -> tuple[str, ...]:
     """Return the names of attributes outside the state in which two modules differ.
-
-    Only values of some kinds are compared, by default all.
 
     >>> one, other = nn.Linear(2, 2), nn.Linear(2, 2)
     >>> other.steps = 3
@@ -382,7 +391,7 @@ def changed_attributes(
             if name.startswith("_") or name == "training" or full in kept:
                 continue
             other = {**before, **before.get("_buffers", {})}.get(name)
-            if isinstance(value, kinds) and not alike(value, other):
+            if not alike(value, other):
                 names.append(full)
     return tuple(names)
 
