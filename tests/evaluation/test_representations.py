@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from torch import nn
 
 from comparisons import compared, shard_of
 from unlearnkit.evaluation import representations
+from unlearnkit.models.architecture import as_architecture
 
 
 def test_cka_is_the_dense_formula_both_ways_round():
@@ -91,3 +93,44 @@ def test_a_model_without_hidden_layers_is_shown_by_its_output():
     shard = comparison.shards[0]
     twin = representations.twin_embedding(comparison, dataset, shard)
     assert twin.layer == representations.OUTPUT and not twin.identical
+
+
+class Odd(nn.Module):
+    """Uses a layer twice, another by keyword, and one whose outputs have no batch in front."""
+
+    def __init__(self):
+        super().__init__()
+        self.twice, self.turned, self.head = nn.Linear(4, 4), nn.Linear(1, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        hidden = self.twice(self.twice(x).tanh()).tanh()
+        return self.head(input=hidden) + self.turned(x.T.unsqueeze(2)).mean(0)
+
+
+class Raw(nn.Module):
+    """Has no layer but itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 3))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+@pytest.mark.parametrize("model", [Odd, Raw])
+def test_layers_give_one_row_for_each_example_however_they_are_used(model, monkeypatch):
+    architecture, inputs = as_architecture(model, (4,), 3), torch.randn(7, 4)
+    monkeypatch.setattr(representations, "CHUNK", 5)
+    state = architecture.initial(0, 0)
+    found = representations.layer_outputs(architecture, state, inputs)
+    module = architecture.module(state)
+    if model is Raw:
+        assert torch.equal(next(iter(found.values())), module(inputs).detach())
+        return
+    assert {name: tuple(each.shape) for name, each in found.items()} == {
+        "twice Linear": (7, 4),
+        "head Linear": (7, 3),
+    }
+    last = module.twice(module.twice(inputs).tanh()).detach()
+    torch.testing.assert_close(found["twice Linear"], last)

@@ -1,9 +1,13 @@
 """The ensemble: what its constituents say together, and which of them are exact."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+import unlearnkit as uk
 from cases import CASES
 from unlearnkit.store import MemoryStore
 from unlearnkit.training.ensemble import Ensemble, assemble, majority_vote, mean_probability
@@ -57,3 +61,29 @@ def test_the_digest_is_of_the_bits_of_every_constituent(indebted):
     parts = list(ensemble.constituents)
     parts[1] = type(parts[1])(1, changed, parts[1].debt)
     assert Ensemble(ensemble.architecture, ensemble.loss, tuple(parts)).digest != ensemble.digest
+
+
+class Precise(nn.Module):
+    """Computes in a precision other than that of its inputs."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.dtype, self.weight = dtype, nn.Parameter(torch.randn(3, 2, dtype=dtype))
+
+    def forward(self, x):
+        return (x.to(self.dtype) @ self.weight).abs().float()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.complex64])
+def test_a_module_of_another_precision_is_trained_retrained_and_predicts(dtype):
+    features = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    labels = (features[:, 0] > 0).long()
+    session = uk.Session(
+        (features, labels), model=partial(Precise, dtype), num_shards=2, num_slices=2, epochs=2
+    )
+    session.train()
+    session.revoke(count=2)
+    result = session.unlearn(0)
+    assert not result.decision.approximate and session.compare().bit_identical
+    assert all("torch.float32" in route.reason for route in result.decision.routes)
+    assert session.ensemble.probabilities(features).dtype == torch.float32

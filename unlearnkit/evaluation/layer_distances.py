@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from unlearnkit.models.vector import real_values
 from unlearnkit.training.ensemble import Ensemble
 from unlearnkit.training.plan import Plan
 
@@ -37,7 +38,10 @@ def layer_distances(
             if model is None:
                 continue
             for layer in plan.architecture.trainable_names:
-                a, b = model.state[layer].reshape(-1).double(), scratch[layer].reshape(-1).double()
+                a, b = (
+                    real_values(state[layer]).reshape(-1).double()
+                    for state in (model.state, scratch)
+                )
                 distance, norm = float((a - b).norm()), float(b.norm())
                 rows.append(
                     {

@@ -21,6 +21,7 @@ from unlearnkit.display import as_html
 from unlearnkit.evaluation.comparison import MODELS, Comparison
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.state import same_state
+from unlearnkit.models.vector import real_values
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
@@ -316,8 +317,3 @@ def _flat(tensor: Tensor) -> Float[np.ndarray, " parameter"]:
         values = values.float()  # numpy has no bfloat16
     flat: Float[np.ndarray, " parameter"] = values.numpy()
     return flat
-
-
-def real_values(tensor: Tensor) -> Tensor:
-    """Return the tensor; of complex numbers the real and imaginary parts in a last dimension."""
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from unlearnkit.data.examples import Dataset
 from unlearnkit.display import as_html
 from unlearnkit.evaluation.comparison import Comparison
-from unlearnkit.evaluation.parameters import real_values, states_of
+from unlearnkit.evaluation.parameters import states_of
 from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.vector import real_values
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings

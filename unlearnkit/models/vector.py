@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
 from unlearnkit.store.checkpoint import State
@@ -36,7 +36,7 @@ def head_names(module: nn.Module) -> tuple[str, ...]:
     return tuple(f"{heads[-1]}.{name}".lstrip(".") for name, _ in head.named_parameters())
 
 
-def flatten(state: State, names: Sequence[str]) -> Float[Tensor, " parameter"]:
+def flatten(state: State, names: Sequence[str]) -> Inexact[Tensor, " parameter"]:
     """Concatenate the named tensors into one new vector without gradient history.
 
     Raises:
@@ -45,6 +45,15 @@ def flatten(state: State, names: Sequence[str]) -> Float[Tensor, " parameter"]:
     """
     _check_names(state, names)
     return torch.cat([state[name].detach().reshape(-1) for name in names])
+
+
+def real_values(tensor: Tensor) -> Tensor:
+    """Return the tensor; of complex numbers the real and imaginary parts in a last dimension.
+
+    >>> real_values(torch.tensor([1 + 2j]))
+    tensor([[1., 2.]])
+    """
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def unflatten(vector: Float[Tensor, " parameter"], like: State, names: Sequence[str]) -> State:

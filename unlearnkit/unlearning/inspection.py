@@ -27,6 +27,7 @@ from unlearnkit.approximate.linearised import Linearised, stack_parameters
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.losses import CrossEntropy, Loss
+from unlearnkit.models.vector import real_values
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
 
@@ -117,9 +118,7 @@ class Probe:
     def correction(self, state: State, norm: float) -> float:
         """Return a correction's norm relative to that of the parameters it is added to."""
         names = self.architecture.trainable_names
-        tensors = [state[name] for name in names]
-        real = [torch.view_as_real(each) if each.is_complex() else each for each in tensors]
-        whole = sum(float(each.square().sum()) for each in real) ** 0.5
+        whole = sum(float(real_values(state[name]).square().sum()) for name in names) ** 0.5
         return float(norm / max(whole, 1e-30))
 
     @own_settings()
