@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from unlearnkit import CNN, TrainSpec, from_arrays
 from unlearnkit.models.architecture import as_architecture
 from unlearnkit.models.handling import Handling
+from unlearnkit.models.losses import CrossEntropy
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import MemoryStore
 from unlearnkit.training.door import changed_attributes, try_module
@@ -381,3 +383,83 @@ def test_what_outlives_a_revocation_is_refused_and_put_back() -> None:
     with pytest.raises(ValueError, match=r"keeps something of the rows .* MeanInTheClass\.mean"):
         try_module(plan_of(MeanInTheClass))
     assert MeanInTheClass.mean is None
+
+
+@dataclass(frozen=True)
+class Counting(CrossEntropy):
+    """A loss that changes with every call."""
+
+    calls: list[int] = field(default_factory=list, repr=False)
+
+    def output_gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        self.calls.append(1)
+        return super().output_gradient(outputs, targets) * max(1, len(self.calls) - self.spared)
+
+    spared: int = 0
+
+
+@dataclass(frozen=True)
+class Doubled(CrossEntropy):
+    """A loss of its own, although it is a cross-entropy by type."""
+
+    def output_gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return 2 * super().output_gradient(outputs, targets)
+
+
+def with_loss(loss: CrossEntropy, model: str = "mlp") -> Plan:
+    plan = plan_of(lambda: nn.Linear(4, 3))
+    spec = SPEC.with_(loss=loss)
+    return make_plan(plan.examples, as_architecture(model, (4,), 3), spec)
+
+
+def test_a_loss_that_changes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"loss .* has other gradients when it is computed again"):
+        train(with_loss(Counting()), MemoryStore())
+    with pytest.raises(ValueError, match="has other gradients than when the session began"):
+        train(with_loss(Counting(spared=4)), MemoryStore())
+
+
+def test_a_loss_derived_from_a_built_in_one_is_trained_as_it_is() -> None:
+    states = []
+    for loss, rate in ((Doubled(), 0.03), (CrossEntropy(), 0.06)):
+        plan, store = with_loss(loss), MemoryStore()
+        plan = make_plan(
+            plan.examples, plan.architecture, plan.spec.with_(learning_rate=rate, weight_decay=0.0)
+        )
+        assert plan.stacked
+        train(plan, store)
+        states.append(store.get(plan.final_key(0)).state)
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name])
+
+
+def test_modules_that_a_factory_changes_in_time_are_refused() -> None:
+    builds: list[int] = []
+
+    def factory() -> nn.Module:
+        builds.append(1)
+        module = nn.Sequential(nn.Linear(4, 3), nn.Identity())
+        module.register_buffer("late", torch.tensor(float(len(builds) > limit)))
+        return module
+
+    limit = 10**9
+    plan = plan_of(factory)
+    try_module(plan)
+    limit = len(builds)
+    with pytest.raises(ValueError, match="is built with other weights from the same seed"):
+        train(plan, MemoryStore())
+
+
+def test_a_view_of_a_parameter_stays_one() -> None:
+    class Viewed(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+            self.register_buffer("first", self.weight.detach()[:1])
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + self.first.sum()
+
+    plan = plan_of(Viewed)
+    assert try_module(plan) == Handling(rebuilt=True)
+    module = plan.architecture.module()
+    assert module.first.data_ptr() == module.weight.data_ptr()

@@ -56,7 +56,7 @@ def stack_parameters(stack: Stack, states: Sequence[State], loss: Loss) -> Piece
     """
     classes = stack.widths[-1]
     extra = 0
-    if isinstance(loss, CrossEntropy):
+    if type(loss) is CrossEntropy:
         extra = (NARROW if classes <= NARROW else padded(classes)) - classes
     pieces = []
     for name in stack.linears:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.checks import describe_dtypes
 from unlearnkit.models.handling import Handling
-from unlearnkit.models.state import get_state
+from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
+from unlearnkit.models.state import get_state, memory_of, named_tensors
 from unlearnkit.models.surroundings import (
     Surroundings,
     alike,
@@ -28,7 +29,7 @@ from unlearnkit.models.surroundings import (
     changed_or_new,
     hidden_values,
 )
-from unlearnkit.seeding import GlobalRandomnessError, RefuseGlobalRandomness
+from unlearnkit.seeding import GlobalRandomnessError, RefuseGlobalRandomness, torch_generator
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.kernels.repeats import (
@@ -36,12 +37,16 @@ from unlearnkit.training.kernels.repeats import (
     difference,
     same_bits,
     unequal,
+    witness_of,
 )
 from unlearnkit.training.kernels.stepper import Stepper
 from unlearnkit.training.plan import Plan
 
+INITIAL = "initial state"  # key of the trials of an architecture
 FEW = 3  # examples of a small batch
 CLOSE = 1e-3  # largest difference of outputs between two layouts, relative to their largest value
+
+BUILT_IN_LOSSES = (CrossEntropy, WeightedCrossEntropy, SquaredError)
 
 # What the code of a tried module reads outside of it, with the fingerprints after its trial.
 SURROUNDINGS: WeakKeyDictionary[Architecture, tuple[Surroundings, dict[str, str]]]
@@ -49,11 +54,23 @@ SURROUNDINGS = WeakKeyDictionary()
 
 
 def check_surroundings(plan: Plan) -> None:
-    """Check that nothing has changed that a foreign module reads outside of it.
+    """Check that nothing has changed on which a foreign module or loss depends.
 
     Raises:
-        ChangedModelError: a value has another content than when the module was tried.
+        ChangedModelError: a value that its code reads has another content than when the module was
+            tried, the factory builds other modules, or the loss has other gradients.
     """
+    architecture, trials = plan.architecture, plan.architecture.trials
+    for name, what in (
+        (INITIAL, f"{architecture.name} is built with other weights from the same seed"),
+        (_loss_key(plan), f"the loss {plan.spec.loss!r} has other gradients"),
+    ):
+        if name in trials and trials[name] != (_initial if name == INITIAL else _slopes)(plan):
+            raise ChangedModelError(
+                f"{what} than when the session began, so its stages would no longer be those of "
+                "one training. Nothing more was trained. Remove what it counts, draws or keeps "
+                "between calls."
+            )
     known = SURROUNDINGS.get(plan.architecture)
     names = changed(known[1], known[0].fingerprints()) if known is not None else ()
     if names:
@@ -63,6 +80,24 @@ def check_surroundings(plan: Plan) -> None:
             "was trained. Put the former value back; or keep what changes in a buffer of the "
             "module (self.register_buffer); or start a new session with another version='...'."
         )
+
+
+def _loss_key(plan: Plan) -> str:
+    return f"loss: {plan.spec.loss!r}"
+
+
+def _initial(plan: Plan) -> str:
+    """Return the digest of a shard's initial state."""
+    return witness_of(plan.architecture.initial(plan.spec.seed, 0))
+
+
+def _slopes(plan: Plan) -> str:
+    """Return the digest of the loss's gradients at some outputs, which depend on nothing else."""
+    width, loss = plan.architecture.num_outputs, plan.spec.loss
+    outputs = torch.randn((FEW, width), generator=torch_generator("loss"))
+    targets = outputs.roll(1, 0) if plan.examples.labels.is_floating_point() else outputs.argmin(1)
+    slopes = loss.output_gradient(outputs.clone(), targets)
+    return witness_of({"gradient": slopes, "value": loss.value(outputs.clone(), targets)})
 
 
 def try_module(plan: Plan) -> Handling:
@@ -115,6 +150,7 @@ class _Trial:
     def run(self) -> None:
         """Find out how the module is to be handled, in the order in which answers depend."""
         self._keep(Handling())
+        self._try_loss()
         if not self.architecture.foreign:
             self._step(self.sizes[0], self._stepper())
             return
@@ -132,6 +168,7 @@ class _Trial:
             around.restore(changed_or_new(before, around.fingerprints()))
             raise
         SURROUNDINGS[self.architecture] = around, around.fingerprints()
+        self.architecture.trials[INITIAL] = _initial(self.plan)
 
     def _repeat(self, other: bool) -> None:
         """Run steps and predictions of every size, on the same rows or on others."""
@@ -155,12 +192,29 @@ class _Trial:
 
     # Parts of the trial
 
+    def _try_loss(self) -> None:
+        """Compute the gradients of a user's loss twice."""
+        if type(self.plan.spec.loss) in BUILT_IN_LOSSES:
+            return
+        found = [self._call(lambda: _slopes(self.plan), 0, "trained with its loss") for _ in "12"]
+        if found[0] != found[1]:
+            raise ValueError(
+                f"the loss {self.plan.spec.loss!r} has other gradients when it is computed again "
+                "for the same outputs, so no retraining is exact. Remove random numbers and what "
+                "it keeps between calls."
+            )
+        self.architecture.trials[_loss_key(self.plan)] = found[0]
+
     def _choose_copies(self) -> None:
         """Build modules anew if they cannot be copied."""
         try:
-            self.architecture.module(self.state)
+            copy = self.architecture.module(self.state)
         except Exception:
-            self._change(rebuilt=True)
+            copy = None
+        self._change(rebuilt=True)
+        if copy is not None and _views(copy) == _views(self.architecture.module()):
+            self._change(rebuilt=False)
+        else:
             self._call(lambda: self.architecture.module(self.state), 0, "built from its state")
 
     def _choose_layout(self) -> None:
@@ -355,6 +409,12 @@ class _Trial:
                     f"{self.name}: the gradient of {name} is sparse, which training does not "
                     "support; create its layer with sparse=False"
                 )
+
+
+def _views(module: nn.Module) -> list[int]:
+    """Return which parameters and buffers share memory: the place of the first one for each."""
+    memory = [memory_of(tensor) for _, tensor in named_tensors(module)]
+    return [memory.index(each) for each in memory]
 
 
 class _Place:

@@ -163,8 +163,9 @@ def train_missing(
     if pieces:
         try_module(plan)
     repeats = repeats_of(plan)
-    if pieces and repeats is not None:
+    if pieces:
         check_surroundings(plan)
+    if pieces and repeats is not None:
         check_witnesses(plan, store, pieces, repeats, run)
     recorder = _Recorder(plan, pieces, run.on_progress, phase)
     here = pieces
@@ -182,8 +183,9 @@ def train_missing(
     seconds = time.perf_counter() - begun
     tick = time_tick() if here else None
     paused = run.pausing and bool(plan.missing(store, shards))
-    if repeats is not None:
+    if pieces:
         check_surroundings(plan)
+    if repeats is not None:
         covered = covered + repeats.repeated
     return TrainReport(
         recorder.result(seconds), seconds, timed, tick, watch.probing, paused, covered

@@ -100,7 +100,7 @@ def hessian_traces(outputs: Float[Tensor, "row class"], loss: Loss) -> Float[Ten
     >>> hessian_traces(torch.tensor([[0.0, 0.0], [2.0, -2.0]]), CrossEntropy())
     tensor([0.5000, 0.0353])
     """
-    if isinstance(loss, CrossEntropy):
+    if type(loss) is CrossEntropy:
         probabilities = outputs.softmax(1)
         return (probabilities * (1 - probabilities)).sum(1)
     return output_hessians(outputs, loss).diagonal(dim1=1, dim2=2).sum(1)

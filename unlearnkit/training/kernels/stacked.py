@@ -292,7 +292,7 @@ class _Group:
             FORWARD[self.stack.activations[i]](self.outputs[i], self.hidden[i + 1])
             masks.append(self._mask(step, i))
         self._affine(last)
-        if isinstance(self.spec.loss, CrossEntropy):
+        if type(self.spec.loss) is CrossEntropy:
             self._cross_entropy(step, measured)
         else:
             loss, targets = self.spec.loss, self.labels[step]
@@ -345,7 +345,7 @@ class _Group:
             return
         some = slice(self.settled - self.begin, end - self.begin)
         values, alive = self.values[some].cpu().numpy(), self.alive[some]
-        if isinstance(self.spec.loss, CrossEntropy):
+        if type(self.spec.loss) is CrossEntropy:
             values = -np.log(np.maximum(values, np.finfo(np.float32).tiny))
         self.totals[: self.lanes] += np.where(alive, values, 0).sum((0, 2), np.float64)
         self.seen[: self.lanes] += alive.sum((0, 2))
