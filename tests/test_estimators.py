@@ -223,3 +223,22 @@ def test_a_threshold_may_be_a_numpy_scalar(share) -> None:
     classifier = UnlearnableClassifier("logistic", **OURS).fit(X, y)
     decision = classifier.unlearn([3], boundary=share).unlearned_.decision
     assert decision.boundary == repr(unlearnkit.FixedBoundary(share.item()))
+
+
+def test_constants_by_column_hold_for_fitting_and_predicting() -> None:
+    X, y = problem()
+    offset, scale = np.arange(5) * 100.0, np.array([1.0, 10, 100, 0.1, 3])
+    raw = pd.DataFrame(X.astype(np.float64) * scale + offset, columns=list("abcde"))
+    inputs = ((raw.to_numpy() - offset) / scale).astype(np.float32)
+    names = dict(zip("abcde", offset, strict=True))
+    for a, b in ((offset, scale.tolist()), (names, scale)):
+        plain = UnlearnableClassifier("logistic", **OURS).fit(inputs, y)
+        ours = clone(UnlearnableClassifier("logistic", offset=a, scale=b, **OURS)).fit(raw, y)
+        ours = pickle.loads(pickle.dumps(ours))
+        assert bits(ours) == bits(plain)
+        assert np.array_equal(ours.predict_proba(raw), plain.predict_proba(inputs))
+        assert bits(ours.unlearn(3)) == bits(plain.unlearn(3))
+    with pytest.raises(ValueError, match="1 of 61 rows hold NaN or infinite values"):
+        UnlearnableClassifier(scale=[1e-300, 1, 1, 1, 1]).fit(np.eye(61, 5), y)
+    with pytest.warns(UserWarning, match="uk.suggest_scaling"):
+        UnlearnableClassifier("logistic", **OURS).fit(raw, y)

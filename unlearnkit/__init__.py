@@ -21,6 +21,7 @@ Data. A session takes most data as they are; call these functions to set options
 * ``load`` loads a dataset by name; ``DATASETS`` lists the names, ``help(uk.load)`` describes them.
 * ``from_arrays`` takes arrays or tensors, ``from_frame`` a pandas DataFrame, ``from_file`` a table
   in a file, ``from_torch`` a torch ``Dataset``, and ``from_hugging_face`` a Hugging Face dataset.
+* ``suggest_scaling`` prints constants that bring the columns of a table near 1, to judge and copy.
 
 Training.
 
@@ -87,6 +88,7 @@ from unlearnkit.data.datasets import DATASETS, load
 from unlearnkit.data.frames import from_file, from_frame
 from unlearnkit.data.from_hugging_face import from_hugging_face
 from unlearnkit.data.from_torch import from_torch
+from unlearnkit.data.suggestions import suggest_scaling
 from unlearnkit.evaluation.relearn import relearn_time
 from unlearnkit.metrics.metrics import METRICS
 from unlearnkit.models.builtin import CNN, MLP, MODELS
@@ -155,6 +157,7 @@ __all__ = [
     "relearn_time",
     "stream",
     "study",
+    "suggest_scaling",
     "ulira",
 ]
 

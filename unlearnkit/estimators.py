@@ -18,7 +18,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from unlearnkit.approximate import Amend, Method
-from unlearnkit.data.coercion import constants_of, targets_of
+from unlearnkit.data.coercion import check_contents, constants_of, targets_of
+from unlearnkit.data.column_constants import (
+    Constants,
+    by_column,
+    one_constant,
+    scaled,
+    warn_of_magnitudes,
+)
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.models.architecture import as_architecture
 from unlearnkit.models.builtin import Linear, Logistic
@@ -55,8 +62,8 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     learning_rate: float | None = None
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    offset: float = 0.0
-    scale: float = 1.0
+    offset: Constants = 0.0
+    scale: Constants = 1.0
     random_state: int | np.random.RandomState | None = None
 
     @own_settings()
@@ -64,6 +71,8 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         """Train an ensemble from scratch on the training part of a dataset."""
         self.dataset_ = dataset
         architecture = as_architecture(model, dataset.feature_shape, dataset.num_outputs)
+        if architecture.described is not None:
+            warn_of_magnitudes(dataset)
         spec = self._spec(architecture.name)
         self.store_ = MemoryStore()
         self.plan_ = make_plan(dataset.train, architecture, spec)
@@ -78,7 +87,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     def _outputs(self, X: Any) -> Float[Tensor, "row output"]:
         """Outputs of the ensemble: probabilities of classes, or standardised targets."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float32, allow_nd=True)
+        X = validate_data(self, X, reset=False, dtype=self._precision, allow_nd=True)
         inputs = self._examples(X, np.zeros(len(X), np.int64)).inputs()
         if self.plan_.architecture.described is not None:
             # In float32 the last digits of an output depend on the row's position in the batch.
@@ -151,10 +160,25 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         }
         return spec.with_(**given, seed=_seed(self.random_state))
 
+    @property
+    def _by_column(self) -> bool:
+        return by_column(self.offset) or by_column(self.scale)
+
+    @property
+    def _precision(self) -> type[np.floating[Any]]:
+        """The precision in which X is read; constants for each column are applied in float64."""
+        return np.float64 if self._by_column else np.float32
+
     def _examples(self, X: Float[np.ndarray, "row *feature"], labels: np.ndarray) -> Examples:
-        # torch.tensor copies, so later changes to the caller's array do not reach the dataset.
-        features, ids = torch.tensor(X), np.arange(len(X))
-        return Examples(ids, features, torch.as_tensor(labels), self.offset, self.scale)
+        ids, marks = np.arange(len(X)), torch.as_tensor(labels)
+        features = torch.tensor(X)  # a copy, which later changes to the caller's array do not reach
+        if self._by_column:
+            names = getattr(self, "feature_names_in_", None)
+            features = scaled(features, self.offset, self.scale, names)
+            check_contents("X", features, marks, 0)
+            return Examples(ids, features, marks)
+        offset, scale = one_constant("offset", self.offset), one_constant("scale", self.scale)
+        return Examples(ids, features, marks, offset, scale)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -186,8 +210,12 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
         weight_decay: the coefficient of L2 regularisation, at least 0.
         aggregation: how the constituents' outputs are combined, a name in
             ``unlearnkit.training.ensemble.AGGREGATIONS``.
-        offset: a constant that is subtracted from X. It must not be estimated from the data.
-        scale: a constant by which X is divided after that. It must not be estimated from the data.
+        offset: a constant that is subtracted from X: one number, or one for each column as a
+            sequence, an array, or a mapping by name or number of the column. It must not be
+            estimated from the data. :func:`~unlearnkit.data.suggestions.suggest_scaling` prints
+            constants to copy.
+        scale: a constant by which X is divided after that, given as ``offset`` is. It must not be
+            estimated from the data.
         random_state: the seed of partition, initial weights and batches. With None or a
             ``RandomState`` the seed is drawn at each ``fit``.
 
@@ -222,10 +250,15 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
             y: the class of each row: integers, strings or booleans.
 
         Raises:
+            KeyError, TypeError: constants name unknown columns, or are not numbers.
             ValueError: X or y has missing, infinite or non-numeric values, y holds fewer than two
-                classes, or there are too few rows for this number of shards and slices.
+                classes, constants do not fit the columns, or there are too few rows for this number
+                of shards and slices.
+
+        Warns:
+            UserWarning: inputs are so large or so small that a built-in model learns badly.
         """
-        X, y = validate_data(self, X, y, dtype=np.float32, allow_nd=True)
+        X, y = validate_data(self, X, y, dtype=self._precision, allow_nd=True)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -285,8 +318,12 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
             of this size.
         momentum: the momentum of SGD, at least 0 and below 1; other optimizers ignore it.
         weight_decay: the coefficient of L2 regularisation, at least 0.
-        offset: a constant that is subtracted from X. It must not be estimated from the data.
-        scale: a constant by which X is divided after that. It must not be estimated from the data.
+        offset: a constant that is subtracted from X: one number, or one for each column as a
+            sequence, an array, or a mapping by name or number of the column. It must not be
+            estimated from the data. :func:`~unlearnkit.data.suggestions.suggest_scaling` prints
+            constants to copy.
+        scale: a constant by which X is divided after that, given as ``offset`` is. It must not be
+            estimated from the data.
         target_offset: a constant that is subtracted from y, or one for each column of y.
         target_scale: a constant by which y is divided after that, or one for each column of y. The
             default learning rate suits targets whose magnitude is then about 1.
@@ -312,11 +349,16 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
             y: targets of shape (rows,) or (rows, targets).
 
         Raises:
-            ValueError: X or y has missing, infinite or non-numeric values, or there are too few
-                rows for this number of shards and slices.
+            KeyError, TypeError: constants name unknown columns, or are not numbers.
+            ValueError: X or y has missing, infinite or non-numeric values, constants do not fit the
+                columns, or there are too few rows for this number of shards and slices.
+
+        Warns:
+            UserWarning: inputs or targets are so large or so small that a built-in model learns
+                badly.
         """
         X, y = validate_data(
-            self, X, y, dtype=np.float32, allow_nd=True, multi_output=True, y_numeric=True
+            self, X, y, dtype=self._precision, allow_nd=True, multi_output=True, y_numeric=True
         )
         self._flat = y.ndim == 1
         width = 1 if self._flat else y.shape[1]

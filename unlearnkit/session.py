@@ -19,6 +19,7 @@ from jaxtyping import Int
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.approximate.timing import time_large_batches
+from unlearnkit.data.column_constants import warn_of_magnitudes
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import Comparison, compare
@@ -147,6 +148,10 @@ class Session:
             TypeError: an argument has the wrong type.
             ValueError: an argument is out of range, or arguments contradict each other.
             StoreError: the folder belongs to another run.
+
+        Warns:
+            UserWarning: inputs or targets are so large or so small that a built-in model learns
+                badly.
         """
         self.dataset: Dataset = as_dataset(data)
         architecture, spec = choose_model_and_spec(
@@ -177,6 +182,8 @@ class Session:
         if isinstance(self.store, DiskStore):
             spec = as_recorded(spec, (self.store.manifest or {}).get("spec"))
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
+        if architecture.described is not None and not self.store.keys:
+            warn_of_magnitudes(self.dataset)
         try:
             self._journal = Journal(self.dataset, plan, self.store)
             try_module(self._journal.plan)

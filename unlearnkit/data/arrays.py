@@ -1,7 +1,7 @@
 """Datasets from arrays. The split depends on the number of rows and a seed, never on content."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from unlearnkit.data.coercion import (
     targets_of,
     task_of_labels,
 )
+from unlearnkit.data.column_constants import Constants, by_column, one_constant, scaled
 from unlearnkit.data.examples import PARTS, Dataset, Examples
 from unlearnkit.torch_settings import own_settings
 
@@ -33,8 +34,8 @@ def from_arrays(
     class_names: Sequence[str] | None = None,
     test_share: float = 0.2,
     probe_share: float = 0.1,
-    offset: float = 0.0,
-    scale: float = 1.0,
+    offset: Constants = 0.0,
+    scale: Constants = 1.0,
     seed: int = 0,
     name: str = "arrays",
     task: str | None = None,
@@ -62,9 +63,15 @@ def from_arrays(
         class_names: one name per class; None uses the class numbers.
         test_share: share of the rows to split off if ``test`` is None, between 0 and 1, exclusive.
         probe_share: the same for the probe part.
-        offset: fixed constant that is subtracted from the features. Do not compute it from the
-            data: a mean over all rows would depend on examples that are revoked later.
-        scale: fixed constant, such as 255, that divides the difference; the same rule applies.
+        offset: fixed constant that is subtracted from the features: one number, or one for each
+            column as a sequence, an array, or a mapping by name or number of the column, such as
+            ``{"age": 40}`` (0 for the others); for images a sequence has one number for each
+            channel. Do not compute it from the data: a mean over all rows would depend on examples
+            that are revoked later. :func:`~unlearnkit.data.suggestions.suggest_scaling` prints
+            constants to copy.
+        scale: fixed constant, such as 255, or one for each column, that divides the difference;
+            the same rule applies. Features are kept as they are with one number for all columns;
+            with constants for each column they are kept scaled, as float32.
         seed: seed of the split, which depends only on the seed and the number of rows.
         name: name for display.
         task: ``"classification"`` or ``"regression"``; required if labels are floats that are all
@@ -75,7 +82,9 @@ def from_arrays(
         target_names: names of the targets for display.
 
     Raises:
-        TypeError: features or labels have an unsupported type (text, complex numbers, objects).
+        KeyError: constants are given for a column that does not exist.
+        TypeError: features or labels have an unsupported type (text, complex numbers, objects), or
+            constants are not numbers.
         ValueError: lengths differ, there are no examples or fewer than two classes, labels are
             outside 0..C-1 or ambiguous, values are not finite, a part would be empty, or constants
             are given that do not suit the task.
@@ -94,7 +103,12 @@ def from_arrays(
             [-1.3000]])
     """
     pairs = {"features and labels": (features, labels), "test": test, "probe": probe}
-    given = {what: as_pair(pair, what) for what, pair in pairs.items() if pair is not None}
+    convert = None
+    if by_column(offset) or by_column(scale):
+        convert = partial(scaled, offset=offset, scale=scale, names=_names_of(features))
+        offset, scale = 0.0, 1.0
+    offset, scale = one_constant("offset", offset), one_constant("scale", scale)
+    given = {what: as_pair(pair, what, convert) for what, pair in pairs.items() if pair is not None}
     own = given["features and labels"][0]
     for what, (rows, _) in given.items():
         if rows.shape[1:] != own.shape[1:] or rows.dtype != own.dtype:
@@ -133,10 +147,6 @@ def from_arrays(
         names = names_of_classes([labels for _, labels in given.values()], num_classes, class_names)
     for what, (rows, labels) in given.items():
         check_contents(what, rows, labels, len(names))
-    for word, constant in (("offset", offset), ("scale", scale)):
-        if not math.isfinite(constant) or (word == "scale" and constant == 0):
-            raise ValueError(f"{word}={constant}; give a finite constant, and a scale other than 0")
-
     shares = {
         "test": test_share if test is None else None,
         "probe": probe_share if probe is None else None,
@@ -158,6 +168,11 @@ def from_arrays(
         target_offset=offsets,
         target_scale=scales,
     )
+
+
+def _names_of(features: Array) -> list[Hashable] | None:
+    columns = getattr(features, "columns", None)
+    return None if columns is None else list(columns)
 
 
 def keyed_permutation(n: int, *, seed: int) -> Int64[np.ndarray, " n"]:

@@ -5,7 +5,7 @@ met, what was expected, and what to do.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,11 +21,19 @@ Array: TypeAlias = "Tensor | np.ndarray | pd.DataFrame | pd.Series | Sequence[An
 
 
 def as_pair(
-    pair: tuple[Array, Array], what: str
+    pair: tuple[Array, Array],
+    what: str,
+    convert: Callable[[Shaped[Tensor, " n *feature"]], Shaped[Tensor, " n *feature"]] | None = None,
 ) -> tuple[Shaped[Tensor, " n *feature"], Shaped[Tensor, " n *target"]]:
     """Convert features to uint8 or float32, and labels to a tensor, of the same length.
 
     The values themselves are checked later, by :func:`check_contents`.
+
+    Args:
+        pair: features and labels.
+        what: the argument that the pair comes from, for messages.
+        convert: what is applied to the features in their own precision; None keeps uint8 and
+            converts other types to float32.
     """
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"{what}= is a {type(pair).__name__}; give a pair (features, labels)")
@@ -43,7 +51,9 @@ def as_pair(
             f"{what}: {len(features)} rows of features and {len(labels)} labels; "
             "give one label per row"
         )
-    if features.dtype != torch.uint8:
+    if convert is not None:
+        features = convert(features)
+    elif features.dtype != torch.uint8:
         features = features.to(torch.float32)
     return features, labels
 

@@ -8,17 +8,16 @@ declared, or values are hashed, and numbers are scaled by constants.
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from unlearnkit.data.coercion import listed
+from unlearnkit.data.column_constants import Constants, by_column, constants_by_column
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Constants: TypeAlias = "float | Mapping[Hashable, float]"
 
 
 @dataclass(frozen=True)
@@ -124,10 +123,8 @@ def encoding_of(
             "statistic that depends on revoked examples."
         )
     constants = {"offset": offset, "scale": scale}
-    by_column = {
-        word: _by_column(word, given, numeric, columns) for word, given in constants.items()
-    }
-    mapped = any(isinstance(given, Mapping) for given in constants.values())
+    found = {word: _by_column(word, given, numeric, columns) for word, given in constants.items()}
+    mapped = any(by_column(given) for given in constants.values())
     if not (vocabularies or texts or mapped):
         return None
     unhashed = tuple(column for column in columns if column not in texts)
@@ -136,8 +133,8 @@ def encoding_of(
         vocabularies,
         tuple(texts),
         hash_buckets or 0,
-        by_column["offset"],
-        by_column["scale"],
+        found["offset"],
+        found["scale"],
     )
 
 
@@ -167,14 +164,26 @@ def _vocabulary(column: Hashable, values: Sequence[Hashable]) -> tuple[Hashable,
 def _by_column(
     word: str, given: Constants, numeric: Sequence[Hashable], columns: Sequence[Hashable]
 ) -> dict[Hashable, float]:
+    result: dict[Hashable, Any]
     if isinstance(given, Mapping):
         _check_known(columns, given, word)
         result = dict(given)
+    elif by_column(given):
+        other = [column for column in columns if column not in numeric]
+        if other:
+            raise ValueError(
+                f"{word} is a sequence, but the columns {listed(other)} hold no numbers; give a "
+                f"mapping from the columns that do, such as {{{(*numeric, 'age')[0]!r}: 40}}"
+            )
+        values = constants_by_column(word, given, (len(columns),), columns)
+        result = dict(zip(columns, values.tolist(), strict=True))
     else:
         result = dict.fromkeys(numeric, given)
     for column, constant in result.items():
         if column not in numeric:
             raise KeyError(f"{word}= names {column!r}, which does not hold numbers; leave it out")
+        if isinstance(constant, str) or np.ndim(constant) or constant is None:
+            raise TypeError(f"{word}={constant!r} for {column!r}; give a number")
         if not math.isfinite(constant) or (word == "scale" and constant == 0):
             raise ValueError(
                 f"{word}={constant} for {column!r}; give a finite constant, and a scale "

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.coercion import check_columns, class_numbers, vocabulary_of
-from unlearnkit.data.encoding import Constants, check_kinds, encoding_of, plain_array
+from unlearnkit.data.column_constants import Constants
+from unlearnkit.data.encoding import check_kinds, encoding_of, plain_array
 from unlearnkit.data.examples import Dataset
 from unlearnkit.torch_settings import own_settings
 
@@ -69,8 +70,9 @@ def from_frame(
         class_names: names of the classes, or the values of the target column in order.
         test_share: as in :func:`from_arrays`.
         probe_share: as in :func:`from_arrays`.
-        offset: as in :func:`from_arrays`: a fixed constant for all numeric columns, or a mapping
-            with constants for some of them, such as ``{"age": 40}``.
+        offset: as in :func:`from_arrays`: a fixed constant for all numeric columns, a mapping
+            with constants for some of them, such as ``{"age": 40}``, or, if all columns are
+            numeric, a sequence with one constant for each.
         scale: as ``offset``, for example ``{"age": 20}``.
         seed: seed of the split.
         name: name for display.
@@ -131,8 +133,8 @@ def from_frame(
         class_names=None if names is None else [str(value) for value in names],
         test_share=test_share,
         probe_share=probe_share,
-        offset=0.0 if encoding or isinstance(offset, Mapping) else offset,
-        scale=1.0 if encoding or isinstance(scale, Mapping) else scale,
+        offset=0.0 if encoding else offset,
+        scale=1.0 if encoding else scale,
         seed=seed,
         name=name,
         task=task,
@@ -179,15 +181,20 @@ def from_file(
         KeyError, TypeError: as in :func:`from_frame`.
     """
     return from_frame(
-        _read(path),
+        read_table(path),
         target,
-        test=None if test is None else _read(test),
-        probe=None if probe is None else _read(probe),
+        test=None if test is None else read_table(test),
+        probe=None if probe is None else read_table(probe),
         **{"name": Path(path).name, **options},
     )
 
 
-def _read(path: str | os.PathLike[str]) -> "pd.DataFrame":
+def read_table(path: str | os.PathLike[str]) -> "pd.DataFrame":
+    """Read a CSV or Parquet file with pandas.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: as in :func:`from_file`.
+    """
     import pandas as pd
 
     if not Path(path).is_file():

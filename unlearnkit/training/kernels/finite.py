@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from unlearnkit.data.column_constants import NOT_SILENTLY
 from unlearnkit.models.state import is_finite
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
@@ -128,8 +129,9 @@ def advice(plan: Plan, shard: int) -> str:
         return lower
     return (
         f"its retained {' and its '.join(ranges)}: make the data with constants known beforehand "
-        f"that bring them near 1 ({', '.join(constants)}, for example; from_frame takes one scale "
-        f"for each column), or {lower}"
+        f"that bring them near 1 ({', '.join(constants)}, for example; offset and scale take one "
+        f"constant for each column, and uk.suggest_scaling(X, y) prints some to copy), or {lower}. "
+        f"{NOT_SILENTLY}"
     )
 
 
