@@ -41,7 +41,15 @@ def torch_generator(*key: Key) -> torch.Generator:
     return torch.Generator().manual_seed(derive(*key))
 
 
-class RefuseGlobalRandomness(TorchDispatchMode):
+class _Mode(TorchDispatchMode):
+    """A dispatch mode that does not involve torch's compiler, whose import takes over a second."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class RefuseGlobalRandomness(_Mode):
     """Context that refuses operators that would draw from torch's global generator.
 
     A dispatch mode is local to its thread, so other threads may draw meanwhile without effect.
@@ -74,7 +82,7 @@ class RefuseGlobalRandomness(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-class PrivateRandomness(TorchDispatchMode):
+class PrivateRandomness(_Mode):
     """Context in which operators draw from a private generator instead of torch's global one.
 
     It is used while a model is built. The initial weights then depend on the given generator alone,
