@@ -1,6 +1,7 @@
 """The stepper: gradients of batches, and twins for repeating them."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -63,3 +64,36 @@ def test_twins_compute_the_same_and_are_independent() -> None:
             twin.parameters[0].add_(1)
         outputs = stepper.gradients(*batch()), twin.gradients(*batch())
         assert difference(stepper, twin, outputs) == "its outputs"
+
+
+class Net(nn.Module):
+    def __init__(self, change: str = "") -> None:
+        super().__init__()
+        self.body, self.drop, self.head = nn.Conv2d(1, 3, 3), nn.Dropout(0.5), nn.Linear(48, 2)
+        self.change, self.seen = change, ()
+        if change == "list":
+            self.past: list[int] = []
+        elif change == "hook":
+            self.body.register_forward_hook(lambda *_: None)
+        elif change == "buffer":
+            self.register_buffer("mean", torch.zeros(1), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.change == "count":
+            self.seen = (len(x),)
+        elif self.change == "layer":
+            self.body.padding = (0, 0, 0)[:2] if self.training else "valid"
+            self.body.rate = 0.1
+        elif self.change == "dropout":
+            self.drop.p = 0.25
+        return self.head(self.drop(self.body(x)).flatten(1))
+
+
+@pytest.mark.parametrize("change", ["", "list", "hook", "buffer", "count", "layer", "dropout"])
+def test_what_a_module_may_remember_is_told(change: str) -> None:
+    architecture = as_architecture(lambda: Net(change), (1, 6, 6), 2)
+    stepper = Stepper(architecture, architecture.initial(0, 0), CrossEntropy(), torch.device("cpu"))
+    assert stepper.context is not None
+    stepper.context.begin_step(torch.arange(4), 4, "key")
+    stepper.gradients(*batch())
+    assert stepper.remembers() == bool(change)

@@ -37,8 +37,8 @@ def run_loop(
 ) -> None:
     """Train jobs one after the other.
 
-    A foreign module is created anew at the start of every stage and at every tail, so that a stage
-    depends on its first state and its batches only, whatever else the module remembers.
+    A foreign module that may remember something outside its state is created anew at the start of
+    every stage and at every tail, so that a stage depends on its first state and its batches only.
 
     Args:
         plan: plan of the retain set.
@@ -125,7 +125,8 @@ class _Lane:
         """Reset the optimizer, and whatever a foreign module remembers outside its state."""
         if self.plan.architecture.foreign and not self.fresh:
             self.start, self.created, self.fresh = get_state(self.stepper.module), mark.step, True
-            self.stepper = self._new(self.start)
+            if self.stepper.remembers():
+                self.stepper = self._new(self.start)
         sgd = self.spec.optimizer == "sgd"
         self.optimizer = None if sgd else make_optimizer(self.stepper.parameters, self.spec)
         self.momentum: dict[int, Tensor] = {}

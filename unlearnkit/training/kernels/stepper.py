@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from unlearnkit.models.architecture import Architecture
-from unlearnkit.models.dropout import step_context
+from unlearnkit.models.dropout import KeyedDropout, step_context
 from unlearnkit.models.losses import Loss
 from unlearnkit.models.state import batch_statistics_layers, copied, get_state
 from unlearnkit.store.checkpoint import State
+
+STANDARD = frozenset(vars(nn.Module()))  # attributes that every module has
+PLAIN = (bool, int, float, str, tuple, type(None))
 
 
 class Stepper:
@@ -49,6 +52,15 @@ class Stepper:
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.context = step_context(module)
         self._normalising = batch_statistics_layers(module)
+        self._plain = _plain_attributes(module)
+
+    def remembers(self) -> bool:
+        """Whether the module may have changed something outside its state since it was created.
+
+        It has not if all attributes are plain values and the same as at first. Other values of
+        torch's own layers, such as lists of sizes, are not changed by calls.
+        """
+        return self._plain is None or self._plain != _plain_attributes(self.module)
 
     def twin(self) -> "Stepper":
         """Return a copy in the same state, hidden attributes included where they can be copied."""
@@ -81,6 +93,28 @@ class Stepper:
             for layer in self._normalising:
                 layer.train()
         return fixed
+
+
+def _plain_attributes(module: nn.Module) -> list[tuple[int, str, object]] | None:
+    """Return the plain attributes of all layers; None if there may be others that calls change."""
+    found: list[tuple[int, str, object]] = []
+    for number, layer in enumerate(module.modules()):
+        known = type(layer).__module__.startswith("torch.nn.") or isinstance(layer, KeyedDropout)
+        hooks = (*layer._forward_hooks.values(), *layer._forward_pre_hooks.values())
+        if layer._non_persistent_buffers_set or not all(map(_is_own, hooks)):
+            return None
+        for name, value in vars(layer).items():
+            if name in STANDARD:
+                continue
+            if isinstance(value, PLAIN):
+                found.append((number, name, value))
+            elif not known:
+                return None
+    return found
+
+
+def _is_own(hook: object) -> bool:
+    return getattr(hook, "__module__", "").startswith("unlearnkit.")
 
 
 class _ReshapeViews(TorchFunctionMode):
