@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
+
+from shapes import check_package
 
 # A wrong shape in a call of our own then fails the test that makes the call. It has to happen
 # before anything imports unlearnkit; UNLEARNKIT_TYPECHECK=0 shows what an unchecked user sees.
 if os.environ.get("UNLEARNKIT_TYPECHECK", "1") != "0":
-    install_import_hook("unlearnkit", "shapes.check_shapes")
+    check_package("unlearnkit")
 
 
 # Two shared cores make single examples slow now and then, which says nothing about the code.
@@ -28,6 +29,14 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrom
 # A notebook or a browser test starts a kernel and imports torch, on two shared cores.
 NOTEBOOK_SECONDS = 600
 BROWSER_SECONDS = 300
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_power_failures() -> Iterator[None]:
+    """Wait for no disk: tests kill processes, but cut nobody's power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses a closed file as well
+        yield
 
 
 @pytest.fixture

@@ -1,15 +1,19 @@
 """What a user meets before the first import: the command line, the wheel, the installer."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from jaxtyping import TypeCheckError
 
 import unlearnkit
 from unlearnkit.__main__ import main
+from unlearnkit.metrics.metrics import output_kl
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,3 +48,11 @@ def test_the_installer_shows_that_it_moves_and_what_failed(capsys):
     assert not worked and said[:2] == ["Collecting numpy>=2", "ERROR: no"]
     assert "numpy>=2 (1 packages so far)" in capsys.readouterr().out
     assert install.doing([*said, "Installing collected packages: numpy"]) == "installing 1 packages"
+
+
+@pytest.mark.skipif(
+    os.environ.get("UNLEARNKIT_TYPECHECK") == "0", reason="the tests are to run unchecked"
+)
+def test_a_wrong_shape_in_a_call_fails_a_test():
+    with pytest.raises(TypeCheckError, match="output_kl"):
+        output_kl(torch.full((3, 2), 0.5), torch.full((4, 2), 0.5))
