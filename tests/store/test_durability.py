@@ -2,7 +2,7 @@
 
 After each the store opens, nothing that was finished is done again, and the work ends in the bits
 of an undisturbed run. ``UNLEARNKIT_KILLS=300`` kills more often than by default, and with
-``UNLEARNKIT_FAULTS=1`` every file operation fails in turn instead of every seventh.
+``UNLEARNKIT_FAULTS=1`` every file operation fails in turn instead of every eleventh.
 """
 
 import errno
@@ -31,7 +31,7 @@ from victim import STEPS, finish
 from worker import ROOT, content
 
 KILLS = int(os.environ.get("UNLEARNKIT_KILLS", "8"))
-FAULTS = int(os.environ.get("UNLEARNKIT_FAULTS", "7"))
+FAULTS = int(os.environ.get("UNLEARNKIT_FAULTS", "11"))
 NAMES = ("logistic", "mlp-dropout")
 
 
@@ -191,8 +191,12 @@ def faults_at(every: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.mark.parametrize(
     "every",
-    [29, pytest.param(FAULTS, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
-    ids=["few", "many"],
+    [
+        53,
+        pytest.param(FAULTS, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+        pytest.param(2, marks=pytest.mark.weekly),
+    ],
+    ids=["few", "many", "half"],
 )
 @pytest.mark.parametrize(
     ("code", "lasting"),
@@ -420,7 +424,11 @@ def test_reading_a_folder_without_a_store_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "requests",
-    [15, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+    [
+        15,
+        pytest.param(60, marks=pytest.mark.slow),
+        pytest.param(200, marks=pytest.mark.weekly),
+    ],
 )
 def test_nothing_in_the_folder_is_shaped_by_a_revoked_example_but_the_debt(
     requests: int, tmp_path: Path
