@@ -240,8 +240,9 @@ def hidden_values(module: nn.Module) -> dict[str, str]:
     >>> changed(hidden_values(Drawing()), hidden_values(Drawing()))
     ('rng',)
     """
-    kinds = (bool, int, float, complex, np.generic, Tensor, np.ndarray, np.random.Generator)
-    kinds += (np.random.RandomState, torch.Generator, random.Random, list, tuple, dict, set, deque)
+    kinds: tuple[type, ...] = (bool, int, float, complex, np.generic, Tensor, np.ndarray)
+    kinds += (np.random.Generator, np.random.RandomState, torch.Generator, random.Random)
+    kinds += (list, tuple, dict, set, deque)
     kept, found = set(module.state_dict()), {}
     for path, layer in module.named_modules():
         for name, value in {**vars(layer), **layer._buffers}.items():
