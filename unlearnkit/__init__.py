@@ -25,7 +25,7 @@ Data. A session takes most data as they are; call these functions to set options
 
 Training.
 
-* ``TrainSpec`` holds all settings of training; use it for those that a session has no argument for.
+* ``TrainSpec`` holds all settings of training; a session takes single ones as arguments too.
 * ``MLP`` and ``CNN`` are built-in models; use them to set widths, activations or dropout.
   ``MODELS`` lists all models that a session takes by name.
 * ``NotFiniteError`` is raised if training diverges, and says what is likely to help.

@@ -30,6 +30,7 @@ from unlearnkit.records.certificate import Certificate, certify
 from unlearnkit.records.journal import Journal
 from unlearnkit.records.ledger import entry_of, ledger_frame
 from unlearnkit.records.persistence import open_store, provenance
+from unlearnkit.records.stored_settings import stored_settings
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore
 from unlearnkit.torch_settings import own_settings
@@ -83,17 +84,24 @@ class Session:
     @own_settings()
     def __init__(
         self,
-        data: Any = "digits",
+        data: Any = None,
         *,
-        model: Any = "mlp",
+        model: Any = None,
         hidden: tuple[int, ...] | None = None,
         num_shards: int | None = None,
         num_slices: int | None = None,
         epochs: int | None = None,
+        epoch_rule: str | None = None,
         batch_size: int | None = None,
+        optimizer: str | None = None,
         learning_rate: float | None = None,
+        momentum: float | None = None,
+        weight_decay: float | None = None,
         loss: str | Loss | None = None,
-        seed: int = 0,
+        seed: int | None = None,
+        num_threads: int | None = None,
+        kernel: str | None = None,
+        device: str | None = None,
         spec: TrainSpec | None = None,
         store: str | os.PathLike[str] | MemoryStore | DiskStore | None = None,
         aggregation: str = "mean-probability",
@@ -103,31 +111,45 @@ class Session:
     ) -> None:
         """Start a session. Nothing is trained yet.
 
+        In a folder that holds a run, the session takes the run's dataset (if it has a name in
+        ``DATASETS``), built-in model, settings of training and partition for whatever is not given.
+
         Args:
-            data: the name of a dataset in ``DATASETS``, such as ``"digits"``; a
+            data: the name of a dataset in ``DATASETS``, by default ``"digits"``; a
                 :class:`~unlearnkit.data.examples.Dataset`; a pair (features, labels) of arrays or
                 tensors; a pair (DataFrame, target column) or (``"file.csv"``, target column); a
                 torch ``Dataset``; or a Hugging Face dataset. For options of reading call
                 :func:`~unlearnkit.data.datasets.load`, ``from_arrays``, ``from_frame`` and so on
                 yourself and pass the result.
             model: the architecture of the constituents: ``"logistic"`` (for regression
-                ``"linear"``), ``"mlp"``, ``"cnn"``, a built-in model with options such as
-                ``MLP((64,))``, or a callable that returns a new ``nn.Module``.
+                ``"linear"``), ``"mlp"`` (the default), ``"cnn"``, a built-in model with options
+                such as ``MLP((64,))``, or a callable that returns a new ``nn.Module``.
             hidden: widths of the hidden layers of ``"mlp"``.
             num_shards: the number of shards, each of which trains one constituent. For this and
-                the next four arguments, None chooses the default that was measured for data of
-                this size (:func:`~unlearnkit.training.defaults.default_spec`).
+                all arguments up to ``device``, None takes the value of ``spec``, else that of the
+                run in the store, else the default that was measured for data of this size
+                (:func:`~unlearnkit.training.defaults.default_spec`).
             num_slices: the number of slices per shard; each ends in a checkpoint, from which
                 retraining can start.
             epochs: the training effort of a shard, in epochs;
                 :class:`~unlearnkit.training.spec.TrainSpec` distributes it over the slices.
+            epoch_rule: how ``epochs`` determines the epochs of each stage: ``"sisa"``, ``"full"``
+                or ``"equal_work"``.
             batch_size: examples per step.
+            optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
             learning_rate: the step size, above 0 and constant during training.
+            momentum: the momentum of SGD, at least 0 and below 1; other optimizers ignore it.
+            weight_decay: the coefficient of L2 regularisation, at least 0.
             loss: a :class:`~unlearnkit.models.losses.Loss` or its name; cross-entropy by default,
                 or squared error for regression. ``WeightedCrossEntropy((1, 5))`` weights classes.
-            seed: the seed of partition, initial weights, batches and dropout masks.
-            spec: a :class:`~unlearnkit.training.spec.TrainSpec` with all settings of training,
-                instead of the seven arguments from ``num_shards`` to ``seed``.
+            seed: the seed of partition, initial weights, batches and dropout masks; 0 by default.
+            num_threads: compute threads of torch during training. The resulting bits depend on it.
+            kernel: ``"auto"``, or ``"loop"`` to train every model lane by lane.
+            device: device for training, such as ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"auto"``.
+                The resulting bits depend on it.
+            spec: a :class:`~unlearnkit.training.spec.TrainSpec` with all settings of training; the
+                arguments from ``num_shards`` to ``device`` change single ones of them. Without
+                ``spec`` the settings that are not given follow the size of the data.
             store: a folder that keeps checkpoints and ledger, and from which a later session
                 resumes; or a :class:`~unlearnkit.store.DiskStore` or
                 :class:`~unlearnkit.store.MemoryStore`. By default everything is kept in memory. If
@@ -153,20 +175,33 @@ class Session:
             UserWarning: inputs or targets are so large or so small that a built-in model learns
                 badly.
         """
-        self.dataset: Dataset = as_dataset(data)
+        stored = stored_settings(store)
+        self.dataset: Dataset = stored.dataset() if data is None else as_dataset(data)
+        stored = stored.of(self.dataset)
+        given = {
+            "num_shards": num_shards,
+            "num_slices": num_slices,
+            "epochs": epochs,
+            "epoch_rule": epoch_rule,
+            "batch_size": batch_size,
+            "optimizer": optimizer,
+            "learning_rate": learning_rate,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "loss": loss,
+            "seed": seed,
+            "num_threads": num_threads,
+            "kernel": kernel,
+            "device": device,
+        }
+        chosen = stored.chosen_model(model, hidden)
         architecture, spec = choose_model_and_spec(
             self.dataset,
-            model,
+            chosen,
             hidden=hidden,
-            version=version,
-            spec=spec,
-            seed=seed,
-            num_shards=num_shards,
-            num_slices=num_slices,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            loss=loss,
+            version=stored.version if version is None and chosen is stored.model else version,
+            spec=stored.chosen_spec(given) if spec is None else spec,
+            **given,
         )
         regression, width = self.dataset.is_regression, self.dataset.num_outputs
         Ensemble(architecture, spec.loss, (), aggregation, regression)  # checks the aggregation
@@ -181,6 +216,8 @@ class Session:
         self._work = threading.Lock()
         if isinstance(self.store, DiskStore):
             spec = as_recorded(spec, (self.store.manifest or {}).get("spec"))
+        if partition is None:
+            partition = stored.partition(self.dataset.train, spec)
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
         if architecture.described is not None and not self.store.keys:
             warn_of_magnitudes(self.dataset)

@@ -18,7 +18,6 @@ def choose_model_and_spec(
     hidden: tuple[int, ...] | None = None,
     version: str | None = None,
     spec: TrainSpec | None = None,
-    seed: int = 0,
     **given: Any,
 ) -> tuple[Architecture, TrainSpec]:
     """Return the model and the spec for the arguments of a session.
@@ -26,41 +25,40 @@ def choose_model_and_spec(
     Args:
         dataset: the data to train on.
         model: a name, or any model that
-            :func:`~unlearnkit.models.architecture.as_architecture` accepts.
-        hidden: widths of the hidden layers; for ``model="mlp"`` only.
+            :func:`~unlearnkit.models.architecture.as_architecture` accepts; None for ``"mlp"``.
+        hidden: widths of the hidden layers; for ``"mlp"`` only.
         version: identifies a model that is given as a callable.
-        spec: a complete spec, in place of ``seed`` and ``given``.
-        seed: seed of the spec.
-        **given: other fields of :class:`~unlearnkit.training.spec.TrainSpec`; None selects the
-            default.
+        spec: the spec that ``given`` changes; None takes :func:`default_spec`. A regression
+            replaces its cross-entropy, the default of a spec, by the squared error.
+        **given: fields of :class:`~unlearnkit.training.spec.TrainSpec`; None leaves a field as it
+            is.
 
     Raises:
         TypeError: the spec is not a TrainSpec, or the model is of another kind than accepted.
         ValueError: the arguments contradict each other.
     """
     if hidden is not None:
-        if model != "mlp":
+        if model not in (None, "mlp"):
             raise ValueError(
                 f"hidden={hidden} applies to model='mlp' only, but model is {model!r}. Leave out "
                 "hidden, or use 'mlp'."
             )
         model = MLP(hidden)
-    elif isinstance(model, str) and model == "mlp":
+    elif model is None or (isinstance(model, str) and model == "mlp"):
         model = MLP((64,) if len(dataset.train) < SMALL else (256,))
     given = {name: value for name, value in given.items() if value is not None}
     if spec is not None and not isinstance(spec, TrainSpec):
         raise TypeError(f"spec={spec!r} is not a TrainSpec; give an instance: TrainSpec(epochs=10)")
-    if spec is not None and (given or seed):
-        names = ", ".join([*given, *(["seed"] if seed else [])])
-        raise ValueError(f"spec= and {names} were both given; set {names} in the spec")
     if dataset.is_regression and (model == "logistic" or type(model) is Logistic):
         model = Linear()
     architecture = as_architecture(
         model, dataset.feature_shape, dataset.num_outputs, version=version
     )
     if spec is None:
-        spec = default_spec(dataset, architecture.name).with_(seed=seed, **given)
-    return architecture, spec
+        spec = default_spec(dataset, architecture.name)
+    elif dataset.is_regression and type(spec.loss) is CrossEntropy:
+        given = {"loss": SquaredError(), **given}
+    return architecture, spec.with_(**given)
 
 
 def default_spec(dataset: Dataset, model: str = "mlp") -> TrainSpec:
