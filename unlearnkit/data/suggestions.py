@@ -119,7 +119,7 @@ def _of_frame(frame: "pd.DataFrame", targets: Any) -> tuple[Features, np.ndarray
     elif targets is not None:
         labels = _as_array("the targets", targets)
     numbers = frame.select_dtypes("number")
-    columns = {
+    columns: dict[Hashable, np.ndarray] = {
         name: numbers[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in numbers.columns
     }
     return columns, labels
