@@ -1,8 +1,10 @@
 """What callers pass is coerced to tensors, or refused with one sentence."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 
 from unlearnkit.data.arrays import from_arrays
 
@@ -82,6 +84,48 @@ FEATURES, LABELS = problem()
 def test_bad_values_in_arrays(arrays, options, message):
     with pytest.raises(ValueError, match=message):
         from_arrays(*arrays, **options)
+
+
+MASKED = np.ma.masked_array(FEATURES, mask=FEATURES == 3)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        (MASKED, LABELS),
+        (list(MASKED), LABELS),
+        (FEATURES, np.ma.masked_equal(LABELS, 1)),
+    ],
+)
+def test_masked_entries_are_missing_values(arrays):
+    with pytest.raises(ValueError, match=r"of 40 rows have masked entries \(rows \d+.*missing"):
+        from_arrays(*arrays)
+
+
+def test_a_mask_that_hides_nothing_is_no_matter():
+    whole = from_arrays(np.ma.masked_array(FEATURES), np.ma.masked_array(LABELS))
+    assert whole.fingerprint == from_arrays(FEATURES, LABELS).fingerprint
+
+
+@pytest.mark.parametrize("kind", ["Int64", "Float64", "int64[pyarrow]", "double[pyarrow]"])
+def test_nullable_columns_are_numbers(kind):
+    frame = pd.DataFrame({"a": FEATURES[:, 0], "b": FEATURES[:, 1]})
+    labels = pd.Series(LABELS)
+    given = from_arrays(frame.astype(kind), labels.astype("int64[pyarrow]"))
+    assert given.fingerprint == from_arrays(FEATURES, LABELS).fingerprint
+    with pytest.raises(ValueError, match=r"1 of 40 rows hold NaN .*\(rows 3\)"):
+        from_arrays(frame.astype(kind).mask(frame["a"] == 3), LABELS)
+
+
+def test_sparse_matrices_and_single_labels_are_refused_with_the_way_out():
+    with pytest.raises(TypeError, match=r"sparse float64 cannot be used; give .*\.toarray\(\)"):
+        from_arrays(sparse.csr_matrix(FEATURES), LABELS)
+    with pytest.raises(TypeError, match=r"sparse .*; give a dense tensor \(\.to_dense\(\)\)"):
+        from_arrays(torch.from_numpy(FEATURES).to_sparse(), LABELS)
+    with pytest.raises(ValueError, match="single value 3; give one label per row"):
+        from_arrays(FEATURES, 3)
+    with pytest.raises(TypeError, match=r"object \(such as 'much'\) cannot be used"):
+        from_arrays(np.array([[1, "much"]] * 40, object), LABELS)
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,51 @@ def test_a_random_transform_is_refused(transform):
         from_torch(Folder(transform))
 
 
+class OneBuffer(Folder):
+    """Writes each item into the same memory."""
+
+    memory = torch.empty(4)
+
+    def __getitem__(self, index):
+        return self.memory.fill_(index), torch.tensor(index % 3)
+
+
+def test_items_that_share_one_memory_are_copied_one_by_one():
+    data = from_torch(OneBuffer())
+    assert data.examples([7, 21])[0].tolist() == [[7.0] * 4, [21.0] * 4]
+
+
+class Labelled(Folder):
+    def __init__(self, label, **options):
+        super().__init__(**options)
+        self.label = label
+
+    def __getitem__(self, index):
+        return torch.full((4,), float(index)), self.label if index == 3 else index / 30
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (float("nan"), r"have a label that is NaN.*\(rows"),
+        (torch.tensor(float("nan")), r"have a label that is NaN"),
+        (None, r"item 3 has no label \(None\)"),
+        (np.ma.masked_array([1.0], mask=True), "item 3 has a masked label"),
+    ],
+)
+def test_a_missing_label_is_named_as_one(label, message):
+    with pytest.raises(ValueError, match=message):
+        from_torch(Labelled(label))
+
+
+def test_labels_may_be_lists_of_arrays():
+    class Two(Folder):
+        def __getitem__(self, index):
+            return torch.full((4,), float(index)), [np.array(index + 0.5), torch.tensor(-0.5)]
+
+    assert from_torch(Two()).examples([4])[1].tolist() == [[4.5, -0.5]]
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         yield torch.zeros(3), 0

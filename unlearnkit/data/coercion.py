@@ -5,7 +5,11 @@ met, what was expected, and what to do.
 """
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import numbers
+import sys
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -46,6 +50,11 @@ def as_pair(
             "an empty one; give shape (examples, features...), for a single feature "
             "features.reshape(-1, 1)"
         )
+    if labels.ndim == 0:
+        raise ValueError(
+            f"{what}: the labels are the single value {labels.item()!r}; give one label per row, "
+            "or, for a column of a table, the table and the column's name"
+        )
     if len(features) != len(labels):
         raise ValueError(
             f"{what}: {len(features)} rows of features and {len(labels)} labels; "
@@ -61,12 +70,20 @@ def as_pair(
 def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
     """Convert to a dense tensor of real numbers on the CPU, sharing memory if possible."""
     kind: object
+    advice = "arrays of real numbers"
+    _refuse_masks(array, what)
     if isinstance(array, Tensor):
         # Tensors made in inference mode cannot take part in training; a copy can.
         tensor = array.clone() if array.is_inference() else array.detach()
         kind = tensor.dtype
-        usable = tensor.layout == torch.strided and not tensor.is_complex()
-        usable = usable and not tensor.is_quantized
+        usable = not tensor.is_complex() and not tensor.is_quantized
+        if tensor.layout != torch.strided:
+            usable, kind, advice = False, f"sparse {kind}", "a dense tensor (.to_dense())"
+    elif hasattr(array, "toarray") and hasattr(array, "nnz"):  # of scipy
+        matrix: Any = array
+        usable, kind = False, f"sparse {matrix.dtype}"
+        size = math.prod(matrix.shape) * 4 / 1e9
+        advice = f"a dense array (.toarray(), {size:.3g} GB as float32)"
     else:
         try:
             values = np.asarray(array)
@@ -74,7 +91,12 @@ def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
             raise ValueError(
                 f"{what}: rows have different lengths ({error}); give all rows the same length"
             ) from error
+        if values.dtype == object:
+            values = _of_nullable(array, values)
         kind = values.dtype
+        if values.dtype == object and values.size:
+            odd = next((v for v in values.flat if not isinstance(v, numbers.Real)), values.flat[0])
+            kind = f"object (such as {odd!r:.40})"
         usable = values.dtype.kind in "biuf" and values.dtype.itemsize <= 8
         if usable:
             native = values.astype(values.dtype.newbyteorder("="), copy=False)
@@ -82,10 +104,49 @@ def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
             tensor = torch.from_numpy(np.require(native, requirements=["C", "W"]))
     if not usable:
         raise TypeError(
-            f"{what}: values of kind {kind} cannot be used; give dense arrays of real numbers "
+            f"{what}: values of kind {kind} cannot be used; give {advice} "
             "(text and categories encoded by a fixed table, complex numbers as two features)"
         )
     return tensor.cpu()
+
+
+def _refuse_masks(array: Any, what: str) -> None:
+    """Refuse masked entries, whose filler would be read as a number."""
+    masks: np.ndarray = np.zeros(0, bool)
+    if isinstance(array, torch.masked.MaskedTensor):
+        masks = ~array.get_mask().cpu().numpy()
+    elif isinstance(array, np.ma.MaskedArray):
+        masks = np.ma.getmaskarray(array)
+    elif isinstance(array, list | tuple):
+        masks = np.array([_is_masked(row) for row in array], bool)
+    if masks.any():
+        rows = masks.reshape(len(masks), -1).any(1) if masks.ndim else masks.reshape(1)
+        raise ValueError(
+            f"{what}: {int(rows.sum())} of {len(rows)} rows have masked entries (rows "
+            f"{row_numbers(rows)}), which are missing values; drop these rows, or fill features "
+            "with a fixed constant (not with a statistic of the data)"
+        )
+
+
+def _is_masked(row: Any) -> bool:
+    if isinstance(row, list | tuple):
+        nested = bool(row) and isinstance(row[0], list | tuple | np.ma.MaskedArray)
+        return nested and any(map(_is_masked, row))
+    return isinstance(row, np.ma.MaskedArray) and bool(np.ma.is_masked(row))
+
+
+def _of_nullable(array: Any, values: np.ndarray) -> np.ndarray:
+    """Return the numbers of pandas' nullable and arrow's columns, with NaN for missing values."""
+    import pandas as pd
+
+    def is_numeric(kind: Any) -> bool:
+        return pd.api.types.is_any_real_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)
+
+    if isinstance(array, pd.DataFrame | pd.Series):
+        kinds = array.dtypes if isinstance(array, pd.DataFrame) else [array.dtype]
+        if all(is_numeric(kind) for kind in kinds):
+            return array.to_numpy(dtype=np.float64, na_value=np.nan)
+    return values
 
 
 def task_of_labels(labels: Sequence[Shaped[Tensor, "..."]], task: str | None, named: bool) -> str:
@@ -262,75 +323,17 @@ def check_columns(
     if not frame.columns.is_unique:
         repeated = frame.columns[frame.columns.duplicated()].tolist()
         raise ValueError(f"{what}: columns {repeated} occur twice; rename them")
-    missing = [column for column in [target, *columns] if column not in frame.columns]
+    held = set(frame.columns)
+    missing = [column for column in [target, *columns] if column not in held]
     if missing:
-        raise KeyError(f"{what} lacks {missing}; its columns are {frame.columns.tolist()}")
+        tops = {column[0] for column in held if isinstance(column, tuple) and column}
+        levels = "; give the whole tuple of a column" if tops & set(missing) else ""
+        raise KeyError(f"{what} lacks {missing}; its columns are {frame.columns.tolist()}{levels}")
     if target in columns or not columns:
         raise ValueError(
             f"{what}: the features are {columns} and the target is {target!r}; give at least one "
             "feature column, and leave out the target"
         )
-
-
-def vocabulary_of(
-    targets: Mapping[str, "pd.Series"], class_names: Sequence[Hashable] | None
-) -> tuple[Hashable, ...] | None:
-    """Return the target values in the order of their class numbers; None if they are numbers.
-
-    Raises:
-        TypeError: the values cannot be sorted.
-        ValueError: a target is missing, or the class names repeat.
-    """
-    import pandas as pd
-
-    for what, column in targets.items():
-        if column.isna().any():
-            rows = row_numbers(column.isna().to_numpy())
-            raise ValueError(f"{what}: the target is missing in rows {rows}; drop these rows")
-    kinds = [column.dtype for column in targets.values()]
-    numbers = all(pd.api.types.is_any_real_numeric_dtype(kind) for kind in kinds)
-    if class_names is not None:
-        if isinstance(class_names, str) or len(set(class_names)) != len(class_names):
-            raise ValueError(f"class_names={class_names!r}; give a sequence of distinct values")
-        strings = all(isinstance(word, str) for word in class_names)
-        return None if numbers and strings else tuple(class_names)
-    if numbers:
-        return None
-    if isinstance(kinds[0], pd.CategoricalDtype):
-        return tuple(kinds[0].categories)
-    if all(pd.api.types.is_bool_dtype(kind) for kind in kinds):
-        return (False, True)
-    values = {value for column in targets.values() for value in column.unique()}
-    try:
-        return tuple(sorted(values))
-    except TypeError as error:
-        raise TypeError(
-            f"the target's values cannot be sorted ({error}); give their order as class_names="
-        ) from error
-
-
-def class_numbers(
-    what: str, column: "pd.Series", vocabulary: tuple[Hashable, ...] | None
-) -> np.ndarray:
-    """Convert target values to their positions in the vocabulary; without one, to numbers.
-
-    Raises:
-        ValueError: a value is not in the vocabulary.
-    """
-    import pandas as pd
-
-    if vocabulary is None:  # without dtype=, pandas' nullable integers would become objects
-        whole = pd.api.types.is_integer_dtype(column.dtype)
-        return column.to_numpy(dtype=np.int64 if whole else np.float64)
-    numbers = {value: number for number, value in enumerate(vocabulary)}
-    codes = np.array([numbers.get(value, -1) for value in column], dtype=np.int64)
-    if np.any(codes < 0):
-        raise ValueError(
-            f"{what}: {np.sum(codes < 0)} target values are not among the classes "
-            f"{listed(vocabulary)} (rows {row_numbers(codes < 0)}, such as "
-            f"{column.iloc[int(np.argmax(codes < 0))]!r}); give all values as class_names="
-        )
-    return codes
 
 
 def row_numbers(mask: Bool[Tensor, " n"] | Bool[np.ndarray, " n"]) -> str:
@@ -342,3 +345,18 @@ def listed(items: Sequence[Any] | np.ndarray, most: int = 5) -> str:
     """List the first items and the number of further ones."""
     text = ", ".join(str(item) for item in items[:most])
     return text + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def warn(message: str) -> None:
+    """Warn at the line that called the package, whichever of its functions that line called."""
+    frame: FrameType | None = sys._getframe(1)
+    level = caller = 2
+    inside = True
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        own = name.partition(".")[0] == "unlearnkit"
+        # A function under own_settings is called by contextlib.
+        inside = own or (inside and name == "contextlib")
+        caller = level + 1 if inside else caller
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=caller)

@@ -1,9 +1,11 @@
 """Datasets by name, and from any supported kind of data."""
 
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from unlearnkit.data.arrays import from_arrays
@@ -18,8 +20,12 @@ from unlearnkit.data.named_tables import (
     load_covertype,
     load_diabetes,
 )
+from unlearnkit.data.reading.tables import as_frame, is_frame
 from unlearnkit.registry import Registry
 from unlearnkit.torch_settings import own_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "DATASETS",
@@ -142,7 +148,8 @@ def as_dataset(data: object, **options: Any) -> Dataset:
 
             - a Dataset (returned unchanged), or a name for :func:`load`;
             - a pair of features and labels, for :func:`from_arrays`;
-            - a pair of a DataFrame and the name of its target column, for :func:`from_frame`;
+            - a pair of a table (pandas, polars, pyarrow) and the name of its target column, for
+              :func:`from_frame`;
             - a pair of a CSV or Parquet file and the name of its target column, for
               :func:`from_file`;
             - a torch map-style Dataset, or a pair of them (training part, test part), for
@@ -177,15 +184,26 @@ def as_dataset(data: object, **options: Any) -> Dataset:
 
 
 def _of_pair(first: Any, second: Any, **options: Any) -> Dataset:
-    import pandas as pd
-
-    if isinstance(second, str | int):
-        if isinstance(first, pd.DataFrame):
-            return from_frame(first, second, **options)
-        if isinstance(first, str | Path):
-            return from_file(first, second, **options)
+    if isinstance(first, str | Path):
+        return from_file(first, second, **options)
     if isinstance(second, str) and is_table(first):
         return from_hugging_face(first, second, **options)
     if isinstance(first, TorchDataset) and isinstance(second, TorchDataset):
         return from_torch(first, test=second, **options)
+    if is_frame(first) and _names_column(as_frame("frame", first), second):
+        return from_frame(first, second, **options)
     return from_arrays(first, second, **options)
+
+
+def _names_column(frame: "pd.DataFrame", second: Any) -> bool:
+    """Whether the second of a pair is the name of a column of the first, rather than labels."""
+    if isinstance(second, list):  # several names, which from_frame refuses in words
+        return len(second) != len(frame) and all(_names_column(frame, name) for name in second)
+    sized = hasattr(second, "__len__") and not isinstance(second, str | bytes | tuple)
+    if sized or not isinstance(second, Hashable) or isinstance(second, Tensor):
+        return False
+    if second in set(frame.columns):
+        return True
+    if isinstance(second, tuple):
+        return len(second) != len(frame)
+    return isinstance(second, str | bytes) or np.ndim(second) == 0  # type: ignore[arg-type]

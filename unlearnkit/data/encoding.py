@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
-from unlearnkit.data.coercion import listed
+from unlearnkit.data.coercion import listed, warn
 from unlearnkit.data.column_constants import Constants, by_column, constants_by_column
+from unlearnkit.data.reading.vocabulary import check_words, places_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,11 +105,7 @@ def encoding_of(
     vocabularies |= {column: _vocabulary(column, given) for column, given in categories.items()}
     kinds = {column: frame[column].dtype for column in columns if column not in vocabularies}
     numeric = [column for column, kind in kinds.items() if _is_numeric(kind)]
-    texts = [
-        column
-        for column, kind in kinds.items()
-        if pd.api.types.is_object_dtype(kind) or isinstance(kind, pd.StringDtype)
-    ]
+    texts = [column for column, kind in kinds.items() if _is_text(kind)]
     if hash_buckets is None:
         texts = []
     elif isinstance(hash_buckets, bool) or not isinstance(hash_buckets, int) or hash_buckets < 1:
@@ -142,6 +139,12 @@ def _is_numeric(kind: Any) -> bool:
     from pandas.api.types import is_any_real_numeric_dtype, is_bool_dtype
 
     return is_any_real_numeric_dtype(kind) or is_bool_dtype(kind)
+
+
+def _is_text(kind: Any) -> bool:
+    import pandas as pd
+
+    return pd.api.types.is_object_dtype(kind) or isinstance(kind, pd.StringDtype)
 
 
 def _check_known(columns: Sequence[Hashable], given: Mapping[Hashable, object], word: str) -> None:
@@ -196,9 +199,9 @@ def _one_hot(
     column: "pd.Series", vocabulary: tuple[Hashable, ...]
 ) -> Float32[np.ndarray, "row place"]:
     """Encode values one-hot, with one further position for all values outside the vocabulary."""
-    numbers = {value: number for number, value in enumerate(vocabulary)}
-    places = [numbers.get(value, len(vocabulary)) for value in column]
-    return np.eye(len(vocabulary) + 1, dtype=np.float32)[places]
+    places = places_of("the table", column, vocabulary)  # -1, the last, is the further position
+    rows: np.ndarray = np.eye(len(vocabulary) + 1, dtype=np.float32)[places]
+    return rows
 
 
 def _hash(table: "pd.DataFrame", buckets: int) -> Float32[np.ndarray, "row bucket"]:
@@ -229,11 +232,20 @@ def plain_array(frame: "pd.DataFrame") -> np.ndarray:
         return frame.to_numpy(dtype=np.float32, na_value=np.nan)
 
 
-def check_kinds(what: str, table: "pd.DataFrame", encoding: Encoding | None) -> None:
-    """Refuse a part in which columns that need numbers hold something else.
+def check_kinds(
+    what: str, table: "pd.DataFrame", encoding: Encoding | None, *, first: bool
+) -> None:
+    """Refuse a part whose columns do not hold what the encoding needs.
+
+    Args:
+        what: name of the part, for messages.
+        table: its feature columns.
+        encoding: the encoding, or None.
+        first: whether this is the training part.
 
     Raises:
-        TypeError: such a column holds neither numbers nor booleans.
+        TypeError: a column that needs numbers holds neither numbers nor booleans.
+        ValueError: a column of the training part holds no value of its declared vocabulary.
     """
     vocabularies = {} if encoding is None else encoding.vocabularies
     hashed = () if encoding is None else encoding.hashed
@@ -249,3 +261,13 @@ def check_kinds(what: str, table: "pd.DataFrame", encoding: Encoding | None) -> 
             f"{what}: columns {listed(list(other.items()))} hold neither numbers nor booleans, "
             "but those of the training part do; give both parts the same types"
         )
+    for column, words in vocabularies.items():
+        check_words(what, table[column], words, first=first)
+    for column in hashed:
+        kind = table[column].dtype
+        if _is_numeric(kind) and kind.kind in "fb":
+            warn(
+                f"{what}: column {column!r} holds {kind} where the training part holds text, so "
+                "the same value may have another text and another hash; read the column as text "
+                f"(dtype={{{column!r}: str}})"
+            )

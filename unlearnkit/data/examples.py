@@ -436,6 +436,8 @@ def _bytes(rows: Shaped[Tensor, "k column"]) -> UInt8[np.ndarray, "k byte"]:
 
 
 def _as_ids(ids: Ids) -> Int64[np.ndarray, " k"]:
+    if np.ma.is_masked(ids):
+        raise TypeError("ids have masked entries; give those that are meant, as ids.compressed()")
     array = ids.detach().cpu().numpy() if isinstance(ids, Tensor) else np.asarray(ids)
     if array.ndim == 1 and len(array) == 0:
         return np.zeros(0, np.int64)

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unlearnkit.data.arrays import from_arrays
-from unlearnkit.data.coercion import check_columns, class_numbers, vocabulary_of
+from unlearnkit.data.coercion import check_columns
 from unlearnkit.data.column_constants import Constants
 from unlearnkit.data.encoding import check_kinds, encoding_of, plain_array
 from unlearnkit.data.examples import Dataset
+from unlearnkit.data.reading.files import read_parts
+from unlearnkit.data.reading.tables import as_frame
+from unlearnkit.data.reading.vocabulary import class_numbers, vocabulary_of
 from unlearnkit.torch_settings import own_settings
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ def from_frame(
     target_offset: float = 0.0,
     target_scale: float = 1.0,
 ) -> Dataset:
-    """Make a dataset from a pandas DataFrame.
+    """Make a dataset from a table: a pandas DataFrame, or one of polars, pyarrow and the like.
 
     Integers in the target column are class numbers 0..C-1, and fractions are targets of a
     regression (see :func:`from_arrays`, and ``task`` there). Other values are replaced by their
@@ -98,15 +101,19 @@ def from_frame(
     tensor([[0.5000, 0.0000, 1.0000, 0.0000],
             [0.6000, 0.0000, 0.0000, 1.0000]])
     """
-    import pandas as pd
-
-    if not isinstance(frame, pd.DataFrame):
-        raise TypeError(f"frame is a {type(frame).__name__}; give a pandas DataFrame")
-    columns: list[Hashable] = list(frame.columns if features is None else features)
-    if features is None:
-        columns = [column for column in columns if column != target]
     frames = {"frame": frame, "test": test, "probe": probe}
-    given = {what: table for what, table in frames.items() if table is not None}
+    given = {what: as_frame(what, table) for what, table in frames.items() if table is not None}
+    frame = given["frame"]
+    if not isinstance(target, Hashable):
+        raise TypeError(
+            f"target={target!r} is a {type(target).__name__}; name one column, or give several "
+            "targets per row as an array, with from_arrays"
+        )
+    if isinstance(features, str):
+        raise TypeError(f"features={features!r} is text; give a list of columns")
+    columns: list[Hashable] = list(frame.columns if features is None else features)
+    if features is None:  # a set compares names of any kind, also tuples with numpy's numbers
+        columns = [column for column in columns if column not in {target}]
     for what, table in given.items():
         check_columns(what, table, target, columns)
     targets = {what: table[target] for what, table in given.items()}
@@ -122,7 +129,7 @@ def from_frame(
     )
     pairs = {}
     for what, table in given.items():
-        check_kinds(what, table[columns], encoding)
+        check_kinds(what, table[columns], encoding, first=what == "frame")
         encoded = (plain_array if encoding is None else encoding)(table[columns])
         pairs[what] = (encoded, class_numbers(what, targets[what], vocabulary))
     dataset = from_arrays(
@@ -146,14 +153,6 @@ def from_frame(
     return replace(dataset, feature_names=tuple(feature_names), target_names=target_names)
 
 
-READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}
-
-
-def is_table(name: str | os.PathLike[str]) -> bool:
-    """Whether a file name has the ending of a CSV or Parquet file."""
-    return Path(name).name.lower().endswith(tuple(READERS))
-
-
 @own_settings()
 def from_file(
     path: str | os.PathLike[str],
@@ -164,6 +163,11 @@ def from_file(
     **options: Any,
 ) -> Dataset:
     """Make a dataset from a CSV or Parquet file, read by pandas.
+
+    Columns of a CSV file whose declared ``categories`` are text are read as text, so that the code
+    01067, the word true and the word NA keep the form that they have in the file. The same holds
+    for the target if ``class_names`` are its texts, and for columns that another part holds as
+    text.
 
     Args:
         path: a ``.csv`` (or ``.csv.gz``) file with a header line, or a ``.parquet`` file. The id
@@ -180,40 +184,15 @@ def from_file(
         ValueError: the file is of another kind, or pandas cannot read it.
         KeyError, TypeError: as in :func:`from_frame`.
     """
+    paths = {"path": path, "test": test, "probe": probe}
+    given = {what: file for what, file in paths.items() if file is not None}
+    tables = read_parts(
+        given, target, categories=options.get("categories"), class_names=options.get("class_names")
+    )
     return from_frame(
-        read_table(path),
+        tables["path"],
         target,
-        test=None if test is None else read_table(test),
-        probe=None if probe is None else read_table(probe),
+        test=tables.get("test"),
+        probe=tables.get("probe"),
         **{"name": Path(path).name, **options},
     )
-
-
-def read_table(path: str | os.PathLike[str]) -> "pd.DataFrame":
-    """Read a CSV or Parquet file with pandas.
-
-    Raises:
-        FileNotFoundError, ImportError, ValueError: as in :func:`from_file`.
-    """
-    import pandas as pd
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"there is no file {os.fspath(path)!r} in {Path.cwd()}; check the path"
-        )
-    if not is_table(path):
-        raise ValueError(
-            f"{os.fspath(path)!r} has an unknown ending; give a file that ends in one of "
-            f"{', '.join(READERS)}"
-        )
-    reader = next(read for end, read in READERS.items() if Path(path).name.lower().endswith(end))
-    try:
-        table: pd.DataFrame = getattr(pd, reader)(path)
-    except ImportError as error:
-        raise ImportError(
-            f"reading {os.fspath(path)!r} needs pyarrow, which is not installed; "
-            "pip install pyarrow, or give the table as a .csv"
-        ) from error
-    except (ValueError, OSError) as error:  # the parsers' errors are subclasses of these
-        raise ValueError(f"{os.fspath(path)!r} cannot be read: {error}") from error
-    return table

@@ -8,10 +8,10 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from unlearnkit.data.arrays import from_arrays
-from unlearnkit.data.coercion import class_numbers, vocabulary_of
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.frames import from_frame
 from unlearnkit.data.from_torch import IMAGE_OFFSET, IMAGE_SCALE, as_input, is_image, stack
+from unlearnkit.data.reading.vocabulary import class_numbers, vocabulary_of
 from unlearnkit.torch_settings import own_settings
 
 if TYPE_CHECKING:

@@ -81,20 +81,21 @@ def _read(what: str, dataset: "TorchDataset[Any]") -> Pair:
             f"{what}: a {type(dataset).__name__} has no indices or no length, so its items cannot "
             "have ids; put its items into a list or a torch.utils.data.TensorDataset"
         )
-    # A separate generator, because a loader would draw a seed from the global one.
+    # A separate generator, because a loader would draw a seed from the global one. Items are copied
+    # one by one, since a dataset may return the same memory again and again.
     loader: DataLoader[Any] = DataLoader(
-        dataset, batch_size=256, shuffle=False, collate_fn=list, generator=torch.Generator()
+        dataset, batch_size=None, shuffle=False, collate_fn=_as_it_is, generator=torch.Generator()
     )
     inputs: list[Tensor] = []
     labels: list[Any] = []
-    for item in (item for batch in loader for item in batch):
+    for item in loader:
         one, label = _split_item(what, len(inputs), item)
         inputs.append(one)
         labels.append(label)
     stacked = stack(what, inputs)
     for index in np.unique(np.linspace(0, len(inputs) - 1, READ_TWICE, dtype=int)).tolist():
         again, label = _split_item(what, index, dataset[index])
-        if not _same(again, inputs[index]) or label != labels[index]:
+        if not _same(again, inputs[index]) or not _same_label(label, labels[index]):
             raise ValueError(
                 f"{what}: item {index} differs between two reads, as after a random transform, but "
                 "exact unlearning needs examples that never change; give the dataset a transform "
@@ -110,9 +111,17 @@ def _split_item(what: str, index: int, item: Any) -> tuple[Tensor, Any]:
             "pairs (input, label)"
         )
     value, label = item
+    if label is None:
+        raise ValueError(f"{what}: item {index} has no label (None); leave it out")
+    if hasattr(label, "__array__") and not isinstance(label, Tensor | np.ndarray | np.generic):
+        label = np.asanyarray(label)
+    if np.ma.isMaskedArray(label) and np.ma.is_masked(label):
+        raise ValueError(f"{what}: item {index} has a masked label; leave it out")
     if isinstance(label, Tensor | np.ndarray | np.generic):
         array = np.asarray(label)
         label = array.item() if array.size == 1 else array.tolist()  # several targets
+    elif isinstance(label, list | tuple):
+        label = [one.tolist() if hasattr(one, "tolist") else one for one in label]
     return as_input(f"{what}: item {index}", value), label
 
 
@@ -125,11 +134,17 @@ def as_input(place: str, value: Any) -> Tensor:
 
     Raises:
         TypeError: the value is neither numbers nor a grey or RGB image.
+        ValueError: the value is an array with masked entries.
     """
     if is_image(value):
         return torch.from_numpy(_pixels(place, value))
     if isinstance(value, Tensor):
         return value.detach().cpu().clone()  # a dataset may reuse the memory
+    if np.ma.is_masked(value):
+        raise ValueError(
+            f"{place} has masked entries; leave the item out, or fill them with a fixed constant "
+            "(not with a statistic of the data)"
+        )
     array = np.array(value)
     if array.dtype.kind not in "biuf":
         raise TypeError(
@@ -177,6 +192,15 @@ def stack(what: str, inputs: list[Tensor]) -> Shaped[Tensor, "n *feature"]:
 
 def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and a.numpy().tobytes() == b.numpy().tobytes()
+
+
+def _same_label(a: Any, b: Any) -> bool:
+    """Whether two labels are equal, also if both are NaN, which is reported later as missing."""
+    return bool(a == b) or repr(a) == repr(b)
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
 
 
 def _are_strings(words: Any) -> TypeGuard[Sequence[str]]:

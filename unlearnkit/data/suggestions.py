@@ -14,8 +14,8 @@ from torch.utils.data import Dataset as TorchDataset
 from unlearnkit.data.column_constants import NOT_SILENTLY
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
-from unlearnkit.data.frames import read_table
 from unlearnkit.data.from_hugging_face import is_table as is_hugging_face
+from unlearnkit.data.reading.files import read_table
 
 if TYPE_CHECKING:
     import pandas as pd

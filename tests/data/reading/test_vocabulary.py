@@ -1,0 +1,76 @@
+"""Values of a table and the declared words that they are."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raw_data import people
+from unlearnkit import from_frame
+from unlearnkit.data.reading.vocabulary import places_of
+
+
+@pytest.mark.parametrize(
+    ("values", "words", "expected"),
+    [
+        ([1, 2, 3], ["1", "2"], [0, 1, -1]),
+        ([1067, 98765], ["01067", "98765"], [0, 1]),
+        ([1.0, np.nan, 2.0], ["1", "2"], [0, -1, 1]),
+        ([0.5, 1.5], ["0.5", "1.50"], [0, 1]),
+        ([True, False], ["true", "false"], [0, 1]),
+        ([True, False], ["False", "True"], [1, 0]),
+        (["1", "01", "x", "1_0"], [1, "x", 10], [0, 0, 1, -1]),
+        (["1", "01"], ["1", "01"], [0, 1]),
+        (["1", "01"], ["1"], [0, -1]),
+        (["True", "no"], [False, True], [1, -1]),
+        ([1, 0], [True, False], [0, 1]),
+        (["nan", "inf"], [1, 2], [-1, -1]),
+        ([pd.Timestamp("2020-02-01")], ["2020-02-01"], [0]),
+        ([datetime.date(2020, 2, 1)], ["2020-02-01"], [0]),
+        ([None, pd.NA, "a"], ["a", "None"], [-1, -1, 0]),
+    ],
+)
+def test_the_word_that_a_value_is(values, words, expected):
+    assert places_of("frame", pd.Series(values, name="code"), words).tolist() == expected
+
+
+def test_a_number_that_may_be_two_words_is_a_question():
+    with pytest.raises(
+        ValueError, match=r"'code' was read as numbers.*\['1', '01'\]; read .* text"
+    ):
+        places_of("frame", pd.Series([1, 2], name="code"), ["1", "01"])
+
+
+def test_a_column_without_any_declared_value_is_refused_and_in_a_test_part_announced():
+    frame, options = people(), {"features": ["coat"], "categories": {"coat": ["RED", "GREY"]}}
+    with pytest.raises(ValueError, match=r"no value of column 'coat' \('red', .*'RED', 'GREY'"):
+        from_frame(frame, "kind", **options)
+    options["categories"] = {"coat": ["red"]}
+    with pytest.warns(UserWarning, match=r"test: no value of column 'coat' \('grey'\) is among"):
+        from_frame(frame, "kind", test=frame[1:2], **options)
+
+
+def test_missing_values_beside_a_declared_word_for_them_are_announced():
+    with pytest.warns(
+        UserWarning, match="missing values in rows 2, 6.* 'NA'.*keep_default_na"
+    ) as w:
+        from_frame(people(), "kind", features=["coat"], categories={"coat": ["red", "NA"]})
+    assert "unlearnkit/data" not in w[0].filename
+
+
+def test_numbers_where_the_training_part_has_hashed_text_are_announced():
+    frame = people().assign(coat=[["1", "x"][row % 2] for row in range(40)])
+    test = frame[:4].assign(coat=[1.0, None, 1.0, 1.0])
+    with pytest.warns(UserWarning, match="test: column 'coat' holds float64.* read the column as"):
+        from_frame(frame, "kind", features=["coat"], test=test, hash_buckets=4)
+
+
+def test_class_names_that_spell_the_numbers_of_the_target_are_matched():
+    frame = pd.DataFrame({"x": np.arange(40.0), "y": np.arange(40) % 2 + 1})
+    data = from_frame(frame, "y", class_names=["01", "02", "03"])
+    assert data.examples([0, 1])[1].tolist() == [0, 1]
+    # Names that are no numbers of the column are names of the class numbers.
+    assert from_frame(frame, "y", class_names=list("abc")).examples([0, 1])[1].tolist() == [1, 2]
+    named = from_frame(frame, "y", class_names=["2", "1", "0"])
+    assert named.examples([0, 1])[1].tolist() == [1, 2]

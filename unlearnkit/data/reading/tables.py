@@ -1,0 +1,97 @@
+"""Tables of pandas, polars, pyarrow and other libraries as ordinary pandas DataFrames."""
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def is_frame(data: object) -> bool:
+    """Whether an object is a table of a library that narwhals knows, such as pandas or polars."""
+    import narwhals as nw
+
+    # An object of another kind passes through as it is.
+    known = nw.from_native(data, pass_through=True)
+    return isinstance(known, nw.DataFrame | nw.LazyFrame)
+
+
+def as_frame(what: str, table: Any) -> "pd.DataFrame":
+    """Convert a table to a DataFrame with one level of column names and ordinary columns of text.
+
+    Several levels of column names become one level of tuples. Text in arrow's memory layout becomes
+    ordinary text, with the same values.
+
+    Args:
+        what: name of the argument, for error messages.
+        table: a DataFrame of pandas, or a table of polars, pyarrow or another library.
+
+    Raises:
+        TypeError: the object is no table, or a table whose rows have not been computed yet.
+        ValueError: the table has two columns of the same name.
+    """
+    import pandas as pd
+
+    if not isinstance(table, pd.DataFrame):
+        table = _from_other_library(what, table)
+    if table.columns.nlevels > 1:
+        table = table.set_axis(pd.Index(list(table.columns), tupleize_cols=False), axis=1)
+    if not table.columns.is_unique:  # refused later, with the names
+        return table
+    changed = {
+        column: _ordinary(table[column])
+        for column in table.columns
+        if isinstance(table[column].dtype, pd.ArrowDtype)
+    }
+    if changed:
+        table = table.copy(deep=False)
+        for column, values in changed.items():
+            table[column] = values
+    return table
+
+
+def _from_other_library(what: str, table: Any) -> "pd.DataFrame":
+    import narwhals as nw
+    import pandas as pd
+
+    try:
+        known = nw.from_native(table, pass_through=True)
+    except nw.exceptions.NarwhalsError as error:
+        raise ValueError(f"{what} is a table that cannot be read: {error}") from error
+    if isinstance(known, nw.LazyFrame):
+        raise TypeError(
+            f"{what} is a {type(table).__name__}, whose rows have not been computed; give a "
+            "finished table, as after .collect()"
+        )
+    if not isinstance(known, nw.DataFrame):
+        raise TypeError(
+            f"{what} is a {type(table).__name__}; give a pandas DataFrame, or a table of polars or "
+            "pyarrow"
+        )
+    columns: dict[Hashable, Any] = {name: _values(known[name]) for name in known.columns}
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(known)))
+
+
+def _values(series: Any) -> Any:
+    """Return a column of another library as values that pandas keeps as they are."""
+    import narwhals as nw
+    import pandas as pd
+
+    if isinstance(series.dtype, nw.Enum):  # its categories are declared, as in pandas
+        return pd.Categorical(series.to_list(), categories=list(series.dtype.categories))
+    if isinstance(series.dtype, nw.Decimal):
+        series = series.cast(nw.Float64)
+    if series.dtype.is_numeric() or series.dtype == nw.Boolean:
+        return pd.array(series.to_list()) if series.null_count() else series.to_numpy()
+    return pd.Series(series.to_list(), dtype=None if len(series) else object)
+
+
+def _ordinary(column: "pd.Series") -> "pd.Series":
+    """Return a column of arrow's text, dictionary or null type as ordinary values."""
+    import pandas as pd
+
+    name = str(getattr(column.dtype, "pyarrow_dtype", ""))
+    if not name.startswith(("string", "large_string", "dictionary", "null")):
+        return column
+    values = [None if gap else value for value, gap in zip(column, column.isna(), strict=True)]
+    return pd.Series(values, index=column.index, dtype=object if name == "null" else None)
