@@ -7,6 +7,7 @@ import torch
 from scipy import sparse
 
 from unlearnkit.data.arrays import from_arrays
+from unlearnkit.data.frames import from_frame
 
 
 def problem(n=40, classes=3):
@@ -84,6 +85,39 @@ FEATURES, LABELS = problem()
 def test_bad_values_in_arrays(arrays, options, message):
     with pytest.raises(ValueError, match=message):
         from_arrays(*arrays, **options)
+
+
+@pytest.mark.parametrize("labels", [np.arange(60) % 3 + 1, 10 * (np.arange(60) % 3 + 1)])
+def test_class_numbers_with_gaps_are_announced(labels):
+    features = np.random.default_rng(0).normal(size=(60, 4))
+    with pytest.warns(UserWarning, match=r"of which no row has 0.*empty classes.*num_classes="):
+        data = from_arrays(features, labels)
+    # Declared classes may be empty, and the data set is the same as without the warning.
+    declared = from_arrays(features, labels, num_classes=int(labels.max()) + 1)
+    assert data.fingerprint == declared.fingerprint
+
+
+@pytest.mark.parametrize("labels", [np.arange(4000) // 2, np.arange(20_000) % 1500])
+def test_whole_numbers_with_many_values_are_a_question(labels):
+    features = np.ones((len(labels), 1)) * np.arange(len(labels))[:, None]
+    with pytest.raises(ValueError, match=r"\d+ different values in \d+ rows.*task='regression'"):
+        from_arrays(features, labels)
+    assert from_arrays(features, labels, task="regression").is_regression
+    assert from_arrays(features, labels, task="classification").num_classes == labels.max() + 1
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, np.int32, np.float64])
+def test_whole_numbers_that_float32_cannot_tell_apart_are_announced(kind):
+    features = (FEATURES * 0 + np.arange(40)[:, None] + 1_700_000_000).astype(kind)
+    with pytest.warns(UserWarning, match="column 0 of the features holds whole .*40 different"):
+        from_arrays(features, LABELS)
+    frame = pd.DataFrame(features, columns=["at", "to"]).assign(y=LABELS)
+    with pytest.warns(UserWarning, match="frame: column 'at' holds whole numbers above 16,777,216"):
+        from_frame(frame[["at", "y"]], "y")
+    # A constant keeps the digits, and numbers that remain different are no matter.
+    data = from_frame(frame, "y", offset={"at": 1_700_000_000, "to": 1_700_000_000})
+    assert data.examples([5])[0].tolist() == [[5.0, 5.0]]
+    from_arrays(FEATURES * 1e8, LABELS)
 
 
 MASKED = np.ma.masked_array(FEATURES, mask=FEATURES == 3)

@@ -20,6 +20,12 @@ from torch import Tensor
 if TYPE_CHECKING:
     import pandas as pd
 
+# More classes are taken for a mistake unless they are declared, and more than a few also if there
+# are fewer than five rows of each.
+MOST_CLASSES, FEW_CLASSES = 1000, 30
+WIDE = (torch.int32, torch.int64, torch.uint32, torch.uint64, torch.float64)
+FLOAT32_WHOLE = 2**24  # float32 holds every whole number up to here
+
 TASKS = ("classification", "regression")
 Array: TypeAlias = "Tensor | np.ndarray | pd.DataFrame | pd.Series | Sequence[Any]"
 
@@ -42,6 +48,8 @@ def as_pair(
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"{what}= is a {type(pair).__name__}; give a pair (features, labels)")
     features, labels = (_as_tensor(array, what) for array in pair)
+    if features.ndim > 1 and features.dtype in WIDE:
+        _tell_lost_columns(what, features)
     if features.ndim and len(features) == 0:
         raise ValueError(f"{what}: no examples; give at least one row")
     if features.ndim < 2 or math.prod(features.shape[1:]) == 0:
@@ -120,7 +128,8 @@ def _refuse_masks(array: Any, what: str) -> None:
     elif isinstance(array, list | tuple):
         masks = np.array([_is_masked(row) for row in array], bool)
     if masks.any():
-        rows = masks.reshape(len(masks), -1).any(1) if masks.ndim else masks.reshape(1)
+        rows: np.ndarray = np.atleast_1d(masks)
+        rows = rows.reshape(len(rows), -1).any(axis=1)
         raise ValueError(
             f"{what}: {int(rows.sum())} of {len(rows)} rows have masked entries (rows "
             f"{row_numbers(rows)}), which are missing values; drop these rows, or fill features "
@@ -167,7 +176,10 @@ def task_of_labels(labels: Sequence[Shaped[Tensor, "..."]], task: str | None, na
         if task not in TASKS:
             raise ValueError(f"task={task!r} is not known; use one of {', '.join(TASKS)}")
         return task
-    if named or not any(part.is_floating_point() for part in labels):
+    if named:
+        return "classification"
+    if not any(part.is_floating_point() for part in labels):
+        _refuse_many_values(labels)
         return "classification"
     if all(bool((part == part.round()).all()) for part in labels):
         raise ValueError(
@@ -176,6 +188,20 @@ def task_of_labels(labels: Sequence[Shaped[Tensor, "..."]], task: str | None, na
             "one-hot rows labels.argmax(1)"
         )
     return "regression"
+
+
+def _refuse_many_values(labels: Sequence[Shaped[Tensor, "..."]]) -> None:
+    """Refuse whole numbers that are hardly class numbers, because there are too many of them."""
+    if any(part.ndim != 1 for part in labels):
+        return
+    values = np.concatenate([part.numpy() for part in labels])
+    distinct = len(np.unique(values))
+    if distinct > MOST_CLASSES or (distinct > FEW_CLASSES and distinct * 5 > len(values)):
+        raise ValueError(
+            f"the labels are whole numbers with {distinct} different values in {len(values)} rows, "
+            "so they may be targets rather than classes; give task='regression', or "
+            "task='classification' if they are class numbers"
+        )
 
 
 def targets_of(
@@ -272,7 +298,9 @@ def names_of_classes(
                 f"the largest label is {largest}, which gives more classes than examples; give "
                 "class numbers 0..C-1, or num_classes= if this is intended"
             )
-        num_classes = max(largest, 0) + 1 if num_classes is None else num_classes
+        if num_classes is None:
+            num_classes = max(largest, 0) + 1
+            _tell_empty_classes(labels, num_classes)
         names = tuple(str(label) for label in range(num_classes))
     present = np.unique(labels[0].numpy())
     if len(names) < 2 or len(present) < 2:
@@ -281,6 +309,56 @@ def names_of_classes(
             "give examples of at least two"
         )
     return names
+
+
+def _tell_empty_classes(labels: Sequence[Int64[Tensor, "..."]], num_classes: int) -> None:
+    """Warn of class numbers below the largest that no row has."""
+    present = np.unique(np.concatenate([part.numpy() for part in labels]))
+    present = present[present >= 0]
+    empty = np.setdiff1d(np.arange(num_classes), present)
+    if len(empty) and len(present) > 1:
+        warn(
+            f"the labels {listed(present)} make {num_classes} classes, of which no row has "
+            f"{listed(empty)}: a model has an output for each of these empty classes. Number the "
+            "classes from 0 without gaps (with a fixed list, as numpy.searchsorted(numbers, "
+            f"labels)), or give num_classes={num_classes} if the classes are meant"
+        )
+
+
+def _tell_lost_columns(what: str, features: Shaped[Tensor, " n *feature"]) -> None:
+    """Warn of the first column of features that loses digits; see :func:`tell_lost_digits`."""
+    rows = features.flatten(1).numpy()
+    if rows.size == 0 or (rows.min() >= -FLOAT32_WHOLE and rows.max() <= FLOAT32_WHOLE):
+        return
+    for column in np.flatnonzero((np.abs(rows) > FLOAT32_WHOLE).any(0)).tolist():
+        if tell_lost_digits(what, f"column {column} of the features", rows[:, column]):
+            return
+
+
+def tell_lost_digits(what: str, name: str, given: np.ndarray) -> bool:
+    """Warn of whole numbers that differ, but become the same number in float32.
+
+    Args:
+        what: name of the part.
+        name: what the numbers are, such as the name of a column.
+        given: the numbers, before they are converted.
+
+    Returns:
+        Whether there are such numbers.
+    """
+    # Above 2^53 every double is a whole number, and fractions are not meant to be told apart.
+    most = 2.0**53 if given.dtype.kind == "f" else 2.0**64
+    large = given[(np.abs(given) > FLOAT32_WHOLE) & (np.abs(given) < most)]
+    if len(large) == 0 or not np.array_equal(large, np.round(large)):
+        return False
+    distinct, remaining = len(np.unique(large)), len(np.unique(large.astype(np.float32)))
+    if remaining < distinct:
+        warn(
+            f"{what}: {name} holds whole numbers above {FLOAT32_WHOLE:,} that float32 cannot tell "
+            f"apart ({distinct} different ones become {remaining}); subtract a fixed constant "
+            "before, or encode identifiers as categories"
+        )
+    return remaining < distinct
 
 
 def check_contents(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32
 
-from unlearnkit.data.coercion import listed, warn
+from unlearnkit.data.coercion import listed, tell_lost_digits, warn
 from unlearnkit.data.column_constants import Constants, by_column, constants_by_column
 from unlearnkit.data.reading.vocabulary import check_words, places_of
 
@@ -261,13 +261,18 @@ def check_kinds(
             f"{what}: columns {listed(list(other.items()))} hold neither numbers nor booleans, "
             "but those of the training part do; give both parts the same types"
         )
-    for column, words in vocabularies.items():
-        check_words(what, table[column], words, first=first)
-    for column in hashed:
-        kind = table[column].dtype
+    for column in table.columns:
+        if column not in vocabularies and column not in hashed:
+            offset = 0.0 if encoding is None else encoding.offset.get(column, 0.0)
+            numbers = table[column].to_numpy(dtype=np.float64, na_value=np.nan)
+            tell_lost_digits(what, f"column {column!r}", numbers - offset)
+    for name, words in vocabularies.items():
+        check_words(what, table[name], words, first=first)
+    for name in hashed:
+        kind = table[name].dtype
         if _is_numeric(kind) and kind.kind in "fb":
             warn(
-                f"{what}: column {column!r} holds {kind} where the training part holds text, so "
+                f"{what}: column {name!r} holds {kind} where the training part holds text, so "
                 "the same value may have another text and another hash; read the column as text "
-                f"(dtype={{{column!r}: str}})"
+                f"(dtype={{{name!r}: str}})"
             )
