@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 import cases
 from cases import CASES, Case, norm_and_dropout
 from tampering import altered, at_most, offsets, with_manifest
-from unlearnkit import CrossEntropy, Session
+from unlearnkit import CrossEntropy, Session, from_arrays
 from unlearnkit.__main__ import main
 from unlearnkit.records.audit import AuditError, audit
 
@@ -190,3 +192,31 @@ def test_a_strangers_spec_is_not_believed(value: object, tmp_path: Path) -> None
     with_manifest(tmp_path, lambda content: content["run"]["rebuild"].update(spec=value))
     with pytest.raises(AuditError, match="spec or model cannot be built"):
         list(audit(tmp_path, dataset=data()))
+
+
+class Viewing(nn.Module):
+    """A network that has to be rebuilt, whose view is not possible in the kernel's layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.utils.weight_norm(nn.Conv2d(1, 3, 3))
+        self.head = nn.Linear(3 * 36, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.body(x)).view(len(x), -1))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*")
+def test_a_foreign_module_is_audited_as_it_was_trained(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).normal(size=(60, 1, 8, 8)).astype("float32")
+    given = from_arrays(images, np.arange(60) % 3)
+    settings = {"num_shards": 2, "num_slices": 2, "epochs": 2}
+    session = Session(given, model=Viewing, store=tmp_path, **settings)
+    session.train()
+    session.revoke(count=2)
+    session.unlearn(1)
+    session.store.close()
+    said = list(audit(tmp_path, dataset=given, model=Viewing))
+    assert "4 clean checkpoints have the bits" in said[-1]
+    repeated = session.certificate().content["repeated"]
+    assert repeated["repeated"] >= 3 and repeated["steps"] > repeated["repeated"]

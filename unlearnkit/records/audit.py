@@ -23,6 +23,7 @@ from unlearnkit.records.ledger import keyed_digest, read_lines, with_ids
 from unlearnkit.seeding import digest
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, State, StoreError
 from unlearnkit.store.ledger_chain import START
+from unlearnkit.training.door import try_module
 from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.training.partition import Partition
@@ -248,6 +249,10 @@ def _retrain(
             _same(store.get(fresh.key), fresh)
             count += 1
 
+    try:
+        try_module(plan)
+    except (TypeError, ValueError) as error:
+        raise AuditError(f"the model cannot be retrained exactly: {error}") from error
     try:
         run_jobs(plan, jobs, keep=compare)
     except NotFiniteError as error:  # the revoked rows hold NaN, so they may have been read

@@ -25,6 +25,7 @@ from unlearnkit.progress import Progress, Run, running
 from unlearnkit.store import Store
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock, Interval
+from unlearnkit.training.door import try_module
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import train_missing
@@ -185,6 +186,7 @@ def _unlearn(
     commit: Callable[[Plan, Decision], None] | None,
 ) -> Unlearned:
     begun = time.perf_counter()
+    try_module(before)
     assessment = assess(before, store, ids, clock, approximator)
     plan, decision = assessment.plan, assessment.decide(boundary)
     if run.parallel is not None:
