@@ -8,7 +8,7 @@ import torch
 
 from cases import CASES
 from unlearnkit.evaluation import parameters, representations
-from unlearnkit.evaluation.comparison import same_bytes
+from unlearnkit.evaluation.retrained import same_bytes
 from unlearnkit.store import Checkpoint
 
 

@@ -1,8 +1,8 @@
 """Compares the original, the unlearned and the retrained ("scratch") models of a request.
 
 All three start from the same keyed initial weights and see the same slots, so that their parameters
-can be compared one by one. The retrained model is trained from scratch on the retain set, in a
-temporary store, by the same function as any other model.
+can be compared one by one. The retrained model is trained from scratch on the retain set by the
+same function as any other model, in a temporary store that keeps only the final states.
 """
 
 import math
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.layer_distances import layer_distances
+from unlearnkit.evaluation.retrained import RetrainedModels
 from unlearnkit.metrics.membership_auc import Attack, membership_auc, membership_gap
 from unlearnkit.metrics.metrics import (
     METRICS,
@@ -32,7 +33,7 @@ from unlearnkit.metrics.tasks import Task, task_of
 from unlearnkit.models.state import same_state
 from unlearnkit.models.vector import flatten
 from unlearnkit.progress import Progress
-from unlearnkit.store import Checkpoint, MemoryStore, Store
+from unlearnkit.store import Store
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.ensemble import Constituent, Ensemble, assemble
 from unlearnkit.training.plan import Plan
@@ -241,17 +242,17 @@ def compare(
     try_metrics(labels["test"], plan.architecture.num_outputs)
     unlearned = assemble(plan, store, original.aggregation)
     chosen = shards if shards is not None else affected_shards(plan, unlearned, forget)
-    scratch_store = MemoryStore()
+    retrained = RetrainedModels(plan, store)
     report = train(
         plan,
-        scratch_store,
+        retrained,
         shards=chosen,
         on_progress=on_progress,
         cancel=cancel,
         phase="scratch",
         parallel=parallel,
     )
-    fresh = {s: scratch_store.get(plan.final_key(s)) for s in chosen if plan.alive(s)}
+    fresh = {s: retrained.get(plan.final_key(s)) for s in chosen if plan.alive(s)}
     scratch = Ensemble(
         plan.architecture,
         plan.spec.loss,
@@ -288,7 +289,7 @@ def compare(
     reference = outputs["scratch"].test
     others = {name: outputs[name].test for name in MODELS[:2]}
     return Comparison(
-        constituents=_constituent_rows(plan, store, scratch_store, ensembles, tuple(fresh)),
+        constituents=_constituent_rows(plan, retrained, ensembles, tuple(fresh)),
         layers=layer_distances(plan, ensembles, tuple(fresh)),
         task=task,
         scores=scores,
@@ -350,21 +351,9 @@ def affected_shards(
     return tuple(sorted(s for s in hit if plan.alive(s)))
 
 
-def same_bytes(a: Checkpoint, b: Checkpoint) -> bool:
-    """Return whether two checkpoints, including their tails, are equal byte for byte.
-
-    A checkpoint that holds NaN equals no other.
-    """
-    if list(a.tails) != list(b.tails):
-        return False
-    pairs = [(a.state, b.state), *((a.tails[q], b.tails[q]) for q in a.tails)]
-    return all(same_state(x, y) for x, y in pairs)
-
-
 def _constituent_rows(
     plan: Plan,
-    store: Store,
-    scratch_store: MemoryStore,
+    retrained: RetrainedModels,
     ensembles: dict[str, Ensemble],
     shards: tuple[int, ...],
 ) -> "pd.DataFrame":
@@ -379,11 +368,7 @@ def _constituent_rows(
             "shard": s,
             "route": "exact" if ensembles["unlearned"].by_shard[s].exact else "approximate",
             "bit_identical": same_state(scratch.state, ensembles["unlearned"].by_shard[s].state),
-            "checkpoints_identical": all(
-                stage.key in store
-                and same_bytes(store.get(stage.key), scratch_store.get(stage.key))
-                for stage in plan.chains[s]
-            ),
+            "checkpoints_identical": all(retrained.same(stage.key) for stage in plan.chains[s]),
         }
         for name in ("unlearned", "original"):
             model = ensembles[name].by_shard.get(s)

@@ -46,7 +46,7 @@ from unlearnkit.store.lock import Lock
 from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
 from unlearnkit.store.memory import MemoryStore
 
-CACHE_BYTES = 256 << 20  # size of the cache of tensors that were read
+CACHE_BYTES = 64 << 20  # size of the cache of tensors that were read
 ARRAYS, SECRET = "partition.safetensors", "secret.key"
 
 # Open stores by real path: a second store on the same folder in this process replaces the first.
@@ -354,10 +354,14 @@ class DiskStore:
         with self._lock:
             kept = self._cache.get(name)
             if kept is None:
-                kept = self._cache[name] = self._read(name, self._files[name])
-                while len(self._cache) > 1 and self._cached > CACHE_BYTES:
+                file = self._files[name]
+                while self._cache and self._cached + file.nbytes > CACHE_BYTES:
                     self._cache.popitem(last=False)
-            self._cache.move_to_end(name)
+                kept = self._read(name, file)
+                if file.nbytes <= CACHE_BYTES:
+                    self._cache[name] = kept
+            else:
+                self._cache.move_to_end(name)
             return kept
 
     @property

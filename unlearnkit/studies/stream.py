@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
-from unlearnkit.evaluation.comparison import same_bytes
+from unlearnkit.evaluation.retrained import same_bytes
 from unlearnkit.progress import Progress, ProgressEvent, Run, running
 from unlearnkit.session import Session
 from unlearnkit.torch_settings import own_settings

@@ -6,7 +6,7 @@ is divided into batches. A revoked example leaves its slot empty, and no other e
 batch without survivors is skipped and does not count as a step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,8 @@ class Job:
 
     Attributes:
         shard: 0-based shard.
-        start: state to start from.
+        origin: state to start from, or a function that returns it, so that the states of jobs that
+            wait take no memory.
         rows: row of the partition for every step and slot; -1 for an empty slot.
         num_slots: number of slots of every step; the last batch of an epoch may have fewer.
         keys: (stage, epoch, batch) of every step, which key its dropout masks; the number of the
@@ -64,7 +65,7 @@ class Job:
     """
 
     shard: int
-    start: State
+    origin: State | Callable[[], State]
     rows: Int[np.ndarray, "step slot"]
     num_slots: Int[np.ndarray, " step"]
     keys: Int[np.ndarray, "step 3"]
@@ -72,6 +73,11 @@ class Job:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def start(self) -> State:
+        """The state to start from."""
+        return self.origin() if callable(self.origin) else self.origin
 
     @property
     def stage_steps(self) -> dict[str, int]:
@@ -83,7 +89,12 @@ class Job:
         return steps
 
 
-def make_job(plan: Plan, stages: Sequence[Stage], start: State, first_epoch: int = 0) -> Job:
+def make_job(
+    plan: Plan,
+    stages: Sequence[Stage],
+    start: State | Callable[[], State],
+    first_epoch: int = 0,
+) -> Job:
     """Lay out the steps of consecutive stages.
 
     The optimizer is reset at the start of each stage and, in stage R, at its tails: q epochs before
@@ -93,7 +104,7 @@ def make_job(plan: Plan, stages: Sequence[Stage], start: State, first_epoch: int
     Args:
         plan: plan of the retain set.
         stages: consecutive stages of one shard.
-        start: state to start from.
+        start: state to start from, or a function that returns it when the job begins.
         first_epoch: 0-based epoch of the first stage at which to start.
     """
     tables: list[np.ndarray] = []

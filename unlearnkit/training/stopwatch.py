@@ -32,6 +32,11 @@ class Stopwatch:
         """Record that the starting states are ready, ``count`` of them newly initialised."""
         self.starts, self.starting = count, self._lap()
 
+    def started_late(self, seconds: float) -> None:
+        """Record that a starting state was made when its lane began; it belongs to no lap."""
+        self.starting += seconds
+        self.lap_start += seconds
+
     def laid_out(self) -> None:
         """Record that the steps of one more job are laid out."""
         self.layouts.append(self._lap())

@@ -10,7 +10,7 @@ from torch import nn
 
 import unlearnkit as uk
 from unlearnkit.approximate import Amended, Replay
-from unlearnkit.evaluation.comparison import same_bytes
+from unlearnkit.evaluation.retrained import same_bytes
 from unlearnkit.records.audit import AuditError, audit
 from unlearnkit.training.kernels import stacked
 from unlearnkit.training.kernels.finite import NotFiniteError

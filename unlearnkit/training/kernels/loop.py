@@ -100,7 +100,8 @@ class _Lane:
         inputs, targets = plan.examples[plan.partition.ids[kept]]
         self.device = plan.device
         self.targets = targets.to(self.device)
-        self.stepper = self._new(job.start)
+        self.start, self.created, self.fresh = job.start, 0, True
+        self.stepper = self._new(self.start)
         self.last = self.stepper.channels_last
         if self.last:
             inputs = inputs.permute(0, 2, 3, 1)
@@ -108,7 +109,6 @@ class _Lane:
         self.shape, self.table = inputs.shape[1:], inputs.flatten(1).contiguous().to(self.device)
         # Position of each row in the lane's table; values of empty slots (-1) are never used.
         self.local = np.searchsorted(kept, job.rows)
-        self.start, self.created, self.fresh = job.start, 0, True
         self.witnessed: Mark | None = None  # start of a stage whose first step is a witness
         self.total, self.count = 0.0, 0
 
@@ -140,7 +140,7 @@ class _Lane:
         if step == self.created:
             repeats.hear()
         elif repeats.suspects():
-            again = _Lane(self.plan, replace(self.job, start=self.start), self.number, None)
+            again = _Lane(self.plan, replace(self.job, origin=self.start), self.number, None)
             again.reset(Mark(self.created, RESET, self.job.marks[0].stage))
             again.run(self.created, step, False, Run())
             repeats.compare_states(self.state, again.state, step - self.created)
