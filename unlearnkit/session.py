@@ -7,6 +7,7 @@ checks arguments, and replaces the values after each step.
 
 import os
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,7 @@ from unlearnkit.records.persistence import open_store, provenance
 from unlearnkit.records.stored_settings import stored_settings
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore
+from unlearnkit.store.footprint import Footprint, announced
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.defaults import choose_model_and_spec
@@ -40,8 +42,9 @@ from unlearnkit.training.door import try_module
 from unlearnkit.training.ensemble import Ensemble, assemble
 from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.spec import TrainSpec, as_recorded
-from unlearnkit.training.train import TrainReport, train
+from unlearnkit.training.train import TrainReport, bytes_at_work, train
 from unlearnkit.training.workers import check_parallel
 from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assess import assess
@@ -229,6 +232,8 @@ class Session:
                 self.store.close()  # otherwise a kept traceback would keep the folder locked
             raise
         self._pending: Int[np.ndarray, " request"] = self._journal.queue.ids
+        if not self.trained and (text := self.footprint.warning()):
+            warnings.warn(text, stacklevel=3)  # 3: the caller, beyond the decorator
         self._original: Ensemble | None = None
         self._last: Unlearned | None = None
         self._probes_again = 0
@@ -245,6 +250,7 @@ class Session:
             extra += f", due by {self._journal.queue.first:%Y-%m-%d %H:%M} UTC"
         if self.debt:
             extra += f", debt in {len(self.debt)} shards"
+        extra += announced(self.plan.checkpoint_bytes)
         return (
             f"Session({self.dataset.name}, {self.plan.architecture.name}, {spec.num_shards} shards "
             f"x {spec.num_slices} slices, {state}{extra})"
@@ -261,6 +267,19 @@ class Session:
     def spec(self) -> TrainSpec:
         """The settings of training."""
         return self._journal.plan.spec
+
+    @property
+    def footprint(self) -> Footprint:
+        """The bytes that checkpoints take, and the peak memory of each step, before it is run."""
+        plan = self._journal.plan
+        folder = self.store.folder if isinstance(self.store, DiskStore) else None
+        return Footprint(
+            plan.architecture.state_bytes,
+            sum(map(plan.alive, range(plan.num_shards))),
+            plan.checkpoint_bytes,
+            bytes_at_work(plan),
+            folder,
+        )
 
     @property
     def boundary(self) -> Boundary:
@@ -318,11 +337,10 @@ class Session:
     @property
     def trained(self) -> bool:
         """Whether every shard that has examples also has a model."""
-        try:
-            self.ensemble  # noqa: B018 (raises where a model is missing)
-        except LookupError:
-            return False
-        return True
+        plan = self._journal.plan
+        alive = (shard for shard in range(plan.num_shards) if plan.alive(shard))
+        last = plan.spec.num_slices
+        return all(ShardModel(plan, self.store, shard).has(last) for shard in alive)
 
     @property
     def busy(self) -> bool:

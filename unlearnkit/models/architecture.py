@@ -111,6 +111,11 @@ class Architecture:
         return sum(p.numel() for p in self._skeleton.parameters() if p.requires_grad)
 
     @cached_property
+    def state_bytes(self) -> int:
+        """Bytes of all parameters and buffers of one model."""
+        return sum(tensor.nbytes for tensor in self._skeleton.state_dict().values())
+
+    @cached_property
     def has_batch_statistics(self) -> bool:
         """Whether a layer's output depends on the other examples of its batch."""
         return any(True for _ in batch_statistics_layers(self._skeleton))

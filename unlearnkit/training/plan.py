@@ -21,6 +21,7 @@ from unlearnkit.data.examples import Examples
 from unlearnkit.display import as_html
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.seeding import digest
+from unlearnkit.store.footprint import announced
 from unlearnkit.training.environment import STACKED_KERNEL, Environment, environment, resolve_device
 from unlearnkit.training.partition import Partition, make_partition
 from unlearnkit.training.spec import TrainSpec
@@ -86,7 +87,8 @@ class Plan:
     def __repr__(self) -> str:
         return (
             f"Plan({self.partition.num_shards} shards x {self.partition.num_slices} slices, "
-            f"{int(self.retained.sum())} examples, {self.total_visits:,} visits)"
+            f"{int(self.retained.sum())} examples, {self.total_visits:,} visits"
+            f"{announced(self.checkpoint_bytes)})"
         )
 
     @property
@@ -103,6 +105,13 @@ class Plan:
     def total_visits(self) -> int:
         """Example gradients of training all shards from scratch."""
         return sum(stage.visits for stage in self.stages)
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes that the checkpoints of all stages take, tails included, in memory or on disk."""
+        models = sum(map(self.alive, range(self.num_shards)))
+        states = self.spec.num_slices + len(self.spec.tail_epochs())
+        return models * states * self.architecture.state_bytes
 
     @property
     def stacked(self) -> bool:

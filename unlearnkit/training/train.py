@@ -6,18 +6,20 @@ run it resumes, and with the store of an earlier run and a smaller retain set it
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from unlearnkit.display import as_html
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, running
 from unlearnkit.store import Checkpoint, Store
+from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Work, time_tick
 from unlearnkit.training.door import check_surroundings, try_module
 from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated, Repeats, repeats_of
-from unlearnkit.training.kernels.stacked import lanes_together
+from unlearnkit.training.kernels.stacked import NUM_BUFFERS, lanes_together
 from unlearnkit.training.kernels.witnesses import check_witnesses
 from unlearnkit.training.plan import Plan, Stage
 from unlearnkit.training.schedule import Mark, make_job, starting_state
@@ -203,11 +205,15 @@ def _train_here(
 ) -> Stopwatch:
     """Train in this process and time the work."""
     watch = Stopwatch()
-    states = [starting_state(plan, piece[0], store) for piece in pieces]
+    starts: list[State | Callable[[], State]] = [
+        partial(_start_late, plan, piece[0], store, watch) for piece in pieces
+    ]
+    if plan.stacked and lanes_together(plan) > 1:  # small models, which are timed together
+        starts = [starting_state(plan, piece[0], store) for piece in pieces]
     watch.started(sum(piece[0].index == 1 for piece in pieces))
     jobs = []
-    for piece, state in zip(pieces, states, strict=True):
-        jobs.append(make_job(plan, piece, state))
+    for piece, start in zip(pieces, starts, strict=True):
+        jobs.append(make_job(plan, piece, start))
         recorder.steps.update(jobs[-1].stage_steps)
         watch.laid_out()
 
@@ -227,6 +233,14 @@ def _train_here(
         repeats=repeats,
     )
     return watch
+
+
+def _start_late(plan: Plan, stage: Stage, store: Store, watch: Stopwatch) -> State:
+    """Return the state that a stage starts from, at the time when its training begins."""
+    begun = time.perf_counter()
+    state = starting_state(plan, stage, store)
+    watch.started_late(time.perf_counter() - begun)
+    return state
 
 
 def _train_elsewhere(
@@ -272,6 +286,17 @@ def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
         sum(stage.visits for stage in chosen),
         sum(stage.index == 1 for stage in chosen),
     )
+
+
+def bytes_at_work(plan: Plan) -> int:
+    """Return the bytes of the states of the shards that are trained at the same time.
+
+    They are the state to start from, parameters, gradients and the optimizer's moments, the copies
+    that become checkpoint and tails, and one that is read for a comparison.
+    """
+    together = min(lanes_together(plan), plan.num_shards) if plan.stacked else 1
+    copies = NUM_BUFFERS[plan.spec.optimizer] + len(plan.spec.tail_epochs()) + 3
+    return together * copies * plan.architecture.state_bytes
 
 
 def _consecutive(stages: Iterable[Stage]) -> list[list[Stage]]:

@@ -9,6 +9,7 @@ from unlearnkit.figures.drawing import duration
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
+from unlearnkit.store.footprint import size
 from unlearnkit.training.train import TrainReport, work_of
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.parts.html import Html, paragraphs
@@ -109,7 +110,8 @@ class TrainingPanel(SessionPanel):
         else:
             state = (
                 f"Not trained yet: {plural(total, 'stage')}, {plan.total_visits:,} visits "
-                f"(gradients of one example){left}."
+                f"(gradients of one example){left}. Checkpoints will take "
+                f"{size(plan.checkpoint_bytes)}."
             )
         self.status.html = paragraphs(what, state)
         self.runner.button.disabled = trained or self.runner.running
