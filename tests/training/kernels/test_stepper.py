@@ -1,5 +1,7 @@
 """The stepper: gradients of batches, and twins for repeating them."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from unlearnkit.models.architecture import as_architecture
 from unlearnkit.models.handling import Handling
 from unlearnkit.models.losses import CrossEntropy
 from unlearnkit.training.kernels.repeats import difference
-from unlearnkit.training.kernels.stepper import Stepper
+from unlearnkit.training.kernels.stepper import Stepper, _plain_attributes
 
 
 def convolutional() -> nn.Module:
@@ -77,6 +79,18 @@ class Net(nn.Module):
             self.body.register_forward_hook(lambda *_: None)
         elif change == "buffer":
             self.register_buffer("mean", torch.zeros(1), persistent=False)
+        elif change == "tuple of tensors":
+            self.seen = (torch.zeros(2), torch.ones(2))
+        elif change == "list in a tuple":
+            self.seen = ([0],)
+        elif change == "tensor in a layer":
+            self.body.mean = torch.zeros(3)
+        elif change == "forward of a layer":
+            self.head.forward = lambda x: nn.functional.linear(x, self.head.weight)
+        elif change == "hook on a gradient":
+            self.head.weight.register_hook(lambda gradient: gradient / 2)
+        elif change == "hook on the way back":
+            self.head.register_full_backward_hook(lambda *_: None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.change == "count":
@@ -86,10 +100,24 @@ class Net(nn.Module):
             self.body.rate = 0.1
         elif self.change == "dropout":
             self.drop.p = 0.25
+        elif self.change == "attribute of a weight":
+            self.head.weight.calls = 1
+        elif self.change == "frozen weight":
+            self.body.weight.requires_grad_(False)
+        elif self.change == "layer in evaluation mode":
+            self.drop.eval()
+        elif self.change == "tuple of tensors":
+            self.seen = (self.seen[0] + 1, self.seen[1])
         return self.head(self.drop(self.body(x)).flatten(1))
 
 
-@pytest.mark.parametrize("change", ["", "list", "hook", "buffer", "count", "layer", "dropout"])
+CHANGES = ("list", "hook", "buffer", "count", "layer", "dropout")
+CHANGES += ("tuple of tensors", "list in a tuple", "tensor in a layer", "forward of a layer")
+CHANGES += ("hook on a gradient", "hook on the way back", "attribute of a weight")
+CHANGES += ("frozen weight", "layer in evaluation mode")
+
+
+@pytest.mark.parametrize("change", ["", *CHANGES])
 def test_what_a_module_may_remember_is_told(change: str) -> None:
     architecture = as_architecture(lambda: Net(change), (1, 6, 6), 2)
     stepper = Stepper(architecture, architecture.initial(0, 0), CrossEntropy(), torch.device("cpu"))
@@ -97,3 +125,18 @@ def test_what_a_module_may_remember_is_told(change: str) -> None:
     stepper.context.begin_step(torch.arange(4), 4, "key")
     stepper.gradients(*batch())
     assert stepper.remembers() == bool(change)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.LSTM(3, 4, 2),
+        nn.TransformerEncoderLayer(8, 2),
+        nn.utils.parametrizations.weight_norm(nn.Linear(2, 3)),
+        nn.utils.parametrizations.orthogonal(nn.Linear(3, 3)),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_of_torch_remember_nothing_outside_their_state(layer: nn.Module) -> None:
+    found = _plain_attributes(layer)
+    assert found is not None and found == _plain_attributes(copy.deepcopy(layer))

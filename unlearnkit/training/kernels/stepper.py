@@ -5,6 +5,8 @@ on empty slots.
 """
 
 import copy
+from enum import Enum
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -14,11 +16,17 @@ from torch.overrides import TorchFunctionMode
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.dropout import KeyedDropout, step_context
 from unlearnkit.models.losses import Loss
-from unlearnkit.models.state import batch_statistics_layers, copied, get_state
+from unlearnkit.models.state import (
+    batch_statistics_layers,
+    copied,
+    get_state,
+    gradient_hooks,
+)
 from unlearnkit.store.checkpoint import State
 
 STANDARD = frozenset(vars(nn.Module()))  # attributes that every module has
-PLAIN = (bool, int, float, str, tuple, type(None))
+PLAIN = (bool, int, float, str, type(None))
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Stepper:
@@ -57,8 +65,8 @@ class Stepper:
     def remembers(self) -> bool:
         """Whether the module may have changed something outside its state since it was created.
 
-        It has not if all attributes are plain values and the same as at first. Other values of
-        torch's own layers, such as lists of sizes, are not changed by calls.
+        It has not if all attributes are plain values and the same as at first. Other values that
+        torch's own layers come with, such as activation functions, are not changed by calls.
         """
         return self._plain is None or self._plain != _plain_attributes(self.module)
 
@@ -99,18 +107,41 @@ def _plain_attributes(module: nn.Module) -> list[tuple[int, str, object]] | None
     """Return the plain attributes of all layers; None if there may be others that calls change."""
     found: list[tuple[int, str, object]] = []
     for number, layer in enumerate(module.modules()):
-        known = type(layer).__module__.startswith("torch.nn.") or isinstance(layer, KeyedDropout)
-        hooks = (*layer._forward_hooks.values(), *layer._forward_pre_hooks.values())
+        hooks = [hook for name in HOOKS for hook in getattr(layer, name).values()]
         if layer._non_persistent_buffers_set or not all(map(_is_own, hooks)):
             return None
+        found += [(number, "class", type(layer)), (number, "training", layer.training)]
         for name, value in vars(layer).items():
             if name in STANDARD:
                 continue
-            if isinstance(value, PLAIN):
+            if _is_plain(value):
                 found.append((number, name, value))
-            elif not known:
+            elif not (isinstance(layer, KeyedDropout) or _is_torchs(layer, name, value)):
                 return None
+    for number, parameter in enumerate(module.parameters()):
+        if vars(parameter) or gradient_hooks(parameter):
+            return None
+        found.append((number, "requires_grad", parameter.requires_grad))
     return found
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value cannot be changed in place."""
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, PLAIN)
+
+
+def _is_torchs(layer: nn.Module, name: str, value: object) -> bool:
+    """Whether one of torch's layers holds a value that is not plain, but that no call changes."""
+    if not type(layer).__module__.startswith("torch.nn."):
+        return False
+    if isinstance(layer, nn.RNNBase) and name in ("_all_weights", "_flat_weights_names"):
+        return True  # names of the parameters
+    if isinstance(layer, nn.RNNBase) and name in ("_flat_weights", "_flat_weight_refs"):
+        return True  # the parameters
+    owner = value if isinstance(value, FunctionType) else type(value)
+    return isinstance(value, FunctionType | Enum) and owner.__module__.startswith("torch.nn.")
 
 
 def _is_own(hook: object) -> bool:
