@@ -22,7 +22,7 @@ ARGS ?=
 BIN := .venv/bin
 export TORCH
 
-.PHONY: help lab test test-all quick lint bench docs course format clean again
+.PHONY: help lab test test-all quick lint compiled bench docs course format clean again
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -35,11 +35,14 @@ lab: .venv/installed-lab
 	    $(if $(filter 0,$(shell id -u)),--allow-root) $(if $(filter none,$(BROWSER)),--no-browser)
 
 # Two processes of two threads on two cores: a thread that waits for another gives its core away
-# instead of spinning, which changes no bits and saves a fifth of the processor's time.
+# instead of spinning, which changes no bits and saves a fifth of the processor's time. What uses
+# one core runs beside something else, and the notebooks, which take longest, come first.
 test: export OMP_WAIT_POLICY = PASSIVE
-test: system lint .venv/installed-test
+test:
+	@$(MAKE) --no-print-directory -j2 system .venv/installed-test
+	@$(MAKE) --no-print-directory -j2 lint compiled
 	UNLEARNKIT_REQUIRE_BROWSER= $(BIN)/python -m pytest -m "not browser and not weekly" -n $(JOBS) --dist worksteal --nbmake \
-	    unlearnkit tests notebooks --ignore=notebooks/course $(PYTEST_ARGS)
+	    notebooks unlearnkit tests --ignore=notebooks/course $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m browser tests/browser $(PYTEST_ARGS)
 
 # The processor's vector instructions and the number of threads may change no result that a test
@@ -60,6 +63,11 @@ lint: .venv/installed-test
 	$(BIN)/codespell
 	$(BIN)/mypy --strict unlearnkit
 
+# pip leaves this to the first import, which two processes would do at once. Packages bring a few
+# files that Python cannot compile.
+compiled: .venv/installed-test
+	@$(BIN)/python -m compileall -qq -x '/tests?/' .venv/lib 2>/dev/null || true
+
 # Without a name nothing needs to be installed.
 bench: $(if $(NAME),.venv/installed-test)
 	@$(if $(NAME),$(BIN)/python,$(PYTHON)) tests/benchmarks/run.py $(NAME) $(ARGS)
@@ -77,8 +85,9 @@ format: .venv/installed-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Not while Python's venv may be being installed, for which apt is locked.
 .PHONY: system
-system:
+system: | $(BIN)/python
 	@bash .ci/system.sh
 
 clean:

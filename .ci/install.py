@@ -39,7 +39,8 @@ def main(extras: list[str]) -> None:
         f"unlearnkit[{','.join(extras)}]: installing (about three minutes the first time)",
         flush=True,
     )
-    pip("-c", str(ACTUAL_PINS), "-e", f"{ROOT}[{','.join(extras)}]")
+    with compiling_torch():
+        pip("-c", str(ACTUAL_PINS), "-e", f"{ROOT}[{','.join(extras)}]")
     if not (asked or ASKED.exists()):
         names = {dist.metadata["Name"] or "" for dist in importlib.metadata.distributions()}
         refuse_gpu_packages(sorted(names))
@@ -86,6 +87,14 @@ def install_cpu_torch(pin: str) -> None:
         raise
 
 
+def compiling_torch() -> subprocess.Popen[bytes]:
+    """Compile torch, whose import needs most of it, while pip looks up and downloads the rest."""
+    folder = importlib.metadata.distribution("torch").locate_file("torch")
+    return subprocess.Popen(
+        [sys.executable, "-m", "compileall", "-qq", str(folder)], stderr=subprocess.DEVNULL
+    )
+
+
 def cpu_index_answers() -> bool:
     """Ask once, in a process of its own: a socket's time-out does not cover a slow resolver."""
     code = f"import urllib.request as r; r.urlopen('{CPU_INDEX}/torch/', timeout={PROBE_SECONDS})"
@@ -122,10 +131,12 @@ def version(name: str) -> str | None:
 def pip(*arguments: str, must: bool = True) -> bool:
     """Run `pip install` and show how far it is; its messages are shown if it fails.
 
+    Compiling all files would take longer than installing them, so that is left to the first import.
+
     Return whether it worked; if it `must` and does not, stop.
     """
     command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
-    command += ["--progress-bar", "off", *arguments]
+    command += ["--no-compile", "--progress-bar", "off", *arguments]
     worked, said = follow(command)
     if must and not worked:
         sys.exit("\n".join([*said[-20:], f"This failed: {shlex.join(command)}"]))
