@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.fx.experimental.symbolic_shapes  # a backward pass imports it, in every child anew
 
 import unlearnkit
 from any_modules import ZOO, dataset

@@ -19,10 +19,10 @@ from unlearnkit.seeding import state_bytes
 from worker import content
 
 SPEC = TrainSpec(num_shards=2, num_slices=3, epochs=4, batch_size=8, learning_rate=0.05)
-# The shard and the slice of each request: the last, one in the middle and the first.
-REQUESTS = ((0, 3), (0, 2), (1, 1))
-# Of these, others of the same kind are in the quick suite.
-SLOW = {
+# The shard and the slice of each request: the last and the first.
+REQUESTS = ((0, 3), (1, 1))
+# Of these, others of the same kind are tried every time.
+RARE = {
     *("masked attention", "two-way lstm", "own cell", "group norm", "convolution over time"),
     *("channel shuffle", "orthogonal", "own parametrisation", "weight norm in sequence"),
     *("one-hot tokens", "spectrum", "running attribute", "past activations", "warm-up"),
@@ -34,7 +34,7 @@ SLOW = {
     *("mixed precision", "hidden buffer", "own generator", "hooked sequence", "writes unseen"),
     *("old spectral norm", "frozen backbone", "tokens in bags", "writes inputs in sequence"),
 }
-NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ZOO]
+NAMES = [pytest.param(name, marks=pytest.mark.weekly) if name in RARE else name for name in ZOO]
 
 
 @pytest.fixture(scope="module")
