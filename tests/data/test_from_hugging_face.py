@@ -83,6 +83,17 @@ def test_images_and_their_class_labels(make):
         assert np.allclose(data.examples(ids)[0], expected, atol=1e-6)
 
 
+def test_parts_with_other_class_labels_are_matched_by_name(make):
+    train = make({"age": PEOPLE["age"], "label": [0, 1, 2] * 10}, ["ant", "bee", "cat"])
+    test = make({"age": [1.0, 2.0], "label": [0, 1]}, ["cat", "ant"])
+    data = as_dataset({"train": train, "test": test})
+    assert data.class_names == ("ant", "bee", "cat")
+    assert data.test.labels.tolist() == [2, 0]
+    vectors = make({"v": [[1.0, 2.0]] * 30, "label": [0, 1, 2] * 10}, ["ant", "bee", "cat"])
+    test = make({"v": [[1.0, 3.0]] * 2, "label": [0, 1]}, ["cat", "ant"])
+    assert as_dataset({"train": vectors, "test": test}).test.labels.tolist() == [2, 0]
+
+
 def test_other_columns_may_hold_images(make):
     images = [picture(pixels(row)) for row in range(30)]
     data = from_hugging_face(make({**PEOPLE, "image": images}), "kind", features=["age"])

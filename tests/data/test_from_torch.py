@@ -135,6 +135,30 @@ def test_labels_may_be_lists_of_arrays():
     assert from_torch(Two()).examples([4])[1].tolist() == [[4.5, -0.5]]
 
 
+class Named(Folder):
+    """Images whose labels are numbers in a list of names, as those of a folder."""
+
+    def __init__(self, classes, words, **options):
+        super().__init__(to_tensor, **options)
+        self.classes, self.words = classes, words
+
+    def __getitem__(self, index):
+        return super().__getitem__(index)[0], self.classes.index(
+            self.words[index % len(self.words)]
+        )
+
+
+def test_parts_with_other_classes_are_matched_by_name():
+    train = Named(["ant", "bee", "cat"], ["ant", "bee", "cat"])
+    data = from_torch(train, test=Named(["ant", "cat"], ["cat", "ant"], length=4))
+    assert data.class_names == ("ant", "bee", "cat")
+    assert data.test.labels.tolist() == [2, 0, 2, 0]
+    # A class that only the test part has is a further one, and one without rows is none.
+    data = from_torch(train, test=Named(["aa", "dog", "bee"], ["dog", "bee"], length=4))
+    assert data.class_names == ("ant", "bee", "cat", "dog")
+    assert data.test.labels.tolist() == [3, 1, 3, 1]
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         yield torch.zeros(3), 0

@@ -48,7 +48,7 @@ def as_pair(
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"{what}= is a {type(pair).__name__}; give a pair (features, labels)")
     features, labels = (_as_tensor(array, what) for array in pair)
-    if features.ndim > 1 and features.dtype in WIDE:
+    if convert is None and features.ndim > 1 and features.dtype in WIDE:
         _tell_lost_columns(what, features)
     if features.ndim and len(features) == 0:
         raise ValueError(f"{what}: no examples; give at least one row")

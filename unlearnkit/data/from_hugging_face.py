@@ -11,6 +11,7 @@ from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.frames import from_frame
 from unlearnkit.data.from_torch import IMAGE_OFFSET, IMAGE_SCALE, as_input, is_image, stack
+from unlearnkit.data.reading.classes import match_classes
 from unlearnkit.data.reading.vocabulary import class_numbers, vocabulary_of
 from unlearnkit.torch_settings import own_settings
 
@@ -99,15 +100,20 @@ def from_hugging_face(
         raise KeyError(
             f"there are no columns {absent or 'to learn from'}; choose from {data.column_names}"
         )
+    labels = {what: _frame(part, [target])[target] for what, part in given.items()}
     label = data.features[target]
-    if type(label).__name__ == "ClassLabel" and "num_classes" not in options:
-        options = {"class_names": list(label.names), **options}
+    if type(label).__name__ == "ClassLabel":
+        labels, names = _with_common_classes(target, given, labels)
+        if "num_classes" not in options:
+            options = {"class_names": names, **options}
     info = getattr(data, "info", None)
     options = {"name": getattr(info, "dataset_name", None) or "hugging-face", **options}
     row = data.with_format(None)[0]
     shaped = [column for column in columns if is_image(row[column]) or np.ndim(row[column]) > 0]
     if not shaped:
         frames = {what: _frame(part, [*columns, target]) for what, part in given.items()}
+        for what, frame in frames.items():
+            frame[target] = labels[what]
         return from_frame(
             frames["data"],
             target,
@@ -124,7 +130,6 @@ def from_hugging_face(
         )
     if is_image(row[columns[0]]):
         options = {"offset": IMAGE_OFFSET, "scale": IMAGE_SCALE, **options}
-    labels = {what: _frame(part, [target])[target] for what, part in given.items()}
     vocabulary = vocabulary_of(labels, options.get("class_names"))
     if vocabulary is not None:
         options["class_names"] = [str(value) for value in vocabulary]
@@ -133,6 +138,24 @@ def from_hugging_face(
         for what, part in given.items()
     }
     return from_arrays(*pairs["data"], test=pairs.get("test"), probe=pairs.get("probe"), **options)
+
+
+def _with_common_classes(
+    target: str, parts: Mapping[str, Table], labels: "dict[str, pd.Series]"
+) -> "tuple[dict[str, pd.Series], list[str]]":
+    """Return the labels with the classes of the first part, matched by name, and the classes."""
+    first = list(next(iter(parts.values())).features[target].names)
+    names = {
+        what: list(getattr(part.features[target], "names", None) or first)
+        for what, part in parts.items()
+    }
+    whole = all(column.dtype.kind in "iu" for column in labels.values())
+    if not whole or all(own == first for own in names.values()):
+        return labels, first
+    found, common = match_classes({w: column.to_numpy() for w, column in labels.items()}, names)
+    import pandas as pd
+
+    return {what: pd.Series(numbers, name=target) for what, numbers in found.items()}, common
 
 
 def _check_table(what: str, table: Table) -> None:

@@ -4,7 +4,7 @@ All items are read once, in order, and copied. Neither torchvision nor PIL is im
 recognised by their methods.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.examples import Dataset
+from unlearnkit.data.reading.classes import match_classes
 from unlearnkit.torch_settings import own_settings
 
 READ_TWICE = 256  # items that are read a second time to detect random transforms
@@ -38,7 +39,8 @@ def from_torch(
     Labels are class numbers or, as floats, targets (see
     :func:`~unlearnkit.data.arrays.from_arrays`). The id of an example is its index. PIL images
     become bytes of shape (channels, height, width), scaled by constants to -1..1. Class names are
-    taken from the attribute ``classes`` if there is one.
+    taken from the attribute ``classes`` if there is one; parts whose ``classes`` differ from those
+    of the training part are matched to it by these names.
 
     Args:
         dataset: the training part; the other parts are split off from it if they are None.
@@ -65,14 +67,32 @@ def from_torch(
     if is_image(dataset[0][0]):
         options = {"offset": IMAGE_OFFSET, "scale": IMAGE_SCALE, **options}
     classes = getattr(dataset, "classes", None)
-    if "num_classes" not in options and _are_strings(classes):
-        options = {"class_names": list(classes), **options}
+    if _are_strings(classes):
+        parts = {what: part for what, part in given.items() if part is not None}
+        pairs, classes = _with_common_classes(parts, pairs)
+        if "num_classes" not in options:
+            options = {"class_names": classes, **options}
     return from_arrays(
         *pairs["dataset"],
         test=pairs.get("test"),
         probe=pairs.get("probe"),
         **{"name": type(dataset).__name__, **options},
     )
+
+
+def _with_common_classes(
+    parts: Mapping[str, Any], pairs: dict[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the parts with the classes of the first, matched by name, and the classes."""
+    first = list(next(iter(parts.values())).classes)
+    names = {what: list(getattr(part, "classes", None) or first) for what, part in parts.items()}
+    labels = {what: np.asarray(pairs[what][1]) for what in parts}
+    differ = any(own != first for own in names.values())
+    named = all(_are_strings(own) for own in names.values())
+    if not (differ and named and all(one.dtype.kind in "iu" for one in labels.values())):
+        return pairs, first
+    found, common = match_classes(labels, names)
+    return {what: (rows, found[what].tolist()) for what, (rows, _) in pairs.items()}, common
 
 
 def _read(what: str, dataset: "TorchDataset[Any]") -> Pair:
