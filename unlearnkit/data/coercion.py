@@ -128,8 +128,8 @@ def _refuse_masks(array: Any, what: str) -> None:
     elif isinstance(array, list | tuple):
         masks = np.array([_is_masked(row) for row in array], bool)
     if masks.any():
-        rows: np.ndarray = np.atleast_1d(masks)
-        rows = rows.reshape(len(rows), -1).any(axis=1)
+        given = np.atleast_1d(masks)
+        rows = np.array([bool(row.any()) for row in given])
         raise ValueError(
             f"{what}: {int(rows.sum())} of {len(rows)} rows have masked entries (rows "
             f"{row_numbers(rows)}), which are missing values; drop these rows, or fill features "
