@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # More classes are taken for a mistake unless they are declared, and more than a few also if there
-# are fewer than five rows of each.
+# are fewer than three rows of each.
 MOST_CLASSES, FEW_CLASSES = 1000, 30
 WIDE = (torch.int32, torch.int64, torch.uint32, torch.uint64, torch.float64)
 FLOAT32_WHOLE = 2**24  # float32 holds every whole number up to here
@@ -196,7 +196,7 @@ def _refuse_many_values(labels: Sequence[Shaped[Tensor, "..."]]) -> None:
         return
     values = np.concatenate([part.numpy() for part in labels])
     distinct = len(np.unique(values))
-    if distinct > MOST_CLASSES or (distinct > FEW_CLASSES and distinct * 5 > len(values)):
+    if distinct > MOST_CLASSES or (distinct > FEW_CLASSES and distinct * 3 > len(values)):
         raise ValueError(
             f"the labels are whole numbers with {distinct} different values in {len(values)} rows, "
             "so they may be targets rather than classes; give task='regression', or "
