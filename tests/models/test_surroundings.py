@@ -15,6 +15,8 @@ from unlearnkit.models.surroundings import (
     changed,
     changed_or_new,
     hidden_values,
+    may_remember,
+    users_functions,
 )
 
 count, numbers, table = 0, itertools.count(), {}
@@ -282,3 +284,15 @@ def test_a_trial_refuses_what_depends_on_rows_or_calls_but_not_on_shapes(kind, w
             around.check("m", before, attempt)
         assert changed_or_new(before, around.fingerprints()) == ()
     around.restore()
+
+
+def test_the_users_functions_are_hooks_and_attributes() -> None:
+    module = nn.utils.spectral_norm(nn.Linear(2, 2))  # torch's own hook is none of the user's
+    assert users_functions(module) == []
+    hooks = [lambda *_: None for _ in range(3)]
+    module.register_forward_hook(hooks[0])
+    module.bias.register_hook(hooks[1])
+    module.shape = functools.partial(hooks[2], 1)
+    assert len(users_functions(module)) == 3
+    assert {may_remember(each) for each in hooks} == {False}
+    assert may_remember(module.shape) and may_remember(module.extra_repr)

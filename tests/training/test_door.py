@@ -463,3 +463,34 @@ def test_a_view_of_a_parameter_stays_one() -> None:
     assert try_module(plan) == Handling(rebuilt=True)
     module = plan.architecture.module()
     assert module.first.data_ptr() == module.weight.data_ptr()
+
+
+def hooked(calls: list[int] | None = None, spared: int = 1) -> nn.Module:
+    """A layer whose gradient is halved after some calls, which its hook counts in a list."""
+    module, own = nn.Linear(4, 3), [0] if calls is None else calls
+
+    def halve(gradient: Tensor) -> Tensor:
+        own[0] += 1
+        return gradient / (1 + (own[0] > spared))
+
+    module.weight.register_hook(halve)
+    return module
+
+
+def test_functions_that_keep_something_are_not_shared_by_modules() -> None:
+    plan = plan_of(lambda: hooked(spared=1000))
+    assert try_module(plan).rebuilt
+    plan = plan_of(hooked)
+    plan.architecture.trials["Handling"] = Handling(rebuilt=True)
+    one, other = (plan.architecture.module() for _ in range(2))
+    for module in (one, one, other):
+        module.zero_grad()
+        module(torch.ones(2, 4)).sum().backward()
+    assert torch.equal(2 * one.weight.grad, other.weight.grad)
+
+
+def test_what_a_hook_keeps_outside_the_module_is_refused() -> None:
+    calls = [0]
+    with pytest.raises(ValueError, match=r"<lambda> changes .* whenever it is called"):
+        try_module(plan_of(lambda: hooked(calls, spared=1000)))
+    assert calls == [0]

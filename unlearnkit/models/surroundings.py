@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unlearnkit.models.state import gradient_hooks
 from unlearnkit.seeding import digest
 
 DEPTH = 4  # containers inside containers that are followed
@@ -29,6 +30,7 @@ MOST_BYTES = 1 << 24  # of an array; of a larger one, bytes at even distances ar
 INSTALLED = ("site-packages", "dist-packages")
 PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
 CODE = (FunctionType, MethodType, functools.partial, staticmethod, classmethod, property)
+MODULE_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 UNSET = digest("NoneType", "None")
 
 
@@ -70,6 +72,8 @@ class Surroundings:
         self._seen: set[int] = set()
         for kind in dict.fromkeys(type(layer) for layer in module.modules()):
             self._search_class(kind)
+        for function in users_functions(module):
+            self._search_code(function)
 
     def fingerprints(self) -> dict[str, str]:
         """Return digests of the current values, by name; entries of a dict are listed as well."""
@@ -228,6 +232,35 @@ class Surroundings:
         except Exception:  # some objects cannot be copied; they stay as they are
             kept = value
         self._places.setdefault(name, _Place(name, read, write, value, kept))
+
+
+def users_functions(module: nn.Module) -> list[Any]:
+    """Return the user's own functions that a module holds: hooks, and attributes of its layers."""
+    found: list[Any] = []
+    for layer in module.modules():
+        for name in MODULE_HOOKS:
+            found += getattr(layer, name).values()
+        found += [each for each in vars(layer).values() if isinstance(each, CODE)]
+    for parameter in module.parameters():
+        found += gradient_hooks(parameter)
+    return [each for each in found if _is_users(_unwrapped(each))]
+
+
+def may_remember(function: Any) -> bool:
+    """Whether a function can keep something that belongs to it, unlike one without a closure.
+
+    >>> may_remember(lambda gradient: gradient / 2)
+    False
+    """
+    return not isinstance(function, FunctionType) or bool(function.__closure__)
+
+
+def _unwrapped(found: Any) -> Any:
+    """Return the function or class that holds the code of a callable."""
+    while isinstance(found, functools.partial):
+        found = found.func
+    found = getattr(found, "__func__", found)
+    return found if isinstance(found, FunctionType) else type(found)
 
 
 def hidden_values(module: nn.Module) -> dict[str, str]:

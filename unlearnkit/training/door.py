@@ -28,6 +28,8 @@ from unlearnkit.models.surroundings import (
     changed,
     changed_or_new,
     hidden_values,
+    may_remember,
+    users_functions,
 )
 from unlearnkit.seeding import GlobalRandomnessError, RefuseGlobalRandomness, torch_generator
 from unlearnkit.store.checkpoint import State
@@ -206,10 +208,12 @@ class _Trial:
         self.architecture.trials[_loss_key(self.plan)] = found[0]
 
     def _choose_copies(self) -> None:
-        """Build modules anew if they cannot be copied."""
+        """Build modules anew if they cannot be copied, or copies would share what hooks keep."""
         try:
-            copy = self.architecture.module(self.state)
+            copy: nn.Module | None = self.architecture.module(self.state)
         except Exception:
+            copy = None
+        if copy is not None and any(map(may_remember, users_functions(copy))):
             copy = None
         self._change(rebuilt=True)
         if copy is not None and _views(copy) == _views(self.architecture.module()):

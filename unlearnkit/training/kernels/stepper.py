@@ -22,11 +22,11 @@ from unlearnkit.models.state import (
     get_state,
     gradient_hooks,
 )
+from unlearnkit.models.surroundings import MODULE_HOOKS
 from unlearnkit.store.checkpoint import State
 
 STANDARD = frozenset(vars(nn.Module()))  # attributes that every module has
 PLAIN = (bool, int, float, str, type(None))
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Stepper:
@@ -107,7 +107,7 @@ def _plain_attributes(module: nn.Module) -> list[tuple[int, str, object]] | None
     """Return the plain attributes of all layers; None if there may be others that calls change."""
     found: list[tuple[int, str, object]] = []
     for number, layer in enumerate(module.modules()):
-        hooks = [hook for name in HOOKS for hook in getattr(layer, name).values()]
+        hooks = [hook for name in MODULE_HOOKS for hook in getattr(layer, name).values()]
         if layer._non_persistent_buffers_set or not all(map(_is_own, hooks)):
             return None
         found += [(number, "class", type(layer)), (number, "training", layer.training)]
