@@ -106,6 +106,8 @@ def plan_of(model: Callable[..., nn.Module], features: np.ndarray | None = None)
             ValueError,
             r"FunctionalDropout draws .* nn.Dropout in place of the fun",
         ),
+        (lambda: nn.Embedding(9, 3), ValueError, r"Note that features are .*\(x\.long\(\)\)"),
+        (lambda: nn.EmbeddingBag(9, 3), ValueError, r"Note that features are .*\(x\.long\(\)\)"),
         (Nested, ValueError, r"layer 'inner' \(FunctionalDropout\) draws random"),
         (
             lambda: nn.Sequential(nn.Linear(4, 3), nn.RReLU()),
