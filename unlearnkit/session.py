@@ -30,7 +30,7 @@ from unlearnkit.progress import Progress
 from unlearnkit.records.certificate import Certificate, certify
 from unlearnkit.records.journal import Journal
 from unlearnkit.records.ledger import entry_of, ledger_frame
-from unlearnkit.records.persistence import open_store, provenance
+from unlearnkit.records.persistence import open_store, provenance, warn_of_changed_code
 from unlearnkit.records.stored_settings import stored_settings
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore
@@ -227,6 +227,7 @@ class Session:
         try:
             self._journal = Journal(self.dataset, plan, self.store)
             try_module(self._journal.plan)
+            warn_of_changed_code(self._journal.plan, self.store)
         except BaseException:
             if isinstance(self.store, DiskStore) and self.store is not store:
                 self.store.close()  # otherwise a kept traceback would keep the folder locked

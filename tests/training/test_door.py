@@ -496,3 +496,32 @@ def test_what_a_hook_keeps_outside_the_module_is_refused() -> None:
     with pytest.raises(ValueError, match=r"<lambda> changes .* whenever it is called"):
         try_module(plan_of(lambda: hooked(calls, spared=1000)))
     assert calls == [0]
+
+
+class Logarithm(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.log(x))
+
+
+class Freezing(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.bias.requires_grad_(False)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "match"),
+    [
+        (Logarithm, "returns NaN for 3 examples with its first weights"),
+        (Freezing, "changes requires_grad of bias in its forward"),
+    ],
+)
+def test_what_a_first_step_shows_is_named(model: type[nn.Module], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        try_module(plan_of(model))

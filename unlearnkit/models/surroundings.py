@@ -75,6 +75,11 @@ class Surroundings:
         for function in users_functions(module):
             self._search_code(function)
 
+    @property
+    def codes(self) -> dict[str, str]:
+        """Digests of the module's own code, by name."""
+        return dict(self._codes)
+
     def fingerprints(self) -> dict[str, str]:
         """Return digests of the current values, by name; entries of a dict are listed as well."""
         found = dict(self._codes)

@@ -10,6 +10,7 @@ from unlearnkit.records.history import History, read_history
 from unlearnkit.records.ledger import with_ids
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
 from unlearnkit.training.clock import Clock
+from unlearnkit.training.door import CODE
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.deadlines import Queue
@@ -146,7 +147,29 @@ def keep(
     }
     if plan.architecture.foreign:
         run["repeated"] = repeated.to_dict()
+        # The code of the first checkpoints stays on record.
+        run["code"] = (store.manifest or {}).get("code") or plan.architecture.trials.get(CODE, {})
     store.commit(run, [] if line is None else [line])
+
+
+def warn_of_changed_code(plan: Plan, store: AnyStore) -> None:
+    """Warn if the code of a foreign module differs from that which made a store's checkpoints.
+
+    Stores of earlier versions do not know it, and other versions of Python compile other code.
+    """
+    kept = (store.manifest or {}).get("code") if isinstance(store, DiskStore) else None
+    now = plan.architecture.trials.get(CODE)
+    if not kept or not now or kept.get("python") != now["python"]:
+        return
+    names = sorted(name for name in kept.keys() | now.keys() if kept.get(name) != now.get(name))
+    if names:
+        warnings.warn(
+            f"{', '.join(names[:3])} differs from that with which the checkpoints in "
+            f"{store.folder if isinstance(store, DiskStore) else ''} were made. If the model now "
+            "computes something else, exact retraining mixes both; then use another folder and "
+            "another version='...'.",
+            stacklevel=3,
+        )
 
 
 def _history(store: DiskStore, dataset: Dataset, num_shards: int) -> History:

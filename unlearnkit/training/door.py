@@ -7,6 +7,7 @@ later training depends on which rows these are. Its result, a
 follow it. Of built-in models only one step is tried, which tells whether they take the examples.
 """
 
+import platform
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,7 +45,8 @@ from unlearnkit.training.kernels.repeats import (
 from unlearnkit.training.kernels.stepper import Stepper
 from unlearnkit.training.plan import Plan
 
-INITIAL = "initial state"  # key of the trials of an architecture
+INITIAL, CODE = "initial state", "code"  # keys of the trials of an architecture
+PYTHON = ".".join(platform.python_version_tuple()[:2])  # compiled code differs between versions
 FEW = 3  # examples of a small batch
 CLOSE = 1e-3  # largest difference of outputs between two layouts, relative to their largest value
 
@@ -171,6 +173,7 @@ class _Trial:
             raise
         SURROUNDINGS[self.architecture] = around, around.fingerprints()
         self.architecture.trials[INITIAL] = _initial(self.plan)
+        self.architecture.trials[CODE] = {"python": PYTHON, **around.codes}
 
     def _repeat(self, other: bool) -> None:
         """Run steps and predictions of every size, on the same rows or on others."""
@@ -331,6 +334,7 @@ class _Trial:
         if stepper.context is not None:
             stepper.context.begin_step(torch.arange(size), size, "trial")
         place, given = _Place(self.name, stepper.module), inputs.clone()
+        flags = {name: p.requires_grad for name, p in stepper.module.named_parameters()}
         stepper.module.register_forward_hook(self._check_output)
 
         def compute() -> Tensor:
@@ -339,6 +343,13 @@ class _Trial:
 
         outputs: Tensor = self._call(compute, size, "trained", place.where)
         self._look_at_inputs(given, inputs)
+        for name, parameter in stepper.module.named_parameters():
+            if flags.get(name, parameter.requires_grad) != parameter.requires_grad:
+                raise ValueError(
+                    f"{self.name} changes requires_grad of {name} in its forward, so what is "
+                    "trained would depend on the calls before. Set requires_grad when the module "
+                    "is built, or use detach() in forward."
+                )
         self._check_gradients(stepper.module)
         return outputs
 
@@ -403,6 +414,12 @@ class _Trial:
                 f"{tuple(outputs.shape)}; the data has {classes} classes or targets, so "
                 f"{(size, classes)} was expected. Change the width of its last layer, and keep the "
                 "batch as the first dimension for batches of every size, 1 included."
+            )
+        elif outputs.isnan().any() and not given[0].isnan().any():
+            self.refused = ValueError(
+                f"{self.name} returns NaN for {_examples(size)} with its first weights, so its "
+                "training would diverge at once. Look for logarithms and roots of negative "
+                "numbers, and for divisions by zero, such as by the deviation within a batch."
             )
         elif outputs.dtype != torch.float32:
             self._change(casts_outputs=True)

@@ -32,22 +32,23 @@ def as_frame(what: str, table: Any) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    if not isinstance(table, pd.DataFrame):
-        table = _from_other_library(what, table)
-    if table.columns.nlevels > 1:
-        table = table.set_axis(pd.Index(list(table.columns), tupleize_cols=False), axis=1)
-    if not table.columns.is_unique:  # refused later, with the names
-        return table
+    frame: pd.DataFrame = (
+        table if isinstance(table, pd.DataFrame) else _from_other_library(what, table)
+    )
+    if frame.columns.nlevels > 1:
+        frame = frame.set_axis(pd.Index(list(frame.columns), tupleize_cols=False), axis=1)
+    if not frame.columns.is_unique:  # refused later, with the names
+        return frame
     changed = {
-        column: _ordinary(table[column])
-        for column in table.columns
-        if isinstance(table[column].dtype, pd.ArrowDtype)
+        column: _ordinary(frame[column])
+        for column in frame.columns
+        if isinstance(frame[column].dtype, pd.ArrowDtype)
     }
     if changed:
-        table = table.copy(deep=False)
+        frame = frame.copy(deep=False)
         for column, values in changed.items():
-            table[column] = values
-    return table
+            frame[column] = values
+    return frame
 
 
 def _from_other_library(what: str, table: Any) -> "pd.DataFrame":
