@@ -525,3 +525,17 @@ class Freezing(nn.Linear):
 def test_what_a_first_step_shows_is_named(model: type[nn.Module], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         try_module(plan_of(model))
+
+
+def normalised() -> nn.Module:
+    body = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.2)
+    return nn.Sequential(*body, nn.Linear(64, 3))
+
+
+def test_images_with_dropout_are_tried_and_plans_of_other_seeds_share_the_trial() -> None:
+    images = np.random.default_rng(0).normal(size=(40, 1, 6, 6)).astype("float32")
+    plan = plan_of(normalised, images)
+    assert try_module(plan) == Handling()
+    train(plan, MemoryStore())
+    spec = plan.spec.with_(seed=1)
+    train(make_plan(plan.examples, plan.architecture, spec), MemoryStore())

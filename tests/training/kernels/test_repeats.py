@@ -50,7 +50,7 @@ class ReadingTheClock(Net):
     """Depends on the time, in batches of two examples only."""
 
     def noise(self, x: Tensor) -> float:
-        return time.perf_counter() * 1e-3 if len(x) == 2 else 0.0
+        return time.perf_counter_ns() % 1000 * 1e-3 if len(x) == 2 else 0.0
 
 
 class DrawingNow(Net):
