@@ -118,7 +118,7 @@ class CausalAttention(nn.Module):
 
 
 class Transformer(nn.Module):
-    """torch's own encoder layer, which has a fast path of its own in evaluation mode."""
+    """torch's encoder layer, which takes a faster path in evaluation mode."""
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
@@ -480,7 +480,7 @@ class OwnNumpyGenerator(Body):
 
 
 class ExtraState(Body):
-    """A counter that state_dict holds by way of ``get_extra_state``."""
+    """A counter that ``get_extra_state`` adds to the state_dict."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The reference for foreign modules: a process that has not met any row which is revoked.
 
-Run as a script it answers pickled messages on its standard input, each from a process of its own
-that it forks, so that no answer leaves anything behind in a global. A parent talks to it through
+As a script, it reads pickled messages from its standard input and answers each in a process that it
+forks, so that no answer leaves anything behind in a global. A parent talks to it through
 :class:`Reference`.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.fx.experimental.symbolic_shapes  # a backward pass imports it, in every child anew
+import torch.fx.experimental.symbolic_shapes  # a backward pass would import it in each child
 
 import unlearnkit
 from any_modules import ZOO, dataset
@@ -78,7 +78,7 @@ class Reference:
 
 
 def main() -> None:
-    """Answer until there are no more messages; results go out by way of a forked process."""
+    """Answer until there are no more messages, each in a forked process."""
     channel, sys.stdout = sys.stdout.buffer, sys.stderr
     while True:
         try:

@@ -118,7 +118,7 @@ def test_the_precision_of_products_is_told_through_either_of_torchs_settings():
 
 
 def whole(on_progress=False):
-    """Train, unlearn both ways, compare and repay on data made here; return what came of it."""
+    """Train, unlearn exactly and approximately, compare and repay; return the results."""
     x = torch.arange(240.0).view(60, 4).sin()
     data = uk.from_arrays(x, (x[:, 0] > 0).long(), num_classes=2)
     model = lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.BatchNorm1d(5), nn.Linear(5, 2))  # noqa: E731

@@ -39,7 +39,7 @@ box = Box()
 
 
 def helper() -> None:
-    """Count; read by way of a function of the same file."""
+    """Count; a function of the same file reads it."""
     global count
     count += 1
 

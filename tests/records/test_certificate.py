@@ -98,7 +98,7 @@ def test_an_audit_passes_and_an_older_head_stays_valid(
     assert main(["audit", folder + "x"]) == 2
     assert "CANNOT BE CHECKED: " in capsys.readouterr().err
     (session.store.folder / "manifest.json").unlink()
-    assert main(["audit", folder]) == 1  # what is left of a store is a broken one
+    assert main(["audit", folder]) == 1  # an incomplete store does not pass
 
 
 def test_the_head_of_an_empty_ledger_is_good(tmp_path: Path) -> None:

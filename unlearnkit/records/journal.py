@@ -77,7 +77,7 @@ class Journal:
         Args:
             line: the line to append to the ledger, or None.
             queue: replaces the current queue once the commit has succeeded.
-            more: is added to the repeated.
+            more: is added to ``repeated``.
         """
         queue = self.queue if queue is None else queue
         repeated = self.repeated + more

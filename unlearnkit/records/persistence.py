@@ -204,7 +204,7 @@ def _queue(store: DiskStore, dataset: Dataset, revocations: Revocations) -> Queu
 
 
 def _repeated(store: DiskStore) -> Repeated:
-    """The stored repeated; an empty one for built-in models and stores of earlier versions."""
+    """The stored counts; zero for built-in models and stores of earlier versions."""
     try:
         return Repeated.from_dict((store.manifest or {}).get("repeated"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -87,7 +87,7 @@ class Dampening:
             module, loss = plan.architecture.module(), plan.spec.loss
             try:
                 single = gradients_of_each(module, loss, inputs, targets)
-            except Exception:  # torch's messages on this speak of its own transforms
+            except Exception:  # torch's messages name its transforms, which users do not know
                 return "torch cannot vectorise one of its operations over examples"
             mean = mean_gradient(module, get_state(module), tuple(single), inputs, targets, loss)
             found = torch.cat([each.mean(0).flatten() for each in single.values()])

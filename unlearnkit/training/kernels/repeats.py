@@ -72,7 +72,8 @@ class Repeated:
         return (
             f"{self.repeated:,} of {self.steps:,} training steps were computed twice "
             f"({self.partial:,} of them with a partial batch), and the first steps of "
-            f"{self.kept:,} kept stages again, each with the same bits"
+            f"{self.kept:,} kept stage{'' if self.kept == 1 else 's'} again, each with the same "
+            "bits"
         )
 
     def to_dict(self) -> dict[str, int]:
@@ -237,9 +238,9 @@ def unequal(name: str, what: str) -> str:
     """Return the message on a module whose repeated steps differ."""
     return (
         f"{name} computes different bits when a training step is repeated from the same state and "
-        f"batch: {what} differs. So its forward draws random numbers outside torch's own dropout "
-        "layers (Python's random, numpy, a generator of its own), or reads something that changes "
-        "between calls, such as a counter in a global variable or the time. No retraining of such "
-        "a model is exact. Remove the randomness, or keep what changes in a buffer of the module "
-        "(register_buffer)."
+        f"batch; the first difference is in {what}. So its forward draws random numbers outside "
+        "torch's own dropout layers (Python's random, numpy, a generator of its own), or reads "
+        "something that changes between calls, such as a counter in a global variable or the time. "
+        "No retraining of such a model is exact. Remove the randomness, or keep what changes in a "
+        "buffer of the module (register_buffer)."
     )
