@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unlearnkit.display import as_html
 from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.ensemble_module import EnsembleModule
 from unlearnkit.models.losses import Loss
 from unlearnkit.registry import Registry
 from unlearnkit.seeding import digest, state_bytes
@@ -180,6 +181,33 @@ class Ensemble:
         """
         outputs = self.probabilities(inputs)
         return outputs if self.is_regression else outputs.argmax(1)
+
+    @own_settings()
+    def module(self) -> EnsembleModule:
+        """Return the ensemble as one ``nn.Module`` that maps inputs to :meth:`probabilities`.
+
+        The module is for prediction: it stays in evaluation mode, and its parameters need no
+        gradient. It is a copy, which later requests do not change. It can be exported::
+
+            module, inputs = session.ensemble.module(), session.dataset.test.inputs()
+            batch = {0: torch.export.Dim("batch")}
+            program = torch.export.export(module, (inputs[:2],), dynamic_shapes=(batch,))
+
+        Its models compute in float32; ``module.double()`` computes in float64.
+
+        Raises:
+            NotFiniteError: a constituent holds NaN or infinite numbers.
+            ValueError: there are no constituents.
+        """
+        self._check_usable("become a module")
+        models = [self.architecture.module(each.state) for each in self.constituents]
+        return EnsembleModule(models, self.loss, AGGREGATIONS[self.aggregation])
+
+    def _check_usable(self, what: str) -> None:
+        if not self.constituents:
+            raise ValueError(f"the ensemble has no constituents, so it cannot {what}")
+        for each in self.constituents:
+            check_state(each.state, self.architecture.trainable_names, each.shard, what)
 
 
 @own_settings()
