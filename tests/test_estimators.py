@@ -1,6 +1,8 @@
 """The estimator: scikit-learn's own checks, and forgetting to the bits of training from scratch."""
 
+import gc
 import pickle
+import types
 import warnings
 
 import numpy as np
@@ -11,10 +13,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import has_fit_parameter
 from torch import nn
 
 import unlearnkit
-from unlearnkit import CNN, MLP, AdaptiveBoundary, Session
+from unlearnkit import CNN, MLP, AdaptiveBoundary, Session, TrainSpec, from_arrays
 from unlearnkit.estimators import UnlearnableClassifier, UnlearnableRegressor
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import MemoryStore
@@ -38,6 +41,8 @@ def test_scikit_learns_checks(estimator, check, monkeypatch) -> None:
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it the checks of array inputs are skipped
     if isinstance(estimator, UnlearnableRegressor) and check.func.__name__ in UNSCALED:
         estimator.set_params(learning_rate=1e-5)
+    if estimator.model == "logistic" and check.func.__name__ == "check_class_weight_classifiers":
+        estimator.set_params(scale=20.0)  # its features spread by 20, too far for a linear model
     check(estimator)
 
 
@@ -242,3 +247,177 @@ def test_constants_by_column_hold_for_fitting_and_predicting() -> None:
         UnlearnableClassifier(scale=[1e-300, 1, 1, 1, 1]).fit(np.eye(61, 5), y)
     with pytest.warns(UserWarning, match="uk.suggest_scaling"):
         UnlearnableClassifier("logistic", **OURS).fit(raw, y)
+
+
+def tensors_within(start: object) -> list[torch.Tensor | np.ndarray]:
+    """All tensors and arrays that an object refers to, however deep."""
+    found, seen, todo = [], set(), [start]
+    skipped = (type, type(np), types.FunctionType, types.BuiltinFunctionType)
+    while todo:
+        each = todo.pop()
+        if id(each) in seen or isinstance(each, skipped):
+            continue
+        seen.add(id(each))
+        if isinstance(each, torch.Tensor | np.ndarray):
+            found.append(each)
+        todo += gc.get_referents(each)
+    return found
+
+
+def traces(estimator: object, values: np.ndarray) -> list[str]:
+    """Where a row is still found: in the bytes of a pickle, or in a tensor in memory."""
+    needles = [values.astype(kind).tobytes() for kind in (np.float32, np.float64)]
+    found = ["pickle"] if any(needle in pickle.dumps(estimator) for needle in needles) else []
+    for each in tensors_within(estimator):
+        array = each.detach().numpy() if isinstance(each, torch.Tensor) else each
+        if array.dtype != object and any(
+            n in np.ascontiguousarray(array).tobytes() for n in needles
+        ):
+            found.append(f"{type(each).__name__} of shape {tuple(array.shape)}")
+    return found
+
+
+@pytest.mark.parametrize("boundary", [1, 0])
+@pytest.mark.parametrize("by_column", [False, True])
+def test_no_content_of_a_forgotten_row_stays(boundary, by_column) -> None:
+    X, y = problem()
+    scale = [2.0] * 5 if by_column else 1.0
+    classifier = UnlearnableClassifier("logistic", scale=scale, **OURS).fit(X, y)
+    held, digest = X[17] / np.float32(2 if by_column else 1), classifier.plan_.partition.digests[17]
+    kept, digest = X.copy(), digest.copy()
+    assert set(traces(classifier, held)) >= {"pickle", "Tensor of shape (61, 5)"}
+    assert digest.tobytes() in pickle.dumps(classifier)
+    keys = classifier.plan_.without([17]).keys
+    classifier.unlearn(17, boundary=boundary)
+    assert traces(classifier, held) == [] and digest.tobytes() not in pickle.dumps(classifier)
+    assert classifier.plan_.keys == keys and np.array_equal(X, kept)
+    assert classifier.dataset_.train.features[17].isnan().all()
+    assert traces(classifier, X[18] / np.float32(2 if by_column else 1)) != []
+    # What follows works without the row.
+    classifier.unlearn(18, boundary=boundary).repay()
+    assert classifier.debt_ == {} and classifier.compare().bit_identical
+    assert traces(classifier, held) == []
+    assert classifier.plan_.examples.labels[17] == classifier.plan_.examples.labels[18] == -1
+
+
+def test_one_call_drops_the_models_from_before() -> None:
+    X, y = problem()
+    classifier = UnlearnableClassifier("logistic", **OURS).fit(X, y)
+    with pytest.raises(LookupError, match="nothing has been unlearned yet"):
+        classifier.compare()
+    weight = classifier.ensemble_.by_shard[0].state["1.weight"].numpy().copy()
+    shard = classifier.plan_.partition.shard_rows(0)
+    classifier.unlearn(shard[:3])
+    assert traces(classifier, weight) != []
+    classifier.discard_original()
+    assert traces(classifier, weight) == []
+    with pytest.raises(LookupError, match="original models were discarded"):
+        classifier.compare()
+
+
+def test_comparing_takes_the_rows_that_the_estimator_does_not_hold() -> None:
+    X, y = problem(90)
+    test, rows = (X[61:], y[61:]), [3, 44, 60]
+    ours = UnlearnableClassifier(MLP((7,)), **OURS).fit(X[:61], y[:61])
+    ours.unlearn(rows, boundary=0)
+    found = ours.compare(*test, forgotten=(X[rows], y[rows]))
+    assert not found.bit_identical and found.ids["forget"].tolist() == rows
+    assert found.labels["forget"].tolist() == [ours.classes_.tolist().index(y[i]) for i in rows]
+    # The session has all of it, and says the same.
+    data = from_arrays(
+        X[:61],
+        np.searchsorted(ours.classes_, y[:61]),
+        test=(X[61:], np.searchsorted(ours.classes_, y[61:])),
+        probe=(X[:1], np.zeros(1, int)),
+        class_names=ours.classes_.tolist(),
+    )
+    session = Session(data, model=MLP((7,)), spec=ours.plan_.spec)
+    session.train()
+    session.revoke(rows)
+    session.unlearn(0)
+    theirs = session.compare()
+    for part in ("original", "scratch"):
+        assert found.scores.loc[part].tolist() == theirs.scores.loc[part].tolist()
+        assert torch.equal(found.outputs[part].forget, theirs.outputs[part].forget)
+    alone = ours.repay().compare()
+    assert alone.bit_identical and len(alone.outputs["scratch"].test) == 0
+    assert ours.repaid_.debt_after == 0
+    with pytest.raises(ValueError, match=r"holds 1 rows, but .* forgot 3; .* 3, 44, 60"):
+        ours.compare(forgotten=(X[:1], y[:1]))
+    with pytest.raises(TypeError, match="X and y together"):
+        ours.compare(X)
+    with pytest.raises(ValueError, match="y holds yak, which are not among the classes"):
+        ours.compare(X[:1], ["yak"])
+
+
+def test_a_regressor_compares_in_its_units() -> None:
+    X, _ = problem()
+    y = 200 + 50 * X[:, 0]
+    regressor = UnlearnableRegressor("linear", target_offset=200, target_scale=50, **OURS)
+    found = (
+        regressor.fit(X[:40], y[:40])
+        .unlearn([2, 9])
+        .compare(X[40:], y[40:], forgotten=(X[[2, 9]], y[[2, 9]]))
+    )
+    assert found.bit_identical
+    errors = regressor.predict(X[40:]) - y[40:]
+    assert found.scores.loc["unlearned", "test"] == pytest.approx(np.sqrt(np.mean(errors**2)), 1e-4)
+
+
+def test_every_setting_of_training_is_taken() -> None:
+    X, y = problem()
+    settings = {
+        **{"num_shards": 2, "num_slices": 2, "epochs": 2, "epoch_rule": "full", "batch_size": 16},
+        **{"optimizer": "adam", "learning_rate": 0.01, "momentum": 0.5, "weight_decay": 0.01},
+        **{"num_threads": 1, "kernel": "loop", "device": "cpu"},
+    }
+    loss = unlearnkit.WeightedCrossEntropy((1, 2, 3))
+    whole = TrainSpec(**settings, loss=loss, seed=7)
+    single = UnlearnableClassifier(hidden=(7,), loss=loss, random_state=7, **settings).fit(X, y)
+    group = clone(UnlearnableClassifier(MLP((7,)), spec=whole)).fit(X, y)
+    assert single.plan_.spec == group.plan_.spec == whole
+    assert bits(single) == bits(group)
+    changed = group.set_params(spec=whole, num_slices=1, random_state=8).fit(X, y).plan_.spec
+    assert changed == whole.with_(num_slices=1, seed=8)
+    regressor = UnlearnableRegressor("linear", spec=whole.with_(loss="cross-entropy")).fit(
+        X, X[:, 0]
+    )
+    assert regressor.plan_.spec.loss == unlearnkit.models.losses.SquaredError()
+    votes = UnlearnableClassifier("logistic", aggregation="majority-vote", **OURS).fit(X, y)
+    assert set(np.unique(votes.predict_proba(X) * 3).round(4)) <= {0.0, 1.0, 2.0, 3.0}
+    for bad, error in (
+        ({"epochs": 0}, ValueError),
+        ({"hidden": (3,), "model": "logistic"}, ValueError),
+        ({"aggregation": "median"}, KeyError),
+        ({"spec": "fast"}, TypeError),
+    ):
+        with pytest.raises(error, match=next(iter(bad)).split("_")[0]):
+            UnlearnableClassifier(**bad).fit(X, y)
+
+
+def test_weights_of_classes_are_constants() -> None:
+    X, y = problem()
+    weighted = UnlearnableClassifier("logistic", class_weight={"bee": 4.0}, **OURS).fit(X, y)
+    loss = unlearnkit.WeightedCrossEntropy((1, 4, 1))
+    assert weighted.plan_.spec.loss == loss
+    assert bits(weighted) == bits(UnlearnableClassifier("logistic", loss=loss, **OURS).fit(X, y))
+    ours = clone(weighted)
+    few = np.repeat(["ant", "bee"], [45, 16])
+    with pytest.raises(ValueError, match=r"class_weight=\{'ant': 0\.678, 'bee': 1\.91\}"):
+        ours.set_params(class_weight="balanced").fit(X, few)
+    with pytest.raises(ValueError, match="names 'yak', but y holds the classes ant, bee, cow"):
+        ours.set_params(class_weight={"yak": 2}).fit(X, y)
+    with pytest.raises(TypeError, match="give a mapping from classes to weights"):
+        ours.set_params(class_weight=[1, 2, 3]).fit(X, y)
+    with pytest.raises(ValueError, match="weights the cross-entropy, but loss is"):
+        ours.set_params(class_weight={"bee": 2}, loss="squared-error").fit(X, y)
+
+
+def test_weights_of_rows_are_refused_with_the_reason() -> None:
+    X, y = problem()
+    for estimator, targets in ((UnlearnableClassifier(), y), (UnlearnableRegressor(), X[:, 0])):
+        assert not has_fit_parameter(estimator, "sample_weight")
+        with pytest.raises(TypeError, match=r"count every row once, .* class_weight"):
+            estimator.fit(X, targets, sample_weight=np.ones(61))
+        with pytest.raises(TypeError, match="unexpected arguments weight; give only X and y"):
+            estimator.fit(X, targets, weight=1)

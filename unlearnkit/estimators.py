@@ -1,11 +1,13 @@
-"""Estimators with scikit-learn's interface: ``fit``, ``predict``, and ``unlearn``.
+"""Estimators with scikit-learn's interface that can also forget rows of their training data.
 
 Use them with grid search, cross-validation and pipelines. They call the same functions as
-:class:`~unlearnkit.session.Session`, but keep no ledger and store nothing on disk.
+:class:`~unlearnkit.session.Session`, but keep no ledger and store nothing on disk. They do not
+hold the contents of forgotten rows either.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import KW_ONLY, dataclass
+import threading
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from unlearnkit.approximate import Amend, Method
-from unlearnkit.data.coercion import check_contents, constants_of, targets_of
+from unlearnkit.data.coercion import check_contents, constants_of, listed, targets_of
 from unlearnkit.data.column_constants import (
     Constants,
     by_column,
@@ -27,23 +29,31 @@ from unlearnkit.data.column_constants import (
     warn_of_magnitudes,
 )
 from unlearnkit.data.examples import Dataset, Examples
-from unlearnkit.models.architecture import as_architecture
-from unlearnkit.models.builtin import Linear, Logistic
+from unlearnkit.evaluation.comparison import RETAIN_MAX, Comparison, affected_shards, compare
+from unlearnkit.models.builtin import MLP
+from unlearnkit.models.losses import CrossEntropy, Loss, WeightedCrossEntropy, as_loss
+from unlearnkit.progress import Progress
 from unlearnkit.store import MemoryStore
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
-from unlearnkit.training.defaults import default_spec
-from unlearnkit.training.ensemble import assemble
+from unlearnkit.training.defaults import choose_model_and_spec, default_spec
+from unlearnkit.training.ensemble import Ensemble, assemble
 from unlearnkit.training.plan import make_plan
 from unlearnkit.training.spec import TrainSpec
 from unlearnkit.training.train import train
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.unlearning.debt import debts_of
+from unlearnkit.unlearning.repay import repay
 from unlearnkit.unlearning.request import Revocations, check_request
 from unlearnkit.unlearning.unlearn import Unlearned, unlearn
 
 FEW = 30  # with fewer rows the default number of shards leaves at least 6 rows in each
+SETTINGS = (  # parameters that are fields of a TrainSpec
+    *("num_shards", "num_slices", "epochs", "epoch_rule", "batch_size", "optimizer"),
+    *("learning_rate", "momentum", "weight_decay", "num_threads", "kernel", "device"),
+)
+NOTHING = np.empty(0, np.int64)
 
 
 # A dataclass gives each estimator an __init__ whose signature names all parameters, the shared ones
@@ -54,34 +64,104 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 
     model: Any = "mlp"
     _: KW_ONLY
+    hidden: tuple[int, ...] | None = None
     num_shards: int | None = None
     num_slices: int | None = None
-    epochs: int = 20
+    epochs: int | None = None
+    epoch_rule: str | None = None
     batch_size: int | None = None
-    optimizer: str = "sgd"
+    optimizer: str | None = None
     learning_rate: float | None = None
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+    momentum: float | None = None
+    weight_decay: float | None = None
+    loss: str | Loss | None = None
+    num_threads: int | None = None
+    kernel: str | None = None
+    device: str | None = None
+    spec: TrainSpec | None = None
+    aggregation: str = "mean-probability"
+    version: str | None = None
+    parallel: int | None = None
     offset: Constants = 0.0
     scale: Constants = 1.0
     random_state: int | np.random.RandomState | None = None
 
     @own_settings()
-    def _fit(self, dataset: Dataset, model: Any, aggregation: str) -> Self:
+    def fit(self, X: Any, y: Any, **unsupported: Any) -> Self:
+        """Train on all rows from scratch.
+
+        Args:
+            X: features of shape (rows, columns), or (rows, ...) if the model takes more dimensions.
+            y: one class or target per row; a regressor also takes several targets per row.
+            unsupported: nothing. ``sample_weight`` is refused with the reason.
+
+        Raises:
+            KeyError, TypeError: constants name unknown columns, or are not numbers; a setting has
+                the wrong type or an unknown name; or ``sample_weight`` is given.
+            ValueError: X or y has missing, infinite or non-numeric values, y holds fewer than two
+                classes, constants do not fit the columns, settings are out of range, or there are
+                too few rows for this number of shards and slices.
+            NotFiniteError: the training of a shard diverged.
+
+        Warns:
+            UserWarning: inputs or targets are so large or so small that a built-in model learns
+                badly.
+        """
+        if unsupported:
+            raise TypeError(_unsupported(unsupported))
+        return self._fit(self._prepared(X, y))
+
+    def _prepared(self, X: Any, y: Any) -> Dataset:
+        """Check X and y of ``fit``, and return them as the training part of a dataset."""
+        raise NotImplementedError
+
+    def _read(self, X: Any, y: Any) -> Examples:
+        """Check rows like those of ``fit``, and return them as examples with the ids 0, 1, ..."""
+        raise NotImplementedError
+
+    def _chosen_loss(self, dataset: Dataset) -> str | Loss | None:
+        return self.loss
+
+    def _fit(self, dataset: Dataset) -> Self:
         """Train an ensemble from scratch on the training part of a dataset."""
-        self.dataset_ = dataset
-        architecture = as_architecture(model, dataset.feature_shape, dataset.num_outputs)
+        plain = self.hidden is None and isinstance(self.model, str) and self.model == "mlp"
+        architecture, spec = choose_model_and_spec(
+            dataset,
+            MLP() if plain else self.model,
+            hidden=self.hidden,
+            version=self.version,
+            spec=self.spec,
+            **self._given(dataset),
+        )
+        regression, width = dataset.is_regression, dataset.num_outputs
+        Ensemble(architecture, spec.loss, (), self.aggregation, regression)  # checks its name
+        trial = dataset.train.labels.new_zeros((1, width) if regression else 1)
+        spec.loss.value(torch.zeros(1, width), trial)  # checks that the loss fits the labels
         if architecture.described is not None:
             warn_of_magnitudes(dataset)
-        spec = self._spec(architecture.name)
+        self.dataset_ = dataset
         self.store_ = MemoryStore()
         self.plan_ = make_plan(dataset.train, architecture, spec)
-        report = train(self.plan_, self.store_, on_progress=False)
+        report = train(self.plan_, self.store_, on_progress=False, parallel=self.parallel)
         self.clock_ = Clock().observe(report.timed, report.tick)
-        self.ensemble_ = assemble(self.plan_, self.store_, aggregation)
-        self.revoked_: Int[np.ndarray, " row"] = np.empty(0, np.int64)
+        self.ensemble_ = assemble(self.plan_, self.store_, self.aggregation)
+        self.revoked_: Int[np.ndarray, " row"] = NOTHING
         self.unlearned_: Unlearned | None = None
+        self.repaid_: Unlearned | None = None
+        self.original_: Ensemble | None = None
         return self
+
+    def _given(self, dataset: Dataset) -> dict[str, Any]:
+        """The settings that are given, as fields of a spec; None leaves a field as it is."""
+        given = {name: _plain(getattr(self, name)) for name in SETTINGS}
+        rows = len(dataset.train)
+        if self.spec is None and rows < FEW:
+            slices = min(rows, default_spec(dataset).num_slices)
+            few = {"num_shards": max(1, rows // 6), "num_slices": slices}
+            given |= {name: few[name] for name in few if given[name] is None}
+        if self.spec is None or self.random_state is not None:
+            given["seed"] = _seed(self.random_state)
+        return {**given, "loss": self._chosen_loss(dataset)}
 
     @own_settings()
     def _outputs(self, X: Any) -> Float[Tensor, "row output"]:
@@ -102,8 +182,17 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         boundary: str | Boundary | float = 1.0,
         method: str | Method | None = None,
         amend: str | Amend | None = None,
+        on_progress: Progress = False,
+        cancel: threading.Event | None = None,
     ) -> Self:
         """Forget rows of the X that was passed to ``fit``.
+
+        Afterwards the estimator holds no features of these rows, on whatever route they were
+        removed: ``dataset_`` and ``plan_`` have NaN in their place, and your own X does not
+        change. (The classes of rows that were removed approximately stay until :meth:`repay`.)
+        During the call the estimator's copy of X takes twice its memory.
+        ``original_``, the models that were trained on the rows, stays for :meth:`compare` until
+        :meth:`discard_original`.
 
         Args:
             rows: row numbers, counted from 0. Rows that were forgotten before are ignored.
@@ -115,9 +204,12 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
                 default for the model.
             amend: what amends a modified shard: a name in ``AMENDS`` or an object; None chooses
                 replay.
+            on_progress: True shows a progress bar; a callable receives the events
+                (:mod:`unlearnkit.progress`).
+            cancel: setting this event stops the work; nothing is changed then.
 
         Returns:
-            The estimator itself, as ``fit`` does.
+            The estimator itself, as ``fit`` does; the outcome is in ``unlearned_``.
 
         Raises:
             sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
@@ -125,22 +217,38 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
                 protocol.
             KeyError: there is no such row, or no boundary, method or amend has this name.
             ValueError: no row would remain.
+            NotFiniteError: exact retraining diverged; nothing is changed then.
+            Cancelled: ``cancel`` was set.
         """
         check_is_fitted(self)
         request = check_request(rows, self.dataset_, Revocations((self.revoked_,)))
         given = boundary.item() if isinstance(boundary, np.generic) else boundary
         chosen = FixedBoundary(given) if isinstance(given, int | float) else given
+        original = self.ensemble_
         result = unlearn(
             *(self.plan_, self.store_, request.ids, chosen),
             clock=self.clock_,
             method=method,
             amend=amend,
-            on_progress=False,
+            on_progress=on_progress,
+            cancel=cancel,
+            parallel=self.parallel,
         )
-        self.plan_, self.clock_, self.unlearned_ = result.plan, result.clock, result
-        self.ensemble_ = assemble(self.plan_, self.store_, self.ensemble_.aggregation)
+        self.clock_ = result.clock
+        if len(request) == 0:
+            return self
+        self.plan_, self.unlearned_, self.original_ = result.plan, result, original
         self.revoked_ = np.union1d(self.revoked_, request.ids)
+        self._erase()
         return self
+
+    def _erase(self) -> None:
+        """Assemble the current models, and drop what is held of rows that were forgotten."""
+        self.ensemble_ = assemble(self.plan_, self.store_, self.ensemble_.aggregation)
+        self.plan_ = self.plan_.without_contents(self.debt_.values())
+        self.dataset_ = replace(self.dataset_, train=self.plan_.examples)
+        if self.unlearned_ is not None:
+            self.unlearned_ = replace(self.unlearned_, plan=self.plan_)
 
     @property
     def debt_(self) -> dict[int, Int[np.ndarray, " debt"]]:
@@ -148,17 +256,141 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         check_is_fitted(self)
         return debts_of(self.plan_, self.store_)
 
-    def _spec(self, model: str) -> TrainSpec:
-        spec, rows = default_spec(self.dataset_, model), len(self.dataset_.train)
-        if rows < FEW:
-            spec = spec.with_(num_shards=max(1, rows // 6), num_slices=min(rows, spec.num_slices))
-        given = {
-            # A parameter grid made with NumPy holds NumPy scalars.
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in self.get_params(deep=False).items()
-            if name in spec.to_dict() and value is not None
-        }
-        return spec.with_(**given, seed=_seed(self.random_state))
+    def repay(
+        self,
+        shards: Iterable[int] | None = None,
+        *,
+        seconds: float | None = None,
+        on_progress: Progress = False,
+        cancel: threading.Event | None = None,
+    ) -> Self:
+        """Clear debt by retraining shards exactly.
+
+        Args:
+            shards: the shards to repay; None repays all shards with debt.
+            seconds: a time budget. Only the shards that are predicted to fit into it are repaid,
+                beginning with those that need the fewest visits for each row cleared.
+            on_progress: as in :meth:`unlearn`.
+            cancel: setting this event stops the work; the shards finished by then are repaid.
+
+        Returns:
+            The estimator itself; the outcome is in ``repaid_``.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
+            LookupError: ``seconds`` is given, and nothing has been timed yet.
+            Cancelled: ``cancel`` was set.
+        """
+        check_is_fitted(self)
+        try:
+            self.repaid_ = repay(
+                self.plan_,
+                self.store_,
+                shards,
+                seconds=seconds,
+                clock=self.clock_,
+                on_progress=on_progress,
+                cancel=cancel,
+                parallel=self.parallel,
+            )
+            self.clock_ = self.repaid_.clock
+        finally:  # an interrupted repayment keeps the shards that it finished
+            self._erase()
+        return self
+
+    @own_settings()
+    def compare(
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        forgotten: tuple[Any, Any] | None = None,
+        on_progress: Progress = False,
+        cancel: threading.Event | None = None,
+    ) -> Comparison:
+        """Compare the unlearned models with models retrained from scratch.
+
+        The retraining is part of the call. It covers only the shards that the last call of
+        :meth:`unlearn` hit and those that carry debt. The estimator holds neither test rows nor
+        forgotten rows, so what is measured on them needs them once more.
+
+        Args:
+            X: features of test rows, which were not trained on; None measures nothing on them.
+            y: their classes or targets.
+            forgotten: features and classes or targets of the rows that the last :meth:`unlearn`
+                forgot, in ascending order of their row numbers (``X[rows], y[rows]``); None
+                measures nothing on them.
+            on_progress: as in :meth:`unlearn`.
+            cancel: setting this event stops the work.
+
+        Returns:
+            Metrics, distances of parameters and scores; ``comparison.bit_identical`` says whether
+            all compared models are identical, and ``comparison.to_frame()`` lists the metrics.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
+            LookupError: nothing has been unlearned yet, or the original was discarded.
+            TypeError: only one of X and y is given.
+            ValueError: the rows do not fit those of ``fit``, or their number is not that of the
+                forgotten rows.
+            Cancelled: ``cancel`` was set.
+        """
+        check_is_fitted(self)
+        last = self.unlearned_
+        if last is None:
+            raise LookupError("nothing has been unlearned yet; call unlearn([...]) first")
+        if self.original_ is None:
+            raise LookupError(
+                "the original models were discarded, so there is nothing to compare with; "
+                "ensemble_ holds the unlearned ones"
+            )
+        if (X is None) != (y is None):
+            raise TypeError("compare needs X and y together; give both, or none of them")
+        train = self.plan_.examples
+        none = train.ids[:0]
+        test = none if X is None else np.arange(len(train), len(train) + len(np.asarray(y)))
+        rows = None if forgotten is None else self._read(*forgotten)
+        if rows is not None and len(rows) != len(last.ids):
+            raise ValueError(
+                f"forgotten holds {len(rows)} rows, but the last call of unlearn forgot "
+                f"{len(last.ids)}; give those of the row numbers {listed(last.ids)}, ascending"
+            )
+        dataset = replace(
+            self.dataset_,
+            train=self._measured(last.ids, rows),
+            test=self.dataset_.test if X is None else replace(self._read(X, y), ids=test),
+        )
+        return compare(
+            last if rows is not None else replace(last, ids=none),
+            self.store_,
+            self.original_,
+            dataset,
+            shards=affected_shards(last.plan, self.ensemble_, last.ids),
+            on_progress=on_progress,
+            cancel=cancel,
+            parallel=self.parallel,
+        )
+
+    def _measured(self, ids: Int[np.ndarray, " request"], rows: Examples | None) -> Examples:
+        """The retained rows on which a comparison measures, and the forgotten rows if given."""
+        train = self.plan_.examples
+        kept = np.flatnonzero(self.plan_.retained)[:RETAIN_MAX]
+        found, features, labels = kept, train.features[kept], train.labels[kept]
+        if rows is not None:
+            found = np.concatenate([found, ids])
+            features = torch.cat([features, rows.features])
+            labels = torch.cat([labels, rows.labels])
+        order = np.argsort(found)
+        return Examples(found[order], features[order], labels[order], train.offset, train.scale)
+
+    def discard_original(self) -> None:
+        """Delete the models from before the last :meth:`unlearn`.
+
+        They were trained on the forgotten rows, and a pickle of the estimator holds them until
+        then; :meth:`compare` needs them.
+        """
+        check_is_fitted(self)
+        self.original_ = None
 
     @property
     def _by_column(self) -> bool:
@@ -195,41 +427,62 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
         model: the architecture of the constituents: ``"logistic"``, ``"mlp"``, ``"cnn"``, a
             built-in model with options such as ``MLP((64,))``, or a callable that returns a new
             ``nn.Module``. ``"cnn"`` takes X of shape (rows, channels, height, width).
-        num_shards: the number of shards, each of which trains one constituent. None chooses the
-            default of a session for data of this size, or, below 30 rows, one shard for every six
-            rows.
-        num_slices: the number of slices per shard; each ends in a checkpoint. None chooses the
-            default for data of this size.
+        hidden: widths of the hidden layers of ``"mlp"``.
+        num_shards: the number of shards, each of which trains one constituent. For this and all
+            parameters up to ``device``, None takes the value of ``spec``, else the default of a
+            session for data of this size (:func:`~unlearnkit.training.defaults.default_spec`).
+            Below 30 rows the default is one shard for every six rows.
+        num_slices: the number of slices per shard; each ends in a checkpoint.
         epochs: the training effort of a shard, in epochs;
             :class:`~unlearnkit.training.spec.TrainSpec` distributes it over the slices.
-        batch_size: examples per step. None chooses the default for data of this size.
+        epoch_rule: how ``epochs`` determines the epochs of each stage: ``"sisa"``, ``"full"`` or
+            ``"equal_work"``.
+        batch_size: examples per step.
         optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
-        learning_rate: the step size, constant during training. None chooses the default for data
-            of this size.
+        learning_rate: the step size, above 0 and constant during training.
         momentum: the momentum of SGD, at least 0 and below 1; other optimizers ignore it.
         weight_decay: the coefficient of L2 regularisation, at least 0.
+        loss: a :class:`~unlearnkit.models.losses.Loss` or its name; cross-entropy by default. With
+            ``"squared-error"``, ``predict_proba`` returns outputs that estimate 0 or 1 and may lie
+            outside.
+        num_threads: compute threads of torch during training. The resulting bits depend on it.
+        kernel: ``"auto"``, or ``"loop"`` to train every model lane by lane.
+        device: device for training, such as ``"cpu"``, ``"cuda"`` or ``"auto"``. The resulting bits
+            depend on it.
+        spec: a :class:`~unlearnkit.training.spec.TrainSpec` with all settings of training; the
+            parameters from ``num_shards`` to ``device`` change single ones of them, and
+            ``random_state`` its seed.
         aggregation: how the constituents' outputs are combined, a name in
             ``unlearnkit.training.ensemble.AGGREGATIONS``.
+        version: a text that identifies a model given as a callable.
+        parallel: the number of worker processes that train shards at the same time; -1 uses all
+            processors. The resulting bits are the same. None trains in this process.
         offset: a constant that is subtracted from X: one number, or one for each column as a
             sequence, an array, or a mapping by name or number of the column. It must not be
             estimated from the data. :func:`~unlearnkit.data.suggestions.suggest_scaling` prints
             constants to copy.
         scale: a constant by which X is divided after that, given as ``offset`` is. It must not be
             estimated from the data.
-        random_state: the seed of partition, initial weights and batches. With None or a
-            ``RandomState`` the seed is drawn at each ``fit``.
+        random_state: the seed of partition, initial weights and batches. With None the seed is that
+            of ``spec``, or, like with a ``RandomState``, drawn at each ``fit``.
+        class_weight: a fixed weight for each class, as a mapping such as ``{"rare": 5}``; 1 for
+            classes that it leaves out. It multiplies the cross-entropy of the rows of the class.
+            ``"balanced"`` is refused, because it would be computed from all rows.
 
     Attributes:
         classes_: the distinct values of y, ascending. A class stays when its last row is forgotten.
         n_features_in_: the number of columns of X.
         feature_names_in_: the column names, if X was a DataFrame whose column names are strings.
-        dataset_: the training rows as a dataset; row numbers are the ids.
+        dataset_: the training rows as a dataset; row numbers are the ids. Forgotten rows hold NaN
+            and the label -1.
         plan_: the current plan: spec, partition and stages.
         store_: the checkpoints, in memory.
         ensemble_: the current constituents.
+        original_: the constituents before the last :meth:`unlearn`, or None.
         clock_: measured rates, for boundaries that weigh seconds.
         revoked_: the rows that were forgotten, ascending.
         unlearned_: the result of the last :meth:`unlearn`, or None before the first.
+        repaid_: the result of the last :meth:`repay`, or None before the first.
 
     >>> X, y = np.eye(30, 4, dtype="float32"), np.arange(30) % 2
     >>> classifier = UnlearnableClassifier("logistic", epochs=2, random_state=0).fit(X, y)
@@ -237,27 +490,13 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
     array([ 3, 14])
     >>> classifier.unlearned_.debt_after  # retraining is exact and leaves no debt
     0
+    >>> classifier.compare().bit_identical
+    True
     """
 
-    aggregation: str = "mean-probability"
+    class_weight: Mapping[Hashable, float] | None = None
 
-    @own_settings()
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on all rows from scratch.
-
-        Args:
-            X: features of shape (rows, columns), or (rows, ...) if the model takes more dimensions.
-            y: the class of each row: integers, strings or booleans.
-
-        Raises:
-            KeyError, TypeError: constants name unknown columns, or are not numbers.
-            ValueError: X or y has missing, infinite or non-numeric values, y holds fewer than two
-                classes, constants do not fit the columns, or there are too few rows for this number
-                of shards and slices.
-
-        Warns:
-            UserWarning: inputs are so large or so small that a built-in model learns badly.
-        """
+    def _prepared(self, X: Any, y: Any) -> Dataset:
         X, y = validate_data(self, X, y, dtype=self._precision, allow_nd=True)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -268,8 +507,39 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
         examples = self._examples(X, labels)
         none = self._examples(X[:0], labels[:0])
         names = tuple(map(str, self.classes_))
-        dataset = Dataset("X", examples, none, none, len(names), names)
-        return self._fit(dataset, self.model, self.aggregation)
+        return Dataset("X", examples, none, none, len(names), names)
+
+    def _read(self, X: Any, y: Any) -> Examples:
+        X, y = validate_data(self, X, y, reset=False, dtype=self._precision, allow_nd=True)
+        unknown = ~np.isin(y, self.classes_)
+        if unknown.any():
+            raise ValueError(
+                f"y holds {listed(np.unique(y[unknown]))}, which are not among the classes of fit "
+                f"({listed(self.classes_)}); leave these rows out"
+            )
+        return self._examples(X, np.searchsorted(self.classes_, y))
+
+    def _chosen_loss(self, dataset: Dataset) -> str | Loss | None:
+        if self.class_weight is None:
+            return self.loss
+        classes = self.classes_.tolist()
+        if not isinstance(self.class_weight, Mapping):
+            raise _no_mapping(self.class_weight, classes, dataset.train.labels)
+        given = None if self.loss is None else as_loss(self.loss)
+        given = self.spec.loss if given is None and self.spec is not None else given
+        if given is not None and type(given) is not CrossEntropy:
+            raise ValueError(
+                f"class_weight weights the cross-entropy, but loss is {given!r}; leave out one of "
+                "them"
+            )
+        weights = {_plain(name): _plain(weight) for name, weight in self.class_weight.items()}
+        unknown, free = set(weights) - set(classes), set(classes) - set(weights)
+        if unknown and free:  # as in scikit-learn, where a part of the rows may lack a class
+            raise ValueError(
+                f"class_weight names {listed(sorted(map(repr, unknown)))}, but y holds the classes "
+                f"{listed(classes)}; name these"
+            )
+        return WeightedCrossEntropy(tuple(weights.get(name, 1.0) for name in classes))
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "row class"]:
         """The ensemble's probability of each class, in the order of ``classes_``.
@@ -299,36 +569,14 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
     """A sharded and sliced regressor that can forget rows of its training data.
 
     It minimises the squared error and predicts the mean of its constituents' predictions. Its
-    fitted attributes are those of :class:`UnlearnableClassifier`, without ``classes_``.
+    parameters and fitted attributes are those of :class:`UnlearnableClassifier`, without
+    ``class_weight`` and ``classes_``, and with the two below. ``model`` may be ``"linear"``, which
+    ``"logistic"`` means here, and ``loss`` is the squared error by default.
 
     Args:
-        model: the architecture of the constituents: ``"linear"``, ``"mlp"``, ``"cnn"``, a built-in
-            model with options such as ``MLP((64,))``, or a callable that returns a new
-            ``nn.Module``. ``"logistic"`` means ``"linear"`` here.
-        num_shards: the number of shards, each of which trains one constituent. None chooses the
-            default of a session for data of this size, or, below 30 rows, one shard for every six
-            rows.
-        num_slices: the number of slices per shard; each ends in a checkpoint. None chooses the
-            default for data of this size.
-        epochs: the training effort of a shard, in epochs;
-            :class:`~unlearnkit.training.spec.TrainSpec` distributes it over the slices.
-        batch_size: examples per step. None chooses the default for data of this size.
-        optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
-        learning_rate: the step size, constant during training. None chooses the default for data
-            of this size.
-        momentum: the momentum of SGD, at least 0 and below 1; other optimizers ignore it.
-        weight_decay: the coefficient of L2 regularisation, at least 0.
-        offset: a constant that is subtracted from X: one number, or one for each column as a
-            sequence, an array, or a mapping by name or number of the column. It must not be
-            estimated from the data. :func:`~unlearnkit.data.suggestions.suggest_scaling` prints
-            constants to copy.
-        scale: a constant by which X is divided after that, given as ``offset`` is. It must not be
-            estimated from the data.
         target_offset: a constant that is subtracted from y, or one for each column of y.
         target_scale: a constant by which y is divided after that, or one for each column of y. The
             default learning rate suits targets whose magnitude is then about 1.
-        random_state: the seed of partition, initial weights and batches. With None or a
-            ``RandomState`` the seed is drawn at each ``fit``.
 
     >>> X = np.linspace(-1, 1, 60, dtype="float32")[:, None]
     >>> y = 300 + 40 * X[:, 0]
@@ -340,26 +588,8 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
     target_offset: float | Sequence[float] = 0.0
     target_scale: float | Sequence[float] = 1.0
 
-    @own_settings()
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on all rows from scratch.
-
-        Args:
-            X: features of shape (rows, columns), or (rows, ...) if the model takes more dimensions.
-            y: targets of shape (rows,) or (rows, targets).
-
-        Raises:
-            KeyError, TypeError: constants name unknown columns, or are not numbers.
-            ValueError: X or y has missing, infinite or non-numeric values, constants do not fit the
-                columns, or there are too few rows for this number of shards and slices.
-
-        Warns:
-            UserWarning: inputs or targets are so large or so small that a built-in model learns
-                badly.
-        """
-        X, y = validate_data(
-            self, X, y, dtype=self._precision, allow_nd=True, multi_output=True, y_numeric=True
-        )
+    def _prepared(self, X: Any, y: Any) -> Dataset:
+        X, y = self._validated(X, y, reset=True)
         self._flat = y.ndim == 1
         width = 1 if self._flat else y.shape[1]
         offset = constants_of("target_offset", self.target_offset, width)
@@ -367,11 +597,17 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
         targets = targets_of("y", torch.tensor(y), offset, scale).numpy()
         examples = self._examples(X, targets)
         none = self._examples(X[:0], targets[:0])
-        dataset = Dataset(
-            "X", examples, none, none, 0, (), target_offset=offset, target_scale=scale
-        )
-        logistic = self.model == "logistic" or type(self.model) is Logistic
-        return self._fit(dataset, Linear() if logistic else self.model, "mean-probability")
+        return Dataset("X", examples, none, none, 0, (), target_offset=offset, target_scale=scale)
+
+    def _read(self, X: Any, y: Any) -> Examples:
+        X, y = self._validated(X, y, reset=False)
+        data = self.dataset_
+        targets = targets_of("y", torch.tensor(y), data.target_offset, data.target_scale)
+        return self._examples(X, targets.numpy())
+
+    def _validated(self, X: Any, y: Any, *, reset: bool) -> Any:
+        kinds = {"dtype": self._precision, "allow_nd": True}
+        return validate_data(self, X, y, reset=reset, multi_output=True, y_numeric=True, **kinds)
 
     def __sklearn_tags__(self) -> Tags:
         """Declare that y may have several columns."""
@@ -397,3 +633,36 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
         return int(random_state)
     drawn: int = check_random_state(random_state).randint(2**31 - 1)
     return drawn
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy scalar, such as a parameter grid made with NumPy holds, as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _unsupported(given: Mapping[str, Any]) -> str:
+    """Say why ``fit`` does not take these arguments."""
+    if "sample_weight" not in given:
+        return f"fit got unexpected arguments {listed(list(given))}; give only X and y"
+    return (
+        "sample_weight is not supported: training, corrections and comparisons count every row "
+        "once, so that a row takes all of its influence with it when it is forgotten; weight "
+        "classes by class_weight={...}, or repeat a row in X and forget all its copies together"
+    )
+
+
+def _no_mapping(given: object, classes: list[Any], labels: Tensor) -> Exception:
+    """Return the error for a ``class_weight`` other than a mapping from classes to weights."""
+    if given != "balanced":
+        return TypeError(
+            f"class_weight={given!r} is a {type(given).__name__}; give a mapping from classes to "
+            f"weights, such as {{{classes[0]!r}: 2.0}}"
+        )
+    counts = torch.bincount(labels, minlength=len(classes))
+    weights = (len(labels) / (len(classes) * counts.double())).tolist()
+    fixed = {name: float(f"{weight:.3g}") for name, weight in zip(classes, weights, strict=True)}
+    return ValueError(
+        "class_weight='balanced' counts the classes of all rows, so every model would keep an "
+        "influence of rows that are forgotten later; decide on fixed weights, for these rows such "
+        f"as class_weight={fixed}"
+    )

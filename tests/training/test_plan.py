@@ -124,6 +124,34 @@ def test_missing_is_what_the_store_lacks() -> None:
     assert after.missing(store, [0]) == after.chains[0][2:]
 
 
+def test_contents_of_revoked_examples_go_without_changing_anything_else() -> None:
+    first, second, other = plan_for().partition.ids[[3, 8, 5]].tolist()
+    before = plan_for().without([first, second])
+    features, digests = before.examples.features.clone(), before.partition.digests.copy()
+    erased = before.without_contents([np.array([second])])
+    assert erased.keys == before.keys
+    assert erased.without([other]).keys == before.without([other]).keys
+    gone = before.partition.rows(np.array([first, second]))
+    assert erased.examples.features[gone].isnan().all()
+    assert not erased.partition.digests[gone].any() and not erased.examples.digests[gone].any()
+    rest = np.delete(np.arange(len(before.examples)), gone)
+    assert torch.equal(erased.examples.features[rest], features[rest])
+    labels, old = erased.examples.labels[gone].tolist(), before.examples.labels[gone].tolist()
+    assert labels == [-1, old[1]]  # that of the owed example stays until it is repaid
+    again = erased.without_contents()
+    assert again.examples.labels[gone].tolist() == [-1, -1]
+    assert again.examples.features is erased.examples.features
+    # The plan from before is as it was.
+    assert torch.equal(before.examples.features, features)
+    assert np.array_equal(before.partition.digests, digests)
+    stores = MemoryStore(), MemoryStore()
+    for plan, store in zip((before, again), stores, strict=True):
+        train(plan, store)
+    for key in before.keys:
+        a, b = (store.get(key).state for store in stores)
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
 def test_what_is_no_partition_is_refused() -> None:
     for value in (Partition, "random"):
         with pytest.raises(TypeError, match=r"is not a Partition; give one"):

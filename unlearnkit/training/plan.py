@@ -215,6 +215,34 @@ class Plan:
             retained=retained,
         )
 
+    def without_contents(self, owed: Iterable[np.ndarray] = ()) -> "Plan":
+        """Return the plan without any content of a revoked example: no feature, label or digest.
+
+        Ids, shards, slices and the keys of all stages stay. Features and targets of revoked
+        examples become NaN, or 0 for whole numbers, and class numbers -1. The features are copied,
+        so that nobody's array changes; during the call they take twice their memory.
+
+        Args:
+            owed: ids of examples that were removed only approximately. Their class numbers stay
+                until the debt is repaid, because a later request counts how much of a class a shard
+                has lost.
+        """
+        gone, whole = ~self.retained, self.partition
+        features, labels = self.examples.features, self.examples.labels.clone()
+        if whole.digests[gone].any():  # otherwise all of them were erased before
+            features = features.clone()
+            features[torch.from_numpy(gone)] = torch.nan if features.is_floating_point() else 0
+        unlabelled = gone.copy()
+        if not labels.is_floating_point():
+            unlabelled[whole.rows(np.concatenate([np.empty(0, np.int64), *owed]))] = False
+        labels[torch.from_numpy(unlabelled)] = torch.nan if labels.is_floating_point() else -1
+        # A digest would let a reader check guesses about the content.
+        digests = np.where(gone[:, None], np.uint8(0), whole.digests)
+        examples = replace(self.examples, features=features, labels=labels)
+        examples.__dict__["digests"] = digests  # in place of those that would be computed of NaN
+        partition = Partition(whole.ids, whole.shard, whole.slice_, digests)
+        return replace(self, examples=examples, partition=partition)
+
     def check_environment(self) -> None:
         """Check that this environment reproduces the plan's bits.
 
