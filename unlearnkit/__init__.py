@@ -67,6 +67,8 @@ Storing and auditing.
   opens one for you, and the class has options such as waiting for another process.
 * ``StoreError`` is raised if a store is damaged, in use, or belongs to another run.
 * ``audit`` checks what a store claims; so does ``python -m unlearnkit audit``.
+* ``load_ensemble`` loads the models that ``session.ensemble.save(folder)`` saved for prediction;
+  ``session.ensemble.module()`` makes one ``nn.Module`` of them.
 * ``Cancelled`` is raised in a call that was stopped by its ``cancel`` event.
 
 scikit-learn.
@@ -96,6 +98,7 @@ from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEn
 from unlearnkit.notebook import Session
 from unlearnkit.progress import Cancelled
 from unlearnkit.records.audit import audit
+from unlearnkit.records.saved_ensemble import load_ensemble
 from unlearnkit.selection.example_map import hardest
 from unlearnkit.store import DiskStore, StoreError
 from unlearnkit.studies.population import populate
@@ -153,6 +156,7 @@ __all__ = [
     "hardest",
     "klom",
     "load",
+    "load_ensemble",
     "populate",
     "relearn_time",
     "stream",

@@ -29,3 +29,12 @@ def as_html(result: Tabular, **options: Any) -> str:
     given = {"index": False, "na_rep": "-", "max_rows": MOST_ROWS, **options}
     with pd.option_context("display.max_colwidth", None):
         return f"<p>{html.escape(repr(result))}</p>{result.to_frame().to_html(**given)}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Format a count with its noun in singular or plural.
+
+    >>> plural(1, "shard"), plural(1200, "example")
+    ('1 shard', '1,200 examples')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -7,6 +7,7 @@ may draw from them while training runs in a thread.
 
 import hashlib
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -217,6 +218,11 @@ def digest(*parts: bytes | str | int) -> str:
     >>> digest("ab", "c") == digest("a", "bc")
     False
     """
+    return digest_of(parts)
+
+
+def digest_of(parts: Iterable[bytes | str | int]) -> str:
+    """Compute :func:`digest` of parts of which only one is held in memory at a time."""
     hasher = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode()

@@ -26,6 +26,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import Comparison, compare
 from unlearnkit.metrics.tasks import require_classes, task_of
 from unlearnkit.models.losses import Loss
+from unlearnkit.models.signature import Signature
 from unlearnkit.progress import Progress
 from unlearnkit.records.certificate import Certificate, certify
 from unlearnkit.records.journal import Journal
@@ -355,7 +356,8 @@ class Session:
         Raises:
             LookupError: the session is not trained yet.
         """
-        return assemble(self._journal.plan, self.store, self.aggregation)
+        signature = Signature.of(self.dataset)
+        return assemble(self._journal.plan, self.store, self.aggregation, signature)
 
     @property
     def original(self) -> Ensemble | None:

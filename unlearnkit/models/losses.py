@@ -286,6 +286,17 @@ def as_loss(loss: "str | Loss | Mapping[str, Any]") -> Loss:
     return LOSSES.choose(loss)
 
 
+def plain_loss(loss: Loss) -> str | dict[str, Any] | None:
+    """Return a plain value for :func:`as_loss`; None for a loss of the user that has no name.
+
+    >>> plain_loss(CrossEntropy()), plain_loss(WeightedCrossEntropy((1, 3)))
+    ('cross-entropy', {'class_weights': [1.0, 3.0]})
+    """
+    if type(loss) is WeightedCrossEntropy:
+        return {"class_weights": list(loss.class_weights)}
+    return loss.name if LOSSES.get(loss.name) == loss else None
+
+
 def output_hessians(
     outputs: Float[Tensor, "row class"], loss: Loss
 ) -> Float[Tensor, "row class class"]:

@@ -7,7 +7,7 @@ other bytes of the file, so that incomplete and altered files are detected befor
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,8 +65,29 @@ def encode(kept: Checkpoint | Approximation) -> tuple[list[memoryview], str]:
         index["debt"] = kept.debt.tolist()
     else:
         index |= {"kind": CLEAN, "stages": [_describe(kept, "", tensors)]}
-    header: dict[str, Any] = {"__metadata__": {"digest": "0" * 64, "unlearnkit": json.dumps(index)}}
-    pieces, end = [], 0
+    meta: dict[str, Any] = {"__metadata__": {"digest": "0" * 64, "unlearnkit": json.dumps(index)}}
+    head, pieces = layout(tensors, meta)
+    hasher = hashlib.sha256(head[: _DIGEST.start])
+    hasher.update(head[_DIGEST.stop :])
+    for piece in pieces:
+        hasher.update(piece)
+    head[_DIGEST] = hasher.hexdigest().encode()
+    return [memoryview(head), *pieces], hasher.hexdigest()
+
+
+def layout(
+    tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
+) -> tuple[bytearray, list[memoryview]]:
+    """Return the head of a safetensors file, and the tensors' bytes, which share their memory.
+
+    Args:
+        tensors: the tensors by name.
+        meta: first entries of the header.
+
+    Raises:
+        TypeError: a tensor has a dtype that a file cannot hold.
+    """
+    header, pieces, end = dict(meta), [], 0
     for name, tensor in tensors.items():
         flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         pieces.append(flat.numpy().data)
@@ -80,13 +101,7 @@ def encode(kept: Checkpoint | Approximation) -> tuple[list[memoryview], str]:
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    head = bytearray(len(text).to_bytes(8, "little") + text)
-    hasher = hashlib.sha256(head[: _DIGEST.start])
-    hasher.update(head[_DIGEST.stop :])
-    for piece in pieces:
-        hasher.update(piece)
-    head[_DIGEST] = hasher.hexdigest().encode()
-    return [memoryview(head), *pieces], hasher.hexdigest()
+    return bytearray(len(text).to_bytes(8, "little") + text), pieces
 
 
 def decode(name: str, data: bytes) -> tuple[Checkpoint | Approximation, str]:

@@ -109,12 +109,13 @@ def unfinished_files(folder: Path) -> Iterator[Path]:
         yield from (Path(e.path) for e in os.scandir(one) if e.name.startswith(WRITING))
 
 
-def read(path: Path, expected: int | None = None) -> bytes:
+def read(path: Path, expected: int | None = None, most: int | None = None) -> bytes:
     """Read a whole regular file.
 
     Args:
         path: path of the file.
         expected: size in bytes that it must have; None accepts any.
+        most: size in bytes that it may have at most; None accepts any.
 
     Raises:
         OSError: the file cannot be read, or is a symbolic link.
@@ -127,6 +128,8 @@ def read(path: Path, expected: int | None = None) -> bytes:
             raise ValueError("it is not a regular file")
         if expected is not None and status.st_size != expected:
             raise ValueError(f"it has {status.st_size} bytes, but {expected} were written")
+        if most is not None and status.st_size > most:
+            raise ValueError(f"it has {status.st_size} bytes, more than {most}")
         if status.st_size > max(_MAX_SPARSE_BYTES, 4 * 512 * getattr(status, "st_blocks", 2**53)):
             raise ValueError(f"its size is {status.st_size} bytes, but most are not on disk")
         return file.read(status.st_size)

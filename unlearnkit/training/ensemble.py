@@ -1,23 +1,28 @@
 """The ensemble: one constituent per shard, and the aggregation of their outputs."""
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unlearnkit.display import as_html
+from unlearnkit.display import as_html, plural
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.ensemble_module import EnsembleModule
-from unlearnkit.models.losses import Loss
+from unlearnkit.models.losses import Loss, plain_loss
+from unlearnkit.models.signature import UNKNOWN, Signature
 from unlearnkit.registry import Registry
-from unlearnkit.seeding import digest, state_bytes
+from unlearnkit.seeding import digest_of, state_bytes
 from unlearnkit.store import Store
 from unlearnkit.store.checkpoint import State
+from unlearnkit.store.model_folder import write_models
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.kernels.finite import NotFiniteError, check_state
 from unlearnkit.training.plan import Plan
@@ -74,7 +79,8 @@ class Constituent:
     Attributes:
         shard: 0-based shard.
         state: parameters and buffers.
-        debt: ids that were removed only approximately; empty if the constituent is exact.
+        debt: ids that were removed only approximately; empty if the constituent is exact. A saved
+            ensemble keeps only their number; each id is -1 after loading.
     """
 
     shard: int
@@ -82,7 +88,7 @@ class Constituent:
     debt: Int[np.ndarray, " debt"]
 
     def __repr__(self) -> str:
-        return f"Constituent(shard {self.shard}, {len(self.debt)} examples of debt)"
+        return f"Constituent(shard {self.shard}, {plural(len(self.debt), 'example')} of debt)"
 
     @property
     def exact(self) -> bool:
@@ -102,6 +108,7 @@ class Ensemble:
         constituents: models of the shards.
         aggregation: name in :data:`AGGREGATIONS`.
         is_regression: whether the targets are numbers instead of classes.
+        signature: how features become inputs, and the names of classes and targets.
 
     Raises:
         KeyError: there is no aggregation of that name.
@@ -113,6 +120,7 @@ class Ensemble:
     constituents: tuple[Constituent, ...]
     aggregation: str = "mean-probability"
     is_regression: bool = False
+    signature: Signature = UNKNOWN
 
     def __post_init__(self) -> None:
         """Check the aggregation."""
@@ -145,8 +153,8 @@ class Ensemble:
     @cached_property
     def digest(self) -> str:
         """Digest of the bits of all parameters and buffers, as 32 hexadecimal digits."""
-        parts = [(each.shard, state_bytes(each.state)) for each in self.constituents]
-        return digest(*(part for pair in parts for part in pair))
+        pairs = ((each.shard, state_bytes(each.state)) for each in self.constituents)
+        return digest_of(part for pair in pairs for part in pair)
 
     @own_settings()
     def constituent_probabilities(
@@ -203,6 +211,82 @@ class Ensemble:
         models = [self.architecture.module(each.state) for each in self.constituents]
         return EnsembleModule(models, self.loss, AGGREGATIONS[self.aggregation])
 
+    @own_settings()
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        card: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Save what prediction needs in a folder, for :func:`unlearnkit.load_ensemble`.
+
+        The folder holds one safetensors file for each constituent, and ``ensemble.json`` with the
+        model, the loss, the aggregation, the shape and scaling of the inputs, and the names of the
+        classes. It holds no data and no ids: of the debt of a constituent it states the number. A
+        model of your own is not saved as code; only its parameters and buffers are.
+
+        Args:
+            folder: a new or empty folder. If saving is interrupted, it holds no saved ensemble.
+            card: text of a ``README.md``, such as ``session.certificate().model_card()``.
+            overwrite: whether an ensemble that was saved in this folder before is replaced; its
+                other files are kept.
+
+        Raises:
+            FileExistsError: the folder is not empty, or is a file.
+            NotFiniteError: a constituent holds NaN or infinite numbers.
+            StoreError: the folder holds a damaged ensemble, so that it is not replaced.
+            StoreIOError: the folder cannot be written.
+            TypeError: a tensor has a dtype that a file cannot hold.
+            ValueError: there are no constituents.
+        """
+        self._check_usable("be saved")
+        states = {each.shard: each.state for each in self.constituents}
+        path = Path(folder).expanduser()
+        write_models(path, self._description(), states, card=card, overwrite=overwrite)
+
+    def _description(self) -> dict[str, Any]:
+        architecture, handling = self.architecture, self.architecture.handling
+        signature = self.signature.to_dict()
+        return {
+            "unlearnkit": sys.modules["unlearnkit"].__version__,
+            "torch": str(torch.__version__),
+            "digest": self.digest,
+            "model": {
+                "name": architecture.name,
+                "built-in": architecture.described,
+                "version": architecture.version,
+                "rebuilt": handling.rebuilt,
+                "clones inputs": handling.clones_inputs,
+                "casts outputs": handling.casts_outputs,
+            },
+            "loss": {"name": self.loss.name, "plain": plain_loss(self.loss)},
+            "aggregation": self.aggregation,
+            "regression": self.is_regression,
+            "inputs": {
+                "shape": list(architecture.feature_shape),
+                "dtype": "float32",
+                **signature["inputs"],
+            },
+            "outputs": {"number": architecture.num_outputs, **signature["outputs"]},
+            "probabilities of ones": self.probabilities_of_ones() if architecture.foreign else None,
+            "constituents": [
+                {"shard": each.shard, "exact": each.exact, "debt": len(each.debt)}
+                for each in self.constituents
+            ],
+        }
+
+    def probabilities_of_ones(self) -> list[float] | None:
+        """Return the probabilities of an example of ones; None if the model does not accept it.
+
+        They tell models apart whose parameters have the same names and shapes.
+        """
+        ones = torch.ones(1, *self.architecture.feature_shape)
+        try:
+            return self.probabilities(ones)[0].double().tolist()
+        except Exception:  # a module of the user may raise anything
+            return None
+
     def _check_usable(self, what: str) -> None:
         if not self.constituents:
             raise ValueError(f"the ensemble has no constituents, so it cannot {what}")
@@ -237,8 +321,19 @@ def state_probabilities(
     return found
 
 
-def assemble(plan: Plan, store: Store, aggregation: str = "mean-probability") -> Ensemble:
+def assemble(
+    plan: Plan,
+    store: Store,
+    aggregation: str = "mean-probability",
+    signature: Signature | None = None,
+) -> Ensemble:
     """Return the current ensemble: exact constituents where stored, approximate ones elsewhere.
+
+    Args:
+        plan: the plan of the current retain set.
+        store: the store that holds the models.
+        aggregation: name in :data:`AGGREGATIONS`.
+        signature: what inputs and outputs mean; None takes the constants of the plan's examples.
 
     Raises:
         LookupError: a shard has neither.
@@ -253,5 +348,11 @@ def assemble(plan: Plan, store: Store, aggregation: str = "mean-probability") ->
             raise LookupError(f"shard {shard} has no model yet; train first: session.train()")
         debt = model.debt if model.owes else np.empty(0, np.int64)
         constituents.append(Constituent(shard, end.state, debt))
-    regression = plan.examples.labels.is_floating_point()
-    return Ensemble(plan.architecture, plan.spec.loss, tuple(constituents), aggregation, regression)
+    return Ensemble(
+        plan.architecture,
+        plan.spec.loss,
+        tuple(constituents),
+        aggregation,
+        plan.examples.labels.is_floating_point(),
+        signature or Signature(plan.examples.offset, plan.examples.scale),
+    )

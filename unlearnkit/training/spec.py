@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from unlearnkit.models.losses import LOSSES, CrossEntropy, Loss, WeightedCrossEntropy, as_loss
+from unlearnkit.models.losses import CrossEntropy, Loss, as_loss, plain_loss
 from unlearnkit.seeding import digest
 
 EPOCH_RULES = ("sisa", "full", "equal_work")
@@ -152,10 +152,8 @@ class TrainSpec:
         True
         """
         values = self._values()
-        loss = values.pop("loss")
-        if type(loss) is WeightedCrossEntropy:
-            return {**values, "loss": {"class_weights": list(loss.class_weights)}}
-        return {**values, "loss": loss.name} if LOSSES.get(loss.name) == loss else values
+        loss = plain_loss(values.pop("loss"))
+        return values if loss is None else {**values, "loss": loss}
 
     @property
     def digest(self) -> str:

@@ -9,6 +9,7 @@ from IPython import get_ipython
 from jaxtyping import Int
 
 from unlearnkit.data.examples import Dataset
+from unlearnkit.display import plural as plural
 from unlearnkit.session import Session
 from unlearnkit.widgets.parts.panel import Panel
 
@@ -84,15 +85,6 @@ def watch_cells() -> None:
     shell = get_ipython()
     if shell is not None and _after_cell not in shell.events.callbacks["post_run_cell"]:
         shell.events.register("post_run_cell", _after_cell)
-
-
-def plural(count: int, noun: str) -> str:
-    """Format a count with its noun in singular or plural.
-
-    >>> plural(1, "shard"), plural(1200, "example")
-    ('1 shard', '1,200 examples')
-    """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def label_counts(dataset: Dataset, ids: Int[np.ndarray, " example"] | list[int]) -> str:
