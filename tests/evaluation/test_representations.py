@@ -10,6 +10,7 @@ from torch import nn
 
 from comparisons import compared, shard_of
 from unlearnkit.evaluation import representations
+from unlearnkit.models import chunks
 from unlearnkit.models.architecture import as_architecture
 
 
@@ -121,7 +122,7 @@ class Raw(nn.Module):
 @pytest.mark.parametrize("model", [Odd, Raw])
 def test_layers_give_one_row_for_each_example_however_they_are_used(model, monkeypatch):
     architecture, inputs = as_architecture(model, (4,), 3), torch.randn(7, 4)
-    monkeypatch.setattr(representations, "CHUNK", 5)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 80)  # 4 rows at a time
     state = architecture.initial(0, 0)
     found = representations.layer_outputs(architecture, state, inputs)
     module = architecture.module(state)

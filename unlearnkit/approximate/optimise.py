@@ -16,6 +16,7 @@ from torch import Tensor
 from unlearnkit.approximate.protocol import Members, ShardRound
 from unlearnkit.approximate.routes import tried
 from unlearnkit.approximate.stored_states import StoredState, pool_of
+from unlearnkit.models.chunks import chunks
 from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError
 from unlearnkit.models.state import get_state
 from unlearnkit.store import Checkpoint
@@ -53,6 +54,7 @@ class Optimisation:
         pool = pool_of(stored)
         self.rows = pool.rows
         self.inputs, self.targets = given.state.data(pool)
+        self.architecture = plan.architecture
         self.module = plan.architecture.module(stored.state)
         parameters = [p for p in self.module.parameters() if p.requires_grad]
         spec = plan.spec.with_(learning_rate=rate * plan.spec.learning_rate)
@@ -71,7 +73,8 @@ class Optimisation:
     @torch.no_grad()
     def outputs(self) -> Float[Tensor, "row class"]:
         """Return the outputs of all examples at the current parameters."""
-        return torch.cat([self.module(part) for part in self.inputs.split(4096)])
+        parts = chunks(self.architecture, self.module, self.inputs)
+        return torch.cat([self.module(part) for part in parts])
 
     @property
     def state(self) -> State:

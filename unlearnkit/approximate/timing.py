@@ -66,7 +66,7 @@ def _time_large_batches(
     head, body = staged.scope == "head", None
     names = (head_names if head else trainable_names)(module)
     if head and (stack := head_stack(plan)) is not None:
-        body = Body(module, stack)
+        body = Body(plan.architecture, module, stack)
     # Products with a last layer are not counted as visits, so each batch runs as many as a request.
     products = round(EXPECTED_ITERATIONS * staged.iterations) if head else 2
     timed: list[tuple[Batches, float]] = []

@@ -19,11 +19,11 @@ from unlearnkit.display import as_html
 from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.evaluation.parameters import states_of
 from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.chunks import chunks
 from unlearnkit.models.vector import real_values
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
-from unlearnkit.training.ensemble import CHUNK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,15 +114,16 @@ def layer_outputs(
         if isinstance(made, Tensor) and made.ndim and len(made) == count:
             seen[name] = real_values(made).reshape(count, -1)
 
+    parted = chunks(architecture, module, inputs)
     for layer in layers:
         layer.register_forward_hook(keep)
     with torch.no_grad():
-        for chunk in inputs.split(CHUNK):
+        for chunk in parted:
             seen, count = {}, len(chunk)
             outputs = module(chunk)
             for name, made in (seen or {OUTPUT: real_values(outputs).reshape(count, -1)}).items():
                 parts.setdefault(name, []).append(made)
-    return {name: torch.cat(chunks) for name, chunks in parts.items()}
+    return {name: torch.cat(some) for name, some in parts.items()}
 
 
 @own_settings()

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from unlearnkit.models.chunks import CHUNK, rows_together
 from unlearnkit.store import Store
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
-from unlearnkit.training.ensemble import CHUNK
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
 
@@ -45,7 +45,7 @@ def example_losses(plan: Plan, store: Store) -> Scores:
         if not len(rows):
             continue
         module = plan.architecture.module(_state(plan, store, shard, last))
-        for part, inputs, labels in _chunks(plan, rows):
+        for part, inputs, labels in _chunks(plan, module, rows):
             with torch.no_grad():
                 scores[part] = loss.value(module(inputs), labels).double().numpy()
     return scores
@@ -84,7 +84,7 @@ def self_influence(plan: Plan, store: Store) -> Scores:
             if state is None or not len(trained):
                 continue
             module = plan.architecture.module(state)
-            for part, inputs, labels in _chunks(plan, trained):
+            for part, inputs, labels in _chunks(plan, module, trained):
                 given, outputs = _last_layer(module, inputs)
                 slope = plan.spec.loss.output_gradient(outputs, labels).double()
                 norms = slope.square().sum(1) * (given.double().square().sum(1) + 1)
@@ -105,10 +105,16 @@ def _state(plan: Plan, store: Store, shard: int, stage: int) -> State:
     return state
 
 
-def _chunks(plan: Plan, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+def _chunks(
+    plan: Plan, module: nn.Module, rows: np.ndarray
+) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
     for begin in range(0, len(rows), CHUNK):
         part = rows[begin : begin + CHUNK]
-        yield part, *plan.examples[plan.partition.ids[part]]
+        inputs, labels = plan.examples[plan.partition.ids[part]]
+        size = rows_together(plan.architecture, module, inputs)
+        for at in range(0, len(part), size):
+            some = slice(at, at + size)
+            yield part[some], inputs[some], labels[some]
 
 
 def _last_layer(module: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:

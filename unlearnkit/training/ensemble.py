@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unlearnkit.display import as_html, plural
 from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.chunks import chunks
 from unlearnkit.models.ensemble_module import EnsembleModule
 from unlearnkit.models.losses import Loss, plain_loss
 from unlearnkit.models.signature import UNKNOWN, Signature
@@ -27,8 +28,6 @@ from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.kernels.finite import NotFiniteError, check_state
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
-
-CHUNK = 4096  # examples in a forward pass, to bound memory
 
 Aggregation = Callable[[Float[Tensor, "constituent batch class"]], Float[Tensor, "batch class"]]
 
@@ -311,7 +310,7 @@ def state_probabilities(
     if inputs.dtype != torch.float32:
         module = module.to(inputs.dtype)
     with torch.no_grad():
-        parts = [loss.probabilities(module(chunk)) for chunk in inputs.split(CHUNK)]
+        parts = [loss.probabilities(module(some)) for some in chunks(architecture, module, inputs)]
     found = torch.cat(parts) if parts else inputs.new_empty(0, architecture.num_outputs)
     if not torch.isfinite(found).all() and torch.isfinite(inputs).all():
         raise NotFiniteError(

@@ -26,6 +26,7 @@ from torch import Tensor
 from unlearnkit.approximate.linearised import Linearised, stack_parameters
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.chunks import chunks
 from unlearnkit.models.losses import CrossEntropy, Loss
 from unlearnkit.models.vector import real_values
 from unlearnkit.store.checkpoint import State
@@ -108,9 +109,7 @@ class Probe:
         stack = self.architecture.stack
         with torch.no_grad():
             if stack is None:
-                return torch.stack(
-                    [self.architecture.module(state)(self.inputs) for state in states]
-                )
+                return torch.stack([self._outputs_of(state, self.inputs) for state in states])
             inputs = self.inputs.flatten(1).expand(len(states), -1, -1)
             parameters = stack_parameters(stack, states, self.loss)
             return Linearised(stack, self.loss, parameters, inputs).outputs[..., : stack.widths[-1]]
@@ -125,7 +124,7 @@ class Probe:
     def loss_of(self, state: State, inputs: Tensor, targets: Tensor) -> float:
         """Return the mean loss of a model on some examples."""
         with torch.no_grad():
-            outputs = self.architecture.module(state)(inputs)
+            outputs = self._outputs_of(state, inputs)
         return float(self.loss.value(outputs, targets).mean())
 
     @own_settings()
@@ -177,6 +176,11 @@ class Probe:
             return ()
         divergences = map(self._divergence, self.outputs(exact), self.outputs(approximate))
         return tuple(Check(s, error=e) for s, e in zip(shards, divergences, strict=True))
+
+    def _outputs_of(self, state: State, inputs: Tensor) -> Tensor:
+        module = self.architecture.module(state)
+        parts = chunks(self.architecture, module, inputs)
+        return torch.cat([module(part) for part in parts])
 
     def _targets(self, outputs: Float[Tensor, "model batch class"]) -> Tensor:
         return self.targets.expand(len(outputs), *self.targets.shape)

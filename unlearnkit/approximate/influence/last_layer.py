@@ -26,11 +26,13 @@ from unlearnkit.approximate.linearised import (
 )
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
 from unlearnkit.approximate.segments import segments_of
+from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.chunks import chunks
 from unlearnkit.models.stack import Stack
 from unlearnkit.models.vector import flatten, head_names, unflatten
 from unlearnkit.store.checkpoint import State
 
-CHUNK = 1024  # examples that pass through the body at a time
+CHUNK = 1024  # the most examples that pass through the body at a time
 GROUP_BYTES = 32 << 20  # upper limit of bytes of curvature features of all lanes together
 
 
@@ -38,13 +40,14 @@ class Body:
     """The body of a module: computes the features that its last layer receives.
 
     Attributes:
+        architecture: architecture of the module.
         module: the module; it must not be used elsewhere, as states are loaded into it.
         stack: the last layer alone.
     """
 
-    def __init__(self, module: nn.Module, stack: Stack) -> None:
+    def __init__(self, architecture: Architecture, module: nn.Module, stack: Stack) -> None:
         """Register a hook on the last layer."""
-        self.module, self.stack = module, stack
+        self.architecture, self.module, self.stack = architecture, module, stack
         self._recorded: list[Tensor] | None = None  # a list while features are computed
         module.get_submodule(stack.linears[0]).register_forward_pre_hook(self._record_input)
 
@@ -58,9 +61,10 @@ class Body:
     ) -> Float[Tensor, "row feature"]:
         """Return the last layer's inputs at a state, in eval mode."""
         self.module.load_state_dict(state)
+        parts = chunks(self.architecture, self.module, inputs, CHUNK)
         seen: list[Tensor] = []
         self._recorded = seen
-        for part in inputs.split(CHUNK):
+        for part in parts:
             self.module(part)
         self._recorded = None
         return torch.cat(seen)
@@ -80,7 +84,8 @@ def modify_last_layers(
     Returns:
         The corrected shards, in the order of the rounds.
     """
-    body = Body(rounds[0].state.plan.architecture.module(), stack)
+    architecture = rounds[0].state.plan.architecture
+    body = Body(architecture, architecture.module(), stack)
     sizes = [len(each.forget) + len(each.retain) for each in rounds]
     size = last_layers_together(stack, max(method.sample_size(size, size) for size in sizes))
     done: list[Modified] = []

@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, ShardState
+from unlearnkit.models.chunks import chunks
 from unlearnkit.models.losses import CrossEntropy, Loss, output_hessians
 from unlearnkit.store.checkpoint import State
 
@@ -90,7 +91,8 @@ def candidates_at(
         part = slice(begin, begin + CHUNK)
         inputs, _ = state.data(Members(some.rows[part], some.slices[part]))
         with torch.no_grad():
-            traces.append(hessian_traces(module(inputs), plan.spec.loss))
+            parts = [module(some) for some in chunks(plan.architecture, module, inputs, CHUNK)]
+            traces.append(hessian_traces(torch.cat(parts), plan.spec.loss))
     return Candidates(retain, some, torch.cat(traces).double().numpy())
 
 
