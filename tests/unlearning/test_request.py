@@ -1,10 +1,12 @@
 """Requests: what may be revoked, what is ignored with a note, and what is refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 from cases import CASES
-from unlearnkit.unlearning.request import Revocations, check_request, select
+from unlearnkit.unlearning.request import Revocations, as_ids, check_request, select
 
 DATA = CASES["logistic"].dataset()
 TRAIN, PROBE, TEST = DATA.train.ids, DATA.probe.ids, DATA.test.ids
@@ -60,7 +62,10 @@ def test_an_empty_request_says_so() -> None:
         (range(0, 100), KeyError, r"ids 0, 1, 2, 3, 4 and \d+ more are not in logistic"),
         ([7, TEST[0]], KeyError, f"id {TEST[0]} is in the test part of logistic"),
         ([7.5], TypeError, "ids of kind float64 were given; give whole numbers"),
-        ([True, False], TypeError, "ids of kind bool .*numpy.flatnonzero"),
+        ([True, False], TypeError, r"ids of kind bool .*numpy\.flatnonzero.* dataset\.train\.ids"),
+        ([True, 7], TypeError, "ids of kind bool"),
+        (np.ma.masked_equal([7, 10], 10), TypeError, r"masked entries; .* ids\.compressed"),
+        (None, TypeError, "ids of kind object"),
         ("7", TypeError, "ids='7' is text"),
         (TRAIN, ValueError, "revokes all 44 training examples.*keep at least one"),
     ],
@@ -69,6 +74,14 @@ def test_an_empty_request_says_so() -> None:
 def test_unfit_requests_are_refused(ids: object, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         check_request(ids, DATA, Revocations())
+
+
+def test_ids_come_in_any_kind_of_collection() -> None:
+    given = [7, 10]
+    kinds = (set(given), iter(given), np.array(given), torch.tensor(given), pd.Series(given))
+    for ids in (*kinds, pd.Series(given, dtype="Int64"), np.ma.array(given), range(7, 11, 3)):
+        assert sorted(as_ids(ids).tolist()) == given
+    assert [as_ids(one).tolist() for one in (7, np.array(7), torch.tensor(7))] == [[7]] * 3
 
 
 def test_the_rest_of_the_examples_is_refused_too() -> None:

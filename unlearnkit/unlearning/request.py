@@ -7,7 +7,7 @@ retain sets are derived from it.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -181,18 +181,29 @@ def as_ids(ids: int | Iterable[int] | np.ndarray) -> Ids:
     """Return whole numbers as an array, in the order given.
 
     Raises:
-        TypeError: an id is not a whole number.
+        TypeError: an id is not a whole number, or is masked.
     """
     if isinstance(ids, str | bytes):
         raise TypeError(f"ids={ids!r} is text; give whole numbers such as [3, 141, 592]")
-    items = [ids] if isinstance(ids, int | np.integer) else ids
-    array = np.asarray(items if isinstance(items, Sequence | np.ndarray) else list(items))
+    if np.ma.is_masked(ids):
+        raise TypeError("ids have masked entries; give those that are meant, as ids.compressed()")
+    single = not isinstance(ids, Iterable) or getattr(ids, "ndim", 1) == 0
+    items: Any = [ids] if single else ids
+    known = isinstance(items, Sequence) or hasattr(items, "__array__")
+    array = np.asarray(items if known else list(items))
     if array.size == 0:
         return np.empty(0, np.int64)
+    # NumPy makes numbers of a list that holds both truth values and numbers.
+    mixed = isinstance(items, Sequence) and any(isinstance(one, bool | np.bool_) for one in items)
+    if mixed or array.dtype == bool:
+        raise TypeError(
+            "ids of kind bool were given; give whole numbers such as [3, 141, 592] (for a mask "
+            "over the rows of your data, use numpy.flatnonzero(mask); for one over the training "
+            "part, use dataset.train.ids[mask])"
+        )
     if array.dtype.kind not in "iu":
         raise TypeError(
-            f"ids of kind {array.dtype} were given; give whole numbers such as [3, 141, 592] "
-            "(for a mask, use numpy.flatnonzero)"
+            f"ids of kind {array.dtype} were given; give whole numbers such as [3, 141, 592]"
         )
     return array.reshape(-1).astype(np.int64)
 
