@@ -171,7 +171,8 @@ def from_arrays(
 
 
 def _names_of(features: Array) -> list[Hashable] | None:
-    columns = getattr(features, "columns", None)
+    # pyarrow's tables have their data in .columns.
+    columns = getattr(features, "column_names", getattr(features, "columns", None))
     return None if columns is None else list(columns)
 
 

@@ -111,6 +111,8 @@ def encoding_of(
     elif isinstance(hash_buckets, bool) or not isinstance(hash_buckets, int) or hash_buckets < 1:
         raise ValueError(f"hash_buckets={hash_buckets!r}; give a whole number of at least 1")
     other = {c: str(kind) for c, kind in kinds.items() if c not in (*numeric, *texts)}
+    for column in other:
+        _refuse_dates(column, frame[column])
     if other:
         first = next(iter(other))
         raise TypeError(
@@ -145,6 +147,19 @@ def _is_text(kind: Any) -> bool:
     import pandas as pd
 
     return pd.api.types.is_object_dtype(kind) or isinstance(kind, pd.StringDtype)
+
+
+def _refuse_dates(column: Hashable, values: "pd.Series") -> None:
+    """Refuse dates, times and durations, which are numbers only since a fixed date."""
+    import pandas as pd
+
+    found = pd.api.types.infer_dtype(values, skipna=True)
+    if found in ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period"):
+        raise TypeError(
+            f"column {column!r} holds values of kind {found}; give numbers, such as the days since "
+            f"a fixed date, (frame[{column!r}] - pandas.Timestamp('2020-01-01')).dt.days, or leave "
+            "the column out (features=[...])"
+        )
 
 
 def _check_known(columns: Sequence[Hashable], given: Mapping[Hashable, object], word: str) -> None:

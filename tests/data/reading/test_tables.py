@@ -1,12 +1,15 @@
 """Tables of other libraries and with other kinds of columns, which are the ordinary table."""
 
+import datetime
+
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from raw_data import people, table
-from unlearnkit import from_frame
+from unlearnkit import UnlearnableClassifier, from_arrays, from_frame
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.reading.tables import as_frame, is_frame
 
@@ -31,6 +34,66 @@ def test_a_table_of_pyarrow_is_its_frame(options):
     ours, theirs = people(), pa.Table.from_pandas(people())
     data = as_dataset((theirs, "kind"), **options)
     assert data.fingerprint == from_frame(ours, "kind", **options).fingerprint
+
+
+@pytest.mark.parametrize("options", [HASHED, DECLARED])
+def test_a_table_of_polars_is_its_frame(options):
+    ours = people()
+    theirs = pl.from_pandas(ours)
+    data = as_dataset((theirs, "kind"), test=theirs[:5], **options)
+    assert data.fingerprint == from_frame(ours, "kind", test=ours[:5], **options).fingerprint
+    learned = theirs.with_columns(pl.col("coat").cast(pl.Categorical))
+    assert as_dataset((learned, "kind"), test=theirs[:5], **options).fingerprint == data.fingerprint
+    with pytest.raises(TypeError, match=r"'coat': .*fixed vocabulary"):
+        as_dataset((learned.select("coat", "kind"), "kind"))
+
+
+def test_an_enum_of_polars_is_a_declared_vocabulary():
+    kinds = pl.Enum(["red", "grey", "blue"])
+    words = pl.Series("coat", ["red", "grey"] * 20, dtype=kinds)
+    theirs = pl.DataFrame({"coat": words, "size": range(40), "kind": words})
+    data = from_frame(theirs, "kind")
+    assert data.class_names == ("red", "grey", "blue")
+    assert data.feature_names == ("coat=red", "coat=grey", "coat=blue", "coat=other", "size")
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table])
+def test_tables_of_other_libraries_go_to_arrays_and_estimators(make):
+    ours = table()[["size"]].assign(flag=[True, False] * 20)
+    labels = [0, 0, 1, 1] * 10
+    theirs = make({name: ours[name].tolist() for name in ours.columns})
+    column = make({"y": labels})["y"]
+    data = from_arrays(theirs, column, offset={"size": 3})
+    assert data.fingerprint == from_arrays(ours, labels, offset={"size": 3}).fingerprint
+    settings = {"epochs": 2, "random_state": 0, "offset": {"size": 3}}
+    fitted = UnlearnableClassifier("logistic", **settings).fit(theirs, column)
+    plain = UnlearnableClassifier("logistic", **settings).fit(ours, labels)
+    assert np.array_equal(fitted.predict_proba(theirs), plain.predict_proba(ours))
+    assert fitted.unlearn(make({"row": [3, 4]})["row"]).revoked_.tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table, pd.DataFrame])
+@pytest.mark.parametrize(
+    "value", [datetime.datetime(2020, 5, 17, 3), datetime.timedelta(3), datetime.date(2020, 5, 17)]
+)
+def test_dates_are_refused_with_what_to_give_instead(make, value):
+    values = pd.Series([value] * 40) if make is pd.DataFrame else [value] * 40
+    if make is pd.DataFrame and type(value) is datetime.date:
+        values = pd.to_datetime(values)
+    theirs = make({"day": values, "kind": [0, 1] * 20})
+    for options in ({}, HASHED):
+        with pytest.raises(
+            TypeError, match=r"column 'day' holds values of kind .*64; .*fixed date"
+        ):
+            from_frame(theirs, "kind", **options)
+
+
+def test_integers_of_128_bits_are_numbers_where_they_are_small():
+    theirs = pl.DataFrame({"size": pl.Series(range(40), dtype=pl.Int128), "kind": [0, 1] * 20})
+    ours = pd.DataFrame({"size": range(40), "kind": [0, 1] * 20})
+    assert from_frame(theirs, "kind").fingerprint == from_frame(ours, "kind").fingerprint
+    with pytest.raises(TypeError, match=r"frame is a LazyFrame, .*after \.collect"):
+        from_frame(theirs.lazy(), "kind")
 
 
 def test_columns_of_other_libraries_keep_their_kinds():

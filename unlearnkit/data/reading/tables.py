@@ -82,6 +82,10 @@ def _values(series: Any) -> Any:
         return pd.Categorical(series.to_list(), categories=list(series.dtype.categories))
     if isinstance(series.dtype, nw.Decimal):
         series = series.cast(nw.Float64)
+    if isinstance(series.dtype, nw.Date):  # pandas would keep dates as objects, as it keeps text
+        series = series.cast(nw.Datetime())
+    if "Int128" in str(series.dtype):
+        return pd.Series(series.to_list())
     if series.dtype.is_numeric() or series.dtype == nw.Boolean:
         return pd.array(series.to_list()) if series.null_count() else series.to_numpy()
     return pd.Series(series.to_list(), dtype=None if len(series) else object)
