@@ -68,7 +68,7 @@ class Session(session.Session):
         """
         text = as_script(self._cells())
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            Path(path).expanduser().write_text(text, encoding="utf-8")
         return text
 
     def to_notebook(self, path: str | os.PathLike[str]) -> None:
@@ -77,7 +77,7 @@ class Session(session.Session):
         Args:
             path: the file to write, ending in ``.ipynb``.
         """
-        Path(path).write_text(as_notebook(self._cells()), encoding="utf-8")
+        Path(path).expanduser().write_text(as_notebook(self._cells()), encoding="utf-8")
 
     def _cells(self) -> list[Cell]:
         ensemble = self.ensemble if self.trained else None

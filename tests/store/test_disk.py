@@ -11,6 +11,7 @@ from cases import CASES
 from lineage import parse
 from stores import Store, approximation, checkpoint, reopened
 from unlearnkit import DiskStore, Session, StoreError
+from unlearnkit.records.audit import audit
 from unlearnkit.store import Approximation
 from unlearnkit.training.plan import Plan
 from worker import content
@@ -53,6 +54,20 @@ def unlearned_on_disk(folder: Path) -> Session:
         session.revoke(count=2, seed=4)
         session.unlearn(max_share)
     return session
+
+
+def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    session = CASE.session(store="~/run")
+    session.train()
+    session.revoke(count=2, seed=4)
+    session.unlearn(1)
+    assert (tmp_path / "run" / "manifest.json").is_file()
+    session.certificate().to_json("~/certificate.json")
+    assert (tmp_path / "certificate.json").is_file()
+    session.store.close()
+    assert Session(CASE.dataset(), store="~/run").plan.keys == session.plan.keys
+    assert [*audit("~/run")]
 
 
 def test_a_folder_is_resumed_with_the_same_bits_requests_and_debt(tmp_path: Path) -> None:

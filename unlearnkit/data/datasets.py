@@ -1,5 +1,6 @@
 """Datasets by name, and from any supported kind of data."""
 
+import os
 from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -184,7 +185,7 @@ def as_dataset(data: object, **options: Any) -> Dataset:
 
 
 def _of_pair(first: Any, second: Any, **options: Any) -> Dataset:
-    if isinstance(first, str | Path):
+    if isinstance(first, str | os.PathLike):
         return from_file(first, second, **options)
     if isinstance(second, str) and is_table(first):
         return from_hugging_face(first, second, **options)

@@ -46,7 +46,7 @@ class Certificate:
         """The certificate as JSON; also written to ``path`` if one is given."""
         text = json.dumps(self.content, indent=1)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            Path(path).expanduser().write_text(text, encoding="utf-8")
         return text
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -60,7 +60,7 @@ class Certificate:
             f"<h1>Certificate of unlearning</h1>{self._repr_html_()}</html>"
         )
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            Path(path).expanduser().write_text(text, encoding="utf-8")
         return text
 
     def _repr_html_(self) -> str:

@@ -128,7 +128,7 @@ def stored_settings(
     """
     if isinstance(store, str | os.PathLike):
         try:
-            if not (Path(store) / MANIFEST).is_file():
+            if not (Path(store).expanduser() / MANIFEST).is_file():
                 return StoredSettings()
             store = DiskStore(store, read_only=True)
         except (StoreError, OSError, ValueError):

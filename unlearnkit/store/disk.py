@@ -84,7 +84,7 @@ class DiskStore:
             StoreError: the store is damaged.
             StoreIOError: the folder cannot be read or written.
         """
-        self.folder = Path(folder)
+        self.folder = Path(folder).expanduser()
         self.read_only = read_only
         self.name_ids = name_ids
         self._lock = threading.RLock()

@@ -22,9 +22,10 @@ def read_study(path: str | os.PathLike[str]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    if not Path(path).exists():
+    file = Path(path).expanduser()
+    if not file.exists():
         raise FileNotFoundError(f"there is no file {path}; give the path= of a study")
-    entries = (_entry(Path(path), line) for line, _ in _lines(Path(path)))
+    entries = (_entry(file, line) for line, _ in _lines(file))
     return pd.DataFrame({key: row for key, row, _ in entries}.values())
 
 
@@ -37,7 +38,7 @@ class Log:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else Path(path).expanduser()
         self.rows: dict[str, dict[str, Any]] = {}
         self.metrics: dict[str, dict[str, str]] = {}
         if self.path is None:

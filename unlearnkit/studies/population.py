@@ -224,10 +224,11 @@ def margins_of(probabilities: Float[Tensor, "n class"], labels: Tensor) -> Float
 
 
 def _read(path: str | os.PathLike[str] | None) -> dict[str, dict[str, list[float]]]:
-    if path is None or not Path(path).exists():
+    if path is None or not Path(path).expanduser().exists():
         return {}
+    path = Path(path).expanduser()
     known, whole = {}, 0
-    for line in Path(path).read_bytes().splitlines(keepends=True):
+    for line in path.read_bytes().splitlines(keepends=True):
         if not line.endswith(b"\n"):
             os.truncate(path, whole)  # drop a line that a killed run left incomplete
             break
@@ -246,8 +247,9 @@ def _read(path: str | os.PathLike[str] | None) -> dict[str, dict[str, list[float
 def _append(path: str | os.PathLike[str] | None, entry: dict[str, Any]) -> None:
     if path is None:
         return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with Path(path).open("a") as file:
+    path = Path(path).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
         file.write(json.dumps(entry) + "\n")
         file.flush()
         os.fsync(file.fileno())
