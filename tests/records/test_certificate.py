@@ -15,6 +15,7 @@ from tampering import sealed, with_manifest
 from unlearnkit import DiskStore, Session, StoreError
 from unlearnkit.__main__ import main
 from unlearnkit.records.audit import AuditError, audit
+from unlearnkit.records.certificate import _on_the_revoked
 from unlearnkit.records.ledger import keyed_digest
 from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 
@@ -73,6 +74,53 @@ def test_the_page_loads_nothing_and_escapes_what_it_shows(session: Session) -> N
     certificate.content["says"].append("<script>alert(1)</script>")
     page = certificate.to_html()
     assert "<script" not in page and not re.search(r"(src|href)=|https?://", page)
+
+
+@pytest.mark.parametrize(
+    ("revoked", "owed", "shards", "said"),
+    [
+        (0, 0, 0, "No example is revoked."),
+        (1, 0, 0, "1 example is revoked. The current .* were trained without it."),
+        (5, 0, 0, "5 examples are revoked. The current .* were trained without them."),
+        (
+            1,
+            1,
+            1,
+            "1 example is revoked. It was removed only approximately: one shard is marked, .*",
+        ),
+        (
+            4,
+            4,
+            2,
+            "4 examples are revoked. All of them were removed only .* 2 shards are marked, .*",
+        ),
+        (
+            4,
+            1,
+            1,
+            "4 .* without them, except for 1 example that was removed only approximately: .*",
+        ),
+        (4, 3, 2, "4 .* except for 3 examples that were .* until they are retrained exactly."),
+    ],
+)
+def test_the_first_sentence_agrees_with_its_counts(
+    revoked: int, owed: int, shards: int, said: str
+) -> None:
+    assert re.fullmatch(said, _on_the_revoked(revoked, owed, shards))
+
+
+def test_a_single_example_is_never_one_examples() -> None:
+    session = CASE.session()
+    session.train()
+    request = session.revoke(count=1)
+    assert repr(request).startswith("Request(1 example")
+    assert repr(session.unlearn(0)).startswith("Unlearned(1 example, 0 shards exact")
+    owing = [each for each in session.ensemble.constituents if not each.exact]
+    assert [repr(each).partition(", ")[2] for each in owing] == ["1 example of debt)"]
+    session.repay()
+    certificate = session.certificate()
+    assert "(1 revoked example, 3 constituents exact, 0 with debt)" in repr(certificate)
+    assert not re.search(r"\b1 [a-z]*\s?(examples|shards|constituents)\b", certificate.to_html())
 
 
 def test_a_session_in_memory_has_a_certificate_without_a_head() -> None:

@@ -15,6 +15,7 @@ import torch
 
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset, Examples
+from unlearnkit.display import plural
 from unlearnkit.models.architecture import Architecture, as_architecture
 from unlearnkit.models.builtin import built_in
 from unlearnkit.models.state import is_finite
@@ -257,12 +258,12 @@ def _retrain(
         run_jobs(plan, jobs, keep=compare)
     except NotFiniteError as error:  # the revoked rows hold NaN, so they may have been read
         raise AuditError(
-            f"retraining from scratch without the {len(revoked)} revoked examples did not stay "
-            f"finite, but the stored checkpoints are: {error}"
+            f"retraining from scratch without the {plural(len(revoked), 'revoked example')} did "
+            f"not stay finite, but the stored checkpoints are: {error}"
         ) from error
     yield (
         f"{count} clean checkpoints have the bits that retraining from scratch without the "
-        f"{len(revoked)} revoked examples gives ({visits:,} visits, "
+        f"{plural(len(revoked), 'revoked example')} gives ({visits:,} visits, "
         f"{time.perf_counter() - begun:.1f} s)"
     )
     shards = [s for s in range(plan.num_shards) if plan.alive(s)]

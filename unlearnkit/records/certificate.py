@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from unlearnkit.display import plural
 from unlearnkit.models.state import is_finite
 from unlearnkit.records.history import requests_of
 from unlearnkit.records.ledger import Record, keyed_digest
+from unlearnkit.records.model_card import model_card
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.training.plan import Plan
@@ -37,10 +39,9 @@ class Certificate:
 
     def __repr__(self) -> str:
         states = [one["state"] for one in self.content["constituents"]]
-        return (
-            f"Certificate({self.content['revoked']} revoked examples, {states.count(EXACT)} "
-            f"constituents exact, {states.count(APPROXIMATE)} with debt)"
-        )
+        revoked = plural(self.content["revoked"], "revoked example")
+        exact = plural(states.count(EXACT), "constituent")
+        return f"Certificate({revoked}, {exact} exact, {states.count(APPROXIMATE)} with debt)"
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The certificate as JSON; also written to ``path`` if one is given."""
@@ -48,6 +49,15 @@ class Certificate:
         if path is not None:
             Path(path).expanduser().write_text(text, encoding="utf-8")
         return text
+
+    def model_card(self) -> str:
+        """A model card for Hugging Face or another catalogue of models, as Markdown.
+
+        It says what the models are, what they have forgotten and how exactly, how that is checked,
+        and what it does not show. Accuracy, intended use and licence are not known here; add them.
+        Use it as ``session.ensemble.save(folder, card=session.certificate().model_card())``.
+        """
+        return model_card(self.content)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """The certificate as a self-contained HTML page; also written to ``path`` if given."""
@@ -156,22 +166,15 @@ def certify(
         if approximation is not None:
             kept = sorted(approximation.checkpoints.items())
             artefacts += [_artefact(checkpoint, APPROXIMATE) for _, checkpoint in kept]
-    owed = sum(len(debt) for debt in debts.values())
     says = [
-        f"{len(revoked)} examples are revoked. The current ensemble and everything that its store "
-        "holds were trained without them"
-        + (
-            f", except for {owed} examples that were removed only approximately: their shards are "
-            "marked, and carry this debt until they are retrained exactly."
-            if owed
-            else "."
-        ),
+        _on_the_revoked(len(revoked), sum(len(debt) for debt in debts.values()), len(debts)),
         "Exact means: the same bytes as retraining from scratch without these examples, in the "
         "same environment. That an id existed, and its slot, still shapes the order of training.",
         *(
             [
-                f"{broken} constituents hold NaN or infinite numbers, because their training "
-                "diverged: they predict nothing, and nothing is certified about them."
+                f"{plural(broken, 'constituent')} {'holds' if broken == 1 else 'hold'} NaN or "
+                "infinite numbers, because training diverged: such a constituent predicts nothing, "
+                "and nothing is certified about it."
             ]
             if (broken := sum(each["state"] == BROKEN for each in constituents))
             else []
@@ -214,6 +217,29 @@ def certify(
     if plan.architecture.foreign:
         content["repeated"] = repeated.to_dict()
     return Certificate(content)
+
+
+def _on_the_revoked(revoked: int, owed: int, shards: int) -> str:
+    """Say how many examples are revoked, and how many of them were removed only approximately."""
+    if not revoked:
+        return "No example is revoked."
+    says = f"{plural(revoked, 'example')} {'is' if revoked == 1 else 'are'} revoked. "
+    if owed == revoked:
+        says += "It was" if owed == 1 else "All of them were"
+    else:
+        says += (
+            "The current ensemble and everything that its store holds were trained without "
+            f"{'it' if revoked == 1 else 'them'}"
+        )
+        if not owed:
+            return f"{says}."
+        says += f", except for {plural(owed, 'example')} that {'was' if owed == 1 else 'were'}"
+    says += " removed only approximately: "
+    if shards == 1:
+        return f"{says}one shard is marked, and carries this debt until it is retrained exactly."
+    return (
+        f"{says}{shards} shards are marked, and carry this debt until they are retrained exactly."
+    )
 
 
 def _on_the_model(plan: Plan, repeated: Repeated) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from unlearnkit.display import plural
 from unlearnkit.progress import Progress, running
 from unlearnkit.store import Store
 from unlearnkit.torch_settings import own_settings
@@ -73,7 +74,7 @@ def repay(
             work.visits,
             workload.share_of(work.visits),
             work.seconds,
-            f"its debt of {work.debt} examples is repaid",
+            f"its debt of {plural(work.debt, 'example')} is repaid",
         )
         for work in workload.shards
     )
@@ -167,7 +168,7 @@ def settle_repaid(
             visits = sum(stage.visits for stage in plan.chains[shard] if stage.index >= first)
             count = len(approximation.debt)
             before += count
-            reason = f"its debt of {count} examples is repaid, by a run that was then interrupted"
+            reason = f"its debt of {plural(count, 'example')} is repaid, by a run that was then interrupted"
             share = visits / plan.total_visits
             routes.append(Route(shard, EXACT, visits, share, None, reason))
     if routes:

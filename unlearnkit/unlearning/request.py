@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from unlearnkit.data.examples import Dataset, Examples
-from unlearnkit.display import as_html
+from unlearnkit.display import as_html, plural
 from unlearnkit.seeding import numpy_generator
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Request:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return f"Request({', '.join([f'{len(self)} examples', *self.notes])})"
+        return f"Request({', '.join([plural(len(self), 'example'), *self.notes])})"
 
     def to_frame(self) -> "pd.DataFrame":
         """One row per example: its id."""
@@ -57,7 +57,8 @@ class Revocations:
     requests: tuple[Int[np.ndarray, " _"], ...] = ()  # of different lengths
 
     def __repr__(self) -> str:
-        return f"Revocations({len(self.requests)} requests, {len(self.ids)} examples)"
+        requests, examples = plural(len(self.requests), "request"), plural(len(self.ids), "example")
+        return f"Revocations({requests}, {examples})"
 
     @cached_property
     def ids(self) -> Ids:

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
+from unlearnkit.display import plural
 from unlearnkit.progress import Progress, Run, running
 from unlearnkit.store import Store
 from unlearnkit.torch_settings import own_settings
@@ -92,14 +93,15 @@ class Unlearned:
             return (
                 "Unlearned(no debt was repaid: there is none, or no shard fits into the given time)"
             )
+        gone = plural(len(self.ids), "example")
         if not self.decision.routes:
-            return f"Unlearned({len(self.ids)} examples; no shard is hit, nothing was retrained)"
+            return f"Unlearned({gone}; no shard is hit, nothing was retrained)"
         interval = self.predicted_interval
         predicted = "" if interval is None else f", predicted {interval}"
         if self.bounds:
             predicted += f"; proven to be within {max(self.bounds.values()):.1e} of the optimum"
         return (
-            f"Unlearned({len(self.ids)} examples, {len(self.decision.exact)} shards exact, "
+            f"Unlearned({gone}, {plural(len(self.decision.exact), 'shard')} exact, "
             f"{len(self.decision.approximate)} approximate, {self.seconds:.2f} s{predicted})"
         )
 
