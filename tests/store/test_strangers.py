@@ -21,7 +21,7 @@ from cases import CASES
 from tampering import at_most, sealed, with_manifest
 from unlearnkit import DiskStore, StoreError
 from unlearnkit.records.audit import audit
-from unlearnkit.store import Approximation, Checkpoint
+from unlearnkit.store import Approximation, Checkpoint, StoreIOError
 from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 
 EXAMPLES = int(os.environ.get("UNLEARNKIT_FUZZ", "150"))
@@ -75,6 +75,19 @@ def refuses(folder: Path, match: str) -> None:
     with pytest.raises(StoreError, match=match):
         use(folder)
     assert outside(folder) == {"secret.safetensors": SECRET}
+
+
+def plant(kind: str, path: Path, folder: Path) -> None:
+    """Put something under the name of a store's file that is not one."""
+    target = folder.parent / "outside" / "secret.safetensors"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "hard link":
+        os.link(target, path)
+    elif kind == "symbolic link":
+        path.symlink_to(target)
+    else:
+        path.mkdir()
 
 
 def uncommitted(folder: Path) -> None:
@@ -156,6 +169,75 @@ def test_what_is_no_file_is_refused(folder: Path) -> None:
     path.unlink()
     os.mkfifo(path)
     refuses(folder, "not a regular file")
+
+
+NAMES = ("holder.json", "manifest.json", "ledger.jsonl", "secret.key", "partition.safetensors")
+
+
+def append(folder: Path) -> None:
+    """Open the store, and write each of its files again."""
+    store = DiskStore(folder)
+    try:
+        store.keep_arrays({"ids": np.arange(3)})
+        store.commit({"requests": []}, [{"n": 1}])
+        store.secret()
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("name", [*NAMES, "shard-0000/aaaaaaaa.safetensors"])
+@pytest.mark.parametrize("kind", ["pipe", "hard link", "symbolic link", "folder"])
+def test_whatever_has_the_name_of_a_temporary_file_is_neither_waited_for_nor_written_to(
+    kind: str, name: str, folder: Path
+) -> None:
+    path = folder / name
+    plant(kind, path.with_name(f".writing-{path.name}"), folder)
+    if kind == "folder":
+        with pytest.raises(StoreError, match="is a folder, not a file of this store; remove it"):
+            append(folder)
+    else:
+        append(folder)
+        assert not list(folder.rglob(".writing-*"))
+    assert outside(folder) == {"secret.safetensors": SECRET}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "hard link", "symbolic link", "folder"])
+@pytest.mark.parametrize("name", NAMES)
+def test_whatever_has_the_name_of_a_file_is_neither_waited_for_nor_written_to(
+    kind: str, name: str, folder: Path
+) -> None:
+    path = folder / name
+    path.unlink(missing_ok=True)
+    plant(kind, path, folder)
+    with contextlib.suppress(StoreError, StoreIOError):
+        append(folder)
+    with contextlib.suppress(StoreError, StoreIOError):
+        DiskStore(folder, read_only=True).secret()
+    with contextlib.suppress(StoreError, StoreIOError):
+        list(audit(folder))
+    assert outside(folder) == {"secret.safetensors": SECRET}
+
+
+@pytest.mark.parametrize("when", ["before it is opened", "while it is open"])
+@pytest.mark.parametrize(
+    ("kind", "match"), [("pipe", "not a regular file"), ("hard link", "2 names")]
+)
+def test_a_ledger_that_is_no_file_of_the_store_is_refused(
+    kind: str, match: str, when: str, folder: Path
+) -> None:
+    path = folder / "ledger.jsonl"
+    if when == "before it is opened":
+        plant(kind, path, folder)
+        refuses(folder, match)
+        return
+    store = DiskStore(folder)
+    plant(kind, path, folder)
+    with pytest.raises(StoreError, match=match):
+        store.commit(None, [{"n": 1}])
+    store.close()
+    assert outside(folder) == {"secret.safetensors": SECRET}
+    path.unlink()
+    append(folder)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts blocks as Linux does")

@@ -36,12 +36,13 @@ from unlearnkit.store.files import (
     damaged_file,
     is_missing,
     read,
+    remove_temporary,
     replace_file,
     reporting_failure,
     scan,
     unfinished_files,
 )
-from unlearnkit.store.ledger_chain import read_lines
+from unlearnkit.store.ledger_chain import check_ledger, read_lines
 from unlearnkit.store.lock import Lock
 from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
 from unlearnkit.store.memory import MemoryStore
@@ -409,7 +410,8 @@ class DiskStore:
 
     def _open(self, repair: bool) -> None:
         for path in list(unfinished_files(self.folder)):
-            os.unlink(path)
+            remove_temporary(path)
+        check_ledger(self.folder / LEDGER)
         destroy = self._manifest.read()
         found = dict(scan(self.folder))
         for name in destroy & found.keys():  # interrupted before they were unlinked

@@ -151,8 +151,7 @@ def replace_file(
     """
     temporary = path.with_name(WRITING + path.name)
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-        handle = os.open(temporary, flags, mode)
+        handle = _create(temporary, mode)
         try:
             for piece in _joined(pieces):
                 write_all(handle, piece)
@@ -169,6 +168,50 @@ def replace_file(
         raise
     if sync:
         sync_path(path.parent)
+
+
+def _create(path: Path, mode: int) -> int:
+    """Create a file that nothing else has the name of, and return its handle.
+
+    A file of this name that is there already, such as one that an interrupted writer left, loses
+    the name. It is not opened, since it may be a pipe, or another name of a file elsewhere.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        remove_temporary(path)
+        return os.open(path, flags, mode)
+
+
+def remove_temporary(path: Path) -> None:
+    """Remove a temporary file.
+
+    Raises:
+        StoreError: it is a folder.
+    """
+    if path.is_dir() and not path.is_symlink():
+        raise StoreError(f"{path} is a folder, not a file of this store; remove it")
+    os.unlink(path)
+
+
+def check_own(path: Path, status: os.stat_result) -> None:
+    """Check that a file which is about to be changed in place is the store's own.
+
+    Args:
+        path: path of the file.
+        status: status of the file itself, not of what a symbolic link leads to.
+
+    Raises:
+        StoreError: it is not a regular file, or has another name.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path} is not a regular file; restore it from a copy, or remove it")
+    if status.st_nlink > 1:
+        raise StoreError(
+            f"{path} has {status.st_nlink} names (hard links), so writing to it would change a "
+            "file elsewhere as well; replace it by a copy of itself"
+        )
 
 
 def _start_writeback(handle: int) -> None:

@@ -4,6 +4,7 @@ Whoever knows an earlier head can detect removed, edited or truncated lines. The
 more than that: anyone who can write to the folder can write another ledger with another head.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnkit.store.files import StoreError, write_all
+from unlearnkit.store.files import StoreError, check_own, write_all
 
 START = "0" * 64
 
@@ -37,6 +38,10 @@ def append_lines(
     """Append lines after the committed ones; bytes beyond these are cut off first.
 
     The lines take effect only when the manifest with the returned value has been written.
+
+    Raises:
+        StoreError: the file is not a regular one, or has another name.
+        OSError: it could not be written.
     """
     text, head, lines = b"", extent.head, extent.lines
     for body in bodies:
@@ -44,7 +49,7 @@ def append_lines(
         head, lines, text = hashlib.sha256(line).hexdigest(), lines + 1, text + line + b"\n"
     if not text:
         return extent
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    handle = _open_to_append(path)
     try:
         os.ftruncate(handle, extent.size)
         os.lseek(handle, extent.size, os.SEEK_SET)
@@ -53,6 +58,29 @@ def append_lines(
     finally:
         os.close(handle)
     return LedgerExtent(extent.size + len(text), lines, head)
+
+
+def check_ledger(path: Path) -> None:
+    """Check that a ledger can be appended to, before work that would be lost is begun.
+
+    Raises:
+        StoreError: it is not a regular file, or has another name.
+    """
+    with contextlib.suppress(FileNotFoundError):  # it is created with its first line
+        check_own(path, os.lstat(path))
+
+
+def _open_to_append(path: Path) -> int:
+    """Open a ledger, or create it. A pipe under its name is not waited for."""
+    check_ledger(path)
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, flags, 0o666)
+    try:
+        check_own(path, os.fstat(handle))
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 def read_lines(
