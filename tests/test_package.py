@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -37,6 +38,19 @@ def test_the_wheel_has_types_and_nothing_but_the_package(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     assert "unlearnkit/py.typed" in names and "unlearnkit/widgets/parts/panel.py" in names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"unlearnkit"}
+
+
+@pytest.mark.slow
+def test_the_code_of_the_readme_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names = {}
+    exec("\n".join(blocks), names)
+    inputs = names["session"].dataset.test.inputs()
+    expected = names["session"].ensemble.probabilities(inputs)
+    assert torch.equal(names["ensemble"].probabilities(inputs), expected)
+    assert torch.equal(names["module"](inputs), expected)
+    assert "How to check it" in (tmp_path / "models" / "README.md").read_text()
 
 
 def test_the_installer_shows_that_it_moves_and_what_failed(capsys):

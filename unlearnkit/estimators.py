@@ -32,6 +32,7 @@ from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.evaluation.comparison import RETAIN_MAX, Comparison, affected_shards, compare
 from unlearnkit.models.builtin import MLP
 from unlearnkit.models.losses import CrossEntropy, Loss, WeightedCrossEntropy, as_loss
+from unlearnkit.models.signature import Signature
 from unlearnkit.progress import Progress
 from unlearnkit.store import MemoryStore
 from unlearnkit.torch_settings import own_settings
@@ -144,7 +145,8 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         self.plan_ = make_plan(dataset.train, architecture, spec)
         report = train(self.plan_, self.store_, on_progress=False, parallel=self.parallel)
         self.clock_ = Clock().observe(report.timed, report.tick)
-        self.ensemble_ = assemble(self.plan_, self.store_, self.aggregation)
+        signature = Signature.of(dataset)
+        self.ensemble_ = assemble(self.plan_, self.store_, self.aggregation, signature)
         self.revoked_: Int[np.ndarray, " row"] = NOTHING
         self.unlearned_: Unlearned | None = None
         self.repaid_: Unlearned | None = None
@@ -244,7 +246,8 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 
     def _erase(self) -> None:
         """Assemble the current models, and drop what is held of rows that were forgotten."""
-        self.ensemble_ = assemble(self.plan_, self.store_, self.ensemble_.aggregation)
+        aggregation, signature = self.ensemble_.aggregation, self.ensemble_.signature
+        self.ensemble_ = assemble(self.plan_, self.store_, aggregation, signature)
         self.plan_ = self.plan_.without_contents(self.debt_.values())
         self.dataset_ = replace(self.dataset_, train=self.plan_.examples)
         if self.unlearned_ is not None:

@@ -168,7 +168,8 @@ def settle_repaid(
             visits = sum(stage.visits for stage in plan.chains[shard] if stage.index >= first)
             count = len(approximation.debt)
             before += count
-            reason = f"its debt of {plural(count, 'example')} is repaid, by a run that was then interrupted"
+            owed = plural(count, "example")
+            reason = f"its debt of {owed} is repaid, by a run that was then interrupted"
             share = visits / plan.total_visits
             routes.append(Route(shard, EXACT, visits, share, None, reason))
     if routes:
