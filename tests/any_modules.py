@@ -24,8 +24,12 @@ from unlearnkit.data.examples import Dataset, Examples
 
 NUM_TRAIN, NUM_PROBE, NUM_TEST, NUM_CLASSES, NUM_TOKENS = 46, 8, 12, 3, 12
 
-# One example's features; tokens are whole numbers, all others real.
-SHAPES = {"table": (6,), "image": (2, 4, 4), "sequence": (5, 4), "tokens": (5,)}
+# One example's features. Tokens are whole numbers as real ones; large tokens stay whole, because
+# float32 could not tell them apart.
+SHAPES = {
+    **{"table": (6,), "image": (2, 4, 4), "sequence": (5, 4), "tokens": (5,), "large tokens": (5,)}
+}
+FIRST_LARGE = 2**40
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,10 @@ def dataset(data: str) -> Dataset:
     rng = np.random.default_rng(4)
     count, shape = NUM_TRAIN + NUM_PROBE + NUM_TEST, SHAPES[data]
     labels = rng.integers(0, NUM_CLASSES, count)
-    if data == "tokens":
+    if "tokens" in data:
         draws = rng.integers(0, NUM_TOKENS, (count, *shape))
         features = torch.from_numpy(np.where(rng.random(draws.shape) < 0.4, labels[:, None], draws))
+        features = features.float() if data == "tokens" else features + FIRST_LARGE
     else:
         centres = rng.normal(size=(NUM_CLASSES, *shape))
         rows = (centres[labels] + rng.normal(size=(count, *shape))) / 2
@@ -289,6 +294,13 @@ class Tokens(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         found = self.words(x.long())
         return self.head(found if found.ndim == 2 else found.mean(1))
+
+
+class LargeTokens(Tokens):
+    """Token vectors by whole numbers that float32 cannot hold."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.words(x - FIRST_LARGE).mean(1))
 
 
 class OneHot(nn.Module):
@@ -942,6 +954,8 @@ ZOO = {
     ),
     "pruned": Kind(partial(Reparametrised, pruned), "table", ("prun",), True),
     "tokens": Kind(Tokens, "tokens"),
+    "large tokens": Kind(LargeTokens, "large tokens"),
+    "no whole numbers": Kind(partial(nn.Linear, 5, NUM_CLASSES), "large tokens", ("x.float()",)),
     "tokens in bags": Kind(partial(Tokens, nn.EmbeddingBag), "tokens"),
     "tokens of bounded norm": Kind(
         partial(Tokens, max_norm=1.0), "tokens", ("max_norm", "embedding"), True

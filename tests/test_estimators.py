@@ -4,6 +4,7 @@ import gc
 import pickle
 import types
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -393,6 +394,35 @@ def test_every_setting_of_training_is_taken() -> None:
     ):
         with pytest.raises(error, match=next(iter(bad)).split("_")[0]):
             UnlearnableClassifier(**bad).fit(X, y)
+
+
+class Lookup(nn.Module):
+    def __init__(self, first: int = 2**40) -> None:
+        super().__init__()
+        self.first, self.words, self.head = first, nn.Embedding(61, 4), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.words(x - self.first).mean(1))
+
+
+def test_whole_numbers_stay_whole_where_that_is_asked_for() -> None:
+    rng, (_, y) = np.random.default_rng(0), problem()
+    X = 2**40 + rng.integers(61, size=(61, 5))
+    ours = clone(UnlearnableClassifier(Lookup, dtype=torch.int64, **OURS)).fit(X, y)
+    small = UnlearnableClassifier(partial(Lookup, 0), dtype=torch.int64, **OURS).fit(X - 2**40, y)
+    assert np.array_equal(ours.predict_proba(X), small.predict_proba(X - 2**40))
+    for boundary in (1, 0):
+        row = int(ours.plan_.partition.ids[ours.plan_.retained][0])
+        ours.unlearn(row, boundary=boundary)
+        assert ours.dataset_.train.features[row].tolist() == [-1] * 5
+        assert X[row].tobytes() not in pickle.dumps(ours)
+    assert ours.repay().compare(X, y).bit_identical
+    with pytest.warns(UserWarning, match="column 0 of the features holds whole numbers above"):
+        UnlearnableClassifier("logistic", scale=2.0**40, **OURS).fit(X, y)
+    with pytest.raises(ValueError, match="61 of 61 rows hold other values"):
+        ours.fit(X + 0.5, y)
+    with pytest.raises(ValueError, match=r"offset and scale do not apply .* torch\.int64"):
+        ours.set_params(offset=3).fit(X, y)
 
 
 def test_weights_of_classes_are_constants() -> None:

@@ -49,10 +49,14 @@ def content(checkpoint: Checkpoint) -> dict[str, State]:
 
 
 def poisoned(examples: Examples, revoked: np.ndarray) -> Examples:
-    """The examples with every revoked row overwritten by NaN and its label by -1, or NaN too."""
+    """The examples with every revoked row overwritten by NaN and its label by -1, or NaN too.
+
+    Whole numbers become the smallest one, which no embedding holds.
+    """
     gone = torch.from_numpy(np.isin(examples.ids, revoked))
     features, labels = examples.features.clone(), examples.labels.clone()
-    features[gone] = torch.nan
+    real = features.is_floating_point()
+    features[gone] = torch.nan if real else torch.iinfo(features.dtype).min
     labels[gone] = torch.nan if labels.is_floating_point() else -1
     return Examples(examples.ids, features, labels)
 

@@ -20,7 +20,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from unlearnkit.approximate import Amend, Method
-from unlearnkit.data.coercion import check_contents, constants_of, listed, targets_of
+from unlearnkit.data.coercion import (
+    check_contents,
+    check_dtype,
+    constants_of,
+    listed,
+    targets_of,
+    tell_lost_columns,
+    whole_numbers,
+)
 from unlearnkit.data.column_constants import (
     Constants,
     by_column,
@@ -85,6 +93,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     parallel: int | None = None
     offset: Constants = 0.0
     scale: Constants = 1.0
+    dtype: torch.dtype | None = None
     random_state: int | np.random.RandomState | None = None
 
     @own_settings()
@@ -169,7 +178,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     def _outputs(self, X: Any) -> Float[Tensor, "row output"]:
         """Outputs of the ensemble: probabilities of classes, or standardised targets."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=self._precision, allow_nd=True)
+        X = validate_data(self, X, reset=False, **self._reading)
         inputs = self._examples(X, np.zeros(len(X), np.int64)).inputs()
         if self.plan_.architecture.described is not None:
             # In float32 the last digits of an output depend on the row's position in the batch.
@@ -400,12 +409,28 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         return by_column(self.offset) or by_column(self.scale)
 
     @property
-    def _precision(self) -> type[np.floating[Any]]:
-        """The precision in which X is read; constants for each column are applied in float64."""
-        return np.float64 if self._by_column else np.float32
+    def _reading(self) -> dict[str, Any]:
+        """How scikit-learn reads X; constants for each column are applied in float64."""
+        check_dtype(self.dtype)
+        real = np.float64 if self._by_column else np.float32
+        return {"dtype": real if self.dtype is None else "numeric", "allow_nd": True}
 
-    def _examples(self, X: Float[np.ndarray, "row *feature"], labels: np.ndarray) -> Examples:
+    def _tell_lost_digits(self, X: Any) -> None:
+        """Warn of whole numbers in X that float32 cannot tell apart."""
+        rows = np.asarray(X)
+        large = rows.dtype.kind in "iuf" and rows.itemsize >= 4 and rows.dtype != np.float32
+        if large and self.dtype is None and not self._by_column:
+            tell_lost_columns("X", rows.reshape(len(rows), -1))
+
+    def _examples(self, X: Shaped[np.ndarray, "row *feature"], labels: np.ndarray) -> Examples:
         ids, marks = np.arange(len(X)), torch.as_tensor(labels)
+        if self.dtype is not None:
+            if self._by_column or (self.offset, self.scale) != (0, 1):
+                raise ValueError(
+                    f"offset and scale do not apply to features of type {self.dtype}, which stay "
+                    "as they are; leave out the constants, or dtype="
+                )
+            return Examples(ids, whole_numbers("X", torch.tensor(X)), marks)
         features = torch.tensor(X)  # a copy, which later changes to the caller's array do not reach
         if self._by_column:
             names = getattr(self, "feature_names_in_", None)
@@ -466,6 +491,8 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
             constants to copy.
         scale: a constant by which X is divided after that, given as ``offset`` is. It must not be
             estimated from the data.
+        dtype: ``torch.int64`` keeps X as whole numbers, exactly, for a model of your own that looks
+            them up, such as one that begins with ``nn.Embedding``. None makes them float32.
         random_state: the seed of partition, initial weights and batches. With None the seed is that
             of ``spec``, or, like with a ``RandomState``, drawn at each ``fit``.
         class_weight: a fixed weight for each class, as a mapping such as ``{"rare": 5}``; 1 for
@@ -500,7 +527,9 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
     class_weight: Mapping[Hashable, float] | None = None
 
     def _prepared(self, X: Any, y: Any) -> Dataset:
-        X, y = validate_data(self, X, y, dtype=self._precision, allow_nd=True)
+        given = X
+        X, y = validate_data(self, X, y, **self._reading)
+        self._tell_lost_digits(given)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -513,7 +542,7 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
         return Dataset("X", examples, none, none, len(names), names)
 
     def _read(self, X: Any, y: Any) -> Examples:
-        X, y = validate_data(self, X, y, reset=False, dtype=self._precision, allow_nd=True)
+        X, y = validate_data(self, X, y, reset=False, **self._reading)
         unknown = ~np.isin(y, self.classes_)
         if unknown.any():
             raise ValueError(
@@ -592,7 +621,9 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
     target_scale: float | Sequence[float] = 1.0
 
     def _prepared(self, X: Any, y: Any) -> Dataset:
+        given = X
         X, y = self._validated(X, y, reset=True)
+        self._tell_lost_digits(given)
         self._flat = y.ndim == 1
         width = 1 if self._flat else y.shape[1]
         offset = constants_of("target_offset", self.target_offset, width)
@@ -609,8 +640,8 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
         return self._examples(X, targets.numpy())
 
     def _validated(self, X: Any, y: Any, *, reset: bool) -> Any:
-        kinds = {"dtype": self._precision, "allow_nd": True}
-        return validate_data(self, X, y, reset=reset, multi_output=True, y_numeric=True, **kinds)
+        kinds = {"multi_output": True, "y_numeric": True, **self._reading}
+        return validate_data(self, X, y, reset=reset, **kinds)
 
     def __sklearn_tags__(self) -> Tags:
         """Declare that y may have several columns."""

@@ -1,9 +1,13 @@
 """Arrays of the caller: ids, split, kinds of numbers, and one clear error per bad input."""
 
 import numpy as np
+import pandas as pd
+import pytest
 import torch
 
+from unlearnkit import Session
 from unlearnkit.data.arrays import from_arrays
+from unlearnkit.data.examples import Examples
 
 
 def problem(n=40, classes=3):
@@ -63,3 +67,58 @@ def test_bytes_stay_bytes_and_all_else_becomes_float32():
     assert torch.equal(data.test.inputs(), torch.full((8, 1, 4, 4), 0.2))
     images.flags.writeable = False
     from_arrays(images[:, :, ::-1], labels.astype(np.float64), task="classification")
+
+
+LARGE = 2**40 + np.arange(80).reshape(20, 4)  # float32 cannot tell these apart
+CLASSES = np.arange(20) % 2
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        LARGE,
+        LARGE.astype(np.uint64),
+        LARGE.astype(np.float64),
+        torch.tensor(LARGE),
+        LARGE.tolist(),
+        pd.DataFrame(LARGE).convert_dtypes(),
+    ],
+    ids=["array", "unsigned", "double", "tensor", "list", "nullable"],
+)
+def test_whole_numbers_stay_whole_where_that_is_asked_for(features) -> None:
+    data = from_arrays(features, CLASSES, test=(features, CLASSES), dtype=torch.int64)
+    inputs, _ = data.examples([3, 22])
+    assert inputs.dtype == torch.int64 and inputs.tolist() == LARGE[[3, 2]].tolist()
+    assert torch.equal(data.test.inputs(), torch.tensor(LARGE))
+    assert (
+        data.fingerprint != from_arrays(LARGE % 7, CLASSES, test=(LARGE % 7, CLASSES)).fingerprint
+    )
+
+
+@pytest.mark.parametrize(
+    ("features", "options", "message"),
+    [
+        (LARGE + 0.5, {}, r"20 of 20 rows hold other values \(rows 0, .* leave out dtype="),
+        (
+            np.where(LARGE == 2**40 + 5, np.nan, LARGE),
+            {},
+            r"1 of 20 rows .*\(rows 1, such as nan\)",
+        ),
+        (LARGE.astype(np.float32), {}, "20 of 20 rows hold other values"),
+        (LARGE.astype(np.uint64) + np.uint64(2**63), {}, "20 of 20 rows hold other values"),
+        (LARGE, {"scale": 2.0}, r"do not apply to features of type torch\.int64"),
+        (LARGE, {"offset": [1, 2, 3, 4]}, "offset and scale do not apply"),
+        (LARGE, {"dtype": torch.int32}, r"give torch\.int64 for features that stay whole"),
+    ],
+)
+def test_what_cannot_stay_whole_is_refused(features, options, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_arrays(features, CLASSES, **{"dtype": torch.int64, **options})
+
+
+def test_built_in_models_refuse_whole_numbers() -> None:
+    data = from_arrays(LARGE, CLASSES, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"logistic is a built-in model.*dtype=torch\.int64"):
+        Session(data, model="logistic", num_shards=2, num_slices=1)
+    with pytest.raises(ValueError, match="for features of type int64"):
+        Examples(np.arange(20), torch.tensor(LARGE), torch.tensor(CLASSES), scale=2.0)

@@ -192,3 +192,16 @@ def test_tables_of_bytes_stay_bytes():
 def test_bad_tables(frame, options, error, message):
     with pytest.raises(error, match=message):
         from_frame(frame, "kind", **options)
+
+
+@pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
+def test_columns_of_whole_numbers_stay_whole_where_that_is_asked_for(backend):
+    frame = pd.DataFrame({"a": 2**40 + np.arange(40), "b": np.arange(40) % 5, "y": [0, 1] * 20})
+    ours = frame if backend is None else frame.convert_dtypes(dtype_backend=backend)
+    data = from_frame(ours, "y", dtype=torch.int64)
+    assert data.examples([3])[0].tolist() == [[2**40 + 3, 3]]
+    with pytest.raises(ValueError, match=r"column 'a'.* 1 of 40 rows .*\(rows 1, such as nan\)"):
+        gap = ours.assign(a=ours["a"].astype("Int64").where(frame["b"].ne(1) | (frame.index > 1)))
+        from_frame(gap, "y", dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"dtype=torch\.int64 applies to tables"):
+        from_frame(frame.assign(w="x"), "y", hash_buckets=4, dtype=torch.int64)

@@ -1,7 +1,7 @@
 """Recomputing the running batch statistics of a module at corrected parameters."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Num
 from torch import Tensor, nn
 
 from unlearnkit.models.state import batch_statistics_layers, get_state
@@ -9,7 +9,7 @@ from unlearnkit.store.checkpoint import State
 
 
 def recompute_buffers(
-    module: nn.Module, state: State, inputs: Float[Tensor, "member ..."], chunk: int = 256
+    module: nn.Module, state: State, inputs: Num[Tensor, "member ..."], chunk: int = 256
 ) -> State:
     """Return the state with its running statistics averaged over batches of these inputs alone.
 

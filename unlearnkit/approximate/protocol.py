@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int, Num
 from torch import Tensor
 
 from unlearnkit.store import Checkpoint
@@ -66,7 +66,7 @@ class ShardState:
         """The shard's stages."""
         return self.plan.chains[self.shard]
 
-    def data(self, members: Members) -> tuple[Float[Tensor, "member ..."], Tensor]:
+    def data(self, members: Members) -> tuple[Num[Tensor, "member ..."], Tensor]:
         """Return inputs and targets of these examples."""
         return self.plan.examples[self.plan.partition.ids[members.rows]]
 

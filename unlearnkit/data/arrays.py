@@ -12,6 +12,7 @@ from unlearnkit.data.coercion import (
     Array,
     as_pair,
     check_contents,
+    check_dtype,
     class_labels,
     constants_of,
     names_of_classes,
@@ -42,6 +43,7 @@ def from_arrays(
     target_offset: float | Sequence[float] = 0.0,
     target_scale: float | Sequence[float] = 1.0,
     target_names: Sequence[str] = (),
+    dtype: torch.dtype | None = None,
 ) -> Dataset:
     """Make a dataset from tensors or arrays.
 
@@ -80,6 +82,9 @@ def from_arrays(
             same rule applies: it must not be computed from the data.
         target_scale: fixed constant, or one per target, that divides the difference.
         target_names: names of the targets for display.
+        dtype: ``torch.int64`` keeps features as whole numbers, exactly, for a model of your own
+            that looks them up, such as one that begins with ``nn.Embedding``; built-in models
+            refuse them.
 
     Raises:
         KeyError: constants are given for a column that does not exist.
@@ -104,11 +109,21 @@ def from_arrays(
     """
     pairs = {"features and labels": (features, labels), "test": test, "probe": probe}
     convert = None
+    check_dtype(dtype)
+    if dtype is not None and (by_column(offset) or by_column(scale) or (offset, scale) != (0, 1)):
+        raise ValueError(
+            f"offset and scale do not apply to features of type {dtype}, which stay as they are; "
+            "leave out the constants, or dtype="
+        )
     if by_column(offset) or by_column(scale):
         convert = partial(scaled, offset=offset, scale=scale, names=_names_of(features))
         offset, scale = 0.0, 1.0
     offset, scale = one_constant("offset", offset), one_constant("scale", scale)
-    given = {what: as_pair(pair, what, convert) for what, pair in pairs.items() if pair is not None}
+    given = {
+        what: as_pair(pair, what, convert, dtype)
+        for what, pair in pairs.items()
+        if pair is not None
+    }
     own = given["features and labels"][0]
     for what, (rows, _) in given.items():
         if rows.shape[1:] != own.shape[1:] or rows.dtype != own.dtype:

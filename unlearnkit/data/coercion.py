@@ -34,6 +34,7 @@ def as_pair(
     pair: tuple[Array, Array],
     what: str,
     convert: Callable[[Shaped[Tensor, " n *feature"]], Shaped[Tensor, " n *feature"]] | None = None,
+    dtype: Any = None,
 ) -> tuple[Shaped[Tensor, " n *feature"], Shaped[Tensor, " n *target"]]:
     """Convert features to uint8 or float32, and labels to a tensor, of the same length.
 
@@ -44,12 +45,15 @@ def as_pair(
         what: the argument that the pair comes from, for messages.
         convert: what is applied to the features in their own precision; None keeps uint8 and
             converts other types to float32.
+        dtype: int64 for features that stay whole numbers; None for the types above.
     """
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"{what}= is a {type(pair).__name__}; give a pair (features, labels)")
     features, labels = (_as_tensor(array, what) for array in pair)
+    if dtype is not None:
+        features, convert = whole_numbers(what, features), _as_they_are
     if convert is None and features.ndim > 1 and features.dtype in WIDE:
-        _tell_lost_columns(what, features)
+        tell_lost_columns(what, features.flatten(1).numpy())
     if features.ndim and len(features) == 0:
         raise ValueError(f"{what}: no examples; give at least one row")
     if features.ndim < 2 or math.prod(features.shape[1:]) == 0:
@@ -73,6 +77,50 @@ def as_pair(
     elif features.dtype != torch.uint8:
         features = features.to(torch.float32)
     return features, labels
+
+
+def check_dtype(dtype: Any) -> None:
+    """Refuse a type that features cannot be kept in.
+
+    Raises:
+        ValueError: it is neither None nor int64.
+    """
+    if dtype not in (None, torch.int64, np.int64, "int64"):
+        raise ValueError(
+            f"dtype={dtype!r}; give torch.int64 for features that stay whole numbers, or None for "
+            "float32"
+        )
+
+
+def whole_numbers(
+    what: str, features: Shaped[Tensor, " n *feature"]
+) -> Int64[Tensor, " n *feature"]:
+    """Convert features to int64 if that changes no value.
+
+    Raises:
+        ValueError: a value is missing, or no whole number of 64 bits.
+    """
+    if features.is_floating_point():
+        # Above 2^53 a double may have been another whole number before.
+        outside = ~torch.isfinite(features) | (features != features.round())
+        outside |= features.abs() > (2**53 if features.dtype == torch.float64 else FLOAT32_WHOLE)
+    elif features.dtype == torch.uint64:
+        outside = torch.from_numpy(features.numpy() > np.uint64(2**63 - 1))
+    else:
+        return features.to(torch.int64)
+    if outside.any():
+        rows = outside.flatten(1).any(1) if outside.ndim > 1 else outside
+        value = features[rows][0].flatten()[outside[rows][0].flatten()][0].item()
+        raise ValueError(
+            f"{what}: features are to stay whole numbers (int64), but {int(rows.sum())} of "
+            f"{len(rows)} rows hold other values (rows {row_numbers(rows)}, such as {value:g}); "
+            "fill missing values with a fixed number, or leave out dtype="
+        )
+    return features.to(torch.int64)
+
+
+def _as_they_are(features: Shaped[Tensor, " n *feature"]) -> Shaped[Tensor, " n *feature"]:
+    return features
 
 
 def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
@@ -325,9 +373,8 @@ def _tell_empty_classes(labels: Sequence[Int64[Tensor, "..."]], num_classes: int
         )
 
 
-def _tell_lost_columns(what: str, features: Shaped[Tensor, " n *feature"]) -> None:
+def tell_lost_columns(what: str, rows: Shaped[np.ndarray, "row column"]) -> None:
     """Warn of the first column of features that loses digits; see :func:`tell_lost_digits`."""
-    rows = features.flatten(1).numpy()
     if rows.size == 0 or (rows.min() >= -FLOAT32_WHOLE and rows.max() <= FLOAT32_WHOLE):
         return
     for column in np.flatnonzero((np.abs(rows) > FLOAT32_WHOLE).any(0)).tolist():

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32
+import torch
+from jaxtyping import Float32, Int64
 
-from unlearnkit.data.coercion import listed, tell_lost_digits, warn
+from unlearnkit.data.coercion import listed, tell_lost_digits, warn, whole_numbers
 from unlearnkit.data.column_constants import Constants, by_column, constants_by_column
 from unlearnkit.data.reading.vocabulary import check_words, places_of
 
@@ -247,8 +248,31 @@ def plain_array(frame: "pd.DataFrame") -> np.ndarray:
         return frame.to_numpy(dtype=np.float32, na_value=np.nan)
 
 
+def whole_array(what: str, frame: "pd.DataFrame") -> Int64[np.ndarray, "row column"]:
+    """Convert columns of whole numbers to an array, column by column, without a way through floats.
+
+    Raises:
+        ValueError: a value is missing, or no whole number of 64 bits.
+    """
+    columns = []
+    for name in frame.columns:
+        column = frame[name]
+        gaps = column.isna().any()
+        values = column.to_numpy(np.float64, na_value=np.nan) if gaps else column.to_numpy()
+        if values.dtype == object:  # nullable integers without gaps, or arrow's
+            values = values.astype(np.float64 if column.dtype.kind == "f" else np.int64)
+        # A copy, since torch warns of memory that it must not write to.
+        columns.append(whole_numbers(f"{what}: column {name!r}", torch.tensor(values)).numpy())
+    return np.stack(columns, 1)
+
+
 def check_kinds(
-    what: str, table: "pd.DataFrame", encoding: Encoding | None, *, first: bool
+    what: str,
+    table: "pd.DataFrame",
+    encoding: Encoding | None,
+    *,
+    first: bool,
+    whole: bool = False,
 ) -> None:
     """Refuse a part whose columns do not hold what the encoding needs.
 
@@ -257,6 +281,7 @@ def check_kinds(
         table: its feature columns.
         encoding: the encoding, or None.
         first: whether this is the training part.
+        whole: whether numbers stay whole, so that they lose no digits.
 
     Raises:
         TypeError: a column that needs numbers holds neither numbers nor booleans.
@@ -277,7 +302,7 @@ def check_kinds(
             "but those of the training part do; give both parts the same types"
         )
     for column in table.columns:
-        if column not in vocabularies and column not in hashed:
+        if column not in vocabularies and column not in hashed and not whole:
             offset = 0.0 if encoding is None else encoding.offset.get(column, 0.0)
             numbers = table[column].to_numpy(dtype=np.float64, na_value=np.nan)
             tell_lost_digits(what, f"column {column!r}", numbers - offset)

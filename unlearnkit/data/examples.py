@@ -38,13 +38,14 @@ class Examples:
 
     Attributes:
         ids: stable ids, strictly ascending.
-        features: raw values as given, uint8 or float32.
+        features: raw values as given: uint8 or float32, or int64 for modules that take whole
+            numbers, which get them as they are.
         labels: class numbers, or for a regression rows of scaled targets.
         offset: constant in ``inputs = (features - offset) / scale``.
         scale: constant in the same formula.
 
     Raises:
-        ValueError: lengths differ, or ids do not ascend.
+        ValueError: lengths differ, ids do not ascend, or constants are given for int64 features.
 
     >>> digits = Examples(
     ...     ids=np.array([3, 7]),
@@ -73,6 +74,11 @@ class Examples:
         object.__setattr__(self, "features", self.features.contiguous())
         object.__setattr__(self, "offset", float(self.offset))
         object.__setattr__(self, "scale", float(self.scale))
+        if self.features.dtype == torch.int64 and (self.offset, self.scale) != (0, 1):
+            raise ValueError(
+                f"offset={self.offset} and scale={self.scale} for features of type int64, which "
+                "reach the module as they are; leave the constants out"
+            )
         lengths = (len(self.ids), len(self.features), len(self.labels))
         if len(set(lengths)) != 1:
             raise ValueError(
@@ -113,7 +119,7 @@ class Examples:
             raise _unknown_ids(_as_ids(ids)[~known], {"here": self})
         return rows
 
-    def __getitem__(self, ids: Ids) -> tuple[Float32[Tensor, " k *feature"], Tensor]:
+    def __getitem__(self, ids: Ids) -> tuple[Shaped[Tensor, " k *feature"], Tensor]:
         """Return inputs and labels of these ids, in the given order, as new tensors.
 
         Raises:
@@ -148,14 +154,19 @@ class Examples:
                 self.scale_(part)
         return self.labels[rows]
 
-    def inputs(self) -> Float32[Tensor, " n *feature"]:
-        """Return all inputs as a new float32 tensor, four times the size of uint8 features."""
+    def inputs(self) -> Shaped[Tensor, " n *feature"]:
+        """Return all inputs as a new tensor of ``input_dtype``."""
         return self._scaled(self.features.clone())
 
-    def _scaled(self, fresh: Shaped[Tensor, " k *feature"]) -> Float32[Tensor, " k *feature"]:
-        return self.scale_(fresh.to(torch.float32).contiguous())
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """The type of inputs: float32, or int64 if the features are."""
+        return torch.int64 if self.features.dtype == torch.int64 else torch.float32
 
-    def scale_(self, values: Float32[Tensor, " k *feature"]) -> Float32[Tensor, " k *feature"]:
+    def _scaled(self, fresh: Shaped[Tensor, " k *feature"]) -> Shaped[Tensor, " k *feature"]:
+        return self.scale_(fresh.to(self.input_dtype).contiguous())
+
+    def scale_(self, values: Shaped[Tensor, " k *feature"]) -> Shaped[Tensor, " k *feature"]:
         """Convert raw values to inputs, in place."""
         if self.offset:  # subtracting 0 would change nothing
             values.sub_(self.offset)
@@ -322,14 +333,14 @@ class Dataset:
             state.update(examples.digests.tobytes())
         return state.hexdigest()
 
-    def examples(self, ids: Ids) -> tuple[Float32[Tensor, " k *feature"], Tensor]:
+    def examples(self, ids: Ids) -> tuple[Shaped[Tensor, " k *feature"], Tensor]:
         """Return inputs and labels of these ids from any part, in the given order.
 
         Raises:
             KeyError: no part contains some of the ids; the message lists the first of them.
         """
         wanted = _as_ids(ids)
-        inputs = torch.empty(len(wanted), *self.feature_shape)
+        inputs = torch.empty(len(wanted), *self.feature_shape, dtype=self.train.input_dtype)
         labels = self.train.labels.new_empty(len(wanted), *self.train.labels.shape[1:])
         missing = np.ones(len(wanted), bool)
         for part in self.parts.values():

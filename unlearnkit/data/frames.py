@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.coercion import check_columns
 from unlearnkit.data.column_constants import Constants
-from unlearnkit.data.encoding import check_kinds, encoding_of, plain_array
+from unlearnkit.data.encoding import check_kinds, encoding_of, plain_array, whole_array
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.reading.files import read_parts
 from unlearnkit.data.reading.tables import as_frame
@@ -18,6 +18,7 @@ from unlearnkit.torch_settings import own_settings
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
 
 @own_settings()
@@ -41,6 +42,7 @@ def from_frame(
     task: str | None = None,
     target_offset: float = 0.0,
     target_scale: float = 1.0,
+    dtype: "torch.dtype | None" = None,
 ) -> Dataset:
     """Make a dataset from a table: a pandas DataFrame, or one of polars, pyarrow and the like.
 
@@ -82,6 +84,8 @@ def from_frame(
         task: as in :func:`from_arrays`: ``"regression"`` if the targets are whole numbers.
         target_offset: as in :func:`from_arrays`.
         target_scale: as in :func:`from_arrays`.
+        dtype: as in :func:`from_arrays`: ``torch.int64`` if all columns hold whole numbers that
+            shall stay so.
 
     Raises:
         KeyError: the frame lacks a column; the message lists its columns.
@@ -127,10 +131,16 @@ def from_frame(
         offset=offset,
         scale=scale,
     )
+    if dtype is not None and encoding is not None:
+        raise ValueError(
+            f"dtype={dtype} applies to tables that hold whole numbers only, but columns are "
+            "encoded or scaled here; leave out dtype=, or give these columns as numbers"
+        )
+    encode = plain_array if encoding is None else encoding
     pairs = {}
     for what, table in given.items():
-        check_kinds(what, table[columns], encoding, first=what == "frame")
-        encoded = (plain_array if encoding is None else encoding)(table[columns])
+        check_kinds(what, table[columns], encoding, first=what == "frame", whole=dtype is not None)
+        encoded = encode(table[columns]) if dtype is None else whole_array(what, table[columns])
         pairs[what] = (encoded, class_numbers(what, targets[what], vocabulary))
     dataset = from_arrays(
         *pairs["frame"],
@@ -147,6 +157,7 @@ def from_frame(
         task=task,
         target_offset=target_offset,
         target_scale=target_scale,
+        dtype=dtype,
     )
     feature_names = map(str, columns) if encoding is None else encoding.names
     target_names = (str(target),) if dataset.is_regression else ()

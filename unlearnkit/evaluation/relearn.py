@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Integer, Num
 from torch import Tensor
 
 from unlearnkit.approximate.curvature import mean_gradient
@@ -86,7 +86,7 @@ def _constituent(ensemble: Ensemble, shard: int) -> Constituent:
 
 
 def _loss(
-    ensemble: Ensemble, state: State, inputs: Float[Tensor, "n ..."], labels: Integer[Tensor, " n"]
+    ensemble: Ensemble, state: State, inputs: Num[Tensor, "n ..."], labels: Integer[Tensor, " n"]
 ) -> float:
     module = ensemble.architecture.module(state)
     with torch.no_grad():

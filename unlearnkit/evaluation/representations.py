@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
 from unlearnkit.data.examples import Dataset
@@ -84,7 +84,7 @@ class TwinEmbedding:
 
 @own_settings()
 def layer_outputs(
-    architecture: Architecture, state: State, inputs: Float[Tensor, "batch ..."]
+    architecture: Architecture, state: State, inputs: Num[Tensor, "batch ..."]
 ) -> dict[str, Float[Tensor, "batch feature"]]:
     """Return the flattened outputs of every layer with parameters, in evaluation mode.
 

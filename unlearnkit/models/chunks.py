@@ -7,7 +7,7 @@ one kilobyte from a row. The number of examples in a forward pass therefore foll
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Num
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -22,7 +22,7 @@ FEW = 3  # examples on which a module is observed
 def rows_together(
     architecture: Architecture,
     module: nn.Module,
-    inputs: Float[Tensor, "row ..."],
+    inputs: Num[Tensor, "row ..."],
     most: int = CHUNK,
 ) -> int:
     """Return how many rows may pass through a module at a time.
@@ -54,14 +54,14 @@ def rows_together(
 def chunks(
     architecture: Architecture,
     module: nn.Module,
-    inputs: Float[Tensor, "row ..."],
+    inputs: Num[Tensor, "row ..."],
     most: int = CHUNK,
-) -> tuple[Float[Tensor, "some ..."], ...]:
+) -> tuple[Num[Tensor, "some ..."], ...]:
     """Split inputs into chunks of :func:`rows_together` rows; the last may have fewer."""
     return inputs.split(rows_together(architecture, module, inputs, most))
 
 
-def _bytes_of_row(module: nn.Module, rows: Float[Tensor, "row ..."]) -> int:
+def _bytes_of_row(module: nn.Module, rows: Num[Tensor, "row ..."]) -> int:
     """Return the bytes by which the largest output of an operation grows with each row.
 
     Outputs that do not grow with the rows, such as weights that are computed from others, do not

@@ -26,6 +26,7 @@ class Signature:
         target_offset: constants in ``prediction * target_scale + target_offset``, which converts a
             regression's predictions to the units of the targets.
         target_scale: constants in the same formula.
+        dtype: type of the inputs: ``"float32"``, or ``"int64"`` for whole numbers.
 
     >>> signature = Signature(scale=16.0, class_names=("cat", "dog"))
     >>> Signature.from_dict(signature.to_dict()) == signature
@@ -39,6 +40,7 @@ class Signature:
     target_names: tuple[str, ...] = ()
     target_offset: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
+    dtype: str = "float32"
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Signature":
@@ -51,12 +53,14 @@ class Signature:
             tuple(map(str, dataset.target_names)),
             tuple(map(float, dataset.target_offset)),
             tuple(map(float, dataset.target_scale)),
+            str(dataset.train.input_dtype).removeprefix("torch."),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible values, by what they describe."""
         return {
             "inputs": {
+                "dtype": self.dtype,
                 "formula": "inputs = (features - offset) / scale",
                 "features": FEATURES,
                 "offset": self.offset,
@@ -88,6 +92,7 @@ class Signature:
             _names(outputs["targets"]),
             tuple(map(float, outputs["offset"])),
             tuple(map(float, outputs["scale"])),
+            _dtype(inputs.get("dtype", "float32")),
         )
 
 
@@ -98,3 +103,9 @@ def _names(values: Any) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise TypeError(f"{values!r} is no list of names")
     return tuple(values)
+
+
+def _dtype(name: Any) -> str:
+    if name not in ("float32", "int64"):
+        raise ValueError(f"inputs are of type {name!r}; float32 or int64 was expected")
+    return str(name)

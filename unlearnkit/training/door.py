@@ -391,8 +391,16 @@ class _Trial:
         met = f" with {_examples(size, self.inputs)}" if size else ""
         text = (str(error).splitlines() or ["no message"])[0].rstrip(".")
         hint = describe_dtypes(self.architecture.module())
-        if "Long" in text:  # what torch's embeddings and one_hot expect
-            hint = "features are torch.float32; convert them in the module's forward (x.long())"
+        if not self.inputs.is_floating_point():
+            hint = (
+                "features are torch.int64; convert them in the module's forward (x.float()), or "
+                "make the data without dtype=torch.int64"
+            )
+        elif "Long" in text:  # what torch's embeddings and one_hot expect
+            hint = (
+                "features are torch.float32; convert them in the module's forward (x.long()), or "
+                "keep whole numbers as they are, with from_arrays(..., dtype=torch.int64)"
+            )
         return ValueError(
             f"{place} cannot be {purpose}{met}: {type(error).__name__}: {text}. "
             + (f"Note that {hint}." if hint else "The module has to take batches of every size.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from unlearnkit.display import as_html, plural
@@ -157,7 +157,7 @@ class Ensemble:
 
     @own_settings()
     def constituent_probabilities(
-        self, inputs: Float[Tensor, "batch ..."]
+        self, inputs: Num[Tensor, "batch ..."]
     ) -> Float[Tensor, "constituent batch class"]:
         """Return the probabilities of each constituent, in evaluation mode.
 
@@ -175,12 +175,12 @@ class Ensemble:
         )
 
     @own_settings()
-    def probabilities(self, inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch class"]:
+    def probabilities(self, inputs: Num[Tensor, "batch ..."]) -> Float[Tensor, "batch class"]:
         """Return the probabilities of the ensemble."""
         return AGGREGATIONS[self.aggregation](self.constituent_probabilities(inputs))
 
     def predict(
-        self, inputs: Float[Tensor, "batch ..."]
+        self, inputs: Num[Tensor, "batch ..."]
     ) -> Int[Tensor, " batch"] | Float[Tensor, "batch target"]:
         """Return the most probable classes, or a regression's predictions of scaled targets.
 
@@ -264,7 +264,6 @@ class Ensemble:
             "regression": self.is_regression,
             "inputs": {
                 "shape": list(architecture.feature_shape),
-                "dtype": "float32",
                 **signature["inputs"],
             },
             "outputs": {"number": architecture.num_outputs, **signature["outputs"]},
@@ -280,7 +279,8 @@ class Ensemble:
 
         They tell models apart whose parameters have the same names and shapes.
         """
-        ones = torch.ones(1, *self.architecture.feature_shape)
+        kind = getattr(torch, self.signature.dtype)
+        ones = torch.ones(1, *self.architecture.feature_shape, dtype=kind)
         try:
             return self.probabilities(ones)[0].double().tolist()
         except Exception:  # a module of the user may raise anything
@@ -295,7 +295,7 @@ class Ensemble:
 
 @own_settings()
 def state_probabilities(
-    architecture: Architecture, loss: Loss, state: State, inputs: Float[Tensor, "batch ..."]
+    architecture: Architecture, loss: Loss, state: State, inputs: Num[Tensor, "batch ..."]
 ) -> Float[Tensor, "batch class"]:
     """Return one model's probabilities in evaluation mode.
 
@@ -307,11 +307,11 @@ def state_probabilities(
     """
     check_state(state, architecture.trainable_names, what="predict")
     module = architecture.module(state)
-    if inputs.dtype != torch.float32:
+    if inputs.is_floating_point() and inputs.dtype != torch.float32:
         module = module.to(inputs.dtype)
     with torch.no_grad():
         parts = [loss.probabilities(module(some)) for some in chunks(architecture, module, inputs)]
-    found = torch.cat(parts) if parts else inputs.new_empty(0, architecture.num_outputs)
+    found = torch.cat(parts) if parts else torch.empty(0, architecture.num_outputs)
     if not torch.isfinite(found).all() and torch.isfinite(inputs).all():
         raise NotFiniteError(
             "a model has NaN or infinite outputs for finite inputs: they are too large for it; "

@@ -219,7 +219,7 @@ class Plan:
         """Return the plan without any content of a revoked example: no feature, label or digest.
 
         Ids, shards, slices and the keys of all stages stay. Features and targets of revoked
-        examples become NaN, or 0 for whole numbers, and class numbers -1. The features are copied,
+        examples become NaN, bytes 0, whole numbers and class numbers -1. The features are copied,
         so that nobody's array changes; during the call they take twice their memory.
 
         Args:
@@ -231,7 +231,8 @@ class Plan:
         features, labels = self.examples.features, self.examples.labels.clone()
         if whole.digests[gone].any():  # otherwise all of them were erased before
             features = features.clone()
-            features[torch.from_numpy(gone)] = torch.nan if features.is_floating_point() else 0
+            nothing = torch.nan if features.is_floating_point() else -1
+            features[torch.from_numpy(gone)] = 0 if features.dtype == torch.uint8 else nothing
         unlabelled = gone.copy()
         if not labels.is_floating_point():
             unlabelled[whole.rows(np.concatenate([np.empty(0, np.int64), *owed]))] = False
@@ -290,8 +291,15 @@ def make_plan(
 
     Raises:
         TypeError: the partition is not a :class:`~unlearnkit.training.partition.Partition`.
-        ValueError: the partition does not fit the examples or the spec.
+        ValueError: the partition does not fit the examples or the spec, or a built-in model is to
+            be trained on whole numbers.
     """
+    if architecture.described is not None and examples.input_dtype == torch.int64:
+        raise ValueError(
+            f"{architecture.name} is a built-in model, which takes real numbers, but the features "
+            "are kept as int64; make the data without dtype=torch.int64, or give a model of your "
+            "own that looks whole numbers up, such as one that begins with nn.Embedding"
+        )
     partition = make_partition(examples, spec) if partition is None else partition
     _check_partition(partition, examples, spec)
     retained = np.ones(len(examples), bool)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from unlearnkit.approximate.linearised import Linearised, stack_parameters
@@ -100,7 +100,7 @@ class Probe:
 
     architecture: Architecture
     loss: Loss
-    inputs: Float[Tensor, "batch ..."]
+    inputs: Num[Tensor, "batch ..."]
     targets: Tensor
 
     @own_settings()

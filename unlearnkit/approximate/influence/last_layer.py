@@ -12,7 +12,7 @@ Except for rounding, the result of a shard does not depend on the shards that it
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from unlearnkit.approximate.influence.any_module import Difference
@@ -57,7 +57,7 @@ class Body:
 
     @torch.no_grad()
     def features(
-        self, state: State, inputs: Float[Tensor, "row ..."]
+        self, state: State, inputs: Num[Tensor, "row ..."]
     ) -> Float[Tensor, "row feature"]:
         """Return the last layer's inputs at a state, in eval mode."""
         self.module.load_state_dict(state)
