@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch import nn
 from unlearnkit.models.architecture import Architecture, as_architecture
 from unlearnkit.models.builtin import MODELS, built_in
 from unlearnkit.models.handling import Handling
-from unlearnkit.models.losses import Loss, as_loss
+from unlearnkit.models.losses import LOSSES, Loss, as_loss
 from unlearnkit.models.signature import Signature
 from unlearnkit.store.checkpoint import State
 from unlearnkit.store.model_folder import (
@@ -64,45 +66,94 @@ def load_ensemble(
         ValueError: a model, loss or aggregation of your own is missing, or the model does not fit.
     """
     path = Path(folder).expanduser()
-    told = read_description(path)
+    content = read_description(path)
     with reporting_damage(path / DESCRIPTION):
-        shape, width = _shape(told["inputs"]["shape"]), _count(told["outputs"]["number"])
-        signature, kind, regression = Signature.from_dict(told), told["model"], told["regression"]
-        entries, files = told["constituents"], told["files"]
-        shards, debts = ([_count(each[word]) for each in entries] for word in ("shard", "debt"))
-        if shards != sorted(set(shards)) or not shards or not isinstance(regression, bool):
-            raise ValueError("its constituents are not those of an ensemble")
-        names = [each["name"].rpartition("-")[0] for each in files]
-        if names != [f"shard-{shard:04d}" for shard in shards]:
-            raise ValueError("its files are not those of its constituents")
-        if (len(signature.class_names) or width) != width:
-            raise ValueError(f"it names {len(signature.class_names)} of {width} classes")
-        expected, version = told["probabilities of ones"], kind["version"]
-        handling = _handling(kind)
-    chosen_loss = _chosen_loss(path, told["loss"], loss)
-    aggregation = _chosen_aggregation(path, told["aggregation"])
-    states = [read_model(path, entry) for entry in files]
-    if model is None and kind["built-in"] is not None:
-        architecture = _rebuilt(path, kind["built-in"], shape, width, states)
+        told = _Told.of(content)
+    chosen_loss = _chosen_loss(path, told, loss)
+    if told.aggregation not in AGGREGATIONS:
+        raise ValueError(
+            f"the ensemble in {path} uses {told.aggregation!r}, an aggregation of its author's "
+            "own; register it before loading: unlearnkit.training.ensemble.AGGREGATIONS"
+            f"[{told.aggregation!r}] = ..."
+        )
+    states = [read_model(path, entry) for entry in content["files"]]
+    if model is None and told.built_in is not None:
+        architecture = _rebuilt(path, told, states)
     else:
-        given = _own_model(path, kind["name"], model)
-        architecture = as_architecture(given, shape, width, version=version)
-        architecture.trials.setdefault(Handling.__name__, handling)
-        _check_fit(path, architecture, states)
-    ensemble = Ensemble(
-        architecture,
-        chosen_loss,
-        tuple(
-            Constituent(shard, state, np.broadcast_to(np.int64(-1), debt))
-            for shard, state, debt in zip(shards, states, debts, strict=True)
-        ),
-        aggregation,
-        regression,
-        signature,
+        given = _own_model(path, told.name, model)
+        architecture = as_architecture(given, told.shape, told.width, version=told.version)
+        architecture.trials.setdefault(Handling.__name__, told.handling)
+        if differing := _differing(architecture.module(), states):
+            raise ValueError(
+                f"the model given, {architecture.name}, does not fit the ensemble in {path}: "
+                f"{differing}; give the model that was trained"
+            )
+    constituents = tuple(
+        Constituent(shard, state, np.broadcast_to(np.int64(-1), debt))
+        for shard, state, debt in zip(told.shards, states, told.debts, strict=True)
     )
-    if architecture.foreign and expected is not None:
-        _check_probabilities(path, ensemble, expected)
+    parts = architecture, chosen_loss, constituents, told.aggregation, told.regression
+    with reporting_damage(path / DESCRIPTION):
+        ensemble = Ensemble(*parts, told.signature)
+    if architecture.foreign and told.expected is not None:
+        _check_probabilities(path, ensemble, told.expected)
     return ensemble
+
+
+@dataclass(frozen=True)
+class _Told:
+    """The values of a description, checked for their kinds and ranges."""
+
+    name: str
+    built_in: dict[str, Any] | None
+    version: str | None
+    handling: Handling
+    shape: tuple[int, ...]
+    width: int
+    signature: Signature
+    loss: str
+    plain_loss: str | dict[str, Any] | None
+    aggregation: str
+    regression: bool
+    expected: list[float] | None
+    shards: list[int]
+    debts: list[int]
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> "_Told":
+        """Check the values of a description.
+
+        Raises:
+            KeyError, TypeError, ValueError: a value is missing, or is none of an ensemble.
+        """
+        kind, loss, entries = told["model"], told["loss"], told["constituents"]
+        names = ("rebuilt", "clones_inputs", "casts_outputs")
+        flags = {name: _typed(kind[name.replace("_", " ")], bool) for name in names}
+        expected = _typed(told["probabilities of ones"], list, None)
+        made = cls(
+            _typed(kind["name"], str),
+            _typed(kind["built-in"], dict, None),
+            _typed(kind["version"], str, None),
+            Handling(**flags),
+            _shape(told["inputs"]["shape"]),
+            _count(told["outputs"]["number"]),
+            Signature.from_dict(told),
+            _typed(loss["name"], str),
+            _typed(loss["plain"], str | dict, None),
+            _typed(told["aggregation"], str),
+            _typed(told["regression"], bool),
+            None if expected is None else [float(_typed(value, float)) for value in expected],
+            [_count(each["shard"]) for each in entries],
+            [_count(each["debt"]) for each in entries],
+        )
+        if made.shards != sorted(set(made.shards)) or not made.shards:
+            raise ValueError("its constituents are not those of an ensemble")
+        files = [each["name"].rpartition("-")[0] for each in told["files"]]
+        if files != [f"shard-{shard:04d}" for shard in made.shards]:
+            raise ValueError("its files are not those of its constituents")
+        if (named := len(made.signature.class_names)) not in (0, made.width):
+            raise ValueError(f"it names {named} of {made.width} classes")
+        return made
 
 
 def _own_model(path: Path, name: object, model: Any) -> Any:
@@ -116,52 +167,33 @@ def _own_model(path: Path, name: object, model: Any) -> Any:
     )
 
 
-def _chosen_loss(path: Path, told: Mapping[str, Any], loss: str | Loss | None) -> Loss:
+def _chosen_loss(path: Path, told: _Told, loss: str | Loss | None) -> Loss:
     if loss is not None:
         return as_loss(loss)
-    with reporting_damage(path / DESCRIPTION):
-        name, plain = str(told["name"]), told["plain"]
-        try:
-            if plain is not None:
-                return as_loss(plain)
-        except KeyError:  # it was registered by its author
-            pass
+    plain = told.plain_loss
+    if isinstance(plain, dict):
+        with reporting_damage(path / DESCRIPTION):
+            return as_loss(plain)
+    if plain is not None and plain in LOSSES:
+        return as_loss(plain)
     raise ValueError(
-        f"the ensemble in {path} was trained with {name!r}, a loss of its author's own that a "
+        f"the ensemble in {path} was trained with {told.loss!r}, a loss of its author's own that a "
         "folder cannot rebuild; give it: load_ensemble(folder, loss=...)"
     )
 
 
-def _chosen_aggregation(path: Path, name: object) -> str:
-    if isinstance(name, str) and name in AGGREGATIONS:
-        return name
-    raise ValueError(
-        f"the ensemble in {path} uses {name!r}, an aggregation of its author's own; register it "
-        f"before loading: unlearnkit.training.ensemble.AGGREGATIONS[{name!r}] = ..."
-    )
-
-
-def _rebuilt(
-    path: Path, described: Any, shape: tuple[int, ...], width: int, states: list[State]
-) -> Architecture:
+def _rebuilt(path: Path, told: _Told, states: list[State]) -> Architecture:
     """Rebuild a built-in model, after checking on a module without memory that the states fit."""
     with reporting_damage(path / DESCRIPTION):
+        described = told.built_in or {}
         if any(isinstance(v, list) and len(v) > len(states[0]) for v in described.values()):
             raise ValueError("its model has more layers than tensors")
         model = built_in(described)
         with torch.device("meta"):
-            module = model(shape, width)
+            module = model(told.shape, told.width)
         if differing := _differing(module, states):
             raise ValueError(f"its tensors do not fit its model: {differing}")
-    return as_architecture(model, shape, width)
-
-
-def _check_fit(path: Path, architecture: Architecture, states: list[State]) -> None:
-    if differing := _differing(architecture.module(), states):
-        raise ValueError(
-            f"the model given, {architecture.name}, does not fit the ensemble in {path}: "
-            f"{differing}; give the model that was trained"
-        )
+        return as_architecture(model, told.shape, told.width)
 
 
 def _differing(module: nn.Module, states: list[State]) -> str:
@@ -179,11 +211,10 @@ def _differing(module: nn.Module, states: list[State]) -> str:
     return ""
 
 
-def _check_probabilities(path: Path, ensemble: Ensemble, expected: Any) -> None:
+def _check_probabilities(path: Path, ensemble: Ensemble, expected: list[float]) -> None:
     """Check that the user's model computes what the saved one computed of an example of ones."""
     found = ensemble.probabilities_of_ones()
-    with reporting_damage(path / DESCRIPTION):
-        was = torch.tensor(expected, dtype=torch.float64)
+    was = torch.tensor(expected, dtype=torch.float64)
     now = None if found is None else torch.tensor(found, dtype=torch.float64)
     tensors = ensemble.constituents[0].state.values()
     halved = any(t.is_floating_point() and t.element_size() == 2 for t in tensors)
@@ -196,16 +227,14 @@ def _check_probabilities(path: Path, ensemble: Ensemble, expected: Any) -> None:
         )
 
 
-def _rounded(values: Any) -> str:
+def _rounded(values: list[float] | None) -> str:
     return "an error" if values is None else str([float(f"{value:.3g}") for value in values[:5]])
 
 
-def _handling(told: Mapping[str, Any]) -> Handling:
-    names = ("rebuilt", "clones_inputs", "casts_outputs")
-    flags = {name: told[name.replace("_", " ")] for name in names}
-    if not all(isinstance(flag, bool) for flag in flags.values()):
-        raise TypeError(f"{flags} are not true or false")
-    return Handling(**flags)
+def _typed(value: Any, kind: type | UnionType, *others: Any) -> Any:
+    if not isinstance(value, kind) and value not in others:
+        raise TypeError(f"{value!r} is not of the kind that is expected there")
+    return value
 
 
 def _shape(values: Any) -> tuple[int, ...]:
