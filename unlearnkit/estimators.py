@@ -24,7 +24,6 @@ from unlearnkit.data.coercion import (
     check_contents,
     check_dtype,
     constants_of,
-    listed,
     targets_of,
     tell_lost_columns,
     whole_numbers,
@@ -36,6 +35,7 @@ from unlearnkit.data.column_constants import (
     scaled,
     warn_of_magnitudes,
 )
+from unlearnkit.data.conversion import listed
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.evaluation.comparison import RETAIN_MAX, Comparison, affected_shards, compare
 from unlearnkit.models.builtin import MLP

@@ -168,7 +168,7 @@ def test_sparse_matrices_and_single_labels_are_refused_with_the_way_out():
         ((FEATURES.astype(complex), LABELS), "complex128"),
         ((torch.from_numpy(FEATURES).to(torch.complex64), LABELS), "complex64"),
         ((FEATURES.astype(str), LABELS), "<U"),
-        ((FEATURES.astype(object), LABELS), "object"),
+        ((np.where(FEATURES > 1, "a", FEATURES.astype(object)), LABELS), "object"),
         ((FEATURES, LABELS.astype(str)), "<U"),
         ((torch.from_numpy(FEATURES).to_sparse(), LABELS), "float64"),
     ],
@@ -176,3 +176,62 @@ def test_sparse_matrices_and_single_labels_are_refused_with_the_way_out():
 def test_bad_kinds_in_arrays(arrays, kind):
     with pytest.raises(TypeError, match=f"values of kind .*{kind}.* cannot be used"):
         from_arrays(*arrays)
+
+
+def test_times_that_float32_cannot_tell_apart_are_announced():
+    seconds = 1.7e9 + np.arange(400)[:, None] / 4  # fractions, within one step of float32
+    labels = np.arange(400) % 2
+    with pytest.warns(UserWarning, match="column 0 of the features holds numbers so close togeth"):
+        from_arrays(seconds, labels)
+    with pytest.warns(UserWarning, match="frame: column 'at' holds numbers so close together"):
+        from_frame(pd.DataFrame({"at": seconds[:, 0], "y": labels}), "y")
+    # A constant for the column keeps them apart.
+    from_arrays(seconds, labels, offset=[1.7e9])
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint64", "Int64"])
+def test_identifiers_beyond_float64_are_announced(kind):
+    frame = pd.DataFrame({"id": 2**53 + np.arange(40), "y": LABELS}).astype({"id": kind})
+    with pytest.warns(UserWarning, match="'id' holds whole numbers .*40 different ones become 1"):
+        from_frame(frame, "y")
+    # Subtracting in float64 comes too late for every other one of them.
+    with pytest.warns(UserWarning, match="'id' holds whole numbers .*40 different ones become 2"):
+        from_frame(frame, "y", offset={"id": 2**53})
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (LABELS * 2 - 1, r"such as -1\); number the classes from 0 \(for labels -1 and 1"),
+        (-1 - LABELS, "all labels are negative"),
+        (
+            LABELS.astype(np.uint64) + np.uint64(2**63),
+            "labels reach .* beyond any number of classes",
+        ),
+        (LABELS * 1e30 + 1e30, "labels reach .* beyond any number of classes"),
+    ],
+)
+def test_numbers_that_are_no_classes(labels, message):
+    with pytest.raises(ValueError, match=message):
+        from_arrays(FEATURES, labels, task="classification")
+
+
+def test_the_part_with_doubtful_labels_is_named():
+    with pytest.raises(ValueError, match="labels of test are floats but all whole numbers"):
+        from_arrays(FEATURES, LABELS, test=(FEATURES, LABELS * 1.0))
+
+
+def test_labels_in_another_order_than_the_rows_are_announced():
+    features = pd.DataFrame(FEATURES)
+    labels = pd.Series(LABELS)
+    with pytest.warns(UserWarning, match="index of the labels has the rows .* another order"):
+        from_arrays(features, labels[::-1])
+    from_arrays(features, labels.set_axis(labels.index + 7))
+
+
+def test_columns_that_are_nearly_named_are_suggested():
+    frame = pd.DataFrame({"a": FEATURES[:, 0], " Y": LABELS, 3: LABELS})
+    with pytest.raises(KeyError, match=r"lacks .*; ' Y' may be meant"):
+        from_frame(frame, "y")
+    with pytest.raises(KeyError, match=r"lacks .*; 3 may be meant"):
+        from_frame(frame, "3")

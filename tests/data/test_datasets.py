@@ -110,3 +110,12 @@ def test_purchase_100_is_read_from_a_file(tmp_path):
     data = from_file(path, "class")
     assert data.feature_names == ("product 1", "product 2")
     assert data.examples([4])[1].item() == 5
+
+
+def test_a_path_alone_asks_for_the_target(tmp_path):
+    path = tmp_path / "people.csv"
+    for given in (path, str(path), "people.csv"):
+        with pytest.raises(
+            TypeError, match=r"people.csv' is a file.*give a pair .*, target column"
+        ):
+            as_dataset(given)

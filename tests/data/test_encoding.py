@@ -1,6 +1,9 @@
 """Encodings of columns: vocabularies, hashes, and constants of the whole table."""
 
+import datetime
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from raw_data import people
@@ -86,3 +89,89 @@ def test_constants_by_column():
 def test_bad_columns(options, error, message):
     with pytest.raises(error, match=message):
         from_frame(people(), "kind", **options)
+
+
+@pytest.mark.parametrize(
+    ("values", "way"),
+    [
+        (np.arange(40) * 1j, "real and imaginary parts as two columns"),
+        ([[1, 2]] * 40, "a column for each of their numbers"),
+        ([b"a"] * 40, "decode"),
+        (["1,5"] * 40, r"\(such as '1,5' in 'c'\); if they are numbers, .*decimal=','"),
+        (
+            ["?", *map(str, range(39))],
+            r"\(such as '\?' in 'c'\); if they are numbers, .*na_values=",
+        ),
+        (["01067", "00001"] * 20, "fixed vocabulary"),
+        ([None] * 40, "'c' is missing in every row"),
+    ],
+)
+def test_columns_without_numbers_get_a_way_out_that_fits(values, way):
+    frame = pd.DataFrame({"a": np.arange(40.0), "c": values, "y": [0, 1] * 20})
+    with pytest.raises(
+        TypeError, match=rf"columns \{{'c': .*hold neither.*{way}|{way}.*hold neither"
+    ):
+        from_frame(frame, "y")
+
+
+@pytest.mark.parametrize(
+    ("values", "way"),
+    [
+        (pd.to_timedelta(range(40), unit="h"), "total_seconds"),
+        (pd.period_range("2020", periods=40, freq="D"), "start_time"),
+        ([datetime.date(2020, 5, 17)] * 40, "to_datetime"),
+    ],
+)
+def test_dates_get_a_way_out_that_works(values, way):
+    frame = pd.DataFrame({"c": values, "y": [0, 1] * 20})
+    with pytest.raises(TypeError, match="holds values of kind") as met:
+        from_frame(frame, "y")
+    call = next(part for part in str(met.value).split(", ") if way in part)
+    numbers = eval(call, {"frame": frame, "pandas": pd})
+    from_frame(frame.assign(c=numbers), "y")
+
+
+def test_what_was_given_is_not_given_as_the_way_out():
+    frame = pd.DataFrame({"c": pd.interval_range(0, 40), "y": [0, 1] * 20})
+    with pytest.raises(TypeError, match=r"give them as text \(frame\['c'\].astype\(str\)\)"):
+        from_frame(frame, "y", hash_buckets=8)
+
+
+def test_objects_that_are_all_numbers_are_numbers():
+    frame = pd.DataFrame({"a": np.arange(40.0), "b": [True, False] * 20, "y": [0, 1] * 20})
+    objects = frame.astype({"a": object, "b": object})
+    assert from_frame(objects, "y").fingerprint == from_frame(frame, "y").fingerprint
+    objects.loc[3, "b"] = None
+    with pytest.raises(ValueError, match=r"1 of 40 rows hold NaN .* columns 'b' \(rows 3\)"):
+        from_frame(objects, "y")
+    huge = frame.assign(a=[2**70 + row for row in range(40)])
+    with pytest.warns(UserWarning, match="'a' holds whole numbers so large"):
+        from_frame(huge, "y")
+
+
+def test_columns_with_gaps_are_named():
+    frame = people(40).assign(age=np.where(np.arange(40) == 7, np.nan, 1.0), size=np.inf)
+    message = r"frame: 40 of 40 rows hold NaN or infinite values in the columns 'age', 'size'"
+    with pytest.raises(ValueError, match=message):
+        from_frame(frame, "kind", hash_buckets=4)
+
+
+class Unnamed:
+    """An object whose text is its address."""
+
+
+@pytest.mark.parametrize("value", [{"a", "b"}, frozenset("ab"), Unnamed()])
+def test_texts_that_differ_between_runs_are_not_hashed(value):
+    frame = pd.DataFrame({"c": [value] * 40, "y": [0, 1] * 20})
+    with pytest.raises(TypeError, match=r"column 'c' holds values of kind .* text differs between"):
+        from_frame(frame, "y", hash_buckets=4)
+
+
+@pytest.mark.parametrize(
+    ("features", "met"), [(0, "a int"), (slice(2), "a slice"), ([True, False], "a mask")]
+)
+def test_features_are_a_list_of_columns(features, met):
+    with pytest.raises(TypeError, match=f"is {met}; give a list of columns"):
+        from_frame(people(), "kind", features=features)
+    with pytest.raises(ValueError, match="features= names 'age' more than once"):
+        from_frame(people(), "kind", features=["age", "age"])

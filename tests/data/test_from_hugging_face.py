@@ -151,3 +151,57 @@ def test_what_only_the_real_ones_have():
     options = {"hash_buckets": 4}
     data = from_hugging_face(formatted, "kind", **options)
     assert data.fingerprint == from_hugging_face(table, "kind", **options).fingerprint
+
+
+NAMES = ["ant", "bee", "cat"]
+
+
+def numbered(make, rows=30):
+    return make(
+        {"x": [float(row) for row in range(rows)], "label": [row % 3 for row in range(rows)]}, NAMES
+    )
+
+
+def test_names_of_classes_in_one_part_meet_the_numbers_of_another(make):
+    words = make({"x": [0.0] * 4, "label": ["cat", "ant", "bee", "cat"]})
+    data = from_hugging_face(numbered(make), test=words)
+    assert data.class_names == tuple(NAMES) and data.test.labels.tolist() == [2, 0, 1, 2]
+    words = make({"x": [0.0] * 30, "label": ["cat", "bee", "ant"] * 10})
+    data = from_hugging_face(words, "label", test=numbered(make, 6))
+    assert data.class_names == tuple(NAMES) and data.test.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    unknown = make({"x": [0.0] * 2, "label": ["cat", "dog"]})
+    with pytest.raises(ValueError, match="test: column 'label' holds 'dog', which is none of the"):
+        from_hugging_face(numbered(make), test=unknown)
+
+
+def test_a_feature_of_classes_is_matched_by_its_names():
+    def part(names):
+        columns = {"kind": [0, 1, 2] * 10, "y": [0, 1] * 15}
+        return datasets.Dataset.from_dict(columns).cast_column(
+            "kind", datasets.ClassLabel(names=names)
+        )
+
+    data = from_hugging_face(part(NAMES), "y", test=part(["cat", "bee", "ant"]))
+    assert data.test.features[:3].tolist() == [[2], [1], [0]]
+
+
+@pytest.mark.parametrize("missing", [0, 5])
+def test_rows_without_an_array_are_named(make, missing):
+    rows = [[1.0, 2.0] for _ in range(30)]
+    rows[missing] = None
+    with pytest.raises(
+        ValueError, match=rf"data: row {missing} has no input \(None\); leave it out"
+    ):
+        from_hugging_face(make({"x": rows, "label": [0, 1] * 15}))
+
+
+def test_numbers_that_are_missing_in_arrays_are_missing_values(make):
+    rows = [[1.0, 2.0] for _ in range(30)]
+    rows[4] = [None, 2.0]
+    with pytest.raises(ValueError, match=r"1 of 30 rows hold NaN .*\(rows 4\)"):
+        from_hugging_face(make({"x": rows, "label": [0, 1] * 15}))
+
+
+def test_a_dict_of_parts_is_no_part(make):
+    with pytest.raises(TypeError, match="test: a dict has parts; give one, as data"):
+        from_hugging_face(numbered(make), test={"test": numbered(make)})

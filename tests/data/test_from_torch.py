@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
 from raw_data import picture, pixels
@@ -193,3 +193,63 @@ class Mapped(Folder):
 def test_bad_torch_datasets(data, error, message):
     with pytest.raises(error, match=message):
         as_dataset(data)
+
+
+def folder(names, rows=30):
+    """A dataset whose classes are all that its rows have, in turn."""
+    dataset = Folder(to_tensor, length=rows)
+    dataset.classes = names
+    return dataset
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda one: Subset(one, range(len(one))), lambda one: ConcatDataset([one, one])]
+)
+def test_classes_of_wrapped_parts_are_matched_by_their_names(wrap):
+    train, test = folder(["ant", "bee", "cat"]), folder(["cat", "ant", "bee"], 6)
+    for first, second in ((train, wrap(test)), (wrap(train), wrap(test)), (wrap(train), test)):
+        data = from_torch(first, test=second)
+        assert data.class_names == ("ant", "bee", "cat")
+        assert data.test.labels[:6].tolist() == [2, 0, 1, 2, 0, 1]
+
+
+def test_joined_datasets_with_other_classes_are_refused():
+    joined = ConcatDataset([folder(["ant", "bee", "cat"]), folder(["ant", "cat", "bee"])])
+    with pytest.raises(ValueError, match="the same number means different classes"):
+        from_torch(joined)
+
+
+def test_a_wrapped_dataset_alone_is_read_as_before():
+    features, labels = torch.randn(40, 5), torch.arange(40) % 3
+    whole = TensorDataset(features, labels)
+    whole.classes = ["a", "b", "c", "d"]
+    data = from_torch(Subset(whole, range(40)))
+    assert data.fingerprint == from_arrays(features, labels).fingerprint
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float8_e5m2])
+def test_items_of_kinds_that_numpy_lacks(kind):
+    rows = [(torch.full((2,), float(row)).to(kind), row % 2) for row in range(8)]
+    data = from_torch(rows, test=rows, probe=rows)
+    assert data.examples([5])[0].tolist() == [[5, 5]]
+
+
+@pytest.mark.parametrize(
+    ("item", "error", "message"),
+    [
+        ((None, 0), ValueError, r"item 0 has no input \(None\); leave it out"),
+        ((torch.zeros(2).to_sparse(), 0), TypeError, r"item 0: .*sparse .*\.to_dense"),
+        ((torch.zeros(2), 0, 1), TypeError, "item 0 is a tuple of 3; .* pairs"),
+        (([torch.zeros(2), torch.zeros(3)], 0), TypeError, "item 0 has an input that cannot be re"),
+    ],
+)
+def test_bad_items(item, error, message):
+    with pytest.raises(error, match=message):
+        from_torch([item] * 20)
+
+
+def test_loaders_and_names_of_targets_are_refused():
+    with pytest.raises(TypeError, match=r"a DataLoader is read in batches; give its dataset"):
+        from_torch(DataLoader(Folder(to_tensor)))
+    with pytest.raises(TypeError, match="give the torch Dataset alone"):
+        as_dataset((Folder(to_tensor), "label"))

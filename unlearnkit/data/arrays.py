@@ -9,7 +9,6 @@ from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from unlearnkit.data.coercion import (
-    Array,
     as_pair,
     check_contents,
     check_dtype,
@@ -20,6 +19,7 @@ from unlearnkit.data.coercion import (
     task_of_labels,
 )
 from unlearnkit.data.column_constants import Constants, by_column, one_constant, scaled
+from unlearnkit.data.conversion import Array
 from unlearnkit.data.examples import PARTS, Dataset, Examples
 from unlearnkit.torch_settings import own_settings
 
@@ -136,7 +136,10 @@ def from_arrays(
     names: tuple[str, ...] = ()
     offsets: tuple[float, ...] = ()
     scales: tuple[float, ...] = ()
-    if task_of_labels(raw, task, named) == "regression":
+    if (
+        task_of_labels({what: part for what, (_, part) in given.items()}, task, named)
+        == "regression"
+    ):
         if named:
             raise ValueError(
                 "num_classes= and class_names= do not apply to a regression; leave them out"

@@ -5,17 +5,18 @@ met, what was expected, and what to do.
 """
 
 import math
-import numbers
 import sys
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64, Shaped
+from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
+
+from unlearnkit.data.conversion import Array, as_tensor, listed, row_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 MOST_CLASSES, FEW_CLASSES = 1000, 30
 WIDE = (torch.int32, torch.int64, torch.uint32, torch.uint64, torch.float64)
 FLOAT32_WHOLE = 2**24  # float32 holds every whole number up to here
+# A range this many times smaller than its numbers holds less than 2^17 different float32 numbers.
+NARROW = 128
+ROLES = ("features", "labels")
+# A function under own_settings is called by contextlib, a checked one by jaxtyping.
+BETWEEN = ("contextlib", "jaxtyping")
 
 TASKS = ("classification", "regression")
-Array: TypeAlias = "Tensor | np.ndarray | pd.DataFrame | pd.Series | Sequence[Any]"
 
 
 def as_pair(
@@ -49,11 +54,12 @@ def as_pair(
     """
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"{what}= is a {type(pair).__name__}; give a pair (features, labels)")
-    features, labels = (_as_tensor(array, what) for array in pair)
+    _tell_other_order(what, *pair)
+    features, labels = (
+        as_tensor(array, what, role) for array, role in zip(pair, ROLES, strict=True)
+    )
     if dtype is not None:
         features, convert = whole_numbers(what, features), _as_they_are
-    if convert is None and features.ndim > 1 and features.dtype in WIDE:
-        tell_lost_columns(what, features.flatten(1).numpy())
     if features.ndim and len(features) == 0:
         raise ValueError(f"{what}: no examples; give at least one row")
     if features.ndim < 2 or math.prod(features.shape[1:]) == 0:
@@ -72,10 +78,13 @@ def as_pair(
             f"{what}: {len(features)} rows of features and {len(labels)} labels; "
             "give one label per row"
         )
+    given = features
     if convert is not None:
         features = convert(features)
     elif features.dtype != torch.uint8:
         features = features.to(torch.float32)
+    if given.dtype in WIDE and features.dtype == torch.float32:
+        tell_lost_columns(what, given.flatten(1).numpy(), features.flatten(1).numpy())
     return features, labels
 
 
@@ -123,97 +132,30 @@ def _as_they_are(features: Shaped[Tensor, " n *feature"]) -> Shaped[Tensor, " n 
     return features
 
 
-def _as_tensor(array: Array, what: str) -> Shaped[Tensor, "..."]:
-    """Convert to a dense tensor of real numbers on the CPU, sharing memory if possible."""
-    kind: object
-    advice = "arrays of real numbers"
-    _refuse_masks(array, what)
-    if isinstance(array, Tensor):
-        # Tensors made in inference mode cannot take part in training; a copy can.
-        tensor = array.clone() if array.is_inference() else array.detach()
-        kind = tensor.dtype
-        usable = not tensor.is_complex() and not tensor.is_quantized
-        if tensor.layout != torch.strided:
-            usable, kind, advice = False, f"sparse {kind}", "a dense tensor (.to_dense())"
-    elif hasattr(array, "toarray") and hasattr(array, "nnz"):  # of scipy
-        matrix: Any = array
-        usable, kind = False, f"sparse {matrix.dtype}"
-        size = math.prod(matrix.shape) * 4 / 1e9
-        advice = f"a dense array (.toarray(), {size:.3g} GB as float32)"
-    else:
-        try:
-            values = np.asarray(array)
-        except ValueError as error:
-            raise ValueError(
-                f"{what}: rows have different lengths ({error}); give all rows the same length"
-            ) from error
-        if values.dtype == object:
-            values = _of_nullable(array, values)
-        kind = values.dtype
-        if values.dtype == object and values.size:
-            odd = next((v for v in values.flat if not isinstance(v, numbers.Real)), values.flat[0])
-            kind = f"object (such as {odd!r:.40})"
-        usable = values.dtype.kind in "biuf" and values.dtype.itemsize <= 8
-        if usable:
-            native = values.astype(values.dtype.newbyteorder("="), copy=False)
-            # Torch warns unless the shared memory is writable.
-            tensor = torch.from_numpy(np.require(native, requirements=["C", "W"]))
-    if not usable:
-        raise TypeError(
-            f"{what}: values of kind {kind} cannot be used; give {advice} "
-            "(text and categories encoded by a fixed table, complex numbers as two features)"
-        )
-    return tensor.cpu()
-
-
-def _refuse_masks(array: Any, what: str) -> None:
-    """Refuse masked entries, whose filler would be read as a number."""
-    masks: np.ndarray = np.zeros(0, bool)
-    if isinstance(array, torch.masked.MaskedTensor):
-        masks = ~array.get_mask().cpu().numpy()
-    elif isinstance(array, np.ma.MaskedArray):
-        masks = np.ma.getmaskarray(array)
-    elif isinstance(array, list | tuple):
-        masks = np.array([_is_masked(row) for row in array], bool)
-    if masks.any():
-        given = np.atleast_1d(masks)
-        rows = np.array([bool(row.any()) for row in given])
-        raise ValueError(
-            f"{what}: {int(rows.sum())} of {len(rows)} rows have masked entries (rows "
-            f"{row_numbers(rows)}), which are missing values; drop these rows, or fill features "
-            "with a fixed constant (not with a statistic of the data)"
-        )
-
-
-def _is_masked(row: Any) -> bool:
-    if isinstance(row, list | tuple):
-        nested = bool(row) and isinstance(row[0], list | tuple | np.ma.MaskedArray)
-        return nested and any(map(_is_masked, row))
-    return isinstance(row, np.ma.MaskedArray) and bool(np.ma.is_masked(row))
-
-
-def _of_nullable(array: Any, values: np.ndarray) -> np.ndarray:
-    """Return the numbers of pandas' nullable and arrow's columns, with NaN for missing values."""
+def _tell_other_order(what: str, features: Array, labels: Array) -> None:
+    """Warn of labels whose index has the rows of the features in another order."""
     import pandas as pd
 
-    def is_numeric(kind: Any) -> bool:
-        return pd.api.types.is_any_real_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)
+    if not (isinstance(features, pd.DataFrame | pd.Series) and isinstance(labels, pd.Series)):
+        return
+    one, two = features.index, labels.index
+    if len(one) == len(two) and not one.equals(two) and one.is_unique and set(one) == set(two):
+        warn(
+            f"{what}: the index of the labels has the rows of the features in another order, but "
+            "rows are matched by position; give labels.loc[features.index] if the index is right"
+        )
 
-    if isinstance(array, pd.DataFrame | pd.Series):
-        kinds = array.dtypes if isinstance(array, pd.DataFrame) else [array.dtype]
-        if all(is_numeric(kind) for kind in kinds):
-            return array.to_numpy(dtype=np.float64, na_value=np.nan)
-    return values
 
-
-def task_of_labels(labels: Sequence[Shaped[Tensor, "..."]], task: str | None, named: bool) -> str:
+def task_of_labels(
+    labels: "Mapping[str, Shaped[Tensor, '...']]", task: str | None, named: bool
+) -> str:
     """Decide whether labels are class numbers or regression targets.
 
     Integers are class numbers, fractions are targets. Floats that are all whole numbers could be
     either. The task is not guessed for them, since a single further example could change it.
 
     Args:
-        labels: labels of all parts.
+        labels: labels by part.
         task: the task that the caller gave, or None.
         named: whether the caller gave the number or the names of classes.
 
@@ -226,16 +168,25 @@ def task_of_labels(labels: Sequence[Shaped[Tensor, "..."]], task: str | None, na
         return task
     if named:
         return "classification"
-    if not any(part.is_floating_point() for part in labels):
-        _refuse_many_values(labels)
+    floats = [what for what, part in labels.items() if part.is_floating_point()]
+    if not floats:
+        _refuse_many_values(list(labels.values()))
         return "classification"
-    if all(bool((part == part.round()).all()) for part in labels):
+    if all(bool((part == part.round()).all()) for part in labels.values()):
+        own = next(iter(labels))
+        known = ["the training part" if what == own else what for what in floats]
+        parts = "" if len(floats) == len(labels) else f" of {' and '.join(known)}"
         raise ValueError(
-            "labels are floats but all whole numbers, so they may be classes or targets; give "
-            "task='regression', or task='classification' (or integers) for class numbers, or for "
-            "one-hot rows labels.argmax(1)"
+            f"labels{parts} are floats but all whole numbers, so they may be classes or targets; "
+            "give task='regression', or task='classification' (or integers) for class numbers, or "
+            "for one-hot rows labels.argmax(1)"
         )
     return "regression"
+
+
+def too_many_classes(distinct: int, rows: int) -> bool:
+    """Whether so many different labels in so many rows are hardly classes."""
+    return distinct > MOST_CLASSES or (distinct > FEW_CLASSES and distinct * 3 > rows)
 
 
 def _refuse_many_values(labels: Sequence[Shaped[Tensor, "..."]]) -> None:
@@ -244,7 +195,7 @@ def _refuse_many_values(labels: Sequence[Shaped[Tensor, "..."]]) -> None:
         return
     values = np.concatenate([part.numpy() for part in labels])
     distinct = len(np.unique(values))
-    if distinct > MOST_CLASSES or (distinct > FEW_CLASSES and distinct * 3 > len(values)):
+    if too_many_classes(distinct, len(values)):
         raise ValueError(
             f"the labels are whole numbers with {distinct} different values in {len(values)} rows, "
             "so they may be targets rather than classes; give task='regression', or "
@@ -297,6 +248,12 @@ def class_labels(what: str, labels: Shaped[Tensor, " n *target"]) -> Int64[Tenso
             "(labels.reshape(-1), or labels.argmax(1) for one-hot rows), or "
             "task='regression'"
         )
+    values = labels.numpy()
+    if values.size and (values.max() >= 2.0**63 or values.min() < -(2.0**63)):
+        raise ValueError(
+            f"{what}: the labels reach {values.max()}, beyond any number of classes; number the "
+            "classes 0..C-1, or give task='regression'"
+        )
     if labels.is_floating_point():
         bad = ~torch.isfinite(labels) | (labels != labels.round())
         if bad.any():
@@ -341,6 +298,10 @@ def names_of_classes(
         names = tuple(class_names)
     else:
         largest = int(max(part.max() for part in labels))
+        if largest < 0:
+            raise ValueError(
+                f"all labels are negative (the largest is {largest}); number the classes from 0"
+            )
         if num_classes is None and largest >= sum(len(part) for part in labels):
             raise ValueError(
                 f"the largest label is {largest}, which gives more classes than examples; give "
@@ -373,39 +334,71 @@ def _tell_empty_classes(labels: Sequence[Int64[Tensor, "..."]], num_classes: int
         )
 
 
-def tell_lost_columns(what: str, rows: Shaped[np.ndarray, "row column"]) -> None:
+def tell_lost_columns(
+    what: str,
+    rows: Shaped[np.ndarray, "row column"],
+    kept: Float32[np.ndarray, "row column"] | None = None,
+) -> None:
     """Warn of the first column of features that loses digits; see :func:`tell_lost_digits`."""
-    if rows.size == 0 or (rows.min() >= -FLOAT32_WHOLE and rows.max() <= FLOAT32_WHOLE):
+    if rows.size == 0:
         return
-    for column in np.flatnonzero((np.abs(rows) > FLOAT32_WHOLE).any(0)).tolist():
-        if tell_lost_digits(what, f"column {column} of the features", rows[:, column]):
+    rest = rows.astype(np.float32) if kept is None else kept
+    low, high = (end.astype(np.float64) for end in (rows.min(0), rows.max(0)))
+    for column in np.flatnonzero(_may_lose_digits(low, high)).tolist():
+        name = f"column {column} of the features"
+        if tell_lost_digits(what, name, rows[:, column], rest[:, column]):
             return
 
 
-def tell_lost_digits(what: str, name: str, given: np.ndarray) -> bool:
-    """Warn of whole numbers that differ, but become the same number in float32.
+def _may_lose_digits(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Whether numbers in this range may become equal in float32: a cheap test before counting."""
+    most = np.maximum(np.abs(low), np.abs(high))
+    with np.errstate(invalid="ignore"):  # infinities are refused later
+        narrow = high - low < most / NARROW
+    may: np.ndarray = np.isfinite(most) & (low < high) & ((most > FLOAT32_WHOLE) | narrow)
+    return may
+
+
+def tell_lost_digits(what: str, name: str, given: np.ndarray, kept: np.ndarray) -> bool:
+    """Warn of numbers that differ, but become the same number in float32.
+
+    Of whole numbers, such as identifiers, none may become equal; of others at least half must
+    remain different.
 
     Args:
         what: name of the part.
         name: what the numbers are, such as the name of a column.
-        given: the numbers, before they are converted.
+        given: the numbers in their own precision.
+        kept: what is kept of them, in float32.
 
     Returns:
         Whether there are such numbers.
     """
-    # Above 2^53 every double is a whole number, and fractions are not meant to be told apart.
-    most = 2.0**53 if given.dtype.kind == "f" else 2.0**64
-    large = given[(np.abs(given) > FLOAT32_WHOLE) & (np.abs(given) < most)]
-    if len(large) == 0 or not np.array_equal(large, np.round(large)):
+    if given.dtype.kind == "f":
+        finite = np.isfinite(given)
+        given, kept = given[finite], kept[finite]
+    if len(given) == 0:
         return False
-    distinct, remaining = len(np.unique(large)), len(np.unique(large.astype(np.float32)))
-    if remaining < distinct:
-        warn(
-            f"{what}: {name} holds whole numbers above {FLOAT32_WHOLE:,} that float32 cannot tell "
-            f"apart ({distinct} different ones become {remaining}); subtract a fixed constant "
-            "before, or encode identifiers as categories"
-        )
-    return remaining < distinct
+    low, high = float(given.min()), float(given.max())
+    if not _may_lose_digits(np.array(low), np.array(high)):
+        return False
+    most = max(abs(low), abs(high))
+    # Above 2^53 every double is a whole number, and fractions are not meant to be told apart.
+    whole = given.dtype.kind in "iu" or (most < 2.0**53 and np.array_equal(given, np.round(given)))
+    if whole:
+        large = (given > FLOAT32_WHOLE) | (given < -FLOAT32_WHOLE)
+        given, kept = given[large], kept[large]
+    distinct, remaining = len(np.unique(given)), len(np.unique(kept))
+    if remaining >= (distinct if whole else distinct / 2):
+        return False
+    sizes = f"whole numbers above {FLOAT32_WHOLE:,}" if whole else "numbers so close together"
+    them = "" if whole else "them "
+    warn(
+        f"{what}: {name} holds {sizes} that float32 cannot tell {them}apart ({distinct} different "
+        f"ones become {remaining}); subtract a fixed constant before, or encode identifiers as "
+        "categories"
+    )
+    return True
 
 
 def check_contents(
@@ -421,10 +414,16 @@ def check_contents(
     """
     outside = (labels < 0) | (labels >= num_classes)
     if num_classes and outside.any():
+        value = labels[outside][0].item()
+        way = "number the classes from 0, or give num_classes="
+        if value < 0:
+            way = (
+                "number the classes from 0 (for labels -1 and 1 as (labels + 1) // 2), and leave "
+                "out rows where a negative number marks a missing label"
+            )
         raise ValueError(
             f"{what}: {int(outside.sum())} labels are outside 0..{num_classes - 1} (rows "
-            f"{row_numbers(outside)}, such as {labels[outside][0].item()}); number the classes "
-            "from 0, or give num_classes="
+            f"{row_numbers(outside)}, such as {value}); {way}"
         )
     if features.is_floating_point():
         broken = ~torch.isfinite(features).flatten(1).all(1)
@@ -452,8 +451,13 @@ def check_columns(
     missing = [column for column in [target, *columns] if column not in held]
     if missing:
         tops = {column[0] for column in held if isinstance(column, tuple) and column}
-        levels = "; give the whole tuple of a column" if tops & set(missing) else ""
+        levels = (
+            "; give the whole tuple of a column" if tops & set(missing) else _near(missing, frame)
+        )
         raise KeyError(f"{what} lacks {missing}; its columns are {frame.columns.tolist()}{levels}")
+    if len(set(columns)) < len(columns):
+        twice = next(column for column in columns if columns.count(column) > 1)
+        raise ValueError(f"features= names {twice!r} more than once; name it once")
     if target in columns or not columns:
         raise ValueError(
             f"{what}: the features are {columns} and the target is {target!r}; give at least one "
@@ -461,15 +465,11 @@ def check_columns(
         )
 
 
-def row_numbers(mask: Bool[Tensor, " n"] | Bool[np.ndarray, " n"]) -> str:
-    """List the first row numbers at which the mask is true."""
-    return listed(np.flatnonzero(np.asarray(mask)))
-
-
-def listed(items: Sequence[Any] | np.ndarray, most: int = 5) -> str:
-    """List the first items and the number of further ones."""
-    text = ", ".join(str(item) for item in items[:most])
-    return text + (f" and {len(items) - most} more" if len(items) > most else "")
+def _near(missing: Sequence[Hashable], frame: "pd.DataFrame") -> str:
+    """Name columns that differ from the missing ones only in spaces, case or kind."""
+    wanted = {str(column).strip().casefold() for column in missing}
+    near = [column for column in frame.columns if str(column).strip().casefold() in wanted]
+    return f"; {' and '.join(map(repr, near))} may be meant" if near else ""
 
 
 def warn(message: str) -> None:
@@ -480,8 +480,7 @@ def warn(message: str) -> None:
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         own = name.partition(".")[0] == "unlearnkit"
-        # A function under own_settings is called by contextlib.
-        inside = own or (inside and name == "contextlib")
+        inside = own or (inside and name.partition(".")[0] in BETWEEN)
         caller = level + 1 if inside else caller
         frame, level = frame.f_back, level + 1
     warnings.warn(message, UserWarning, stacklevel=caller)

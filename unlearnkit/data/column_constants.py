@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float32, Float64, Shaped
 from torch import Tensor
 
-from unlearnkit.data.coercion import listed
+from unlearnkit.data.conversion import listed
 from unlearnkit.data.examples import Dataset
 
 Constants: TypeAlias = "float | Sequence[float] | np.ndarray | Tensor | Mapping[Hashable, float]"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from unlearnkit.data.arrays import from_arrays
@@ -21,6 +22,7 @@ from unlearnkit.data.named_tables import (
     load_covertype,
     load_diabetes,
 )
+from unlearnkit.data.reading.files import is_path
 from unlearnkit.data.reading.tables import as_frame, is_frame
 from unlearnkit.registry import Registry
 from unlearnkit.torch_settings import own_settings
@@ -169,6 +171,11 @@ def as_dataset(data: object, **options: Any) -> Dataset:
                 "the function that makes the dataset"
             )
         return data
+    if isinstance(data, Path) or (isinstance(data, str) and data not in DATASETS and is_path(data)):
+        raise TypeError(
+            f"{os.fspath(data)!r} is a file, of which the target is not known; give a pair "
+            f"({os.fspath(data)!r}, target column)"
+        )
     if isinstance(data, str):
         return load(data, **options)
     if is_table(data):  # first, since some Hugging Face datasets are torch datasets too
@@ -177,6 +184,11 @@ def as_dataset(data: object, **options: Any) -> Dataset:
         return from_torch(data, **options)
     if isinstance(data, tuple | list) and len(data) == 2:
         return _of_pair(*data, **options)
+    if isinstance(data, DataLoader):
+        raise TypeError(
+            f"a {type(data).__name__} is not a dataset, since it reads batches; give "
+            "what it reads, a torch Dataset (.dataset)"
+        )
     raise TypeError(
         f"a {type(data).__name__} is not a dataset; give a name ({', '.join(DATASETS)}), a "
         "Dataset, a pair (features, labels) of tensors or arrays, a pair (DataFrame, target "
@@ -191,6 +203,12 @@ def _of_pair(first: Any, second: Any, **options: Any) -> Dataset:
         return from_hugging_face(first, second, **options)
     if isinstance(first, TorchDataset) and isinstance(second, TorchDataset):
         return from_torch(first, test=second, **options)
+    if isinstance(first, TorchDataset):
+        raise TypeError(
+            f"a pair of a {type(first).__name__} and a {type(second).__name__}; give the torch "
+            "Dataset alone, whose items are pairs (input, label), or a pair (training part, test "
+            "part)"
+        )
     if is_frame(first) and _names_column(as_frame("frame", first), second):
         return from_frame(first, second, **options)
     return from_arrays(first, second, **options)

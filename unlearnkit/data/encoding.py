@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from unlearnkit.data.coercion import listed, tell_lost_digits, warn, whole_numbers
+from unlearnkit.data.coercion import tell_lost_digits, warn, whole_numbers
 from unlearnkit.data.column_constants import Constants, by_column, constants_by_column
+from unlearnkit.data.conversion import listed, numbers_of, row_numbers
 from unlearnkit.data.reading.vocabulary import check_words, places_of
 
 if TYPE_CHECKING:
@@ -111,17 +112,11 @@ def encoding_of(
         texts = []
     elif isinstance(hash_buckets, bool) or not isinstance(hash_buckets, int) or hash_buckets < 1:
         raise ValueError(f"hash_buckets={hash_buckets!r}; give a whole number of at least 1")
-    other = {c: str(kind) for c, kind in kinds.items() if c not in (*numeric, *texts)}
+    other = [column for column in kinds if column not in (*numeric, *texts)]
     for column in other:
         _refuse_dates(column, frame[column])
     if other:
-        first = next(iter(other))
-        raise TypeError(
-            f"columns {other} hold neither numbers nor booleans; list their values as a "
-            f"fixed vocabulary (categories={{{first!r}: [...]}}), hash text (hash_buckets=64), or "
-            "leave them out (features=[...]). A vocabulary learned from the data would be a "
-            "statistic that depends on revoked examples."
-        )
+        raise TypeError(_refusal(frame, other, hash_buckets))
     constants = {"offset": offset, "scale": scale}
     found = {word: _by_column(word, given, numeric, columns) for word, given in constants.items()}
     mapped = any(by_column(given) for given in constants.values())
@@ -136,6 +131,64 @@ def encoding_of(
         found["offset"],
         found["scale"],
     )
+
+
+def _refusal(frame: "pd.DataFrame", columns: Sequence[Hashable], hash_buckets: int | None) -> str:
+    """Say which columns hold no numbers, an example of each, and the way out for its kind."""
+    held = {column: str(frame[column].dtype) for column in columns}
+    first = next((column for column in columns if _way_out(frame[column])), columns[0])
+    text = f"give them as text (frame[{first!r}].astype(str))"
+    hashed = text if hash_buckets else "hash text (hash_buckets=64)"
+    way = _way_out(frame[first]) or (
+        f"list their values as a fixed vocabulary (categories={{{first!r}: [...]}}), {hashed}"
+    )
+    return (
+        f"columns {held} hold neither numbers nor booleans{_example(frame[first])}; {way}, or "
+        "leave them out (features=[...]). A vocabulary learned from the data would be a statistic "
+        "that depends on revoked examples."
+    )
+
+
+def _example(column: "pd.Series") -> str:
+    """Return the first value of a column that spells no number, for a message."""
+    known = column[~column.isna()]
+    if len(known) == 0:
+        return f" ({column.name!r} is missing in every row)"
+    odd = (value for value in known if not isinstance(value, str) or not _spells_a_number(value))
+    return f" (such as {next(odd, known.iloc[0])!r:.40} in {column.name!r})"
+
+
+def _spells_a_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _way_out(column: "pd.Series") -> str:
+    """Return the way out for complex numbers, arrays and numbers in text; "" for other kinds."""
+    name = column.name
+    known = column[~column.isna()]
+    value = known.iloc[0] if len(known) else None
+    if column.dtype.kind == "c":
+        return "give real and imaginary parts as two columns"
+    if isinstance(value, str):
+        plain = [_spells_a_number(v) for v in known if isinstance(v, str)]
+        loose = [_spells_a_number(v.replace(",", ".")) for v in known if isinstance(v, str)]
+        if sum(loose) > len(loose) / 2 and not all(plain):
+            return (
+                "if they are numbers, read them as such (with pandas.read_csv(..., decimal=',') "
+                "or na_values= for words such as '?', and from_frame); if they are words, declare "
+                f"them (categories={{{name!r}: [...]}})"
+            )
+    if isinstance(value, bytes):
+        return f"give bytes as text (frame[{name!r}].str.decode('utf-8'))"
+    if isinstance(value, list | tuple | dict | set | frozenset | np.ndarray):
+        return (
+            "give a column for each of their numbers, or arrays of shape (rows, numbers) to "
+            "from_arrays"
+        )
+    return ""
 
 
 def _is_numeric(kind: Any) -> bool:
@@ -155,12 +208,19 @@ def _refuse_dates(column: Hashable, values: "pd.Series") -> None:
     import pandas as pd
 
     found = pd.api.types.infer_dtype(values, skipna=True)
-    if found in ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period"):
-        raise TypeError(
-            f"column {column!r} holds values of kind {found}; give numbers, such as the days since "
-            f"a fixed date, (frame[{column!r}] - pandas.Timestamp('2020-01-01')).dt.days, or leave "
-            "the column out (features=[...])"
-        )
+    name = f"frame[{column!r}]"
+    if found in ("timedelta", "timedelta64"):
+        way = f"the seconds, {name}.dt.total_seconds()"
+    elif found in ("date", "datetime", "datetime64", "time", "period"):
+        dates = f"{name}.dt.start_time" if found == "period" else name
+        dates = f"pandas.to_datetime({name})" if found == "date" else dates
+        way = f"the days since a fixed date, ({dates} - pandas.Timestamp('2020-01-01')).dt.days"
+    else:
+        return
+    raise TypeError(
+        f"column {column!r} holds values of kind {found}; give numbers, such as {way}, or leave "
+        "the column out (features=[...])"
+    )
 
 
 def _check_known(columns: Sequence[Hashable], given: Mapping[Hashable, object], word: str) -> None:
@@ -175,6 +235,10 @@ def _check_known(columns: Sequence[Hashable], given: Mapping[Hashable, object], 
 
 
 def _vocabulary(column: Hashable, values: Sequence[Hashable]) -> tuple[Hashable, ...]:
+    if isinstance(values, set | frozenset):
+        raise ValueError(
+            f"categories of {column!r} are a set, whose order differs between runs; give a list"
+        )
     if isinstance(values, str) or len(values) == 0 or len(set(values)) != len(values):
         raise ValueError(f"categories of {column!r} are {values!r}; give a list of distinct values")
     return tuple(values)
@@ -240,6 +304,26 @@ def _hash(table: "pd.DataFrame", buckets: int) -> Float32[np.ndarray, "row bucke
     return hashed
 
 
+def as_numbers(frame: "pd.DataFrame", columns: Sequence[Hashable]) -> "pd.DataFrame":
+    """Return a table with numbers in those of the columns whose objects are all numbers."""
+    changed = {}
+    for column in columns:
+        if frame[column].dtype == object and len(frame):
+            numbers = numbers_of(frame[column].to_numpy())
+            if numbers is not None:
+                changed[column] = numbers
+                if numbers.dtype.kind == "f" and frame[column].nunique() > len(np.unique(numbers)):
+                    warn(
+                        f"column {column!r} holds whole numbers so large that float64 cannot tell "
+                        "them apart; encode identifiers as categories, or hash them as text"
+                    )
+    if changed:
+        frame = frame.copy(deep=False)
+        for column, numbers in changed.items():
+            frame[column] = numbers
+    return frame
+
+
 def plain_array(frame: "pd.DataFrame") -> np.ndarray:
     """Convert numbers and booleans to an array: uint8 if all columns are, else float32."""
     if all(kind == np.uint8 for kind in frame.dtypes):
@@ -299,20 +383,60 @@ def check_kinds(
     if other:
         raise TypeError(
             f"{what}: columns {listed(list(other.items()))} hold neither numbers nor booleans, "
-            "but those of the training part do; give both parts the same types"
+            "but those of the training part do; give both parts the same types, such as text in "
+            "both for columns to be hashed (dtype=str)"
         )
-    for column in table.columns:
-        if column not in vocabularies and column not in hashed and not whole:
-            offset = 0.0 if encoding is None else encoding.offset.get(column, 0.0)
-            numbers = table[column].to_numpy(dtype=np.float64, na_value=np.nan)
-            tell_lost_digits(what, f"column {column!r}", numbers - offset)
+    plain = [c for c in table.columns if c not in vocabularies and c not in hashed]
+    if not whole:
+        _check_numbers(what, table[plain], encoding)
     for name, words in vocabularies.items():
         check_words(what, table[name], words, first=first)
     for name in hashed:
+        _refuse_unstable_texts(what, table[name])
         kind = table[name].dtype
         if _is_numeric(kind) and kind.kind in "fb":
             warn(
                 f"{what}: column {name!r} holds {kind} where the training part holds text, so "
                 "the same value may have another text and another hash; read the column as text "
                 f"(dtype={{{name!r}: str}})"
+            )
+
+
+def _check_numbers(what: str, table: "pd.DataFrame", encoding: Encoding | None) -> None:
+    """Refuse numeric columns with missing values by name, and announce digits that are lost."""
+    gaps, columns = np.zeros(len(table), bool), []
+    for column in table.columns:
+        numbers = table[column].to_numpy(dtype=np.float64, na_value=np.nan)
+        broken = ~np.isfinite(numbers)
+        if broken.any():
+            gaps |= broken
+            columns.append(column)
+            continue
+        whole = table[column].dtype.kind in "iu"
+        given = table[column].to_numpy(dtype=f"{table[column].dtype.kind}8") if whole else numbers
+        if encoding is not None:
+            numbers = numbers - encoding.offset.get(column, 0.0)
+            numbers = numbers / encoding.scale.get(column, 1.0)
+        with np.errstate(over="ignore"):  # check_contents reports infinities
+            tell_lost_digits(what, f"column {column!r}", given, numbers.astype(np.float32))
+    if columns:
+        raise ValueError(
+            f"{what}: {int(gaps.sum())} of {len(gaps)} rows hold NaN or infinite values in the "
+            f"columns {listed(list(map(repr, columns)))} (rows {row_numbers(gaps)}); drop these "
+            "rows, fill them with a fixed constant (not with a statistic of the data), or leave "
+            "out the columns (features=[...])"
+        )
+
+
+def _refuse_unstable_texts(what: str, column: "pd.Series") -> None:
+    """Refuse values whose text differs between runs, and with it their hash."""
+    if column.dtype != object:
+        return
+    for kind in set(map(type, column)):
+        texts: tuple[object, ...] = (kind.__str__, kind.__repr__)
+        plain = texts == (object.__str__, object.__repr__)
+        if plain or issubclass(kind, set | frozenset):
+            raise TypeError(
+                f"{what}: column {column.name!r} holds values of kind {kind.__name__}, whose text "
+                "differs between runs and so cannot be hashed; give words or numbers"
             )

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64, Shaped, UInt8
 from torch import Tensor
 
-from unlearnkit.data.coercion import listed
+from unlearnkit.data.conversion import listed
 
 if TYPE_CHECKING:
     import pandas as pd

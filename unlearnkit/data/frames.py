@@ -1,19 +1,28 @@
 """Datasets from tables, in memory or in files."""
 
+import inspect
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.coercion import check_columns
 from unlearnkit.data.column_constants import Constants
-from unlearnkit.data.encoding import check_kinds, encoding_of, plain_array, whole_array
+from unlearnkit.data.encoding import (
+    as_numbers,
+    check_kinds,
+    encoding_of,
+    plain_array,
+    whole_array,
+)
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.reading.files import read_parts
 from unlearnkit.data.reading.tables import as_frame
-from unlearnkit.data.reading.vocabulary import class_numbers, vocabulary_of
+from unlearnkit.data.reading.vocabulary import class_numbers, refuse_many_words, vocabulary_of
 from unlearnkit.torch_settings import own_settings
 
 if TYPE_CHECKING:
@@ -113,15 +122,21 @@ def from_frame(
             f"target={target!r} is a {type(target).__name__}; name one column, or give several "
             "targets per row as an array, with from_arrays"
         )
-    if isinstance(features, str):
-        raise TypeError(f"features={features!r} is text; give a list of columns")
-    columns: list[Hashable] = list(frame.columns if features is None else features)
+    columns: list[Hashable] = list(frame.columns if features is None else _listed(features))
     if features is None:  # a set compares names of any kind, also tuples with numpy's numbers
         columns = [column for column in columns if column not in {target}]
     for what, table in given.items():
         check_columns(what, table, target, columns)
+        if len(table) == 0:
+            raise ValueError(f"{what}: no examples; give at least one row")
+    if hash_buckets is None:
+        objects = [column for column in columns if column not in (categories or {})]
+        given = {what: as_numbers(table, objects) for what, table in given.items()}
+        frame = given["frame"]
     targets = {what: table[target] for what, table in given.items()}
     vocabulary = vocabulary_of(targets, class_names)
+    if class_names is None and task is None and vocabulary is not None:
+        refuse_many_words(targets, vocabulary)
     names: Sequence[Hashable] | None = class_names if vocabulary is None else vocabulary
     encoding = encoding_of(
         frame,
@@ -164,6 +179,22 @@ def from_frame(
     return replace(dataset, feature_names=tuple(feature_names), target_names=target_names)
 
 
+def _listed(features: Sequence[Hashable]) -> Sequence[Hashable]:
+    """Return names of columns that were given in an order; refuse texts, sets and masks."""
+    met = None
+    if isinstance(features, str):
+        met = "text"
+    elif isinstance(features, set | frozenset):
+        met = "a set, whose order differs between runs"
+    elif not hasattr(features, "__iter__"):
+        met = f"a {type(features).__name__}"
+    elif len(features) and all(isinstance(name, bool | np.bool_) for name in features):
+        met = "a mask"
+    if met is not None:
+        raise TypeError(f"features={features!r} is {met}; give a list of columns")
+    return features
+
+
 @own_settings()
 def from_file(
     path: str | os.PathLike[str],
@@ -181,9 +212,10 @@ def from_file(
     text.
 
     Args:
-        path: a ``.csv`` (or ``.csv.gz``) file with a header line, or a ``.parquet`` file. The id
-            of an example is its row number, so the file must not change: revoke a row by its id
-            rather than deleting its line.
+        path: a ``.csv`` file with a header line, perhaps packed (``.csv.gz``, ``.csv.zip``,
+            ``.csv.bz2``, ``.csv.xz``), or a ``.parquet`` file. The id of an example is its row
+            number, so the file must not change: revoke a row by its id rather than deleting its
+            line.
         target: column with the classes or the targets.
         test: file of the test part; None splits it off from the first file.
         probe: the same for the probe part.
@@ -194,7 +226,18 @@ def from_file(
         ImportError: a Parquet file was given, and pyarrow is not installed.
         ValueError: the file is of another kind, or pandas cannot read it.
         KeyError, TypeError: as in :func:`from_frame`.
+
+    Warns:
+        UserWarning: a column counts the rows, as the index that pandas writes, or the header names
+            a column twice.
     """
+    known = inspect.signature(from_frame).parameters
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise TypeError(
+            f"from_file has no option {unknown[0]}=; to choose how a file is read, give from_frame "
+            f"the table, as from_frame(pandas.read_csv(..., {unknown[0]}=...), {target!r})"
+        )
     paths = {"path": path, "test": test, "probe": probe}
     given = {what: file for what, file in paths.items() if file is not None}
     tables = read_parts(

@@ -8,6 +8,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from unlearnkit.data.arrays import from_arrays
+from unlearnkit.data.conversion import listed
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.frames import from_frame
 from unlearnkit.data.from_torch import IMAGE_OFFSET, IMAGE_SCALE, as_input, is_image, stack
@@ -88,6 +89,7 @@ def from_hugging_face(
         data = data["train"]
     parts = {"data": data, "test": test, "probe": probe}
     given = {what: part for what, part in parts.items() if part is not None}
+    features = [features] if isinstance(features, str) else features
     for what, part in given.items():
         _check_table(what, part)
     target = _target(data) if target is None else target
@@ -103,15 +105,25 @@ def from_hugging_face(
     labels = {what: _frame(part, [target])[target] for what, part in given.items()}
     label = data.features[target]
     if type(label).__name__ == "ClassLabel":
-        labels, names = _with_common_classes(target, given, labels)
+        labels, names = with_common_classes(target, given, labels)
         if "num_classes" not in options:
             options = {"class_names": names, **options}
+    elif any(_is_text(column) for column in labels.values()):
+        labels = {
+            what: _as_words(given[what].features[target], column) for what, column in labels.items()
+        }
     info = getattr(data, "info", None)
     options = {"name": getattr(info, "dataset_name", None) or "hugging-face", **options}
-    row = data.with_format(None)[0]
+    row = _first_row(data, columns)
     shaped = [column for column in columns if is_image(row[column]) or np.ndim(row[column]) > 0]
     if not shaped:
         frames = {what: _frame(part, [*columns, target]) for what, part in given.items()}
+        for column in columns:
+            if type(data.features[column]).__name__ == "ClassLabel":
+                held = {what: frame[column] for what, frame in frames.items()}
+                held, _ = with_common_classes(column, given, held)
+                for what, numbers in held.items():
+                    frames[what][column] = numbers
         for what, frame in frames.items():
             frame[target] = labels[what]
         return from_frame(
@@ -140,15 +152,60 @@ def from_hugging_face(
     return from_arrays(*pairs["data"], test=pairs.get("test"), probe=pairs.get("probe"), **options)
 
 
-def _with_common_classes(
+def _first_row(table: Table, columns: Sequence[str]) -> dict[str, Any]:
+    """Return the first value of each column that is not missing; None if all are."""
+    plain = table.with_format(None, list(columns))
+    row: dict[str, Any] = {}
+    for number in range(len(table)):
+        for column, value in plain[number].items():
+            if row.get(column) is None:
+                row[column] = value
+        if all(value is not None for value in row.values()):
+            break
+    return row
+
+
+def _is_text(column: "pd.Series") -> bool:
+    return bool(column.map(lambda value: isinstance(value, str)).any())
+
+
+def _as_words(label: Any, labels: "pd.Series") -> "pd.Series":
+    """Return numbers of classes as their names, where a part declares them (ClassLabel)."""
+    if type(label).__name__ != "ClassLabel":
+        return labels
+    names = list(label.names)
+    return labels.map(lambda number: names[number] if 0 <= number < len(names) else None)
+
+
+def _as_numbers(names: Sequence[str], labels: "pd.Series") -> "pd.Series":
+    """Return labels that are all names of classes as the numbers of these classes."""
+    places = {name: number for number, name in enumerate(names)}
+    if len(labels) and all(value in places for value in labels):
+        return labels.map(places)
+    return labels
+
+
+def with_common_classes(
     target: str, parts: Mapping[str, Table], labels: "dict[str, pd.Series]"
 ) -> "tuple[dict[str, pd.Series], list[str]]":
-    """Return the labels with the classes of the first part, matched by name, and the classes."""
+    """Return the labels with the classes of the first part, matched by name, and the classes.
+
+    A part whose column holds the names themselves gets their numbers.
+    """
     first = list(next(iter(parts.values())).features[target].names)
     names = {
         what: list(getattr(part.features[target], "names", None) or first)
         for what, part in parts.items()
     }
+    texts = [what for what in labels if _is_text(labels[what])]
+    labels = {what: _as_numbers(names[what], held) for what, held in labels.items()}
+    for what in texts:
+        if _is_text(labels[what]):
+            odd = next(value for value in labels[what] if value not in first)
+            raise ValueError(
+                f"{what}: column {target!r} holds {odd!r}, which is none of the classes "
+                f"{listed(first)} of the training part; give all classes there (ClassLabel)"
+            )
     whole = all(column.dtype.kind in "iu" for column in labels.values())
     if not whole or all(own == first for own in names.values()):
         return labels, first
@@ -159,6 +216,8 @@ def _with_common_classes(
 
 
 def _check_table(what: str, table: Table) -> None:
+    if isinstance(table, Mapping):
+        raise TypeError(f"{what}: a {type(table).__name__} has parts; give one, as data['test']")
     if not hasattr(table, "__len__"):
         raise TypeError(
             f"{what}: a {type(table).__name__} has no length, so its rows cannot have ids; load it "

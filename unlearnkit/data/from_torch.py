@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Shaped, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
 from torch.utils.data import Dataset as TorchDataset
 
 from unlearnkit.data.arrays import from_arrays
+from unlearnkit.data.conversion import as_tensor, listed, numbers_of
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.reading.classes import match_classes
 from unlearnkit.torch_settings import own_settings
@@ -67,6 +68,9 @@ def from_torch(
     if is_image(dataset[0][0]):
         options = {"offset": IMAGE_OFFSET, "scale": IMAGE_SCALE, **options}
     classes = getattr(dataset, "classes", None)
+    own = [classes_of(what, part) for what, part in given.items() if part is not None]
+    if classes is None and any(each != own[0] for each in own if each is not None):
+        classes = own[0]  # only if parts differ: a wrapped data set keeps its class numbers
     if _are_strings(classes):
         parts = {what: part for what, part in given.items() if part is not None}
         pairs, classes = _with_common_classes(parts, pairs)
@@ -80,12 +84,37 @@ def from_torch(
     )
 
 
+def classes_of(what: str, dataset: Any) -> list[Any] | None:
+    """Return the class names of a dataset, also of one that a Subset or ConcatDataset wraps.
+
+    Raises:
+        ValueError: the datasets that are joined number their classes in different ways.
+    """
+    classes = getattr(dataset, "classes", None)
+    if classes is not None:
+        return list(classes)
+    if isinstance(dataset, Subset):
+        return classes_of(what, dataset.dataset)
+    if not isinstance(dataset, ConcatDataset):
+        return None
+    found = [classes_of(what, part) for part in dataset.datasets]
+    named = [names for names in found if names is not None]
+    if any(names != named[0] for names in named):
+        odd = next(names for names in named if names != named[0])
+        raise ValueError(
+            f"{what}: a ConcatDataset joins datasets with the classes {listed(named[0])} and "
+            f"{listed(odd)}, so the same number means different classes; number the classes of "
+            "all of them in one way (with target_transform)"
+        )
+    return named[0] if named else None
+
+
 def _with_common_classes(
     parts: Mapping[str, Any], pairs: dict[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the parts with the classes of the first, matched by name, and the classes."""
-    first = list(next(iter(parts.values())).classes)
-    names = {what: list(getattr(part, "classes", None) or first) for what, part in parts.items()}
+    first = classes_of(*next(iter(parts.items()))) or []
+    names = {what: classes_of(what, part) or first for what, part in parts.items()}
     labels = {what: np.asarray(pairs[what][1]) for what in parts}
     differ = any(own != first for own in names.values())
     named = all(_are_strings(own) for own in names.values())
@@ -96,6 +125,8 @@ def _with_common_classes(
 
 
 def _read(what: str, dataset: "TorchDataset[Any]") -> Pair:
+    if isinstance(dataset, DataLoader):
+        raise TypeError(f"{what}: a DataLoader is read in batches; give its dataset (.dataset)")
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise TypeError(
             f"{what}: a {type(dataset).__name__} has no indices or no length, so its items cannot "
@@ -127,8 +158,8 @@ def _read(what: str, dataset: "TorchDataset[Any]") -> Pair:
 def _split_item(what: str, index: int, item: Any) -> tuple[Tensor, Any]:
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise TypeError(
-            f"{what}: item {index} is a {type(item).__name__}; give a dataset whose items are "
-            "pairs (input, label)"
+            f"{what}: item {index} is a {type(item).__name__}{_length(item)}; give a dataset whose "
+            "items are pairs (input, label)"
         )
     value, label = item
     if label is None:
@@ -145,6 +176,10 @@ def _split_item(what: str, index: int, item: Any) -> tuple[Tensor, Any]:
     return as_input(f"{what}: item {index}", value), label
 
 
+def _length(item: Any) -> str:
+    return f" of {len(item)}" if isinstance(item, tuple | list) else ""
+
+
 def as_input(place: str, value: Any) -> Tensor:
     """Convert one input to a new tensor; images get their channels first.
 
@@ -154,18 +189,29 @@ def as_input(place: str, value: Any) -> Tensor:
 
     Raises:
         TypeError: the value is neither numbers nor a grey or RGB image.
-        ValueError: the value is an array with masked entries.
+        ValueError: the value is None, or an array with masked entries.
     """
     if is_image(value):
         return torch.from_numpy(_pixels(place, value))
     if isinstance(value, Tensor):
-        return value.detach().cpu().clone()  # a dataset may reuse the memory
+        return as_tensor(value, place, "features").clone()  # a dataset may reuse the memory
+    if value is None:
+        raise ValueError(f"{place} has no input (None); leave it out")
     if np.ma.is_masked(value):
         raise ValueError(
             f"{place} has masked entries; leave the item out, or fill them with a fixed constant "
             "(not with a statistic of the data)"
         )
-    array = np.array(value)
+    try:
+        array = np.array(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"{place} has an input that cannot be read as an array ({error}); give one tensor or "
+            "array per item"
+        ) from error
+    if array.dtype == object:
+        found = numbers_of(array)
+        array = array if found is None else found
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"{place} has an input of kind {type(value).__name__}; use a transform that returns "
@@ -211,7 +257,10 @@ def stack(what: str, inputs: list[Tensor]) -> Shaped[Tensor, "n *feature"]:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and a.numpy().tobytes() == b.numpy().tobytes()
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    one, two = (each.contiguous().reshape(-1).view(torch.uint8) for each in (a, b))
+    return torch.equal(one, two)  # bytes, so that NaN equals itself
 
 
 def _same_label(a: Any, b: Any) -> bool:

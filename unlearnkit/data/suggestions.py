@@ -16,6 +16,7 @@ from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.from_hugging_face import is_table as is_hugging_face
 from unlearnkit.data.reading.files import read_table
+from unlearnkit.data.reading.tables import as_frame, is_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,10 +88,8 @@ def _read(data: Any, targets: Any) -> tuple[Features, Shaped[np.ndarray, "row *t
         data = read_table(data)
     if isinstance(data, Dataset | TorchDataset | str | tuple) or is_hugging_face(data):
         return _of_dataset(as_dataset(data))
-    if hasattr(data, "columns") and hasattr(data, "to_pandas"):
-        data = data.to_pandas()
-    if hasattr(data, "columns") and hasattr(data, "select_dtypes"):
-        return _of_frame(data, targets)
+    if is_frame(data):
+        return _of_frame(as_frame("data", data), targets)
     features = _as_array("the features", data)
     if features.dtype.kind not in "biuf" or features.ndim < 2:
         raise TypeError(

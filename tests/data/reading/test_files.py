@@ -62,3 +62,61 @@ def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "train.csv", "z", [3, 4])
     assert len(from_file("~/train.csv", "y", test="~/train.csv").test) == 40
+
+
+@pytest.mark.parametrize("ending", ["gz", "zip", "bz2", "xz"])
+def test_packed_files_are_unpacked(tmp_path, ending):
+    frame = pd.read_csv(write(tmp_path / "train.csv", "z", [3, 4]))
+    path = tmp_path / f"train.csv.{ending}"
+    frame.to_csv(path, index=False)
+    assert from_file(path, "y").fingerprint == from_frame(frame, "y").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("x;z;y\n0,5;1;0\n", ValueError, "separated by ';' rather than commas; .*sep=';'"),
+        ("x\tz\ty\n0.5\t1\t0\n", ValueError, r"separated by '\\t' rather than commas"),
+        ("größe,y\n1,0\n".encode("latin-1"), ValueError, "not encoded in UTF-8 .*encoding="),
+        ("0.5,1\n0.25,0\n", KeyError, "holds numbers .*no header line; .*header=None"),
+        ("x,y,y\n1,0,1\n2,1,0\n", ValueError, "target 'y' occurs twice in the header"),
+        ("x,y\n", ValueError, "no examples"),
+    ],
+)
+def test_files_of_other_kinds_are_refused_with_the_way_out(tmp_path, text, error, message):
+    path = tmp_path / "table.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(error, match=message):
+        from_file(path, "y")
+
+
+def test_options_of_the_reader_and_things_that_are_no_paths_are_refused(tmp_path):
+    path = write(tmp_path / "train.csv", "z", [3, 4])
+    with pytest.raises(TypeError, match=r"from_file has no option sep=.*read_csv"):
+        from_file(path, "y", sep=";")
+    with open(path) as file, pytest.raises(TypeError, match="a TextIOWrapper is no path"):
+        from_file(file, "y")
+    with pytest.raises(FileNotFoundError, match="is a folder; give a file"):
+        from_file(tmp_path, "y")
+
+
+def test_separators_at_the_ends_of_lines_move_no_columns(tmp_path):
+    path = write(tmp_path / "train.csv", "z", [3, 4])
+    header, *lines = path.read_text().splitlines()
+    (tmp_path / "ends.csv").write_text("\n".join([header, *(f"{line}," for line in lines)]))
+    plain = from_file(path, "y").fingerprint
+    assert from_file(tmp_path / "ends.csv", "y").fingerprint == plain
+    # Names of rows, for which the header has no name, are no column.
+    (tmp_path / "rows.csv").write_text("\n".join([header, *(f"row,{line}" for line in lines)]))
+    assert from_file(tmp_path / "rows.csv", "y").fingerprint == plain
+
+
+def test_row_numbers_and_repeated_names_are_announced(tmp_path):
+    frame = pd.read_csv(write(tmp_path / "train.csv", "z", [3, 4]))
+    frame.to_csv(tmp_path / "index.csv")
+    with pytest.warns(UserWarning, match="only counts the rows, as the index that pandas writes"):
+        from_file(tmp_path / "index.csv", "y")
+    lines = (tmp_path / "train.csv").read_text().splitlines()
+    (tmp_path / "twice.csv").write_text("\n".join(["x,x,y", *lines[1:]]))
+    with pytest.warns(UserWarning, match="names 'x' more than once, and .* read as 'x.1'"):
+        from_file(tmp_path / "twice.csv", "y")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.dataset
 import pytest
 
 from raw_data import people, table
@@ -83,7 +84,7 @@ def test_dates_are_refused_with_what_to_give_instead(make, value):
     theirs = make({"day": values, "kind": [0, 1] * 20})
     for options in ({}, HASHED):
         with pytest.raises(
-            TypeError, match=r"column 'day' holds values of kind .*64; .*fixed date"
+            TypeError, match=r"column 'day' holds values of kind .*64; .*(fixed date|seconds)"
         ):
             from_frame(theirs, "kind", **options)
 
@@ -151,3 +152,43 @@ def test_columns_may_be_named_by_numbers_and_tuples():
 def test_what_is_no_table_is_refused_in_words(call, message):
     with pytest.raises(TypeError, match=message):
         call()
+
+
+def test_a_record_batch_is_its_table():
+    theirs = pa.Table.from_pandas(people())
+    batch = theirs.to_batches()[0]
+    for read in (
+        lambda: as_dataset((batch, "kind"), **HASHED),
+        lambda: from_frame(batch, "kind", **HASHED),
+    ):
+        assert read().fingerprint == from_frame(people(), "kind", **HASHED).fingerprint
+
+
+def test_tables_whose_rows_are_not_read_are_refused():
+    theirs = pa.Table.from_pandas(people())
+    for unread in (theirs.to_reader(), pyarrow.dataset.dataset(theirs)):
+        with pytest.raises(TypeError, match="whose rows have not been read; give a table"):
+            as_dataset((unread, "kind"))
+
+
+def test_columns_that_occur_twice_are_refused_through_every_door():
+    columns = [pa.array([1, 2]), pa.array([0, 1]), pa.array([0, 1])]
+    theirs = pa.table(columns, names=["a", "y", "y"])
+    frame = pd.DataFrame([[1, 0, 0]] * 40, columns=["a", "y", "y"])
+    for given in (theirs, frame):
+        with pytest.raises(ValueError, match="occur twice"):
+            as_dataset((given, "y"))
+
+
+def test_constants_by_name_for_a_table_of_pyarrow():
+    features = pa.table({"a": np.arange(40.0), "b": np.arange(40.0)})
+    data = from_arrays(features, np.arange(40) % 2, scale={"b": 10})
+    assert data.examples([20])[0].tolist() == [[20, 2]]
+
+
+def test_bytes_of_arrow_are_the_ordinary_ones():
+    ours = pd.DataFrame({"c": [b"a", b"b"] * 20, "y": [0, 1] * 20})
+    theirs = ours.assign(c=pd.Series(ours["c"], dtype=pd.ArrowDtype(pa.binary())))
+    assert (
+        from_frame(theirs, "y", **HASHED).fingerprint == from_frame(ours, "y", **HASHED).fingerprint
+    )

@@ -74,3 +74,42 @@ def test_class_names_that_spell_the_numbers_of_the_target_are_matched():
     assert from_frame(frame, "y", class_names=list("abc")).examples([0, 1])[1].tolist() == [1, 2]
     named = from_frame(frame, "y", class_names=["2", "1", "0"])
     assert named.examples([0, 1])[1].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "words", "met"),
+    [
+        (["1.5", "2.0"], ["1.5", "2"], "'2.0', .* although '2' is declared"),
+        (["yes", "No"], ["yes", "no"], "'No', .* although 'no' is declared"),
+        (["a", " b"], ["a", "b"], "' b', .* although 'b' is declared"),
+    ],
+)
+def test_values_that_are_nearly_declared_are_announced(values, words, met):
+    frame = pd.DataFrame({"c": values * 20, "y": [0, 1] * 20})
+    with pytest.warns(UserWarning, match=f"column 'c' holds {met}"):
+        from_frame(frame, "y", categories={"c": words})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [f"{row},5" for row in range(60)],
+        [f"name {row}" for row in range(60)],
+        pd.date_range("2020", periods=60),
+    ],
+)
+def test_a_target_of_many_words_is_a_question(values):
+    frame = pd.DataFrame({"a": np.arange(60.0), "y": values})
+    with pytest.raises(ValueError, match="target 'y' holds 60 different values in 60 rows"):
+        from_frame(frame, "y")
+    assert from_frame(frame, "y", class_names=list(values)).num_classes == 60
+
+
+def test_sets_have_no_order():
+    frame = pd.DataFrame({"c": ["u", "v"] * 20, "y": ["a", "b"] * 20})
+    with pytest.raises(ValueError, match="categories of 'c' are a set, whose order differs"):
+        from_frame(frame, "y", categories={"c": {"u", "v"}})
+    with pytest.raises(ValueError, match="class_names= is a set, whose order differs"):
+        from_frame(frame, "y", class_names={"a", "b"}, hash_buckets=4)
+    with pytest.raises(TypeError, match=r"features=.* is a set, whose order differs"):
+        from_frame(frame, "y", features={"c"}, hash_buckets=4)

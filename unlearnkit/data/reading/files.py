@@ -1,14 +1,24 @@
 """Reading of CSV and Parquet files, with columns of codes and words as the text in the file."""
 
+import lzma
 import os
+import zipfile
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unlearnkit.data.coercion import warn
+from unlearnkit.data.conversion import listed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}
+READERS |= {f".csv.{packed}": "read_csv" for packed in ("zip", "bz2", "xz")}  # pandas unpacks them
+OTHER_SEPARATORS = (";", "\t", "|")
+FROM_PANDAS = "read it with pandas (such as {}) and give the table to from_frame"
 
 
 def read_parts(
@@ -38,6 +48,7 @@ def read_parts(
         table = tables[what] = read_table(path)
         if not _is_csv(path):
             continue
+        _check_header(table, path, target)
         # An empty cell becomes "" here, which no vocabulary holds unless it is declared.
         _replace(table, path, [column for column in table.columns if column in words], gaps=False)
     csv = [what for what, path in paths.items() if _is_csv(path)]
@@ -54,6 +65,47 @@ def read_parts(
         own = [column for column in own if column in tables[what].columns]
         _replace(tables[what], paths[what], own, gaps=True)
     return tables
+
+
+def _check_header(table: "pd.DataFrame", path: str | os.PathLike[str], target: Hashable) -> None:
+    """Refuse a file without a header or with two targets; warn of two names and of row numbers."""
+    names = table.columns.tolist()
+    if target not in names and names and all(_is_number(name) for name in names):
+        raise KeyError(
+            f"the first line of {os.fspath(path)!r} holds numbers ({listed(names)}), so it "
+            "has no header line; " + FROM_PANDAS.format("pandas.read_csv(path, header=None)")
+        )
+    if any(str(name).rpartition(".")[2].isdigit() for name in names):
+        header = read_table(path, header=None, nrows=1, dtype=str, index_col=False).iloc[0].tolist()
+        repeated = [name for name in dict.fromkeys(header) if header.count(name) > 1]
+        if target in repeated:
+            raise ValueError(
+                f"the target {target!r} occurs twice in the header of {os.fspath(path)!r}; "
+                "rename one of the columns"
+            )
+        if repeated:
+            warn(
+                f"the header of {os.fspath(path)!r} names {listed(list(map(repr, repeated)))} more "
+                f"than once, and the later columns were read as {f'{repeated[0]}.1'!r} and so on; "
+                "rename them"
+            )
+    for name in names:
+        if str(name).startswith("Unnamed: ") and name != target and len(table) > 1:
+            numbers = table[name].to_numpy()
+            if numbers.dtype.kind == "i" and (np.diff(numbers) == 1).all():
+                warn(
+                    f"the column without a name in {os.fspath(path)!r} only counts the rows, as "
+                    "the index that pandas writes (to_csv without index=False); leave it out with "
+                    "features=, since models would learn from the order of the rows"
+                )
+
+
+def _is_number(name: Any) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_target_as_text(
@@ -107,6 +159,11 @@ def _ending(path: str | os.PathLike[str]) -> str | None:
     return next((end for end in READERS if Path(path).name.lower().endswith(end)), None)
 
 
+def is_path(name: str) -> bool:
+    """Whether a text ends as the path of a file that can be read, or names a file."""
+    return _ending(name) is not None or Path(name).is_file()
+
+
 def _is_csv(path: str | os.PathLike[str]) -> bool:
     return str(_ending(path)).startswith(".csv")
 
@@ -123,25 +180,60 @@ def read_table(path: str | os.PathLike[str], **options: Any) -> "pd.DataFrame":
     """
     import pandas as pd
 
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"a {type(path).__name__} is no path; give the path of a file as text, or "
+            + FROM_PANDAS.format("pandas.read_csv(file)")
+        )
     file, ending = Path(path).expanduser(), _ending(path)
     if not file.is_file():
-        raise FileNotFoundError(
-            f"there is no file {os.fspath(path)!r} in {Path.cwd()}; check the path"
-        )
+        if file.is_dir():
+            raise FileNotFoundError(f"{os.fspath(path)!r} is a folder; give a file")
+        where = "" if file.is_absolute() else f" in {Path.cwd()}"
+        raise FileNotFoundError(f"there is no file {os.fspath(path)!r}{where}; check the path")
     if ending is None:
         raise ValueError(
             f"{os.fspath(path)!r} has an unknown ending; give a file that ends in one of "
-            f"{', '.join(READERS)}"
+            f"{', '.join(READERS)}, or {FROM_PANDAS.format('pandas.read_csv(path, sep=...)')}"
         )
     if _is_csv(path):  # guessed of whole columns: a code keeps its zeros beside a late word
         options["low_memory"] = False
     try:
         table: pd.DataFrame = getattr(pd, READERS[ending])(file, **options)
+        if _ends_in_separators(table):
+            table = pd.read_csv(file, **{**options, "index_col": False})
     except ImportError as error:
         raise ImportError(
             f"reading {os.fspath(path)!r} needs pyarrow, which is not installed; "
             "pip install pyarrow, or give the table as a .csv"
         ) from error
-    except (ValueError, OSError) as error:  # the parsers' errors are subclasses of these
-        raise ValueError(f"{os.fspath(path)!r} cannot be read: {error}") from error
+    except (ValueError, OSError, zipfile.BadZipFile, lzma.LZMAError) as error:
+        # The parsers' errors are subclasses of ValueError.
+        reason, way = " ".join(str(error).split()).rstrip("."), "pandas.read_csv(path, ...)"
+        if isinstance(error, UnicodeDecodeError):
+            reason, way = f"it is not encoded in UTF-8 ({reason})", "read_csv(path, encoding=...)"
+        raise ValueError(
+            f"{os.fspath(path)!r} cannot be read: {reason}; {FROM_PANDAS.format(way)}"
+        ) from error
+    if "usecols" not in options and table.shape[1] == 1:
+        name = str(table.columns[0])
+        found = next((mark for mark in OTHER_SEPARATORS if mark in name), None)
+        if found is not None:
+            raise ValueError(
+                f"{os.fspath(path)!r} has the single column {name!r}, so it is separated by "
+                f"{found!r} rather than commas; "
+                + FROM_PANDAS.format(f"pandas.read_csv(path, sep={found!r})")
+            )
     return table
+
+
+def _ends_in_separators(table: "pd.DataFrame") -> bool:
+    """Whether each line of a file ends in a separator, so that pandas moved all columns by one.
+
+    A file whose lines have one more field than its header names is read with the first field as the
+    index, which is right for row names.
+    """
+    import pandas as pd
+
+    moved = not isinstance(table.index, pd.RangeIndex) and table.shape[1] > 0
+    return moved and len(table) > 0 and bool(table.iloc[:, -1].isna().all())

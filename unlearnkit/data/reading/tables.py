@@ -1,5 +1,7 @@
 """Tables of pandas, polars, pyarrow and other libraries as ordinary pandas DataFrames."""
 
+import sys
+import warnings
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,27 @@ def is_frame(data: object) -> bool:
     """Whether an object is a table of a library that narwhals knows, such as pandas or polars."""
     import narwhals as nw
 
-    # An object of another kind passes through as it is.
-    known = nw.from_native(data, pass_through=True)
+    if _rows_unread(data) or _is_record_batch(data):
+        return True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of narwhals, about dask
+            # An object of another kind passes through as it is.
+            known = nw.from_native(data, pass_through=True)
+    except nw.exceptions.NarwhalsError:  # a table that as_frame refuses in words
+        return True
     return isinstance(known, nw.DataFrame | nw.LazyFrame)
+
+
+def _is_record_batch(data: Any) -> bool:
+    # Asked of the class, since a lazy table computes its schema when it is asked for.
+    return all(hasattr(type(data), name) for name in ("schema", "to_pandas", "to_pylist"))
+
+
+def _rows_unread(data: Any) -> bool:
+    """Whether an object is a reader or a dataset of pyarrow, whose rows are in files."""
+    kind = type(data)
+    return hasattr(kind, "schema") and (hasattr(kind, "read_all") or hasattr(kind, "to_table"))
 
 
 def as_frame(what: str, table: Any) -> "pd.DataFrame":
@@ -55,14 +75,27 @@ def _from_other_library(what: str, table: Any) -> "pd.DataFrame":
     import narwhals as nw
     import pandas as pd
 
+    if _rows_unread(table):
+        raise TypeError(
+            f"{what} is a {type(table).__name__}, whose rows have not been read; give a table, as "
+            "after .read_all() or .to_table()"
+        )
+    pyarrow: Any = sys.modules.get("pyarrow")  # imported by whoever has a batch of it
+    if pyarrow is not None and isinstance(table, pyarrow.RecordBatch):
+        table = pyarrow.Table.from_batches([table])
     try:
-        known = nw.from_native(table, pass_through=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of narwhals, about dask
+            known = nw.from_native(table, pass_through=True)
     except nw.exceptions.NarwhalsError as error:
-        raise ValueError(f"{what} is a table that cannot be read: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"{what} is a table that cannot be read: {reason}; rename columns that occur twice"
+        ) from error
     if isinstance(known, nw.LazyFrame):
         raise TypeError(
             f"{what} is a {type(table).__name__}, whose rows have not been computed; give a "
-            "finished table, as after .collect()"
+            "finished table, as after .collect() (of dask .compute())"
         )
     if not isinstance(known, nw.DataFrame):
         raise TypeError(
@@ -85,18 +118,19 @@ def _values(series: Any) -> Any:
     if isinstance(series.dtype, nw.Date):  # pandas would keep dates as objects, as it keeps text
         series = series.cast(nw.Datetime())
     if "Int128" in str(series.dtype):
-        return pd.Series(series.to_list())
+        return pd.Series(series.to_list(), dtype=None if len(series) else object)
     if series.dtype.is_numeric() or series.dtype == nw.Boolean:
         return pd.array(series.to_list()) if series.null_count() else series.to_numpy()
     return pd.Series(series.to_list(), dtype=None if len(series) else object)
 
 
 def _ordinary(column: "pd.Series") -> "pd.Series":
-    """Return a column of arrow's text, dictionary or null type as ordinary values."""
+    """Return a column of arrow's text, bytes, lists, dictionary or null type as ordinary values."""
     import pandas as pd
 
     name = str(getattr(column.dtype, "pyarrow_dtype", ""))
-    if not name.startswith(("string", "large_string", "dictionary", "null")):
+    kinds = ("string", "large_string", "dictionary", "null", "binary", "large_binary")
+    if not name.startswith((*kinds, "list", "large_list", "fixed_size", "struct")):
         return column
     values = [None if gap else value for value, gap in zip(column, column.isna(), strict=True)]
     return pd.Series(values, index=column.index, dtype=object if name == "null" else None)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int64
 
-from unlearnkit.data.coercion import listed, row_numbers, warn
+from unlearnkit.data.coercion import too_many_classes, warn
+from unlearnkit.data.conversion import listed, row_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,6 +147,8 @@ def check_words(
             "which pandas reads as missing; read the table with keep_default_na=False, or with "
             "from_file, if these values are words"
         )
+    if len(values) and (places >= 0).any():
+        _tell_near_misses(what, values, places, vocabulary)
     if len(values) == 0 or (places >= 0).any():
         return
     held, words = listed(list(map(repr, values))), listed(list(map(repr, vocabulary)))
@@ -157,6 +160,30 @@ def check_words(
     if first:
         raise ValueError(sentence)
     warn(sentence)
+
+
+def _tell_near_misses(
+    what: str,
+    values: "pd.Series",
+    places: Int64[np.ndarray, " row"],
+    vocabulary: Sequence[Hashable],
+) -> None:
+    """Warn of an unknown value that is a declared word but for spaces, case or a number's form."""
+    forms = {form: word for word in vocabulary for form in _forms(word)}
+    for value in values.iloc[np.flatnonzero(places < 0)]:
+        word = next((forms[form] for form in _forms(value) if form in forms), None)
+        if word is not None:
+            warn(
+                f"{what}: column {values.name!r} holds {value!r}, which counts as 'other' although "
+                f"{word!r} is declared; declare both, or write them in one way"
+            )
+            return
+
+
+def _forms(value: Hashable) -> tuple[Hashable, ...]:
+    number = _number(value)
+    text = str(value).strip().casefold()
+    return (text,) if number is None else (text, float(number))
 
 
 def vocabulary_of(
@@ -180,6 +207,8 @@ def vocabulary_of(
     kinds = [column.dtype for column in targets.values()]
     numeric = all(pd.api.types.is_any_real_numeric_dtype(kind) for kind in kinds)
     if class_names is not None:
+        if isinstance(class_names, set | frozenset):
+            raise ValueError("class_names= is a set, whose order differs between runs; give a list")
         if isinstance(class_names, str) or len(set(class_names)) != len(class_names):
             raise ValueError(f"class_names={class_names!r}; give a sequence of distinct values")
         strings = all(isinstance(word, str) for word in class_names)
@@ -206,6 +235,27 @@ def vocabulary_of(
         raise TypeError(
             f"the target's values cannot be sorted ({error}); give their order as class_names="
         ) from error
+
+
+def refuse_many_words(targets: Mapping[str, "pd.Series"], vocabulary: Sequence[Hashable]) -> None:
+    """Refuse target values that are hardly classes, because there are too many of them.
+
+    Raises:
+        ValueError: there are such values, and no categorical type declares them.
+    """
+    import pandas as pd
+
+    columns = list(targets.values())
+    rows = sum(len(column) for column in columns)
+    declared = isinstance(columns[0].dtype, pd.CategoricalDtype)
+    if declared or not too_many_classes(len(vocabulary), rows):
+        return
+    raise ValueError(
+        f"the target {columns[0].name!r} holds {len(vocabulary)} different values in {rows} rows "
+        f"(such as {columns[0].iloc[0]!r}), so they may be targets or names rather than classes; "
+        "give numbers for a regression (of texts such as '1,5' with pandas.read_csv(..., "
+        "decimal=',', thousands='.')), or class_names= if they are classes"
+    )
 
 
 def _spelled(targets: Mapping[str, "pd.Series"], class_names: Sequence[Hashable]) -> bool:
