@@ -200,6 +200,9 @@ class Ensemble:
             batch = {0: torch.export.Dim("batch")}
             program = torch.export.export(module, (inputs[:2],), dynamic_shapes=(batch,))
 
+        For this, a model of your own must read the batch size from ``x.shape[0]``: ``len(x)`` and
+        ``int`` of a size fix the number of examples.
+
         Its models compute in float32; ``module.double()`` computes in float64. They compute all
         examples in one pass, where :meth:`probabilities` splits many examples into chunks, so that
         large batches may differ in their last bits.
