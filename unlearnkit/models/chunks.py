@@ -58,7 +58,8 @@ def chunks(
     most: int = CHUNK,
 ) -> tuple[Num[Tensor, "some ..."], ...]:
     """Split inputs into chunks of :func:`rows_together` rows; the last may have fewer."""
-    return inputs.split(rows_together(architecture, module, inputs, most))
+    parts: tuple[Tensor, ...] = inputs.split(rows_together(architecture, module, inputs, most))
+    return parts
 
 
 def _bytes_of_row(module: nn.Module, rows: Num[Tensor, "row ..."]) -> int:
