@@ -351,7 +351,8 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         last = self.unlearned_
         if last is None:
             raise LookupError("nothing has been unlearned yet; call unlearn([...]) first")
-        if self.original_ is None:
+        original = getattr(self, "original_", None)  # pickles of earlier versions have none
+        if original is None:
             raise LookupError(
                 "the original models were discarded, so there is nothing to compare with; "
                 "ensemble_ holds the unlearned ones"
@@ -375,7 +376,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         return compare(
             last if rows is not None else replace(last, ids=none),
             self.store_,
-            self.original_,
+            original,
             dataset,
             shards=affected_shards(last.plan, self.ensemble_, last.ids),
             on_progress=on_progress,

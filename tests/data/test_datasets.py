@@ -1,11 +1,16 @@
 """Datasets by name and from what callers hold."""
 
+import datasets
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from raw_data import table
+from unlearnkit import UnlearnableClassifier
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.datasets import DATASETS, as_dataset, load
 from unlearnkit.data.examples import Dataset
@@ -16,6 +21,44 @@ def problem(n=40, classes=3):
     """Rows that say which row they are, and labels that go round."""
     features = np.stack([np.arange(n), -np.arange(n)], 1).astype(np.float64)
     return features, np.arange(n) % classes
+
+
+DOORS = {
+    "arrays": lambda X, y, folder: (X, y),
+    "tensors": lambda X, y, folder: (torch.tensor(X), torch.tensor(y)),
+    "pandas": lambda X, y, folder: (pd.DataFrame({"x": X[:, 0], "y": y}), "y"),
+    "polars": lambda X, y, folder: (pl.DataFrame({"x": X[:, 0], "y": y}), "y"),
+    "pyarrow": lambda X, y, folder: (pa.table({"x": X[:, 0], "y": y}), "y"),
+    "file": lambda X, y, folder: (csv(folder, X, y), "y"),
+    "torch": lambda X, y, folder: TensorDataset(torch.tensor(X), torch.tensor(y)),
+    "hugging face": lambda X, y, folder: datasets.Dataset.from_dict({"x": X[:, 0], "label": y}),
+}
+
+
+def csv(folder, X, y):
+    pd.DataFrame({"x": X[:, 0], "y": y}).to_csv(folder / "data.csv", index=False)
+    return folder / "data.csv"
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_asks_about_class_numbers_with_gaps(door, tmp_path):
+    X, y = problem()
+    for labels, absent in (
+        (y + 1, "no row has 0:"),
+        (10 * (y + 1), "no row has 0, 1, 2, 3, 4 and"),
+    ):
+        with pytest.warns(UserWarning, match=absent) as caught:
+            data = as_dataset(DOORS[door](X, labels, tmp_path))
+        assert data.num_classes == labels.max() + 1 and caught[0].filename == __file__
+    fitted = UnlearnableClassifier("logistic", epochs=1).fit(X / 40, 10 * (y + 1))
+    assert fitted.classes_.tolist() == [10, 20, 30] and fitted.predict_proba(X).shape == (40, 3)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_tells_of_whole_numbers_that_lose_digits(door, tmp_path):
+    X, y = problem()
+    with pytest.warns(UserWarning, match="float32 cannot tell apart"):
+        as_dataset(DOORS[door](X.astype(np.int64) + 2**40, y, tmp_path))
 
 
 def test_digits_is_scikit_learns_in_another_order():
