@@ -1,5 +1,7 @@
 """What a notebook shows of results: every one has a short repr, and a table where it is one."""
 
+import csv
+import io
 import re
 from datetime import timedelta
 
@@ -7,6 +9,7 @@ import pandas as pd
 import pytest
 
 import unlearnkit as uk
+from unlearnkit.display import csv_text
 from unlearnkit.evaluation.parameters import parameter_sample, shifts, weight_images
 from unlearnkit.evaluation.representations import twin_embedding
 from unlearnkit.selection.example_map import example_map, example_table
@@ -117,3 +120,22 @@ def test_a_result_that_is_a_table_gives_and_shows_it(results, name):
 @pytest.mark.parametrize("name", FRAMES)
 def test_columns_of_tables_are_in_snake_case(results, name):
     check_columns(results[name])
+
+
+def test_a_text_that_a_spreadsheet_would_run_begins_with_an_apostrophe():
+    link = '=HYPERLINK("http://x")'
+    texts = [link, "+1+1", "-a", "@SUM(A1)", "\tx", "\r=1", "cat", "a\r=1", "1e3", "-1.5"]
+    frame = pd.DataFrame({"class": texts, link: [-0.1] * 10, "kept": pd.Categorical(texts)})
+    read = list(csv.reader(io.StringIO(csv_text(frame))))
+    safe = [f"'{text}" for text in texts[:5]] + ["'\n=1", "cat", "a\n=1", "1e3", "-1.5"]
+    assert read[0] == ["class", f"'{link}", "kept"]
+    assert [row[0] for row in read[1:]] == [row[2] for row in read[1:]] == safe
+    assert {row[1] for row in read[1:]} == {"-0.1"}
+
+
+def test_a_table_without_such_texts_is_written_as_pandas_writes_it():
+    frame = pd.DataFrame(
+        {"number": [0.1, float("nan")], "text": ["a", None], "when": pd.Timestamp("2026-01-02")}
+    )
+    assert csv_text(frame) == frame.to_csv(index=False)
+    assert csv_text(frame[:0]) == frame[:0].to_csv(index=False)

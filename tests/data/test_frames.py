@@ -82,7 +82,7 @@ def test_parquet_without_pyarrow_is_one_clear_error(tmp_path, monkeypatch):
         ("table.xlsx", b"", ValueError, r"unknown ending; .* one of \.csv, \.csv\.gz, \.parquet"),
         ("empty.csv", b"", ValueError, r"empty\.csv' cannot be read: No columns"),
         ("torn.csv", b"a,kind\n1,2\n1,2,3\n", ValueError, "cannot be read: Error tokenizing"),
-        ("other.csv.gz", b"a,b", ValueError, "cannot be read: Not a gzipped file"),
+        ("other.csv.gz", b"a,b", ValueError, r"cannot be read: .*Not a gzipped file"),
         ("columns.csv", b"a,b\n1,2\n", KeyError, r"lacks \['kind'\]; its columns are \['a', 'b'\]"),
     ],
 )

@@ -1,8 +1,6 @@
 """Reading of CSV and Parquet files, with columns of codes and words as the text in the file."""
 
-import lzma
 import os
-import zipfile
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +9,13 @@ import numpy as np
 
 from unlearnkit.data.coercion import warn
 from unlearnkit.data.conversion import listed
+from unlearnkit.data.reading.unpack import PACKINGS, opened
 
 if TYPE_CHECKING:
     import pandas as pd
 
 READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}
-READERS |= {f".csv.{packed}": "read_csv" for packed in ("zip", "bz2", "xz")}  # pandas unpacks them
+READERS |= {f".csv.{packing}": "read_csv" for packing in PACKINGS}
 OTHER_SEPARATORS = (";", "\t", "|")
 FROM_PANDAS = "read it with pandas (such as {}) and give the table to from_frame"
 
@@ -178,8 +177,6 @@ def read_table(path: str | os.PathLike[str], **options: Any) -> "pd.DataFrame":
     Raises:
         FileNotFoundError, ImportError, ValueError: as in :func:`read_parts`.
     """
-    import pandas as pd
-
     if not isinstance(path, str | os.PathLike):
         raise TypeError(
             f"a {type(path).__name__} is no path; give the path of a file as text, or "
@@ -199,15 +196,15 @@ def read_table(path: str | os.PathLike[str], **options: Any) -> "pd.DataFrame":
     if _is_csv(path):  # guessed of whole columns: a code keeps its zeros beside a late word
         options["low_memory"] = False
     try:
-        table: pd.DataFrame = getattr(pd, READERS[ending])(file, **options)
+        table = _read(file, ending, options)
         if _ends_in_separators(table):
-            table = pd.read_csv(file, **{**options, "index_col": False})
+            table = _read(file, ending, {**options, "index_col": False})
     except ImportError as error:
         raise ImportError(
             f"reading {os.fspath(path)!r} needs pyarrow, which is not installed; "
             "pip install pyarrow, or give the table as a .csv"
         ) from error
-    except (ValueError, OSError, zipfile.BadZipFile, lzma.LZMAError) as error:
+    except (ValueError, OSError) as error:
         # The parsers' errors are subclasses of ValueError.
         reason, way = " ".join(str(error).split()).rstrip("."), "pandas.read_csv(path, ...)"
         if isinstance(error, UnicodeDecodeError):
@@ -224,6 +221,18 @@ def read_table(path: str | os.PathLike[str], **options: Any) -> "pd.DataFrame":
                 f"{found!r} rather than commas; "
                 + FROM_PANDAS.format(f"pandas.read_csv(path, sep={found!r})")
             )
+    return table
+
+
+def _read(file: Path, ending: str, options: dict[str, Any]) -> "pd.DataFrame":
+    import pandas as pd
+
+    reader, packing = getattr(pd, READERS[ending]), ending.rpartition(".")[2]
+    if packing not in PACKINGS:
+        table: pd.DataFrame = reader(file, **options)
+        return table
+    with opened(file, packing) as unpacked:
+        table = reader(unpacked, **options)
     return table
 
 

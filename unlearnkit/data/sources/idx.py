@@ -11,10 +11,13 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
+from unlearnkit.data.reading.unpack import most_bytes, opened
 from unlearnkit.data.sources.download import from_openml
-from unlearnkit.data.sources.locate import Published, find_files, read_bytes
+from unlearnkit.data.sources.locate import Published, find_files
 
 Arrays: TypeAlias = tuple[UInt8[np.ndarray, "..."], ...]
+
+MOST_AXES = 16  # of the array in a file
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "train-images-idx3-ubyte": (60_000, 28, 28),
@@ -105,26 +108,40 @@ def mnist_arrays(path: str | Path | None = None) -> Arrays:
     )
 
 
-def read_idx(path: Path) -> UInt8[np.ndarray, "..."]:
+def read_idx(path: Path, largest: tuple[int, ...] = ()) -> UInt8[np.ndarray, "..."]:
     """Read the array in an IDX file of unsigned bytes (the MNIST format), gzipped or plain.
 
+    The size that the header states is checked first, and no more than it is unpacked.
+
+    Args:
+        path: path of the file.
+        largest: shape of the largest array to be read; empty for any that fits the file.
+
     Raises:
-        ValueError: the file has another format, or its size differs from its header.
+        ValueError: the file has another format, its size differs from its header, or the array is
+            larger.
     """
-    raw = read_bytes(path)
-    if len(raw) < 4 or raw[:3] != b"\0\0\x08" or raw[3] == 0 or len(raw) < 4 + 4 * raw[3]:
+    with opened(path) as file:
+        start = file.read(4)
+        count = start[3] if len(start) == 4 and start[:3] == b"\0\0\x08" else 0
+        sizes = file.read(4 * count)
+        if not 1 <= count <= MOST_AXES or len(sizes) < 4 * count:
+            raise ValueError(
+                f"{path} is not an IDX file of unsigned bytes (it starts with "
+                f"{start.hex() or '-'}, expected 0000080.); give the folder of the published files"
+            )
+        found = struct.unpack(f">{count}I", sizes)
+        said, most = math.prod(found), most_bytes(path.stat())
+        if largest and said > math.prod(largest):
+            raise ValueError(f"the header of {path} says shape {found}, expected {largest}")
+        raw = file.read(said + 1) if said <= most else b""
+    if len(raw) != said:
+        holds = f"more than {said}" if len(raw) > said else f"{len(raw)}"
         raise ValueError(
-            f"{path} is not an IDX file of unsigned bytes (it starts with {raw[:4].hex() or '-'}, "
-            "expected 0000080.); give the folder of the published files"
+            f"{path} holds {holds if said <= most else f'at most {most}'} bytes, but its header "
+            f"{found} says {said}; the file is damaged: fetch it again"
         )
-    start = 4 + 4 * raw[3]
-    shape = struct.unpack(f">{raw[3]}I", raw[4:start])
-    if len(raw) - start != math.prod(shape):
-        raise ValueError(
-            f"{path} holds {len(raw) - start} bytes, but its header {shape} says "
-            f"{math.prod(shape)}; the file is damaged: fetch it again"
-        )
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(raw, np.uint8).reshape(found)
 
 
 def _read_folder(published: Published, sums: Mapping[str, str], folder: Path) -> Arrays | None:
@@ -132,7 +149,7 @@ def _read_folder(published: Published, sums: Mapping[str, str], folder: Path) ->
     if paths is None:
         return None
     return tuple(
-        _verified(published, name, sums[name], read_idx(path), str(path))
+        _verified(published, name, sums[name], read_idx(path, SHAPES[name]), str(path))
         for name, path in zip(sums, paths, strict=True)
     )
 

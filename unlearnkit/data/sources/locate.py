@@ -4,20 +4,21 @@ The order is: the folder ``$UNLEARNKIT_DATA``, the default folders, a download. 
 caller replaces all of these.
 """
 
-import gzip
 import hashlib
 import http.client
 import os
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from unlearnkit.data.reading.unpack import opened
+
 T = TypeVar("T")
 
 # Default folders: that of Debian's dataset packages, then common root folders of torchvision.
 SYSTEM_ROOTS = ("/usr/share/datasets", "data", "~/data", "~/.cache")
+MOST_BYTES = 64 << 20  # of a file with a published checksum; the largest has half as many
 
 
 @dataclass(frozen=True)
@@ -133,16 +134,18 @@ def find_files(folder: Path, names: tuple[str, ...]) -> list[Path] | None:
     return found if len(found) == len(names) else None
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the contents of a file, decompressed if it is gzipped.
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Return the contents of a file, unpacked if it is gzipped.
+
+    Args:
+        path: path of the file.
+        most: number of bytes that it may hold, unpacked; no more is taken up to find out.
 
     Raises:
-        ValueError: the gzip file is damaged.
+        ValueError: the gzip file is damaged, or it holds more.
     """
-    raw = path.read_bytes()
-    if raw[:2] != b"\x1f\x8b":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is a damaged gzip file ({error}); fetch it again") from error
+    with opened(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{path} holds more than {most:,} bytes, unpacked; fetch it again")
+    return data

@@ -9,6 +9,7 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit import figures
+from unlearnkit.display import csv_text
 from unlearnkit.figures.drawing import duration, percent
 from unlearnkit.progress import OnProgress
 from unlearnkit.session import Session
@@ -154,7 +155,7 @@ class LedgerPanel(SessionPanel):
         return work
 
     def _csv(self) -> str:
-        return str(self.session.ledger().to_csv(index=False))
+        return csv_text(self.session.ledger())
 
     def _finished(self, result: Unlearned) -> None:
         count = len(result.decision.exact)

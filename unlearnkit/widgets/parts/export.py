@@ -11,6 +11,7 @@ import anywidget
 import ipywidgets
 import traitlets
 
+from unlearnkit.display import csv_text
 from unlearnkit.widgets.parts.plotview import PlotView
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Export(anywidget.AnyWidget):
 
     def csv(self) -> str:
         """Return the numbers as comma-separated values in full precision."""
-        return str(self._frame().to_csv(index=False))
+        return csv_text(self._frame())
 
     def _asked(self, widget: Any, content: Any, buffers: Any) -> None:
         if not isinstance(content, dict) or content.get("want") != "csv":
