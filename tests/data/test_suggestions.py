@@ -71,9 +71,41 @@ def test_datasets_and_images_are_read_as_a_session_reads_them(capsys):
 
 
 def test_what_has_no_numbers_is_refused():
-    with pytest.raises(TypeError, match="features of type <U1 and shape"):
+    with pytest.raises(TypeError, match="features with values of kind <U1"):
         uk.suggest_scaling([["a"], ["b"]])
     with pytest.raises(KeyError, match="no column 'prise'"):
         uk.suggest_scaling(pd.DataFrame({"price": [1.0]}), "prise")
-    with pytest.raises(ValueError, match="rows of different lengths"):
+    with pytest.raises(ValueError, match="rows have different lengths"):
         uk.suggest_scaling([[1], [1, 2]])
+
+
+@pytest.mark.parametrize("kind", [object, np.longdouble])
+def test_numbers_of_any_kind_have_constants(capsys, kind):
+    rows = numbers()
+    assert printed(capsys, rows.astype(kind)) == printed(capsys, rows)
+    frame = pd.DataFrame({"a": rows[:, 0], "when": pd.Timedelta(1), "z": 1j})
+    expected = printed(capsys, frame[["a"]])
+    assert printed(capsys, frame.astype({"a": kind})) == expected
+
+
+def test_large_numbers_have_constants(capsys):
+    rows = numbers()[:, :2]
+    small, large = printed(capsys, rows), printed(capsys, rows * 1e300)
+    for word in ("offset", "scale"):
+        assert np.allclose(np.array(large[word]) / 1e300, small[word])
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ((np.ma.masked_greater(numbers(), 100),), ValueError, "masked entries"),
+        ((numbers(), np.ma.masked_equal(np.arange(200), 3)), ValueError, "masked entries"),
+        ((numbers().astype(str),), TypeError, "encode text"),
+        ((numbers()[:0],), ValueError, r"shape \(0, 5\)"),
+        ((pd.DataFrame(numbers(), columns=list("aabcd")),), ValueError, "'a'.* occur twice"),
+        ((pd.DataFrame({"a": []}),), ValueError, "no rows"),
+    ],
+)
+def test_data_without_constants_say_why(data, error, message):
+    with pytest.raises(error, match=message):
+        uk.suggest_scaling(*data)

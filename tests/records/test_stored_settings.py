@@ -42,6 +42,9 @@ def test_everything_but_the_data_comes_from_the_folder(tmp_path, model):
     assert again.spec == first.spec
     with pytest.raises(uk.StoreError, match=r"belongs to another run. Its spec"):
         uk.Session(data(), store=tmp_path, momentum=0.6)
+    for other in ({"num_slices": 3}, {"spec": uk.TrainSpec(num_shards=3)}):
+        with pytest.raises(uk.StoreError, match=r"belongs to another run. Its spec"):
+            uk.Session(data(), store=tmp_path, **other)
     with pytest.raises(uk.StoreError, match="Its model"):
         uk.Session(data(), store=tmp_path, model="mlp")
     with pytest.raises(uk.StoreError, match="Its dataset"):

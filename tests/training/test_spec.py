@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from unlearnkit import TrainSpec
 from unlearnkit.training.spec import EPOCH_RULES
@@ -33,3 +34,16 @@ def test_epoch_rules(slices: int, epochs: int) -> None:
 def test_equal_work_is_equal_up_to_rounding() -> None:
     stages = TrainSpec(num_slices=5, epochs=60, epoch_rule="equal_work").stage_epochs()
     assert stages == (60, 30, 20, 15, 12)
+
+
+def test_numbers_of_numpy_and_devices_of_torch_are_plain_values():
+    plain = TrainSpec(num_shards=2, learning_rate=0.5, seed=3)
+    given = TrainSpec(
+        num_shards=np.int64(2),
+        learning_rate=np.float32(0.5),
+        seed=np.uint8(3),
+        device=torch.device("cpu"),
+    )
+    assert given == plain and repr(given) == repr(plain)
+    with pytest.raises(TypeError, match="epochs=True is a bool; give a whole number"):
+        TrainSpec(epochs=np.True_)

@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from unlearnkit.data.column_constants import NOT_SILENTLY
+from unlearnkit.data.conversion import as_tensor, refuse_masks
 from unlearnkit.data.datasets import as_dataset
+from unlearnkit.data.encoding import as_numbers
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.from_hugging_face import is_table as is_hugging_face
 from unlearnkit.data.reading.files import read_table
@@ -90,11 +92,11 @@ def _read(data: Any, targets: Any) -> tuple[Features, Shaped[np.ndarray, "row *t
         return _of_dataset(as_dataset(data))
     if is_frame(data):
         return _of_frame(as_frame("data", data), targets)
-    features = _as_array("the features", data)
-    if features.dtype.kind not in "biuf" or features.ndim < 2:
-        raise TypeError(
-            f"features of type {features.dtype} and shape {features.shape}; give numbers of shape "
-            "(rows, columns), a DataFrame, or any data that a session takes"
+    features = as_tensor(data, "data", "features").numpy()
+    if features.ndim < 2 or len(features) == 0:
+        raise ValueError(
+            f"features of shape {features.shape}; give numbers of shape (rows, columns), a "
+            "DataFrame, or any data that a session takes"
         )
     return features, None if targets is None else _as_array("the targets", targets)
 
@@ -109,7 +111,14 @@ def _of_dataset(dataset: Dataset) -> tuple[Features, np.ndarray | None]:
 
 
 def _of_frame(frame: "pd.DataFrame", targets: Any) -> tuple[Features, np.ndarray | None]:
+    from pandas.api.types import is_any_real_numeric_dtype
+
     labels = None
+    if not frame.columns.is_unique:
+        repeated = frame.columns[frame.columns.duplicated()].tolist()
+        raise ValueError(f"the columns {repeated} occur twice; rename them")
+    if len(frame) == 0:
+        raise ValueError("the table has no rows; give at least one")
     if isinstance(targets, str | int | tuple) and not isinstance(targets, bool):
         if targets not in frame.columns:
             raise KeyError(f"there is no column {targets!r}; the columns are {list(frame.columns)}")
@@ -117,14 +126,17 @@ def _of_frame(frame: "pd.DataFrame", targets: Any) -> tuple[Features, np.ndarray
         frame = frame.drop(columns=[targets])
     elif targets is not None:
         labels = _as_array("the targets", targets)
-    numbers = frame.select_dtypes("number")
+    frame = as_numbers(frame, list(frame.columns))
     columns: dict[Hashable, np.ndarray] = {
-        name: numbers[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in numbers.columns
+        name: frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        for name in frame.columns
+        if is_any_real_numeric_dtype(frame[name].dtype)
     }
     return columns, labels
 
 
 def _as_array(what: str, values: Any) -> np.ndarray:
+    refuse_masks(values, what)
     if isinstance(values, Tensor):
         values = values.detach().cpu()
     try:
@@ -191,7 +203,9 @@ def _constants(column: Shaped[np.ndarray, " row"]) -> tuple[float, float]:
     numbers = numbers[np.isfinite(numbers)]
     if np.isin(numbers, (0, 1)).all():
         return 0.0, 1.0
-    mean, spread = float(numbers.mean()), float(numbers.std())
+    most = float(np.abs(numbers).max())
+    unit = most if most > 1e100 else 1.0  # so that no square is infinite
+    mean, spread = unit * float((numbers / unit).mean()), unit * float((numbers / unit).std())
     if spread <= 1e-12 * abs(mean):  # a constant column
         return float(f"{mean:.6g}"), 1.0
     scale = float(f"{spread:.1g}")

@@ -115,7 +115,9 @@ class StoredSettings:
         if not np.array_equal(ids, examples.ids) or not len(ids) == len(shard) == len(slice_):
             return made
         kept = Partition(np.asarray(examples.ids), shard, slice_, examples.digests)
-        return kept if kept.digest == wanted else made
+        # With other numbers the store belongs to another run, as is said when it is opened.
+        fits = (kept.num_shards, kept.num_slices) == (spec.num_shards, spec.num_slices)
+        return kept if fits and kept.digest == wanted else made
 
 
 def stored_settings(

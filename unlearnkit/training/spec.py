@@ -5,6 +5,9 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+import torch
+
 from unlearnkit.models.losses import CrossEntropy, Loss, as_loss, plain_loss
 from unlearnkit.seeding import digest
 
@@ -65,7 +68,12 @@ class TrainSpec:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        """Check every field."""
+        """Check every field, and take numbers of NumPy and devices of torch for what they are."""
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic) and not isinstance(value, int | float):
+                object.__setattr__(self, name, value.item())
+        if isinstance(self.device, torch.device):
+            object.__setattr__(self, "device", str(self.device))
         object.__setattr__(self, "loss", as_loss(self.loss))
         counts = ("num_shards", "num_slices", "epochs", "batch_size", "num_threads")
         for name in counts:
