@@ -202,8 +202,18 @@ def folder(names, rows=30):
     return dataset
 
 
+def with_an_array(dataset):
+    dataset.classes = np.array(dataset.classes)
+    return dataset
+
+
 @pytest.mark.parametrize(
-    "wrap", [lambda one: Subset(one, range(len(one))), lambda one: ConcatDataset([one, one])]
+    "wrap",
+    [
+        with_an_array,
+        lambda one: Subset(one, range(len(one))),
+        lambda one: ConcatDataset([one, one]),
+    ],
 )
 def test_classes_of_wrapped_parts_are_matched_by_their_names(wrap):
     train, test = folder(["ant", "bee", "cat"]), folder(["cat", "ant", "bee"], 6)

@@ -342,11 +342,12 @@ def tell_lost_columns(
     """Warn of the first column of features that loses digits; see :func:`tell_lost_digits`."""
     if rows.size == 0:
         return
-    rest = rows.astype(np.float32) if kept is None else kept
     low, high = (end.astype(np.float64) for end in (rows.min(0), rows.max(0)))
     for column in np.flatnonzero(_may_lose_digits(low, high)).tolist():
         name = f"column {column} of the features"
-        if tell_lost_digits(what, name, rows[:, column], rest[:, column]):
+        given = rows[:, column]
+        rest = given.astype(np.float32) if kept is None else kept[:, column]
+        if tell_lost_digits(what, name, given, rest):
             return
 
 

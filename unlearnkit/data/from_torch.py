@@ -69,7 +69,7 @@ def from_torch(
         options = {"offset": IMAGE_OFFSET, "scale": IMAGE_SCALE, **options}
     classes = getattr(dataset, "classes", None)
     own = [classes_of(what, part) for what, part in given.items() if part is not None]
-    if classes is None and any(each != own[0] for each in own if each is not None):
+    if not _are_strings(classes) and any(each != own[0] for each in own if each is not None):
         classes = own[0]  # only if parts differ: a wrapped data set keeps its class numbers
     if _are_strings(classes):
         parts = {what: part for what, part in given.items() if part is not None}
