@@ -1,6 +1,7 @@
 """Modifying shards: who forgets what, what is missing, and what an amend is charged for."""
 
 import pytest
+import torch
 
 import unlearnkit as uk
 from cases import CASES, plan_of
@@ -86,8 +87,14 @@ WRONG = (lambda done: None, lambda done: 3, lambda done: done[1:], lambda done: 
 @pytest.mark.parametrize(
     ("base", "parts", "sentence"),
     [
-        *((Method, {"result": w}, r"^Mine returned .*; expected a list of 2 Modi") for w in WRONG),
-        *((Amend, {"result": w}, r"^Mine returned .*; expected a list of 2 Amen") for w in WRONG),
+        *(
+            (Method, {"result": w}, r"^Mine returned .*; expected a list of [12] Modi")
+            for w in WRONG
+        ),
+        *(
+            (Amend, {"result": w}, r"^Mine returned .*; expected a list of [12] Amen")
+            for w in WRONG
+        ),
         (Method, {"work": None}, "^Mine.batches returned None; expected a Batches"),
         (Amend, {"more": "replay"}, "^Mine.longer returned 'replay'; expected an amend"),
         (Amend, {"more": 3}, "^Mine.longer returned 3; expected an amend"),
@@ -109,3 +116,31 @@ def test_what_a_part_of_ones_own_returns_is_checked(waiting, base, parts, senten
 def test_an_amend_need_not_be_hashable(waiting):
     fork = waiting.fork()
     assert fork.unlearn(0.0, amend=Amend()).decision.approximate
+
+
+def test_a_separate_method_gets_one_shard_at_a_time_and_finds_the_same(waiting):
+    class Counting(Method):
+        work, separate = staticmethod(same), True
+
+        def is_separate(self, plan):
+            return self.separate
+
+        @staticmethod
+        def result(done):
+            calls.append(len(done))
+            return done
+
+    class Together(Counting):
+        separate = False
+
+    calls, forks, events = list[int](), [waiting.fork() for _ in range(2)], list[int]()
+    forks[0].unlearn(0.0, method=Together())
+    forks[1].unlearn(
+        0.0, method=Counting(), on_progress=lambda event: events.append(event.done_visits)
+    )
+    count = calls[0]
+    assert calls == [count] + [1] * count and count > 1
+    assert events == sorted(events)
+    for one, other in zip(*(fork.ensemble.constituents for fork in forks), strict=True):
+        for name, tensor in one.state.items():
+            torch.testing.assert_close(tensor, other.state[name])

@@ -129,6 +129,10 @@ class EachState:
         whole = sum(sum(cost[1:]) for cost in planned)
         return Batches(len(forget), sum(cost[0] for cost in planned), whole)
 
+    def is_separate(self, plan: Plan) -> bool:
+        """Return True: every stored state is corrected by itself."""
+        return True
+
     def _planned(self, plan: Plan, shard: int, forget: Members) -> list[tuple[int, ...]]:
         return [self.rule.cost(plan, size) for size in sizes_of(plan, shard, forget)]
 

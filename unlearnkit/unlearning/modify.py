@@ -1,8 +1,8 @@
 """The approximate part of a request: modifies the parameters of some shards, then amends them.
 
 The boundary checks each shard twice: when its correction is known, and when it has been amended.
-Shards that it refuses are left for exact retraining. Nothing is stored here;
-:func:`~unlearnkit.unlearning.unlearn.unlearn` stores the results.
+Shards that it refuses are left for exact retraining. Accepted approximations are stored at once;
+they take effect when :func:`~unlearnkit.unlearning.unlearn.unlearn` commits the request.
 """
 
 import time
@@ -104,7 +104,6 @@ class Modification:
     """The results and costs of modifying and amending some shards.
 
     Attributes:
-        approximations: the accepted approximations.
         checks: the check of each shard, accepted or not.
         refused: for each refused shard, why it is retrained exactly instead.
         planned: the work in large batches, as the clock counts it.
@@ -117,7 +116,6 @@ class Modification:
             the distance of its parameters from the optimum, where there is one.
     """
 
-    approximations: tuple[Approximation, ...]
     checks: tuple[Check, ...]
     refused: dict[int, str]
     planned: Batches
@@ -138,11 +136,14 @@ def modify_shards(
     approximator: Approximator,
     run: Run,
 ) -> Modification:
-    """Modify and amend the approximate shards of a decision together, and check them.
+    """Modify, amend and check the approximate shards of a decision, and store accepted ones.
+
+    If the method corrects every shard by itself, one shard after the other is read, modified and
+    stored, so that the memory of one shard suffices; otherwise all are modified together.
 
     Args:
         before: the plan before the request.
-        store: holds the ensemble of that plan; it is only read.
+        store: holds the ensemble of that plan; accepted approximations are added to it.
         assessment: the assessment of the request.
         decision: says which shards are modified.
         boundary: accepts or refuses each approximation.
@@ -156,53 +157,81 @@ def modify_shards(
     """
     plan, debts = assessment.plan, assessment.debts
     method, amend = approximator.method, approximator.amend
-    rounds = {shard: _round(before, plan, store, shard, debts) for shard in decision.approximate}
-    forget = {shard: each.forget for shard, each in rounds.items()}
+    chosen = decision.approximate
+    forget = {shard: members_of(before, plan, shard)[0] for shard in chosen}
     planned, longer = batches_of(method, plan, forget), longer_of(amend, plan)
-    large = sum(method.visits(plan, shard, members) for shard, members in forget.items())
-    replay = replayed(plan, forget, amend).visits
+    large = {shard: method.visits(plan, shard, members) for shard, members in forget.items()}
+    replays = {shard: replayed(plan, [shard], amend).visits for shard in forget}
+    total, done = sum(large.values()) + sum(replays.values()), 0
+    checks, refused, bounds = list[Check](), dict[int, str](), dict[int, float]()
+    first, last = dict[int, Amend](), dict[int, Amend]()  # amends of each shard
+    visits, seconds, whole = 0, 0.0, 0.0
 
     def step(begin: int, visits: int) -> OnStep:
         def on_step(sentence: str, share: float) -> None:
             run.check()
-            done = begin + int(share * visits)
-            run.on_progress(ProgressEvent("modify", None, None, done, large + replay))
+            at = begin + int(share * visits)
+            run.on_progress(ProgressEvent("modify", None, None, at, total))
 
         return on_step
 
-    def modify(shards: list[int]) -> list[Modified]:
-        found = method([rounds[shard] for shard in shards], on_progress=step(0, large))
+    for some in [[shard] for shard in chosen] if is_separate(method, plan) else [list(chosen)]:
+        rounds = {shard: _round(before, plan, store, shard, debts) for shard in some}
+        modifying, replaying = (sum(each[shard] for shard in some) for each in (large, replays))
+        after = done + modifying + replaying
+        told = step(done, modifying), step(done + modifying, replaying), step(after, 0)
+        with compute_threads(plan.spec.num_threads):
+            begun = time.perf_counter()
+            modified, diverged = _modified(method, rounds, told[0])
+            seconds += time.perf_counter() - begun
+            guard = Guard(rounds, modified, boundary, approximator.probe)
+            guard.refused |= {shard: f"its correction {why}" for shard, why in diverged.items()}
+            guard.inspect_corrections(approximator.error_model)
+            begun = time.perf_counter()
+            guard.amend(modified.keys() - guard.refused, amend, told[1])
+            first |= guard.amends
+            whole += time.perf_counter() - begun
+            guard.inspect_outputs(longer, told[2])
+        for s, how in guard.amends.items():
+            if s not in guard.refused:
+                name = f"{method!r}, then {how!r}"
+                store.put_approximation(_approximation(before, plan, store, debts, guard, s, name))
+        done, visits = after, visits + guard.visits
+        last |= guard.amends
+        checks += guard.checks.values()
+        refused |= guard.refused
+        bounds |= guard.bounds()
+        del rounds, modified, guard  # free their states before the next shard is read
+    return Modification(
+        checks=tuple(checks),
+        refused=refused,
+        planned=planned,
+        replayed=replayed(plan, first, amend),
+        visits=visits,
+        seconds=seconds,
+        whole=seconds + whole,
+        as_planned=not refused and all(how == amend for how in last.values()),
+        bounds=bounds,
+    )
+
+
+def is_separate(method: Method, plan: Plan) -> bool:
+    """Return whether a method corrects every shard by itself, by its ``is_separate`` if it has one.
+
+    The result of a shard then does not depend on the shards of the call, not even in its rounding.
+    """
+    judge: Any = getattr(method, "is_separate", None)
+    return bool(judge(plan)) if callable(judge) else False
+
+
+def _modified(
+    method: Method, rounds: dict[int, ShardRound], on_step: OnStep
+) -> tuple[dict[int, Modified], dict[int, str]]:
+    def work(shards: list[int]) -> list[Modified]:
+        found = method([rounds[shard] for shard in shards], on_progress=on_step)
         return results_of(method, found, Modified, len(shards))
 
-    with compute_threads(plan.spec.num_threads):
-        begun = time.perf_counter()
-        modified, diverged = together_or_alone(list(rounds), modify)
-        seconds = time.perf_counter() - begun
-        guard = Guard(rounds, modified, boundary, approximator.probe)
-        guard.refused |= {shard: f"its correction {why}" for shard, why in diverged.items()}
-        guard.inspect_corrections(approximator.error_model)
-        begun = time.perf_counter()
-        guard.amend(modified.keys() - guard.refused, amend, step(large, replay))
-        amended = replayed(plan, guard.amends, amend)
-        whole = seconds + time.perf_counter() - begun
-        guard.inspect_outputs(longer, step(large + replay, 0))
-    approximations = [
-        _approximation(before, plan, store, debts, rounds[s], guard, f"{method!r}, then {how!r}")
-        for s, how in guard.amends.items()
-        if s not in guard.refused
-    ]
-    return Modification(
-        approximations=tuple(approximations),
-        checks=tuple(guard.checks.values()),
-        refused=guard.refused,
-        planned=planned,
-        replayed=amended,
-        visits=guard.visits,
-        seconds=seconds,
-        whole=whole,
-        as_planned=not guard.refused and all(how == amend for how in guard.amends.values()),
-        bounds=guard.bounds(),
-    )
+    return together_or_alone(list(rounds), work)
 
 
 def _approximation(
@@ -210,12 +239,12 @@ def _approximation(
     plan: Plan,
     store: Store,
     debts: Debts,
-    given: ShardRound,
     guard: Guard,
+    shard: int,
     method: str,
 ) -> Approximation:
     """Build the approximation to store for an accepted shard."""
-    shard, last = given.state.shard, plan.spec.num_slices
+    given, last = guard.rounds[shard], plan.spec.num_slices
     old = ShardModel(before, store, shard).approximation if shard in debts else None
     corrected, end = guard.modified[shard].checkpoints, guard.amended[shard].checkpoint
     checkpoints = {**(old.checkpoints if old else {}), **corrected, last: end}

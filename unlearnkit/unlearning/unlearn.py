@@ -4,10 +4,9 @@ The steps in short::
 
     assessment = assess(before, store, ids, clock)                # the cost of both routes
     decision = assessment.decide(boundary)                        # a route per shard
-    modified = modify_shards(before, store, assessment, ...)      # modify, check, amend, check
+    modified = modify_shards(before, store, assessment, ...)      # check twice, store accepted
     decision = decision.after(modified.checks, modified.refused)  # refused shards become exact
     train_missing(plan, store, run, shards=decision.exact)        # as in training
-    store.put_approximation(...)                                  # accepted approximations
     commit(); settle(plan, store)                                 # commit, destroy stale artefacts
 """
 
@@ -204,8 +203,6 @@ def _unlearn(
             replay = rates.exact_seconds(modified.replayed) or 0.0
             took = max(modified.seconds, modified.whole - replay)
             clock = clock.observe_modify(modified.planned, took)
-        for approximation in modified.approximations:
-            store.put_approximation(approximation)
         run.check()
         if commit is not None:
             commit(plan, decision)

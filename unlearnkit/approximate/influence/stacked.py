@@ -8,7 +8,7 @@ Each substep draws its own sample of examples for the curvature, because the err
 samples average out (tests/benchmarks/defaults.md has the measurements).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +64,7 @@ def modify_stacked(
             on_progress(f"shards {shards}: correcting {name}", share)
             group.advance(name)
         done += group.finish()
+        group.close()
     return done
 
 
@@ -169,7 +170,7 @@ class _Group:
             piece[active] = new
         return pieces
 
-    def _linearise(self) -> Iterator[tuple[Linearised, Float[Tensor, "lane row"]]]:
+    def _linearise(self) -> Generator[tuple[Linearised, Float[Tensor, "lane row"]], None, None]:
         """Yield the linearised lanes of each substep, with the weights of their examples.
 
         Linearisations depend only on stored checkpoints and examples, not on earlier substeps. For
@@ -242,7 +243,7 @@ class _Group:
             before = solutions.pieces
         return before
 
-    def _forcings(self) -> Iterator[Pieces]:
+    def _forcings(self) -> Generator[Pieces, None, None]:
         """Yield each segment's forcing term c for all its lanes, computed in batches of segments.
 
         :mod:`unlearnkit.approximate.segments` derives the forcing term.
@@ -357,6 +358,11 @@ class _Group:
             targets[i, :count] = examples.read(ids[some], inputs[i, :count])
             inputs[i, count:], targets[i, count:], there[i, count:] = 0, 0, 0
         return inputs, targets, there
+
+    def close(self) -> None:
+        """End the generators, whose reference to this object would keep its tensors in memory."""
+        self.linearised.close()
+        self.forcings.close()
 
     def finish(self) -> list[Modified]:
         """Return the results; the corrections at the last tail are applied to the final states."""

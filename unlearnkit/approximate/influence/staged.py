@@ -227,6 +227,15 @@ class StagedInfluence(InfluenceSettings):
             modified |= dict(zip(numbers, found, strict=True))
         return [modified[number] for number in range(len(rounds))]
 
+    def is_separate(self, plan: Plan) -> bool:
+        """Whether every shard is corrected by itself, because more would not fit into a batch."""
+        stack, _ = self._lanes(plan)
+        if stack is None:
+            return True
+        if self.scope == "head":
+            return last_layers_together(stack, self.curvature_min) == 1
+        return lanes_together(plan) == 1
+
     def _lanes(self, plan: Plan) -> tuple[Stack | None, Lanes]:
         """Return the stack of linear layers to correct in lanes, or None, and the solver."""
         if self.scope == "all":
