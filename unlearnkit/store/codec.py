@@ -6,13 +6,13 @@ other bytes of the file, so that incomplete and altered files are detected befor
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load
 from torch import Tensor
 
 from unlearnkit.store.checkpoint import Approximation, Checkpoint, State
@@ -36,6 +36,7 @@ _KINDS = {
     torch.bool: "BOOL",
     torch.complex64: "C64",
 }
+_DTYPES = {kind: dtype for dtype, kind in _KINDS.items()}
 
 
 def name_of(kept: Checkpoint | Approximation) -> str:
@@ -111,15 +112,8 @@ def decode(name: str, data: bytes) -> tuple[Checkpoint | Approximation, str]:
         ValueError: the contents do not match the digest, the format or the name. Damaged files can
             raise other errors of the readers too.
     """
-    view = memoryview(data)
-    found = bytes(view[_DIGEST]).decode("ascii", "replace")
-    hasher = hashlib.sha256(view[: _DIGEST.start])
-    hasher.update(view[_DIGEST.stop :])
-    if bytes(view[8 : _DIGEST.start]) != _OPENING or found != hasher.hexdigest():
-        raise ValueError("its content does not match its digest")
-    length = int.from_bytes(view[:8], "little")
-    index = json.loads(json.loads(bytes(view[8 : 8 + length]))["__metadata__"]["unlearnkit"])
-    tensors = load(data)
+    header, tensors, found = _read(data)
+    index = json.loads(header["__metadata__"]["unlearnkit"])
     shard, entries = _whole(index["shard"]), index["stages"]
     if index["format"] != FORMAT:
         raise ValueError(f"it has format {index['format']!r}, not {FORMAT}")
@@ -139,6 +133,37 @@ def decode(name: str, data: bytes) -> tuple[Checkpoint | Approximation, str]:
     if name_of(kept) != name:
         raise ValueError(f"it belongs at {name_of(kept)}")
     return kept, found
+
+
+def _read(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """Return the header of a file, its tensors, and its digest, which is checked.
+
+    Each tensor is copied once, to memory of its own: it has the alignment that torch would choose,
+    on which results can depend bit for bit.
+
+    Raises:
+        ValueError: the contents do not match the digest.
+    """
+    view = memoryview(data)
+    found = bytes(view[_DIGEST]).decode("ascii", "replace")
+    hasher = hashlib.sha256(view[: _DIGEST.start])
+    hasher.update(view[_DIGEST.stop :])
+    if bytes(view[8 : _DIGEST.start]) != _OPENING or found != hasher.hexdigest():
+        raise ValueError("its content does not match its digest")
+    begin = 8 + int.from_bytes(view[:8], "little")
+    header: dict[str, Any] = json.loads(bytes(view[8:begin]))
+    tensors: dict[str, Tensor] = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        first, last = (begin + _whole(offset) for offset in entry["data_offsets"])
+        shape = [_whole(length) for length in entry["shape"]]
+        flat = torch.empty(math.prod(shape), dtype=_DTYPES[entry["dtype"]])
+        if last - first != flat.nbytes or last > len(view):
+            raise ValueError(f"{name} does not have the bytes of its shape")
+        flat.view(torch.uint8).numpy()[:] = np.frombuffer(view[first:last], np.uint8)
+        tensors[name] = flat.view(shape)
+    return header, tensors, found
 
 
 def _describe(checkpoint: Checkpoint, prefix: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -162,8 +187,7 @@ def _restore(
     """Rebuild the checkpoint of an index entry, and remove its tensors from the dict."""
 
     def take(label: str, names: Iterable[str]) -> State:
-        # Clones have the alignment that torch would choose; results can depend on it bit for bit.
-        return {str(name): tensors.pop(f"{prefix}{label}/{name}").clone() for name in names}
+        return {str(name): tensors.pop(f"{prefix}{label}/{name}") for name in names}
 
     key, stage, names = str(entry["key"]), _whole(entry["stage"]), entry["names"]
     state, tails = take("end", names), {_whole(q): take(str(q), names) for q in entry["tails"]}
