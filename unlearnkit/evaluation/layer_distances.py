@@ -1,8 +1,10 @@
 """Distances between models, layer by layer."""
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from unlearnkit.models.vector import real_values
 from unlearnkit.training.ensemble import Ensemble
@@ -10,6 +12,8 @@ from unlearnkit.training.plan import Plan
 
 if TYPE_CHECKING:
     import pandas as pd
+
+BLOCK = 1 << 18  # numbers converted to float64 at a time
 
 
 def layer_distances(
@@ -38,11 +42,7 @@ def layer_distances(
             if model is None:
                 continue
             for layer in plan.architecture.trainable_names:
-                a, b = (
-                    real_values(state[layer]).reshape(-1).double()
-                    for state in (model.state, scratch)
-                )
-                distance, norm = float((a - b).norm()), float(b.norm())
+                distance, norm, cosine = _distances(model.state[layer], scratch[layer])
                 rows.append(
                     {
                         "shard": s,
@@ -50,7 +50,22 @@ def layer_distances(
                         "layer": layer,
                         "l2": distance,
                         "relative_l2": distance / norm if norm else float("nan"),
-                        "cosine": float(torch.nn.functional.cosine_similarity(a, b, dim=0)),
+                        "cosine": cosine,
                     }
                 )
     return pd.DataFrame(rows, columns=["shard", "model", "layer", "l2", "relative_l2", "cosine"])
+
+
+def _distances(one: Tensor, other: Tensor) -> tuple[float, float, float]:
+    """Return |a - b|, |b| and the cosine of two tensors, computed in float64 block by block.
+
+    The cosine is 0 if one of the tensors is.
+    """
+    pairs = (real_values(each).reshape(-1).split(BLOCK) for each in (one, other))
+    sums = torch.zeros(4, dtype=torch.float64)
+    for some in zip(*pairs, strict=True):
+        a, b = (each.double() for each in some)
+        sums += torch.stack([(a - b).square().sum(), a.dot(b), a.dot(a), b.dot(b)])
+    square, product, left, right = sums.tolist()
+    scale = math.sqrt(left * right)
+    return math.sqrt(square), math.sqrt(right), product / scale if scale else 0.0
