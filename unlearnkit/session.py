@@ -280,6 +280,7 @@ class Session:
             sum(map(plan.alive, range(plan.num_shards))),
             plan.checkpoint_bytes,
             bytes_at_work(plan),
+            (1 + len(plan.spec.tail_epochs())) * plan.architecture.state_bytes,
             folder,
         )
 

@@ -42,12 +42,12 @@ from unlearnkit.store.files import (
     scan,
     unfinished_files,
 )
+from unlearnkit.store.footprint import CACHE_BYTES
 from unlearnkit.store.ledger_chain import check_ledger, read_lines
 from unlearnkit.store.lock import Lock
 from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
 from unlearnkit.store.memory import MemoryStore
 
-CACHE_BYTES = 64 << 20  # size of the cache of tensors that were read
 ARRAYS, SECRET = "partition.safetensors", "secret.key"
 
 # Open stores by real path: a second store on the same folder in this process replaces the first.

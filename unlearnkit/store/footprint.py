@@ -1,10 +1,15 @@
 """The footprint: memory that an ensemble's checkpoints need, and the memory that is free."""
 
+import ctypes
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+CACHE_BYTES = 64 << 20  # size of a store's cache of checkpoints that were read from a folder
+CORRECTING = 3  # copies of a model that a correction needs beside the checkpoints of its shard
+RETURNED = 1 << 20  # bytes of a model from which freed memory is returned to the system
 SHARE_WARNED = 0.25  # share of the free memory above which a session warns
 ANNOUNCED = 100e6  # bytes from which plans and sessions show what their checkpoints take
 
@@ -14,13 +19,15 @@ class Footprint:
     """The bytes that training, unlearning and comparing need for models and checkpoints.
 
     Peaks include everything that a session keeps at that time, but neither the data nor the
-    activations of a batch.
+    activations of a batch. They hold for a request that hits every shard.
 
     Attributes:
         model: bytes of the parameters and buffers of one constituent.
         num_models: number of constituents.
         checkpoints: bytes of all checkpoints and their tails.
-        at_work: bytes of one shard in training: parameters, gradients and optimizer state.
+        at_work: bytes of one shard in training: parameters, gradients, optimizer state, and the
+            states that become its last checkpoint.
+        final: bytes of the last checkpoint of a shard, tails included.
         folder: folder that keeps the checkpoints; None if they are kept in memory.
     """
 
@@ -28,14 +35,14 @@ class Footprint:
     num_models: int
     checkpoints: int
     at_work: int
+    final: int
     folder: Path | None = None
 
     def __repr__(self) -> str:
-        where = "in memory" if self.folder is None else "on disk"
         return (
-            f"Footprint({size(self.checkpoints)} of checkpoints {where}; peak memory: training "
-            f"{size(self.training)}, unlearning up to {size(self.unlearning)}, comparing up to "
-            f"{size(self.comparing)})"
+            f"Footprint({size(self.checkpoints)} of checkpoints {self.where}; peak memory: "
+            f"training {size(self.training)}, retraining every shard {size(self.unlearning)}, "
+            f"modifying every shard {size(self.modifying)}, comparing {size(self.comparing)})"
         )
 
     @property
@@ -45,28 +52,72 @@ class Footprint:
 
     @property
     def kept(self) -> int:
-        """Bytes of checkpoints that are kept in memory."""
-        return self.checkpoints if self.folder is None else 0
+        """Bytes that are in memory at any time: a module as a pattern, and what the store keeps.
+
+        A store in memory keeps the checkpoints, a store on disk those that it read last.
+        """
+        return self.model + (
+            min(CACHE_BYTES, self.checkpoints) if self.on_disk else self.checkpoints
+        )
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the checkpoints are kept in a folder."""
+        return self.folder is not None
+
+    @property
+    def where(self) -> str:
+        """Where the checkpoints are kept, in words."""
+        return "on disk" if self.on_disk else "in memory"
+
+    @property
+    def reading(self) -> int:
+        """Bytes of reading a checkpoint from a folder: the file and its tensors."""
+        return 2 * self.final if self.on_disk else 0
+
+    @property
+    def shard(self) -> int:
+        """Bytes of the checkpoints of one shard."""
+        return self.checkpoints // max(1, self.num_models)
 
     @property
     def training(self) -> int:
         """Peak bytes of memory of training."""
-        return self.kept + self.at_work
+        if not self.on_disk:
+            return self.kept + self.at_work - self.final  # the checkpoint counts as kept
+        return self.model + max(self.at_work, self.model + self.reading)
 
     @property
     def unlearning(self) -> int:
         """Peak bytes of memory of retraining every shard exactly.
 
-        The old checkpoints are kept until the request is completed, and the original models until
-        they are discarded.
+        A store in memory keeps the old checkpoints until the request is completed. With a store on
+        disk the original models are read, for a comparison.
         """
-        return 2 * self.kept + self.ensemble + self.at_work
+        if not self.on_disk:
+            return self.checkpoints + self.training
+        return self.kept + self.ensemble + max(self.at_work, self.reading)
+
+    @property
+    def modifying(self) -> int:
+        """Peak bytes of memory of modifying every shard, one at a time.
+
+        A method that corrects shards together, such as that of convolutional networks, holds the
+        checkpoints of all of them, with a store on disk too.
+        """
+        correcting = CORRECTING * self.model
+        if not self.on_disk:
+            return self.checkpoints + self.kept + correcting
+        return self.kept + self.ensemble + 2 * self.shard + correcting
 
     @property
     def comparing(self) -> int:
-        """Peak bytes of memory of comparing, if every shard is retrained for it."""
-        models = 2 if self.folder is None else 3  # in memory, unlearned models are checkpoints
-        return self.kept + models * self.ensemble + self.at_work
+        """Peak bytes of memory of comparing, if every shard is retrained for it.
+
+        With a store in memory, the unlearned models are checkpoints.
+        """
+        models = 3 if self.on_disk else 2
+        return self.kept + models * self.ensemble + self.at_work + self.reading
 
     def warning(self, free: int | None = None) -> str:
         """Return a sentence if the checkpoints take over a quarter of the free space, or "".
@@ -130,6 +181,21 @@ def free_memory(table: str = "/proc/meminfo") -> int | None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # not known here
         return None
+
+
+def return_freed_memory(model: int) -> None:
+    """Return freed memory to the system, where the C library can.
+
+    Without this, memory of tensors of a few megabytes that were freed between others stays with the
+    process.
+
+    Args:
+        model: bytes of a model; memory of small models is used again soon, and is not returned.
+    """
+    if model >= RETURNED and sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+        if trim is not None:
+            trim(0)
 
 
 def free_disk(folder: Path) -> int | None:

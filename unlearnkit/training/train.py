@@ -291,11 +291,12 @@ def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
 def bytes_at_work(plan: Plan) -> int:
     """Return the bytes of the states of the shards that are trained at the same time.
 
-    They are the state to start from, parameters, gradients and the optimizer's moments, the copies
-    that become checkpoint and tails, and one that is read for a comparison.
+    They are parameters, gradients and the optimizer's moments, and the copies that become the last
+    checkpoint and its tails; in the per-lane kernel also the state to start from and the momentum.
     """
     together = min(lanes_together(plan), plan.num_shards) if plan.stacked else 1
-    copies = NUM_BUFFERS[plan.spec.optimizer] + len(plan.spec.tail_epochs()) + 3
+    copies = NUM_BUFFERS[plan.spec.optimizer] + 1 + len(plan.spec.tail_epochs())
+    copies += 0 if plan.stacked else 2
     return together * copies * plan.architecture.state_bytes
 
 

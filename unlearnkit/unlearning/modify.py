@@ -25,6 +25,7 @@ from unlearnkit.approximate.routes import Routes, refusal
 from unlearnkit.progress import ProgressEvent, Run
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Store
+from unlearnkit.store.footprint import return_freed_memory
 from unlearnkit.training.clock import Batches, Work
 from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
@@ -202,6 +203,7 @@ def modify_shards(
         refused |= guard.refused
         bounds |= guard.bounds()
         del rounds, modified, guard  # free their states before the next shard is read
+        return_freed_memory(plan.architecture.state_bytes)
     return Modification(
         checks=tuple(checks),
         refused=refused,

@@ -23,6 +23,7 @@ from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.display import plural
 from unlearnkit.progress import Progress, Run, running
 from unlearnkit.store import Store
+from unlearnkit.store.footprint import return_freed_memory
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock, Interval
 from unlearnkit.training.door import try_module
@@ -242,4 +243,6 @@ def settle(plan: Plan, store: Store) -> int:
     models = (
         ShardModel(plan, store, shard) for shard in range(plan.num_shards) if plan.alive(shard)
     )
-    return store.prune(plan.keys, [model.key for model in models if not model.is_exact])
+    destroyed = store.prune(plan.keys, [model.key for model in models if not model.is_exact])
+    return_freed_memory(plan.architecture.state_bytes)
+    return destroyed

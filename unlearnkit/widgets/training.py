@@ -111,7 +111,7 @@ class TrainingPanel(SessionPanel):
             state = (
                 f"Not trained yet: {plural(total, 'stage')}, {plan.total_visits:,} visits "
                 f"(gradients of one example){left}. Checkpoints will take "
-                f"{size(plan.checkpoint_bytes)}."
+                f"{size(plan.checkpoint_bytes)} {session.footprint.where}."
             )
         self.status.html = paragraphs(what, state)
         self.runner.button.disabled = trained or self.runner.running
