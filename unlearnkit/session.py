@@ -198,12 +198,12 @@ class Session:
             "kernel": kernel,
             "device": device,
         }
-        chosen = stored.chosen_model(model, hidden)
+        chosen = stored.chosen_model(model, hidden, self.dataset)
         architecture, spec = choose_model_and_spec(
             self.dataset,
             chosen,
             hidden=hidden,
-            version=stored.version if version is None and chosen is stored.model else version,
+            version=stored.version if version is model is hidden is None else version,
             spec=stored.chosen_spec(given) if spec is None else spec,
             **given,
         )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from unlearnkit import MLP, TrainSpec
+from unlearnkit import CNN, MLP, TrainSpec
 from unlearnkit.models.builtin import built_in, describe
 
 
@@ -14,6 +14,10 @@ from unlearnkit.models.builtin import built_in, describe
     [
         (lambda: MLP(()), ValueError, "at least one width"),
         (lambda: MLP((0,)), ValueError, "at least one width"),
+        (lambda: MLP((2.5,)), TypeError, "give whole numbers"),
+        (lambda: MLP((True,)), TypeError, "give whole numbers"),
+        (lambda: CNN((8, 0)), ValueError, "give two numbers, each 1 or more"),
+        (lambda: CNN((8, 1.5)), TypeError, "give whole numbers"),
         (lambda: MLP((3,), "sigmoid"), KeyError, "relu, gelu, tanh"),
         (lambda: MLP((3,), dropout=1.0), ValueError, "dropout=1.0 is out of range"),
     ],

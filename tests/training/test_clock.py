@@ -193,3 +193,18 @@ def test_a_first_measurement_that_is_far_off_does_not_stand() -> None:
     session.revoke(count=5)
     session.unlearn(1.0)
     assert session._journal.clock.modify == timed  # once a modification was timed, no more is
+
+
+@pytest.mark.parametrize("value", [None, "1", True, [], -1, 10**400, float("nan"), float("inf")])
+@pytest.mark.parametrize("path", ["exact.0.0.4", "exact.0.1", "modify.0.0.1", "modify.0.1", "tick"])
+def test_what_was_not_measured_is_not_taken_from_a_manifest(path: str, value: object) -> None:
+    clock = Clock().observe([(Work(1, 2, 3, 4, 5), 0.5)]).observe_modify(Batches(1, 2, 3), 0.25)
+    kept = clock.to_dict()
+    assert Clock.from_dict(copy.deepcopy(kept)) == clock
+    *outer, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    node = kept
+    for key in outer:
+        node = node[key]
+    node[last] = value
+    with pytest.raises((TypeError, ValueError, OverflowError)):
+        Clock.from_dict(kept)

@@ -156,3 +156,9 @@ def test_what_is_no_partition_is_refused() -> None:
     for value in (Partition, "random"):
         with pytest.raises(TypeError, match=r"is not a Partition; give one"):
             make_plan(CASE.dataset().train, CASE.architecture(), CASE.spec, partition=value)
+
+
+@pytest.mark.parametrize("changes", [{"batch_size": 2**31 - 1}, {"epochs": 2**31 - 1}])
+def test_a_schedule_larger_than_the_memory_is_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"schedule and inputs take .* GB, and .* are free; use"):
+        make_plan(CASE.dataset().train, CASE.architecture(), CASE.spec.with_(**changes))

@@ -47,3 +47,16 @@ def test_numbers_of_numpy_and_devices_of_torch_are_plain_values():
     assert given == plain and repr(given) == repr(plain)
     with pytest.raises(TypeError, match="epochs=True is a bool; give a whole number"):
         TrainSpec(epochs=np.True_)
+
+
+@pytest.mark.parametrize("name", ["num_shards", "num_slices", "epochs", "batch_size"])
+def test_numbers_that_do_not_fit_into_32_bits_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is above 2,147,483,647; give a smaller number"):
+        TrainSpec(**{name: 2**31})
+
+
+def test_threads_that_no_system_starts_and_rates_that_no_float_holds_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"num_threads is above 1,024"):
+        TrainSpec(num_threads=10**6)
+    with pytest.raises(ValueError, match=r"learning_rate=1000.* is out of range"):
+        TrainSpec(learning_rate=10**400)

@@ -1,6 +1,7 @@
 """The built-in models: logistic and linear regression, multi-layer perceptrons, a small CNN."""
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,6 +12,13 @@ from torch import nn
 from unlearnkit.registry import Registry
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
+
+
+def _widths(name: str, values: Iterable[Any]) -> tuple[int, ...]:
+    widths = tuple(values)
+    if any(isinstance(width, bool) or not hasattr(width, "__index__") for width in widths):
+        raise TypeError(f"{name}={widths}; give whole numbers")
+    return tuple(map(operator.index, widths))
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class MLP:
 
     Raises:
         KeyError: the activation is not known.
+        TypeError: a width is not a whole number.
         ValueError: a width or the dropout rate is out of range.
     """
 
@@ -53,7 +62,7 @@ class MLP:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        object.__setattr__(self, "hidden", _widths("hidden", self.hidden))
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden={self.hidden}; give at least one width, each 1 or more")
         if self.activation not in ACTIVATIONS:
@@ -83,10 +92,20 @@ class CNN:
     Attributes:
         channels: output channels of the two convolutions.
         batch_norm: whether each convolution is followed by batch normalisation.
+
+    Raises:
+        TypeError: a number of channels is not a whole number.
+        ValueError: there are no channels, or fewer than 1.
     """
 
     channels: tuple[int, int] = (8, 16)
     batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the channels."""
+        object.__setattr__(self, "channels", _widths("channels", self.channels))
+        if not self.channels or min(self.channels) < 1:
+            raise ValueError(f"channels={self.channels}; give two numbers, each 1 or more")
 
     def __call__(self, feature_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """Build the module for images of shape (channels, height, width).

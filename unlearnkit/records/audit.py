@@ -17,17 +17,16 @@ from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.display import plural
 from unlearnkit.models.architecture import Architecture, as_architecture
-from unlearnkit.models.builtin import built_in
 from unlearnkit.models.state import is_finite
 from unlearnkit.records.history import debts_after, owing_shards, requests_of
 from unlearnkit.records.ledger import keyed_digest, read_lines, with_ids
+from unlearnkit.records.stored_run import stored_model, stored_partition
 from unlearnkit.seeding import digest
-from unlearnkit.store import Approximation, Checkpoint, DiskStore, State, StoreError
+from unlearnkit.store import Approximation, Checkpoint, DiskStore, StoreError
 from unlearnkit.store.ledger_chain import START
 from unlearnkit.training.door import try_module
 from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.kernels.finite import NotFiniteError
-from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.schedule import make_job
 from unlearnkit.training.spec import TrainSpec, as_recorded, spec_from
@@ -343,7 +342,7 @@ def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | N
         AuditError: the manifest describes an impossible run.
         ValueError: the data, model, spec or environment are not the run's.
     """
-    run = store.manifest or {}
+    run, given = store.manifest or {}, spec is not None
     said = run.get("rebuild")
     if said is None and (model is None or spec is None):
         raise ValueError(
@@ -357,11 +356,10 @@ def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | N
         if spec is None and "loss" in said["spec"]:
             spec = spec_from(said["spec"])
         if model is None and built is not None:
-            model = built_in(built)
-            _small_enough(model, dataset, store)
+            model = stored_model(built, dataset, store)
         if not isinstance(version, str | None):
             raise TypeError(f"version={version!r} is not a string")
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
         raise AuditError(
             f"the run's spec or model cannot be built ({type(error).__name__}: {error})"
         ) from error
@@ -370,7 +368,8 @@ def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | N
             f"the run used a custom loss ({run.get('spec')}); give its spec: audit(spec=...)"
         )
     if model is None:
-        name = (run.get("model") or {}).get("name")
+        named = run.get("model")
+        name = named.get("name") if isinstance(named, dict) else None
         raise ValueError(
             f"the run's model {name!r} is not a built-in one; give it: --model module:name, or "
             "audit(..., model=...)"
@@ -379,24 +378,16 @@ def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | N
     architecture = as_architecture(
         model, dataset.feature_shape, dataset.num_outputs, version=version
     )
-    arrays, train = store.arrays(), dataset.train
-    partition = Partition(train.ids, arrays["shard"], arrays["slice"], train.digests)
-    if not np.array_equal(arrays["ids"], train.ids):
-        raise AuditError("the stored partition has other ids than the run's data")
-    plan = make_plan(train, architecture, spec, partition=partition)
+    train = dataset.train
+    partition = stored_partition(store, train)
+    try:
+        plan = make_plan(train, architecture, spec, partition=partition)
+    except ValueError as error:
+        if given:
+            raise
+        raise AuditError(f"the store describes a run that is not possible: {error}") from error
     _agree(run, plan)
     return plan
-
-
-def _small_enough(model: Any, dataset: Dataset, store: DiskStore) -> None:
-    """Check that a model fits the checkpoints before memory is allocated for it."""
-    with torch.device("meta"):
-        module = model(dataset.feature_shape, dataset.num_outputs)
-    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    for key in sorted(store.keys)[:1]:
-        state: State = store.get(key).state
-        if {name: tensor.shape for name, tensor in state.items()} != shapes:
-            raise ValueError("the model's parameters do not match the checkpoints")
 
 
 def _agree(run: dict[str, Any], plan: Plan) -> None:

@@ -18,6 +18,10 @@ from unlearnkit.unlearning.request import Revocations, check_request
 
 AnyStore = MemoryStore | DiskStore
 
+# What reading a value that unlearnkit has not written may raise.
+NOT_OURS = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+MOST_SHOWN = 1000  # characters of a stored value in an error
+
 
 @dataclass(frozen=True, eq=False)
 class Kept:
@@ -109,11 +113,12 @@ def resume(dataset: Dataset, plan: Plan, store: AnyStore) -> Kept:
         theirs = store.manifest.get(part)
         if theirs != mine:
             if part == "model":  # digests alone do not show what differs
-                kept = (store.manifest.get("rebuild") or {}).get("model", {})
-                theirs, mine = kept.get("built-in") or theirs, plan.architecture.described or mine
+                theirs = _stored(store, "rebuild", "model", "built-in") or theirs
+                mine = plan.architecture.described or mine
             raise StoreError(
-                f"{store.folder} belongs to another run. Its {part}: {theirs}. This session's "
-                f"{part}: {mine}. Use another folder, or start the session with the same settings."
+                f"{store.folder} belongs to another run. Its {part}: {str(theirs)[:MOST_SHOWN]}. "
+                f"This session's {part}: {mine}. Use another folder, or start the session with the "
+                "same settings."
             )
     history = _history(store, dataset, plan.num_shards)
     queue = _queue(store, dataset, history.revocations)
@@ -157,9 +162,9 @@ def warn_of_changed_code(plan: Plan, store: AnyStore) -> None:
 
     Stores of earlier versions do not know it, and other versions of Python compile other code.
     """
-    kept = (store.manifest or {}).get("code") if isinstance(store, DiskStore) else None
+    kept = _stored(store, "code") if isinstance(store, DiskStore) else None
     now = plan.architecture.trials.get(CODE)
-    if not kept or not now or kept.get("python") != now["python"]:
+    if not isinstance(kept, dict) or not now or kept.get("python") != now["python"]:
         return
     names = sorted(name for name in kept.keys() | now.keys() if kept.get(name) != now.get(name))
     if names:
@@ -172,13 +177,21 @@ def warn_of_changed_code(plan: Plan, store: AnyStore) -> None:
         )
 
 
+def _stored(store: DiskStore, *names: str) -> Any:
+    """Return a part of the manifest's run; None if it is absent."""
+    value: Any = store.manifest
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
 def _history(store: DiskStore, dataset: Dataset, num_shards: int) -> History:
     try:
         ids = [*dataset.train.ids.tolist(), *dataset.probe.ids.tolist()]
         return read_history(with_ids((line for line, _ in store.ledger()), store, ids), num_shards)
     except StoreError:
         raise
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except NOT_OURS as error:
         raise StoreError(
             f"the ledger in {store.folder} has a line that was not written by unlearnkit "
             f"({type(error).__name__}: {error}); restore it from a copy, or use another folder"
@@ -189,7 +202,7 @@ def _clock(store: DiskStore) -> Clock:
     """The stored rates; an empty clock with a note if they were measured on another machine."""
     try:
         return Clock.from_dict((store.manifest or {}).get("clock"))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except NOT_OURS as error:
         raise _not_ours(store, "rates", error) from error
 
 
@@ -198,7 +211,7 @@ def _queue(store: DiskStore, dataset: Dataset, revocations: Revocations) -> Queu
     try:
         queue = Queue.from_dict((store.manifest or {}).get("queue"))
         check_request(queue.ids, dataset, revocations)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except NOT_OURS as error:
         raise _not_ours(store, "requests", error) from error
     return queue.without(revocations.ids.tolist())
 
@@ -207,7 +220,7 @@ def _repeated(store: DiskStore) -> Repeated:
     """The stored counts; zero for built-in models and stores of earlier versions."""
     try:
         return Repeated.from_dict((store.manifest or {}).get("repeated"))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except NOT_OURS as error:
         raise _not_ours(store, "repeated steps", error) from error
 
 

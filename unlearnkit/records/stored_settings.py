@@ -10,13 +10,15 @@ import numpy as np
 
 from unlearnkit.data.datasets import DATASETS, load
 from unlearnkit.data.examples import Dataset, Examples
-from unlearnkit.models.builtin import MODELS, built_in
+from unlearnkit.models.builtin import MODELS
+from unlearnkit.records.stored_run import stored_model, stored_partition
 from unlearnkit.store import DiskStore, MemoryStore, StoreError
 from unlearnkit.store.manifest import MANIFEST
 from unlearnkit.training.partition import Partition, make_partition
 from unlearnkit.training.spec import TrainSpec, spec_from
 
 DEFAULT_DATA = "digits"
+DATASET = ("name", "fingerprint")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,7 @@ class StoredSettings:
         folder: the folder of the store.
         data: name of the dataset.
         fingerprint: fingerprint of the dataset.
-        model: the built-in model.
+        described: plain values that describe the built-in model.
         own_model: name of a model of the user's own, which a store cannot rebuild.
         version: version that the built-in model was given.
         spec: values of the spec.
@@ -38,7 +40,7 @@ class StoredSettings:
     folder: str = ""
     data: str | None = None
     fingerprint: str | None = None
-    model: Any = None
+    described: Mapping[str, Any] | None = None
     own_model: str | None = None
     version: str | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class StoredSettings:
         """Load the run's dataset by its name; ``"digits"`` if there is no run.
 
         Raises:
+            StoreError: the named dataset has no part of the run's size, or its files are damaged.
             ValueError: the run's data are none of the named datasets.
         """
         if self.data is None or self.store is None:
@@ -58,17 +61,31 @@ class StoredSettings:
                 f"the run in {self.folder} was trained on {self.data!r}, which is not in DATASETS; "
                 "give the session the same data again"
             )
-        return load(self.data, num_examples=len(self.store.arrays()["ids"]))
+        count = self.store.arrays().get("ids", np.empty(0)).size
+        try:
+            return load(self.data, num_examples=count)
+        except ValueError as error:
+            raise StoreError(
+                f"the {count:,} examples of {self.data!r} in {self.folder} cannot be loaded "
+                f"({error}); restore the folder from a copy, or give the session the same data "
+                "again"
+            ) from error
 
     def of(self, dataset: Dataset) -> "StoredSettings":
         """Return these settings, or none if the run's data are others."""
         same = self.fingerprint is None or self.fingerprint == dataset.fingerprint
         return self if same else StoredSettings()
 
-    def chosen_model(self, model: Any, hidden: object) -> Any:
+    def chosen_model(self, model: Any, hidden: object, dataset: Dataset) -> Any:
         """Return the model of a session that was given ``model``, or None.
 
+        Args:
+            model: the model that the session was given.
+            hidden: widths of hidden layers that it was given.
+            dataset: the data of the session.
+
         Raises:
+            StoreError: no model was given, and the run's does not fit the data or the checkpoints.
             ValueError: no model was given, and the run's is the user's own.
         """
         if model is not None or hidden is not None:
@@ -80,7 +97,17 @@ class StoredSettings:
                 f"the run in {self.folder} trained {self.own_model!r}, a model of your own that a "
                 "store cannot rebuild; give it as model="
             )
-        return self.model
+        if self.described is None or self.store is None:
+            return None
+        try:
+            return stored_model(self.described, dataset, self.store)
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as e:
+            if isinstance(e, StoreError):
+                raise
+            raise StoreError(
+                f"the model that the run in {self.folder} describes cannot be built "
+                f"({type(e).__name__}: {e}); restore the folder from a copy, or give model="
+            ) from e
 
     def chosen_spec(self, given: Mapping[str, Any]) -> TrainSpec | None:
         """Return the run's spec for a session that was given some fields; None without a run.
@@ -101,20 +128,14 @@ class StoredSettings:
         """Return the partition that the spec makes, or the run's if it was given another one.
 
         Raises:
-            StoreError: the file of the run's partition is damaged.
+            StoreError: the file of the run's partition is damaged, or holds none of these examples.
             ValueError: there are too few examples for the spec.
         """
         made = make_partition(examples, spec)
         wanted = None if self.store is None else (self.store.manifest or {}).get("partition")
         if self.store is None or wanted in (None, made.digest):
             return made
-        arrays = self.store.arrays()
-        if not {"ids", "shard", "slice"} <= arrays.keys():
-            return made
-        ids, shard, slice_ = (arrays[name] for name in ("ids", "shard", "slice"))
-        if not np.array_equal(ids, examples.ids) or not len(ids) == len(shard) == len(slice_):
-            return made
-        kept = Partition(np.asarray(examples.ids), shard, slice_, examples.digests)
+        kept = stored_partition(self.store, examples)
         # With other numbers the store belongs to another run, as is said when it is opened.
         fits = (kept.num_shards, kept.num_slices) == (spec.num_shards, spec.num_slices)
         return kept if fits and kept.digest == wanted else made
@@ -147,17 +168,20 @@ def stored_settings(
             return StoredSettings()
         own_loss = "loss" not in spec
         spec_from(spec)  # checks the values
-        name = str(run["model"]["name"])
+        name, data, fingerprint = run["model"]["name"], *map(run["dataset"].get, DATASET)
+        if not all(isinstance(text, str) for text in (name, data, fingerprint, version or "")):
+            return StoredSettings()
         return StoredSettings(
             str(store.folder),
-            run["dataset"]["name"],
-            run["dataset"]["fingerprint"],
-            None if built is None else built_in(built),
+            data,
+            fingerprint,
+            None if built is None else dict(built),
             name if built is None else None,
             version if built is not None else None,
             spec,
             own_loss,
             store,
         )
-    except (KeyError, TypeError, ValueError, AttributeError):  # an earlier version, or damaged
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+        # An earlier version has written it, or it is damaged.
         return StoredSettings()

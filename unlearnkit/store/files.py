@@ -6,6 +6,7 @@ used only after their digest has been checked (:mod:`unlearnkit.store.codec`).
 
 import contextlib
 import errno
+import json
 import os
 import re
 import stat
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from unlearnkit.store.codec import NAME
 
@@ -21,6 +23,7 @@ WRITEBACK_BYTES = 128 << 10  # size from which writeback starts early; smaller f
 JOINED_BYTES = 4 << 20
 WRITING = ".writing-"  # prefix of files that are not complete yet
 FOLDER = re.compile(r"shard-(\d{4,9})")
+MOST_LEVELS = 32  # of lists and objects within each other
 _MAX_SPARSE_BYTES = 64 << 20  # larger files must occupy a quarter of their size on disk
 
 
@@ -133,6 +136,27 @@ def read(path: Path, expected: int | None = None, most: int | None = None) -> by
         if status.st_size > max(_MAX_SPARSE_BYTES, 4 * 512 * getattr(status, "st_blocks", 2**53)):
             raise ValueError(f"its size is {status.st_size} bytes, but most are not on disk")
         return file.read(status.st_size)
+
+
+def parse(data: bytes) -> Any:
+    """Parse JSON that somebody else may have written.
+
+    Raises:
+        ValueError: it is not JSON, or is nested so deeply that later steps could fail.
+        RecursionError: the same.
+    """
+    value = json.loads(data)
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MOST_LEVELS):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return value
+    raise ValueError(f"it is nested in more than {MOST_LEVELS} levels")
 
 
 # Writing

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnkit.store.files import StoreError, check_own, write_all
+from unlearnkit.store.files import StoreError, check_own, parse, write_all
 
 START = "0" * 64
 
@@ -99,7 +99,7 @@ def read_lines(
     previous, number = START, 0
     try:
         for line in data[: extent.size].splitlines():
-            body = json.loads(line)
+            body = parse(line)
             if body.pop("previous") != previous:
                 raise ValueError(f"line {number + 1} lacks the digest of the line before it")
             previous, number = hashlib.sha256(line).hexdigest(), number + 1

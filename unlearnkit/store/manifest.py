@@ -18,6 +18,7 @@ from unlearnkit.store.files import (
     StoreError,
     damaged_file,
     is_missing,
+    parse,
     read,
     replace_file,
     reporting_failure,
@@ -74,7 +75,7 @@ class Manifest:
         if not os.path.lexists(path):
             return set()
         try:
-            manifest = json.loads(read(path))
+            manifest = parse(read(path))
             if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
                 raise StoreError(f"{path} is not of format {FORMAT}; use another folder")
             content = manifest["content"]
@@ -82,7 +83,7 @@ class Manifest:
                 raise ValueError("its content does not match its digest")
             destroy = {_checked(name) for name in content["destroy"]}
             self.listed = {
-                _checked(name): File(int(size), int(nbytes), str(digest))
+                _checked(name): File(_count(size), _count(nbytes), str(digest))
                 for name, (size, nbytes, digest) in content["files"].items()
             }
             self.ledger = LedgerExtent(**content["ledger"])
@@ -160,6 +161,12 @@ class Manifest:
 def _digest_of(content: object) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError(f"{value!r} is not a number of bytes")
+    return value
 
 
 def _checked(name: object) -> str:

@@ -6,6 +6,7 @@ batch takes less time than one in a training step.
 """
 
 import platform
+import reprlib
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
@@ -18,6 +19,7 @@ import torch
 from jaxtyping import Float
 
 MAX_MEASUREMENTS = 300  # number of most recent measurements kept of each kind
+MOST_MEASURED = 1e18  # no measurement is larger
 HALF_LIFE = 60  # number of later measurements after which a measurement counts half
 PRIOR_WEIGHT = 1e-6  # weight of an assumed rate (the latest measurement has 1): it only fills gaps
 MIN_ERRORS, MIN_MULTIPLE = 9, 1.5  # with fewer errors, an interval has MIN_MULTIPLE
@@ -257,7 +259,12 @@ class Clock:
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any] | None) -> "Clock":
-        """Return the clock of a manifest, or an empty one with a note if the machine differs."""
+        """Return the clock of a manifest, or an empty one with a note if the machine differs.
+
+        Raises:
+            KeyError, TypeError, ValueError, OverflowError, AttributeError: the entry was not
+                written by unlearnkit.
+        """
         if not kept:
             return cls()
         here = machine()
@@ -272,13 +279,27 @@ class Clock:
                 f"({'; '.join(differing)}), so the next run measures them again"
             )
         exact, approximate = kept["errors"]
-        return cls(
-            tuple((Work(*work), float(seconds)) for work, seconds in kept["exact"]),
-            tuple((Batches(*batches), float(seconds)) for batches, seconds in kept["modify"]),
-            tuple((int(e), int(a), float(seconds)) for e, a, seconds in kept["request"]),
+        clock = cls(
+            tuple((Work(*work), seconds) for work, seconds in kept["exact"]),
+            tuple((Batches(*batches), seconds) for batches, seconds in kept["modify"]),
+            tuple((e, a, seconds) for e, a, seconds in kept["request"]),
             (tuple(exact), tuple(approximate)),
-            float(kept["tick"]),
+            kept["tick"],
         )
+        timed = (*clock.exact, *clock.modify)
+        for count in (n for work, _ in timed for n in astuple(work)):
+            _check_measured(count, low=0)
+        for seconds in (seconds for _, seconds in timed):
+            _check_measured(seconds, low=0)
+        for number in (*(n for measured in clock.request for n in measured), *exact, *approximate):
+            _check_measured(number)
+        _check_measured(clock.tick, low=1e-12)
+        return clock
+
+
+def _check_measured(value: Any, low: float = -MOST_MEASURED) -> None:
+    if type(value) not in (int, float) or not low <= value <= MOST_MEASURED:
+        raise ValueError(f"{reprlib.repr(value)} was not measured")
 
 
 @lru_cache(1)

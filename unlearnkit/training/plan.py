@@ -21,13 +21,18 @@ from unlearnkit.data.examples import Examples
 from unlearnkit.display import as_html
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.seeding import digest
-from unlearnkit.store.footprint import announced
+from unlearnkit.store.footprint import announced, free_memory, size
 from unlearnkit.training.environment import STACKED_KERNEL, Environment, environment, resolve_device
 from unlearnkit.training.partition import Partition, make_partition
 from unlearnkit.training.spec import TrainSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# The schedule of a shard holds a row number for every slot of a batch, and a copy while it is made;
+# a batch holds four bytes for every feature, and its gradients and copies as many. Less than a
+# gigabyte is not compared with the memory that is free.
+SLOT_BYTES, FEATURE_BYTES, FEW_BYTES = 8, 16, 2**30
 
 
 class HasKeys(Protocol):
@@ -327,6 +332,27 @@ def _check_partition(partition: Partition, examples: Examples, spec: TrainSpec) 
             f"the partition has {found[0]} shards x {found[1]} slices, the spec "
             f"{spec.num_shards} x {spec.num_slices}; give the spec num_shards={found[0]} and "
             f"num_slices={found[1]}."
+        )
+    _check_schedule(partition, examples, spec)
+
+
+def _check_schedule(partition: Partition, examples: Examples, spec: TrainSpec) -> None:
+    """Check that the schedule and a batch of the largest shard fit into memory."""
+    pools = partition.sizes(np.ones(len(partition.ids), bool)).max(0).cumsum().tolist()
+    batch = spec.batch_size
+    slots = sum(
+        epochs * batch * -(-pool // batch)
+        for epochs, pool in zip(spec.stage_epochs(), pools, strict=True)
+    )
+    taken = slots * SLOT_BYTES + batch * examples.features[:1].numel() * FEATURE_BYTES
+    if taken < FEW_BYTES:
+        return
+    free = free_memory()
+    if free is not None and taken > free:
+        raise ValueError(
+            f"epochs={spec.epochs} and batch_size={batch} make {slots:,} slots in the batches of a "
+            f"shard, whose schedule and inputs take {size(taken)}, and {size(free)} are free; use "
+            "fewer epochs, or batches no larger than a shard"
         )
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,6 +15,9 @@ from unlearnkit.seeding import digest
 EPOCH_RULES = ("sisa", "full", "equal_work")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 KERNELS = ("auto", "loop")
+LARGEST = sys.float_info.max  # integers can be larger
+MOST = 2**31 - 1  # epochs and steps are counted in 32 bits
+MOST_THREADS = 1024  # the process ends where the system cannot start them
 DEVICES = r"auto|cpu|cuda(:[0-9]+)?"
 
 
@@ -84,6 +88,9 @@ class TrainSpec:
                 )
             if value < 1:
                 raise ValueError(f"{name}={value} is below 1; give at least 1")
+            most = MOST_THREADS if name == "num_threads" else MOST
+            if value > most:
+                raise ValueError(f"{name} is above {most:,}; give a smaller number")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise TypeError(f"seed={self.seed!r} is not a whole number; give an integer such as 0")
         _check_choice("epoch_rule", self.epoch_rule, EPOCH_RULES)
@@ -227,6 +234,6 @@ def _check_range(
 ) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name}={value!r} is a {type(value).__name__}; give a number {words}")
-    inside = (low < value if open_low else low <= value) and value < high
+    inside = (low < value if open_low else low <= value) and value < min(high, LARGEST)
     if not inside:  # also NaN
         raise ValueError(f"{name}={value} is out of range; give a number {words}")

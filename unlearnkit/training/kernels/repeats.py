@@ -87,7 +87,10 @@ class Repeated:
         Raises:
             TypeError, ValueError: the values are not counts.
         """
-        return cls(**{name: int(value) for name, value in (values or {}).items()})
+        for value in (values or {}).values():
+            if type(value) is not int or not 0 <= value < 2**62:
+                raise ValueError(f"{value!r} is not a count")
+        return cls(**(values or {}))
 
 
 NOTHING_REPEATED = Repeated()
