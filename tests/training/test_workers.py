@@ -25,6 +25,7 @@ from unlearnkit.progress import ProgressEvent
 from unlearnkit.store import MemoryStore, Store
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.train import train
+from unlearnkit.training.workers import WorkerDiedError
 from worker import content, poisoned
 
 HAS_DASK = bool(importlib.util.find_spec("distributed"))
@@ -196,7 +197,7 @@ def test_a_number_of_workers_is_checked() -> None:
         CASES["adam"].session(parallel=True)
 
 
-# A cluster
+# Workers that die
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,42 @@ def kill_one(folder: Path) -> None:
         time.sleep(0.01)
     os.kill(int(found[0].stem), signal.SIGKILL)
     (folder / "killed").touch()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlp-dropout", "uneven"])
+@pytest.mark.parametrize("step", ["train", "unlearn"])
+def test_a_killed_worker_is_one_error_and_the_next_call_ends_with_the_same_bits(
+    step: str, name: str, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    case = CASES[name]
+    case = replace(case, spec=case.spec.with_(loss=Held(str(pids), os.getpid())))
+    session = case.session(store=tmp_path / "store")
+    revoked = session.plan.partition.ids[::5]
+    if step == "unlearn":
+        session.train()
+        session.revoke(revoked)
+    before, session.parallel = session.store.keys, 2
+    killer = threading.Thread(target=kill_one, args=(pids,), daemon=True)
+    killer.start()
+    with pytest.raises(WorkerDiedError, match="a worker process ended in the middle of a shard"):
+        session.train() if step == "train" else session.unlearn(1)
+    killer.join()
+    assert not session.ledger().size and not len(session.revoked)
+    if step == "train":
+        assert session.store.keys > before  # what was timed in this process
+        session.train()
+    else:
+        assert session.trained and session.store.keys >= before
+        assert session.pending.tolist() == revoked.tolist()
+        session.unlearn(1)
+        assert len(session.ledger()) == 1 and session.compare().bit_identical
+    assert contents(session.plan, session.store) == one_process(session.plan)
+    session.store.close()
+    again = case.session(store=tmp_path / "store")
+    assert again.plan.digest == session.plan.digest and again.trained
 
 
 @pytest.mark.slow

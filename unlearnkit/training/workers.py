@@ -8,8 +8,10 @@ examples and states of its shards and returns checkpoints; it does not access th
 
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import BrokenExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -21,6 +23,10 @@ from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated, repe
 from unlearnkit.training.kernels.stacked import lanes_together
 from unlearnkit.training.plan import Plan, Stage
 from unlearnkit.training.schedule import Mark, make_job
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker process ended before it had returned its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,7 @@ def train_in_workers(
 
     Raises:
         Cancelled: the run was cancelled; results passed to ``take`` before remain valid.
+        WorkerDiedError: a worker was killed or crashed; the same holds for results before.
         Exception: an exception of a worker, with a note that names the shards.
     """
     if not pieces:
@@ -118,10 +125,27 @@ def train_in_workers(
     pool = joblib.Parallel(
         run.parallel, return_as="generator_unordered", batch_size=1, max_nbytes=None
     )
-    with closing(pool(joblib.delayed(run_task)(task) for task in tasks)) as results:
+    calls = (joblib.delayed(run_task)(task) for task in tasks)
+    with _reporting_death(), closing(pool(calls)) as results:
         for done in results:
             take(done)
             run.check()
+
+
+@contextmanager
+def _reporting_death() -> Iterator[None]:
+    """Turn the errors by which pools and clusters report that a worker died into one of ours."""
+    try:
+        yield
+    except Exception as error:
+        dask = sys.modules.get("distributed")
+        if not isinstance(error, (BrokenExecutor, *((dask.KilledWorker,) if dask else ()))):
+            raise
+        raise WorkerDiedError(
+            "a worker process ended in the middle of a shard; it was killed, perhaps because the "
+            "memory did not suffice, or it crashed. Finished stages are kept and nothing else was "
+            "changed: repeat the call to go on from them, with fewer workers if memory is short"
+        ) from error
 
 
 def _make_tasks(
