@@ -293,6 +293,8 @@ def test_a_spec_of_absurd_numbers_is_refused(
     with at_most(512):
         with pytest.raises(AuditError, match=r"cannot be built|is not possible"):
             list(audit(folder, dataset=data))
+        with pytest.raises(StoreError, match=r"is not possible|belongs to another run"):
+            uk.Session(data, store=folder)
 
 
 @pytest.mark.parametrize("how", sorted(ARRAYS))

@@ -15,10 +15,12 @@ from unlearnkit.records.stored_run import stored_model, stored_partition
 from unlearnkit.store import DiskStore, MemoryStore, StoreError
 from unlearnkit.store.manifest import MANIFEST
 from unlearnkit.training.partition import Partition, make_partition
+from unlearnkit.training.plan import check_schedule
 from unlearnkit.training.spec import TrainSpec, spec_from
 
 DEFAULT_DATA = "digits"
 DATASET = ("name", "fingerprint")
+NUMBERS = ("num_shards", "num_slices", "epochs", "batch_size")  # that decide about sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +130,25 @@ class StoredSettings:
         """Return the partition that the spec makes, or the run's if it was given another one.
 
         Raises:
-            StoreError: the file of the run's partition is damaged, or holds none of these examples.
+            StoreError: the file of the run's partition is damaged, or holds none of these examples;
+                or the run that the store describes is not possible.
             ValueError: there are too few examples for the spec.
         """
+        try:
+            partition = self._partition(examples, spec)
+            if self.store is not None:
+                check_schedule(partition, examples, spec)
+        except ValueError as error:
+            told = all(self.spec.get(name) == getattr(spec, name) for name in NUMBERS)
+            if isinstance(error, StoreError) or not told:
+                raise
+            raise StoreError(
+                f"the run that the store in {self.folder} describes is not possible ({error}); "
+                "restore the folder from a copy, or use another one"
+            ) from error
+        return partition
+
+    def _partition(self, examples: Examples, spec: TrainSpec) -> Partition:
         made = make_partition(examples, spec)
         wanted = None if self.store is None else (self.store.manifest or {}).get("partition")
         if self.store is None or wanted in (None, made.digest):

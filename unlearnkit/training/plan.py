@@ -333,11 +333,15 @@ def _check_partition(partition: Partition, examples: Examples, spec: TrainSpec) 
             f"{spec.num_shards} x {spec.num_slices}; give the spec num_shards={found[0]} and "
             f"num_slices={found[1]}."
         )
-    _check_schedule(partition, examples, spec)
+    check_schedule(partition, examples, spec)
 
 
-def _check_schedule(partition: Partition, examples: Examples, spec: TrainSpec) -> None:
-    """Check that the schedule and a batch of the largest shard fit into memory."""
+def check_schedule(partition: Partition, examples: Examples, spec: TrainSpec) -> None:
+    """Check that the schedule and a batch of the largest shard fit into memory.
+
+    Raises:
+        ValueError: they take more than is free.
+    """
     pools = partition.sizes(np.ones(len(partition.ids), bool)).max(0).cumsum().tolist()
     batch = spec.batch_size
     slots = sum(
