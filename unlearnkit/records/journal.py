@@ -56,6 +56,8 @@ class Journal:
         if isinstance(store, DiskStore) and not store.read_only:
             self.settle_repaid()
             settle(self.plan, store)
+            if store.manifest is not None and store.unlisted():
+                self.save()  # checkpoints that an interrupted run left are committed
 
     def __repr__(self) -> str:
         return f"Journal({self.history!r}, {self.queue!r})"

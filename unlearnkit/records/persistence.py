@@ -9,6 +9,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.records.history import History, read_history
 from unlearnkit.records.ledger import with_ids
 from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
+from unlearnkit.store.files import COPIED
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.door import CODE
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
@@ -107,7 +108,9 @@ def resume(dataset: Dataset, plan: Plan, store: AnyStore) -> Kept:
         return Kept()
     if store.manifest is None:
         if store.keys:
-            raise StoreError(f"{store.folder} has checkpoints but no manifest; use another folder")
+            raise StoreError(
+                f"{store.folder} has checkpoints but no manifest; use another folder{COPIED}"
+            )
         return Kept()
     for part, mine in provenance(dataset, plan).items():
         theirs = store.manifest.get(part)

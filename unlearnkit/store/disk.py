@@ -30,11 +30,14 @@ from safetensors.numpy import load, save
 from unlearnkit.store.checkpoint import Approximation, Checkpoint
 from unlearnkit.store.codec import NAME, decode, encode, name_of
 from unlearnkit.store.files import (
+    COPIED,
+    MismatchError,
     NoStoreError,
     StoreError,
     StoreIOError,
     damaged_file,
     is_missing,
+    of_a_copy,
     read,
     remove_temporary,
     replace_file,
@@ -253,6 +256,8 @@ class DiskStore:
             StoreError: the file is damaged, or is absent and the store is read-only.
         """
         path = self.folder / SECRET
+        if self._manifest.ledger.lines and not os.path.lexists(path):
+            raise damaged_file(path, FileNotFoundError("it is missing"))  # lines depend on it
         if not os.path.lexists(path) and not self.read_only:
             self.need_writable()
             with reporting_failure(self.folder, "written"):
@@ -373,7 +378,7 @@ class DiskStore:
         try:
             kept, digest = decode(name, read(self.folder / name, file.size))
             if digest != file.digest:
-                raise ValueError("it is not the file that was written")
+                raise MismatchError("it is not the file that was written")
         except Exception as error:  # whatever the reader raised, the file is damaged
             if isinstance(error, OSError) and not is_missing(error):
                 with reporting_failure(self.folder, "read"):  # the file may be intact
@@ -424,7 +429,7 @@ class DiskStore:
                 if repair:
                     self._read(name, file)
                 elif found[name] != file.size:
-                    raise ValueError(f"it has {found[name]} bytes, but {file.size} were written")
+                    raise MismatchError(f"it has {found[name]} bytes, but {file.size} were written")
             except Exception as error:  # whatever the reader raised, the file is damaged
                 if isinstance(error, StoreIOError):
                     raise  # the file may be intact
@@ -451,8 +456,9 @@ class DiskStore:
             except FileNotFoundError as error:
                 # Without a manifest, the folders of shards are what is left of a damaged store.
                 kind = StoreError if any(self.folder.glob("shard-*")) else NoStoreError
+                hint = COPIED if kind is StoreError else ""
                 raise kind(
-                    f"{self.folder} holds no store to read ({MANIFEST} is missing)"
+                    f"{self.folder} holds no store to read ({MANIFEST} is missing){hint}"
                 ) from error
             if (before.st_ino, before.st_mtime_ns) == (now.st_ino, now.st_mtime_ns):
                 break  # otherwise another process wrote meanwhile
@@ -499,5 +505,5 @@ def _damaged(path: Path, error: Exception) -> StoreError:
     return StoreError(
         f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or open the "
         f"store once with DiskStore({str(path.parents[1])!r}, repair=True), which drops damaged "
-        "files so that their stages are trained again"
+        f"files so that their stages are trained again{of_a_copy(error)}"
     )

@@ -24,11 +24,19 @@ JOINED_BYTES = 4 << 20
 WRITING = ".writing-"  # prefix of files that are not complete yet
 FOLDER = re.compile(r"shard-(\d{4,9})")
 MOST_LEVELS = 32  # of lists and objects within each other
+COPIED = (
+    ". If the folder is a copy, it was perhaps taken while the store was in use; then copy it "
+    "again when no process writes to it"
+)
 _MAX_SPARSE_BYTES = 64 << 20  # larger files must occupy a quarter of their size on disk
 
 
 class StoreError(ValueError):
     """The store is damaged, in use, or belongs to another run."""
+
+
+class MismatchError(ValueError):
+    """A file is whole, but not the one that the manifest was written with."""
 
 
 class NoStoreError(StoreError):
@@ -47,8 +55,13 @@ def damaged_file(path: Path, error: Exception) -> StoreError:
     """Make the error for a damaged file that the whole store depends on."""
     return StoreError(
         f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or use "
-        "another folder"
+        f"another folder{of_a_copy(error)}"
     )
+
+
+def of_a_copy(error: Exception) -> str:
+    """Say what may have happened to a copy, if files are absent or do not fit each other."""
+    return COPIED if isinstance(error, FileNotFoundError | MismatchError) else ""
 
 
 def is_missing(error: OSError) -> bool:
@@ -130,7 +143,7 @@ def read(path: Path, expected: int | None = None, most: int | None = None) -> by
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is not a regular file")
         if expected is not None and status.st_size != expected:
-            raise ValueError(f"it has {status.st_size} bytes, but {expected} were written")
+            raise MismatchError(f"it has {status.st_size} bytes, but {expected} were written")
         if most is not None and status.st_size > most:
             raise ValueError(f"it has {status.st_size} bytes, more than {most}")
         if status.st_size > max(_MAX_SPARSE_BYTES, 4 * 512 * getattr(status, "st_blocks", 2**53)):

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnkit.store.files import StoreError, check_own, parse, write_all
+from unlearnkit.store.files import (
+    MismatchError,
+    StoreError,
+    check_own,
+    damaged_file,
+    parse,
+    write_all,
+)
 
 START = "0" * 64
 
@@ -105,14 +112,11 @@ def read_lines(
             previous, number = hashlib.sha256(line).hexdigest(), number + 1
             yield body, previous
         if (number, previous) != (extent.lines, extent.head):
-            raise ValueError(
+            raise MismatchError(
                 f"its {number} lines end with digest {previous}, but {extent.lines} lines that end "
                 f"with {extent.head} were committed"
             )
     except StoreError:
         raise
     except Exception as error:  # whatever the reader raised, the file is damaged
-        raise StoreError(
-            f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy, or use "
-            "another folder"
-        ) from error
+        raise damaged_file(path, error) from error
