@@ -171,7 +171,14 @@ def test_what_is_no_file_is_refused(folder: Path) -> None:
     refuses(folder, "not a regular file")
 
 
-NAMES = ("holder.json", "manifest.json", "ledger.jsonl", "secret.key", "partition.safetensors")
+NAMES = (
+    "store.lock",
+    "holder.json",
+    "manifest.json",
+    "ledger.jsonl",
+    "secret.key",
+    "partition.safetensors",
+)
 
 
 def append(folder: Path) -> None:

@@ -35,6 +35,7 @@ from unlearnkit.store.files import (
     NoStoreError,
     StoreError,
     StoreIOError,
+    check_own_file,
     damaged_file,
     is_missing,
     of_a_copy,
@@ -46,7 +47,7 @@ from unlearnkit.store.files import (
     unfinished_files,
 )
 from unlearnkit.store.footprint import CACHE_BYTES
-from unlearnkit.store.ledger_chain import check_ledger, read_lines
+from unlearnkit.store.ledger_chain import read_lines
 from unlearnkit.store.lock import Lock
 from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
 from unlearnkit.store.memory import MemoryStore
@@ -416,7 +417,7 @@ class DiskStore:
     def _open(self, repair: bool) -> None:
         for path in list(unfinished_files(self.folder)):
             remove_temporary(path)
-        check_ledger(self.folder / LEDGER)
+        check_own_file(self.folder / LEDGER)  # before work that would be lost is begun
         destroy = self._manifest.read()
         found = dict(scan(self.folder))
         for name in destroy & found.keys():  # interrupted before they were unlinked

@@ -251,6 +251,16 @@ def check_own(path: Path, status: os.stat_result) -> None:
         )
 
 
+def check_own_file(path: Path) -> None:
+    """Check that a file, if there is one, can be opened and changed in place.
+
+    Raises:
+        StoreError: it is not a regular file, or has another name.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        check_own(path, os.lstat(path))
+
+
 def _start_writeback(handle: int) -> None:
     """Start writing a file to the device without waiting, so that the next commit is faster.
 

@@ -4,7 +4,6 @@ Whoever knows an earlier head can detect removed, edited or truncated lines. The
 more than that: anyone who can write to the folder can write another ledger with another head.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from unlearnkit.store.files import (
     MismatchError,
     StoreError,
     check_own,
+    check_own_file,
     damaged_file,
     parse,
     write_all,
@@ -67,19 +67,9 @@ def append_lines(
     return LedgerExtent(extent.size + len(text), lines, head)
 
 
-def check_ledger(path: Path) -> None:
-    """Check that a ledger can be appended to, before work that would be lost is begun.
-
-    Raises:
-        StoreError: it is not a regular file, or has another name.
-    """
-    with contextlib.suppress(FileNotFoundError):  # it is created with its first line
-        check_own(path, os.lstat(path))
-
-
 def _open_to_append(path: Path) -> int:
     """Open a ledger, or create it. A pipe under its name is not waited for."""
-    check_ledger(path)
+    check_own_file(path)
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     handle = os.open(path, flags, 0o666)
     try:

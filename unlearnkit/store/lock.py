@@ -6,7 +6,7 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
-from unlearnkit.store.files import StoreError, StoreInUseError, read, replace_file
+from unlearnkit.store.files import StoreInUseError, check_own_file, read, replace_file
 
 LOCK, HOLDER = "store.lock", "holder.json"
 
@@ -23,13 +23,12 @@ class Lock:
 
         Raises:
             StoreInUseError: another process holds the lock.
-            StoreError: the lock file is a symbolic link.
+            StoreError: the lock file is not a regular file, or has another name.
         """
         from filelock import FileLock, Timeout  # slow to import, and not needed in memory
 
         path = folder / LOCK
-        if path.is_symlink():
-            raise StoreError(f"{path} is a symbolic link; remove it")
+        check_own_file(path)  # it is opened to be written
         self._lock = FileLock(path, timeout=wait_seconds, thread_local=False)
         try:
             self._lock.acquire()
