@@ -17,16 +17,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load, save
+from safetensors.torch import load as torch_load
 
 import unlearnkit as uk
-from tampering import at_most, with_manifest
+from tampering import at_most, sealed, with_manifest
 from unlearnkit.data.examples import Dataset
 from unlearnkit.records.audit import AuditError, audit
 from unlearnkit.records.stored_run import stored_model, stored_partition
 from unlearnkit.seeding import digest
 from unlearnkit.store import DiskStore, StoreError, StoreIOError
+from unlearnkit.store.codec import layout
 from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
+from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.training.spec import spec_from
 
 MANY = int(os.environ.get("UNLEARNKIT_FUZZ", "250"))
@@ -166,6 +170,50 @@ def spoil_arrays(folder: Path, rng: random.Random) -> str:
     return f"{name} {how}"
 
 
+def spoil_checkpoint(folder: Path, rng: random.Random) -> str:
+    """Change a value or a tensor of a checkpoint, and sign it again."""
+    paths = sorted(folder.glob("shard-*/*"))
+    if not paths:
+        return ""
+    path = rng.choice(paths)
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    tensors, header = dict(torch_load(data)), json.loads(data[8:end])["__metadata__"]
+    index = json.loads(header["unlearnkit"])
+    if rng.random() < 0.5:
+        node, key, where = rng.choice(places(index))
+        node[key] = rng.choice(VALUES)
+        done = f"{where} = {node[key]!r:.80}"
+    else:
+        name, how = rng.choice(sorted(tensors)), rng.choice(sorted(TENSORS))
+        tensors[name] = TENSORS[how](tensors[name]).contiguous()
+        done = f"{name} {how}"
+    head, pieces = layout(
+        tensors, {"__metadata__": {"digest": "0" * 64, "unlearnkit": json.dumps(index)}}
+    )
+    written = sealed(b"".join([bytes(head), *map(bytes, pieces)]))
+    path.write_bytes(written)
+    found = re.search(rb'"digest":"([0-9a-f]{64})"', written)
+    assert found
+    name = path.relative_to(folder).as_posix()
+    entry = [len(written), 1, found[1].decode()]
+    with_manifest(folder, lambda content: content["files"].update({name: entry}))
+    return f"{name}: {done}"
+
+
+TENSORS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "two axes more": lambda t: t[None, None],
+    "flat": lambda t: t.reshape(-1),
+    "short": lambda t: t[:-1],
+    "empty": lambda t: t[:0],
+    "double": lambda t: t.double(),
+    "booleans": lambda t: t > 0,
+    "whole numbers": lambda t: t.long(),
+    "NaN": lambda t: t * float("nan"),
+    "huge": lambda t: t * 0 + 1e38,
+}
+
+
 SPOILERS: dict[str, Callable[[Path, random.Random], str]] = {
     "manifest": lambda folder, rng: spoil_manifest(folder, rng, ()),
     "run": lambda folder, rng: spoil_manifest(folder, rng, ("run",)),
@@ -173,6 +221,7 @@ SPOILERS: dict[str, Callable[[Path, random.Random], str]] = {
     "clock": lambda folder, rng: spoil_manifest(folder, rng, ("run", "clock")),
     "ledger": spoil_ledger,
     "arrays": spoil_arrays,
+    "checkpoint": spoil_checkpoint,
 }
 
 
@@ -181,8 +230,13 @@ def use(session: uk.Session) -> None:
         repr(session)
         session.certificate().to_html()
         session.ledger()
-        if session.trained and len(session.pending):
+        if session.trained:
+            session.ensemble.predict(session.dataset.test.inputs()[:2])
+            session.revoke(count=2)
             session.workload()
+            session.unlearn(0.5, on_progress=False)
+            session.compare(on_progress=False)
+            session.repay(on_progress=False)
     finally:
         assert isinstance(session.store, DiskStore)
         session.store.close()
@@ -204,7 +258,7 @@ def check(folder: Path, data: Dataset, done: str) -> None:
     for way, go in all_ways(folder, data).items():
         try:
             go()
-        except (StoreError, StoreIOError):
+        except (StoreError, StoreIOError, NotFiniteError):  # the last of weights that are NaN
             pass
         except Exception as error:
             # The audit compares the run's values with those of the data, model and environment.

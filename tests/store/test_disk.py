@@ -12,7 +12,7 @@ from lineage import parse
 from stores import Store, approximation, checkpoint, reopened
 from unlearnkit import DiskStore, Session, StoreError
 from unlearnkit.records.audit import audit
-from unlearnkit.store import Approximation
+from unlearnkit.store import Approximation, Checkpoint
 from unlearnkit.training.plan import Plan
 from worker import content
 
@@ -287,3 +287,22 @@ def test_what_is_put_is_whole_in_its_file_when_put_returns(tmp_path: Path) -> No
         (path,) = tmp_path.glob(f"shard-*/{key}.safetensors")
         (artefact,) = parse(path)
         assert artefact.shard == session.store.get(key).shard
+
+
+def test_checkpoints_of_another_model_are_refused(tmp_path: Path) -> None:
+    state = {"w": torch.zeros(2, 3), "n": torch.tensor(7)}
+    kept = Checkpoint("a" * 8, 0, 1, state, {1: state}, b"\xf0")
+    store = DiskStore(tmp_path)
+    store.put(kept)
+    kinds = {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
+    store.expect(kinds)
+    assert torch.equal(store.get("a" * 8).state["w"], state["w"])
+    for name, kind in (("w", (torch.Size([3, 2]), None)), ("n", (torch.Size([]), torch.float32))):
+        store.expect({**kinds, name: kind})
+        with pytest.raises(StoreError, match=f"its tensor '{name}' is .*, but the run's model has"):
+            store.get("a" * 8)
+    store.expect({"w": (torch.Size([2, 3]), None)})
+    with pytest.raises(StoreError, match="its tensors are not those of the run's model"):
+        store.get("a" * 8)
+    store.expect({"w": (torch.Size([2, 3]), None)}, others=True)
+    assert store.get("a" * 8).stage == 1

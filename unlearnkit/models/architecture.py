@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from unlearnkit.models.builtin import BUILT_IN, Logistic, describe
@@ -114,6 +115,16 @@ class Architecture:
     def state_bytes(self) -> int:
         """Bytes of all parameters and buffers of one model."""
         return sum(tensor.nbytes for tensor in self._skeleton.state_dict().values())
+
+    @cached_property
+    def kinds(self) -> dict[str, tuple[torch.Size, torch.dtype | None]]:
+        """Shape and dtype of every tensor of a state by name.
+
+        Of a module that the user has written only the parameters are listed, without dtypes.
+        """
+        if self.foreign:
+            return {name: (p.shape, None) for name, p in self._skeleton.named_parameters()}
+        return {name: (t.shape, t.dtype) for name, t in self._skeleton.state_dict().items()}
 
     @cached_property
     def has_batch_statistics(self) -> bool:

@@ -48,6 +48,8 @@ class Journal:
         Raises:
             StoreError: the store belongs to another run or is damaged.
         """
+        if isinstance(store, DiskStore):
+            store.expect(plan.architecture.kinds, others=plan.architecture.foreign)
         kept = resume(dataset, plan, store)
         self.dataset, self.store = dataset, store
         self.history, self.queue, self.clock = kept.history, kept.queue, kept.clock

@@ -20,6 +20,7 @@ from unlearnkit.training.spec import TrainSpec, spec_from
 
 DEFAULT_DATA = "digits"
 DATASET = ("name", "fingerprint")
+MOST_SHOWN = 100  # characters of a stored value in an error
 NUMBERS = ("num_shards", "num_slices", "epochs", "batch_size")  # that decide about sizes
 
 
@@ -65,13 +66,21 @@ class StoredSettings:
             )
         count = self.store.arrays().get("ids", np.empty(0)).size
         try:
-            return load(self.data, num_examples=count)
+            dataset = load(self.data, num_examples=count)
         except ValueError as error:
             raise StoreError(
                 f"the {count:,} examples of {self.data!r} in {self.folder} cannot be loaded "
                 f"({error}); restore the folder from a copy, or give the session the same data "
                 "again"
             ) from error
+        if dataset.fingerprint != self.fingerprint:
+            raise StoreError(
+                f"{self.folder} belongs to another run. Its dataset: {self.data!r} with the "
+                f"fingerprint {self.fingerprint[:MOST_SHOWN] if self.fingerprint else None}. The {count:,} "
+                f"examples of this name have fingerprint {dataset.fingerprint}; give the session "
+                "the data of the run"
+            )
+        return dataset
 
     def of(self, dataset: Dataset) -> "StoredSettings":
         """Return these settings, or none if the run's data are others."""

@@ -19,7 +19,7 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -97,6 +97,8 @@ class DiskStore:
         self._files: dict[str, File] = {}  # all files written, by name
         self._clean: dict[str, str] = {}  # names by key
         self._approximate: dict[str, str] = {}  # names by base
+        self._kinds: dict[str, tuple[Any, Any]] | None = None  # see expect()
+        self._others = False
         self._manifest = Manifest(self.folder)
         self._writer_lock: Lock | None = None
         if read_only:
@@ -292,6 +294,17 @@ class DiskStore:
                 other.put_approximation(approximation)
         return other
 
+    def expect(self, kinds: Mapping[str, tuple[Any, Any]], *, others: bool = False) -> None:
+        """Refuse, from now on, checkpoints that are not of a model with these tensors.
+
+        Args:
+            kinds: shape and dtype of each tensor by name; None in place of a dtype accepts any.
+            others: whether a state may have tensors of other names as well.
+        """
+        with self._lock:
+            self._kinds, self._others = dict(kinds), others
+            self._cache.clear()
+
     def close(self) -> None:
         """Release the lock; from then on this store can only be read."""
         if self._writer_lock is not None:
@@ -380,6 +393,7 @@ class DiskStore:
             kept, digest = decode(name, read(self.folder / name, file.size))
             if digest != file.digest:
                 raise MismatchError("it is not the file that was written")
+            self._check_kinds(kept)
         except Exception as error:  # whatever the reader raised, the file is damaged
             if isinstance(error, OSError) and not is_missing(error):
                 with reporting_failure(self.folder, "read"):  # the file may be intact
@@ -391,6 +405,21 @@ class DiskStore:
                 ) from error
             raise _damaged(self.folder / name, error) from error
         return kept
+
+    def _check_kinds(self, kept: Checkpoint | Approximation) -> None:
+        if self._kinds is None:
+            return
+        parts = kept.checkpoints.values() if isinstance(kept, Approximation) else (kept,)
+        for state in (state for part in parts for state in (part.state, *part.tails.values())):
+            if not self._others and state.keys() != self._kinds.keys():
+                raise ValueError("its tensors are not those of the run's model")
+            for name, (shape, dtype) in self._kinds.items():
+                tensor = state[name]
+                if tensor.shape != shape or dtype not in (None, tensor.dtype):
+                    raise ValueError(
+                        f"its tensor {name!r} is {tuple(tensor.shape)} {tensor.dtype}, but the "
+                        f"run's model has {tuple(shape)}"
+                    )
 
     def _destroy(self, names: set[str]) -> None:
         """Unlink files, after removing them from the manifest so that none is found missing.
