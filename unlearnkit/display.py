@@ -49,7 +49,7 @@ def csv_text(frame: "pd.DataFrame") -> str:
     for at in range(len(frame.columns)):
         column = frame.iloc[:, at]
         if not pd.api.types.is_numeric_dtype(column):
-            table.isetitem(at, column.astype(object).map(_harmless))
+            table.isetitem(at, column.astype(object).map(_harmless).to_numpy())
     return str(table.to_csv(index=False))
 
 

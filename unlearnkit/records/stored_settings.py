@@ -75,10 +75,9 @@ class StoredSettings:
             ) from error
         if dataset.fingerprint != self.fingerprint:
             raise StoreError(
-                f"{self.folder} belongs to another run. Its dataset: {self.data!r} with the "
-                f"fingerprint {self.fingerprint[:MOST_SHOWN] if self.fingerprint else None}. The {count:,} "
-                f"examples of this name have fingerprint {dataset.fingerprint}; give the session "
-                "the data of the run"
+                f"{self.folder} belongs to another run. Its data: {self.data!r} with fingerprint "
+                f"{str(self.fingerprint)[:MOST_SHOWN]}. The {count:,} examples of this name have "
+                f"fingerprint {dataset.fingerprint}; give the session the data of the run"
             )
         return dataset
 

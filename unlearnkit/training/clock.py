@@ -286,11 +286,10 @@ class Clock:
             (tuple(exact), tuple(approximate)),
             kept["tick"],
         )
-        timed = (*clock.exact, *clock.modify)
-        for count in (n for work, _ in timed for n in astuple(work)):
-            _check_measured(count, low=0)
-        for seconds in (seconds for _, seconds in timed):
-            _check_measured(seconds, low=0)
+        exactly = [(*astuple(work), seconds) for work, seconds in clock.exact]
+        modified = [(*astuple(batches), seconds) for batches, seconds in clock.modify]
+        for number in (number for measured in exactly + modified for number in measured):
+            _check_measured(number, low=0)
         for number in (*(n for measured in clock.request for n in measured), *exact, *approximate):
             _check_measured(number)
         _check_measured(clock.tick, low=1e-12)
