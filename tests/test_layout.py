@@ -18,6 +18,7 @@ PACKAGE = ROOT / "unlearnkit"
 WINGS = (
     *(
         "torch_settings",
+        "interrupts",
         "progress",
         "seeding",
         "display",

@@ -92,11 +92,11 @@ from unlearnkit.data.from_hugging_face import from_hugging_face
 from unlearnkit.data.from_torch import from_torch
 from unlearnkit.data.suggestions import suggest_scaling
 from unlearnkit.evaluation.relearn import relearn_time
+from unlearnkit.interrupts import Cancelled
 from unlearnkit.metrics.metrics import METRICS
 from unlearnkit.models.builtin import CNN, MLP, MODELS
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.notebook import Session
-from unlearnkit.progress import Cancelled
 from unlearnkit.records.audit import audit
 from unlearnkit.records.saved_ensemble import load_ensemble
 from unlearnkit.selection.example_map import hardest

@@ -9,6 +9,8 @@ Every function that can take long accepts ``on_progress``:
 
       session.train(on_progress=lambda event: print(event.sentence, f"{event.share:.0%}"))
 
+Callables are called in the thread that does the work, which is not the thread of the caller.
+
 A public function opens a :class:`Run` with :func:`running` and passes it on. The functions that it
 calls report to the run and never print.
 """
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from unlearnkit.interrupts import check, check_cancelled, stopped_by
 from unlearnkit.torch_settings import own_settings
 
 if TYPE_CHECKING:
@@ -93,26 +96,6 @@ def silent(event: ProgressEvent) -> None:
     """Ignore an event."""
 
 
-class Cancelled(RuntimeError):
-    """The user cancelled the work by setting its ``cancel`` event.
-
-    Stages of training, repaid shards and rows of a study that were finished before are kept; a
-    request that was being unlearned stays pending, and nothing is changed.
-    """
-
-
-def check_cancelled(cancel: threading.Event | None) -> None:
-    """Raise :class:`Cancelled` if the user has cancelled the work.
-
-    Raises:
-        Cancelled: ``cancel`` is set.
-    """
-    if cancel is not None and cancel.is_set():
-        raise Cancelled(
-            "stopped on request; finished stages are kept, and another call continues from them"
-        )
-
-
 @dataclass(frozen=True)
 class Run:
     """How a call reports progress and is stopped, and how many workers it may use.
@@ -132,12 +115,13 @@ class Run:
     losses: bool = False
 
     def check(self) -> None:
-        """Raise :class:`Cancelled` if the user has cancelled the work.
+        """Raise :class:`Cancelled` if the user has cancelled or interrupted the work.
 
         Raises:
-            Cancelled: ``cancel`` is set.
+            Cancelled: ``cancel`` is set, or the call was interrupted.
         """
         check_cancelled(self.cancel)
+        check()
 
     @property
     def pausing(self) -> bool:
@@ -177,7 +161,7 @@ def running(
             f"on_progress={on_progress!r} is a {type(on_progress).__name__}; give True for a "
             "progress bar, False for none, or a callable that takes a ProgressEvent"
         )
-    with own_settings():
+    with own_settings(), stopped_by(cancel):
         if on_progress is True or (on_progress is None and _is_watched()):
             bar = _Bar(0.0 if on_progress else DELAY)
             try:

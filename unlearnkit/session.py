@@ -9,7 +9,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +24,7 @@ from unlearnkit.data.column_constants import warn_of_magnitudes
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import Comparison, compare
+from unlearnkit.interrupts import finishing, interruptible
 from unlearnkit.metrics.tasks import require_classes, task_of
 from unlearnkit.models.losses import Loss
 from unlearnkit.models.signature import Signature
@@ -385,6 +386,7 @@ class Session:
         require_classes(self.dataset, "accuracy", "session.score() gives its R2")
         return self.score()
 
+    @interruptible()
     @own_settings()
     def score(self) -> dict[str, float]:
         """The ensemble's accuracy, or R2 for regression, on the test part and on the probe part.
@@ -409,6 +411,10 @@ class Session:
 
     # Steps
 
+    @interruptible(
+        "finished stages are kept, and another call continues from them",
+        "the training was completed before it could be stopped",
+    )
     def train(
         self,
         *,
@@ -463,6 +469,8 @@ class Session:
         for timed in time_large_batches(self._journal.plan, self.store, budget):
             self._journal.clock = self._journal.clock.observe_probe(*timed)
 
+    @interruptible(completed="the examples were added to the request before it could be stopped")
+    @own_settings()
     def revoke(
         self,
         ids: int | Iterable[int] | None = None,
@@ -527,6 +535,7 @@ class Session:
         self._pending = merged
         return request
 
+    @interruptible(completed="the examples were withdrawn before it could be stopped")
     def withdraw(self, ids: int | Iterable[int] | None = None) -> None:
         """Remove ids from the pending request.
 
@@ -555,6 +564,7 @@ class Session:
         """
         return self.assess().workload
 
+    @interruptible()
     @own_settings()
     def assess(
         self, *, method: str | Method | None = None, amend: str | Amend | None = None
@@ -616,6 +626,9 @@ class Session:
         chosen = self._chosen_boundary(max_share, boundary)
         return self.assess(method=method, amend=amend).decide(chosen)
 
+    @interruptible(
+        completed="the request was completed before it could be stopped; see session.last"
+    )
     def unlearn(
         self,
         max_share: float | None = None,
@@ -689,19 +702,14 @@ class Session:
                 error_model=self._journal.history.error_model,
                 commit=commit,
             )
-            self._journal.clock = result.clock
-            if len(request):
-                self._original, self._last = original, result
-                self._journal.record_outcome(entry_of(result))
-            # Without new timings, a first one that was far too slow would rule out modification
-            # forever: only a modification corrects it.
-            kinds = {route.kind for route in result.decision.routes}
-            probed_only = all(work.shards == 0 for work, _ in self._journal.clock.modify)
-            if kinds == {EXACT} and probed_only and self._probes_again < PROBES_AGAIN:
-                self._probes_again += 1
-                self._time_modifying(PROBE_SHARE_AGAIN * result.seconds)
+            with finishing():
+                self._take_note(result, original)
             return result
 
+    @interruptible(
+        "the shards finished by then are repaid",
+        "the debt was repaid before it could be stopped",
+    )
     def repay(
         self,
         shards: Iterable[int] | None = None,
@@ -746,6 +754,7 @@ class Session:
                 self._journal.record_outcome(entry_of(result, "repay"))
             return result
 
+    @interruptible()
     @own_settings()
     def compare(
         self, *, on_progress: Progress = None, cancel: threading.Event | None = None
@@ -851,7 +860,12 @@ class Session:
             with own_settings():
                 if writes:
                     self._journal.settle_repaid()
-                yield
+                try:
+                    yield
+                except BaseException:
+                    with suppress(OSError):  # the error of the work is the one to tell
+                        self._journal.commit_finished()
+                    raise
         finally:
             self._work.release()
 
@@ -879,6 +893,20 @@ class Session:
         rows, there = examples.find(np.union1d(self._journal.history.revocations.ids, leaving))
         ids = np.delete(examples.ids, rows[there])[:PROBE_MAX]
         return Probe(plan.architecture, plan.spec.loss, *self.dataset.examples(ids))
+
+    def _take_note(self, result: Unlearned, original: Ensemble) -> None:
+        """Keep the result of a request that was committed."""
+        self._journal.clock = result.clock
+        if len(result.ids):
+            self._original, self._last = original, result
+            self._journal.record_outcome(entry_of(result))
+        # Without new timings, a first one that was far too slow would rule out modification
+        # forever: only a modification corrects it.
+        kinds = {route.kind for route in result.decision.routes}
+        probed_only = all(work.shards == 0 for work, _ in self._journal.clock.modify)
+        if kinds == {EXACT} and probed_only and self._probes_again < PROBES_AGAIN:
+            self._probes_again += 1
+            self._time_modifying(PROBE_SHARE_AGAIN * result.seconds)
 
     def _enqueue(self, queue: Queue) -> None:
         with self._working():

@@ -73,7 +73,8 @@ class Demo(Panel):
 CELL = "from panels import Demo\ndemo = Demo().update()\ndemo"
 JOB = """
 import ipywidgets, time
-from unlearnkit.progress import ProgressEvent, check_cancelled
+from unlearnkit.interrupts import check_cancelled
+from unlearnkit.progress import ProgressEvent
 from unlearnkit.widgets.parts.job import Job
 
 def work(on_progress, cancel):

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from unlearnkit.approximate.decompositions import Differentiable, TwiceDifferentiable
+from unlearnkit.interrupts import check
 from unlearnkit.models.losses import Loss
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
@@ -225,6 +226,7 @@ def conjugate_gradients(
         x, residual = start.clone(), right - product(start)
     direction, squared, done = residual.clone(), float(residual.dot(residual)), 0
     while done < iterations and squared**0.5 > tolerance * scale:
+        check()
         image = product(direction)
         curvature = float(direction.dot(image))
         done += 1

@@ -31,6 +31,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from unlearnkit.interrupts import check
 from unlearnkit.models.losses import CrossEntropy, Loss
 from unlearnkit.models.stack import Stack
 from unlearnkit.store.checkpoint import State
@@ -261,6 +262,7 @@ def solve(
     squared, length, goal = goal, goal, tolerance**2 * goal
     spent, active = torch.zeros_like(goal, dtype=torch.int64), squared > goal
     for _ in range(iterations):
+        check()
         if not bool(active.any()):
             break
         spent += active
@@ -324,6 +326,7 @@ def solve_dual(
     squared = _inner(*residual)
     spent, active = torch.zeros_like(squared, dtype=torch.int64), squared > 0
     for _ in range(iterations):
+        check()
         if not bool(active.any()):
             break
         spent += active

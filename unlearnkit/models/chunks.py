@@ -4,6 +4,7 @@ A convolutional network makes several hundred kilobytes of activations from one 
 one kilobyte from a row. The number of examples in a forward pass therefore follows the module.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Num
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from unlearnkit.interrupts import check
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.state import memory_of
 
@@ -56,10 +58,19 @@ def chunks(
     module: nn.Module,
     inputs: Num[Tensor, "row ..."],
     most: int = CHUNK,
-) -> tuple[Num[Tensor, "some ..."], ...]:
-    """Split inputs into chunks of :func:`rows_together` rows; the last may have fewer."""
-    parts: tuple[Tensor, ...] = inputs.split(rows_together(architecture, module, inputs, most))
-    return parts
+) -> Iterator[Num[Tensor, "some ..."]]:
+    """Split inputs into chunks of :func:`rows_together` rows; the last may have fewer.
+
+    The module is observed by this call, before the first chunk is taken. Between two chunks the
+    work can be stopped.
+    """
+    return _stoppable(inputs.split(rows_together(architecture, module, inputs, most)))
+
+
+def _stoppable(parts: Iterable[Tensor]) -> Iterator[Tensor]:
+    for part in parts:
+        check()
+        yield part
 
 
 def _bytes_of_row(module: nn.Module, rows: Num[Tensor, "row ..."]) -> int:

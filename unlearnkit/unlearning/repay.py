@@ -84,15 +84,14 @@ def repay(
     try:
         with running(on_progress, cancel, parallel=parallel) as run:
             report = train_missing(plan, store, run, shards=chosen)
+        decision = replace(decision, repeated=report.repeated)
+        if routes and probe is not None:
+            decision = replace(decision, checks=_errors(plan, store, chosen, probe))
     except BaseException:
         settle_repaid(plan, store, chosen, commit)
         raise
-    decision = replace(decision, repeated=report.repeated)
-    if routes:
-        if probe is not None:
-            decision = replace(decision, checks=_errors(plan, store, chosen, probe))
-        if commit is not None:
-            commit(decision, total_debt(debts))
+    if routes and commit is not None:
+        commit(decision, total_debt(debts))
     destroyed = settle(plan, store)
     return Unlearned(
         ids=nothing,

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from unlearnkit.progress import Cancelled, ProgressEvent, check_cancelled
+from unlearnkit.interrupts import Cancelled, check_cancelled
+from unlearnkit.progress import ProgressEvent
 from unlearnkit.widgets.parts.job import Job
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import ipywidgets
 
 from unlearnkit.figures.drawing import duration, percent
-from unlearnkit.progress import OnProgress, check_cancelled
+from unlearnkit.interrupts import check_cancelled
+from unlearnkit.progress import OnProgress
 from unlearnkit.records.audit import audit
 from unlearnkit.records.certificate import Certificate
 from unlearnkit.store import DiskStore

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from unlearnkit.progress import Cancelled, OnProgress, ProgressEvent
+from unlearnkit.interrupts import Cancelled, stop_when_idle
+from unlearnkit.progress import OnProgress, ProgressEvent
 
 Result = TypeVar("Result")
 GRACE = 10.0  # seconds that running jobs have to stop when Python exits
@@ -118,6 +119,7 @@ class Job(Generic[Result]):
         _RUNNING.add(self)
         for thread in self._threads:
             thread.start()
+        stop_when_idle(_cancel_all, lambda: bool(_running()))
         return self
 
     def cancel(self) -> bool:
@@ -268,12 +270,20 @@ class Job(Generic[Result]):
             self.subscriber_errors.append(SubscriberError(error, traceback.format_exc()))
 
 
+def _running() -> list[Job[Any]]:
+    return [job for job in _RUNNING if job.state == "running"]
+
+
+def _cancel_all() -> None:
+    for job in _running():
+        job.cancel()
+
+
 @atexit.register
 def _stop_all() -> None:
     """Stop running jobs at exit; torch aborts the process if its thread disappears."""
-    running = [job for job in _RUNNING if job.state == "running"]
-    for job in running:
-        job.cancel()
+    running = _running()
+    _cancel_all()
     deadline = time.monotonic() + GRACE
     for job in running:
         job.wait(max(0.0, deadline - time.monotonic()))
