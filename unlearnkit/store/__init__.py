@@ -2,7 +2,13 @@
 
 from unlearnkit.store.checkpoint import Approximation, Checkpoint, State, Store
 from unlearnkit.store.disk import DiskStore
-from unlearnkit.store.files import NoStoreError, StoreError, StoreInUseError, StoreIOError
+from unlearnkit.store.files import (
+    NoLocksError,
+    NoStoreError,
+    StoreError,
+    StoreInUseError,
+    StoreIOError,
+)
 from unlearnkit.store.memory import MemoryStore
 
 __all__ = [
@@ -10,6 +16,7 @@ __all__ = [
     "Checkpoint",
     "DiskStore",
     "MemoryStore",
+    "NoLocksError",
     "NoStoreError",
     "State",
     "Store",

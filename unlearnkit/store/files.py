@@ -47,6 +47,10 @@ class StoreInUseError(StoreError):
     """Another process holds the store."""
 
 
+class NoLocksError(StoreError):
+    """The file system has no locks, so a second writer would not be noticed."""
+
+
 class StoreIOError(OSError):
     """The store cannot be read or written now, for example because the disk is full."""
 
@@ -259,6 +263,15 @@ def check_own_file(path: Path) -> None:
     """
     with contextlib.suppress(FileNotFoundError):
         check_own(path, os.lstat(path))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; it survives a power failure from then on."""
+    missing = [folder, *folder.parents]
+    missing = missing[: next(i for i, path in enumerate(missing) if path.exists())]
+    os.makedirs(folder, exist_ok=True)
+    for path in missing:
+        sync_path(path.parent)
 
 
 def _start_writeback(handle: int) -> None:
