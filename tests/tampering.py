@@ -5,8 +5,12 @@ import json
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from unlearnkit.records.inventory import IDENTITY, canonical, keyed
+from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 
 
 @contextmanager
@@ -60,3 +64,35 @@ def offsets(tensor: str) -> Callable[[dict[str, Any]], slice]:
     return lambda header: slice(
         *next(v["data_offsets"] for k, v in header.items() if k.startswith(tensor))
     )
+
+
+def recommitted(folder: Path, lines: list[dict[str, Any]]) -> None:
+    """Replace the lines of a ledger, and put every digest right."""
+    (folder / "ledger.jsonl").unlink()
+    extent = append_lines(folder / "ledger.jsonl", LedgerExtent(), lines)
+    with_manifest(folder, lambda content: content.__setitem__("ledger", asdict(extent)))
+
+
+def lines_of(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a ledger."""
+    lines = [json.loads(line) for line in (folder / "ledger.jsonl").read_bytes().splitlines()]
+    for line in lines:
+        del line["previous"]
+    return lines
+
+
+def recorded_again(folder: Path) -> None:
+    """Let the ledger record files, queue and run as they are now, as the key's holder can do."""
+    content = json.loads((folder / "manifest.json").read_text())["content"]
+    secret, run = (folder / "secret.key").read_bytes(), content["run"]
+    files = {name: keyed(file[2], secret) for name, file in content["files"].items()}
+    lines = lines_of(folder)
+    for line in lines:
+        line["clean"], line["approximate"], line["destroyed"] = {}, {}, []
+        if line is lines[0]:  # all files at once
+            for name, digest in files.items():
+                kind = "approximate" if "approximate" in name else "clean"
+                line[kind][keyed(name, secret)] = digest
+        line["queue"] = keyed(canonical(run["queue"]), secret)
+        line["run"] = keyed(canonical({part: run[part] for part in IDENTITY}), secret)
+    recommitted(folder, lines)

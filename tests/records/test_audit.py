@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import cases
 from cases import CASES, Case, norm_and_dropout
-from tampering import altered, at_most, offsets, with_manifest
+from tampering import altered, at_most, offsets, recorded_again, with_manifest
 from unlearnkit import CrossEntropy, Session, from_arrays
 from unlearnkit.__main__ import main
 from unlearnkit.records.audit import AuditError, audit
@@ -74,7 +74,12 @@ def test_weights_altered_consistently_are_found(
     first = altered(tmp_path, offsets(tensor))
     for path in tmp_path.glob("shard-0000/z*"):
         path.rename(path.with_name(path.name[1:]))
-    list(audit(tmp_path, session.store.head))  # the folder alone does not tell
+    with pytest.raises(AuditError, match="is not the file that the ledger records"):
+        list(audit(tmp_path))
+    recorded_again(tmp_path)
+    list(audit(tmp_path))  # the folder alone does not tell
+    with pytest.raises(AuditError, match="no line of the ledger has the head"):
+        list(audit(tmp_path, session.store.head))
     command = ["audit", str(tmp_path), "--retrain", "--data", "records.test_audit:data"]
     assert main(command) == 1
     error = capsys.readouterr().err
@@ -150,6 +155,7 @@ def test_a_store_of_an_earlier_version_says_what_it_lacks(tmp_path: Path) -> Non
 def test_another_environment_is_named(tmp_path: Path) -> None:
     mixed(LOGISTIC, tmp_path)
     with_manifest(tmp_path, lambda content: content["run"]["environment"].update(torch="1.0"))
+    recorded_again(tmp_path)
     with pytest.raises(ValueError, match=r"environment was .*'1.0'.* here it is"):
         list(audit(tmp_path, dataset=data()))
 
@@ -158,7 +164,7 @@ def test_an_interrupted_training_is_said_to_be_one(tmp_path: Path) -> None:
     session = LOGISTIC.session(store=tmp_path)
     session.train()
     session.store.prune([session.plan.chains[0][0].key], [])
-    session.store.close()
+    LOGISTIC.session(store=tmp_path).store.close()  # the ledger takes note of it
     said = list(audit(tmp_path, dataset=data()))
     assert said[-2].startswith("1 clean checkpoints have the bits")
     assert said[-1] == "3 of 3 constituents are not trained yet"

@@ -22,7 +22,7 @@ from safetensors.numpy import load, save
 from safetensors.torch import load as torch_load
 
 import unlearnkit as uk
-from tampering import at_most, sealed, with_manifest
+from tampering import at_most, recorded_again, sealed, with_manifest
 from unlearnkit.data.examples import Dataset
 from unlearnkit.records.audit import AuditError, audit
 from unlearnkit.records.stored_run import stored_model, stored_partition
@@ -312,6 +312,7 @@ def test_a_model_of_absurd_size_is_not_built(
     with_manifest(
         folder, lambda content: content["run"]["rebuild"]["model"].update({"built-in": described})
     )
+    recorded_again(folder)
     with at_most(512):
         with pytest.raises(AuditError, match="spec or model cannot be built"):
             list(audit(folder, dataset=data))
@@ -344,6 +345,7 @@ def test_a_spec_of_absurd_numbers_is_refused(
         run["rebuild"]["spec"][field] = value
 
     with_manifest(folder, change)
+    recorded_again(folder)
     with at_most(512):
         with pytest.raises(AuditError, match=r"cannot be built|is not possible"):
             list(audit(folder, dataset=data))

@@ -48,7 +48,7 @@ def assert_finished(session: Session, name: str) -> None:
     assert not session.debt and session.store.keys == expected.store.keys
     for key in expected.store.keys:
         assert content(session.store.get(key)) == content(expected.store.get(key))
-    assert len(list(audit(session.store.folder, session.store.head))) == 7
+    assert len(list(audit(session.store.folder, session.store.head))) == 8
 
 
 def assert_closed(session: Session, folder: Path) -> None:
@@ -318,7 +318,7 @@ def test_a_repayment_is_recorded_by_the_stroke_that_completes_it(
     assert_closed(session, tmp_path)
     entries = session.ledger()
     assert entries["debt_after"].iloc[-1] == 0 and entries["kind"].tolist()[1:] == ["repay"] * 3
-    assert len(list(audit(tmp_path, session.store.head))) == 7
+    assert len(list(audit(tmp_path, session.store.head))) == 8
 
 
 def test_a_cancelled_repayment_records_the_shards_that_are_done(tmp_path: Path) -> None:

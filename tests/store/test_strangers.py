@@ -455,7 +455,8 @@ def test_any_bytes_and_any_line_beside_the_checkpoints(
         session.certificate().to_html()
         session.store.close()
     except StoreError as error:
-        assert "damaged" in str(error) or "not written by unlearnkit" in str(error)
+        said = "damaged", "not written by unlearnkit", "ledger records"
+        assert any(words in str(error) for words in said)
     assert not outside(folder)
 
 
@@ -485,7 +486,8 @@ def test_a_shard_that_is_none_of_ours_in_a_line_of_the_ledger_is_refused(
     lines = [json.loads(line) for line in (folder / "ledger.jsonl").read_bytes().splitlines()]
     for line in lines:
         del line["previous"]
-    next(r for r in lines[2]["routes"] if r["kind"] == "approximate")["shard"] = shard
+    routes = [route for line in lines for route in line.get("routes", ())]
+    next(route for route in routes if route["kind"] == "approximate")["shard"] = shard
     (folder / "ledger.jsonl").unlink()
     extent = append_lines(folder / "ledger.jsonl", LedgerExtent(), lines)
     with_manifest(folder, lambda content: content.update(ledger=vars(extent)))

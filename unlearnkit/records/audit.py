@@ -19,7 +19,8 @@ from unlearnkit.display import plural
 from unlearnkit.models.architecture import Architecture, as_architecture
 from unlearnkit.models.state import is_finite
 from unlearnkit.records.history import debts_after, owing_shards, requests_of
-from unlearnkit.records.ledger import keyed_digest, read_lines, with_ids
+from unlearnkit.records.inventory import Inventory, differences, missing_files
+from unlearnkit.records.ledger import keyed_digest, plan_digest, read_lines, with_ids
 from unlearnkit.records.stored_run import stored_model, stored_partition
 from unlearnkit.seeding import digest
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, StoreError
@@ -80,7 +81,11 @@ def audit(
                 f"no line of the ledger has the head {head}; it is mistyped, or the ledger "
                 "was rewritten after it was noted"
             )
-        yield f"the head given is line {heads.index(head)} of {len(lines)} of the ledger"
+        place = heads.index(head)
+        later = len(lines) - place
+        yield f"the head given is that of line {place} of the {len(lines)} of the ledger" + (
+            f"; the {later} lines after it are fixed by no head that was given" if later else ""
+        )
     secret = store.secret() if lines else b""
     try:
         arrays = store.arrays() if lines else {}
@@ -106,8 +111,48 @@ def audit(
     revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests]))
     completed = [line for line, _ in records if line]
     yield from _lineage(store, revoked, completed if known else None)
+    yield from _inventory(store, plain, secret, None if head is None else heads.index(head))
     if data is not None:
         yield from _retrain(store, completed, revoked, data, model, spec)
+
+
+def _inventory(
+    store: DiskStore, lines: list[dict[str, Any]], secret: bytes, place: int | None
+) -> Iterator[str]:
+    """Compare files, queue and run with those that the lines of the ledger record.
+
+    Args:
+        store: the store.
+        lines: all lines of the ledger.
+        secret: the store's key.
+        place: the number of lines that a given head fixes; None if none was given.
+    """
+    inventory, fixed = Inventory(), Inventory()
+    try:
+        for number, line in enumerate(lines, start=1):
+            inventory = inventory.after(line)
+            fixed = inventory if number == place else fixed
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise AuditError(
+            f"line {number} of the ledger contradicts those before: {error}"
+        ) from error
+    if not inventory.known:
+        yield "the ledger, written by an earlier version, records no checkpoints"
+        return
+    for difference in differences(inventory, store, secret):
+        raise AuditError(difference)
+    missing, unknown = missing_files(inventory, store, secret)
+    if missing:
+        raise AuditError(f"{missing} checkpoints that the ledger records are not in the folder")
+    if unknown:
+        raise AuditError(f"{unknown[0]} is in the folder, but no line of the ledger records it")
+    text = f"the {len(inventory.files)} checkpoints, the queue and the run are those of the ledger"
+    if place is not None:
+        now = sum(fixed.files.get(name) == digest for name, digest in inventory.files.items())
+        text += f"; the head given fixes {now} of these checkpoints"
+        if (fixed.queue, fixed.run) == (inventory.queue, inventory.run):
+            text += " and the queue"
+    yield text
 
 
 def _lineage(
@@ -219,10 +264,11 @@ def _retrain(
     plan = _plan_of(store, dataset, model, spec)
     for number, line in enumerate(completed, start=1):
         plan = plan.without(line["ids"])
-        if line.get("plan", plan.digest) != plan.digest:
+        key = None if line.get("format") is None else store.secret()
+        if line.get("plan", plan.digest) != plan_digest(plan, key):
             raise AuditError(
                 f"entry {number} of the ledger names the plan {line['plan']}, but the data, spec "
-                f"and model lead to {plan.digest}"
+                f"and model lead to {plan_digest(plan, key)}"
             )
     yield f"{len(completed)} requests and repayments name the plans that the data lead to"
     strange = sorted(store.keys - plan.keys)

@@ -15,6 +15,7 @@ import numpy as np
 from unlearnkit.display import plural
 from unlearnkit.models.state import is_finite
 from unlearnkit.records.history import requests_of
+from unlearnkit.records.inventory import keyed
 from unlearnkit.records.ledger import Record, keyed_digest
 from unlearnkit.records.model_card import model_card
 from unlearnkit.store import Checkpoint, Store
@@ -24,7 +25,7 @@ from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.unlearning.debt import debts_of
 
 EXACT, APPROXIMATE, LEFT = "exact", "approximate", "left the vote"
-BROKEN = "not finite"
+BROKEN, UNTRAINED = "not finite", "not trained"
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,15 +158,17 @@ def certify(
         debt = len(debts.get(shard, ()))
         state = LEFT if not plan.alive(shard) else APPROXIMATE if debt else EXACT
         end = None if state == LEFT else ShardModel(plan, store, shard).checkpoint(last)
+        if state == EXACT and end is None:
+            state = UNTRAINED
         if end is not None and not is_finite(end.state, plan.architecture.trainable_names):
             state = BROKEN
         constituents.append({"shard": shard, "state": state, "debt": debt})
         clean = [stage.key for stage in plan.chains[shard] if stage.key in store]
-        artefacts += [_artefact(store.get(key), EXACT) for key in clean]
+        artefacts += [_artefact(store.get(key), EXACT, secret) for key in clean]
         approximation = ShardModel(plan, store, shard).approximation if debt else None
         if approximation is not None:
             kept = sorted(approximation.checkpoints.items())
-            artefacts += [_artefact(checkpoint, APPROXIMATE) for _, checkpoint in kept]
+            artefacts += [_artefact(checkpoint, APPROXIMATE, secret) for _, checkpoint in kept]
     says = [
         _on_the_revoked(len(revoked), sum(len(debt) for debt in debts.values()), len(debts)),
         "Exact means: the same bytes as retraining from scratch without these examples, in the "
@@ -177,6 +180,15 @@ def certify(
                 "and nothing is certified about it."
             ]
             if (broken := sum(each["state"] == BROKEN for each in constituents))
+            else []
+        ),
+        *(
+            [
+                f"{plural(untrained, 'constituent')} {'has' if untrained == 1 else 'have'} no "
+                "model, because it was never trained or is missing from the store: nothing is "
+                "certified about such a constituent."
+            ]
+            if (untrained := sum(each["state"] == UNTRAINED for each in constituents))
             else []
         ),
         *_on_the_model(plan, repeated),
@@ -199,8 +211,7 @@ def certify(
             else "This certificate carries only keyed digests of them; the key does not leave the "
             + ("store (secret.key)." if head else "session.")
         ),
-        "The ledger's head fixes every line before it: given this head, a later change of those "
-        "lines is detected. It proves no more than that.",
+        *_on_the_proof(head),
     ]
     content = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -242,6 +253,24 @@ def _on_the_revoked(revoked: int, owed: int, shards: int) -> str:
     )
 
 
+def _on_the_proof(head: str | None) -> list[str]:
+    """Say what can be proven of this certificate, level by level."""
+    if head is None:
+        return ["The session keeps its store in memory, so nobody can check this certificate."]
+    return [
+        "What python -m unlearnkit audit can check: (1) The folder alone shows that nothing in it "
+        "was damaged or lost by accident, and that its claims agree with each other; whoever can "
+        "write to it can rewrite all of it. (2) The folder and this head, kept elsewhere (--head), "
+        "show that the ledger's lines up to the head, the checkpoints that they record, the "
+        "requests that wait and the data set's fingerprint are those of the time when this "
+        "certificate was made. (3) Retraining (--retrain, with the data) shows that the "
+        "checkpoints called exact have the bits of training without the revoked examples.",
+        "What no check shows: that there is no other copy, in a backup, on another machine or in "
+        "memory; that the data given to the audit are those of the people concerned; and that the "
+        "outputs of an approximate constituent are those of a retrained one.",
+    ]
+
+
 def _on_the_model(plan: Plan, repeated: Repeated) -> list[str]:
     """Say how far exactness was checked for a model that the user has written."""
     if not plan.architecture.foreign:
@@ -266,26 +295,36 @@ def _request(record: Record, secret: bytes | None) -> dict[str, Any]:
         **asdict(entry),
         "seconds": _number(entry.seconds),
         "ids": _named(line.get("ids", []), secret),
-        "plan": line.get("plan"),
+        "plan": _plan(line, secret),
         "routes": line.get("routes", []),
         "looks": line.get("looks", []),
         "environment": line.get("environment"),
     }
 
 
+def _plan(line: dict[str, Any], secret: bytes | None) -> str | None:
+    """The digest of the plan, keyed like the ids on which it depends."""
+    plan = line.get("plan")
+    is_keyed = line.get("format") is not None
+    return plan if plan is None or secret is None or is_keyed else keyed(plan, secret)
+
+
 def _named(ids: list[int], secret: bytes | None) -> list[int] | list[str]:
     return ids if secret is None else [keyed_digest(one, secret) for one in ids]
 
 
-def _artefact(checkpoint: Checkpoint, state: str) -> dict[str, Any]:
+def _artefact(checkpoint: Checkpoint, state: str, secret: bytes | None) -> dict[str, Any]:
     bits = np.unpackbits(np.frombuffer(checkpoint.lineage, np.uint8))
+    lineage = checkpoint.lineage.hex()
     return {
         "shard": checkpoint.shard,
         "stage": checkpoint.stage,
-        "key": checkpoint.key,
+        "key": checkpoint.key if secret is None else keyed(checkpoint.key, secret),
         "state": state,
         "shaped_by": int(bits.sum()),
-        "lineage": hashlib.sha256(checkpoint.lineage).hexdigest(),
+        "lineage": hashlib.sha256(checkpoint.lineage).hexdigest()
+        if secret is None
+        else keyed(lineage, secret),
     }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.display import as_html
+from unlearnkit.records.inventory import STATE
 from unlearnkit.records.ledger import Entry, Record, ledger_frame, read_lines, unmeasured
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE
 from unlearnkit.unlearning.error_model import ErrorModel
@@ -120,7 +121,7 @@ def owing_shards(lines: Iterable[dict[str, Any]]) -> frozenset[int] | None:
         if line["kind"] in ("unlearn", "repay"):
             repaid = line["kind"] == "repay"
             owing = None if owing is None else owing_after(owing, line)
-        elif line["entry"]["kind"] == "repay" and not repaid:
+        elif line["kind"] != STATE and line["entry"]["kind"] == "repay" and not repaid:
             owing = None if line["entry"]["debt_after"] else frozenset()
     return owing
 

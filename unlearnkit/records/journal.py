@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.data.examples import Dataset
-from unlearnkit.records.ledger import Entry, outcome_line, repay_line, request_line
-from unlearnkit.records.persistence import AnyStore, keep, resume
+from unlearnkit.records.inventory import fields_of, says_something
+from unlearnkit.records.ledger import Entry, outcome_line, repay_line, request_line, state_line
+from unlearnkit.records.persistence import AnyStore, keep, provenance, resume
 from unlearnkit.store import DiskStore
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.training.plan import Plan
@@ -17,7 +18,7 @@ from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.unlearning.boundary.protocol import Decision
 from unlearnkit.unlearning.deadlines import Queue
 from unlearnkit.unlearning.repay import settle_repaid
-from unlearnkit.unlearning.unlearn import settle
+from unlearnkit.unlearning.unlearn import kept_artefacts, settle
 
 
 class Journal:
@@ -53,13 +54,12 @@ class Journal:
         kept = resume(dataset, plan, store)
         self.dataset, self.store = dataset, store
         self.history, self.queue, self.clock = kept.history, kept.queue, kept.clock
-        self.repeated = kept.repeated
+        self.repeated, self.inventory = kept.repeated, kept.inventory
         self.plan = plan.without(self.history.revocations.ids)
         if isinstance(store, DiskStore) and not store.read_only:
             self.settle_repaid()
             settle(self.plan, store)
-            if store.manifest is not None and store.unlisted():
-                self.save()  # checkpoints that an interrupted run left are committed
+            self.commit_finished()
 
     def __repr__(self) -> str:
         return f"Journal({self.history!r}, {self.queue!r})"
@@ -75,18 +75,38 @@ class Journal:
         line: dict[str, Any] | None = None,
         queue: Queue | None = None,
         more: Repeated = NOTHING_REPEATED,
-    ) -> None:
-        """Commit the store with the current state, and a line of the ledger if one is given.
+        plan: Plan | None = None,
+    ) -> dict[str, Any] | None:
+        """Commit the store with the current state, and a line of the ledger if there is news.
 
         Args:
-            line: the line to append to the ledger, or None.
+            line: the line to append to the ledger, or None. Without one, a line is appended that
+                takes note of the files and the queue, if they have changed.
             queue: replaces the current queue once the commit has succeeded.
             more: is added to ``repeated``.
+            plan: the plan whose artefacts the store is going to hold; by default the current one.
+
+        Returns:
+            The line that was appended, or None.
         """
         queue = self.queue if queue is None else queue
-        repeated = self.repeated + more
+        repeated, inventory = self.repeated + more, self.inventory
+        if isinstance(self.store, DiskStore):
+            fields = self._fields(self.plan if plan is None else plan, queue)
+            if line is not None or says_something(inventory, fields):
+                line = {**(state_line() if line is None else line), **fields}
+                inventory = inventory.after(line)
         keep(self.dataset, self.plan, self.store, self.clock, queue, repeated, line)
-        self.queue, self.repeated = queue, repeated
+        self.queue, self.repeated, self.inventory = queue, repeated, inventory
+        return line
+
+    def _fields(self, plan: Plan, queue: Queue) -> dict[str, Any]:
+        """The inventory of the next line."""
+        store = self.store
+        assert isinstance(store, DiskStore)  # others have no ledger
+        files = store.digests(*kept_artefacts(plan, store))
+        run = provenance(self.dataset, plan)
+        return fields_of(self.inventory, *files, queue.to_dict(), run, store.secret())
 
     def commit_request(
         self,
@@ -111,9 +131,17 @@ class Journal:
         store = self.store
         named = not isinstance(store, DiskStore) or store.name_ids
         line = request_line(
-            ids, plan, decision, debt_before, self.secret(), named, method=method, amend=amend
+            ids,
+            plan,
+            decision,
+            debt_before,
+            self.secret(),
+            named,
+            plan_key=self._plan_key,
+            method=method,
+            amend=amend,
         )
-        self.save(line, self.queue.without(ids.tolist()), decision.repeated)
+        line = self.save(line, self.queue.without(ids.tolist()), decision.repeated, plan) or line
         self.history = self.history.after({**line, "ids": ids.tolist()})
         self.plan = plan
 
@@ -122,9 +150,22 @@ class Journal:
         # The approximations are destroyed after the commit; until then they record what was owed.
         models = [ShardModel(self.plan, self.store, route.shard) for route in decision.routes]
         left = debt_before - sum(len(model.debt) for model in models)
-        line = repay_line(self.plan, decision, debt_before, left)
-        self.save(line, more=decision.repeated)
+        line = repay_line(self.plan, decision, debt_before, left, self._plan_key)
+        line = self.save(line, more=decision.repeated) or line
         self.history = self.history.after(line)
+
+    def commit_finished(self) -> None:
+        """Commit the stages that work finished before it was stopped, if there are any.
+
+        Files that were dropped because they were damaged are taken note of, too.
+        """
+        store = self.store
+        if isinstance(store, DiskStore) and store.manifest is not None:
+            lost = self.inventory.known and says_something(
+                self.inventory, self._fields(self.plan, self.queue)
+            )
+            if store.uncommitted or lost:
+                self.save()
 
     def record_outcome(self, entry: Entry) -> None:
         """Record the measured cost of the last completion."""
@@ -134,6 +175,11 @@ class Journal:
     def settle_repaid(self) -> None:
         """Complete repayments whose training finished but whose commit did not."""
         settle_repaid(self.plan, self.store, self.history.owing, self.commit_repayment)
+
+    @property
+    def _plan_key(self) -> bytes | None:
+        """The key of digests of plans in the ledger; None in memory, where they stay."""
+        return self.store.secret() if isinstance(self.store, DiskStore) else None
 
     def secret(self) -> bytes:
         """The key of the digests of ids; random for a store in memory."""

@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import Replay
 from unlearnkit.approximate.defaults import default_method
+from unlearnkit.records.inventory import STATE, keyed
 from unlearnkit.store import DiskStore
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.boundary.protocol import Decision, Route
@@ -94,6 +95,16 @@ Record = tuple[dict[str, Any], Entry]
 # line with its measured cost.
 
 
+def state_line() -> dict[str, Any]:
+    """A line that only takes note of files and of requests that wait: see its inventory."""
+    return {"kind": STATE, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def plan_digest(plan: Plan, key: bytes | None) -> str:
+    """The digest of a plan; keyed, since it depends on the revoked ids, unless the key is None."""
+    return plan.digest if key is None else keyed(plan.digest, key)
+
+
 def request_line(
     ids: Int[np.ndarray, " request"],
     plan: Plan,
@@ -102,6 +113,7 @@ def request_line(
     secret: bytes,
     name_ids: bool = True,
     *,
+    plan_key: bytes | None,
     method: object,
     amend: object,
 ) -> dict[str, Any]:
@@ -115,7 +127,7 @@ def request_line(
         "ids": ids.tolist() if name_ids else [keyed_digest(i, secret) for i in ids.tolist()],
         "named": name_ids,
         "digest": keyed_digest(ids, secret),
-        "plan": plan.digest,
+        "plan": plan_digest(plan, plan_key),
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
         "looks": [asdict(check) for check in decision.checks],
@@ -130,13 +142,15 @@ def request_line(
     }
 
 
-def repay_line(plan: Plan, decision: Decision, debt_before: int, debt_after: int) -> dict[str, Any]:
+def repay_line(
+    plan: Plan, decision: Decision, debt_before: int, debt_after: int, plan_key: bytes | None
+) -> dict[str, Any]:
     """The completion line of a repayment."""
     return {
         "kind": "repay",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "ids": [],
-        "plan": plan.digest,
+        "plan": plan_digest(plan, plan_key),
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
         "looks": [asdict(check) for check in decision.checks],
@@ -190,7 +204,7 @@ def read_lines(lines: Iterable[dict[str, Any]]) -> list[Record]:
     seconds are NaN.
 
     Raises:
-        KeyError, TypeError, AttributeError: a line was not written by unlearnkit.
+        KeyError, TypeError, AttributeError, ValueError: a line was not written by unlearnkit.
     """
     records: list[Record] = []
     open_kind = ""  # kind of the last record, while its outcome is missing
@@ -199,8 +213,10 @@ def read_lines(lines: Iterable[dict[str, Any]]) -> list[Record]:
             _check(line)
             records.append((line, _checked(unmeasured(line))))
             open_kind = line["kind"]
-        else:
+        elif line["kind"] != STATE:
             entry = _checked(Entry(**line["entry"]))
+            if entry.kind != open_kind and line.get("format") is not None:
+                raise ValueError(f"an outcome of {entry.kind!r} follows on no completion of it")
             completed = records.pop()[0] if entry.kind == open_kind else {}
             records.append((completed, entry))
             open_kind = ""

@@ -1,5 +1,6 @@
 """Saving a session in its store beside the checkpoints, and restoring it."""
 
+import errno
 import os
 import warnings
 from dataclasses import asdict, dataclass, field
@@ -7,8 +8,16 @@ from typing import Any
 
 from unlearnkit.data.examples import Dataset
 from unlearnkit.records.history import History, read_history
+from unlearnkit.records.inventory import Inventory, differences, inventory_of
 from unlearnkit.records.ledger import with_ids
-from unlearnkit.store import DiskStore, MemoryStore, StoreError, StoreInUseError
+from unlearnkit.store import (
+    DiskStore,
+    MemoryStore,
+    NoLocksError,
+    StoreError,
+    StoreInUseError,
+    StoreIOError,
+)
 from unlearnkit.store.files import COPIED
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.door import CODE
@@ -33,21 +42,25 @@ class Kept:
         clock: measured rates.
         queue: requests that wait for their deadline.
         repeated: how many steps of a foreign module were repeated in all training so far.
+        inventory: what the lines of the ledger fix.
     """
 
     history: History = field(default_factory=History)
     clock: Clock = Clock()
     queue: Queue = field(default_factory=Queue)
     repeated: Repeated = NOTHING_REPEATED
+    inventory: Inventory = field(default_factory=Inventory)
 
 
 def open_store(store: str | os.PathLike[str] | AnyStore | None) -> AnyStore:
     """Open the store that a session was given: a folder, a store, or memory by default.
 
-    A folder that another process holds is opened read-only, with a warning.
+    A folder that another process holds, that cannot be written or locked, is opened read-only, with
+    a warning.
 
     Raises:
         StoreError: the folder is in use before its first commit, or cannot be read.
+        StoreIOError: it cannot be written, and nothing has been committed.
         TypeError: the store is of another kind.
     """
     if isinstance(store, MemoryStore | DiskStore):
@@ -61,17 +74,22 @@ def open_store(store: str | os.PathLike[str] | AnyStore | None) -> AnyStore:
         )
     try:
         return DiskStore(store)
-    except StoreInUseError as held:
-        try:
-            reader = DiskStore(store, read_only=True)
-        except StoreError:  # nothing has been committed yet
-            raise held from None
-        warnings.warn(
-            f"{held}. This session opens the folder read-only: it sees what is committed and "
-            "changes nothing",
-            stacklevel=3,
-        )
-        return reader
+    except (StoreInUseError, NoLocksError) as error:
+        reason: Exception = error
+    except StoreIOError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        reason = error
+    try:
+        reader = DiskStore(store, read_only=True)
+    except StoreError:  # nothing has been committed yet
+        raise reason from None
+    warnings.warn(
+        f"{reason}. This session opens the folder read-only: it sees what is committed and "
+        "changes nothing",
+        stacklevel=3,
+    )
+    return reader
 
 
 def provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
@@ -125,7 +143,7 @@ def resume(dataset: Dataset, plan: Plan, store: AnyStore) -> Kept:
             )
     history = _history(store, dataset, plan.num_shards)
     queue = _queue(store, dataset, history.revocations)
-    return Kept(history, _clock(store), queue, _repeated(store))
+    return Kept(history, _clock(store), queue, _repeated(store), _inventory(store))
 
 
 def keep(
@@ -217,6 +235,24 @@ def _queue(store: DiskStore, dataset: Dataset, revocations: Revocations) -> Queu
     except NOT_OURS as error:
         raise _not_ours(store, "requests", error) from error
     return queue.without(revocations.ids.tolist())
+
+
+def _inventory(store: DiskStore) -> Inventory:
+    """What the ledger fixes, after checking that files and queue of the folder are the same."""
+    try:
+        inventory = inventory_of(line for line, _ in store.ledger())
+    except StoreError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_ours(store, "inventories", error) from error
+    if inventory.known:
+        differ = differences(inventory, store, store.secret())
+        if differ:
+            raise StoreError(
+                f"{differ[0]}; the folder was changed by something else than unlearnkit. Restore "
+                "it from a copy, or use another folder"
+            )
+    return inventory
 
 
 def _repeated(store: DiskStore) -> Repeated:

@@ -27,6 +27,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from safetensors.numpy import load, save
 
+from unlearnkit.interrupts import interruptible
 from unlearnkit.store.checkpoint import Approximation, Checkpoint
 from unlearnkit.store.codec import NAME, decode, encode, name_of
 from unlearnkit.store.files import (
@@ -38,6 +39,7 @@ from unlearnkit.store.files import (
     check_own_file,
     damaged_file,
     is_missing,
+    make_folder,
     of_a_copy,
     read,
     remove_temporary,
@@ -53,6 +55,7 @@ from unlearnkit.store.manifest import LEDGER, MANIFEST, File, Manifest
 from unlearnkit.store.memory import MemoryStore
 
 ARRAYS, SECRET = "partition.safetensors", "secret.key"
+Digests = dict[str, str]
 
 # Open stores by real path: a second store on the same folder in this process replaces the first.
 _OPEN: "WeakValueDictionary[str, DiskStore]" = WeakValueDictionary()
@@ -69,6 +72,7 @@ class DiskStore:
         repair: bool = False,
         wait_seconds: float = 0,
         name_ids: bool = True,
+        lock: bool = True,
     ) -> None:
         """Open the store in a folder, or create it.
 
@@ -83,13 +87,17 @@ class DiskStore:
             name_ids: whether new lines of the ledger contain the revoked ids themselves. If False,
                 they contain keyed digests, so that the ledger can be given to others without
                 revealing the ids.
+            lock: False opens the folder without a lock, on a file system that has none. Then
+                nothing prevents a second process from writing to it.
 
         Raises:
             StoreInUseError: another process holds the store.
+            NoLocksError: the file system has no locks.
             StoreError: the store is damaged.
             StoreIOError: the folder cannot be read or written.
         """
-        self.folder = Path(folder).expanduser()
+        # Absolute, so that it stays this folder wherever the process goes.
+        self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
         self.read_only = read_only
         self.name_ids = name_ids
         self._lock = threading.RLock()
@@ -105,17 +113,7 @@ class DiskStore:
             self._open_read_only()
             return
         with reporting_failure(self.folder, "opened"):
-            os.makedirs(self.folder, exist_ok=True)
-            earlier = _OPEN.get(os.path.realpath(self.folder))
-            if earlier is not None:
-                earlier.close()
-            self._writer_lock = Lock(self.folder, wait_seconds)
-            _OPEN[os.path.realpath(self.folder)] = self
-            try:
-                self._open(repair)
-            except BaseException:
-                self.close()
-                raise
+            self._open_to_write(repair, wait_seconds, lock)
 
     def __repr__(self) -> str:
         return (
@@ -141,6 +139,12 @@ class DiskStore:
         """Bytes of all tensors kept."""
         with self._lock:
             return sum(file.nbytes for file in self._files.values())
+
+    @property
+    def uncommitted(self) -> bool:
+        """Whether files were written since the last commit."""
+        with self._lock:
+            return bool(self._manifest.unsynced)
 
     @property
     def manifest(self) -> dict[str, Any] | None:
@@ -250,6 +254,19 @@ class DiskStore:
         except Exception as error:  # whatever the reader raised, the file is damaged
             raise damaged_file(path, error) from error
 
+    def digests(self, keys: Iterable[str], bases: Iterable[str]) -> tuple[Digests, Digests]:
+        """Return the digests of the files of clean checkpoints and of approximations, by file name.
+
+        Args:
+            keys: keys of clean checkpoints; those that are not in the store are ignored.
+            bases: base keys of approximations; likewise.
+        """
+        with self._lock:
+            clean = [self._clean[key] for key in set(keys) & self._clean.keys()]
+            approximate = [self._approximate[b] for b in set(bases) & self._approximate.keys()]
+            files = self._files
+            return {n: files[n].digest for n in clean}, {n: files[n].digest for n in approximate}
+
     def secret(self) -> bytes:
         """Return the key for digests of ids, creating it if necessary.
 
@@ -261,11 +278,12 @@ class DiskStore:
         path = self.folder / SECRET
         if self._manifest.ledger.lines and not os.path.lexists(path):
             raise damaged_file(path, FileNotFoundError("it is missing"))  # lines depend on it
-        if not os.path.lexists(path) and not self.read_only:
-            self.need_writable()
-            with reporting_failure(self.folder, "written"):
-                replace_file(path, [secrets.token_hex(32).encode()], sync=True, mode=0o600)
-        secret = self._read_whole_file(path)
+        with self._lock:  # two threads must not make two keys
+            if not os.path.lexists(path) and not self.read_only:
+                self.need_writable()
+                with reporting_failure(self.folder, "written"):
+                    replace_file(path, [secrets.token_hex(32).encode()], sync=True, mode=0o600)
+            secret = self._read_whole_file(path)
         if len(secret) != 64:
             raise damaged_file(path, ValueError(f"it has {len(secret)} bytes, not 64"))
         return secret
@@ -315,7 +333,8 @@ class DiskStore:
         """Check that this object may write.
 
         Raises:
-            StoreError: the store was opened read-only, was closed, or is held by a parent process.
+            StoreError: the store was opened read-only, was closed, or is held by a parent process;
+                or its folder was deleted, moved or replaced.
         """
         if self.read_only:
             raise StoreError(f"the store in {self.folder} was opened read-only; open it to write")
@@ -324,11 +343,7 @@ class DiskStore:
                 f"the store in {self.folder} was closed, or opened again in this process; use "
                 "the newer object, or open the store again"
             )
-        if self._writer_lock.pid != os.getpid():
-            raise StoreError(
-                f"the store in {self.folder} is held by process {self._writer_lock.pid}, from "
-                "which this one was forked; write to it in that process"
-            )
+        self._writer_lock.need()
 
     # Implementation
 
@@ -442,6 +457,21 @@ class DiskStore:
             for name in names:
                 self._forget(name)
             manifest.unlink_files()
+
+    @interruptible()
+    def _open_to_write(self, repair: bool, wait_seconds: float, lock: bool) -> None:
+        make_folder(self.folder)
+        real = os.path.realpath(self.folder)
+        earlier = _OPEN.get(real)
+        if earlier is not None:
+            earlier.close()
+        self._writer_lock = Lock(self.folder, wait_seconds, lock=lock)
+        _OPEN[real] = self
+        try:
+            self._open(repair)
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self, repair: bool) -> None:
         for path in list(unfinished_files(self.folder)):

@@ -240,9 +240,17 @@ def settle(plan: Plan, store: Store) -> int:
     Exact checkpoints with the plan's keys stay, and so do the approximations of shards that have
     no exact model under the plan.
     """
+    destroyed = store.prune(*kept_artefacts(plan, store))
+    return_freed_memory(plan.architecture.state_bytes)
+    return destroyed
+
+
+def kept_artefacts(plan: Plan, store: Store) -> tuple[frozenset[str], list[str]]:
+    """The keys of clean checkpoints and the base keys of approximations that :func:`settle` keeps.
+
+    Some of them may not be in the store.
+    """
     models = (
         ShardModel(plan, store, shard) for shard in range(plan.num_shards) if plan.alive(shard)
     )
-    destroyed = store.prune(plan.keys, [model.key for model in models if not model.is_exact])
-    return_freed_memory(plan.architecture.state_bytes)
-    return destroyed
+    return plan.keys, [model.key for model in models if not model.is_exact]
