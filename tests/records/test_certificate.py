@@ -56,7 +56,7 @@ def test_a_certificate_names_state_requests_and_head(session: Session, tmp_path:
     content = session.certificate().content
     assert {one["state"] for one in content["constituents"]} == {"exact"}
     assert "were trained without them." in content["says"][0]
-    assert content["says"][2] == "No model from before the last request is kept."
+    assert content["says"][2] == "No model from before the last request is kept by this session."
 
 
 def test_ids_are_keyed_unless_asked_for(session: Session) -> None:

@@ -18,6 +18,7 @@ from unlearnkit.records.history import requests_of
 from unlearnkit.records.inventory import keyed
 from unlearnkit.records.ledger import Record, keyed_digest
 from unlearnkit.records.model_card import model_card
+from unlearnkit.records.remains import on_the_device, on_the_numbers
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.training.plan import Plan
@@ -195,7 +196,7 @@ def certify(
         "The models from before the last request are still in this session's memory, for "
         "comparison; session.discard_original() releases them."
         if original_in_memory
-        else "No model from before the last request is kept.",
+        else "No model from before the last request is kept by this session.",
         (
             "The store's ledger names revoked ids by keyed digests; the folder as a whole, which "
             "holds the key, still reveals them"
@@ -211,6 +212,8 @@ def certify(
             else "This certificate carries only keyed digests of them; the key does not leave the "
             + ("store (secret.key)." if head else "session.")
         ),
+        *on_the_numbers(len(requests)),
+        *on_the_device(head is not None),
         *_on_the_proof(head),
     ]
     content = {
