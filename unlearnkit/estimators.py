@@ -38,6 +38,7 @@ from unlearnkit.data.column_constants import (
 from unlearnkit.data.conversion import listed
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.evaluation.comparison import RETAIN_MAX, Comparison, affected_shards, compare
+from unlearnkit.evaluation.original import cut_last_error
 from unlearnkit.models.builtin import MLP
 from unlearnkit.models.losses import CrossEntropy, Loss, WeightedCrossEntropy, as_loss
 from unlearnkit.models.signature import Signature
@@ -400,10 +401,14 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         """Delete the models from before the last :meth:`unlearn`.
 
         They were trained on the forgotten rows, and a pickle of the estimator holds them until
-        then; :meth:`compare` needs them.
+        then; :meth:`compare` needs them. The functions of unlearnkit are taken out of the traceback
+        of Python's last uncaught error, because a traceback keeps local variables. What you hold
+        yourself, such as a ``Comparison``, a copy of the estimator or an exception that you kept,
+        is not reached. Memory is freed, not overwritten.
         """
         check_is_fitted(self)
         self.original_ = None
+        cut_last_error()
 
     @property
     def _by_column(self) -> bool:

@@ -137,7 +137,7 @@ def interruptible(
             try:
                 if work.error is not None:
                     raise work.error
-                return work.result[0]
+                return work.result.pop()  # its thread may take a moment to end
             finally:
                 del work  # the traceback of its error would keep it, and it the error
 

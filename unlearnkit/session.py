@@ -8,7 +8,7 @@ checks arguments, and replaces the values after each step.
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -24,6 +24,7 @@ from unlearnkit.data.column_constants import warn_of_magnitudes
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import Comparison, compare
+from unlearnkit.evaluation.original import Original
 from unlearnkit.interrupts import finishing, interruptible
 from unlearnkit.metrics.tasks import require_classes, task_of
 from unlearnkit.models.losses import Loss
@@ -237,7 +238,7 @@ class Session:
         self._pending: Int[np.ndarray, " request"] = self._journal.queue.ids
         if not self.trained and (text := self.footprint.warning()):
             warnings.warn(text, stacklevel=3)  # 3: the caller, beyond the decorator
-        self._original: Ensemble | None = None
+        self._original = Original()
         self._last: Unlearned | None = None
         self._probes_again = 0
 
@@ -367,7 +368,7 @@ class Session:
 
         They are kept in memory only, until :meth:`discard_original`.
         """
-        return self._original
+        return self._original.ensemble
 
     @property
     def last(self) -> Unlearned | None:
@@ -781,7 +782,8 @@ class Session:
                 "this session has not unlearned anything yet; call session.revoke([...]) and "
                 "session.unlearn() first"
             )
-        if self._original is None:
+        original = self._original.ensemble
+        if original is None:
             raise LookupError(
                 "the original models were discarded, so there is nothing to compare with; "
                 "session.ensemble holds the unlearned ones"
@@ -789,7 +791,7 @@ class Session:
         return compare(
             self._last,
             self.store,
-            self._original,
+            original,
             self.dataset,
             on_progress=on_progress,
             cancel=cancel,
@@ -799,7 +801,8 @@ class Session:
     def fork(self) -> Self:
         """Copy the session in memory, for example to try another boundary on the same request.
 
-        The copy shares checkpoints with the original, so it is fast; neither changes the other.
+        The copy shares checkpoints with the session, so it is fast; neither changes the other.
+        Only :meth:`discard_original` reaches both, if both hold the models of the same request.
 
         >>> session = Session("digits", model="logistic", epochs=2, seed=0)
         >>> report = session.train()
@@ -819,9 +822,25 @@ class Session:
     def discard_original(self) -> None:
         """Delete the models from before the last unlearning, which are kept in memory only.
 
-        They remember the forgotten examples; :meth:`compare` needs them.
+        They remember the forgotten examples; :meth:`compare` needs them. Panels that compared
+        release them too, and so do forks that were made after the unlearning. The functions of
+        unlearnkit are taken out of the traceback of Python's last uncaught error, because a
+        traceback keeps local variables.
+
+        What you hold yourself is not reached: a ``Comparison`` or an ensemble in a variable or in a
+        notebook's ``Out``, an exception that you kept, a fork from before the unlearning, a saved
+        copy. Memory is freed, not overwritten.
         """
-        self._original = None
+        self._original.discard()
+
+    def on_discard(self, callback: Callable[[], object]) -> None:
+        """Call a method once, when the present original is discarded or replaced.
+
+        Args:
+            callback: a method, to which only a weak reference is kept. It is to release what its
+                object holds of :attr:`original`, and runs in whatever thread discards.
+        """
+        self._original.watch(callback)
 
     def ledger(self) -> "pd.DataFrame":
         """A table with one row for each completed request or repayment, oldest first."""
@@ -842,7 +861,7 @@ class Session:
             provenance(self.dataset, self._journal.plan),
             head=store.head if isinstance(store, DiskStore) else None,
             secret=None if name_ids else self._journal.secret(),
-            original_in_memory=self._original is not None,
+            original_in_memory=self.original is not None,
             repeated=self._journal.repeated,
         )
 
@@ -898,7 +917,8 @@ class Session:
         """Keep the result of a request that was committed."""
         self._journal.clock = result.clock
         if len(result.ids):
-            self._original, self._last = original, result
+            earlier, self._original, self._last = self._original, Original(original), result
+            earlier.tell()
             self._journal.record_outcome(entry_of(result))
         # Without new timings, a first one that was far too slow would rule out modification
         # forever: only a modification corrects it.

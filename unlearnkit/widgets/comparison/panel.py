@@ -128,6 +128,16 @@ class ComparisonPanel(SessionPanel):
             self._forget()
             self._results.layout.display = "none"
 
+    def _released(self) -> None:
+        """Release a comparison whose original the session has discarded or replaced."""
+        if self._is_outdated():
+            self.guard(self._forget)()
+            self.update()
+
+    def _is_outdated(self) -> bool:
+        held = self.comparison
+        return held is not None and held.original is not self.session.original
+
     def _state(self) -> tuple[object, ...]:
         """Return a value that changes with every unlearning and every repayment."""
         session = self.session
@@ -143,7 +153,12 @@ class ComparisonPanel(SessionPanel):
         return work
 
     def _finished(self, result: Comparison) -> None:
+        self.session.on_discard(self._released)
         self.comparison, self._compared = result, self._state()
+        if self._is_outdated():
+            self.comparison = None
+            self.say("The original models were discarded meanwhile, and this comparison with them.")
+            return
         self.verdict.html = bullets(verdict(result))
         self.accuracy.show(figures.comparison_accuracy.spec(result))
         self.layers.show(figures.layer_distances.spec(result))
@@ -185,7 +200,6 @@ class ComparisonPanel(SessionPanel):
 
     def _discard(self) -> None:
         self.session.discard_original()
-        self._forget()
         self.say(
             "The original models were discarded; the numbers above stay until the next comparison."
         )

@@ -85,7 +85,7 @@ class Job(Generic[Result]):
     ) -> None:
         self.name = name
         self.subscriber_errors: deque[SubscriberError] = deque(maxlen=20)
-        self._work = work
+        self._work: Callable[[OnProgress, threading.Event], Result] | None = work
         self._interval = interval
         self._cancel = threading.Event()
         self._status: JobStatus[Result] = JobStatus()
@@ -150,6 +150,11 @@ class Job(Generic[Result]):
         if threading.current_thread() in self._threads:
             raise RuntimeError(f"{self.name} cannot wait for itself; wait in another thread.")
         return self._delivered.wait(timeout)
+
+    def release(self) -> None:
+        """Drop the result, once whoever asked for it has taken it; it may hold models."""
+        with self._changed:
+            self._status = replace(self._status, result=None)
 
     def subscribe(self, callback: Callable[["Job[Result]"], object]) -> Callable[[], None]:
         """Call ``callback`` with this job, in the notifier's thread, after every change.
@@ -222,13 +227,16 @@ class Job(Generic[Result]):
         state: State = "done"
         result: Result | None = None
         error: BaseException | None = None
+        work, self._work = self._work, None  # it may hold models, such as those of a fork
         try:
-            result = self._work(self._on_progress, self._cancel)
+            assert work is not None  # a job runs once
+            result = work(self._on_progress, self._cancel)
         except Cancelled as stopped:
             state, error = "cancelled", stopped
         # Any exception, even SystemExit, must end the job, or it would appear to run for ever.
         except BaseException as failure:
             state, error = "failed", failure
+        del work
         seconds = time.perf_counter() - self._started
         with self._changed:
             self._status = replace(

@@ -11,6 +11,8 @@ import anywidget
 import ipywidgets
 import traitlets
 
+from unlearnkit.evaluation.original import cut_traceback
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -184,7 +186,8 @@ class Panel:
         meaning: the text of the fold-out "What does this mean?", with its source.
         widget: the whole panel.
         body: the box for the widgets of the subclass.
-        error: the exception behind the current error message, or None.
+        error: the exception behind the current error message, or None. Its traceback is
+            kept as text only, because the local variables in it hold models and data.
 
     >>> class Greeting(Panel):
     ...     title = "Greeting"
@@ -245,6 +248,7 @@ class Panel:
         if frames is not None and frames.tb_frame.f_code.co_name == "guarded":
             frames = frames.tb_next  # leave out the frame of the wrapper
         details = "".join(traceback.format_exception(type(error), error, frames))
+        cut_traceback(error)
         self._show({"kind": "error", "text": _sentence(error), "details": details}, error)
 
     def guard(self, callback: Callable[P, R], *, clears: bool = True) -> Callable[P, R | None]:

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import ipywidgets
 
+from unlearnkit.evaluation.original import cut_traceback
 from unlearnkit.figures.drawing import duration
 from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.widgets.parts.job import Job
@@ -123,7 +124,11 @@ class Runner(Generic[Result]):
             return
         self.button.disabled, self.cancel.disabled = False, True
         self.cancel.layout.display = self.pause.layout.display = "none"
-        self.job = None  # the result may hold models that others want to release
+        # Result and error may hold models that others want to release.
+        self.job = None
+        job.release()
+        if status.error is not None:
+            cut_traceback(status.error)
         if status.state == "done":
             self.bar.value, self.bar.bar_style = 1.0, "success"
             self.label.value = f"done in {duration(status.seconds)}"
