@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnkit.records.inventory import IDENTITY, canonical, keyed
+from unlearnkit.store import Approximation, DiskStore
 from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 
 
@@ -57,6 +58,33 @@ def altered(folder: Path, at: Callable[[dict[str, Any]], slice]) -> Path:
     name = f"{path.parent.name}/{path.name}"
     with_manifest(folder, lambda content: content["files"][name].__setitem__(2, digest))
     return path
+
+
+def with_ledger(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change the lines of the ledger, and write its chain and the manifest anew."""
+    lines = [line for line, _ in DiskStore(folder, read_only=True).ledger()]
+    change(lines)
+    (folder / "ledger.jsonl").unlink()
+    extent = vars(append_lines(folder / "ledger.jsonl", LedgerExtent(), lines))
+    with_manifest(folder, lambda content: content.update(ledger=extent))
+
+
+def with_approximation(folder: Path, forged: Approximation) -> None:
+    """Replace the approximation with the same key, and put manifest and ledger right."""
+    store = DiskStore(folder)
+    (name, old), *_ = store.digests([], [forged.base])[1].items()
+    store.put_approximation(forged)
+    store.commit()
+    new, secret = store.digests([], [forged.base])[1][name], store.secret()
+    store.close()
+
+    def change(lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            files = line["approximate"]
+            if files.get(keyed(name, secret)) == keyed(old, secret):
+                files[keyed(name, secret)] = keyed(new, secret)
+
+    with_ledger(folder, change)
 
 
 def offsets(tensor: str) -> Callable[[dict[str, Any]], slice]:

@@ -1,7 +1,8 @@
 """The audit: checks every claim of a store against the files in its folder.
 
-Given the data as well, the audit also retrains every clean checkpoint from scratch and compares it
-bit for bit.
+Given the data as well, the audit also retrains every clean checkpoint from scratch, or replays
+every modification that led to an approximation (:mod:`unlearnkit.records.replay`), and compares bit
+for bit.
 """
 
 import os
@@ -21,6 +22,8 @@ from unlearnkit.models.state import is_finite
 from unlearnkit.records.history import debts_after, owing_shards, requests_of
 from unlearnkit.records.inventory import Inventory, differences, missing_files
 from unlearnkit.records.ledger import keyed_digest, plan_digest, read_lines, with_ids
+from unlearnkit.records.replay import replay as replay_modifications
+from unlearnkit.records.same_bits import AuditError, different_bits
 from unlearnkit.records.stored_run import stored_model, stored_partition
 from unlearnkit.seeding import digest
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, StoreError
@@ -33,10 +36,6 @@ from unlearnkit.training.schedule import make_job
 from unlearnkit.training.spec import TrainSpec, as_recorded, spec_from
 
 
-class AuditError(StoreError):
-    """A claim of a store does not hold."""
-
-
 def audit(
     store: str | os.PathLike[str] | DiskStore,
     head: str | None = None,
@@ -44,16 +43,22 @@ def audit(
     dataset: Any = None,
     model: Any = None,
     spec: TrainSpec | None = None,
+    replay: bool = False,
+    retrain: bool | None = None,
 ) -> Iterator[str]:
     """Check the claims of a store one by one.
 
     Args:
         store: the store or its folder; nothing in it is changed.
         head: the ledger's head, as a certificate printed it.
-        dataset: the data of the run, in any form that a session takes. If given, every clean
-            checkpoint is retrained from scratch and compared bit for bit.
+        dataset: the data of the run, in any form that a session takes.
         model: the model of the run, if it was not a built-in one.
         spec: the spec of the run, if its loss was not a built-in one.
+        replay: whether the modifications that the ledger records are carried out again on the
+            original models, and every approximation is compared with the result bit for bit. This
+            needs the data; a method or amend of your own has to be in ``METHODS`` or ``AMENDS``.
+        retrain: whether every clean checkpoint is retrained from scratch and compared bit for bit.
+            This needs the data, and by default it is done if they are given without ``replay``.
 
     Yields:
         One sentence for each claim that holds, as soon as it has been checked.
@@ -66,6 +71,8 @@ def audit(
     folder = store.folder if isinstance(store, DiskStore) else store
     store = DiskStore(folder, read_only=True)
     data = None if dataset is None else _data_of(store, as_dataset(dataset))
+    if data is None and (replay or retrain):
+        raise ValueError("replay and retrain need the data of the run: give dataset=")
     extra = store.unlisted()
     if extra:
         raise AuditError(
@@ -112,8 +119,13 @@ def audit(
     completed = [line for line, _ in records if line]
     yield from _lineage(store, revoked, completed if known else None)
     yield from _inventory(store, plain, secret, None if head is None else heads.index(head))
-    if data is not None:
-        yield from _retrain(store, completed, revoked, data, model, spec)
+    if data is None:
+        return
+    plan = _plan_of(store, data, model, spec)
+    if retrain or (retrain is None and not replay):
+        yield from _retrain(store, completed, revoked, plan)
+    if replay:
+        yield from replay_modifications(store, plain, plan)
 
 
 def _inventory(
@@ -256,12 +268,16 @@ def _retrain(
     store: DiskStore,
     completed: list[dict[str, Any]],
     revoked: np.ndarray,
-    dataset: Dataset,
-    model: Any,
-    spec: TrainSpec | None,
+    plan: Plan,
 ) -> Iterator[str]:
-    """Retrain every clean checkpoint from scratch and compare the bits."""
-    plan = _plan_of(store, dataset, model, spec)
+    """Retrain every clean checkpoint from scratch and compare the bits.
+
+    Args:
+        store: the store.
+        completed: the completion lines of its ledger.
+        revoked: the ids of all requests.
+        plan: the plan of the run, before any revocation.
+    """
     for number, line in enumerate(completed, start=1):
         plan = plan.without(line["ids"])
         key = None if line.get("format") is None else store.secret()
@@ -317,43 +333,18 @@ def _retrain(
     if owing:
         yield (
             f"{len(owing)} of {len(shards)} constituents are approximate, as their debt says; they "
-            "cannot be compared bit for bit before session.repay()"
+            "cannot be compared with retrained ones bit for bit before session.repay()"
         )
     if len(missing) > len(owing):
         yield f"{len(missing) - len(owing)} of {len(shards)} constituents are not trained yet"
 
 
 def _same(kept: Checkpoint, fresh: Checkpoint) -> None:
-    ours, theirs = _tensors(kept), _tensors(fresh)
-    if ours.keys() != theirs.keys():
-        different = f"it holds {sorted(ours)} and should hold {sorted(theirs)}"
-    else:
-        different = next(filter(None, (_differs(n, ours[n], theirs[n]) for n in ours)), "")
-    if different:
+    if different := different_bits(kept, fresh):
         raise AuditError(
             f"the clean checkpoint of shard {kept.shard}, stage {kept.stage} (key {kept.key}) is "
             f"not what retraining from scratch gives: {different}"
         )
-
-
-def _tensors(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    states = {"end": checkpoint.state, **{f"tail {q}": s for q, s in checkpoint.tails.items()}}
-    return {f"{name} at its {at}": t for at, state in states.items() for name, t in state.items()}
-
-
-def _differs(name: str, kept: torch.Tensor, fresh: torch.Tensor) -> str:
-    """Describe the difference between two tensors; empty if the bytes are equal."""
-    fresh = fresh.detach().cpu()
-    if (kept.dtype, kept.shape) != (fresh.dtype, fresh.shape):
-        return (
-            f"{name} has dtype {kept.dtype} and shape {tuple(kept.shape)}; {fresh.dtype} and "
-            f"{tuple(fresh.shape)} were expected"
-        )
-    ours, theirs = (t.contiguous().reshape(-1).view(torch.uint8) for t in (kept, fresh))
-    if torch.equal(ours, theirs):
-        return ""
-    count = int((ours != theirs).reshape(kept.numel(), -1).any(1).sum())
-    return f"{count} of {kept.numel()} numbers of {name} differ"
 
 
 def _overwritten(examples: Examples, revoked: np.ndarray) -> Examples:

@@ -132,9 +132,10 @@ def _checking(head: str | None) -> str:
         )
     return (
         "Whoever has the store in which the models were made can check every claim of the "
-        "certificate, and retrain every exact constituent for comparison bit by bit:\n\n"
+        "certificate and, given the data, retrain every exact constituent and repeat every "
+        "modification, for comparison bit by bit:\n\n"
         f"```\npython -m unlearnkit audit FOLDER --head {head}\n"
-        f"python -m unlearnkit audit FOLDER --head {head} --retrain --data NAME\n```\n\n"
+        f"python -m unlearnkit audit FOLDER --head {head} --retrain --replay --data NAME\n```\n\n"
         "The head fixes every line that the store's ledger held when this card was made; keep the "
         "head where it cannot be changed."
     )
