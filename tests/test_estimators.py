@@ -451,3 +451,14 @@ def test_weights_of_rows_are_refused_with_the_reason() -> None:
             estimator.fit(X, targets, sample_weight=np.ones(61))
         with pytest.raises(TypeError, match="unexpected arguments weight; give only X and y"):
             estimator.fit(X, targets, weight=1)
+
+
+@pytest.mark.parametrize("estimator", [UnlearnableClassifier(), UnlearnableRegressor()])
+def test_masked_entries_are_refused(estimator) -> None:
+    X, y = np.ma.masked_array(np.ones((30, 2))), np.ma.masked_array(np.arange(30) % 3)
+    X[4, 1] = np.ma.masked
+    with pytest.raises(ValueError, match=r"X: 1 of 30 rows have masked entries \(rows? .*4"):
+        estimator.fit(X, y.data)
+    y[7] = np.ma.masked
+    with pytest.raises(ValueError, match=r"y: 1 of 30 rows have masked entries"):
+        estimator.fit(X.data, y)

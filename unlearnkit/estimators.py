@@ -35,7 +35,7 @@ from unlearnkit.data.column_constants import (
     scaled,
     warn_of_magnitudes,
 )
-from unlearnkit.data.conversion import listed
+from unlearnkit.data.conversion import listed, refuse_masks
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.evaluation.comparison import RETAIN_MAX, Comparison, affected_shards, compare
 from unlearnkit.evaluation.original import cut_last_error
@@ -179,6 +179,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
     def _outputs(self, X: Any) -> Float[Tensor, "row output"]:
         """Outputs of the ensemble: probabilities of classes, or standardised targets."""
         check_is_fitted(self)
+        refuse_masks(X, "X")
         X = validate_data(self, X, reset=False, **self._reading)
         inputs = self._examples(X, np.zeros(len(X), np.int64)).inputs()
         if self.plan_.architecture.described is not None:
@@ -534,6 +535,8 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
 
     def _prepared(self, X: Any, y: Any) -> Dataset:
         given = X
+        refuse_masks(X, "X")
+        refuse_masks(y, "y")
         X, y = validate_data(self, X, y, **self._reading)
         self._tell_lost_digits(given)
         check_classification_targets(y)
@@ -548,6 +551,8 @@ class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc
         return Dataset("X", examples, none, none, len(names), names)
 
     def _read(self, X: Any, y: Any) -> Examples:
+        refuse_masks(X, "X")
+        refuse_masks(y, "y")
         X, y = validate_data(self, X, y, reset=False, **self._reading)
         unknown = ~np.isin(y, self.classes_)
         if unknown.any():
@@ -646,6 +651,8 @@ class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc] 
         return self._examples(X, targets.numpy())
 
     def _validated(self, X: Any, y: Any, *, reset: bool) -> Any:
+        refuse_masks(X, "X")
+        refuse_masks(y, "y")
         kinds = {"multi_output": True, "y_numeric": True, **self._reading}
         return validate_data(self, X, y, reset=reset, **kinds)
 

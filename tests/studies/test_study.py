@@ -112,7 +112,7 @@ def test_ids_that_cannot_be_are_refused_before_any_work(ids, says):
 @pytest.mark.parametrize(
     ("revoked", "says"),
     [
-        (("mine", np.arange(9) < 2), "for a mask, use numpy.flatnonzero"),
+        (("mine", np.arange(9) < 2), "for a mask over the rows .* use numpy.flatnonzero"),
         (("mine", [3.7, 4.2]), "ids of kind float64 were given"),
         (("mine", "12"), "is text; give whole numbers"),
         (("uniform", "0.1"), "is text; give whole numbers"),
