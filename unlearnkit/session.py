@@ -36,7 +36,7 @@ from unlearnkit.records.ledger import entry_of, ledger_frame
 from unlearnkit.records.persistence import open_store, provenance, warn_of_changed_code
 from unlearnkit.records.stored_settings import stored_settings
 from unlearnkit.selection.queries import chosen_ids
-from unlearnkit.store import DiskStore, MemoryStore
+from unlearnkit.store import DiskStore, MemoryStore, StoreError
 from unlearnkit.store.footprint import Footprint, announced
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
@@ -853,17 +853,26 @@ class Session:
             name_ids: whether revoked ids are listed in plain text. By default keyed digests replace
                 them, so that the certificate does not disclose whose data were removed.
         """
-        store = self.store
-        return certify(
-            self._journal.plan,
-            store,
-            self._journal.history.records,
-            provenance(self.dataset, self._journal.plan),
-            head=store.head if isinstance(store, DiskStore) else None,
-            secret=None if name_ids else self._journal.secret(),
-            original_in_memory=self.original is not None,
-            repeated=self._journal.repeated,
-        )
+        secret = None if name_ids else self._journal.secret()
+        while True:
+            state = self._journal.state
+            try:
+                certificate = certify(
+                    state.plan,
+                    self.store,
+                    state.history.records,
+                    provenance(self.dataset, state.plan),
+                    head=state.head,
+                    secret=secret,
+                    original_in_memory=self.original is not None,
+                    repeated=state.repeated,
+                )
+            except (KeyError, StoreError):
+                if self._journal.state == state:
+                    raise
+                continue  # another thread has unlearned meanwhile, and destroyed what was read
+            if self._journal.state == state:
+                return certificate
 
     # Helpers
 

@@ -2,9 +2,12 @@
 
 import json
 import re
+import sys
+import threading
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -353,3 +356,47 @@ def test_a_ledger_names_ids_by_their_digests_if_asked_to(tmp_path: Path) -> None
     for use in (anonymous, lambda: list(audit(tmp_path / "digests"))):
         with pytest.raises(StoreError, match="not written by unlearnkit"):
             use()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6])
+def test_a_certificate_made_while_another_thread_unlearns_is_of_one_moment(
+    share: float, session: Session
+) -> None:
+    folder = session.store.folder
+    lines, made, there, go = 0, [], threading.Event(), threading.Event()
+
+    def make(stop_at: int | None) -> None:
+        nonlocal lines
+        lines = 0
+
+        def on_line(frame: FrameType, event: str, arg: Any) -> Any:
+            nonlocal lines
+            lines += event == "line"
+            if lines == stop_at:
+                there.set()
+                go.wait(30)
+            return on_line
+
+        def on_call(frame: FrameType, event: str, arg: Any) -> Any:
+            return on_line if "unlearnkit" in frame.f_code.co_filename else None
+
+        sys.settrace(on_call)
+        try:
+            made.append(session.certificate().content)
+        finally:
+            sys.settrace(None)
+            there.set()
+
+    make(None)
+    session.revoke(count=2, seed=9)
+    thread = threading.Thread(target=make, args=(max(1, int(share * lines)),))
+    thread.start()
+    there.wait(30)
+    session.unlearn(1)
+    go.set()
+    thread.join()
+    now = session.certificate().content
+    assert made[-1]["revoked"] == now["revoked"] == 6
+    assert made[-1]["head"] == now["head"] and made[-1]["artefacts"] == now["artefacts"]
+    session.store.close()
+    assert list(audit(folder, made[-1]["head"]))

@@ -2,12 +2,15 @@
 
 import copy
 import secrets
+import threading
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.data.examples import Dataset
+from unlearnkit.records.history import History
 from unlearnkit.records.inventory import fields_of, says_something
 from unlearnkit.records.ledger import Entry, outcome_line, repay_line, request_line, state_line
 from unlearnkit.records.persistence import AnyStore, keep, provenance, resume
@@ -19,6 +22,23 @@ from unlearnkit.unlearning.boundary.protocol import Decision
 from unlearnkit.unlearning.deadlines import Queue
 from unlearnkit.unlearning.repay import settle_repaid
 from unlearnkit.unlearning.unlearn import kept_artefacts, settle
+
+
+@dataclass(frozen=True)
+class CommittedState:
+    """The committed state of a session at one moment.
+
+    Attributes:
+        plan: the plan of the current retain set.
+        history: completed requests and repayments.
+        head: the head of the ledger; None for a store in memory.
+        repeated: how many steps of a foreign module were repeated.
+    """
+
+    plan: Plan
+    history: History
+    head: str | None
+    repeated: Repeated
 
 
 class Journal:
@@ -51,6 +71,7 @@ class Journal:
         """
         if isinstance(store, DiskStore):
             store.expect(plan.architecture.kinds, others=plan.architecture.foreign)
+        self._committing = threading.RLock()
         kept = resume(dataset, plan, store)
         self.dataset, self.store = dataset, store
         self.history, self.queue, self.clock = kept.history, kept.queue, kept.clock
@@ -63,6 +84,13 @@ class Journal:
 
     def __repr__(self) -> str:
         return f"Journal({self.history!r}, {self.queue!r})"
+
+    @property
+    def state(self) -> CommittedState:
+        """The committed state, which no commit of another thread tears apart."""
+        with self._committing:
+            head = self.store.head if isinstance(self.store, DiskStore) else None
+            return CommittedState(self.plan, self.history, head, self.repeated)
 
     def fork(self, store: AnyStore) -> Self:
         """The same state on another store, which holds the same checkpoints."""
@@ -141,9 +169,11 @@ class Journal:
             method=method,
             amend=amend,
         )
-        line = self.save(line, self.queue.without(ids.tolist()), decision.repeated, plan) or line
-        self.history = self.history.after({**line, "ids": ids.tolist()})
-        self.plan = plan
+        queue = self.queue.without(ids.tolist())
+        with self._committing:
+            line = self.save(line, queue, decision.repeated, plan) or line
+            self.history = self.history.after({**line, "ids": ids.tolist()})
+            self.plan = plan
 
     def commit_repayment(self, decision: Decision, debt_before: int) -> None:
         """Complete a repayment of the shards in a decision."""
@@ -151,8 +181,9 @@ class Journal:
         models = [ShardModel(self.plan, self.store, route.shard) for route in decision.routes]
         left = debt_before - sum(len(model.debt) for model in models)
         line = repay_line(self.plan, decision, debt_before, left, self._plan_key)
-        line = self.save(line, more=decision.repeated) or line
-        self.history = self.history.after(line)
+        with self._committing:
+            line = self.save(line, more=decision.repeated) or line
+            self.history = self.history.after(line)
 
     def commit_finished(self) -> None:
         """Commit the stages that work finished before it was stopped, if there are any.
@@ -169,8 +200,9 @@ class Journal:
 
     def record_outcome(self, entry: Entry) -> None:
         """Record the measured cost of the last completion."""
-        self.history = self.history.measured(entry)
-        self.save(outcome_line(entry))
+        with self._committing:
+            self.history = self.history.measured(entry)
+            self.save(outcome_line(entry))
 
     def settle_repaid(self) -> None:
         """Complete repayments whose training finished but whose commit did not."""
