@@ -164,7 +164,7 @@ def test_an_interrupted_step_is_not_begun_or_completed(
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("begin", [in_main, in_work], ids=["in_main", "in_work"])
 def test_steps_interrupted_at_many_lines(tmp_path: Path, step: str, begin: Any) -> None:
-    check_interrupts(tmp_path, step, begin, 15)
+    check_interrupts(tmp_path, step, begin, 8)
 
 
 def interrupt_when(begun: threading.Event) -> None:

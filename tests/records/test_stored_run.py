@@ -272,7 +272,7 @@ def check(folder: Path, data: Dataset, done: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", SPOILERS)
-@pytest.mark.parametrize("count", [2, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2, pytest.param(MANY, marks=pytest.mark.weekly)])
 @pytest.mark.timeout(120 + 2 * MANY)
 def test_any_value_works_or_raises_a_documented_error(
     count: int, kind: str, stores: list[Path], data: Dataset, tmp_path: Path

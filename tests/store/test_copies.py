@@ -114,7 +114,7 @@ def copied_meanwhile(states: list[Path], to: Path, rng: random.Random) -> Path:
     return to
 
 
-@pytest.mark.parametrize("count", [8, pytest.param(20 * MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [8, pytest.param(20 * MANY, marks=pytest.mark.weekly)])
 @pytest.mark.timeout(120 + 10 * MANY)
 def test_a_copy_of_files_of_different_moments_opens_or_says_so(
     count: int, states: list[Path], tmp_path: Path
@@ -145,7 +145,7 @@ def test_a_copy_without_the_key_of_its_ledger_is_refused(
     assert ledger.read_bytes() == before[ledger]
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.timeout(120 + 10 * MANY)
 def test_copies_taken_while_another_process_trains_and_unlearns(tmp_path: Path) -> None:
     writer = subprocess.Popen(
