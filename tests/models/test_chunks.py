@@ -20,7 +20,7 @@ def convolutional(shape: tuple[int, ...], outputs: int) -> nn.Module:
 
 
 def together(architecture: Architecture, inputs: Tensor) -> int:
-    return rows_together(architecture, architecture.module(), inputs)
+    return rows_together(architecture, inputs)
 
 
 class Largest(TorchDispatchMode):

@@ -73,7 +73,7 @@ class Optimisation:
     @torch.no_grad()
     def outputs(self) -> Float[Tensor, "row class"]:
         """Return the outputs of all examples at the current parameters."""
-        parts = chunks(self.architecture, self.module, self.inputs)
+        parts = chunks(self.architecture, self.inputs)
         return torch.cat([self.module(part) for part in parts])
 
     @property

@@ -114,7 +114,7 @@ def layer_outputs(
         if isinstance(made, Tensor) and made.ndim and len(made) == count:
             seen[name] = real_values(made).reshape(count, -1)
 
-    parted = chunks(architecture, module, inputs)
+    parted = chunks(architecture, inputs)
     for layer in layers:
         layer.register_forward_hook(keep)
     with torch.no_grad():

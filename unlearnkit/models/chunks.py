@@ -23,18 +23,17 @@ FEW = 3  # examples on which a module is observed
 
 def rows_together(
     architecture: Architecture,
-    module: nn.Module,
     inputs: Num[Tensor, "row ..."],
     most: int = CHUNK,
 ) -> int:
     """Return how many rows may pass through a module at a time.
 
     The number is ``most``, halved until no operation makes more than ``CHUNK_BYTES`` of output. The
-    module is observed once for each shape of its inputs, on the first rows.
+    module is observed once for each shape of its inputs, on the first rows, as a new one, since it
+    may remember what it is given.
 
     Args:
         architecture: architecture of the module; it keeps what was observed.
-        module: a module of this architecture, in evaluation mode.
         inputs: its inputs.
         most: the most rows.
     """
@@ -45,6 +44,9 @@ def rows_together(
     else:
         key = f"bytes of a row of {tuple(inputs.shape[1:])} {inputs.dtype}"
         if key not in architecture.trials:
+            module = architecture.module().to(inputs.device)
+            if inputs.is_floating_point() and inputs.dtype != torch.float32:
+                module = module.to(inputs.dtype)
             architecture.trials[key] = _bytes_of_row(module, inputs[:FEW])
         size = architecture.trials[key]
     rows = most
@@ -55,7 +57,6 @@ def rows_together(
 
 def chunks(
     architecture: Architecture,
-    module: nn.Module,
     inputs: Num[Tensor, "row ..."],
     most: int = CHUNK,
 ) -> Iterator[Num[Tensor, "some ..."]]:
@@ -64,7 +65,7 @@ def chunks(
     The module is observed by this call, before the first chunk is taken. Between two chunks the
     work can be stopped.
     """
-    return _stoppable(inputs.split(rows_together(architecture, module, inputs, most)))
+    return _stoppable(inputs.split(rows_together(architecture, inputs, most)))
 
 
 def _stoppable(parts: Iterable[Tensor]) -> Iterator[Tensor]:

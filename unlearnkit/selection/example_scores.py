@@ -111,7 +111,7 @@ def _chunks(
     for begin in range(0, len(rows), CHUNK):
         part = rows[begin : begin + CHUNK]
         inputs, labels = plan.examples[plan.partition.ids[part]]
-        size = rows_together(plan.architecture, module, inputs)
+        size = rows_together(plan.architecture, inputs)
         for at in range(0, len(part), size):
             some = slice(at, at + size)
             yield part[some], inputs[some], labels[some]

@@ -315,7 +315,7 @@ def state_probabilities(
     if inputs.is_floating_point() and inputs.dtype != torch.float32:
         module = module.to(inputs.dtype)
     with torch.no_grad():
-        parts = [loss.probabilities(module(some)) for some in chunks(architecture, module, inputs)]
+        parts = [loss.probabilities(module(some)) for some in chunks(architecture, inputs)]
     found = torch.cat(parts) if parts else torch.empty(0, architecture.num_outputs)
     if not torch.isfinite(found).all() and torch.isfinite(inputs).all():
         raise NotFiniteError(

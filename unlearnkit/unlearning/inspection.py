@@ -179,7 +179,7 @@ class Probe:
 
     def _outputs_of(self, state: State, inputs: Tensor) -> Tensor:
         module = self.architecture.module(state)
-        parts = chunks(self.architecture, module, inputs)
+        parts = chunks(self.architecture, inputs)
         return torch.cat([module(part) for part in parts])
 
     def _targets(self, outputs: Float[Tensor, "model batch class"]) -> Tensor:

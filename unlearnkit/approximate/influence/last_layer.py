@@ -61,7 +61,7 @@ class Body:
     ) -> Float[Tensor, "row feature"]:
         """Return the last layer's inputs at a state, in eval mode."""
         self.module.load_state_dict(state)
-        parts = chunks(self.architecture, self.module, inputs, CHUNK)
+        parts = chunks(self.architecture, inputs, CHUNK)
         seen: list[Tensor] = []
         self._recorded = seen
         for part in parts:

@@ -91,7 +91,7 @@ def candidates_at(
         part = slice(begin, begin + CHUNK)
         inputs, _ = state.data(Members(some.rows[part], some.slices[part]))
         with torch.no_grad():
-            parts = [module(some) for some in chunks(plan.architecture, module, inputs, CHUNK)]
+            parts = [module(some) for some in chunks(plan.architecture, inputs, CHUNK)]
             traces.append(hessian_traces(torch.cat(parts), plan.spec.loss))
     return Candidates(retain, some, torch.cat(traces).double().numpy())
 
