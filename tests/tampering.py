@@ -5,12 +5,12 @@ import json
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unlearnkit.records.inventory import IDENTITY, canonical, keyed
+from unlearnkit.records.inventory import IDENTITY, keyed
 from unlearnkit.store import Approximation, DiskStore
+from unlearnkit.store.files import canonical, digest_of
 from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 
 
@@ -39,8 +39,7 @@ def with_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> N
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest["content"])
-    text = json.dumps(manifest["content"], sort_keys=True, separators=(",", ":"))
-    manifest["digest"] = hashlib.sha256(text.encode()).hexdigest()
+    manifest["digest"] = digest_of(manifest["content"])
     path.write_text(json.dumps(manifest))
 
 
@@ -61,9 +60,16 @@ def altered(folder: Path, at: Callable[[dict[str, Any]], slice]) -> Path:
 
 
 def with_ledger(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
-    """Change the lines of the ledger, and write its chain and the manifest anew."""
-    lines = [line for line, _ in DiskStore(folder, read_only=True).ledger()]
+    """Change the lines of the ledger, and put the digests of its chain and the manifest right."""
+    lines = [json.loads(line) for line in (folder / "ledger.jsonl").read_bytes().splitlines()]
+    for line in lines:
+        del line["previous"]
     change(lines)
+    with_lines(folder, lines)
+
+
+def with_lines(folder: Path, lines: list[Any]) -> None:
+    """Replace the lines of the ledger, and put the digests of its chain and the manifest right."""
     (folder / "ledger.jsonl").unlink()
     extent = vars(append_lines(folder / "ledger.jsonl", LedgerExtent(), lines))
     with_manifest(folder, lambda content: content.update(ledger=extent))
@@ -94,33 +100,20 @@ def offsets(tensor: str) -> Callable[[dict[str, Any]], slice]:
     )
 
 
-def recommitted(folder: Path, lines: list[dict[str, Any]]) -> None:
-    """Replace the lines of a ledger, and put every digest right."""
-    (folder / "ledger.jsonl").unlink()
-    extent = append_lines(folder / "ledger.jsonl", LedgerExtent(), lines)
-    with_manifest(folder, lambda content: content.__setitem__("ledger", asdict(extent)))
-
-
-def lines_of(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a ledger."""
-    lines = [json.loads(line) for line in (folder / "ledger.jsonl").read_bytes().splitlines()]
-    for line in lines:
-        del line["previous"]
-    return lines
-
-
 def recorded_again(folder: Path) -> None:
     """Let the ledger record files, queue and run as they are now, as the key's holder can do."""
     content = json.loads((folder / "manifest.json").read_text())["content"]
     secret, run = (folder / "secret.key").read_bytes(), content["run"]
     files = {name: keyed(file[2], secret) for name, file in content["files"].items()}
-    lines = lines_of(folder)
-    for line in lines:
-        line["clean"], line["approximate"], line["destroyed"] = {}, {}, []
-        if line is lines[0]:  # all files at once
-            for name, digest in files.items():
-                kind = "approximate" if "approximate" in name else "clean"
-                line[kind][keyed(name, secret)] = digest
-        line["queue"] = keyed(canonical(run["queue"]), secret)
-        line["run"] = keyed(canonical({part: run[part] for part in IDENTITY}), secret)
-    recommitted(folder, lines)
+
+    def change(lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            line["clean"], line["approximate"], line["destroyed"] = {}, {}, []
+            if line is lines[0]:  # all files at once
+                for name, digest in files.items():
+                    kind = "approximate" if "approximate" in name else "clean"
+                    line[kind][keyed(name, secret)] = digest
+            line["queue"] = keyed(canonical(run["queue"]), secret)
+            line["run"] = keyed(canonical({part: run[part] for part in IDENTITY}), secret)
+
+    with_ledger(folder, change)

@@ -2,7 +2,7 @@
 
 Python raises ``KeyboardInterrupt`` in the main thread between any two of its instructions, also
 between the replacement of a manifest and the assignment that takes note of it. So the steps of a
-session run in a thread of their own, in which nothing is raised from outside, while the main thread
+session run in a separate thread, in which nothing is raised from outside, while the main thread
 waits. An interrupt of the main thread becomes a request to stop, which the work honours where it
 calls :func:`check`: between batches, never inside a commit.
 """
@@ -104,12 +104,12 @@ def finishing() -> Iterator[None]:
 def interruptible(
     stopped: str = "nothing was changed", completed: str | None = None
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Run a function in a thread of its own when the main thread calls it.
+    """Run a function in a separate thread when the main thread calls it.
 
-    If the main thread is interrupted, by ``KeyboardInterrupt`` or another exception of a handler of
-    signals, the function is asked to stop, and the interrupt is raised again once it has ended. A
-    second interrupt does not wait for that. Calls from other threads, which nothing interrupts, are
-    plain calls.
+    If the main thread is interrupted, by ``KeyboardInterrupt`` or by another exception that a
+    signal handler raises, the function is asked to stop. The interrupt is raised again when the
+    function has ended; a second interrupt is raised at once. In other threads, which no signal
+    interrupts, the function is called directly.
 
     Args:
         stopped: what a stopped call leaves behind, for the message of the ``KeyboardInterrupt``.
@@ -156,7 +156,7 @@ class _Stop(threading.Event):
 
 
 class _Work(Generic[Result]):
-    """A function that runs in a thread of its own.
+    """A function that runs in a separate thread.
 
     The classes of ``threading`` are written in Python. An interrupt in the middle of one of their
     methods can leave a lock behind that is never released, so plain locks and threads are used.
@@ -187,7 +187,7 @@ class _Work(Generic[Result]):
             self._ended.acquire(timeout=WAIT_SECONDS)  # it may be acquired and then interrupted
 
     def after(self, stopped: str, completed: str | None) -> str:
-        """What is left after an interrupt, in words."""
+        """Say what an interrupted call left behind."""
         if self.result and completed is not None:
             return completed
         return f"stopped; {stopped}"

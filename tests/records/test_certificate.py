@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from cases import CASES
-from tampering import lines_of, recommitted, sealed, with_manifest
+from tampering import sealed, with_ledger, with_manifest
 from unlearnkit import DiskStore, Session, StoreError
 from unlearnkit.__main__ import main
 from unlearnkit.records.audit import AuditError, audit
 from unlearnkit.records.certificate import _on_the_revoked
 from unlearnkit.records.ledger import keyed_digest, plan_digest
-from unlearnkit.store.ledger_chain import START, LedgerExtent, append_lines
+from unlearnkit.store.ledger_chain import START
 
 CASE = CASES["logistic"]
 
@@ -183,9 +183,8 @@ def test_a_ledger_that_was_changed_is_found(session: Session) -> None:
             CASE.session(store=folder)
     # Cut off together with the manifest, only the printed head tells.
     (folder / "manifest.json").write_bytes(manifest)
-    path.unlink()
-    extent = append_lines(path, LedgerExtent(), [json.loads(line) for line in lines[:2]])
-    with_manifest(folder, lambda content: content.update(ledger=vars(extent)))
+    path.write_bytes(b"".join(lines[:2]))
+    with_ledger(folder, lambda lines: None)
     with pytest.raises(AuditError, match="no line of the ledger has the head"):
         list(audit(folder, head))
 
@@ -253,14 +252,16 @@ def test_a_certificate_carries_all_that_the_ledger_says_of_a_request(session: Se
     assert again.certificate(name_ids=True).content["requests"] == requests
 
 
-def committed_anew(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
-    """Change the lines of a ledger, and put every digest right again."""
-    with_lines = lines_of(folder)
-    told = [line for line in with_lines if line["kind"] != "state"]
-    states = [line for line in with_lines if line["kind"] == "state"]
-    change(told)
-    with_lines = [line for line in with_lines if line in states or line in told]
-    recommitted(folder, with_lines)
+def with_requests(folder: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change the lines of a ledger that tell of requests and repayments."""
+
+    def change_told(lines: list[dict[str, Any]]) -> None:
+        told = [line for line in lines if line["kind"] != "state"]
+        states = [line for line in lines if line["kind"] == "state"]
+        change(told)
+        lines[:] = [line for line in lines if line in states or line in told]
+
+    with_ledger(folder, change_told)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,7 @@ def test_sums_of_debt_that_do_not_follow_from_what_was_done_are_found(
     session.repay()
     session.store.close()
     list(audit(session.store.folder))
-    committed_anew(session.store.folder, change)
+    with_requests(session.store.folder, change)
     with pytest.raises(AuditError, match=said):
         list(audit(session.store.folder))
 
@@ -296,7 +297,7 @@ def test_a_debt_of_other_examples_than_the_ledgers_is_found(session: Session) ->
         line = next(line for line in lines if set(owed.tolist()) & set(line.get("ids", ())))
         line["routes"] = [route for route in line["routes"] if route["shard"] != at]
 
-    committed_anew(session.store.folder, swap)
+    with_requests(session.store.folder, swap)
     with pytest.raises(AuditError, match="according to the ledger the shards with debt are"):
         list(audit(session.store.folder))
 
@@ -305,7 +306,7 @@ def test_a_plan_that_the_data_do_not_lead_to_is_found_by_retraining(session: Ses
     session.store.close()
     said = list(audit(session.store.folder, dataset=CASE.dataset()))
     assert "2 requests and repayments name the plans that the data lead to" in said
-    committed_anew(session.store.folder, lambda lines: lines[0].update(plan="0" * 32))
+    with_requests(session.store.folder, lambda lines: lines[0].update(plan="0" * 32))
     list(audit(session.store.folder))  # the folder alone does not tell
     with pytest.raises(AuditError, match=r"entry 1 .* names the plan 0{32}, but .* lead to"):
         list(audit(session.store.folder, dataset=CASE.dataset()))
@@ -352,7 +353,7 @@ def test_a_ledger_names_ids_by_their_digests_if_asked_to(tmp_path: Path) -> None
         re.sub("up to its head.*|[0-9.]+ s", "", a) for a in said[1]
     ]
     again.store.close()
-    committed_anew(tmp_path / "digests", lambda lines: lines[0]["ids"].append("0" * 64))
+    with_requests(tmp_path / "digests", lambda lines: lines[0]["ids"].append("0" * 64))
     for use in (anonymous, lambda: list(audit(tmp_path / "digests"))):
         with pytest.raises(StoreError, match="not written by unlearnkit"):
             use()

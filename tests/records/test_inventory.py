@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from cases import CASES
-from tampering import altered, offsets, with_manifest
+from tampering import altered, offsets, with_ledger, with_manifest
 from unlearnkit import DiskStore, Session, StoreError
 from unlearnkit.records.audit import AuditError, audit
 from unlearnkit.records.inventory import Inventory, fields_of, inventory_of, says_something
-from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 
 CASE = CASES["logistic"]
 KEY = b"k"
@@ -135,18 +134,14 @@ def test_a_session_does_not_continue_from_a_forgery(
 def test_an_outcome_without_its_completion_is_found(honest: Path, tmp_path: Path) -> None:
     folder = tmp_path / "store"
     shutil.copytree(honest, folder)
-    head, lines = head_of(folder), (folder / "ledger.jsonl").read_bytes().splitlines()
-    outcome = next(line for line in map(json.loads, lines) if line["kind"] == "outcome")
-    last = json.loads(lines[-1])
-    fields = {**last, "clean": {}, "approximate": {}, "destroyed": []}
-    body = {**fields, "kind": "outcome", "entry": outcome["entry"]}
-    del body["previous"]
+    head = head_of(folder)
 
-    def append(content: dict[str, Any]) -> None:
-        extent = LedgerExtent(**content["ledger"])
-        content["ledger"] = vars(append_lines(folder / "ledger.jsonl", extent, [body]))
+    def append(lines: list[dict[str, Any]]) -> None:
+        outcome = next(line for line in lines if line["kind"] == "outcome")
+        nothing = {"clean": {}, "approximate": {}, "destroyed": []}
+        lines.append({**lines[-1], **nothing, "kind": "outcome", "entry": outcome["entry"]})
 
-    with_manifest(folder, append)
+    with_ledger(folder, append)
     with pytest.raises(AuditError, match="follows on no completion"):
         list(audit(folder, head))
 

@@ -14,7 +14,8 @@ from torch import nn
 import unlearnkit as uk
 from cases import CASES, SMALL, norm_and_dropout
 from unlearnkit.models.losses import SquaredError
-from unlearnkit.store import StoreError, model_folder
+from unlearnkit.store import StoreError
+from unlearnkit.store.files import digest_of
 from unlearnkit.training.ensemble import AGGREGATIONS, Ensemble
 
 
@@ -29,7 +30,7 @@ def rewritten(folder: Path, change: Any) -> None:
     path = folder / "ensemble.json"
     whole = json.loads(path.read_text())
     change(whole["content"])
-    whole["digest"] = model_folder._digest_of(whole["content"])
+    whole["digest"] = digest_of(whole["content"])
     path.write_text(json.dumps(whole))
 
 

@@ -22,14 +22,13 @@ from safetensors.numpy import load, save
 from safetensors.torch import load as torch_load
 
 import unlearnkit as uk
-from tampering import at_most, recorded_again, sealed, with_manifest
+from tampering import at_most, recorded_again, sealed, with_ledger, with_manifest
 from unlearnkit.data.examples import Dataset
 from unlearnkit.records.audit import AuditError, audit
 from unlearnkit.records.stored_run import stored_model, stored_partition
 from unlearnkit.seeding import digest
 from unlearnkit.store import DiskStore, StoreError, StoreIOError
 from unlearnkit.store.codec import layout
-from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.training.spec import spec_from
 
@@ -141,16 +140,16 @@ def spoil_manifest(folder: Path, rng: random.Random, inner: tuple[str, ...]) -> 
 
 def spoil_ledger(folder: Path, rng: random.Random) -> str:
     """Replace a value in the ledger, chain its lines again and sign the extent."""
-    path = folder / "ledger.jsonl"
-    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
-    for line in lines:
-        del line["previous"]
-    node, key, where = rng.choice([p for p in places(lines) if len(p[2]) > 1])
-    node[key] = rng.choice(VALUES)
-    path.unlink()
-    extent = append_lines(path, LedgerExtent(), lines)
-    with_manifest(folder, lambda content: content.update(ledger=vars(extent)))
-    return f"{where} = {node[key]!r:.80}"
+    done = ""
+
+    def change(lines: list[dict[str, Any]]) -> None:
+        nonlocal done
+        node, key, where = rng.choice([p for p in places(lines) if len(p[2]) > 1])
+        node[key] = rng.choice(VALUES)
+        done = f"{where} = {node[key]!r:.80}"
+
+    with_ledger(folder, change)
+    return done
 
 
 def spoil_arrays(folder: Path, rng: random.Random) -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from unlearnkit.store import DiskStore, NoStoreError, StoreError, StoreIOError, model_folder
+from unlearnkit.store.files import digest_of
 from unlearnkit.store.model_folder import read_description, read_model, write_models
 
 STATES = {
@@ -26,7 +27,7 @@ def rewritten(folder: Path, change: Any) -> None:
     path = folder / "ensemble.json"
     whole = json.loads(path.read_text())
     change(whole)
-    whole["digest"] = model_folder._digest_of(whole["content"])
+    whole["digest"] = digest_of(whole["content"])
     path.write_text(json.dumps(whole))
 
 

@@ -18,11 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cases import CASES
-from tampering import at_most, sealed, with_manifest
+from tampering import at_most, sealed, with_ledger, with_lines, with_manifest
 from unlearnkit import DiskStore, StoreError
 from unlearnkit.records.audit import audit
 from unlearnkit.store import Approximation, Checkpoint, StoreIOError
-from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 
 EXAMPLES = int(os.environ.get("UNLEARNKIT_FUZZ", "150"))
 
@@ -443,9 +442,7 @@ def test_any_bytes_and_any_line_beside_the_checkpoints(
                 line.pop("previous", None)
         if not all(isinstance(line, dict) for line in lines):
             return
-        path.unlink()
-        extent = append_lines(path, LedgerExtent(), lines)
-        with_manifest(folder, lambda content: content.update(ledger=vars(extent)))
+        with_lines(folder, lines)
     else:
         path.write_bytes(spoil(path.read_bytes()))
     with contextlib.suppress(StoreError):
@@ -465,15 +462,13 @@ def test_an_outcome_of_no_numbers_is_refused(
     field: str, of_a_session: Path, tmp_path: Path
 ) -> None:
     folder = afresh(tmp_path, of_a_session)
-    path = folder / "ledger.jsonl"
-    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
-    for line in lines:
-        line.pop("previous", None)
-        if line["kind"] == "outcome":
-            line["entry"][field] = []
-    path.unlink()
-    extent = append_lines(path, LedgerExtent(), lines)
-    with_manifest(folder, lambda content: content.update(ledger=vars(extent)))
+
+    def change(lines: list[dict[str, Any]]) -> None:
+        for line in lines:
+            if line["kind"] == "outcome":
+                line["entry"][field] = []
+
+    with_ledger(folder, change)
     with pytest.raises(StoreError, match="not written by unlearnkit"):
         CASES["logistic"].session(store=folder)
 
@@ -483,14 +478,12 @@ def test_a_shard_that_is_none_of_ours_in_a_line_of_the_ledger_is_refused(
     shard: object, of_a_session: Path, tmp_path: Path
 ) -> None:
     folder = afresh(tmp_path, of_a_session)
-    lines = [json.loads(line) for line in (folder / "ledger.jsonl").read_bytes().splitlines()]
-    for line in lines:
-        del line["previous"]
-    routes = [route for line in lines for route in line.get("routes", ())]
-    next(route for route in routes if route["kind"] == "approximate")["shard"] = shard
-    (folder / "ledger.jsonl").unlink()
-    extent = append_lines(folder / "ledger.jsonl", LedgerExtent(), lines)
-    with_manifest(folder, lambda content: content.update(ledger=vars(extent)))
+
+    def change(lines: list[dict[str, Any]]) -> None:
+        routes = [route for line in lines for route in line.get("routes", ())]
+        next(route for route in routes if route["kind"] == "approximate")["shard"] = shard
+
+    with_ledger(folder, change)
     with pytest.raises(StoreError):
         list(audit(folder))
     with pytest.raises(StoreError, match="not written by unlearnkit"):

@@ -9,12 +9,12 @@ depend on which examples were revoked, which otherwise could be found by trying 
 
 import hashlib
 import hmac
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from unlearnkit.store import DiskStore
+from unlearnkit.store.files import canonical
 
 FORMAT = 3  # of lines; lines of earlier versions lack the field and have no inventory
 STATE = "state"  # the kind of a line that only takes note of files and the queue
@@ -26,11 +26,6 @@ DIGITS = 40  # of a keyed digest, in hexadecimal
 def keyed(text: str, secret: bytes) -> str:
     """HMAC-SHA-256 of a text, shortened to 160 bits."""
     return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()[:DIGITS]
-
-
-def canonical(value: object) -> str:
-    """A JSON-compatible value as text, equal for equal values."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is left of revoked examples: numbers in the ledger, and blocks on devices."""
+"""Traces of revoked examples that remain: numbers in the ledger, and blocks on storage devices."""
 
 # The numbers in the ledger that were computed from revoked examples, or from models that were
 # trained on them, by the field of a line. Every other field holds names, dates, settings, digests,

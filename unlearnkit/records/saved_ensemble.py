@@ -17,12 +17,8 @@ from unlearnkit.models.handling import Handling
 from unlearnkit.models.losses import LOSSES, Loss, as_loss
 from unlearnkit.models.signature import Signature
 from unlearnkit.store.checkpoint import State
-from unlearnkit.store.model_folder import (
-    DESCRIPTION,
-    read_description,
-    read_model,
-    reporting_damage,
-)
+from unlearnkit.store.files import reporting_damage
+from unlearnkit.store.model_folder import DESCRIPTION, read_description, read_model
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.ensemble import AGGREGATIONS, Constituent, Ensemble
 

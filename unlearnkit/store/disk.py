@@ -44,6 +44,7 @@ from unlearnkit.store.files import (
     read,
     remove_temporary,
     replace_file,
+    reporting_damage,
     reporting_failure,
     scan,
     unfinished_files,
@@ -229,9 +230,12 @@ class DiskStore:
         Raises:
             StoreError: the ledger does not match the head in the manifest.
         """
-        path = self.folder / LEDGER
+        path, data = self.folder / LEDGER, b""
         extent = self._manifest.ledger
-        return read_lines(path, self._read_whole_file(path) if extent.lines else b"", extent)
+        if extent.lines:
+            with reporting_damage(path):
+                data = read(path)
+        return read_lines(path, data, extent)
 
     def keep_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Keep the arrays of the run that never change, such as its partition."""
@@ -247,12 +251,8 @@ class DiskStore:
             StoreError: their file is damaged.
         """
         path = self.folder / ARRAYS
-        try:
-            return dict(load(self._read_whole_file(path)))
-        except (StoreError, StoreIOError):
-            raise
-        except Exception as error:  # whatever the reader raised, the file is damaged
-            raise damaged_file(path, error) from error
+        with reporting_damage(path):
+            return dict(load(read(path)))
 
     def digests(self, keys: Iterable[str], bases: Iterable[str]) -> tuple[Digests, Digests]:
         """Return the digests of the files of clean checkpoints and of approximations, by file name.
@@ -283,9 +283,10 @@ class DiskStore:
                 self.need_writable()
                 with reporting_failure(self.folder, "written"):
                     replace_file(path, [secrets.token_hex(32).encode()], sync=True, mode=0o600)
-            secret = self._read_whole_file(path)
-        if len(secret) != 64:
-            raise damaged_file(path, ValueError(f"it has {len(secret)} bytes, not 64"))
+            with reporting_damage(path):
+                secret = read(path)
+                if len(secret) != 64:
+                    raise ValueError(f"it has {len(secret)} bytes, not 64")
         return secret
 
     def unlisted(self) -> list[str]:
@@ -547,18 +548,6 @@ class DiskStore:
         self._files[name] = File(len(data), kept.nbytes, digest)
         self._manifest.unsynced.add(name)
         self._index(kept, name)
-
-    def _read_whole_file(self, path: Path) -> bytes:
-        """Read a file that the whole store depends on."""
-        try:
-            return read(path)
-        except ValueError as error:
-            raise damaged_file(path, error) from error
-        except OSError as error:
-            if is_missing(error):
-                raise damaged_file(path, error) from error
-            with reporting_failure(self.folder, "read"):
-                raise
 
 
 def _damaged(path: Path, error: Exception) -> StoreError:

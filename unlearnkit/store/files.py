@@ -6,6 +6,7 @@ used only after their digest has been checked (:mod:`unlearnkit.store.codec`).
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -77,12 +78,13 @@ def is_missing(error: OSError) -> bool:
 
 
 @contextlib.contextmanager
-def reporting_failure(folder: Path, what: str) -> Iterator[None]:
-    """Turn an ``OSError`` into an error that names the store and the failed operation.
+def reporting_failure(folder: Path, what: str, content: str = "store") -> Iterator[None]:
+    """Turn an ``OSError`` into an error that names the folder and the failed operation.
 
     Args:
-        folder: folder of the store.
+        folder: the folder.
         what: the operation as a past participle, such as "written".
+        content: what the folder holds.
 
     Raises:
         StoreIOError: an operation in the context failed.
@@ -94,9 +96,42 @@ def reporting_failure(folder: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise StoreIOError(
             error.errno,
-            f"the store in {folder} could not be {what} ({error}); its previous contents are "
+            f"the {content} in {folder} could not be {what} ({error}); its previous contents are "
             "intact. Free disk space or fix the permissions, then try again",
         ) from error
+
+
+@contextlib.contextmanager
+def reporting_damage(path: Path, content: str = "store") -> Iterator[None]:
+    """Turn what the reading of a file or of its contents raises into an error that names the file.
+
+    Args:
+        path: the file, on which all of its folder depends.
+        content: what the folder holds.
+
+    Raises:
+        StoreError: the file is damaged or missing.
+        StoreIOError: it cannot be read now.
+    """
+    try:
+        yield
+    except (StoreError, StoreIOError):
+        raise
+    except Exception as error:  # whatever the reader raised, the file is damaged
+        if isinstance(error, OSError) and not is_missing(error):
+            with reporting_failure(path.parent, "read", content):
+                raise
+        raise damaged_file(path, error) from error
+
+
+def canonical(value: object) -> str:
+    """A JSON-compatible value as text, equal for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def digest_of(value: object) -> str:
+    """SHA-256 of a JSON-compatible value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 # Reading

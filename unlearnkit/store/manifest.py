@@ -5,7 +5,6 @@ moved from this list to a second one, where they stay until they have been unlin
 """
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -16,12 +15,11 @@ from typing import Any
 from unlearnkit.store.codec import FORMAT, NAME
 from unlearnkit.store.files import (
     StoreError,
-    damaged_file,
-    is_missing,
+    digest_of,
     parse,
     read,
     replace_file,
-    reporting_failure,
+    reporting_damage,
     sync_paths,
 )
 from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
@@ -74,12 +72,12 @@ class Manifest:
         path = self.path
         if not os.path.lexists(path):
             return set()
-        try:
+        with reporting_damage(path):
             manifest = parse(read(path))
             if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
                 raise StoreError(f"{path} is not of format {FORMAT}; use another folder")
             content = manifest["content"]
-            if manifest["digest"] != _digest_of(content):
+            if manifest["digest"] != digest_of(content):
                 raise ValueError("its content does not match its digest")
             destroy = {_checked(name) for name in content["destroy"]}
             self.listed = {
@@ -90,13 +88,6 @@ class Manifest:
             self.run = content["run"]
             if not isinstance(self.run, dict | None):
                 raise ValueError("its run is not an object")
-        except StoreError:
-            raise
-        except Exception as error:  # whatever the reader raised, the file is damaged
-            if isinstance(error, OSError) and not is_missing(error):
-                with reporting_failure(self.folder, "read"):
-                    raise
-            raise damaged_file(path, error) from error
         return destroy
 
     def commit(
@@ -132,7 +123,7 @@ class Manifest:
             "ledger": asdict(extent),
         }
         text = json.dumps(
-            {"format": FORMAT, "digest": _digest_of(content), "content": content}, indent=1
+            {"format": FORMAT, "digest": digest_of(content), "content": content}, indent=1
         )
         listed = dict(files)
         self.listed = {**self.listed, **listed}  # until it is certain which manifest is on disk
@@ -156,11 +147,6 @@ class Manifest:
             self.to_unlink.discard(name)
         if first is not None:
             raise first
-
-
-def _digest_of(content: object) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _count(value: object) -> int:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,18 @@ from unlearnkit.store.files import (
     WRITING,
     NoStoreError,
     StoreError,
-    StoreIOError,
-    damaged_file,
-    is_missing,
+    digest_of,
     read,
     replace_file,
+    reporting_damage,
+    reporting_failure,
     sync_path,
 )
 from unlearnkit.store.manifest import MANIFEST
 
 DESCRIPTION, CARD = "ensemble.json", "README.md"
 FORMAT, KIND = 1, "unlearnkit ensemble"
+CONTENT = "ensemble"  # of such folders, in messages
 MODEL = re.compile(r"shard-(\d{4,9})-[0-9a-f]{16}\.safetensors")
 MOST_BYTES = 16 << 20  # of the description
 
@@ -66,7 +67,7 @@ def write_models(
     """
     before = _check_free(folder, overwrite)
     written: list[Path] = []
-    with _reporting(folder, "written"):
+    with reporting_failure(folder, "written", CONTENT):
         fresh = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         kept = set(os.listdir(folder))
@@ -76,7 +77,7 @@ def write_models(
                 files.append(_write_model(folder, shard, state, kept, written))
             content = {**description, "files": files, "card": _digest(card) if card else None}
             text = json.dumps(
-                {"kind": KIND, "format": FORMAT, "digest": _digest_of(content), "content": content},
+                {"kind": KIND, "format": FORMAT, "digest": digest_of(content), "content": content},
                 indent=1,
             )
             if before is not None:
@@ -117,7 +118,7 @@ def read_description(folder: Path) -> dict[str, Any]:
             else "; give a folder that ensemble.save(folder) has written"
         )
         raise NoStoreError(f"there is no saved ensemble in {folder}{hint}")
-    with reporting_damage(path):
+    with reporting_damage(path, CONTENT):
         data = json.loads(read(path, most=MOST_BYTES))
         if data["kind"] != KIND:
             raise StoreError(f"{path} does not describe a saved ensemble; give another folder")
@@ -127,7 +128,7 @@ def read_description(folder: Path) -> dict[str, Any]:
                 f"format {FORMAT}; use the version that has written it"
             )
         content: dict[str, Any] = data["content"]
-        if data["digest"] != _digest_of(content):
+        if data["digest"] != digest_of(content):
             raise ValueError("its content does not match its digest")
         for entry in content["files"]:
             if not MODEL.fullmatch(entry["name"]):
@@ -147,7 +148,7 @@ def read_model(folder: Path, entry: Mapping[str, Any]) -> State:
         StoreIOError: it cannot be read now.
     """
     path = folder / entry["name"]
-    with reporting_damage(path):
+    with reporting_damage(path, CONTENT):
         data = read(path, expected=entry["size"])
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             raise ValueError("its content does not match its digest")
@@ -158,32 +159,13 @@ def read_model(folder: Path, entry: Mapping[str, Any]) -> State:
         return {name: tensors.pop(name).clone() for name in names}
 
 
-@contextlib.contextmanager
-def reporting_damage(path: Path) -> Iterator[None]:
-    """Turn what the reading of a file or of its contents raises into an error that names the file.
-
-    Raises:
-        StoreError: the file is damaged or missing.
-        StoreIOError: it cannot be read now.
-    """
-    try:
-        yield
-    except StoreError:
-        raise
-    except Exception as error:  # whatever the reader raised, the file is damaged
-        if isinstance(error, OSError) and not is_missing(error):
-            with _reporting(path.parent, "read"):
-                raise
-        raise damaged_file(path, error) from error
-
-
 def _check_free(folder: Path, overwrite: bool) -> dict[str, Any] | None:
     """Return the description of the models to be replaced; None if there are none."""
     if not os.path.lexists(folder):
         return None
     if not folder.is_dir():
         raise FileExistsError(f"{folder} is not a folder; give a new or empty folder")
-    with _reporting(folder, "read"):
+    with reporting_failure(folder, "read", CONTENT):
         names = os.listdir(folder)
     # Without a description, files of models are what an interrupted call left.
     left = [n for n in names if not (MODEL.fullmatch(n) or n.startswith(WRITING))]
@@ -225,23 +207,5 @@ def _remove_card(folder: Path, before: Mapping[str, Any]) -> None:
             (folder / CARD).unlink()
 
 
-@contextlib.contextmanager
-def _reporting(folder: Path, what: str) -> Iterator[None]:
-    try:
-        yield
-    except (FileExistsError, StoreIOError):
-        raise
-    except OSError as error:
-        raise StoreIOError(
-            error.errno,
-            f"the ensemble in {folder} could not be {what} ({error}); free disk space or fix the "
-            "permissions, then try again",
-        ) from error
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _digest_of(content: object) -> str:
-    return _digest(json.dumps(content, sort_keys=True, separators=(",", ":")))
