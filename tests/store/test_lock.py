@@ -1,16 +1,23 @@
 """The lock: one process at a time writes to a store."""
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event, Timer
+from threading import Barrier, Event, Timer
 
 import pytest
 
 from cases import CASES
 from unlearnkit import DiskStore, StoreError
-from unlearnkit.store import StoreInUseError
+from unlearnkit.records.audit import audit
+from unlearnkit.store import NoLocksError, StoreInUseError
 from worker import ROOT
 
 HOLDER = """
@@ -93,3 +100,119 @@ print(os.waitstatus_to_exitcode(status))
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "2\n", result.stderr
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_relative_folder_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
+    mine.mkdir()
+    monkeypatch.chdir(mine)
+    session = CASES["logistic"].session(store="runs/a")
+    session.train()
+    shutil.copytree(mine, elsewhere)
+    before = files_of(elsewhere)
+    monkeypatch.chdir(elsewhere)
+    session.revoke(count=1)
+    session.unlearn(1)
+    assert files_of(elsewhere) == before
+    session.store.close()
+    again = CASES["logistic"].session(store=mine / "runs" / "a")
+    assert again.revoked.tolist() == session.revoked.tolist()
+
+
+def move(folder: Path) -> None:
+    folder.rename(folder.with_name("moved"))
+
+
+def replace(folder: Path) -> None:
+    move(folder)
+    shutil.copytree(folder.with_name("moved"), folder)
+
+
+@pytest.mark.parametrize(
+    "change", [move, replace, shutil.rmtree, lambda folder: (folder / "store.lock").unlink()]
+)
+def test_a_folder_that_is_not_the_one_that_was_locked_is_not_written(
+    change: Callable[[Path], object], tmp_path: Path
+) -> None:
+    session = CASES["logistic"].session(store=tmp_path / "store")
+    session.train()
+    session.revoke(count=1)
+    change(tmp_path / "store")
+    before = files_of(tmp_path)
+    for write in (session.unlearn, session.train, session.repay):
+        with pytest.raises(StoreError, match="is not the one that was opened: the folder was"):
+            write()
+    assert files_of(tmp_path) == before and not len(session.revoked)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_says_so(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CASES["logistic"].session(store=tmp_path).train()
+    DiskStore(tmp_path).close()
+
+    def refuse(*args: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(NoLocksError, match=r"has no locks.*read_only=True.*lock=False"):
+        DiskStore(tmp_path)
+    with pytest.raises(NoLocksError, match="has no locks"):  # there is nothing to be read yet
+        CASES["logistic"].session(store=tmp_path / "new")
+    with pytest.warns(UserWarning, match="has no locks.* opens the folder read-only"):
+        reader = CASES["logistic"].session(store=tmp_path)
+    assert reader.trained and reader.store.read_only
+    session = CASES["logistic"].session(store=DiskStore(tmp_path, lock=False))
+    session.revoke(count=1)
+    session.unlearn(1)
+    assert list(audit(tmp_path, session.store.head))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no users")
+def test_a_folder_that_may_not_be_written_opens_to_be_read(tmp_path: Path) -> None:
+    """In a child, which gives up the rights of the superuser if it has them."""
+    shared = Path(tempfile.mkdtemp())
+    shared.chmod(0o755)
+    folder = shared / "store"
+    session = CASES["logistic"].session(store=folder)
+    session.train()
+    digest = session.ensemble.digest
+    session.store.close()
+    for path in (folder, *folder.glob("shard-*")):
+        path.chmod(0o555)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            with pytest.warns(UserWarning, match="Permission denied.*opens the folder read-only"):
+                reader = CASES["logistic"].session(store=folder)
+            status = 0 if reader.trained and reader.ensemble.digest == digest else 2
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    for path in (folder, *folder.glob("shard-*")):
+        path.chmod(0o755)
+    shutil.rmtree(shared)
+    assert status == 0
+
+
+def test_two_threads_make_one_key(tmp_path: Path) -> None:
+    store, barrier = DiskStore(tmp_path), Barrier(8)
+
+    def secret(number: int) -> bytes:
+        barrier.wait()
+        return store.secret()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(secret, range(8)))) == 1

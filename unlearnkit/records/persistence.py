@@ -246,7 +246,13 @@ def _inventory(store: DiskStore) -> Inventory:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _not_ours(store, "inventories", error) from error
     if inventory.known:
-        differ = differences(inventory, store, store.secret())
+        try:
+            secret = store.secret()
+        except StoreIOError:
+            if not store.read_only:
+                raise
+            return inventory  # someone who may read the store, but not its owner's key
+        differ = differences(inventory, store, secret)
         if differ:
             raise StoreError(
                 f"{differ[0]}; the folder was changed by something else than unlearnkit. Restore "

@@ -111,7 +111,8 @@ class DiskStore:
         self._manifest = Manifest(self.folder)
         self._writer_lock: Lock | None = None
         if read_only:
-            self._open_read_only()
+            with reporting_failure(self.folder, "opened"):
+                self._open_read_only()
             return
         with reporting_failure(self.folder, "opened"):
             self._open_to_write(repair, wait_seconds, lock)

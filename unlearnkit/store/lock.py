@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import time
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,15 +61,15 @@ class Lock:
             raise
 
     def _acquire(self, path: Path, wait_seconds: float) -> None:
-        from filelock import FileLock, SoftFileLock, Timeout  # slow, and not needed in memory
+        from filelock import FileLock, Timeout  # slow, and not needed in memory
 
-        self._lock, until = FileLock(path, thread_local=False), time.monotonic() + wait_seconds
+        # Without locks it would fall back to a file that outlives a process that is killed.
+        self._lock = FileLock(path, thread_local=False, fallback_to_soft=False)
+        until = time.monotonic() + wait_seconds
         while True:
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # what it would do without locks is refused
-                    self._lock.acquire(timeout=0)
-                break
+                self._lock.acquire(timeout=0)
+                return
             except Timeout:
                 if time.monotonic() >= until:
                     raise StoreInUseError(
@@ -84,8 +83,6 @@ class Lock:
                 raise _no_locks(self._folder) from error
             check()
             time.sleep(POLL_SECONDS)
-        if isinstance(self._lock, SoftFileLock):  # a file that outlives a process that is killed
-            raise _no_locks(self._folder)
 
     def need(self) -> None:
         """Check that the folder is still the one that was locked.
