@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -354,3 +355,20 @@ def test_scripts_keep_their_handler() -> None:
     before = signal.getsignal(signal.SIGINT)
     stop_when_idle(lambda: None, lambda: True)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("distributed") is None, reason="needs Dask")
+def test_a_cluster_chosen_by_the_caller_trains() -> None:
+    from distributed import Client, LocalCluster
+
+    session, whole = CASES["uneven"].session(parallel=2), CASES["uneven"].session()
+    whole.train()
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+        joblib.parallel_config("dask"),
+    ):
+        session.train()
+        done = client.run(lambda dask_worker: len(dask_worker.state.log))
+    assert sum(done.values()) > 0 and session.ensemble.digest == whole.ensemble.digest

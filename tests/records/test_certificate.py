@@ -401,3 +401,19 @@ def test_a_certificate_made_while_another_thread_unlearns_is_of_one_moment(
     assert made[-1]["head"] == now["head"] and made[-1]["artefacts"] == now["artefacts"]
     session.store.close()
     assert list(audit(folder, made[-1]["head"]))
+
+
+def test_a_model_that_is_not_there_is_not_called_exact(tmp_path: Path) -> None:
+    session = CASE.session(store=tmp_path)
+    certificate = session.certificate()
+    states = [one["state"] for one in certificate.content["constituents"]]
+    assert states == ["not trained"] * 3 and "0 constituents exact" in repr(certificate)
+    assert "3 constituents have no model" in " ".join(certificate.content["says"])
+    session.train()
+    session.store.close()
+    for path in tmp_path.glob("shard-0001/*"):
+        path.unlink()
+    session = CASE.session(store=DiskStore(tmp_path, repair=True))
+    content = session.certificate().content
+    assert [one["state"] for one in content["constituents"]] == ["exact", "not trained", "exact"]
+    assert "1 constituent has no model" in " ".join(content["says"])

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cases import CASES
+from cases import CASES, stop_after
+from unlearnkit import Cancelled
+from unlearnkit.records.audit import audit
 from unlearnkit.store import DiskStore, StoreError
 
 CASE = CASES["logistic"]
@@ -69,3 +71,20 @@ def test_a_journal_opened_again_is_where_the_last_one_ended(tmp_path: Path):
     # A run in memory has a key of its own each time.
     memory = CASE.session()._journal
     assert memory.secret() != memory.secret()
+
+
+@pytest.mark.parametrize("events", [1, 2, 4])
+def test_a_cancelled_repayment_leaves_nothing_that_an_audit_objects_to(
+    events: int, tmp_path: Path
+) -> None:
+    session = CASE.session(store=tmp_path)
+    session.train()
+    session.revoke(session.plan.partition.ids[:3])
+    session.unlearn(0)
+    owed = {shard: ids.tolist() for shard, ids in session.debt.items()}
+    with pytest.raises(Cancelled):
+        session.repay(shards=[min(owed)], **stop_after(events))
+    assert {shard: ids.tolist() for shard, ids in session.debt.items()} == owed
+    assert list(audit(tmp_path, session.store.head))
+    session.repay()
+    assert not session.debt and list(audit(tmp_path, session.store.head))
