@@ -261,15 +261,17 @@ def _on_the_proof(head: str | None) -> list[str]:
     if head is None:
         return ["The session keeps its store in memory, so nobody can check this certificate."]
     return [
-        "What python -m unlearnkit audit can check: (1) The folder alone shows that nothing in it "
-        "was damaged or lost by accident, and that its claims agree with each other; whoever can "
-        "write to it can rewrite all of it. (2) The folder and this head, kept elsewhere (--head), "
-        "show that the ledger's lines up to the head, the checkpoints that they record, the "
-        "requests that wait and the data set's fingerprint are those of the time when this "
-        "certificate was made. (3) Replaying (--replay, with the data) shows that the approximate "
-        "constituents have the bits that the recorded methods give when they remove the recorded "
-        "examples from models trained with them. (4) Retraining (--retrain, with the data) shows "
-        "that the checkpoints called exact have the bits of training without the revoked examples.",
+        "Four levels of proof follow, which python -m unlearnkit audit can check.",
+        "1. The folder alone shows that nothing in it was damaged or lost by accident, and that "
+        "its claims agree with each other; whoever can write to it can rewrite all of it.",
+        "2. The folder and this head, kept elsewhere (--head), show that the ledger's lines up to "
+        "the head, the checkpoints that they record, the requests that wait and the data set's "
+        "fingerprint are those of the time when this certificate was made.",
+        "3. Replaying (--replay, with the data) shows that the approximate constituents have the "
+        "bits that the recorded methods give when they remove the recorded examples from models "
+        "trained with them.",
+        "4. Retraining (--retrain, with the data) shows that the checkpoints called exact have the "
+        "bits of training without the revoked examples.",
         "What no check shows: that there is no other copy, in a backup, on another machine or in "
         "memory; that the data given to the audit are those of the people concerned; that the "
         "recorded seconds and checks of approximations were measured; and that the outputs of an "

@@ -1,10 +1,10 @@
 """The replay of modifications: whether each approximation is what the ledger says it is.
 
-The original models are trained again, with the examples that were revoked later. Then the lines of
-the ledger are followed: a shard that a request modified is modified again, by the same method and
-amend, together with the shards that were modified in the same call; a shard that was retrained or
-repaid begins again as a retrained one. In the same environment this gives the same bits, so that
-the approximations in the store have to equal those of the replay in every bit.
+The original models are trained again, with the examples that were revoked later. Then the replay
+follows the lines of the ledger. It modifies again each shard that a request modified, with the same
+method and amend, and together with the shards that were modified in the same call; it retrains each
+shard that was retrained or repaid. In the same environment this gives the same bits, so every
+approximation in the store must equal that of the replay.
 
 Only shards whose models lead to an approximation that is still in use are trained and modified.
 What the ledger records about the checks decides again which of them were refused, and which got a
@@ -191,10 +191,10 @@ def _steps(lines: Iterable[dict[str, Any]]) -> list[Step]:
 
 
 def _needed(steps: list[Step], owing: frozenset[int]) -> list[tuple[int, ...]]:
-    """For each step, the shards to modify again, so that the approximations of ``owing`` result.
+    """Return the shards to modify again in each step, to arrive at the approximations of ``owing``.
 
-    It is the whole group or nothing, because shards that are modified together share batches, on
-    whose sizes the last bits may depend.
+    Of a step they are the whole group or none, because shards that are modified together share
+    batches, and the last bits can depend on the sizes of batches.
     """
     found: list[tuple[int, ...]] = []
     for step in reversed(steps):

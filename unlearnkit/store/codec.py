@@ -138,8 +138,8 @@ def decode(name: str, data: bytes) -> tuple[Checkpoint | Approximation, str]:
 def _read(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor], str]:
     """Return the header of a file, its tensors, and its digest, which is checked.
 
-    Each tensor is copied once, to memory of its own: it has the alignment that torch would choose,
-    on which results can depend bit for bit.
+    Each tensor is copied once, into separate memory with the alignment that torch would choose,
+    since the bits of results can depend on it.
 
     Raises:
         ValueError: the contents do not match the digest.

@@ -52,9 +52,10 @@ class Footprint:
 
     @property
     def kept(self) -> int:
-        """Bytes that are in memory at any time: a module as a pattern, and what the store keeps.
+        """Bytes that are always in memory.
 
-        A store in memory keeps the checkpoints, a store on disk those that it read last.
+        They are one module, from which others are copied, and the checkpoints that the store keeps
+        in memory: all of them, or with a store on disk those that were read last.
         """
         return self.model + (
             min(CACHE_BYTES, self.checkpoints) if self.on_disk else self.checkpoints

@@ -242,7 +242,7 @@ def unequal(name: str, what: str) -> str:
     return (
         f"{name} computes different bits when a training step is repeated from the same state and "
         f"batch; the first difference is in {what}. So its forward draws random numbers outside "
-        "torch's own dropout layers (Python's random, numpy, a generator of its own), or reads "
+        "torch's own dropout layers (Python's random, numpy, its own generator), or reads "
         "something that changes between calls, such as a counter in a global variable or the time. "
         "No retraining of such a model is exact. Remove the randomness, or keep what changes in a "
         "buffer of the module (register_buffer)."
