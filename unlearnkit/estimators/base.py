@@ -1,21 +1,15 @@
-"""Estimators with scikit-learn's interface that can also forget rows of their training data.
-
-Use them with grid search, cross-validation and pipelines. They call the same functions as
-:class:`~unlearnkit.session.Session`, but keep no ledger and store nothing on disk. They do not
-hold the contents of forgotten rows either.
-"""
+"""The parameters and methods that both estimators share."""
 
 import threading
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import Tags, check_random_state
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
@@ -23,8 +17,6 @@ from unlearnkit.approximate import Amend, Method
 from unlearnkit.data.coercion import (
     check_contents,
     check_dtype,
-    constants_of,
-    targets_of,
     tell_lost_columns,
     whole_numbers,
 )
@@ -40,7 +32,7 @@ from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.evaluation.comparison import RETAIN_MAX, Comparison, affected_shards, compare
 from unlearnkit.evaluation.original import cut_last_error
 from unlearnkit.models.builtin import MLP
-from unlearnkit.models.losses import CrossEntropy, Loss, WeightedCrossEntropy, as_loss
+from unlearnkit.models.losses import Loss
 from unlearnkit.models.signature import Signature
 from unlearnkit.progress import Progress
 from unlearnkit.store import MemoryStore
@@ -69,7 +61,7 @@ NOTHING = np.empty(0, np.int64)
 # A dataclass gives each estimator an __init__ whose signature names all parameters, the shared ones
 # too: scikit-learn reads the parameters from this signature.
 @dataclass(eq=False, repr=False)
-class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The parameters and methods that both estimators share."""
 
     model: Any = "mlp"
@@ -165,7 +157,7 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
 
     def _given(self, dataset: Dataset) -> dict[str, Any]:
         """The settings that are given, as fields of a spec; None leaves a field as it is."""
-        given = {name: _plain(getattr(self, name)) for name in SETTINGS}
+        given = {name: plain_value(getattr(self, name)) for name in SETTINGS}
         rows = len(dataset.train)
         if self.spec is None and rows < FEW:
             slices = min(rows, default_spec(dataset).num_slices)
@@ -448,233 +440,6 @@ class _Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no 
         return Examples(ids, features, marks, offset, scale)
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UnlearnableClassifier(ClassifierMixin, _Unlearnable):  # type: ignore[misc]  # no types
-    """A sharded and sliced classifier that can forget rows of its training data.
-
-    It is trained on all rows: no probe or test part is split off.
-
-    A preceding pipeline step that learns from the data (StandardScaler, PCA, a vocabulary) keeps
-    what it learned from rows that are forgotten here. Scale X by constants that you know
-    beforehand instead: ``offset`` and ``scale``.
-
-    Args:
-        model: the architecture of the constituents: ``"logistic"``, ``"mlp"``, ``"cnn"``, a
-            built-in model with options such as ``MLP((64,))``, or a callable that returns a new
-            ``nn.Module``. ``"cnn"`` takes X of shape (rows, channels, height, width).
-        hidden: widths of the hidden layers of ``"mlp"``.
-        num_shards: the number of shards, each of which trains one constituent. For this and all
-            parameters up to ``device``, None takes the value of ``spec``, else the default of a
-            session for data of this size (:func:`~unlearnkit.training.defaults.default_spec`).
-            Below 30 rows the default is one shard for every six rows.
-        num_slices: the number of slices per shard; each ends in a checkpoint.
-        epochs: the training effort of a shard, in epochs;
-            :class:`~unlearnkit.training.spec.TrainSpec` distributes it over the slices.
-        epoch_rule: how ``epochs`` determines the epochs of each stage: ``"sisa"``, ``"full"`` or
-            ``"equal_work"``.
-        batch_size: examples per step.
-        optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
-        learning_rate: the step size, above 0 and constant during training.
-        momentum: the momentum of SGD, at least 0 and below 1; other optimizers ignore it.
-        weight_decay: the coefficient of L2 regularisation, at least 0.
-        loss: a :class:`~unlearnkit.models.losses.Loss` or its name; cross-entropy by default. With
-            ``"squared-error"``, ``predict_proba`` returns outputs that estimate 0 or 1 and may lie
-            outside.
-        num_threads: compute threads of torch during training. The resulting bits depend on it.
-        kernel: ``"auto"``, or ``"loop"`` to train every model lane by lane.
-        device: device for training, such as ``"cpu"``, ``"cuda"`` or ``"auto"``. The resulting bits
-            depend on it.
-        spec: a :class:`~unlearnkit.training.spec.TrainSpec` with all settings of training; the
-            parameters from ``num_shards`` to ``device`` change single ones of them, and
-            ``random_state`` its seed.
-        aggregation: how the constituents' outputs are combined, a name in
-            ``unlearnkit.training.ensemble.AGGREGATIONS``.
-        version: a text that identifies a model given as a callable.
-        parallel: the number of worker processes that train shards at the same time; -1 uses all
-            processors. The resulting bits are the same. None trains in this process.
-        offset: a constant that is subtracted from X: one number, or one for each column as a
-            sequence, an array, or a mapping by name or number of the column. It must not be
-            estimated from the data. :func:`~unlearnkit.data.suggestions.suggest_scaling` prints
-            constants to copy.
-        scale: a constant by which X is divided after that, given as ``offset`` is. It must not be
-            estimated from the data.
-        dtype: ``torch.int64`` keeps X as whole numbers, exactly, for a model of your own that looks
-            them up, such as one that begins with ``nn.Embedding``. None makes them float32.
-        random_state: the seed of partition, initial weights and batches. With None the seed is that
-            of ``spec``, or, like with a ``RandomState``, drawn at each ``fit``.
-        class_weight: a fixed weight for each class, as a mapping such as ``{"rare": 5}``; 1 for
-            classes that it leaves out. It multiplies the cross-entropy of the rows of the class.
-            ``"balanced"`` is refused, because it would be computed from all rows.
-
-    Attributes:
-        classes_: the distinct values of y, ascending. A class stays when its last row is forgotten.
-        n_features_in_: the number of columns of X.
-        feature_names_in_: the column names, if X was a DataFrame whose column names are strings.
-        dataset_: the training rows as a dataset; row numbers are the ids. Forgotten rows hold NaN
-            and the label -1.
-        plan_: the current plan: spec, partition and stages.
-        store_: the checkpoints, in memory.
-        ensemble_: the current constituents.
-        original_: the constituents before the last :meth:`unlearn`, or None.
-        clock_: measured rates, for boundaries that weigh seconds.
-        revoked_: the rows that were forgotten, ascending.
-        unlearned_: the result of the last :meth:`unlearn`, or None before the first.
-        repaid_: the result of the last :meth:`repay`, or None before the first.
-
-    >>> X, y = np.eye(30, 4, dtype="float32"), np.arange(30) % 2
-    >>> classifier = UnlearnableClassifier("logistic", epochs=2, random_state=0).fit(X, y)
-    >>> classifier.unlearn([3, 14]).revoked_
-    array([ 3, 14])
-    >>> classifier.unlearned_.debt_after  # retraining is exact and leaves no debt
-    0
-    >>> classifier.compare().bit_identical
-    True
-    """
-
-    class_weight: Mapping[Hashable, float] | None = None
-
-    def _prepared(self, X: Any, y: Any) -> Dataset:
-        given = X
-        refuse_masks(X, "X")
-        refuse_masks(y, "y")
-        X, y = validate_data(self, X, y, **self._reading)
-        self._tell_lost_digits(given)
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"y holds only one class, {self.classes_[0]!r}; pass rows of at least two classes"
-            )
-        examples = self._examples(X, labels)
-        none = self._examples(X[:0], labels[:0])
-        names = tuple(map(str, self.classes_))
-        return Dataset("X", examples, none, none, len(names), names)
-
-    def _read(self, X: Any, y: Any) -> Examples:
-        refuse_masks(X, "X")
-        refuse_masks(y, "y")
-        X, y = validate_data(self, X, y, reset=False, **self._reading)
-        unknown = ~np.isin(y, self.classes_)
-        if unknown.any():
-            raise ValueError(
-                f"y holds {listed(np.unique(y[unknown]))}, which are not among the classes of fit "
-                f"({listed(self.classes_)}); leave these rows out"
-            )
-        return self._examples(X, np.searchsorted(self.classes_, y))
-
-    def _chosen_loss(self, dataset: Dataset) -> str | Loss | None:
-        if self.class_weight is None:
-            return self.loss
-        classes = self.classes_.tolist()
-        if not isinstance(self.class_weight, Mapping):
-            raise _no_mapping(self.class_weight, classes, dataset.train.labels)
-        given = None if self.loss is None else as_loss(self.loss)
-        given = self.spec.loss if given is None and self.spec is not None else given
-        if given is not None and type(given) is not CrossEntropy:
-            raise ValueError(
-                f"class_weight weights the cross-entropy, but loss is {given!r}; leave out one of "
-                "them"
-            )
-        weights = {_plain(name): _plain(weight) for name, weight in self.class_weight.items()}
-        unknown, free = set(weights) - set(classes), set(classes) - set(weights)
-        if unknown and free:  # as in scikit-learn, where a part of the rows may lack a class
-            raise ValueError(
-                f"class_weight names {listed(sorted(map(repr, unknown)))}, but y holds the classes "
-                f"{listed(classes)}; name these"
-            )
-        return WeightedCrossEntropy(tuple(weights.get(name, 1.0) for name in classes))
-
-    def predict_proba(self, X: Any) -> Float[np.ndarray, "row class"]:
-        """The ensemble's probability of each class, in the order of ``classes_``.
-
-        Raises:
-            sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
-            ValueError: X has missing, infinite or non-numeric values, or another number of columns
-                than the X passed to ``fit``.
-        """
-        probabilities: np.ndarray = self._outputs(X).numpy()
-        return probabilities
-
-    def predict(self, X: Any) -> Shaped[np.ndarray, " row"]:
-        """The most probable class of each row.
-
-        Raises:
-            sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
-            ValueError: as for :meth:`predict_proba`.
-        """
-        chosen = self.predict_proba(X).argmax(1)
-        predicted: np.ndarray = self.classes_[chosen]
-        return predicted
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class UnlearnableRegressor(RegressorMixin, _Unlearnable):  # type: ignore[misc]  # no types
-    """A sharded and sliced regressor that can forget rows of its training data.
-
-    It minimises the squared error and predicts the mean of its constituents' predictions. Its
-    parameters and fitted attributes are those of :class:`UnlearnableClassifier`, without
-    ``class_weight`` and ``classes_``, and with the two below. ``model`` may be ``"linear"``, which
-    ``"logistic"`` means here, and ``loss`` is the squared error by default.
-
-    Args:
-        target_offset: a constant that is subtracted from y, or one for each column of y.
-        target_scale: a constant by which y is divided after that, or one for each column of y. The
-            default learning rate suits targets whose magnitude is then about 1.
-
-    >>> X = np.linspace(-1, 1, 60, dtype="float32")[:, None]
-    >>> y = 300 + 40 * X[:, 0]
-    >>> regressor = UnlearnableRegressor(target_offset=300, target_scale=40, random_state=0)
-    >>> regressor.fit(X, y).unlearn([3, 14]).predict(X[:1]).round(-1)
-    array([260.])
-    """
-
-    target_offset: float | Sequence[float] = 0.0
-    target_scale: float | Sequence[float] = 1.0
-
-    def _prepared(self, X: Any, y: Any) -> Dataset:
-        given = X
-        X, y = self._validated(X, y, reset=True)
-        self._tell_lost_digits(given)
-        self._flat = y.ndim == 1
-        width = 1 if self._flat else y.shape[1]
-        offset = constants_of("target_offset", self.target_offset, width)
-        scale = constants_of("target_scale", self.target_scale, width)
-        targets = targets_of("y", torch.tensor(y), offset, scale).numpy()
-        examples = self._examples(X, targets)
-        none = self._examples(X[:0], targets[:0])
-        return Dataset("X", examples, none, none, 0, (), target_offset=offset, target_scale=scale)
-
-    def _read(self, X: Any, y: Any) -> Examples:
-        X, y = self._validated(X, y, reset=False)
-        data = self.dataset_
-        targets = targets_of("y", torch.tensor(y), data.target_offset, data.target_scale)
-        return self._examples(X, targets.numpy())
-
-    def _validated(self, X: Any, y: Any, *, reset: bool) -> Any:
-        refuse_masks(X, "X")
-        refuse_masks(y, "y")
-        kinds = {"multi_output": True, "y_numeric": True, **self._reading}
-        return validate_data(self, X, y, reset=reset, **kinds)
-
-    def __sklearn_tags__(self) -> Tags:
-        """Declare that y may have several columns."""
-        tags: Tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
-    def predict(self, X: Any) -> Float[np.ndarray, "row *target"]:
-        """The mean prediction of the constituents, in the units and the shape of y.
-
-        Raises:
-            sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
-            ValueError: X has missing, infinite or non-numeric values, or another number of columns
-                than the X passed to ``fit``.
-        """
-        outputs = self._outputs(X)
-        predicted: np.ndarray = self.dataset_.in_units(outputs).numpy()
-        return predicted[:, 0] if self._flat else predicted
-
-
 def _seed(random_state: int | np.random.RandomState | None) -> int:
     if isinstance(random_state, int | np.integer):
         return int(random_state)
@@ -682,7 +447,7 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
     return drawn
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return a NumPy scalar, such as a parameter grid made with NumPy holds, as Python's."""
     return value.item() if isinstance(value, np.generic) else value
 
@@ -695,21 +460,4 @@ def _unsupported(given: Mapping[str, Any]) -> str:
         "sample_weight is not supported: training, corrections and comparisons count every row "
         "once, so that a row takes all of its influence with it when it is forgotten; weight "
         "classes by class_weight={...}, or repeat a row in X and forget all its copies together"
-    )
-
-
-def _no_mapping(given: object, classes: list[Any], labels: Tensor) -> Exception:
-    """Return the error for a ``class_weight`` other than a mapping from classes to weights."""
-    if given != "balanced":
-        return TypeError(
-            f"class_weight={given!r} is a {type(given).__name__}; give a mapping from classes to "
-            f"weights, such as {{{classes[0]!r}: 2.0}}"
-        )
-    counts = torch.bincount(labels, minlength=len(classes))
-    weights = (len(labels) / (len(classes) * counts.double())).tolist()
-    fixed = {name: float(f"{weight:.3g}") for name, weight in zip(classes, weights, strict=True)}
-    return ValueError(
-        "class_weight='balanced' counts the classes of all rows, so every model would keep an "
-        "influence of rows that are forgotten later; decide on fixed weights, for these rows such "
-        f"as class_weight={fixed}"
     )

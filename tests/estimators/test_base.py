@@ -18,6 +18,7 @@ from sklearn.utils.validation import has_fit_parameter
 from torch import nn
 
 import unlearnkit
+from estimator_cases import OURS, bits, problem
 from unlearnkit import CNN, MLP, AdaptiveBoundary, Session, TrainSpec, from_arrays
 from unlearnkit.estimators import UnlearnableClassifier, UnlearnableRegressor
 from unlearnkit.seeding import state_bytes
@@ -26,9 +27,6 @@ from unlearnkit.training.ensemble import assemble
 from unlearnkit.training.plan import make_plan
 from unlearnkit.training.train import train
 from worker import content, poisoned
-
-OURS = {"random_state": 3, "epochs": 3, "num_shards": 3, "num_slices": 2}
-
 
 # These checks fit features around 100, with which a regression at the default rate diverges.
 UNSCALED = ("check_fit_idempotent", "check_fit_check_is_fitted", "check_n_features_in")
@@ -47,21 +45,8 @@ def test_scikit_learns_checks(estimator, check, monkeypatch) -> None:
     check(estimator)
 
 
-def problem(rows: int = 61, shape: tuple[int, ...] = (5,)) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(rows)
-    y = rng.integers(3, size=rows)
-    X = rng.normal(size=(rows, *shape)).astype(np.float32)
-    X[:, 0] += y.reshape(-1, *[1] * (len(shape) - 1))
-    return X, np.array(["ant", "bee", "cow"])[y]
-
-
 def net(feature_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
     return nn.Sequential(nn.Linear(feature_shape[0], 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
-
-
-def bits(classifier: UnlearnableClassifier) -> dict[str, object]:
-    """All checkpoints, by key."""
-    return {key: content(classifier.store_.get(key)) for key in classifier.store_.keys}
 
 
 @pytest.mark.parametrize(
@@ -154,14 +139,6 @@ def test_the_original_is_left_to_the_caller() -> None:
     classifier = UnlearnableClassifier("logistic", **OURS).fit(X, y)
     X[:] = np.nan
     assert torch.isfinite(classifier.dataset_.train.features).all()
-
-
-def test_classes_stay_when_their_last_row_goes() -> None:
-    X, y = problem()
-    y[7] = "yak"
-    classifier = UnlearnableClassifier("logistic", **OURS).fit(X, y).unlearn(7)
-    assert classifier.classes_.tolist() == ["ant", "bee", "cow", "yak"]
-    assert classifier.predict_proba(X).shape == (61, 4)
 
 
 def test_it_goes_through_a_grid_search_with_the_names_of_columns() -> None:
@@ -423,24 +400,6 @@ def test_whole_numbers_stay_whole_where_that_is_asked_for() -> None:
         ours.fit(X + 0.5, y)
     with pytest.raises(ValueError, match=r"offset and scale do not apply .* torch\.int64"):
         ours.set_params(offset=3).fit(X, y)
-
-
-def test_weights_of_classes_are_constants() -> None:
-    X, y = problem()
-    weighted = UnlearnableClassifier("logistic", class_weight={"bee": 4.0}, **OURS).fit(X, y)
-    loss = unlearnkit.WeightedCrossEntropy((1, 4, 1))
-    assert weighted.plan_.spec.loss == loss
-    assert bits(weighted) == bits(UnlearnableClassifier("logistic", loss=loss, **OURS).fit(X, y))
-    ours = clone(weighted)
-    few = np.repeat(["ant", "bee"], [45, 16])
-    with pytest.raises(ValueError, match=r"class_weight=\{'ant': 0\.678, 'bee': 1\.91\}"):
-        ours.set_params(class_weight="balanced").fit(X, few)
-    with pytest.raises(ValueError, match="names 'yak', but y holds the classes ant, bee, cow"):
-        ours.set_params(class_weight={"yak": 2}).fit(X, y)
-    with pytest.raises(TypeError, match="give a mapping from classes to weights"):
-        ours.set_params(class_weight=[1, 2, 3]).fit(X, y)
-    with pytest.raises(ValueError, match="weights the cross-entropy, but loss is"):
-        ours.set_params(class_weight={"bee": 2}, loss="squared-error").fit(X, y)
 
 
 def test_weights_of_rows_are_refused_with_the_reason() -> None:
