@@ -1,5 +1,7 @@
 """What is expected of random requests is what happens."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,10 +9,12 @@ import unlearnkit as uk
 from cases import CASES
 from unlearnkit import TrainSpec, expected_visits
 from unlearnkit.store import MemoryStore
+from unlearnkit.training.partition import balanced_sizes
 from unlearnkit.training.plan import make_plan
 from unlearnkit.training.spec import EPOCH_RULES
 from unlearnkit.training.train import train
 from unlearnkit.unlearning import expected_workload
+from unlearnkit.unlearning.expected_workload import expected_visits_of
 from unlearnkit.unlearning.workload import estimate
 
 
@@ -71,7 +75,27 @@ def test_expected_share_of_one_revocation_has_closed_forms() -> None:
 
 def test_expected_visits_at_the_ends() -> None:
     assert expected_visits(100, 5, (2, 2), 0) == pytest.approx(0)
-    assert expected_visits(100, 5, (2, 2), 100) == 0
+    with pytest.warns(UserWarning, match="all 100 examples are revoked"):
+        assert expected_visits(100, 5, (2, 2), 100) == 0
+    for count in (-1, 101):
+        with pytest.raises(ValueError, match=f"num_revoked is {count}, .* from 0 to 100"):
+            expected_visits(100, 5, (2, 2), count)
+
+
+@pytest.mark.parametrize(("count", "shards", "slices"), [(92, 10, 7), (11, 5, 2), (30, 4, 3)])
+def test_small_slices_count_as_they_are(count: int, shards: int, slices: int) -> None:
+    """Every single revocation is tried, so the mean is exact; then again after three are gone."""
+    case = CASES["logistic"]
+    spec = case.spec.with_(num_shards=shards, num_slices=slices, epochs=slices)
+    examples = replace(case, num_examples=count).dataset().train
+    plan, store = make_plan(examples, case.architecture(), spec), MemoryStore()
+    assert (plan.partition.sizes(plan.retained) == balanced_sizes(count, shards, slices)).all()
+    for now in (plan, plan.without(examples.ids[:3])):
+        train(now, store)
+        ids = examples.ids[now.retained]
+        found = [estimate(now.without(ids[[i]]), store, ids[[i]]).visits for i in range(len(ids))]
+        sizes = now.partition.sizes(now.retained)
+        assert np.mean(found) == pytest.approx(expected_visits_of(sizes, spec.stage_epochs(), 1))
 
 
 def test_the_curve_is_the_mean_of_requests_that_are_drawn():

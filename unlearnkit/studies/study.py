@@ -43,7 +43,7 @@ from unlearnkit.torch_settings import own_settings
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
-from unlearnkit.unlearning.expected_workload import expected_visits
+from unlearnkit.unlearning.expected_workload import expected_visits_of
 from unlearnkit.unlearning.unlearn import Unlearned
 
 if TYPE_CHECKING:
@@ -319,9 +319,8 @@ class _Bench:
         reference = self._outputs(exact, forget)
         nothing = self._gaps(reference, before, forget)
         baseline = cpu
-        expected = expected_visits(
-            len(plan.examples), plan.num_shards, plan.spec.stage_epochs(), len(ids)
-        )
+        sizes = plan.partition.sizes(plan.retained)
+        expected = expected_visits_of(sizes, plan.spec.stage_epochs(), len(ids))
         rows = []
         for key, variant in zip(keys, [EXACT_VARIANT, *self.variants], strict=True):
             outputs = reference

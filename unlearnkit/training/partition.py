@@ -117,6 +117,21 @@ class Partition:
         return as_html(self)
 
 
+def balanced_sizes(
+    num_examples: int, num_shards: int, num_slices: int
+) -> Int[np.ndarray, "shard slice"]:
+    """Return the number of examples in each slice of a new partition.
+
+    Shard sizes differ by at most one, and so do slice sizes within a shard; the larger come first.
+    """
+
+    def split(total: Int[np.ndarray, " whole"], parts: int) -> Int[np.ndarray, "whole part"]:
+        return total[:, None] // parts + (np.arange(parts) < (total % parts)[:, None])
+
+    (shards,) = split(np.array([num_examples]), num_shards)
+    return split(shards, num_slices)
+
+
 def make_partition(examples: Examples, spec: TrainSpec) -> Partition:
     """Divide the examples into shards and slices by a permutation keyed by the seed.
 

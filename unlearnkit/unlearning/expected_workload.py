@@ -1,11 +1,13 @@
 """Expected workloads of random requests, and the stages that a workload consists of."""
 
-from math import lgamma
+import warnings
+from math import exp, lgamma
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
 
+from unlearnkit.training.partition import balanced_sizes
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.workload import Workload
 
@@ -20,10 +22,11 @@ def expected_visits(
 ) -> float:
     """Return the expected workload of ``num_revoked`` examples, revoked uniformly at random.
 
-    E[W] = S sum_r e_r m_r [(1 - k/N) - q_r], where m_r = r N / (S R) is the number of
-    examples in slices 1..r of a shard, and q_r = C(N - m_r, k) / C(N, k) the probability that none
-    of them is revoked. (The formula was derived for unlearnkit; the gamma function extends the
-    binomials to real m_r.)
+    E[W] = sum_s sum_r e_r m_sr [(1 - k/N) - q_sr], where m_sr is the number of examples in slices
+    1..r of shard s, which differ by at most one between the slices of a shard and between shards
+    (see :func:`~unlearnkit.training.partition.make_partition`), and
+    q_sr = C(N - m_sr, k) / C(N, k) the probability that none of them is revoked. (The formula was
+    derived for unlearnkit. :func:`expected_visits_of` takes the slice sizes of any partition.)
 
     >>> N, S, R = 10_000, 10, 5
     >>> scratch = sum(7 * r * N / R for r in range(1, R + 1))
@@ -35,28 +38,59 @@ def expected_visits(
         num_examples: N.
         num_shards: S.
         epochs: epochs of each stage, e_1..e_R.
-        num_revoked: k. The workload is 0 if it is at least N.
+        num_revoked: k.
 
     Returns:
-        Expected visits (example gradients).
+        Expected visits (example gradients); 0 if all examples are revoked, of which a warning
+        tells.
+
+    Raises:
+        ValueError: k is negative or more than N.
     """
-    slices, n, k = len(epochs), num_examples, num_revoked
-    if k >= n:
+    return expected_visits_of(
+        balanced_sizes(num_examples, num_shards, len(epochs)), epochs, num_revoked
+    )
+
+
+def expected_visits_of(
+    sizes: Int[np.ndarray, "shard slice"], epochs: tuple[int, ...], num_revoked: int
+) -> float:
+    """Return the expected workload of a uniform request on a partition with these slice sizes.
+
+    Args:
+        sizes: number of examples that take part, in each slice of each shard; for a plan it is
+            ``plan.partition.sizes(plan.retained)``.
+        epochs: epochs of each stage, e_1..e_R.
+        num_revoked: k.
+
+    Returns:
+        Expected visits, as of :func:`expected_visits`.
+
+    Raises:
+        ValueError: k is negative or more than the number of examples.
+    """
+    n, k = int(sizes.sum()), num_revoked
+    if not 0 <= k <= n:
+        raise ValueError(
+            f"num_revoked is {k}, but there are {n:,} examples; give a number from 0 to {n:,}"
+        )
+    if k == n:
+        warnings.warn(
+            f"all {n:,} examples are revoked, so that nothing remains to be trained on; the "
+            "workload is 0",
+            stacklevel=2,
+        )
         return 0.0
     total = 0.0
-    for r, stage_epochs in enumerate(epochs, start=1):
-        members = r * n / (num_shards * slices)
-        if n - members >= k:
-            log_untouched = (
-                lgamma(n - members + 1)
-                - lgamma(n - members - k + 1)
-                - (lgamma(n + 1) - lgamma(n - k + 1))
-            )
-            untouched = float(np.exp(log_untouched))
-        else:
-            untouched = 0.0
-        total += stage_epochs * members * ((1 - k / n) - untouched)
-    return num_shards * total
+    for members, stage_epochs in zip(np.cumsum(sizes, axis=1).T, epochs, strict=True):
+        for m, shards in zip(*np.unique(members, return_counts=True), strict=True):
+            untouched = exp(_log_binomial(n - m, k) - _log_binomial(n, k)) if n - m >= k else 0.0
+            total += float(shards * stage_epochs * m * ((1 - k / n) - untouched))
+    return total
+
+
+def _log_binomial(n: int, k: int) -> float:
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
 
 
 def stage_frame(workload: Workload) -> "pd.DataFrame":
@@ -80,8 +114,8 @@ def stage_frame(workload: Workload) -> "pd.DataFrame":
 def expected_curve(plan: Plan, workload: Workload) -> "pd.DataFrame":
     """Return the expected workload of requests of up to half of the examples, chosen uniformly.
 
-    Each row holds the number of revoked examples; the visits of :func:`expected_visits`, which
-    assumes that all slices have the same size; the share of training from scratch on the examples
+    Each row holds the number of revoked examples; the visits of :func:`expected_visits_of` for the
+    examples that each slice still has; the share of training from scratch on the examples
     that remain; and the seconds at the mean rate of training from scratch, which are nan before any
     training was timed.
 
@@ -91,11 +125,11 @@ def expected_curve(plan: Plan, workload: Workload) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    count = int(plan.retained.sum())
-    shards = sum(plan.alive(shard) for shard in range(plan.num_shards))
+    sizes = plan.partition.sizes(plan.retained)
+    count = int(sizes.sum())
     revoked = np.unique(np.geomspace(1, max(1, count // 2), MOST_POINTS).round().astype(int))
     epochs = plan.spec.stage_epochs()
-    visits = np.array([expected_visits(count, shards, epochs, int(k)) for k in revoked])
+    visits = np.array([expected_visits_of(sizes, epochs, int(k)) for k in revoked])
     total = plan.total_visits
     rate = np.nan
     if workload.total_seconds is not None and workload.total_visits:

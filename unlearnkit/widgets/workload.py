@@ -12,7 +12,7 @@ from unlearnkit.session import Session
 from unlearnkit.unlearning.expected_workload import (
     debt_places,
     expected_curve,
-    expected_visits,
+    expected_visits_of,
     stage_frame,
     visits_without_debt,
 )
@@ -37,12 +37,12 @@ class Stages(Section):
         "multiplied by rates measured in this session. Stage r trains on slices 1 to r of its "
         "shard, so later stages are more expensive, and an example in slice 1 makes all stages of "
         "its shard stale. The curve is the expected workload of k examples drawn at random, E[W] = "
-        "S times the sum over r of e_r m_r ((1 - k/N) - q_r), with e_r epochs on the m_r = rN/(SR) "
-        "examples of slices 1 to r, and q_r = C(N - m_r, k)/C(N, k), the probability that none of "
-        "these is drawn; the formula is ours, for the sharded and sliced training of Bourtoule et "
-        "al. 2021. Debt consists of examples that were removed only approximately: exact "
-        "retraining has to begin at the first of them, so a shard with debt costs more than the "
-        "request alone."
+        "the sum over all shards and stages r of e_r m_r ((1 - k/N) - q_r), with e_r epochs on the "
+        "m_r examples of slices 1 to r of the shard, and q_r = C(N - m_r, k)/C(N, k), the "
+        "probability that none of these is drawn; the formula is ours, for the sharded and sliced "
+        "training of Bourtoule et al. 2021. Debt consists of examples that were removed only "
+        "approximately: exact retraining has to begin at the first of them, so a shard with debt "
+        "costs more than the request alone."
     )
 
     def __init__(self, panel: "WorkloadPanel") -> None:
@@ -151,10 +151,10 @@ class Stages(Section):
         if not len(ids):
             return ["The request is empty: choose the examples to forget in step 2.", owing]
         timed = "" if workload.seconds is None else f", about {duration(workload.seconds)}"
-        shards = sum(plan.alive(shard) for shard in range(plan.num_shards))
-        usual = expected_visits(
-            int(plan.retained.sum()), shards, plan.spec.stage_epochs(), len(ids)
-        )
+        usual = 0.0
+        if len(ids) < plan.retained.sum():
+            sizes = plan.partition.sizes(plan.retained)
+            usual = expected_visits_of(sizes, plan.spec.stage_epochs(), len(ids))
         beside = workload.visits / usual - 1 if usual else 0.0
         compared = "as many as"
         if abs(beside) >= 0.005:
@@ -164,7 +164,9 @@ class Stages(Section):
             f"{percent(workload.share)} of training from scratch{timed}; "
             f"{len(workload.shards)} of {plural(plan.num_shards, 'shard')} hit.",
             f"{plural(len(ids), 'example')} drawn at random would take {usual:,.0f} visits on "
-            f"average; this request takes {compared} that.",
+            f"average; this request takes {compared} that."
+            if usual
+            else "The request holds all examples that remain: nothing is left to be trained on.",
         ]
         if visits < workload.visits:
             lines.append(
