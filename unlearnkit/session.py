@@ -23,6 +23,7 @@ from unlearnkit.approximate.timing import time_large_batches
 from unlearnkit.data.column_constants import warn_of_magnitudes
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
+from unlearnkit.evaluation.amplification import Amplification, amplification
 from unlearnkit.evaluation.comparison import Comparison, compare
 from unlearnkit.evaluation.original import Original
 from unlearnkit.interrupts import finishing, interruptible
@@ -796,6 +797,47 @@ class Session:
             on_progress=on_progress,
             cancel=cancel,
             parallel=self.parallel,
+        )
+
+    @interruptible()
+    def amplification(
+        self,
+        shard: int | None = None,
+        *,
+        rates: Iterable[float] = (),
+        on_progress: Progress = None,
+        cancel: threading.Event | None = None,
+    ) -> Amplification:
+        """Measure how chaotic the training is, and so how much approximations can remove.
+
+        A shard is trained once more, from slightly changed initial weights, and the outputs on the
+        probe are compared. This costs one S-th of training, or twice that before a shard is
+        trained, and for each of ``rates`` twice as much again. Nothing is stored or changed::
+
+            session.amplification(rates=[0.01])
+
+        Args:
+            shard: the shard to train; by default the first one that is trained.
+            rates: further learning rates at which to measure.
+            on_progress: progress bar or callable, as in :meth:`train`.
+            cancel: setting this event stops the work.
+
+        Returns:
+            The amplification, with a sentence that says what it means.
+
+        Raises:
+            KeyError: there is no such shard, or it has no examples.
+            ValueError: a learning rate is not above 0.
+            Cancelled: ``cancel`` was set.
+        """
+        return amplification(
+            self._journal.plan,
+            self.store,
+            self._probe(),
+            shard=shard,
+            rates=rates,
+            on_progress=on_progress,
+            cancel=cancel,
         )
 
     def fork(self) -> Self:
