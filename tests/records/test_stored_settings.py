@@ -102,7 +102,8 @@ def test_single_settings_change_a_spec_or_the_defaults_of_the_data():
     assert session.spec == spec.with_(momentum=0.2, seed=0)
     plain = uk.Session(data()).spec
     for name, value in {**SETTINGS, "device": "auto", "num_threads": 2}.items():
-        assert uk.Session(data(), **{name: value}).spec == plain.with_(**{name: value})
+        more = {"learning_rate": plain.learning_rate / 2} if name == "loss" else {}  # its weights
+        assert uk.Session(data(), **{name: value}).spec == plain.with_(**{name: value}, **more)
     regression = uk.from_arrays(torch.randn(60, 3), torch.randn(60))
     spec = uk.Session(regression, spec=uk.TrainSpec(epochs=2), optimizer="adamw").spec
     assert spec == uk.TrainSpec(epochs=2, optimizer="adamw", loss=uk.SquaredError())
@@ -124,3 +125,12 @@ def test_what_cannot_be_read_gives_no_settings(tmp_path):
     assert not stored_settings(tmp_path).spec
     manifest.write_text(whole)
     assert uk.Session(data(), store=tmp_path).trained
+
+
+def test_a_store_keeps_the_rate_that_was_the_default_for_weighted_classes(tmp_path):
+    loss = WeightedCrossEntropy((1, 20))
+    earlier = {"learning_rate": 0.03, "optimizer": None, "model": "logistic"}
+    first = trained(tmp_path, loss=loss, **earlier)
+    again = uk.Session(data(), loss=loss, store=tmp_path)
+    assert again.trained and again.spec == first.spec
+    assert uk.Session(data(), loss=loss).spec.learning_rate == 0.0015

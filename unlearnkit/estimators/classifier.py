@@ -44,7 +44,8 @@ class UnlearnableClassifier(ClassifierMixin, Unlearnable):  # type: ignore[misc]
             ``"equal_work"``.
         batch_size: examples per step.
         optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
-        learning_rate: the step size, above 0 and constant during training.
+        learning_rate: the step size, above 0 and constant during training. The default of SGD is
+            divided by the largest class weight.
         momentum: the momentum of SGD, at least 0 and below 1; other optimizers ignore it.
         weight_decay: the coefficient of L2 regularisation, at least 0.
         loss: a :class:`~unlearnkit.models.losses.Loss` or its name; cross-entropy by default. With

@@ -5,7 +5,7 @@ from typing import Any
 from unlearnkit.data.examples import Dataset
 from unlearnkit.models.architecture import Architecture, as_architecture
 from unlearnkit.models.builtin import MLP, Linear, Logistic
-from unlearnkit.models.losses import CrossEntropy, SquaredError
+from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy, as_loss
 from unlearnkit.training.spec import TrainSpec
 
 SMALL = 5000  # number of training examples below which the defaults for small data apply
@@ -28,8 +28,9 @@ def choose_model_and_spec(
             :func:`~unlearnkit.models.architecture.as_architecture` accepts; None for ``"mlp"``.
         hidden: widths of the hidden layers; for ``"mlp"`` only.
         version: identifies a model that is given as a callable.
-        spec: the spec that ``given`` changes; None takes :func:`default_spec`. A regression
-            replaces its cross-entropy, the default of a spec, by the squared error.
+        spec: the spec that ``given`` changes; None takes :func:`default_spec`, with the learning
+            rate of SGD divided by the largest class weight. A regression replaces its
+            cross-entropy, the default of a spec, by the squared error.
         **given: fields of :class:`~unlearnkit.training.spec.TrainSpec`; None leaves a field as it
             is.
 
@@ -56,9 +57,25 @@ def choose_model_and_spec(
     )
     if spec is None:
         spec = default_spec(dataset, architecture.name)
+        if given.get("optimizer", spec.optimizer) == "sgd":
+            rate = spec.learning_rate / largest_weight(given.get("loss", spec.loss))
+            spec = spec.with_(learning_rate=rate)
     elif dataset.is_regression and type(spec.loss) is CrossEntropy:
         given = {"loss": SquaredError(), **given}
     return architecture, spec.with_(**given)
+
+
+def largest_weight(loss: Any) -> float:
+    """Return the largest class weight of a loss if it is above 1; 1 for losses without weights.
+
+    A weight multiplies the steps of its class, so SGD needs a learning rate that is so much lower.
+
+    >>> largest_weight({"class_weights": [1, 20]}), largest_weight("cross-entropy")
+    (20.0, 1.0)
+    """
+    chosen = as_loss(loss)
+    weights = chosen.class_weights if isinstance(chosen, WeightedCrossEntropy) else ()
+    return max((1.0, *weights))
 
 
 def default_spec(dataset: Dataset, model: str = "mlp") -> TrainSpec:
