@@ -78,18 +78,38 @@ def test_weighted_values_and_gradients_are_torchs() -> None:
     assert torch.equal(loss.probabilities(outputs), outputs.softmax(-1))
 
 
-def test_the_weighted_hessian_is_the_mean_over_expected_labels() -> None:
+def test_the_weighted_hessian_is_the_mean_over_labels_of_true_frequency() -> None:
+    """Where the weighted loss is at its minimum, p_c is w_c times the true frequency of c."""
     outputs, _, vectors = problem()
-    loss = WeightedCrossEntropy(WEIGHTS)
-    products = loss.output_hessian_product(outputs, vectors)
-    for row, vector, product in zip(outputs, vectors, products, strict=True):
+    weights = torch.tensor([1, 0.5, 20, 3], dtype=torch.float64)
+    loss = WeightedCrossEntropy(tuple(weights.tolist()))
+    true = outputs.softmax(1)
+    minimum = (true * weights).log()
+    slopes = sum(
+        true[:, label, None] * loss.output_gradient(minimum, torch.full((7,), label))
+        for label in range(4)
+    )
+    assert torch.allclose(slopes, torch.zeros(7, 4, dtype=torch.float64), atol=TOLERANCE)
+    products = loss.output_hessian_product(minimum, vectors)
+    for row, vector, product, shares in zip(minimum, vectors, products, true, strict=True):
         expected = torch.zeros(4, dtype=torch.float64)
-        for label, probability in enumerate(row.softmax(0)):
+        for label, share in enumerate(shares):
             hessian = torch.autograd.functional.hessian(
                 lambda z, t=label: loss.value(z[None], torch.tensor([t])).sum(), row
             )
-            expected += probability * (hessian @ vector)
+            expected += share * (hessian @ vector)
         assert torch.allclose(product, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_classes_of_weight_zero_are_left_out_of_the_expected_weight() -> None:
+    outputs, _, vectors = problem()
+    found = WeightedCrossEntropy((2, 0, 6, 0)).output_hessian_product(outputs, vectors)
+    p = outputs.softmax(1)
+    expected = (p[:, 0] + p[:, 2]) / (p[:, 0] / 2 + p[:, 2] / 6)
+    plain = CrossEntropy().output_hessian_product(outputs, vectors)
+    assert torch.allclose(found, expected[:, None] * plain, rtol=0, atol=TOLERANCE)
+    far = torch.tensor([[0.0, 2000.0, 0.0, 0.0]])  # the others underflow
+    assert WeightedCrossEntropy((2, 0, 6, 0)).output_hessian_product(far, far).isfinite().all()
 
 
 def test_equal_weights_are_no_weights() -> None:

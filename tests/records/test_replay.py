@@ -16,6 +16,7 @@ from unlearnkit import AMENDS, METHODS, Session
 from unlearnkit.__main__ import main
 from unlearnkit.approximate import Modified, OnStep, Replay, ShardRound, StagedInfluence
 from unlearnkit.interrupts import Cancelled
+from unlearnkit.models.losses import CrossEntropy, Loss, WeightedCrossEntropy
 from unlearnkit.progress import ProgressEvent
 from unlearnkit.records.audit import AuditError, audit
 from unlearnkit.records.ledger import keyed_digest, plan_digest
@@ -61,6 +62,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_approximation_has_the_bits_of_its_replay(honest: Path) -> None:
     before = {p: p.read_bytes() for p in honest.rglob("*") if p.is_file()}
     said = replayed(LOGISTIC, honest, DiskStore(honest, read_only=True).head)
+    assert b'"formulas"' not in (honest / "ledger.jsonl").read_bytes()
     assert said[-1].startswith(
         "the 2 approximate constituents have the bits that modifying the original models again "
         "gives (3 modifications in 2 requests, "
@@ -263,6 +265,27 @@ def test_a_method_of_ones_own_is_asked_for(tmp_path: Path, monkeypatch: pytest.M
         replayed(LOGISTIC, tmp_path)
     monkeypatch.setitem(AMENDS, "two", Replay(2))
     assert "the 1 approximate constituent has the bits" in replayed(LOGISTIC, tmp_path)[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "formula"),
+    [
+        ("uneven", CrossEntropy(), "batch statistics"),
+        ("logistic", WeightedCrossEntropy((1, 2, 3)), "expected class weight"),
+    ],
+)
+def test_lines_of_a_version_with_another_formula_are_not_replayed(
+    name: str, loss: Loss, formula: str, tmp_path: Path
+) -> None:
+    case = replace(CASES[name], spec=CASES[name].spec.with_(loss=loss))
+    session = case.session(store=tmp_path)
+    session.train()
+    forget(session, [2])
+    session.store.close()
+    assert "the 1 approximate constituent has the bits" in replayed(case, tmp_path)[-1]
+    with_ledger(tmp_path, lambda lines: [line.pop("formulas", None) for line in lines])
+    with pytest.raises(ValueError, match=f"another formula for the {formula} of this model"):
+        replayed(case, tmp_path)
 
 
 def test_without_the_data_or_the_environment_nothing_is_replayed(

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from unlearnkit.approximate.buffers import recompute_buffers
+from unlearnkit.approximate.buffers import RunningStatistics
 from unlearnkit.approximate.protocol import (
     Members,
     Modified,
@@ -73,7 +73,8 @@ class Rule(Protocol):
     def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
         """Return the corrected state and the number of example gradients computed.
 
-        The caller recomputes the buffers. There is at least one retained and one forgotten example.
+        The caller corrects the running statistics of BatchNorm layers. There is at least one
+        retained and one forgotten example.
         """
         ...
 
@@ -108,11 +109,13 @@ class EachState:
 
     def _modify(self, given: ShardRound, on_progress: OnStep) -> Modified:
         stored_states, states, visits = stored_states_of(given), dict[str, State](), 0
+        statistics = RunningStatistics(given)
         for number, stored in enumerate(stored_states):
             on_progress(f"shard {given.state.shard}: {stored.name}", number / len(stored_states))
             if len(stored.retain):
                 state, spent = self.rule(given, stored)
-                states[stored.name], visits = with_buffers(given, stored, state), visits + spent
+                states[stored.name] = statistics.correct(stored.name, state)
+                visits += spent
             else:
                 states[stored.name] = initial_state(given)
         return modified(given, stored_states, states, visits)
@@ -196,14 +199,6 @@ def modified(
     norm = float((flatten(end, names) - flatten(stored_states[-1].state, names)).norm())
     checkpoints = corrected_checkpoints(given, segments_of(given), states, end)
     return Modified(checkpoints, norm, visits, bound)
-
-
-def with_buffers(given: ShardRound, stored: StoredState, state: State) -> State:
-    """Return the state with its batch statistics recomputed on retained examples."""
-    architecture = given.state.plan.architecture
-    if not architecture.has_batch_statistics:
-        return state
-    return recompute_buffers(architecture.module(), state, given.state.data(stored.retain)[0])
 
 
 def initial_state(given: ShardRound) -> State:

@@ -65,7 +65,7 @@ class Loss(Protocol):
         """H_i v_i for each example i, with H_i = d2 value_i / d outputs_i^2.
 
         The function takes no targets: where H_i depends on the target, use its expectation over
-        targets drawn from the model's own distribution. The result must be positive semidefinite,
+        the targets that the outputs stand for. The result must be positive semidefinite,
         so that conjugate gradients apply to the Gauss-Newton matrix.
         """
 
@@ -133,10 +133,13 @@ class WeightedCrossEntropy:
     does not depend on the classes of the others.
 
     Gradient w_t (p - e_t). The Hessian w_t (diag(p) - p p^T) depends on the label through its
-    weight and is replaced by its mean over labels drawn from p, (sum_c p_c w_c) (diag(p) - p p^T)
-    (exact for equal weights; derived for unlearnkit). Training and exact unlearning use the
-    gradient alone, so this affects approximate unlearning only (tests/benchmarks/defaults.md has
-    the measurements).
+    weight, which is replaced by its expectation. Weights inflate the model's probabilities: where
+    the weighted loss is at its minimum, p_c is proportional to w_c times the true probability of
+    class c. Labels are therefore drawn with probabilities proportional to p_c / w_c, and the
+    expected weight is the harmonic mean 1 / sum_c (p_c / w_c). Classes of weight 0 are left out of
+    it, and the p_c of the others are divided by their sum. This is exact for equal weights; it was
+    derived for unlearnkit. Training and exact unlearning use the gradient alone, so the expected
+    weight affects approximate unlearning only (tests/benchmarks/defaults.md has the measurements).
 
     Attributes:
         class_weights: w, one finite weight of 0 or more for each class, at least one above 0.
@@ -189,8 +192,18 @@ class WeightedCrossEntropy:
     def output_hessian_product(
         self, outputs: Float[Tensor, "*batch class"], vectors: Float[Tensor, "*batch class"]
     ) -> Float[Tensor, "*batch class"]:
-        """The expected weight sum_c p_c w_c times (diag(p) - p p^T) v."""
-        expected = (outputs.softmax(-1) * self._weights(outputs)).sum(-1, keepdim=True)
+        """The expected weight times (diag(p) - p p^T) v.
+
+        >>> loss, outputs = WeightedCrossEntropy((1, 3)), torch.zeros(1, 2)  # 1 / (1/2 + 1/6)
+        >>> loss.output_hessian_product(outputs, torch.tensor([[1.0, 0.0]]))
+        tensor([[ 0.3750, -0.3750]])
+        """
+        weights = self._weights(outputs)
+        weighted = weights > 0
+        logs = outputs.log_softmax(-1)[..., weighted]
+        inflated = logs.logsumexp(-1, keepdim=True)
+        calibrated = (logs - weights[weighted].log()).logsumexp(-1, keepdim=True)
+        expected = (inflated - calibrated).exp()
         return expected * CrossEntropy().output_hessian_product(outputs, vectors)
 
     def probabilities(

@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import Replay
 from unlearnkit.approximate.defaults import default_method
+from unlearnkit.models.losses import WeightedCrossEntropy
 from unlearnkit.records.inventory import STATE, keyed
 from unlearnkit.store import DiskStore
 from unlearnkit.training.plan import Plan
@@ -118,7 +119,9 @@ def request_line(
     amend: object,
 ) -> dict[str, Any]:
     """The completion line of a request: its ids, the decision and the predictions."""
-    how = {"method": repr(method), "amend": repr(amend)} if decision.approximate else {}
+    how: dict[str, Any] = {}
+    if decision.approximate:
+        how = {"method": repr(method), "amend": repr(amend), **formulas_of(plan)}
     usual = method == default_method(plan) and amend == Replay()  # other methods may drift anyway
     drifts = [check.drift for check in decision.checks if usual and check.drift is not None]
     return {
@@ -140,6 +143,20 @@ def request_line(
         **how,
         "original": ORIGINAL,
     }
+
+
+def formulas_of(plan: Plan) -> dict[str, dict[str, str]]:
+    """The formulas of approximations that earlier versions had otherwise, for a completion line.
+
+    The field is absent for models and losses whose approximations have always been the same. A
+    modification can be replayed only with the formulas that its line names.
+    """
+    formulas = {}
+    if plan.architecture.has_batch_statistics:
+        formulas["batch statistics"] = "difference"
+    if isinstance(plan.spec.loss, WeightedCrossEntropy):
+        formulas["expected class weight"] = "harmonic mean"
+    return {"formulas": formulas} if formulas else {}
 
 
 def repay_line(

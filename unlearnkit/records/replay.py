@@ -24,7 +24,7 @@ from unlearnkit.display import plural
 from unlearnkit.progress import Run, running
 from unlearnkit.records.history import owing_after
 from unlearnkit.records.inventory import Inventory, keyed
-from unlearnkit.records.ledger import plan_digest
+from unlearnkit.records.ledger import formulas_of, plan_digest
 from unlearnkit.records.same_bits import AuditError, different_bits
 from unlearnkit.registry import Registry
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, MemoryStore
@@ -211,13 +211,22 @@ def _how(step: Step, plan: Plan) -> tuple[Any, Any]:
 
     Raises:
         AuditError: the step says that a shard was modified which none of its ids belongs to.
-        ValueError: no method or amend has this description, or its forms cannot be told apart.
+        ValueError: no method or amend has this description, its forms cannot be told apart, or
+            another version made the step with other formulas.
     """
     strange = sorted(set(step.group) - set(plan.shards_of(np.asarray(step.line["ids"], np.int64))))
     if strange:
         raise AuditError(
             f"entry {step.number} of the ledger says that shard {strange[0]} was modified, but "
             "none of its ids belongs to this shard"
+        )
+    ours, said = formulas_of(plan).get("formulas", {}), step.line.get("formulas") or {}
+    if said != ours:
+        names = " and ".join(sorted(n for n in {*ours, *said} if ours.get(n) != said.get(n)))
+        raise ValueError(
+            f"entry {step.number} of the ledger was made by a version of unlearnkit with another "
+            f"formula for the {names} of this model, so that this version cannot replay the "
+            "modification; repay the debt, and audit with --retrain"
         )
     method = _by_description(step, METHODS, [default_method(plan)])
     amend = _by_description(step, AMENDS, [])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from unlearnkit.approximate.buffers import RunningStatistics
 from unlearnkit.approximate.optimise import (
     Optimisation,
     divergence_gradient,
@@ -13,7 +14,7 @@ from unlearnkit.approximate.optimise import (
 )
 from unlearnkit.approximate.protocol import Amended, Modified, OnStep, ShardRound
 from unlearnkit.approximate.routes import refusal
-from unlearnkit.approximate.stored_states import StoredState, stored_states_of, with_buffers
+from unlearnkit.approximate.stored_states import StoredState, stored_states_of
 from unlearnkit.training.plan import Plan
 
 
@@ -73,6 +74,8 @@ class Distillation:
             for rows in batches:
                 run.step(rows, slope)
                 steps += 1
-        state = with_buffers(given, student, run.state)
+        tails = found.checkpoints[last].tails
+        statistics = RunningStatistics(given, tails[min(tails)])
+        state = statistics.correct(original.name, run.state)
         checkpoint = replace(found.checkpoints[last], state=state)
         return Amended(checkpoint, self.epochs(plan), run.visits, steps)

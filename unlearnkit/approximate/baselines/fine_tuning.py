@@ -12,6 +12,7 @@ stored state is tuned separately, on the slices up to its stage.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from unlearnkit.approximate.buffers import RunningStatistics
 from unlearnkit.approximate.optimise import tune, tuning_job, visits_of
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
 from unlearnkit.approximate.stored_states import (
@@ -19,7 +20,6 @@ from unlearnkit.approximate.stored_states import (
     modified,
     sizes_of,
     stored_states_of,
-    with_buffers,
 )
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.clock import Batches
@@ -66,7 +66,12 @@ class FineTuning:
                 visits[i] += visits_of(jobs[-1])
             for done in tune(plan, jobs, self.rate):
                 i, stored = owners[done.shard]
-                states[i][stored.name] = with_buffers(rounds[i], stored, done.state)
+                states[i][stored.name] = done.state
+        for each, own, found in zip(rounds, stored_states, states, strict=True):
+            statistics = RunningStatistics(each)
+            for stored in own:
+                if len(stored.retain):
+                    found[stored.name] = statistics.correct(stored.name, found[stored.name])
         return [
             modified(each, own, found, spent)
             for each, own, found, spent in zip(rounds, stored_states, states, visits, strict=True)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unlearnkit.approximate.buffers import RunningStatistics
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound, progress_within
 from unlearnkit.approximate.segments import Segment, segments_of
 from unlearnkit.approximate.stored_states import (
@@ -19,7 +20,6 @@ from unlearnkit.approximate.stored_states import (
     modified,
     sizes_of,
     stored_states_of,
-    with_buffers,
 )
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
@@ -76,6 +76,7 @@ class AlongTraining:
         stored_states, states, visits = stored_states_of(given), dict[str, State](), 0
         difference = torch.zeros(len(flatten(stored_states[0].state, names)))
         segments = segments_of(given, to_end=True)
+        statistics = RunningStatistics(given)
         for number, (stored, segment) in enumerate(zip(stored_states, segments, strict=True)):
             on_progress(f"shard {given.state.shard}: {stored.name}", number / len(stored_states))
             state = stored.state
@@ -83,7 +84,7 @@ class AlongTraining:
                 difference, spent = self.advance(given, segment, difference)
                 moved = flatten(state, names) + difference
                 state = architecture.moved(state, unflatten(moved, state, names))
-                state = with_buffers(given, stored, state)
+                state = statistics.correct(stored.name, state)
                 visits += spent
             states[stored.name] = state
         return modified(given, stored_states, states, visits)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unlearnkit.approximate.buffers import recompute_buffers
+from unlearnkit.approximate.buffers import RunningStatistics
 from unlearnkit.approximate.curvature import (
     Product,
     conjugate_gradients,
@@ -20,7 +20,7 @@ from unlearnkit.approximate.curvature import (
 from unlearnkit.approximate.influence.samples import Candidates
 from unlearnkit.approximate.influence.settings import InfluenceSettings
 from unlearnkit.approximate.protocol import Members, Modified, ShardRound
-from unlearnkit.approximate.segments import Segment, corrected_checkpoints
+from unlearnkit.approximate.segments import Segment, corrected_checkpoints, segments_of
 from unlearnkit.models.state import get_state
 from unlearnkit.models.vector import flatten, unflatten
 from unlearnkit.store.checkpoint import State
@@ -52,6 +52,7 @@ class Difference:
         self.method, self.given, self.module, self.names = method, given, module, names
         self.state, self.forget, self.retain = given.state, given.forget, given.retain
         self.candidates, self.visits = candidates, len(candidates.known)
+        self.statistics = RunningStatistics(given)
         self.correction = torch.zeros(sum(get_state(module)[n].numel() for n in names))
         # Gradient sum at the last segment's end, over examples of the stages up to `summed`.
         self.sum, self.summed = torch.zeros_like(self.correction), 0
@@ -131,14 +132,17 @@ class Difference:
         loss, data = self.state.plan.spec.loss, self.state.data(members)
         return len(members) * mean_gradient(self.module, at, self.names, *data, loss)
 
-    def apply(self, at: State, stage: int) -> State:
-        """Return the state with the correction added and its batch statistics recomputed."""
+    def apply(self, name: str, at: State) -> State:
+        """Return the state with the correction added and its running statistics corrected.
+
+        Args:
+            name: name of the segment that ends with this state.
+            at: the state.
+        """
         moved = flatten(at, self.names) + self.correction
         architecture = self.state.plan.architecture
         state = architecture.moved(at, unflatten(moved, at, self.names))
-        if not architecture.has_batch_statistics:
-            return state
-        return recompute_buffers(self.module, state, self.state.data(self.retain.until(stage))[0])
+        return self.statistics.correct(name, state)
 
     def finish(self, segments: Iterable[Segment], states: dict[str, State]) -> Modified:
         """Return the result; the correction at the last tail is applied to the final state.
@@ -147,8 +151,8 @@ class Difference:
             segments: segments of the round, after each was passed to :meth:`advance`.
             states: corrected states at the ends of the segments, by name.
         """
-        last = len(self.state.chain)
-        end = self.apply(self.state.checkpoints[last].state, last)
+        last = segments_of(self.given, to_end=True)[-1]
+        end = self.apply(last.name, last.end)
         checkpoints = corrected_checkpoints(self.given, segments, states, end)
         return Modified(checkpoints, float(self.correction.norm()), self.visits)
 

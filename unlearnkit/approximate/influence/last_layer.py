@@ -99,8 +99,7 @@ def modify_last_layers(
             concerned = [lane for lane in lanes if name in lane.segments]
             _advance(name, [lane for lane in concerned if lane.segments[name].time])
             for lane in concerned:
-                segment = lane.segments[name]
-                lane.states[name] = lane.apply(segment.end, segment.stage)
+                lane.states[name] = lane.apply(name, lane.segments[name].end)
         done += [lane.finish(lane.segments.values(), lane.states) for lane in lanes]
     return done
 

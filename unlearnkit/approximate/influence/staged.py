@@ -259,7 +259,7 @@ class StagedInfluence(InfluenceSettings):
             share = number / len(segments)
             on_progress(f"shard {state.shard}: correcting {each.name}", share)
             run.advance(each)
-            states[each.name] = run.apply(each.end, each.stage)
+            states[each.name] = run.apply(each.name, each.end)
         return run.finish(segments, states)
 
 
