@@ -13,6 +13,11 @@ from hypothesis import settings
 
 from shapes import check_package
 
+# Several processes of pytest-xdist use one core each: torch reads this when it is imported, and by
+# default no more threads train shards than torch computes with.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A wrong shape in a call of our own then fails the test that makes the call. It has to happen
 # before anything imports unlearnkit; UNLEARNKIT_TYPECHECK=0 shows what an unchecked user sees.
 if os.environ.get("UNLEARNKIT_TYPECHECK", "1") != "0":

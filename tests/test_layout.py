@@ -19,6 +19,7 @@ WINGS = (
     *(
         "torch_settings",
         "interrupts",
+        "threads",
         "progress",
         "seeding",
         "display",

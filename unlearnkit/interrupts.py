@@ -75,6 +75,11 @@ def check() -> None:
     check_cancelled(_CURRENT.stop)
 
 
+def current_stop() -> threading.Event | None:
+    """Return the event that stops the work of this thread, to let it stop other threads as well."""
+    return _CURRENT.stop
+
+
 @contextmanager
 def stopped_by(cancel: threading.Event | None) -> Iterator[None]:
     """Let an event stop the work in the context, beside the events that stop it already.
@@ -146,12 +151,13 @@ def interruptible(
     return decorate
 
 
-class _Stop(threading.Event):
+class Flag(threading.Event):
     """An event that is set by an assignment, which no interrupt can tear apart."""
 
     asked = False
 
     def is_set(self) -> bool:
+        """Whether the flag was set."""
         return self.asked
 
 
@@ -169,7 +175,7 @@ class _Work(Generic[Result]):
     """
 
     def __init__(self, function: Callable[[], Result]) -> None:
-        self.stop, self.claimed = _Stop(), _thread.allocate_lock()
+        self.stop, self.claimed = Flag(), _thread.allocate_lock()
         self.result: list[Result] = []
         self.error: BaseException | None = None
         self._function = function

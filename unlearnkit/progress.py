@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from unlearnkit.interrupts import check, check_cancelled, stopped_by
+from unlearnkit.threads import available_threads, check_threads
 from unlearnkit.torch_settings import own_settings
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Run:
         cancel: setting this event stops the work.
         pause: setting this event ends training after the current stages, so that no work is lost.
         parallel: the number of worker processes; None trains in this process.
+        threads: upper limit of the number of threads of this process that train shards.
         losses: whether events must contain the loss of each epoch, which takes time to measure.
     """
 
@@ -112,6 +114,7 @@ class Run:
     cancel: threading.Event | None = None
     pause: threading.Event | None = None
     parallel: int | None = None
+    threads: int = 1
     losses: bool = False
 
     def check(self) -> None:
@@ -141,6 +144,7 @@ def running(
     *,
     pause: threading.Event | None = None,
     parallel: int | None = None,
+    threads: int | None = None,
 ) -> Iterator[Run]:
     """Open the run of a public function, with a progress bar if one is to be shown.
 
@@ -151,27 +155,34 @@ def running(
         cancel: setting this event stops the work.
         pause: setting this event ends training after the current stages.
         parallel: the number of worker processes; None trains in this process.
+        threads: upper limit of the number of threads that train shards in this process; None uses
+            one for each core (:func:`~unlearnkit.threads.available_threads`).
 
     Raises:
-        TypeError: ``on_progress`` is neither None, a bool nor callable.
-        ValueError: torch's default dtype or default device cannot be used.
+        TypeError: ``on_progress`` is neither None, a bool nor callable; or ``threads`` is not an
+            integer.
+        ValueError: ``threads`` is below 1, or torch's default dtype or default device cannot be
+            used.
     """
     if not (on_progress is None or isinstance(on_progress, bool) or callable(on_progress)):
         raise TypeError(
             f"on_progress={on_progress!r} is a {type(on_progress).__name__}; give True for a "
             "progress bar, False for none, or a callable that takes a ProgressEvent"
         )
+    check_threads(threads)
+    threads = available_threads() if threads is None else threads
     with own_settings(), stopped_by(cancel):
         if on_progress is True or (on_progress is None and _is_watched()):
             bar = _Bar(0.0 if on_progress else DELAY)
             try:
-                yield Run(bar, cancel, pause, parallel)
+                yield Run(bar, cancel, pause, parallel, threads)
             finally:
                 bar.close()
         else:
             own = on_progress if callable(on_progress) else silent
             losses = _reads_losses(own)
-            yield Run(_harmless(own) if losses else own, cancel, pause, parallel, losses=losses)
+            harmless = _harmless(own) if losses else own
+            yield Run(harmless, cancel, pause, parallel, threads, losses)
 
 
 def _reads_losses(on_progress: OnProgress) -> bool:

@@ -39,6 +39,7 @@ from unlearnkit.records.stored_settings import stored_settings
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore, StoreError
 from unlearnkit.store.footprint import Footprint, announced
+from unlearnkit.threads import check_threads
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.defaults import choose_model_and_spec
@@ -115,6 +116,7 @@ class Session:
         partition: Partition | None = None,
         version: str | None = None,
         parallel: int | None = None,
+        threads: int | None = None,
     ) -> None:
         """Start a session. Nothing is trained yet.
 
@@ -172,6 +174,10 @@ class Session:
             parallel: the number of worker processes that train shards at the same time; -1 uses
                 all processors. The resulting bits are the same. None, the default, trains in this
                 process. The attribute can be set at any time: ``session.parallel = 2``.
+            threads: the number of threads of this process that train shards at the same time, each
+                on a core of its own. The resulting bits are the same. None, the default, uses as
+                many as there are cores; small models are trained in one thread, which is faster.
+                The attribute can be set at any time: ``session.threads = 1``.
 
         Raises:
             KeyError: a dataset, model, loss or aggregation of this name is not known.
@@ -220,6 +226,8 @@ class Session:
         self.boundary = FixedBoundary()
         check_parallel(parallel)
         self.parallel = parallel
+        check_threads(threads)
+        self.threads = threads
         self.store = open_store(store)
         self._work = threading.Lock()
         if isinstance(self.store, DiskStore):
@@ -283,7 +291,7 @@ class Session:
             plan.architecture.state_bytes,
             sum(map(plan.alive, range(plan.num_shards))),
             plan.checkpoint_bytes,
-            bytes_at_work(plan),
+            bytes_at_work(plan, self.threads),
             (1 + len(plan.spec.tail_epochs())) * plan.architecture.state_bytes,
             folder,
         )
@@ -458,6 +466,7 @@ class Session:
                 pause=pause,
                 probe=not self._journal.clock.calibrated,
                 parallel=self.parallel,
+                threads=self.threads,
             )
             self._journal.clock = self._journal.clock.observe(report.timed, report.tick)
             self._journal.repeated += report.repeated
@@ -701,6 +710,7 @@ class Session:
                 on_progress=on_progress,
                 cancel=cancel,
                 parallel=self.parallel,
+                threads=self.threads,
                 probe=self._probe(request),
                 error_model=self._journal.history.error_model,
                 commit=commit,
@@ -749,6 +759,7 @@ class Session:
                 on_progress=on_progress,
                 cancel=cancel,
                 parallel=self.parallel,
+                threads=self.threads,
                 probe=self._probe(),
                 commit=self._journal.commit_repayment,
             )
@@ -798,6 +809,7 @@ class Session:
             on_progress=on_progress,
             cancel=cancel,
             parallel=self.parallel,
+            threads=self.threads,
         )
 
     @interruptible()

@@ -207,6 +207,7 @@ def compare(
     on_progress: Progress = None,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
+    threads: int | None = None,
 ) -> Comparison:
     """Compare the unlearned ensemble in the store with one that is retrained from scratch.
 
@@ -221,6 +222,7 @@ def compare(
             (:mod:`unlearnkit.progress`).
         cancel: setting this event stops the retraining.
         parallel: number of workers that retrain, as in :func:`~unlearnkit.training.train.train`.
+        threads: upper limit of the number of threads that retrain, as there.
 
     Raises:
         ValueError: a metric of ``METRICS`` fails, or its name is that of another column; metrics
@@ -251,6 +253,7 @@ def compare(
         cancel=cancel,
         phase="scratch",
         parallel=parallel,
+        threads=threads,
     )
     fresh = {s: retrained.get(plan.final_key(s)) for s in chosen if plan.alive(s)}
     scratch = Ensemble(

@@ -80,6 +80,11 @@ class Job:
         return self.origin() if callable(self.origin) else self.origin
 
     @property
+    def key(self) -> str:
+        """The key of the first stage, which no other job of a training has."""
+        return self.marks[0].stage.key
+
+    @property
     def stage_steps(self) -> dict[str, int]:
         """Optimizer steps of every stage, by the stage's key."""
         steps, begin = {}, 0

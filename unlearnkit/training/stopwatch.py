@@ -29,8 +29,9 @@ class Stopwatch:
         self.alone: tuple[int, float] | None = None
 
     def started(self, count: int) -> None:
-        """Record that the starting states are ready, ``count`` of them newly initialised."""
-        self.starts, self.starting = count, self._lap()
+        """Record that more starting states are ready, ``count`` of them newly initialised."""
+        self.starts += count
+        self.starting += self._lap()
 
     def started_late(self, seconds: float) -> None:
         """Record that a starting state was made when its lane began; it belongs to no lap."""

@@ -6,7 +6,7 @@ run it resumes, and with the store of an earlier run and a smaller retain set it
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,14 +15,16 @@ from unlearnkit.display import as_html
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, running
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.store.checkpoint import State
+from unlearnkit.threads import available_threads, deal
 from unlearnkit.training.clock import Work, time_tick
 from unlearnkit.training.door import check_surroundings, try_module
 from unlearnkit.training.kernels import run_jobs
+from unlearnkit.training.kernels.dealing import group_sizes, grouped, threads_used
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated, Repeats, repeats_of
 from unlearnkit.training.kernels.stacked import NUM_BUFFERS, lanes_together
 from unlearnkit.training.kernels.witnesses import check_witnesses
 from unlearnkit.training.plan import Plan, Stage
-from unlearnkit.training.schedule import Mark, make_job, starting_state
+from unlearnkit.training.schedule import Job, Mark, make_job, starting_state
 from unlearnkit.training.stopwatch import Stopwatch
 from unlearnkit.training.workers import TaskResult, check_parallel, train_in_workers
 
@@ -107,6 +109,7 @@ def train(
     phase: str = "train",
     probe: bool = False,
     parallel: int | None = None,
+    threads: int | None = None,
 ) -> TrainReport:
     """Run the stages that the store lacks, and store their checkpoints.
 
@@ -128,14 +131,19 @@ def train(
             ``joblib.parallel_config`` selects, such as ``"dask"``. Checkpoints arrive shard by
             shard. The clock predicts a single process, so nothing is timed for it, except that with
             ``probe`` two stages are trained in this process first.
+        threads: upper limit of the number of threads of this process that train shards at the same
+            time, with the same bits; None uses one for each core. Fewer are used for models so
+            small that threads would wait for each other, for a foreign module or loss whose code
+            uses what threads share, and with several compute threads each. Worker processes train
+            in one thread.
 
     Returns:
         The stages run. Their visits equal those of ``plan.missing(store, shards)`` before the call.
 
     Raises:
-        TypeError: ``parallel`` is not an integer.
+        TypeError: ``parallel`` or ``threads`` is not an integer.
         ValueError: a setting on which bits depend has changed since the plan was made, or differs
-            in a worker; or ``parallel`` is 0.
+            in a worker; ``parallel`` is 0; or ``threads`` is below 1.
         NotReproducibleError: a repeated step of a foreign module gave other bits.
         ChangedModelError: a foreign module computes something else than when the checkpoints in
             the store were made.
@@ -143,7 +151,7 @@ def train(
         NotFiniteError: the training of a shard diverged; finished stages are in the store.
         Exception: an exception of a worker, with a note that names the shard.
     """
-    with running(on_progress, cancel, pause=pause, parallel=parallel) as run:
+    with running(on_progress, cancel, pause=pause, parallel=parallel, threads=threads) as run:
         return train_missing(plan, store, run, shards=shards, phase=phase, probe=probe)
 
 
@@ -173,11 +181,11 @@ def train_missing(
     here = pieces
     if run.parallel is not None:  # the clock predicts one process, so a probe trains in this one
         here = [piece[:1] for piece in pieces[:2]] if probe else []
-    watch = _train_here(plan, here, store, recorder, run, probe, repeats)
+    timings = _train_here(plan, here, store, recorder, run, probe, repeats)
     if plan.stacked and run.pausing:
         timed: tuple[tuple[Work, float], ...] = ()  # the stopwatch needs complete runs
     else:
-        timed = watch.timed() if plan.stacked and here else recorder.timed(begun)
+        timed = tuple(piece for timing in timings for piece in timing.timed())
     covered = Repeated()
     if run.parallel is not None:
         rest = _consecutive(plan.missing(store, shards))
@@ -189,9 +197,8 @@ def train_missing(
         check_surroundings(plan)
     if repeats is not None:
         covered = covered + repeats.repeated
-    return TrainReport(
-        recorder.result(seconds), seconds, timed, tick, watch.probing, paused, covered
-    )
+    probing = sum(timing.watch.probing for timing in timings)
+    return TrainReport(recorder.result(seconds), seconds, timed, tick, probing, paused, covered)
 
 
 def _train_here(
@@ -202,45 +209,107 @@ def _train_here(
     run: Run,
     probe: bool,
     repeats: Repeats | None,
-) -> Stopwatch:
-    """Train in this process and time the work."""
-    watch = Stopwatch()
-    starts: list[State | Callable[[], State]] = [
-        partial(_start_late, plan, piece[0], store, watch) for piece in pieces
-    ]
-    if plan.stacked and lanes_together(plan) > 1:  # small models, which are timed together
-        starts = [starting_state(plan, piece[0], store) for piece in pieces]
-    watch.started(sum(piece[0].index == 1 for piece in pieces))
-    jobs = []
-    for piece, start in zip(pieces, starts, strict=True):
-        jobs.append(make_job(plan, piece, start))
-        recorder.steps.update(jobs[-1].stage_steps)
-        watch.laid_out()
+) -> list["_Timing"]:
+    """Train in threads of this process, and return what each of them timed."""
+    threads = threads_used(plan, len(pieces), run.threads)
+    parts: list[Sequence[Sequence[Stage]]] = [pieces] if pieces else []
+    if threads > 1:  # the longest first, so that the threads end at about the same time
+        ordered = sorted(pieces, key=lambda p: (-sum(stage.steps for stage in p), p[0].shard))
+        parts = grouped(ordered, group_sizes(plan, len(pieces), threads))
+    if repeats is not None:
+        repeats.begin([make_job(plan, piece, dict) for piece in pieces])
+    timings: list[_Timing] = []
+    probes = [None] if probe else []  # the first thread to begin takes it
 
-    def keep(checkpoint: Checkpoint) -> None:
-        store.put(checkpoint)
-        recorder.finish(checkpoint)
-        watch.stored()
+    def work(dealt: Iterator[Sequence[Sequence[Stage]]]) -> None:
+        timing = _Timing(plan, store, recorder)
+        timings.append(timing)
+        mine = repeats if repeats is None or threads == 1 else repeats.for_thread()
+        for part in dealt:
+            probing = bool(probes and probes.pop() is None)
+            timing.train(part, run, probing, mine)
+        if repeats is not None and mine is not None and mine is not repeats:
+            with recorder.lock:
+                repeats.repeated = repeats.repeated + mine.repeated
 
-    run_jobs(
-        plan,
-        jobs,
-        keep=keep,
-        on_epoch=lambda job, mark, loss: recorder.epoch(mark, loss),
-        run=run,
-        on_each=watch.mark,
-        on_probe=watch.probe if probe else None,
-        repeats=repeats,
-    )
-    return watch
+    deal(parts, work, threads)
+    return timings
 
 
-def _start_late(plan: Plan, stage: Stage, store: Store, watch: Stopwatch) -> State:
-    """Return the state that a stage starts from, at the time when its training begins."""
-    begun = time.perf_counter()
-    state = starting_state(plan, stage, store)
-    watch.started_late(time.perf_counter() - begun)
-    return state
+class _Timing:
+    """Training in one thread, which times its work.
+
+    Attributes:
+        watch: times lanes that run in lockstep.
+        begun: when the thread began.
+        finished: the stages that ended in this thread, and when.
+    """
+
+    def __init__(self, plan: Plan, store: Store, recorder: "_Recorder") -> None:
+        self.plan, self.store, self.recorder = plan, store, recorder
+        self.watch, self.begun = Stopwatch(), time.perf_counter()
+        self.finished: list[tuple[Stage, float]] = []
+
+    def train(
+        self,
+        pieces: Sequence[Sequence[Stage]],
+        run: Run,
+        probe: bool,
+        repeats: Repeats | None,
+    ) -> None:
+        """Train some pieces; what other threads must not do at the same time is done in turn."""
+        plan, watch, recorder = self.plan, self.watch, self.recorder
+        starts: list[State | Callable[[], State]] = [
+            partial(self._start_late, piece[0]) for piece in pieces
+        ]
+        if plan.stacked and lanes_together(plan) > 1:  # small models, which are timed together
+            with recorder.lock:
+                starts = [starting_state(plan, piece[0], self.store) for piece in pieces]
+        watch.started(sum(piece[0].index == 1 for piece in pieces))
+        jobs = []
+        for piece, start in zip(pieces, starts, strict=True):
+            jobs.append(make_job(plan, piece, start))
+            recorder.steps.update(jobs[-1].stage_steps)
+            watch.laid_out()
+        run_jobs(
+            plan,
+            jobs,
+            keep=self._keep,
+            on_epoch=self._epoch,
+            run=run,
+            on_each=watch.mark,
+            on_probe=watch.probe if probe else None,
+            repeats=repeats,
+        )
+
+    def timed(self) -> tuple[tuple[Work, float], ...]:
+        """Return the timed work of this thread."""
+        if self.plan.stacked:
+            return self.watch.timed() if self.finished else ()
+        bounds = [self.begun, *(at for _, at in self.finished)]
+        return tuple(
+            (work_of(self.plan, [stage]), at - before)
+            for (stage, at), before in zip(self.finished, bounds[:-1], strict=True)
+        )
+
+    def _keep(self, checkpoint: Checkpoint) -> None:
+        with self.recorder.lock:
+            self.store.put(checkpoint)
+            stage = self.recorder.finish(checkpoint)
+        self.finished.append((stage, time.perf_counter()))
+        self.watch.stored()
+
+    def _epoch(self, job: Job, mark: Mark, loss: float | None) -> None:
+        with self.recorder.lock:
+            self.recorder.epoch(mark, loss)
+
+    def _start_late(self, stage: Stage) -> State:
+        """Return the state that a stage starts from, at the time when its training begins."""
+        begun = time.perf_counter()
+        with self.recorder.lock:
+            state = starting_state(self.plan, stage, self.store)
+        self.watch.started_late(time.perf_counter() - begun)
+        return state
 
 
 def _train_elsewhere(
@@ -267,34 +336,46 @@ def _train_elsewhere(
     return sum(covered, start=Repeated())
 
 
-def work_of(plan: Plan, stages: Iterable[Stage]) -> Work:
+def work_of(plan: Plan, stages: Iterable[Stage], threads: int | None = None) -> Work:
     """Return the amount of training of these stages.
 
     Batches that lost all their examples count as steps.
+
+    Args:
+        plan: plan of the retain set.
+        stages: the stages to train.
+        threads: upper limit of the number of threads; None uses one for each core.
     """
     chosen = [stage for stage in stages if stage.visits]
     lanes: dict[int, int] = {}
     for stage in chosen:
         lanes[stage.shard] = lanes.get(stage.shard, 0) + stage.steps
     lengths = sorted(lanes.values(), reverse=True)
-    together = lanes_together(plan) if plan.stacked else 1
+    used = threads_used(plan, len(lanes), available_threads() if threads is None else threads)
+    groups = grouped(lengths, group_sizes(plan, len(lengths), used))
     return Work(
         len(chosen),
         sum(stage.epochs for stage in chosen),
-        sum(lengths[::together]),  # the longest lane of every group
+        sum(group[0] for group in groups),  # the longest lane of every group
         sum(lengths),
         sum(stage.visits for stage in chosen),
         sum(stage.index == 1 for stage in chosen),
     )
 
 
-def bytes_at_work(plan: Plan) -> int:
+def bytes_at_work(plan: Plan, threads: int | None = None) -> int:
     """Return the bytes of the states of the shards that are trained at the same time.
 
     They are parameters, gradients and the optimizer's moments, and the copies that become the last
     checkpoint and its tails; in the per-lane kernel also the state to start from and the momentum.
+
+    Args:
+        plan: plan of the retain set.
+        threads: upper limit of the number of threads; None uses one for each core.
     """
-    together = min(lanes_together(plan), plan.num_shards) if plan.stacked else 1
+    lanes = plan.num_shards
+    used = threads_used(plan, lanes, available_threads() if threads is None else threads)
+    together = sum(group_sizes(plan, lanes, used)[:used])
     copies = NUM_BUFFERS[plan.spec.optimizer] + 1 + len(plan.spec.tail_epochs())
     copies += 0 if plan.stacked else 2
     return together * copies * plan.architecture.state_bytes
@@ -323,7 +404,8 @@ class _Recorder:
         self.total = sum(stage.visits for stage in self.stages.values())
         self.done = 0
         self.last_loss: dict[tuple[int, int], float] = {}
-        self.finished: list[tuple[Stage, float]] = []
+        self.finished: list[Stage] = []
+        self.lock = threading.RLock()  # of the store and of this object
 
     def epoch(self, mark: Mark, loss: float | None) -> None:
         stage = mark.stage
@@ -343,21 +425,15 @@ class _Recorder:
             )
         )
 
-    def finish(self, checkpoint: Checkpoint) -> None:
-        self.finished.append((self.stages[checkpoint.key], time.perf_counter()))
-
-    def timed(self, begun: float) -> tuple[tuple[Work, float], ...]:
-        """Return work and seconds of stages that ran one by one."""
-        bounds = [begun, *(at for _, at in self.finished)]
-        return tuple(
-            (work_of(self.plan, [stage]), at - before)
-            for (stage, at), before in zip(self.finished, bounds[:-1], strict=True)
-        )
+    def finish(self, checkpoint: Checkpoint) -> Stage:
+        stage = self.stages[checkpoint.key]
+        self.finished.append(stage)
+        return stage
 
     def result(self, seconds: float) -> tuple[StageRun, ...]:
         """Return the stages that were run, with the seconds divided in proportion to visits."""
         runs = []
-        for stage, _ in self.finished:
+        for stage in self.finished:
             share = stage.visits / self.total if self.total else 0.0
             runs.append(
                 StageRun(

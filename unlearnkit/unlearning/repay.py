@@ -33,6 +33,7 @@ def repay(
     on_progress: Progress = None,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
+    threads: int | None = None,
     probe: Probe | None = None,
     commit: Callable[[Decision, int], None] | None = None,
 ) -> Unlearned:
@@ -49,6 +50,7 @@ def repay(
             (:mod:`unlearnkit.progress`).
         cancel: stops the run when set.
         parallel: number of workers, as in :func:`~unlearnkit.training.train.train`.
+        threads: upper limit of the number of threads, as there.
         probe: examples on which approximations are compared with the exact models that replace
             them; None if they are not compared.
         commit: called with the decision and the number of ids owed before, when everything is in
@@ -82,7 +84,7 @@ def repay(
     if parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
     try:
-        with running(on_progress, cancel, parallel=parallel) as run:
+        with running(on_progress, cancel, parallel=parallel, threads=threads) as run:
             report = train_missing(plan, store, run, shards=chosen)
         decision = replace(decision, repeated=report.repeated)
         if routes and probe is not None:

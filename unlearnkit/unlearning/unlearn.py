@@ -126,6 +126,7 @@ def unlearn(
     on_progress: Progress = None,
     cancel: threading.Event | None = None,
     parallel: int | None = None,
+    threads: int | None = None,
     probe: Probe | None = None,
     error_model: ErrorModel = ErrorModel(),
     commit: Callable[[Plan, Decision], None] | None = None,
@@ -148,6 +149,7 @@ def unlearn(
         parallel: number of workers of the exact part, as in
             :func:`~unlearnkit.training.train.train`. The clock models a single process, so it
             neither predicts such a run nor learns from it.
+        threads: upper limit of the number of threads that train shards, as there.
         probe: examples on which approximations are checked; without it they are judged by their
             corrections alone.
         error_model: fitted to past repayments.
@@ -173,7 +175,7 @@ def unlearn(
         probe=probe,
         error_model=error_model,
     )
-    with running(on_progress, cancel, parallel=parallel) as run:
+    with running(on_progress, cancel, parallel=parallel, threads=threads) as run:
         return _unlearn(before, store, ids, boundary, clock, approximator, run, commit)
 
 

@@ -55,10 +55,10 @@ def run_loop(
     """
     if repeats is not None:
         repeats.begin(jobs)
-    for number, job in enumerate(jobs):
+    for job in jobs:
         if run.pausing:
             return
-        lane = _Lane(plan, job, number, repeats)
+        lane = _Lane(plan, job, repeats)
         at = 0
         for mark in job.marks:
             measure = run.losses or mark.is_last_epoch
@@ -82,7 +82,7 @@ def run_loop(
 
 def first_step(plan: Plan, job: Job) -> State:
     """Return the state after the first step of a job."""
-    lane = _Lane(plan, job, 0, None)
+    lane = _Lane(plan, job, None)
     lane.reset(next(mark for mark in job.marks if mark.kind == RESET))
     lane.run(0, 1, False, Run())
     return lane.state
@@ -91,11 +91,11 @@ def first_step(plan: Plan, job: Job) -> State:
 class _Lane:
     """A module in training with its shard's retained examples; revoked examples are not read."""
 
-    def __init__(self, plan: Plan, job: Job, number: int, repeats: Repeats | None) -> None:
+    def __init__(self, plan: Plan, job: Job, repeats: Repeats | None) -> None:
         rows = plan.partition.shard_rows(job.shard)
         kept = rows[plan.retained[rows]]
         self.plan, self.spec, self.job = plan, plan.spec, job
-        self.number, self.repeats = number, repeats
+        self.repeats = repeats
         self.key = (plan.spec.seed, "mask", job.shard)
         inputs, targets = plan.examples[plan.partition.ids[kept]]
         self.device = plan.device
@@ -140,7 +140,7 @@ class _Lane:
         if step == self.created:
             repeats.hear()
         elif repeats.suspects():
-            again = _Lane(self.plan, replace(self.job, origin=self.start), self.number, None)
+            again = _Lane(self.plan, replace(self.job, origin=self.start), None)
             again.reset(Mark(self.created, RESET, self.job.marks[0].stage))
             again.run(self.created, step, False, Run())
             repeats.compare_states(self.state, again.state, step - self.created)
@@ -160,7 +160,7 @@ class _Lane:
             inputs = self.table.index_select(0, rows).view(len(rows), *self.shape)
             inputs = inputs.permute(0, 3, 1, 2) if self.last else inputs
             targets, repeats, twin = self.targets[rows], self.repeats, None
-            if repeats is not None and repeats.wants(self.number, step):
+            if repeats is not None and repeats.wants(self.job, step):
                 twin = self.stepper.twin()
             outputs = self._gradients(self.stepper, step, slots, inputs, targets)
             if repeats is not None and twin is not None:

@@ -11,6 +11,7 @@ continues from a kept checkpoint, the first step of its stage is computed again 
 the witness, which shows whether the module still computes what it computed then.
 """
 
+import copy
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -108,14 +109,14 @@ class Repeats:
         self.architecture, self.seed, self.batch_size = architecture, seed, batch_size
         self.repeated = Repeated()
         self.witnesses: dict[str, str] = {}
-        self._chosen: set[tuple[int, int]] = set()
+        self._chosen: set[tuple[str, int]] = set()  # first stage of a job, and step
         self._alarms = 0
         self._heard: object = None
 
     def begin(self, jobs: Sequence[Job]) -> None:
         """Choose the steps: the first, a partial and a last batch first of all, then at random."""
         total = sum(map(len, jobs))
-        if not total:
+        if not total or self._chosen:  # a thread trains some of the jobs among which was chosen
             return
         wanted: list[tuple[int, int]] = [(0, 0), *self._partial(jobs)]
         wanted.append((len(jobs) - 1, len(jobs[-1]) - 1))
@@ -124,7 +125,8 @@ class Repeats:
         for at in np.sort(generator.choice(total, min(total, total // ONE_IN), replace=False)):
             number = int(np.searchsorted(bounds, at, side="right"))
             wanted.append((number, int(at - bounds[number] + len(jobs[number]))))
-        self._chosen = set(wanted[: max(LEAST, total // ONE_IN)])
+        kept = wanted[: max(LEAST, total // ONE_IN)]
+        self._chosen = {(jobs[number].key, step) for number, step in kept}
         self.repeated = replace(self.repeated, steps=self.repeated.steps + total)
 
     def _partial(self, jobs: Sequence[Job]) -> list[tuple[int, int]]:
@@ -134,9 +136,15 @@ class Repeats:
                 return [(number, int(partial[0]))]
         return []
 
-    def wants(self, number: int, step: int) -> bool:
-        """Whether a step of the job with this number is to be repeated."""
-        return (number, step) in self._chosen
+    def for_thread(self) -> "Repeats":
+        """Return repeats of the same choice, for the jobs that one thread trains."""
+        mine = copy.copy(self)
+        mine.repeated, mine.witnesses, mine._heard = Repeated(), {}, None
+        return mine
+
+    def wants(self, job: Job, step: int) -> bool:
+        """Whether a step of a job is to be repeated."""
+        return (job.key, step) in self._chosen
 
     def hear(self) -> bool:
         """Whether a global generator of torch, numpy or Python was used since the last call."""
