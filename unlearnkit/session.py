@@ -468,7 +468,10 @@ class Session:
                 parallel=self.parallel,
                 threads=self.threads,
             )
-            self._journal.clock = self._journal.clock.observe(report.timed, report.tick)
+            clock = self._journal.clock.observe(report.timed, report.tick)
+            if report.runs:
+                clock = clock.observe_pace(report.cpu_seconds, report.seconds)
+            self._journal.clock = clock
             self._journal.repeated += report.repeated
             if report.runs:
                 if not self._journal.clock.modify and not report.paused:

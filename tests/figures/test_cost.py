@@ -13,7 +13,7 @@ def test_the_curve_marks_where_the_threshold_is_and_its_ends():
     assert ("y", 0.5, 1.5) in now and ("y2", 0.5, 4) in now
     assert drawn["approximate only", "y"] == ((0.0,), (1.0,))
     assert drawn["exact only", "y"] == ((1.0,), (3.0,))
-    assert figure.layout.title.text == "Whole request: 1.5 s predicted, 4 owed"
+    assert figure.layout.title.text == "Whole request: 1.5 s of CPU time predicted, 4 owed"
     below = [trace.y for trace in figure.data if trace.yaxis == "y2"]
     assert below == [(9, 4, 0), (9,), (0,)]
 

@@ -1,7 +1,9 @@
 """The clock: rates found again from work whose cost is known, and what it says of its own error."""
 
 import copy
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -208,3 +210,49 @@ def test_what_was_not_measured_is_not_taken_from_a_manifest(path: str, value: ob
     node[last] = value
     with pytest.raises((TypeError, ValueError, OverflowError)):
         Clock.from_dict(kept)
+
+
+def test_rates_in_wall_time_of_an_earlier_version_are_not_taken(tmp_path: Path) -> None:
+    case = CASES["logistic"]
+    before = case.session(store=tmp_path)
+    before.train()
+    run = copy.deepcopy(before.store.manifest)
+    del run["clock"]["unit"], run["clock"]["paces"]
+    before.store.commit(run)
+    session = case.session(store=tmp_path)
+    assert not session.clock.calibrated and session.trained
+    assert "are wall time, and rates are CPU seconds now" in repr(session.clock)
+
+
+def test_the_pace_is_the_median_of_the_last_runs() -> None:
+    clock = Clock()
+    assert clock.pace == 1
+    for wall in (90.0, 80.0, 3.0, 2.0, 1.0, 2.5, 70.0):
+        clock = clock.observe_pace(1.0, wall)
+    assert clock.pace == 2.5
+    assert clock.observe_pace(None, 100.0) == clock
+
+
+def test_nothing_predicted_or_decided_depends_on_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the wall clock runs seven times as fast as the CPU time of the work."""
+    seen, paces = [], []
+    for busy in (1, 7):
+        readings = dict.fromkeys(("thread_time", "perf_counter"), 0)
+
+        def read(name: str, step: int, readings: dict[str, int] = readings) -> float:
+            readings[name] += 1
+            return readings[name] * step * 1e-3
+
+        for name, step in (("thread_time", 1), ("perf_counter", busy)):
+            monkeypatch.setattr(time, name, partial(read, name, step))
+        session = CASES["logistic"].session()
+        session.train()
+        clock, _ = session.clock, session.revoke(count=3, seed=0)
+        decision = session.preview(boundary=uk.AdaptiveBoundary(light=0))
+        session.unlearn(0)
+        later = session.clock
+        assert later.modify and later.request
+        seen.append((replace(clock, paces=()), decision, replace(later, paces=())))
+        paces.append(later.pace)
+    assert seen[0] == seen[1]
+    assert paces[1] == pytest.approx(7 * paces[0])

@@ -1,7 +1,5 @@
 """Times large batches, so that the clock can predict the first modification."""
 
-import time
-
 import torch
 
 from unlearnkit.approximate import StagedInfluence
@@ -21,10 +19,11 @@ from unlearnkit.models.vector import head_names, trainable_names
 from unlearnkit.store import Store
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Batches
+from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
 
-LEAST_PROBE = 0.005  # seconds below which large batches are not timed beforehand
+LEAST_PROBE = 0.005  # CPU seconds below which large batches are not timed beforehand
 
 
 @own_settings()
@@ -36,10 +35,10 @@ def time_large_batches(
     Args:
         plan: plan whose first trained shard is used; nothing is changed.
         store: holds its checkpoints.
-        budget: seconds that the measurements may take, approximately.
+        budget: CPU seconds that the measurements may take, approximately.
 
     Returns:
-        Pairs of work and measured seconds; empty if the budget is below ``LEAST_PROBE``, or if
+        Pairs of work and measured CPU seconds; empty if the budget is below ``LEAST_PROBE``, or if
         the large batches of a module that is not built in cannot be computed.
     """
     if budget < LEAST_PROBE:
@@ -55,7 +54,8 @@ def time_large_batches(
 def _time_large_batches(
     plan: Plan, store: Store, budget: float
 ) -> tuple[tuple[Batches, float], ...]:
-    begun = time.perf_counter()
+    now = cpu_clock(plan.spec.num_threads, plan.device.type)
+    begun = now()
     method = usual_method(plan)  # whether it is possible shows here at no further cost
     staged = method if isinstance(method, StagedInfluence) else StagedInfluence()
     shard = next(s for s in range(plan.num_shards) if plan.final_key(s) in store)
@@ -74,7 +74,7 @@ def _time_large_batches(
     with compute_threads(plan.spec.num_threads):
         # The first batch is a warm-up; the last has the size of the method's curvature sample.
         for size in (8, 8, 64, staged.curvature_size(len(ids))):
-            at = time.perf_counter()
+            at = now()
             if timed and at - begun + size / last * timed[-1][1] > budget:
                 break
             inputs, targets = plan.examples[ids[:size]]
@@ -97,5 +97,5 @@ def _time_large_batches(
                 product = gauss_newton(module, state, names, inputs, loss)
                 conjugate_gradients(product, gradient, iterations=products, tolerance=0.0)
             work = Batches(0, 2 + products, round(2 * count / 3 if head else visits))
-            timed.append((work, time.perf_counter() - at))
+            timed.append((work, now() - at))
     return tuple(timed[1:])

@@ -146,7 +146,8 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.store_ = MemoryStore()
         self.plan_ = make_plan(dataset.train, architecture, spec)
         report = train(self.plan_, self.store_, on_progress=False, parallel=self.parallel)
-        self.clock_ = Clock().observe(report.timed, report.tick)
+        timed = Clock().observe(report.timed, report.tick)
+        self.clock_ = timed.observe_pace(report.cpu_seconds, report.seconds)
         signature = Signature.of(dataset)
         self.ensemble_ = assemble(self.plan_, self.store_, self.aggregation, signature)
         self.revoked_: Int[np.ndarray, " row"] = NOTHING

@@ -89,9 +89,9 @@ class Comparison:
         membership_gap: attack AUC of the unlearned model minus that of the retrained model; 0 is
             best.
         original_membership_gap: the same for the original model, as if nothing had been unlearned.
-        predicted_seconds: predicted seconds of unlearning; None if no training had been timed.
-        seconds: measured seconds of unlearning, including storing and destroying.
-        scratch_seconds: measured seconds of retraining the compared shards from scratch.
+        predicted_seconds: predicted CPU seconds of unlearning; None if no training had been timed.
+        seconds: measured wall seconds of unlearning, including storing and destroying.
+        scratch_seconds: measured wall seconds of retraining the compared shards from scratch.
         scratch: the retrained ensemble.
         unlearned: the unlearned ensemble.
         original: the ensemble before unlearning.

@@ -24,7 +24,7 @@ class CurvePoint:
 
     Attributes:
         share: the threshold, or the share of retraining that the exact part amounts to.
-        seconds: predicted duration of the whole request.
+        seconds: predicted CPU seconds of the whole request.
         exact: number of shards that are retrained exactly.
         owed: number of examples that the affected shards would owe afterwards.
         error: bound on the ensemble's error, in nats; None if it is unknown.
@@ -39,7 +39,7 @@ class CurvePoint:
 
 @Drawing
 def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
-    """Predicted seconds of the whole request, and its error or debt, by threshold.
+    """Predicted CPU seconds of the whole request, and its error or debt, by threshold.
 
     The lower panel shows the error bounds if every point has one, else the examples owed.
 
@@ -59,7 +59,7 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
     exact = [f"{p.exact} shard{'' if p.exact == 1 else 's'} exact" for p in points]
     line = {"color": GREY, "width": 2, "shape": "hv"}
     data: list[Spec] = []
-    for axis_y, values, unit in (("y", seconds, "s"), ("y2", left, word)):
+    for axis_y, values, unit in (("y", seconds, "CPU s"), ("y2", left, word)):
         data.append(
             {
                 "type": "scatter",
@@ -106,7 +106,7 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
     return {
         "data": data,
         "layout": layout(
-            f"Whole request: {duration(now.seconds)} predicted, {after}",
+            f"Whole request: {duration(now.seconds)} of CPU time predicted, {after}",
             260,
             hovermode="closest",
             shapes=[
@@ -114,7 +114,7 @@ def cost_curve(points: Sequence[CurvePoint], now: CurvePoint) -> Spec:
                 *_dot(now.share, "y2", left_now, shares, left, words),
             ],
             xaxis=axis("threshold", tickformat=".0%", anchor="y2") | {"range": [-0.02, 1.02]},
-            yaxis=axis("seconds", range=[0, HEADROOM * top or 1], domain=[0.56, 1], nticks=4),
+            yaxis=axis("CPU seconds", range=[0, HEADROOM * top or 1], domain=[0.56, 1], nticks=4),
             yaxis2=axis(
                 "error, nats" if bounded else "owed",
                 range=[0, HEADROOM * below or 1],

@@ -219,7 +219,7 @@ def _threshold(max_share: float | None, top: float) -> list[Spec]:
 
 
 def _seconds(seconds: float | None) -> str:
-    return "" if seconds is None else f", {duration(seconds)}"
+    return "" if seconds is None else f", {duration(seconds)} of CPU time"
 
 
 def _debt(forget: int, debt: int) -> str:

@@ -25,7 +25,7 @@ UNITS = ("visits", "share", "seconds")
 _AXES = {
     "visits": "visits",
     "share": "share of full retraining",
-    "seconds": "predicted seconds",
+    "seconds": "predicted CPU seconds",
 }
 
 
@@ -67,7 +67,10 @@ def stage_map(workload: Workload, unit: str = "visits", owed: "np.ndarray | None
             [word if cell else "" for word, cell in zip(row, line, strict=True)]
             for row, line in zip(short, trace["z"], strict=True)
         ]
-    what = {"visits": "Visits to train each stage", "seconds": "Predicted seconds of each stage"}
+    what = {
+        "visits": "Visits to train each stage",
+        "seconds": "Predicted CPU seconds of each stage",
+    }
     spec["layout"]["title"]["text"] = (
         f"{what.get(unit, 'Share of full retraining of each stage')}, by shard and slice"
         + ("" if numbered else "; hover over a cell for its number")

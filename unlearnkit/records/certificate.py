@@ -82,7 +82,8 @@ class Certificate:
             [
                 *(n, r["time"], f"{r['kind']} {r['examples'] or ''}"),
                 f"{r['predicted_visits']:,} / {r['visits']:,}",
-                f"{_cell(r['predicted_seconds'])} / {_cell(r['seconds'])}",
+                f"{_cell(r['predicted_seconds'])} / {_cell(r['cpu_seconds'])}",
+                _cell(r["seconds"]),
                 f"{r['debt_before']} \N{RIGHTWARDS ARROW} {r['debt_after']}",
                 *(r["boundary"], str(r["plan"])[:12], str(r["environment"])[:12]),
             ]
@@ -111,13 +112,14 @@ class Certificate:
                 "Requests",
                 [
                     *("", "when (UTC)", "request", "exact visits, predicted / done"),
-                    *("seconds, predicted / measured", "debt", "boundary", "plan", "environment"),
+                    *("CPU seconds, predicted / measured", "wall seconds", "debt", "boundary"),
+                    *("plan", "environment"),
                 ],
                 requests,
             )
             + _table(
                 "Decisions",
-                ["request", "shard", "route", "visits if exact", "predicted s", "why"],
+                ["request", "shard", "route", "visits if exact", "predicted CPU s", "why"],
                 routes,
             )
             + _table(f"Examples, {content['ids are']}", ["request", "ids"], ids)

@@ -42,11 +42,14 @@ class Entry:
         approximate_shards: number of shards modified approximately.
         predicted_visits: example gradients predicted for the exact part.
         visits: example gradients computed for the exact part.
-        predicted_seconds: predicted by the clock; None if nothing had been timed.
+        predicted_seconds: CPU seconds predicted by the clock; None if nothing had been timed.
+            Earlier versions, which wrote no ``cpu_seconds``, predicted wall seconds.
         seconds: measured wall time.
         debt_before: number of ids removed only approximately, before the request.
         debt_after: the same number after the request.
         boundary: repr of the boundary that decided.
+        cpu_seconds: measured CPU seconds; None if workers did a part of the work, and in entries by
+            earlier versions.
     """
 
     time: str
@@ -61,6 +64,7 @@ class Entry:
     debt_before: int
     debt_after: int
     boundary: str
+    cpu_seconds: float | None = None
 
     def __repr__(self) -> str:
         return (
@@ -85,6 +89,7 @@ def entry_of(result: Unlearned, kind: str = "unlearn") -> Entry:
         result.debt_before,
         result.debt_after,
         decision.boundary,
+        result.cpu_seconds,
     )
 
 
@@ -188,7 +193,10 @@ def _repeated(decision: Decision) -> dict[str, Any]:
 
 def outcome_line(entry: Entry) -> dict[str, Any]:
     """The outcome line of a request or a repayment: its measured cost."""
-    return {"kind": "outcome", "entry": asdict(entry)}
+    fields = asdict(entry)
+    if entry.cpu_seconds is None:
+        del fields["cpu_seconds"]
+    return {"kind": "outcome", "entry": fields}
 
 
 def with_ids(
@@ -251,7 +259,7 @@ def _checked(entry: Entry) -> Entry:
     for whole in (entry.visits, entry.predicted_visits):
         if type(whole) is not int:
             raise TypeError(f"visits={whole!r} is not a whole number")
-    for seconds in (entry.seconds, entry.predicted_seconds):
+    for seconds in (entry.seconds, entry.predicted_seconds, entry.cpu_seconds):
         if seconds is not None and type(seconds) not in (int, float):
             raise TypeError(f"seconds={seconds!r} is not a number")
     return entry

@@ -9,7 +9,7 @@ NUMBERS = {
     "routes": ("visits", "share", "seconds", "reason"),
     "entry": (
         *("examples", "exact_shards", "approximate_shards", "predicted_visits", "visits"),
-        *("predicted_seconds", "seconds", "debt_before", "debt_after"),
+        *("predicted_seconds", "seconds", "cpu_seconds", "debt_before", "debt_after"),
     ),
     "predicted_visits": (),
     "predicted_seconds": (),

@@ -1,4 +1,9 @@
-"""The clock: predicts seconds from measured rates, which are fitted again after every run.
+"""The clock: predicts CPU seconds from measured rates, which are fitted again after every run.
+
+CPU seconds are those of the threads that do the work
+(:func:`~unlearnkit.training.kernels.cpu_time.cpu_clock`). They hardly change while other work keeps
+the processor busy, so neither do predictions nor what is decided from them. How much wall time a
+CPU second takes here, the pace, serves only to judge deadlines and to say how long one has to wait.
 
 Training, modification and the rest of a request (planning, storing, destroying) have separate
 rates. Counting example gradients alone would choose the wrong route, because a gradient in a large
@@ -8,7 +13,7 @@ batch takes less time than one in a training step.
 import platform
 import reprlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -22,6 +27,8 @@ MAX_MEASUREMENTS = 300  # number of most recent measurements kept of each kind
 MOST_MEASURED = 1e18  # no measurement is larger
 HALF_LIFE = 60  # number of later measurements after which a measurement counts half
 PRIOR_WEIGHT = 1e-6  # weight of an assumed rate (the latest measurement has 1): it only fills gaps
+NUM_PACES = 5  # runs of which the median pace is taken
+UNIT = "CPU seconds"  # of stored rates; earlier versions stored wall seconds, without a unit
 MIN_ERRORS, MIN_MULTIPLE = 9, 1.5  # with fewer errors, an interval has MIN_MULTIPLE
 
 # Rates assumed until they have been measured, in ticks. A tick is a small torch operation, so rates
@@ -78,27 +85,27 @@ class Batches:
 
 @dataclass(frozen=True)
 class Interval:
-    """The range of seconds around a prediction.
+    """The range of CPU seconds around a prediction.
 
     The range is empirical: 90 % of past errors lie within it, once there are enough of them.
 
     Attributes:
-        low: lower end in seconds.
-        high: upper end in seconds.
+        low: lower end in CPU seconds.
+        high: upper end in CPU seconds.
     """
 
     low: float
     high: float
 
     def __repr__(self) -> str:
-        return f"{self.low:.2g} to {self.high:.2g} s"
+        return f"{self.low:.2g} to {self.high:.2g} CPU s"
 
 
 @dataclass(frozen=True)
 class Clock:
     """Rates of this machine for one model and spec; each observation returns a new clock.
 
-    Seconds are modelled as amounts of work times rates:
+    CPU seconds are modelled as amounts of work times rates:
 
     - training = c0 stages + c1 shard-epochs + c2 lockstep steps + c3 steps of further lanes
       + c4 visits + c5 new shards;
@@ -112,11 +119,12 @@ class Clock:
     Attributes:
         exact: timed pieces of training.
         modify: timed modifications; the replay after a modification counts as training.
-        request: numbers of shards retrained and modified by past requests, with the seconds besides
-            training and modification.
-        errors: logarithms of measured over predicted seconds, for past requests without and with
-            an approximate part.
-        tick: seconds of a small torch operation.
+        request: numbers of shards retrained and modified by past requests, with the CPU seconds
+            besides training and modification.
+        errors: logarithms of measured over predicted CPU seconds, for past requests without and
+            with an approximate part.
+        tick: CPU seconds of a small torch operation.
+        paces: wall seconds over CPU seconds of the last runs.
         note: why the rates stored with a store were not used; empty if they were used.
     """
 
@@ -125,6 +133,7 @@ class Clock:
     request: tuple[tuple[int, int, float], ...] = ()
     errors: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     tick: float = 1e-6
+    paces: tuple[float, ...] = ()
     note: str = ""
 
     def __repr__(self) -> str:
@@ -135,8 +144,8 @@ class Clock:
         """Return the clock after training was timed.
 
         Args:
-            timed: pieces of training with their seconds.
-            tick: seconds of a small torch operation, if it was measured.
+            timed: pieces of training with their CPU seconds.
+            tick: CPU seconds of a small torch operation, if it was measured.
         """
         fresh = tuple((work, seconds) for work, seconds in timed if any(work.row()))
         if not fresh:
@@ -171,8 +180,8 @@ class Clock:
         Args:
             exact: number of shards retrained.
             approximate: number of shards modified.
-            beside: seconds besides training and modification.
-            seconds: seconds of the whole request.
+            beside: CPU seconds besides training and modification.
+            seconds: CPU seconds of the whole request.
             predicted: prediction of ``seconds`` before the request; None if there was none.
         """
         errors = list(self.errors)
@@ -182,6 +191,20 @@ class Clock:
         request = (*self.request, (exact, approximate, beside))[-MAX_MEASUREMENTS:]
         return replace(self, request=request, errors=(errors[0], errors[1]))
 
+    def observe_pace(self, cpu_seconds: float | None, seconds: float) -> "Clock":
+        """Return the clock after a run took this many CPU seconds and this much wall time."""
+        if not cpu_seconds:
+            return self
+        return replace(self, paces=(*self.paces, seconds / cpu_seconds)[-NUM_PACES:])
+
+    @property
+    def pace(self) -> float:
+        """Wall seconds in which this machine does a CPU second: the median of the last runs.
+
+        It grows with other work on the machine, and falls below 1 where several threads work.
+        """
+        return float(np.median(self.paces)) if self.paces else 1.0
+
     @property
     def calibrated(self) -> bool:
         """Whether any training has been timed yet."""
@@ -189,7 +212,7 @@ class Clock:
 
     @cached_property
     def rates(self) -> Float[np.ndarray, " cause"]:
-        """Seconds per stage, epoch, lockstep step, step of a further lane, visit and new shard.
+        """CPU seconds per stage, epoch, lockstep step, step of a further lane, visit and new shard.
 
         Raises:
             LookupError: no training has been timed yet.
@@ -219,15 +242,15 @@ class Clock:
         return _fit(table, np.array(REQUEST_PRIOR) * self.tick)
 
     def exact_seconds(self, work: Work) -> float | None:
-        """Predict the seconds of training; None before any training was timed."""
+        """Predict the CPU seconds of training; None before any training was timed."""
         return float(self.rates @ np.array(work.row())) if self.exact else None
 
     def modify_seconds(self, batches: Batches) -> float | None:
-        """Predict the seconds of work in large batches; None before any training was timed."""
+        """Predict the CPU seconds of large batches; None before any training was timed."""
         return float(self._modify_rates @ np.array(astuple(batches))) if self.exact else None
 
     def request_seconds(self, exact: int, approximate: int = 0) -> float | None:
-        """Predict the seconds of a request besides training and modification."""
+        """Predict the CPU seconds of a request besides training and modification."""
         return float(self._request_rates @ (1, exact, approximate)) if self.exact else None
 
     def multiple(self, approximate: bool) -> float:
@@ -250,16 +273,20 @@ class Clock:
         """Return plain values for the manifest of a store, with the machine that they hold for."""
         return {
             "machine": machine(),
+            "unit": UNIT,
             "exact": [[list(astuple(work)), seconds] for work, seconds in self.exact],
             "modify": [[list(astuple(batches)), seconds] for batches, seconds in self.modify],
             "request": [list(measured) for measured in self.request],
             "errors": [list(errors) for errors in self.errors],
             "tick": self.tick,
+            "paces": list(self.paces),
         }
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any] | None) -> "Clock":
-        """Return the clock of a manifest, or an empty one with a note if the machine differs.
+        """Return the clock of a manifest, or an empty one with a note if its rates are of no use.
+
+        They were measured on another machine, or by an earlier version, in wall time.
 
         Raises:
             KeyError, TypeError, ValueError, OverflowError, AttributeError: the entry was not
@@ -267,6 +294,11 @@ class Clock:
         """
         if not kept:
             return cls()
+        if kept.get("unit") != UNIT:
+            return cls(
+                note="the rates stored with the store are wall time, and rates are CPU seconds "
+                "now, so the next run measures them again"
+            )
         here = machine()
         differing = [
             f"{name} was {kept['machine'].get(name)} and is {value}"
@@ -285,6 +317,7 @@ class Clock:
             tuple((e, a, seconds) for e, a, seconds in kept["request"]),
             (tuple(exact), tuple(approximate)),
             kept["tick"],
+            tuple(kept["paces"]),
         )
         exactly = [(*astuple(work), seconds) for work, seconds in clock.exact]
         modified = [(*astuple(batches), seconds) for batches, seconds in clock.modify]
@@ -292,7 +325,8 @@ class Clock:
             _check_measured(number, low=0)
         for number in (*(n for measured in clock.request for n in measured), *exact, *approximate):
             _check_measured(number)
-        _check_measured(clock.tick, low=1e-12)
+        for above_zero in (clock.tick, *clock.paces):
+            _check_measured(above_zero, low=1e-12)
         return clock
 
 
@@ -314,14 +348,14 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def time_tick(count: int = 8) -> float:
-    """Return the seconds of a small torch operation: the minimum over means of ``count`` calls."""
+def time_tick(count: int = 8, now: Callable[[], float] = time.thread_time) -> float:
+    """Return the CPU seconds of a small torch operation: the least mean of ``count`` calls."""
     a, b, found = torch.zeros(16), torch.ones(16), []
     for _ in range(16):
-        begun = time.perf_counter()
+        begun = now()
         for _ in range(count):
             a.add_(b)
-        found.append((time.perf_counter() - begun) / count)
+        found.append((now() - begun) / count)
     return min(found)
 
 

@@ -5,6 +5,7 @@ determined. Timing the pieces during the run separates the rates at no extra cos
 """
 
 import time
+from collections.abc import Callable
 from statistics import median
 
 from unlearnkit.training.clock import Work
@@ -15,11 +16,18 @@ class Stopwatch:
     """Times the work between the marks of lanes that run in lockstep.
 
     The first steps of a run are left out, because memory is allocated and caches are filled there.
+    A stopwatch is used in the thread in which it was made, because every thread has a clock of its
+    own.
     """
 
-    def __init__(self) -> None:
-        """Start the first lap."""
-        self.lap_start = time.perf_counter()
+    def __init__(self, now: Callable[[], float] = time.thread_time) -> None:
+        """Start the first lap.
+
+        Args:
+            now: returns CPU seconds (:func:`~unlearnkit.training.kernels.cpu_time.cpu_clock`).
+        """
+        self.now = now
+        self.lap_start = now()
         self.last_step = 0
         self.group: list[Job] = []
         self.epochs, self.visits, self.starts, self.ended = 0, 0, 0, 0
@@ -100,6 +108,6 @@ class Stopwatch:
         return tuple(found)
 
     def _lap(self) -> float:
-        now = time.perf_counter()
+        now = self.now()
         lap, self.lap_start = now - self.lap_start, now
         return lap

@@ -19,6 +19,7 @@ from unlearnkit.threads import available_threads, deal
 from unlearnkit.training.clock import Work, time_tick
 from unlearnkit.training.door import check_surroundings, try_module
 from unlearnkit.training.kernels import run_jobs
+from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.kernels.dealing import group_sizes, grouped, threads_used
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated, Repeats, repeats_of
 from unlearnkit.training.kernels.stacked import NUM_BUFFERS, lanes_together
@@ -62,12 +63,13 @@ class TrainReport:
     Attributes:
         runs: the stages, ordered by shard and stage.
         seconds: wall time of the whole call.
-        timed: pieces of work with their seconds, for the clock: one for each stage, or one for each
-            kind of work if shards ran in lockstep.
-        tick: seconds of a small torch operation, for the clock; None if nothing was run.
-        probe_seconds: the part of ``seconds`` that was spent on a measurement for the clock.
+        timed: pieces of work with their CPU seconds, for the clock: one for each stage, or one for
+            each kind of work if shards ran in lockstep.
+        tick: CPU seconds of a small torch operation, for the clock; None if nothing was run.
+        probe_seconds: CPU seconds that were spent on a measurement for the clock.
         paused: whether the call ended early, with stages still missing.
         repeated: how many steps of a foreign module were repeated with the same bits.
+        cpu_seconds: CPU seconds of the threads that did the work; None if workers trained.
     """
 
     runs: tuple[StageRun, ...]
@@ -77,6 +79,7 @@ class TrainReport:
     probe_seconds: float = 0.0
     paused: bool = False
     repeated: Repeated = NOTHING_REPEATED
+    cpu_seconds: float | None = None
 
     @property
     def visits(self) -> int:
@@ -165,7 +168,8 @@ def train_missing(
     probe: bool = False,
 ) -> TrainReport:
     """Train within a run that has begun; the other arguments are those of :func:`train`."""
-    begun = time.perf_counter()
+    now, begun = cpu_clock(plan.spec.num_threads, plan.device.type), time.perf_counter()
+    cpu_begun = now()
     check_parallel(run.parallel)
     plan.check_environment()
     run.check()
@@ -181,7 +185,9 @@ def train_missing(
     here = pieces
     if run.parallel is not None:  # the clock predicts one process, so a probe trains in this one
         here = [piece[:1] for piece in pieces[:2]] if probe else []
+    cpu_seconds = now() - cpu_begun
     timings = _train_here(plan, here, store, recorder, run, probe, repeats)
+    cpu_seconds, resumed = cpu_seconds + sum(each.cpu_seconds for each in timings), now()
     if plan.stacked and run.pausing:
         timed: tuple[tuple[Work, float], ...] = ()  # the stopwatch needs complete runs
     else:
@@ -191,14 +197,23 @@ def train_missing(
         rest = _consecutive(plan.missing(store, shards))
         covered = _train_elsewhere(plan, rest, store, recorder, run)
     seconds = time.perf_counter() - begun
-    tick = time_tick() if here else None
+    tick = time_tick(now=now) if here else None
     paused = run.pausing and bool(plan.missing(store, shards))
     if pieces:
         check_surroundings(plan)
     if repeats is not None:
         covered = covered + repeats.repeated
     probing = sum(timing.watch.probing for timing in timings)
-    return TrainReport(recorder.result(seconds), seconds, timed, tick, probing, paused, covered)
+    return TrainReport(
+        recorder.result(seconds),
+        seconds,
+        timed,
+        tick,
+        probing,
+        paused,
+        covered,
+        None if run.parallel is not None else cpu_seconds + now() - resumed,
+    )
 
 
 def _train_here(
@@ -222,12 +237,13 @@ def _train_here(
     probes = [None] if probe else []  # the first thread to begin takes it
 
     def work(dealt: Iterator[Sequence[Sequence[Stage]]]) -> None:
-        timing = _Timing(plan, store, recorder)
+        timing = _Timing(plan, store, recorder, threads)
         timings.append(timing)
         mine = repeats if repeats is None or threads == 1 else repeats.for_thread()
         for part in dealt:
             probing = bool(probes and probes.pop() is None)
             timing.train(part, run, probing, mine)
+        timing.cpu_seconds = timing.now() - timing.begun
         if repeats is not None and mine is not None and mine is not repeats:
             with recorder.lock:
                 repeats.repeated = repeats.repeated + mine.repeated
@@ -241,13 +257,16 @@ class _Timing:
 
     Attributes:
         watch: times lanes that run in lockstep.
-        begun: when the thread began.
-        finished: the stages that ended in this thread, and when.
+        now: returns CPU seconds.
+        begun: when the thread began, in CPU seconds.
+        finished: the stages that ended in this thread, and when in CPU seconds.
+        cpu_seconds: CPU seconds of the whole thread, once it has ended.
     """
 
-    def __init__(self, plan: Plan, store: Store, recorder: "_Recorder") -> None:
+    def __init__(self, plan: Plan, store: Store, recorder: "_Recorder", threads: int) -> None:
         self.plan, self.store, self.recorder = plan, store, recorder
-        self.watch, self.begun = Stopwatch(), time.perf_counter()
+        self.now = cpu_clock(plan.spec.num_threads, plan.device.type, threads)
+        self.watch, self.begun, self.cpu_seconds = Stopwatch(self.now), self.now(), 0.0
         self.finished: list[tuple[Stage, float]] = []
 
     def train(
@@ -296,7 +315,7 @@ class _Timing:
         with self.recorder.lock:
             self.store.put(checkpoint)
             stage = self.recorder.finish(checkpoint)
-        self.finished.append((stage, time.perf_counter()))
+        self.finished.append((stage, self.now()))
         self.watch.stored()
 
     def _epoch(self, job: Job, mark: Mark, loss: float | None) -> None:
@@ -305,10 +324,10 @@ class _Timing:
 
     def _start_late(self, stage: Stage) -> State:
         """Return the state that a stage starts from, at the time when its training begins."""
-        begun = time.perf_counter()
+        begun = self.now()
         with self.recorder.lock:
             state = starting_state(self.plan, stage, self.store)
-        self.watch.started_late(time.perf_counter() - begun)
+        self.watch.started_late(self.now() - begun)
         return state
 
 

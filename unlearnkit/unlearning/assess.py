@@ -1,4 +1,4 @@
-"""Predicts the cost of a request: its workload, and the seconds of both routes for each shard."""
+"""Predicts the cost of a request: its workload, and both routes' CPU seconds for each shard."""
 
 from collections.abc import Callable
 from functools import cache
@@ -34,13 +34,13 @@ def assess(
     clock: Clock,
     approximator: Approximator | None = None,
 ) -> Assessment:
-    """Estimate the workload of a request and the seconds of both routes, without side effects.
+    """Estimate the workload of a request and both routes' CPU seconds, without side effects.
 
     Args:
         before: the plan before the request.
         store: holds the ensemble of that plan.
         ids: the ids of the request.
-        clock: predicts seconds.
+        clock: predicts CPU seconds.
         approximator: carries out the approximate part; by default one that suits the plan.
     """
     plan, debts = before.without(ids), debts_of(before, store)
@@ -91,6 +91,7 @@ def assess(
         approximate_seconds=approximate_seconds,
         multiple=clock.multiple,
         error_model=using.error_model,
+        pace=clock.pace,
     )
     return Assessment(plan, workload, both, debts)
 

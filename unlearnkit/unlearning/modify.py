@@ -5,7 +5,6 @@ Shards that it refuses are left for exact retraining. Accepted approximations ar
 they take effect when :func:`~unlearnkit.unlearning.unlearn.unlearn` commits the request.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +26,7 @@ from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Store
 from unlearnkit.store.footprint import return_freed_memory
 from unlearnkit.training.clock import Batches, Work
+from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
@@ -110,8 +110,9 @@ class Modification:
         planned: the work in large batches, as the clock counts it.
         replayed: the work of the first amend.
         visits: example gradients of large batches and replays.
-        seconds: seconds of the modification alone.
-        whole: seconds of the modification and the first amend, without the checks.
+        seconds: CPU seconds of the modification alone.
+        whole: CPU seconds of the modification and the first amend, without the checks.
+        cpu_seconds: CPU seconds of all of it, with checks, further amends and storing.
         as_planned: whether every shard was accepted after the first amend.
         bounds: for each accepted shard that the amend did not change, the method's proven bound on
             the distance of its parameters from the optimum, where there is one.
@@ -124,6 +125,7 @@ class Modification:
     visits: int
     seconds: float
     whole: float
+    cpu_seconds: float
     as_planned: bool
     bounds: dict[int, float]
 
@@ -167,6 +169,8 @@ def modify_shards(
     checks, refused, bounds = list[Check](), dict[int, str](), dict[int, float]()
     first, last = dict[int, Amend](), dict[int, Amend]()  # amends of each shard
     visits, seconds, whole = 0, 0.0, 0.0
+    now = cpu_clock(plan.spec.num_threads, plan.device.type)
+    cpu_begun = now()
 
     def step(begin: int, visits: int) -> OnStep:
         def on_step(sentence: str, share: float) -> None:
@@ -182,16 +186,16 @@ def modify_shards(
         after = done + modifying + replaying
         told = step(done, modifying), step(done + modifying, replaying), step(after, 0)
         with compute_threads(plan.spec.num_threads):
-            begun = time.perf_counter()
+            begun = now()
             modified, diverged = _modified(method, rounds, told[0])
-            seconds += time.perf_counter() - begun
+            seconds += now() - begun
             guard = Guard(rounds, modified, boundary, approximator.probe)
             guard.refused |= {shard: f"its correction {why}" for shard, why in diverged.items()}
             guard.inspect_corrections(approximator.error_model)
-            begun = time.perf_counter()
+            begun = now()
             guard.amend(modified.keys() - guard.refused, amend, told[1])
             first |= guard.amends
-            whole += time.perf_counter() - begun
+            whole += now() - begun
             guard.inspect_outputs(longer, told[2])
         for s, how in guard.amends.items():
             if s not in guard.refused:
@@ -212,6 +216,7 @@ def modify_shards(
         visits=visits,
         seconds=seconds,
         whole=seconds + whole,
+        cpu_seconds=now() - cpu_begun,
         as_planned=not refused and all(how == amend for how in last.values()),
         bounds=bounds,
     )

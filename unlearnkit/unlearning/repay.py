@@ -12,6 +12,7 @@ from unlearnkit.progress import Progress, running
 from unlearnkit.store import Store
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
+from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import train_missing, work_of
@@ -43,8 +44,8 @@ def repay(
         plan: plan whose ensemble is in the store.
         store: changed only by additions until ``commit`` has returned.
         shards: shards to repay; all shards with debt by default.
-        seconds: repay only shards that are predicted to fit into this time, those with the fewest
-            visits per owed id first.
+        seconds: repay only shards that are predicted to fit into this wall time, those with the
+            fewest visits per owed id first.
         clock: predicts seconds.
         on_progress: gets events; True shows a progress bar, False none
             (:mod:`unlearnkit.progress`).
@@ -62,6 +63,8 @@ def repay(
             debt.
     """
     begun = time.perf_counter()
+    now = cpu_clock(plan.spec.num_threads, plan.device.type)
+    paused = now()
     debts = debts_of(plan, store)
     chosen = sorted(debts if shards is None else set(shards) & set(debts))
     sizes = debt_sizes(debts)
@@ -85,7 +88,9 @@ def repay(
         decision = replace(decision, seconds=None, interval=None)
     try:
         with running(on_progress, cancel, parallel=parallel, threads=threads) as run:
+            beside = now() - paused
             report = train_missing(plan, store, run, shards=chosen)
+            paused = now()
         decision = replace(decision, repeated=report.repeated)
         if routes and probe is not None:
             decision = replace(decision, checks=_errors(plan, store, chosen, probe))
@@ -95,6 +100,12 @@ def repay(
     if routes and commit is not None:
         commit(decision, total_debt(debts))
     destroyed = settle(plan, store)
+    debt_after, seconds = total_debt(debts_of(plan, store)), time.perf_counter() - begun
+    beside += now() - paused
+    clock, cpu_seconds = clock.observe(report.timed, report.tick), None
+    if report.cpu_seconds is not None:
+        cpu_seconds = beside + report.cpu_seconds
+        clock = clock.observe_pace(cpu_seconds, seconds)
     return Unlearned(
         ids=nothing,
         plan=plan,
@@ -103,11 +114,12 @@ def repay(
         visits=report.visits,
         approximate_visits=0,
         predicted_seconds=decision.seconds,
-        seconds=time.perf_counter() - begun,
+        seconds=seconds,
         debt_before=total_debt(debts),
-        debt_after=total_debt(debts_of(plan, store)),
+        debt_after=debt_after,
         destroyed=destroyed,
-        clock=clock.observe(report.timed, report.tick),
+        clock=clock,
+        cpu_seconds=cpu_seconds,
     )
 
 
@@ -140,11 +152,12 @@ def _affordable(
     stages = {s: plan.missing(store, [s]) for s in shards}
     prices = {s: sum(stage.visits for stage in stages[s]) / sizes[s] for s in stages}
     chosen: list[int] = []
+    budget = seconds / clock.pace  # in CPU seconds
     for shard in sorted(stages, key=lambda s: (prices[s], s)):
         trial = [*chosen, shard]
         training = clock.exact_seconds(work_of(plan, [st for s in trial for st in stages[s]]))
         overhead = clock.request_seconds(len(trial))
-        if training is not None and overhead is not None and training + overhead <= seconds:
+        if training is not None and overhead is not None and training + overhead <= budget:
             chosen = trial
     return sorted(chosen)
 

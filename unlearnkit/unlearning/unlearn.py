@@ -27,6 +27,7 @@ from unlearnkit.store.footprint import return_freed_memory
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock, Interval
 from unlearnkit.training.door import try_module
+from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import train_missing
@@ -58,8 +59,8 @@ class Unlearned:
         visits: executed example gradients of the exact part.
         approximate_visits: executed example gradients of the approximate part, in large batches
             and replays.
-        predicted_seconds: seconds that the clock predicted; None if no training had been timed.
-        seconds: measured seconds, including storing and destroying.
+        predicted_seconds: CPU seconds that the clock predicted; None if no training had been timed.
+        seconds: wall seconds measured on this machine, including storing and destroying.
         debt_before: number of ids that all shards owed before.
         debt_after: number of ids that all shards owe afterwards.
         destroyed: number of stale artefacts that were removed from the store.
@@ -67,6 +68,8 @@ class Unlearned:
         bounds: upper bound on the L2 distance of a shard's parameters from the minimiser of the
             objective on its retained examples, for shards where the method proves one and the
             amend did not change the parameters.
+        cpu_seconds: CPU seconds measured of the same work, which ``predicted_seconds`` predicts;
+            None if workers did a part of it.
     """
 
     ids: Int[np.ndarray, " request"]
@@ -82,10 +85,11 @@ class Unlearned:
     destroyed: int
     clock: Clock
     bounds: dict[int, float] = field(default_factory=dict)
+    cpu_seconds: float | None = None
 
     @property
     def predicted_interval(self) -> Interval | None:
-        """Interval in which the seconds were expected; None if no training had been timed."""
+        """Interval in which the CPU seconds were expected; None if no training had been timed."""
         return self.decision.interval
 
     def __repr__(self) -> str:
@@ -97,7 +101,9 @@ class Unlearned:
         if not self.decision.routes:
             return f"Unlearned({gone}; no shard is hit, nothing was retrained)"
         interval = self.predicted_interval
-        predicted = "" if interval is None else f", predicted {interval}"
+        predicted = ""
+        if interval is not None and self.cpu_seconds is not None:
+            predicted = f", {self.cpu_seconds:.2f} CPU s, predicted {interval}"
         if self.bounds:
             predicted += f"; proven to be within {max(self.bounds.values()):.1e} of the optimum"
         return (
@@ -190,15 +196,22 @@ def _unlearn(
     commit: Callable[[Plan, Decision], None] | None,
 ) -> Unlearned:
     begun = time.perf_counter()
+    now = cpu_clock(before.spec.num_threads, before.device.type)
+    paused = now()
     try_module(before)
     assessment = assess(before, store, ids, clock, approximator)
     plan, decision = assessment.plan, assessment.decide(boundary)
     if run.parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
     try:
+        # CPU seconds besides training and modification, which count their own.
+        beside = now() - paused
         modified = modify_shards(before, store, assessment, decision, boundary, approximator, run)
+        paused = now()
         decision = decision.after(modified.checks, modified.refused, assessment.costs)
+        beside += now() - paused
         report = train_missing(plan, store, run, shards=decision.exact)
+        paused = now()
         decision = replace(decision, repeated=report.repeated)
         rates, clock = clock, clock.observe(report.timed, report.tick)
         if modified.checks:
@@ -215,10 +228,15 @@ def _unlearn(
     destroyed = settle(plan, store)
     debt_after = total_debt(debts_of(plan, store))
     seconds = time.perf_counter() - begun
-    if decision.routes and run.parallel is None and modified.as_planned:
-        overhead = seconds - report.seconds - modified.whole
+    beside += now() - paused
+    cpu_seconds = None
+    if report.cpu_seconds is not None:
+        cpu_seconds = beside + modified.cpu_seconds + report.cpu_seconds
+    if decision.routes and cpu_seconds is not None and modified.as_planned:
+        overhead = beside + modified.cpu_seconds - modified.whole
         shards = (len(decision.exact), len(decision.approximate))
-        clock = clock.observe_request(*shards, overhead, seconds, decision.seconds)
+        clock = clock.observe_request(*shards, overhead, cpu_seconds, decision.seconds)
+        clock = clock.observe_pace(cpu_seconds, seconds)
     return Unlearned(
         ids=ids,
         plan=plan,
@@ -233,6 +251,7 @@ def _unlearn(
         destroyed=destroyed,
         clock=clock,
         bounds=modified.bounds,
+        cpu_seconds=cpu_seconds,
     )
 
 

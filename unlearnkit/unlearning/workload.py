@@ -33,7 +33,7 @@ class ShardWork:
         forget: number of the request's examples in this shard.
         debt: number of examples that the shard owes; retraining clears them too.
         retained: number of examples that remain in the shard.
-        seconds: predicted seconds; None before any training was timed.
+        seconds: predicted CPU seconds; None before any training was timed.
     """
 
     shard: int
@@ -65,12 +65,13 @@ class Workload:
             request does not retrain them.
         total_visits: visits of training everything from scratch on the retain set; shares are
             relative to it.
-        total_seconds: predicted seconds of training everything from scratch; None before any
+        total_seconds: predicted CPU seconds of training everything from scratch; None before any
             training was timed.
         stage_visits: visits of every stage.
-        stage_seconds: predicted seconds of every stage; nan before any training was timed.
+        stage_seconds: predicted CPU seconds of every stage; nan before any training was timed.
         stage_status: ``"kept"``, ``"retrain"``, ``"outstanding"`` or ``"empty"`` for each stage.
         multiple: factor by which measured and predicted seconds may differ in either direction.
+        pace: wall seconds in which this machine does a CPU second.
     """
 
     shards: tuple[ShardWork, ...]
@@ -81,6 +82,7 @@ class Workload:
     stage_seconds: Float[np.ndarray, "shard stage"]
     stage_status: tuple[tuple[str, ...], ...]
     multiple: float = MIN_MULTIPLE
+    pace: float = 1.0
 
     @property
     def visits(self) -> int:
@@ -89,7 +91,7 @@ class Workload:
 
     @property
     def seconds(self) -> float | None:
-        """Predicted seconds of retraining the hit shards, including planning and storing.
+        """Predicted CPU seconds of retraining the hit shards, including planning and storing.
 
         None before any training was timed.
         """
@@ -98,7 +100,7 @@ class Workload:
 
     @property
     def interval(self) -> Interval | None:
-        """Interval in which the seconds are expected; None before any training was timed."""
+        """Interval in which the CPU seconds are expected; None before any training was timed."""
         seconds = self.seconds
         return (
             None if seconds is None else Interval(seconds / self.multiple, seconds * self.multiple)
@@ -178,7 +180,7 @@ def estimate(
         forget: the ids of the request.
         debts: number of ids that each shard owes.
         also: further shards to count as hit, although the request has no examples in them.
-        clock: predicts seconds.
+        clock: predicts CPU seconds.
     """
     ids = np.asarray(list(forget), np.int64)
     rows = plan.partition.rows(ids)
@@ -227,6 +229,7 @@ def estimate(
         seconds,
         status,
         clock.multiple(approximate=False),
+        clock.pace,
     )
 
 

@@ -33,16 +33,17 @@ class Stages(Section):
     )
     meaning = (
         "A visit is one gradient computation for one example. The share is relative to training "
-        "everything from scratch on the remaining examples. Seconds are visits and steps "
-        "multiplied by rates measured in this session. Stage r trains on slices 1 to r of its "
-        "shard, so later stages are more expensive, and an example in slice 1 makes all stages of "
-        "its shard stale. The curve is the expected workload of k examples drawn at random, E[W] = "
-        "the sum over all shards and stages r of e_r m_r ((1 - k/N) - q_r), with e_r epochs on the "
-        "m_r examples of slices 1 to r of the shard, and q_r = C(N - m_r, k)/C(N, k), the "
-        "probability that none of these is drawn; the formula is ours, for the sharded and sliced "
-        "training of Bourtoule et al. 2021. Debt consists of examples that were removed only "
-        "approximately: exact retraining has to begin at the first of them, so a shard with debt "
-        "costs more than the request alone."
+        "everything from scratch on the remaining examples. Seconds are CPU time: visits and steps "
+        "multiplied by rates measured in this session. Other work on the machine lengthens the "
+        "waiting but not the CPU time. Stage r trains on slices 1 to r of its shard, so later "
+        "stages are more expensive, and an example in slice 1 makes all stages of its shard "
+        "stale. The curve is the expected workload of k examples drawn at random, E[W] = the sum "
+        "over all shards and stages r of e_r m_r ((1 - k/N) - q_r), with e_r epochs on the m_r "
+        "examples of slices 1 to r of the shard, and q_r = C(N - m_r, k)/C(N, k), the probability "
+        "that none of these is drawn; the formula is ours, for the sharded and sliced training of "
+        "Bourtoule et al. 2021. Debt consists of examples that were removed only approximately: "
+        "exact retraining has to begin at the first of them, so a shard with debt costs more than "
+        "the request alone."
     )
 
     def __init__(self, panel: "WorkloadPanel") -> None:
@@ -150,7 +151,7 @@ class Stages(Section):
         )
         if not len(ids):
             return ["The request is empty: choose the examples to forget in step 2.", owing]
-        timed = "" if workload.seconds is None else f", about {duration(workload.seconds)}"
+        timed = "" if workload.seconds is None else _timed(workload.seconds, workload.pace)
         usual = 0.0
         if len(ids) < plan.retained.sum():
             sizes = plan.partition.sizes(plan.retained)
@@ -210,6 +211,10 @@ class WorkloadPanel(SessionPanel):
         self.stages.renew()
 
 
+def _timed(seconds: float, pace: float) -> str:
+    return f", about {duration(seconds)} of CPU time ({duration(seconds * pace)} on this machine)"
+
+
 def _in(workload: Workload, unit: str, visits: int, seconds: float | None) -> float:
     if unit == "visits":
         return visits
@@ -223,7 +228,7 @@ def _in(workload: Workload, unit: str, visits: int, seconds: float | None) -> fl
 
 
 def _table(workload: Workload) -> str:
-    headers = ["shard", "to forget", "owed before", "from slice", "visits", "share", "seconds"]
+    headers = ["shard", "to forget", "owed before", "from slice", "visits", "share", "CPU time"]
     rows = [
         [
             str(record["shard"]),

@@ -1,5 +1,7 @@
 """The adaptive boundary: exact unless approximate pays, by rules that can be checked by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,16 @@ def test_a_deadline_buys_as_much_exactness_as_fits():
         assert decision.seconds <= max(seconds, 3.0)
     assert "no route is predicted to meet the deadline of 2 s" in decided[2.0].routes[0].reason
     assert "meets the deadline of 12 s" in decided[12.0].routes[0].reason
+
+
+def test_only_the_deadline_is_wall_time():
+    work, costs = request((100, 1, 99), (100, 1, 99)), prices([4.0, 4.0], [1.0, 1.0])
+    slow = replace(costs, pace=3.0)  # a CPU second takes three seconds
+    for boundary in (AdaptiveBoundary(), AdaptiveBoundary(min_gain=5)):
+        assert boundary.decide(work, costs, {}) == boundary.decide(work, slow, {})
+    assert AdaptiveBoundary(seconds=24.0).decide(work, slow, {}).exact == (0, 1)
+    assert AdaptiveBoundary(seconds=23.9).decide(work, slow, {}).approximate == (1,)
+    assert AdaptiveBoundary(seconds=23.9).decide(work, costs, {}).exact == (0, 1)
 
 
 def test_a_longer_deadline_never_retrains_less():

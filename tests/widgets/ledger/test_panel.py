@@ -69,7 +69,7 @@ def test_the_ledger_is_drawn_and_saved(session):
     assert len(lines) == 3 and lines[0].startswith("time,kind,examples,exact_shards")
     figure = figures.ledger_costs(session.ledger())
     traces = {trace.name: trace for trace in figure.data}
-    assert traces["measured, request"].y == tuple(session.ledger()["seconds"])
+    assert traces["measured, request"].y == tuple(session.ledger()["cpu_seconds"])
     assert traces["examples owed"].y == (0, *session.ledger()["debt_after"])
     assert panel.costs.view.spec["data"] == figures.ledger_costs.spec(session.ledger())["data"]
     empty = LedgerPanel(CASES["uneven"].session())

@@ -12,7 +12,6 @@ products of several lanes differ from those of single lanes in the last bit. Gro
 affects only speed: a group has as many lanes as fit the processor's cache.
 """
 
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -27,6 +26,7 @@ from unlearnkit.seeding import derive
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.activations import BACKWARD, FORWARD
 from unlearnkit.training.kernels.batches import BatchReader
+from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.kernels.finite import check_epoch, check_lanes
 from unlearnkit.training.kernels.layout import Layout, padded
 from unlearnkit.training.kernels.loop import OnMark
@@ -36,8 +36,8 @@ from unlearnkit.training.spec import TrainSpec
 
 # Upper limit of bytes of parameters and optimizer state of a group of several lanes.
 GROUP_STATE_BYTES = 3 << 20
-# Called with a number of steps of one lane alone, the seconds of these steps, and the seconds of
-# the whole measurement.
+# Called with a number of steps of one lane alone, the CPU seconds of these steps, and the CPU
+# seconds of the whole measurement.
 OnProbe = Callable[[int, float, float], None]
 BLOCK = 64  # steps laid out at a time
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's constants, as in torch.optim
@@ -95,17 +95,18 @@ def run_stacked(
 
 def _time_one(lane: "_Group", on_probe: OnProbe, steps: int = 5, warm: int = 2) -> None:
     """Time a few steps of a lane after warming up, and call ``on_probe``."""
-    begun = time.perf_counter()
+    now = cpu_clock(lane.spec.num_threads, lane.device.type)
+    begun = now()
     last = min(warm + steps, len(lane.jobs[0]), BLOCK)
     measured = lane.measured(False).mean()  # the share of steps with a loss in the actual run
     lane.lay_out(0, last)
     at = []
     for step in range(last):
-        at.append(time.perf_counter())
+        at.append(now())
         lane.step(step, step < warm + measured * steps)
-    at.append(time.perf_counter())
+    at.append(now())
     taken = np.diff(at)[min(warm, last - 1) :]
-    on_probe(len(taken), float(np.median(taken)) * len(taken), time.perf_counter() - begun)
+    on_probe(len(taken), float(np.median(taken)) * len(taken), now() - begun)
 
 
 class _Group:

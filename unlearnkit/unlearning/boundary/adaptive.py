@@ -1,9 +1,9 @@
-"""The adaptive boundary chooses routes by predicted seconds, debt and checks of approximations.
+"""The adaptive boundary chooses routes by predicted CPU seconds, debt and checks of approximations.
 
 The abstract of Li, Yu, Wang et al. (2024) mentions an adaptive boundary, but its rule has not been
 published; the rules here are our own. They apply at three points: before anything is computed, to
-the number of examples that each shard forgets and the predicted seconds of both routes; once the
-corrections are known, before the replay; and after the amend, to the outputs on the probe (the
+the number of examples that each shard forgets and the predicted CPU seconds of both routes; once
+the corrections are known, before the replay; and after the amend, to the outputs on the probe (the
 guard).
 """
 
@@ -32,6 +32,10 @@ class AdaptiveBoundary(Boundary):
     is above all at high learning rates, because further approximations would be refused too. The
     other shards are decided as follows:
 
+    The routes are compared in CPU seconds, so that the choice does not depend on what else the
+    machine does. Only the deadline is wall time: CPU seconds are multiplied by the pace of the last
+    runs (``Costs.pace``).
+
     - Without a deadline, all are retrained if the request is light. Otherwise all are modified if
       that is at least ``min_gain`` times faster than retraining them, and all are retrained if it
       is not.
@@ -40,7 +44,7 @@ class AdaptiveBoundary(Boundary):
       others are modified if that is at least ``min_gain`` times faster.
 
     Attributes:
-        seconds: deadline of a request in seconds; None if there is none.
+        seconds: deadline of a request in seconds of wall time; None if there is none.
         min_gain: how many times faster than retraining a modification must be.
         light: share of the visits of training from scratch up to which a request is always
             retrained. It is ignored if there is a deadline.
@@ -101,7 +105,7 @@ class AdaptiveBoundary(Boundary):
                 )
 
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
-        """Force the shards that must be exact, then weigh the others by predicted seconds.
+        """Force the shards that must be exact, then weigh the others by predicted CPU seconds.
 
         Raises:
             LookupError: no training has been timed yet, so no seconds can be predicted.
@@ -208,35 +212,45 @@ class AdaptiveBoundary(Boundary):
                 "the adaptive boundary compares predicted seconds, and no training has been timed "
                 "in this session; train first, or use FixedBoundary()"
             )
-        both = f"retraining is predicted to take {retrained:.2g} s, modifying {modified:.2g} s"
-        if self.seconds is not None and retrained <= self.seconds:
+        both = (
+            f"in CPU time, retraining is predicted to take {retrained:.2g} s, modifying "
+            f"{modified:.2g} s"
+        )
+        budget = None if self.seconds is None else self.seconds / costs.pace  # in CPU seconds
+        if budget is not None and retrained <= budget:
             why = f"{both}; retraining meets the deadline of {self.seconds:g} s"
             return dict.fromkeys(shards, (EXACT, why))
         if retrained - unavoidable < self.min_gain * (modified - unavoidable):
             why = f"{both}, which is less than {self.min_gain:g} times faster"
-            late = self.seconds is not None and min(retrained, modified) > self.seconds
+            late = budget is not None and min(retrained, modified) > budget
             return dict.fromkeys(shards, (EXACT, why + (_late(self.seconds) if late else "")))
-        if self.seconds is None:
+        if budget is None:
             gain = (retrained - unavoidable) / max(modified - unavoidable, 1e-9)
             rest = ", not counting the shards that must be exact" if forced else ""
             why = f"{both}, which is {gain:.2g} times faster{rest}"
             return dict.fromkeys(shards, (APPROXIMATE, why))
-        return self._in_time(free, forced, costs, both, modified)
+        return self._in_time(free, forced, costs, both, modified > budget, budget)
 
     def _in_time(
-        self, free: list[ShardWork], forced: list[int], costs: Costs, both: str, modified: float
+        self,
+        free: list[ShardWork],
+        forced: list[int],
+        costs: Costs,
+        both: str,
+        late: bool,
+        budget: float,
     ) -> dict[int, tuple[str, str]]:
         """Retrain the shards that fit into the deadline, by forgotten share per visit."""
         assert self.seconds is not None
-        late = _late(self.seconds) if modified > self.seconds else ""
+        why = _late(self.seconds) if late else ""
         chosen: list[int] = []
         for work in sorted(free, key=lambda work: -_forgotten(work) / max(1, work.visits)):
             rest = [w.shard for w in free if w.shard not in (*chosen, work.shard)]
             seconds = costs.seconds([*forced, *chosen, work.shard], rest)
-            if seconds is not None and seconds <= self.seconds:
+            if seconds is not None and seconds <= budget:
                 chosen.append(work.shard)
         fits = f"{both}; retraining this shard still fits into {self.seconds:g} s"
-        over = f"{both}; retraining this shard too would take more than {self.seconds:g} s{late}"
+        over = f"{both}; retraining this shard too would take more than {self.seconds:g} s{why}"
         return {
             work.shard: (EXACT, fits) if work.shard in chosen else (APPROXIMATE, over)
             for work in free

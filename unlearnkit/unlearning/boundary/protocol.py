@@ -43,12 +43,12 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Cost:
-    """Predicted cost of either route for one shard.
+    """Predicted cost of either route for one shard, in CPU seconds.
 
     Attributes:
         shard: 0-based.
-        exact_seconds: predicted seconds of retraining; None before any training was timed.
-        approximate_seconds: predicted seconds of modifying; None before any training was timed.
+        exact_seconds: predicted CPU seconds of retraining; None before any training was timed.
+        approximate_seconds: predicted CPU seconds of modifying; None before any training was timed.
         forced: why the shard cannot be modified; empty if it can.
         coverage: the class that loses the largest share of its examples. None for a regression,
             and for models whose loss is convex in the parameters, for which corrections remain
@@ -66,15 +66,19 @@ class Cost:
 class Costs:
     """Predicted costs of all hit shards, and of training everything from scratch.
 
+    Seconds are CPU seconds of the work, for both routes alike, so that a comparison of the routes
+    does not depend on what else the machine does.
+
     Attributes:
         shards: cost of each shard. Its seconds are its part of retraining, or modifying, all hit
             shards together.
-        scratch_seconds: predicted seconds of training everything from scratch.
-        exact_seconds: predicts the seconds of retraining some shards together.
-        approximate_seconds: predicts the seconds of modifying and amending some shards together.
+        scratch_seconds: predicted CPU seconds of training everything from scratch.
+        exact_seconds: predicts the CPU seconds of retraining some shards together.
+        approximate_seconds: predicts those of modifying and amending some shards together.
         multiple: factor by which measured and predicted seconds may differ in either direction.
             The argument says whether the request has an approximate part.
         error_model: fitted to past repayments.
+        pace: wall seconds in which this machine does a CPU second, for deadlines.
     """
 
     shards: tuple[Cost, ...]
@@ -83,21 +87,22 @@ class Costs:
     approximate_seconds: Callable[[tuple[int, ...]], float | None]
     multiple: Callable[[bool], float] = lambda approximate: MIN_MULTIPLE
     error_model: ErrorModel = ErrorModel()
+    pace: float = 1.0
 
     def seconds(self, exact: Iterable[int], approximate: Iterable[int]) -> float | None:
-        """Predicted seconds of a decision; None before any training was timed."""
+        """Predicted CPU seconds of a decision; None before any training was timed."""
         routes = (self.exact_seconds, exact), (self.approximate_seconds, approximate)
         parts = [predict(tuple(sorted(shards))) for predict, shards in routes]
         return None if None in parts else float(sum(part for part in parts if part is not None))
 
     def interval(self, exact: Iterable[int], approximate: Iterable[int]) -> Interval | None:
-        """Interval of the seconds expected of a decision; None before any training was timed."""
+        """Interval of the CPU seconds of a decision; None before any training was timed."""
         exact, approximate = tuple(exact), tuple(approximate)
         seconds, multiple = self.seconds(exact, approximate), self.multiple(bool(approximate))
         return None if seconds is None else Interval(seconds / multiple, seconds * multiple)
 
     def route(self, work: ShardWork, kind: str, share: float, reason: str) -> "Route":
-        """A route for one shard, with the seconds predicted for it."""
+        """A route for one shard, with the CPU seconds predicted for it."""
         cost = self.of(work.shard)
         seconds = {EXACT: cost.exact_seconds, APPROXIMATE: cost.approximate_seconds, LEAVE: 0.0}
         return Route(work.shard, kind, work.visits, share, seconds[kind], reason)
@@ -111,7 +116,7 @@ class Costs:
         return f"Costs({len(self.shards)} shards, of which {exact} have to be exact)"
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row per shard: predicted seconds of both routes, and why it has to be exact."""
+        """One row per shard: predicted CPU seconds of both routes, and why it has to be exact."""
         import pandas as pd
 
         columns = ["shard", "exact_seconds", "approximate_seconds", "forced"]
@@ -132,7 +137,7 @@ class Route:
         visits: example gradients of exact retraining, whichever route is chosen.
         share: cost of exact retraining as a share of training from scratch, in the unit of the
             boundary.
-        seconds: predicted seconds of the chosen route; None before any training was timed.
+        seconds: predicted CPU seconds of the chosen route; None before any training was timed.
         reason: why the route was chosen, in words.
     """
 
@@ -151,9 +156,9 @@ class Decision:
     Attributes:
         routes: one for each hit shard.
         boundary: repr of the boundary that decided.
-        seconds: predicted seconds of all routes together, as first decided; None before any
+        seconds: predicted CPU seconds of all routes together, as first decided; None before any
             training was timed.
-        interval: interval in which the seconds are expected.
+        interval: interval in which the CPU seconds are expected.
         checks: what was known of each approximation when it was accepted or refused. For a
             repayment, the errors of the approximations that it replaced.
         repeated: how many steps of retraining a foreign module were repeated with the same bits.
@@ -168,7 +173,7 @@ class Decision:
 
     @classmethod
     def of(cls, routes: Iterable[Route], boundary: "Boundary", costs: Costs) -> "Decision":
-        """Build a boundary's decision, with the predicted seconds of all its routes together."""
+        """Build a boundary's decision, with the predicted CPU seconds of all its routes."""
         routes = tuple(routes)
         exact = [route.shard for route in routes if route.kind == EXACT]
         approximate = [route.shard for route in routes if route.kind == APPROXIMATE]
@@ -256,7 +261,7 @@ class Boundary(Protocol):
 
         Args:
             workload: the workload of the request, including the clearing of debt.
-            costs: predicted seconds of both routes.
+            costs: predicted CPU seconds of both routes.
             debts: for each shard with debt, the number of ids that it owes.
         """
         ...

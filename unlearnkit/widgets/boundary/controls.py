@@ -53,7 +53,9 @@ class BoundaryChoice:
         self.whole.tooltip = "One decision for the whole request, as in the paper's abstract"
         given = self._adaptive
         self.seconds = _text(
-            "deadline (s)", given.seconds, "Seconds for the request; leave empty for no deadline"
+            "deadline (s)",
+            given.seconds,
+            "Seconds of wall time for the request; leave empty for no deadline",
         )
         self.error = _text(
             "error budget (nats)",

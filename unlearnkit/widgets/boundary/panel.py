@@ -48,7 +48,7 @@ class BoundaryPanel(SessionPanel):
     explanation = (
         "By hand: move the threshold. The cheapest shards are retrained exactly while the sum of "
         "their costs stays below it; the others are modified approximately. Adaptive: the boundary "
-        "weighs predicted seconds and risks itself. Your own boundaries, methods and amends are "
+        "weighs predicted CPU time and risks itself. Your own boundaries, methods and amends are "
         "offered once they are in uk.BOUNDARIES, uk.METHODS or uk.AMENDS. The table lets you "
         "override the route of every shard. Preview freely; nothing changes until you press "
         "Unlearn."
@@ -281,7 +281,7 @@ class BoundaryPanel(SessionPanel):
         return work
 
     def _weights(self) -> dict[str, float]:
-        """Return the predicted seconds of the exact and the approximate part."""
+        """Return the predicted CPU seconds of the exact and the approximate part."""
         routes = self.decision.routes if self.decision else ()
         parts = {"train": EXACT, "modify": APPROXIMATE}
         return {

@@ -148,13 +148,13 @@ class RouteTable(anywidget.AnyWidget):
         Args:
             decision: the order, routes and reasons to show.
             workload: the workload of the request.
-            costs: predicted seconds of both routes.
+            costs: predicted CPU seconds of both routes.
             checks: of approximations of the request that were tried, by shard.
         """
         works = {work.shard: work for work in workload.shards}
         bounded = any(check.bound is not None for check in checks.values())
         headers = ["shard", "route", "forget", "debt", "visits", "share"]
-        headers += ["exact (s)", "approx. (s)"]
+        headers += ["exact (CPU s)", "approx. (CPU s)"]
         headers += ["error at most"] * bounded + ["why"]
         rows = []
         for route in decision.routes:

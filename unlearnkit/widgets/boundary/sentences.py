@@ -34,7 +34,7 @@ def sentences(workload: Workload, decision: Decision, costs: Costs, at: str) -> 
     Args:
         workload: the workload of the request.
         decision: the decision on the request.
-        costs: predicted seconds of both routes.
+        costs: predicted CPU seconds of both routes.
         at: beginning of the first sentence, which names the threshold or the boundary.
     """
     exact, approximate = decision.exact, decision.approximate
@@ -65,11 +65,13 @@ def sentences(workload: Workload, decision: Decision, costs: Costs, at: str) -> 
         alone = [cost.exact_seconds for cost in costs.shards]
         whole = sum(s for s in alone if s is not None)
         seconds = (
-            f"Predicted: {duration(decision.seconds)}; retraining every hit shard would take "
-            f"{duration(whole)}, everything from scratch {duration(costs.scratch_seconds)}."
+            f"Predicted: {duration(decision.seconds)} of CPU time, which is "
+            f"{duration(decision.seconds * costs.pace)} of waiting at this machine's present pace; "
+            f"retraining every hit shard would take {duration(whole)} of CPU time, everything from "
+            f"scratch {duration(costs.scratch_seconds)}."
         )
     if decision.seconds is not None and approximate and seconds and decision.seconds > whole:
-        seconds += " Retraining is predicted to be faster here."
+        seconds += " Retraining is predicted to cost less here."
     cleared = sum(work.debt for work in workload.shards if work.shard in exact)
     debt = f"The exact part clears a debt of {plural(cleared, 'example')} too." if cleared else ""
     return [first, leaves[:1].upper() + leaves[1:], seconds, debt, outstanding(workload)]
@@ -104,7 +106,10 @@ def outcome(result: Unlearned) -> list[str]:
         for word in ["shard" if len(shards) == 1 else "shards"]
     ]
     predicted = result.predicted_seconds
-    time = "" if predicted is None else f"predicted {duration(predicted)}, "
+    time = ""
+    if result.cpu_seconds is not None:
+        expected = "" if predicted is None else f"predicted {duration(predicted)}, "
+        time = f"CPU time: {expected}measured {duration(result.cpu_seconds)}; "
     visits = ""
     if decision.exact:
         visits = f" Exact part: {decision.exact_visits:,} visits predicted, {result.visits:,} done."
@@ -113,7 +118,7 @@ def outcome(result: Unlearned) -> list[str]:
     debt = f" Debt: {result.debt_before} before, {result.debt_after} after."
     return [
         f"Last request: {plural(len(result.ids), 'example')} forgotten, {', '.join(routes)}. "
-        f"Time: {time}measured {duration(result.seconds)}.{visits}{debt}"
+        f"{time}{'w' if time else 'W'}all time: {duration(result.seconds)}.{visits}{debt}"
     ]
 
 

@@ -265,7 +265,7 @@ def verdict(comparison: Comparison) -> list[str]:
             f"{errors['scratch']:.4g}, original {errors['original']:.4g}."
         )
     predicted = comparison.predicted_seconds
-    estimate = "" if predicted is None else f" (predicted {duration(predicted)})"
+    estimate = "" if predicted is None else f" ({duration(predicted)} of CPU time predicted)"
     lines.append(
         f"Time: unlearning took {duration(comparison.seconds)}{estimate}; training the "
         f"{plural(total, 'shard')} from scratch took {duration(comparison.scratch_seconds)}."

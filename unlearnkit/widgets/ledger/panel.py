@@ -163,10 +163,13 @@ class LedgerPanel(SessionPanel):
             self.say("Nothing was repaid: no shard is predicted to be retrained within this time.")
             return
         predicted = result.predicted_seconds
-        time = "" if predicted is None else f"predicted {duration(predicted)}, "
+        time = ""
+        if result.cpu_seconds is not None:
+            expected = "" if predicted is None else f"predicted {duration(predicted)}, "
+            time = f"CPU time: {expected}measured {duration(result.cpu_seconds)}; "
         self.say(
-            f"{plural(count, 'shard')} retrained exactly, {result.visits:,} visits; {time}measured "
-            f"{duration(result.seconds)}. Debt: {result.debt_before} before, "
+            f"{plural(count, 'shard')} retrained exactly, {result.visits:,} visits; {time}"
+            f"wall time: {duration(result.seconds)}. Debt: {result.debt_before} before, "
             f"{result.debt_after} after."
         )
 
@@ -199,7 +202,8 @@ def _requests(ledger: "pd.DataFrame") -> str:
             describe_entry(entry),
             f"{entry['exact_shards']} exact, {entry['approximate_shards']} approx.",
             f"{entry['predicted_visits']:,} / {entry['visits']:,}",
-            _seconds(entry["predicted_seconds"]) + " / " + _seconds(entry["seconds"]),
+            _seconds(entry["predicted_seconds"]) + " / " + _seconds(entry["cpu_seconds"]),
+            _seconds(entry["seconds"]),
             f"{entry['debt_before']}\N{NO-BREAK SPACE}\N{RIGHTWARDS ARROW}\N{NO-BREAK SPACE}"
             f"{entry['debt_after']}",
         ]
@@ -207,7 +211,7 @@ def _requests(ledger: "pd.DataFrame") -> str:
     ]
     headers = [
         *("when (UTC)", "request", "shards"),
-        *("exact visits, predicted / done", "time, predicted / measured", "debt"),
+        *("exact visits, predicted / done", "CPU time, predicted / measured", "wall time", "debt"),
     ]
     return table(headers, rows, caption="Completed requests, oldest first", text=(0, 1, 2))
 

@@ -1,0 +1,36 @@
+"""CPU time of the work: what a computation costs, whatever else the machine does meanwhile."""
+
+import os
+import time
+from collections.abc import Callable
+
+
+def cpu_clock(num_threads: int, device: str = "cpu", sharing: int = 1) -> Callable[[], float]:
+    """Return the function whose differences are the CPU seconds of work in the calling thread.
+
+    With one compute thread, all of the work is done by the calling thread, and its own CPU time is
+    read; what other threads and processes do does not enter. Every thread has a clock of its own,
+    so both readings of a difference have to be taken in the same thread, and the cost of work that
+    was dealt to several threads is the sum over them.
+
+    torch's further compute threads cannot be told apart from the other threads of the process, so
+    with several of them the CPU time of the whole process is read. It includes what unrelated
+    threads do meanwhile, and is divided equally among the threads that work at the same time.
+
+    Other devices than the CPU are waited for rather than computed on, and Windows counts the time
+    of a thread in ticks of 16 ms, which most of the timed pieces are shorter than. Wall time is
+    read in both cases.
+
+    Args:
+        num_threads: torch's number of compute threads during the work.
+        device: torch's name of the kind of device that does the work.
+        sharing: number of threads of this process that do such work at the same time.
+
+    >>> cpu_clock(8).__name__
+    'process_time'
+    """
+    if device != "cpu" or os.name == "nt":
+        return time.perf_counter
+    if num_threads == 1:
+        return time.thread_time
+    return time.process_time if sharing == 1 else lambda: time.process_time() / sharing
