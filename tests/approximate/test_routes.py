@@ -1,5 +1,8 @@
 """Which approximate routes are open for a module, and the reasons for the others."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -239,3 +242,42 @@ def test_tied_weights_are_corrected_under_both_of_their_names():
     session.unlearn(0, amend="none")
     for each in session.ensemble.constituents:
         assert torch.equal(each.state["first.weight"], each.state["second.weight"])
+
+
+@dataclass(frozen=True)
+class Curved:
+    """Cross-entropy with a Hessian that is multiplied by a factor."""
+
+    factor: float
+    name: ClassVar[str] = "curved"
+
+    def value(self, outputs, targets):
+        return uk.CrossEntropy().value(outputs, targets)
+
+    def output_gradient(self, outputs, targets):
+        return uk.CrossEntropy().output_gradient(outputs, targets)
+
+    def output_hessian_product(self, outputs, vectors):
+        return self.factor * uk.CrossEntropy().output_hessian_product(outputs, vectors)
+
+    def probabilities(self, outputs):
+        return outputs.softmax(-1)
+
+
+@pytest.mark.parametrize(
+    ("factor", "cause"),
+    [
+        (1, ""),
+        (3, ""),  # more damping than needed, which does no harm
+        (0, "is far below the slope of its output_gradient"),
+        (-1, "is not positive semidefinite"),
+        (float("nan"), "is not finite"),
+    ],
+)
+@pytest.mark.parametrize("method", ["staged-influence", "fixed-damping", "kfac"])
+def test_a_loss_whose_hessian_contradicts_its_gradient_is_retrained(factor, cause, method):
+    features = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
+    data = uk.from_arrays(features, (features[:, 0] > 0).long())
+    session = uk.Session(data, model="logistic", loss=Curved(factor), num_shards=1, num_slices=2)
+    said = METHODS[method].unsuitable(session.plan)
+    assert (cause in said and "retrained exactly" in said) if cause else said == ""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.approximate.curvature import adjoint_error, gauss_newton, mean_gradient
+from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.models.stack import Stack, as_head
 from unlearnkit.models.state import get_state
 from unlearnkit.models.vector import head_names, trainable_names
@@ -23,6 +24,9 @@ from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.plan import Plan
 
 ROWS = 3  # examples of a trial
+LOSS_ROWS, LOSS_VECTORS = 64, 4  # examples and directions in which a loss is tried
+LOSS_STEP = 0.01  # of the outputs, over which the slope of a loss's gradient is taken
+LOSS_FACTOR = 10  # an expectation over targets differs from the given targets by less than this
 GAP = 0.03  # an adjoint_error above this is no rounding error, even in bfloat16
 
 Attempt = Callable[[Tensor, Tensor], str]
@@ -61,6 +65,49 @@ class Routes:
     def head(self) -> str:
         """Gradients and curvature products of the last linear layer."""
         return tried(self.plan, "head", self._try_head)
+
+    @property
+    def loss(self) -> str:
+        """The Hessian of a loss of the user's own, as far as its gradient tells it."""
+        loss, trials = self.plan.spec.loss, self.plan.architecture.trials
+        if type(loss) in (CrossEntropy, SquaredError, WeightedCrossEntropy):
+            return ""
+        key = f"route: loss {loss!r}"
+        if key not in trials:
+            if not self.plan.retained.any():
+                return ""
+            try:
+                with own_settings(), torch.no_grad():
+                    trials[key] = self._try_loss()
+            except Exception as error:  # the user's loss may raise anything
+                trials[key] = f"the loss fails with: {type(error).__name__}: {error}"
+        known: str = trials[key]
+        return known
+
+    def _try_loss(self) -> str:
+        """Compare v . H v with the slope of the gradient, in random directions v.
+
+        H is an expectation over targets, or a positive part of the Hessian, so that it need not
+        equal the Hessian at the targets of the examples.
+        """
+        loss, generator = self.plan.spec.loss, torch_generator("loss trial")
+        _, targets = _examples(self.plan, LOSS_ROWS)
+        shape = LOSS_VECTORS, len(targets), self.plan.architecture.num_outputs
+        outputs, vectors = (torch.randn(shape, generator=generator) for _ in range(2))
+        ours, true = [], []
+        for at, v in zip(outputs, vectors, strict=True):
+            ours.append((v * loss.output_hessian_product(at, v)).sum(-1))
+            ends = [loss.output_gradient(at + h * v, targets) for h in (LOSS_STEP, -LOSS_STEP)]
+            true.append((v * (ends[0] - ends[1])).sum(-1) / (2 * LOSS_STEP))
+        found, expected = torch.cat(ours), torch.cat(true)
+        name = f"output_hessian_product of the loss {loss.name!r}"
+        if not found.isfinite().all():
+            return f"{name} is not finite"
+        if found.min() < -1e-4 * found.abs().max():
+            return f"{name} is not positive semidefinite"
+        if found.mean() * LOSS_FACTOR < expected.mean():
+            return f"{name} is far below the slope of its output_gradient"
+        return ""
 
     @torch.no_grad()
     def _try_predictions(self, inputs: Tensor, targets: Tensor) -> str:

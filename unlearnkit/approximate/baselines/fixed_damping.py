@@ -71,5 +71,8 @@ class FixedDamping:
         return 1 + products, size.forget + min(self.examples, size.retain) * products
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse modules without curvature products; the training does not matter."""
-        return refusal("the influence step needs curvature products", Routes(plan).products)
+        """Refuse modules and losses without curvature products; the training does not matter."""
+        routes = Routes(plan)
+        return refusal(
+            "the influence step needs curvature products", routes.loss or routes.products
+        )

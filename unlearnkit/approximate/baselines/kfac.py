@@ -100,7 +100,7 @@ class KroneckerInfluence:
 
         These are models without a linear or plain convolutional layer, models with such a layer
         that shares its weights, is used more than once or does not reach the outputs, and models
-        whose gradients torch cannot compute.
+        whose gradients torch cannot compute. Losses without a Hessian are refused, too.
         """
         architecture = plan.architecture
         if not layers_of(architecture.module()):
@@ -118,7 +118,8 @@ class KroneckerInfluence:
             decomposition_cost(architecture, inputs[:1])
             return ""
 
-        cause = Routes(plan).gradients or tried(plan, "Kronecker factors", attempt)
+        routes = Routes(plan)
+        cause = routes.loss or routes.gradients or tried(plan, "Kronecker factors", attempt)
         return refusal("K-FAC needs the Kronecker factors of layers", cause)
 
 

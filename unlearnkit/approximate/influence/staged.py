@@ -117,7 +117,7 @@ class StagedInfluence(InfluenceSettings):
     """
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse optimizers other than SGD, and modules without curvature products.
+        """Refuse optimizers other than SGD, and modules and losses without curvature products.
 
         The difference equation does not hold for other optimizers.
         """
@@ -127,6 +127,8 @@ class StagedInfluence(InfluenceSettings):
                 f"{plan.spec.optimizer}, so it is retrained exactly"
             )
         routes = Routes(plan)
+        if routes.loss:
+            return refusal("staged influence needs the Hessian of the loss", routes.loss)
         if self.scope == "head":
             return refusal("influence of the last layer needs its curvature products", routes.head)
         if plan.architecture.stack is not None:  # needs no automatic differentiation
