@@ -27,7 +27,8 @@ def test_the_bound_covers_held_out_cases(count):
         generator = np.random.default_rng(seed)
         known = ErrorModel(log_linear(generator, count))
         held_out = log_linear(generator, 200)
-        covered.append(np.mean([e <= known.bound(0, x) for x, e in held_out]))
+        bounds = [(known.bound(0, x), e) for x, e in held_out]
+        covered.append(np.mean([e <= bound for bound, e in bounds if bound is not None]))
     # 95 % on average over error models, as split-conformal prediction promises; the mean of 40
     # has a standard error of half a percent.
     assert 0.93 <= np.mean(covered) <= 0.995
@@ -46,13 +47,26 @@ def test_the_margin_is_the_smallest_residual_that_covers_one_case_more(count):
     # The next case is as likely to take any of the count + 1 ranks, so the r-th smallest residual
     # covers it in r of count + 1 cases (Vovk, Gammerman and Shafer 2005).
     rank = next(r for r in range(1, count + 1) if 100 * r >= 95 * (count + 1))
-    # Every second pair lies on the line e = x, which is fitted; the others lie 1, 2, ... above it.
-    logs = np.linspace(-1, 1, 2 * count)
-    above = np.zeros(2 * count)
-    above[1::2] = np.random.default_rng(0).permutation(np.arange(1, count + 1))
+    # The older half lies on the line e = x, which is fitted; the others lie 1, 2, ... above it. The
+    # lower quartile of all corrections is the smallest, so that none is taken for a larger one.
+    generator = np.random.default_rng(0)
+    logs = generator.permutation(np.r_[np.full(count, -1.0), np.linspace(-1, 1, count)])
+    above = np.r_[np.zeros(count), generator.permutation(np.arange(1, count + 1))]
     pairs = np.stack([np.exp(logs), np.exp(logs + above)], 1).tolist()
     known = ErrorModel(tuple((x, e) for x, e in pairs))
     assert known.fit == pytest.approx((0.0, 1.0, rank), abs=1e-6)
+
+
+def test_the_bound_neither_falls_with_tiny_corrections_nor_reaches_beyond_the_largest():
+    known = ErrorModel(log_linear(np.random.default_rng(0), 100))
+    corrections = sorted(x for x, _ in known.pairs)
+    quartile, largest = np.quantile(corrections, 0.25), corrections[-1]
+    assert known.range == (pytest.approx(quartile), largest)
+    at_the_quartile = pytest.approx(known.bound(0, quartile))
+    assert known.bound(0, corrections[0]) == known.bound(0, 1e-9) == at_the_quartile
+    assert known.bound(0, largest) > known.bound(0, quartile)
+    assert known.bound(0, largest * 1.01) is None
+    assert known.corrected(0, largest).bound(0, quartile) is None  # both corrections count
 
 
 def test_there_is_no_bound_before_there_are_enough_pairs():
@@ -97,6 +111,7 @@ def test_a_budget_is_kept_and_before_enough_repayments_nothing_is_approximated()
         fork.revoke(count=10, seed=seed)
         bounds = {check.shard: check.bound for check in fork.unlearn(0.0).decision.checks}
         pairs += [(check.error, bounds[check.shard]) for check in fork.repay().decision.checks]
+    pairs = [(error, bound) for error, bound in pairs if bound is not None]
     assert len(pairs) >= 20
     assert np.mean([error <= bound for error, bound in pairs]) >= 0.9
 

@@ -147,7 +147,7 @@ def test_a_trial_is_judged_by_the_boundary_that_was_chosen():
 
 
 def test_errors_are_predicted_where_calibrated_and_tried(session):
-    pairs = tuple((0.001 * n, 0.0005 * n) for n in range(1, 60))
+    pairs = tuple((0.05 * n, 0.0005 * n) for n in range(1, 60))
     session._journal.history = replace(session._journal.history, error_model=ErrorModel(pairs))
     panel = BoundaryPanel(session, 0.0)
     assert "can be predicted once the corrections have been tried" in text(panel.sentence)

@@ -140,7 +140,10 @@ class AdaptiveBoundary(Boundary):
         """Compare a check with the error budget and the caps."""
         if self.error is not None and check.replayed is None:
             if check.bound is None:
-                return "its error is not bounded, because too few approximations were repaid yet"
+                return (
+                    "its error is not bounded: too few approximations were repaid yet, or its "
+                    "corrections are larger than any that was repaid"
+                )
             if not check.bound <= self.error:
                 return (
                     f"its error may be {check.bound:.2g} nats according to the error model, over "

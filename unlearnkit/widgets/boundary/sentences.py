@@ -202,7 +202,8 @@ def predicted_error(
     if error is not None:
         return [
             f"Predicted error: at most {error:.2g} nats (KL of the ensemble's outputs on the probe "
-            "from those of exact retraining), by the 95 % bounds of past repayments."
+            "from those of exact retraining), by the 95 % bounds of past repayments. They hold for "
+            "requests like the repaid ones; requests of one class exceed them more often."
         ]
     if not error_model.ready:
         count = len(error_model.pairs)
@@ -213,7 +214,8 @@ def predicted_error(
         ]
     if checks:
         return [
-            "The error is not bounded, because a shard to be modified has no tried correction yet."
+            "The error is not bounded, because a shard to be modified has no tried correction yet, "
+            "or corrections larger than any that was repaid, where the bound does not apply."
         ]
     return ["The error can be predicted once the corrections have been tried on a copy."]
 
