@@ -57,6 +57,7 @@ from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import EXACT, Boundary, Decision
+from unlearnkit.unlearning.boundary.spot_check import AUTO, SpotCheck, as_spot_check
 from unlearnkit.unlearning.deadlines import Queue, as_deadline
 from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import ErrorModel
@@ -314,6 +315,11 @@ class Session:
     def error_model(self) -> ErrorModel:
         """The error model of approximations, fitted to past repayments."""
         return self._journal.history.error_model
+
+    @property
+    def spot_checks(self) -> tuple[SpotCheck, ...]:
+        """The spot checks of all requests, oldest first; see ``spot_check`` of :meth:`unlearn`."""
+        return self._journal.history.spot_checks
 
     @property
     def revoked(self) -> Int[np.ndarray, " id"]:
@@ -619,6 +625,7 @@ class Session:
         boundary: str | Boundary | None = None,
         method: str | Method | None = None,
         amend: str | Amend | None = None,
+        spot_check: bool | str | None = None,
     ) -> Decision:
         """Show what a boundary would decide on the pending request, without executing it.
 
@@ -627,6 +634,7 @@ class Session:
             boundary: another boundary, as in :meth:`unlearn`.
             method: the method of modification whose cost is estimated, as in :meth:`unlearn`.
             amend: the amend whose cost is estimated, as in :meth:`unlearn`.
+            spot_check: whether the prediction includes a spot check, as in :meth:`unlearn`.
 
         Returns:
             The decision: exact or approximate for each shard, with the predicted seconds.
@@ -635,15 +643,14 @@ class Session:
             LookupError: the session is not trained yet.
             KeyError: no boundary, method or amend has this name.
             TypeError: an object lacks a part of its protocol.
-            ValueError: ``max_share`` and ``boundary`` are both given.
+            ValueError: ``max_share`` and ``boundary`` are both given, or ``spot_check`` is a string
+                other than ``"auto"``.
         """
         self._need_training()
         chosen = self._chosen_boundary(max_share, boundary)
-        return self.assess(method=method, amend=amend).decide(chosen)
+        check = self._chosen_check(spot_check)
+        return self.assess(method=method, amend=amend).decide(chosen, check)
 
-    @interruptible(
-        completed="the request was completed before it could be stopped; see session.last"
-    )
     def unlearn(
         self,
         max_share: float | None = None,
@@ -651,6 +658,7 @@ class Session:
         boundary: str | Boundary | None = None,
         method: str | Method | None = None,
         amend: str | Amend | None = None,
+        spot_check: bool | str | None = None,
         on_progress: Progress = None,
         cancel: threading.Event | None = None,
     ) -> Unlearned:
@@ -668,6 +676,13 @@ class Session:
                 staged influence (for convolutional networks its last-layer form).
             amend: how a modified shard is amended: a name in ``AMENDS`` or an object. The default
                 is replay.
+            spot_check: whether one of the modified shards is retrained exactly as well, to measure
+                what modifying removed there; it keeps the exact model. The result is in
+                ``unlearned.spot_check`` and in the ledger. It tells a training setting in which
+                approximation fails, not a single bad request, so one is enough for each trained
+                ensemble. ``"auto"``, the default, checks once, at the first approximate request
+                where the retraining costs at most a tenth of retraining all hit shards. True
+                checks in any case, and False never.
             on_progress: progress bar or callable, as in :meth:`train`.
             cancel: setting this event stops the work; nothing is changed then.
 
@@ -678,14 +693,36 @@ class Session:
             LookupError: the session is not trained yet.
             KeyError: no boundary, method or amend has this name.
             TypeError: an object lacks a part of its protocol.
-            ValueError: ``max_share`` and ``boundary`` are both given.
+            ValueError: ``max_share`` and ``boundary`` are both given, or ``spot_check`` is a string
+                other than ``"auto"``.
             NotFiniteError: exact retraining diverged; the request stays pending.
             Cancelled: ``cancel`` was set.
             RuntimeError: the session is busy in another thread.
+
+        Warns:
+            UserWarning: in the spot check, less than half of the gap was removed.
         """
         chosen = self._chosen_boundary(max_share, boundary)
-        chosen_method, chosen_amend = METHODS.choose(method), AMENDS.choose(amend)
+        how = METHODS.choose(method), AMENDS.choose(amend)
+        check = self._chosen_check(spot_check)
         self._need_training()
+        result = self._unlearn(chosen, *how, check, on_progress, cancel)
+        if result.spot_check is not None and result.spot_check.fails:
+            warnings.warn(result.spot_check.sentence, stacklevel=2)
+        return result
+
+    @interruptible(
+        completed="the request was completed before it could be stopped; see session.last"
+    )
+    def _unlearn(
+        self,
+        boundary: Boundary,
+        method: Method | None,
+        amend: Amend | None,
+        spot_check: bool | str,
+        on_progress: Progress,
+        cancel: threading.Event | None,
+    ) -> Unlearned:
         with self._working():
             original, request = self.ensemble, self._pending
             owed = total_debt(self.debt)
@@ -697,8 +734,8 @@ class Session:
                         plan,
                         decision,
                         owed,
-                        method=chosen_method or default_method(plan),
-                        amend=chosen_amend or Replay(),
+                        method=method or default_method(plan),
+                        amend=amend or Replay(),
                     )
                     self._pending = np.setdiff1d(self._pending, request)
 
@@ -706,10 +743,10 @@ class Session:
                 self._journal.plan,
                 self.store,
                 request,
-                chosen,
+                boundary,
                 clock=self._journal.clock,
-                method=chosen_method,
-                amend=chosen_amend,
+                method=method,
+                amend=amend,
                 on_progress=on_progress,
                 cancel=cancel,
                 parallel=self.parallel,
@@ -717,6 +754,7 @@ class Session:
                 probe=self._probe(request),
                 error_model=self._journal.history.error_model,
                 commit=commit,
+                spot_check=spot_check,
             )
             with finishing():
                 self._take_note(result, original)
@@ -972,6 +1010,11 @@ class Session:
         if max_share is not None:
             return FixedBoundary(max_share)
         return self.boundary if boundary is None else BOUNDARIES.choose(boundary)
+
+    def _chosen_check(self, spot_check: bool | str | None) -> bool | str:
+        """Whether the next request is spot-checked; once for each ensemble by default."""
+        check = as_spot_check(spot_check)
+        return False if check == AUTO and self.spot_checks else check
 
     def _probe(self, leaving: Int[np.ndarray, " request"] = NOTHING) -> Probe:
         """Probe examples for checking approximations, without revoked and pending ids."""

@@ -421,3 +421,20 @@ def test_masked_entries_are_refused(estimator) -> None:
     y[7] = np.ma.masked
     with pytest.raises(ValueError, match=r"y: 1 of 30 rows have masked entries"):
         estimator.fit(X.data, y)
+
+
+@pytest.mark.filterwarnings("ignore:Spot check")
+def test_a_spot_check_leaves_the_checked_shard_exact_and_is_done_once():
+    X, y = problem(90)
+    options = OURS | {"num_shards": 11, "num_slices": 1}
+    estimator = UnlearnableClassifier(model="logistic", **options).fit(X, y)
+    exact = UnlearnableClassifier(model="logistic", **options).fit(X, y).unlearn(range(40))
+    estimator.unlearn(range(40), boundary=0)
+    (found,) = estimator.spot_checks_
+    assert found.shard not in estimator.debt_ and not found.asked
+    assert found.probe == 0 and found.removed == found.forget_removed
+    key = exact.plan_.final_key(found.shard)
+    assert content(estimator.store_.get(key)) == content(exact.store_.get(key))
+    estimator.unlearn(range(40, 70), boundary=0)
+    assert estimator.spot_checks_ == (found,)
+    assert estimator.fit(X, y).spot_checks_ == ()

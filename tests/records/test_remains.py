@@ -1,5 +1,6 @@
 """What a certificate says of the traces that destroying and forgetting leave."""
 
+import warnings
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from unlearnkit import Session
 from unlearnkit.records.ledger import Entry
 from unlearnkit.records.remains import DIGESTS, NUMBERS, on_the_device
 from unlearnkit.unlearning.boundary.protocol import Route
+from unlearnkit.unlearning.boundary.spot_check import SpotCheck
 from unlearnkit.unlearning.inspection import Check
 
 # Fields that hold no number that was computed from a revoked example. A field that is new has to be
@@ -17,11 +19,12 @@ from unlearnkit.unlearning.inspection import Check
 OTHERS = {
     "looks": {"shard", "convex", "replayed"},
     "routes": {"shard", "kind"},
+    "spot_check": {"shard", "asked", "measure", "probe"},
     "entry": {"time", "kind", "boundary"},
     # The ids themselves, and digests, are the subject of other sentences.
     "line": {
         *("kind", "time", "ids", "named", "digest", "plan", "boundary", "environment", "method"),
-        *("amend", "original", "format", "destroyed", "queue", "run"),
+        *("amend", "formulas", "original", "format", "destroyed", "queue", "run"),
     },
 }
 
@@ -33,13 +36,17 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     session.train()
     for max_share in (1, 0):
         session.revoke(count=2, seed=4)
-        session.unlearn(max_share)
+        with warnings.catch_warnings():  # so little data says little
+            warnings.simplefilter("ignore", UserWarning)
+            session.unlearn(max_share, spot_check=True)
     session.repay()
     return session
 
 
 @pytest.mark.parametrize(
-    ("field", "kind"), [("looks", Check), ("routes", Route), ("entry", Entry)], ids=str
+    ("field", "kind"),
+    [("looks", Check), ("routes", Route), ("entry", Entry), ("spot_check", SpotCheck)],
+    ids=str,
 )
 def test_every_field_is_known_as_a_number_from_revoked_examples_or_as_another(
     field: str, kind: type

@@ -312,3 +312,44 @@ def test_the_command_line_replays(honest: Path, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         main(command)
     assert "--replay needs the data" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Spot check")
+@pytest.mark.parametrize("case", ["logistic", "mlp-dropout"])
+def test_a_spot_check_replays_audits_and_repeats(case: str, tmp_path: Path) -> None:
+    problem, folder = CASES[case], tmp_path / "store"
+    session = problem.session(store=folder)
+    session.train()
+    shards = range(session.plan.num_shards)
+    forget(session, shards, spot_check=True)
+    (found,) = session.spot_checks
+    forget(session, [found.shard])  # modified again, from the exact model
+    forget(session, shards, spot_check=False)
+    model, debt = session.error_model, session.debt
+    assert session.certificate().content["requests"][0]["spot_check"]["shard"] == found.shard
+    session.store.close()
+    said = list(
+        audit(folder, dataset=problem.dataset(), model=problem.model, replay=True, retrain=True)
+    )
+    assert any("have the bits that modifying the original models again gives" in s for s in said)
+    again = problem.session(store=folder)
+    assert again.spot_checks == (found,) and again.error_model == model
+    assert again.debt.keys() == debt.keys()
+    lines = [line for line, _ in again.store.ledger() if line["kind"] == "unlearn"]
+    assert ["spot_check" in line for line in lines] == [True, False, False]
+
+
+def test_a_spot_check_of_a_shard_that_is_not_exact_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    session = LOGISTIC.session(store=folder)
+    session.train()
+    forget(session, [0, 1])
+    session.store.close()
+
+    def claim(lines: list[dict[str, Any]]) -> None:
+        line = next(line for line in lines if line["kind"] == "unlearn")
+        line["spot_check"] = {"shard": 0, "asked": True, "visits": 1, "seconds": 0.1}
+
+    with_ledger(folder, claim)
+    with pytest.raises(AuditError, match="shard 0 was spot-checked, but has no exact route"):
+        list(audit(folder))

@@ -103,6 +103,22 @@ def test_a_longer_amend_is_repeated() -> None:
     assert everything(run(session.to_script())) == everything(session)
 
 
+@pytest.mark.filterwarnings("ignore:Spot check")
+def test_spot_checks_are_repeated_and_no_others_are_made() -> None:
+    options = {"model": "logistic", "num_shards": 12, "num_slices": 1, "epochs": 2}
+    session = Session("digits", **options)
+    session.train()
+    for first, spot_check in ((0, False), (40, None), (80, True), (120, None)):
+        session.revoke(session.dataset.train.ids[first : first + 40])
+        session.unlearn(boundary=AtLeastFour(), spot_check=spot_check)
+    asked = [check.asked for check in session.spot_checks]
+    assert asked == [False, True]
+    again = run(session.to_script())
+    assert everything(again) == everything(session)
+    found = [replace(check, seconds=0.0) for check in session.spot_checks]
+    assert [replace(check, seconds=0.0) for check in again.spot_checks] == found
+
+
 def test_a_script_comes_to_the_bits_of_the_session(capsys: pytest.CaptureFixture[str]) -> None:
     options = {"num_shards": 4, "num_slices": 2, "epochs": 2, "seed": 11, "model": "logistic"}
     loss = WeightedCrossEntropy((1,) * 9 + (3,))

@@ -1,6 +1,7 @@
 """The parameters and methods that both estimators share."""
 
 import threading
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Self
@@ -45,6 +46,7 @@ from unlearnkit.training.spec import TrainSpec
 from unlearnkit.training.train import train
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
+from unlearnkit.unlearning.boundary.spot_check import AUTO, SpotCheck, as_spot_check
 from unlearnkit.unlearning.debt import debts_of
 from unlearnkit.unlearning.repay import repay
 from unlearnkit.unlearning.request import Revocations, check_request
@@ -152,6 +154,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.ensemble_ = assemble(self.plan_, self.store_, self.aggregation, signature)
         self.revoked_: Int[np.ndarray, " row"] = NOTHING
         self.unlearned_: Unlearned | None = None
+        self.spot_checks_: tuple[SpotCheck, ...] = ()
         self.repaid_: Unlearned | None = None
         self.original_: Ensemble | None = None
         return self
@@ -188,6 +191,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         boundary: str | Boundary | float = 1.0,
         method: str | Method | None = None,
         amend: str | Amend | None = None,
+        spot_check: bool | str | None = None,
         on_progress: Progress = False,
         cancel: threading.Event | None = None,
     ) -> Self:
@@ -210,6 +214,10 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 default for the model.
             amend: what amends a modified shard: a name in ``AMENDS`` or an object; None chooses
                 replay.
+            spot_check: whether one of the modified shards is retrained exactly as well, which
+                shows what modifying removes in this training setting; it keeps the exact model, and
+                the result is the last of ``spot_checks_``. ``"auto"``, the default, checks once
+                after each ``fit``, if it costs at most a tenth of retraining all hit shards.
             on_progress: True shows a progress bar; a callable receives the events
                 (:mod:`unlearnkit.progress`).
             cancel: setting this event stops the work; nothing is changed then.
@@ -222,11 +230,15 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             TypeError: a row number is not a whole number, or an object lacks a part of its
                 protocol.
             KeyError: there is no such row, or no boundary, method or amend has this name.
-            ValueError: no row would remain.
+            ValueError: no row would remain, or ``spot_check`` is a string other than ``"auto"``.
             NotFiniteError: exact retraining diverged; nothing is changed then.
             Cancelled: ``cancel`` was set.
+
+        Warns:
+            UserWarning: in the spot check, less than half of the gap was removed.
         """
         check_is_fitted(self)
+        check = as_spot_check(spot_check)
         request = check_request(rows, self.dataset_, Revocations((self.revoked_,)))
         given = boundary.item() if isinstance(boundary, np.generic) else boundary
         chosen = FixedBoundary(given) if isinstance(given, int | float) else given
@@ -239,6 +251,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             on_progress=on_progress,
             cancel=cancel,
             parallel=self.parallel,
+            spot_check=False if check == AUTO and self.spot_checks_ else check,
         )
         self.clock_ = result.clock
         if len(request) == 0:
@@ -246,6 +259,10 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.plan_, self.unlearned_, self.original_ = result.plan, result, original
         self.revoked_ = np.union1d(self.revoked_, request.ids)
         self._erase()
+        if result.spot_check is not None:
+            self.spot_checks_ = (*self.spot_checks_, result.spot_check)
+            if result.spot_check.fails:
+                warnings.warn(result.spot_check.sentence, stacklevel=3)  # 3: beyond the decorator
         return self
 
     def _erase(self) -> None:

@@ -9,8 +9,16 @@ from jaxtyping import Int
 
 from unlearnkit.display import as_html
 from unlearnkit.records.inventory import STATE
-from unlearnkit.records.ledger import Entry, Record, ledger_frame, read_lines, unmeasured
+from unlearnkit.records.ledger import (
+    Entry,
+    Record,
+    ledger_frame,
+    read_lines,
+    spot_check_of,
+    unmeasured,
+)
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE
+from unlearnkit.unlearning.boundary.spot_check import SpotCheck
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.request import Revocations
 
@@ -49,6 +57,12 @@ class History:
     def lines(self) -> tuple[dict[str, Any], ...]:
         """The completion lines of the ledger, with plain ids."""
         return tuple(line for line, _ in self.records if line)
+
+    @property
+    def spot_checks(self) -> tuple[SpotCheck, ...]:
+        """The spot checks of all requests, oldest first."""
+        checks = (spot_check_of(line) for line in self.lines)
+        return tuple(check for check in checks if check is not None)
 
     def after(self, line: dict[str, Any]) -> "History":
         """The history after a completion line, with plain ids, is committed."""
@@ -135,7 +149,13 @@ def error_model_after(error_model: ErrorModel, line: dict[str, Any]) -> ErrorMod
             if look.get("correction") is not None:
                 error_model = error_model.corrected(route["shard"], look["correction"])
         else:
+            if look.get("error") is not None and look.get("correction") is not None:
+                # A spot check: the shard was modified before it was retrained.
+                error_model = error_model.corrected(route["shard"], look["correction"])
             error_model = error_model.retrained(route["shard"], look.get("error"))
+    check = spot_check_of(line)
+    if check is not None:
+        error_model = error_model.spot_checked(check.removed)
     for drift in line.get("drifts", ()):  # recorded for the default method and amend only
         error_model = error_model.saw(drift)
     return error_model

@@ -16,7 +16,8 @@ from unlearnkit.models.losses import WeightedCrossEntropy
 from unlearnkit.records.inventory import STATE, keyed
 from unlearnkit.store import DiskStore
 from unlearnkit.training.plan import Plan
-from unlearnkit.unlearning.boundary.protocol import Decision, Route
+from unlearnkit.unlearning.boundary.protocol import EXACT, Decision, Route
+from unlearnkit.unlearning.boundary.spot_check import SpotCheck
 from unlearnkit.unlearning.unlearn import Unlearned
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def request_line(
 ) -> dict[str, Any]:
     """The completion line of a request: its ids, the decision and the predictions."""
     how: dict[str, Any] = {}
-    if decision.approximate:
+    if decision.approximate or decision.spot_check is not None:
         how = {"method": repr(method), "amend": repr(amend), **formulas_of(plan)}
     usual = method == default_method(plan) and amend == Replay()  # other methods may drift anyway
     drifts = [check.drift for check in decision.checks if usual and check.drift is not None]
@@ -145,6 +146,7 @@ def request_line(
         "debt_before": debt_before,
         "environment": plan.environment.digest,
         **_repeated(decision),
+        **({} if decision.spot_check is None else {"spot_check": asdict(decision.spot_check)}),
         **how,
         "original": ORIGINAL,
     }
@@ -253,6 +255,18 @@ def _check(line: dict[str, Any]) -> None:
     for whole in (*shards, *line["ids"]):
         if type(whole) is not int:
             raise TypeError(f"{whole!r} is not a whole number")
+    check = spot_check_of(line)
+    if check is not None and check.shard not in _exact(line):
+        raise ValueError(f"shard {check.shard} was spot-checked, but has no exact route")
+
+
+def spot_check_of(line: dict[str, Any]) -> SpotCheck | None:
+    """The spot check of a completion line; None if it has none."""
+    return SpotCheck(**line["spot_check"]) if "spot_check" in line else None
+
+
+def _exact(line: dict[str, Any]) -> set[int]:
+    return {route["shard"] for route in line["routes"] if route["kind"] == EXACT}
 
 
 def _checked(entry: Entry) -> Entry:

@@ -6,6 +6,10 @@
 NUMBERS = {
     "looks": ("share", "correction", "bound", "kl", "drift", "rise", "error"),
     "drifts": (),
+    "spot_check": (
+        *("visits", "seconds", "forgotten", "probe_gap", "probe_left"),
+        *("forget_gap", "forget_left"),
+    ),
     "routes": ("visits", "share", "seconds", "reason"),
     "entry": (
         *("examples", "exact_shards", "approximate_shards", "predicted_visits", "visits"),

@@ -24,7 +24,7 @@ from unlearnkit.display import plural
 from unlearnkit.progress import Run, running
 from unlearnkit.records.history import owing_after
 from unlearnkit.records.inventory import Inventory, keyed
-from unlearnkit.records.ledger import formulas_of, plan_digest
+from unlearnkit.records.ledger import formulas_of, plan_digest, spot_check_of
 from unlearnkit.records.same_bits import AuditError, different_bits
 from unlearnkit.registry import Registry
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, MemoryStore
@@ -63,6 +63,8 @@ class Step:
         reasons: why each shard took its route.
         looks: what was known of each approximation when it was accepted or refused.
         group: the shards that were modified together, refused ones among them.
+        checked: the shard whose modification was accepted, but which was retrained exactly too, as
+            a spot check; none or one.
         files: keyed names of the files that the store held before.
     """
 
@@ -72,12 +74,18 @@ class Step:
     reasons: dict[int, str]
     looks: dict[int, Check]
     group: tuple[int, ...]
+    checked: frozenset[int]
     files: Mapping[str, str]
 
     @property
     def modified(self) -> frozenset[int]:
-        """Shards whose modification was accepted."""
+        """Shards that were left modified."""
         return frozenset(s for s, kind in self.routes.items() if kind == APPROXIMATE)
+
+    @property
+    def accepted(self) -> frozenset[int]:
+        """Shards whose modification was accepted."""
+        return self.modified | self.checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +103,7 @@ class Recorded(Boundary):
         """Refuse a correction or an amend that was refused."""
         step, shard = self.step, check.shard
         look, why = step.looks.get(shard), step.reasons.get(shard, "it has no route")
-        refused = shard not in step.modified
+        refused = shard not in step.accepted
         if check.replayed is None:  # the correction, before the amend
             early = look is None or look.replayed is None
             # The outputs may have been refused later as not finite, which no check records.
@@ -178,7 +186,10 @@ def _steps(lines: Iterable[dict[str, Any]]) -> list[Step]:
                     f"({type(error).__name__}: {error}), as those of earlier versions do not; "
                     "repay the debt, and audit with --retrain"
                 ) from error
-            steps.append(Step(number, line, routes, reasons, looks, group, inventory.files))
+            check = spot_check_of(line)
+            checked = frozenset(() if check is None else (check.shard,))
+            files = inventory.files
+            steps.append(Step(number, line, routes, reasons, looks, group, checked, files))
         elif line["kind"] == "outcome" and not completed:
             raise ValueError(
                 "the ledger was written by an earlier version, which did not record which shards "
@@ -295,7 +306,7 @@ def _modify(plan: Plan, again: MemoryStore, step: Step, method: Any, amend: Any,
     assessment = assess(plan, again, ids, Clock(), approximator)
     decision = boundary.decide(assessment.workload, assessment.costs, {})
     found = modify_shards(plan, again, assessment, decision, boundary, approximator, run)
-    refused = sorted(step.modified & found.refused.keys())
+    refused = sorted(step.accepted & found.refused.keys())
     if refused:
         raise AuditError(
             f"entry {step.number} of the ledger says that the modification of shard {refused[0]} "

@@ -17,12 +17,14 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.builtin import BUILT_IN, MODELS
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
+from unlearnkit.records.ledger import spot_check_of
 from unlearnkit.registry import Registry
 from unlearnkit.training.ensemble import AGGREGATIONS, Ensemble
 from unlearnkit.training.partition import make_partition
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.spec import TrainSpec
 from unlearnkit.unlearning.boundary.protocol import EXACT
+from unlearnkit.unlearning.boundary.spot_check import AUTO
 
 WIDTH = 100  # maximum characters in a line
 PLACEHOLDER = "...  # to fill in:"
@@ -172,7 +174,10 @@ def _model(architecture: Architecture) -> str:
 
 
 def _event(line: dict[str, Any], plan: Plan) -> str:
-    shards = sorted(route["shard"] for route in line["routes"] if route["kind"] == EXACT)
+    check = spot_check_of(line)  # its shard was modified too, so it is drawn again
+    checked = -1 if check is None else check.shard
+    exact = (route["shard"] for route in line["routes"] if route["kind"] == EXACT)
+    shards = sorted(shard for shard in exact if shard != checked)
     if line["kind"] == "repay":
         return f"session.repay({shards})"
     options = [f"boundary=uk.ChosenBoundary({tuple(shards)}{_longer(line, plan)})"]
@@ -182,6 +187,8 @@ def _event(line: dict[str, Any], plan: Plan) -> str:
             code, needed = _named(line[what], known)
             options.append(f"{what}={code}")
             imports += needed
+        how = False if check is None else True if check.asked else AUTO
+        options.append(f"spot_check={how!r}")
     revoked = _call("session.revoke", _listed(map(int, line["ids"])))
     decided = f"# decided by {' '.join(line['boundary'].split())}"
     return f"{imports}{revoked}\n{decided}\n{_call('session.unlearn', *options)}"
@@ -190,7 +197,9 @@ def _event(line: dict[str, Any], plan: Plan) -> str:
 def _longer(line: dict[str, Any], plan: Plan) -> str:
     """The ``longer=`` argument: shards whose amend was longer than the requested one."""
     usual = next((a.epochs(plan) for a in AMENDS.values() if repr(a) == line.get("amend")), None)
+    check = spot_check_of(line)
     kept = {route["shard"] for route in line["routes"] if route["kind"] != EXACT}
+    kept |= set() if check is None else {check.shard}
     looks = [look for look in line.get("looks", ()) if look["shard"] in kept]
     took = [(int(look["shard"]), int(look["replayed"])) for look in looks if look["replayed"]]
     longer = tuple((shard, epochs) for shard, epochs in took if epochs > (usual or epochs))

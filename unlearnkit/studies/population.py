@@ -182,7 +182,11 @@ def populate(
                 unlearned, scratch = session.fork(), session.fork()
                 unlearned.revoke(forget)
                 unlearned.unlearn(
-                    boundary=boundary, method=method, amend=amend, on_progress=run.details
+                    boundary=boundary,
+                    method=method,
+                    amend=amend,
+                    spot_check=False,  # measures the modified models themselves
+                    on_progress=run.details,
                 )
                 scratch.revoke(forget)
                 scratch.unlearn(1.0, on_progress=run.details)  # exact retraining

@@ -135,7 +135,13 @@ def _unlearn(
 ) -> float:
     """Unlearn the pending request and return the CPU seconds of this process."""
     begun = time.process_time()
-    session.unlearn(boundary=boundary, method=method, amend=amend, on_progress=run.details)
+    session.unlearn(
+        boundary=boundary,
+        method=method,
+        amend=amend,
+        spot_check=False,
+        on_progress=run.details,
+    )
     return time.process_time() - begun
 
 

@@ -7,6 +7,7 @@ from unlearnkit.display import as_html
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.boundary.custom import ask
 from unlearnkit.unlearning.boundary.protocol import Boundary, Costs, Decision
+from unlearnkit.unlearning.boundary.spot_check import shards_to_check
 from unlearnkit.unlearning.debt import Debts, debt_sizes
 from unlearnkit.unlearning.workload import FORMATS, Workload
 
@@ -30,18 +31,30 @@ class Assessment:
     costs: Costs
     debts: Debts
 
-    def decide(self, boundary: Boundary) -> Decision:
+    def decide(self, boundary: Boundary, spot_check: bool | str = False) -> Decision:
         """Return a boundary's decision on the request.
 
         A shard that cannot be modified is retrained exactly whatever the boundary decides, and its
         reason says so.
+
+        Args:
+            boundary: the boundary that decides.
+            spot_check: whether a modified shard is going to be retrained exactly as well: ``True``,
+                ``False``, or ``"auto"`` for where that costs at most a tenth of retraining
+                all hit shards. The prediction then includes it.
 
         Raises:
             TypeError: the boundary returned something else than a `Decision`.
             ValueError: its decision is not one valid route for every shard that the request hits.
         """
         decision = ask(boundary, self.workload, self.costs, debt_sizes(self.debts))
-        return decision.with_forced(self.costs)
+        decision = decision.with_forced(self.costs)
+        drawn = self.drawn(decision, spot_check)
+        return decision.with_check_of(drawn[0], self.costs) if drawn else decision
+
+    def drawn(self, decision: Decision, spot_check: bool | str) -> tuple[int, ...]:
+        """Return the shards of a decision in the order in which they are drawn for a spot check."""
+        return shards_to_check(spot_check, self.plan, self.workload, decision.approximate)
 
     def __repr__(self) -> str:
         debt = f", debt in {len(self.debts)} shards" if self.debts else ""

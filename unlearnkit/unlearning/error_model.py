@@ -39,11 +39,14 @@ class ErrorModel:
         owed: for each shard with debt, the sum of the norms of its corrections.
         drifts: the most recent drifts of approximations of networks, accepted or not (see
             :mod:`unlearnkit.unlearning.inspection`).
+        removed: share of the gap of doing nothing that modifying removed in the latest spot check
+            (:mod:`unlearnkit.unlearning.boundary.spot_check`); None before the first.
     """
 
     pairs: tuple[tuple[float, float], ...] = ()
     owed: dict[int, float] = field(default_factory=dict)
     drifts: tuple[float, ...] = ()
+    removed: float | None = None
 
     def __repr__(self) -> str:
         if not self.ready:
@@ -104,6 +107,10 @@ class ErrorModel:
     def saw(self, drift: float) -> "ErrorModel":
         """Return the error model after the drift of an approximation was measured."""
         return replace(self, drifts=(*self.drifts, drift)[-RECENT:])
+
+    def spot_checked(self, removed: float | None) -> "ErrorModel":
+        """Return the error model after a spot check; None if the check could measure nothing."""
+        return self if removed is None else replace(self, removed=removed)
 
     def bound(self, shard: int, correction: float) -> float | None:
         """Bound the error of a shard after one more correction.

@@ -7,6 +7,7 @@ The steps in short::
     modified = modify_shards(before, store, assessment, ...)      # check twice, store accepted
     decision = decision.after(modified.checks, modified.refused)  # refused shards become exact
     train_missing(plan, store, run, shards=decision.exact)        # as in training
+    decision = decision.checked(...)  # compares a modified shard that was retrained as well
     commit(); settle(plan, store)                                 # commit, destroy stale artefacts
 """
 
@@ -30,15 +31,16 @@ from unlearnkit.training.door import try_module
 from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
-from unlearnkit.training.train import train_missing
+from unlearnkit.training.train import TrainReport, train_missing
 from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assess import assess
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
+from unlearnkit.unlearning.boundary.spot_check import SpotCheck, as_spot_check, measure
 from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import Probe
-from unlearnkit.unlearning.modify import modify_shards
+from unlearnkit.unlearning.modify import members_of, modify_shards
 from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:
@@ -88,6 +90,11 @@ class Unlearned:
     cpu_seconds: float | None = None
 
     @property
+    def spot_check(self) -> SpotCheck | None:
+        """What modifying a shard removed, measured by retraining it too; None if none was."""
+        return self.decision.spot_check
+
+    @property
     def predicted_interval(self) -> Interval | None:
         """Interval in which the CPU seconds were expected; None if no training had been timed."""
         return self.decision.interval
@@ -106,9 +113,11 @@ class Unlearned:
             predicted = f", {self.cpu_seconds:.2f} CPU s, predicted {interval}"
         if self.bounds:
             predicted += f"; proven to be within {max(self.bounds.values()):.1e} of the optimum"
+        check = self.decision.spot_check
+        seen = "" if check is None else f"; {check.result}"
         return (
             f"Unlearned({gone}, {plural(len(self.decision.exact), 'shard')} exact, "
-            f"{len(self.decision.approximate)} approximate, {self.seconds:.2f} s{predicted})"
+            f"{len(self.decision.approximate)} approximate, {self.seconds:.2f} s{predicted}{seen})"
         )
 
     def to_frame(self) -> "pd.DataFrame":
@@ -116,7 +125,9 @@ class Unlearned:
         return self.decision.to_frame()
 
     def _repr_html_(self) -> str:
-        return f"<p>{self!r}</p>{self.decision._repr_html_()}"
+        check = self.decision.spot_check
+        seen = "" if check is None else f"<p>{check.sentence}</p>"
+        return f"<p>{self!r}</p>{seen}{self.decision._repr_html_()}"
 
 
 @own_settings()
@@ -136,6 +147,7 @@ def unlearn(
     probe: Probe | None = None,
     error_model: ErrorModel = ErrorModel(),
     commit: Callable[[Plan, Decision], None] | None = None,
+    spot_check: bool | str | None = False,
 ) -> Unlearned:
     """Forget the examples of a request, and destroy the checkpoints that held them.
 
@@ -161,19 +173,25 @@ def unlearn(
         error_model: fitted to past repayments.
         commit: called with the new plan and the decision when everything is in the store and
             before anything is destroyed. Once it has returned, the request is completed.
+        spot_check: whether one of the modified shards is retrained exactly as well, and keeps the
+            exact model, to measure what modifying removed. ``"auto"``, for which None stands too,
+            does so if it costs at most a tenth of retraining all hit shards. Ensembles need one
+            check only, and this function does not know of earlier ones.
 
     Raises:
         KeyError: no boundary, method or amend has this name.
         TypeError: an object lacks a part of its protocol, the boundary is None, or a boundary,
-            method or amend returned something else than its protocol says.
-        ValueError: the boundary did not return one valid route for every hit shard.
+            method or amend returned something else than its protocol says; or ``spot_check`` is
+            neither a bool nor a string.
+        ValueError: the boundary did not return one valid route for every hit shard, or
+            ``spot_check`` is another string.
         LookupError: the boundary needs predicted seconds, and no training has been timed yet.
         NotReproducibleError: a repeated step of a foreign module gave other bits.
         ChangedModelError: a foreign module computes something else than when the checkpoints in
             the store were made.
         Cancelled: the run was stopped; the store is as before.
     """
-    boundary = BOUNDARIES.require(boundary)
+    boundary, check = BOUNDARIES.require(boundary), as_spot_check(spot_check)
     approximator = Approximator.of(
         before,
         METHODS.choose(method),
@@ -182,7 +200,7 @@ def unlearn(
         error_model=error_model,
     )
     with running(on_progress, cancel, parallel=parallel, threads=threads) as run:
-        return _unlearn(before, store, ids, boundary, clock, approximator, run, commit)
+        return _unlearn(before, store, ids, boundary, clock, approximator, run, commit, check)
 
 
 def _unlearn(
@@ -194,13 +212,15 @@ def _unlearn(
     approximator: Approximator,
     run: Run,
     commit: Callable[[Plan, Decision], None] | None,
+    check: bool | str,
 ) -> Unlearned:
     begun = time.perf_counter()
     now = cpu_clock(before.spec.num_threads, before.device.type)
     paused = now()
     try_module(before)
     assessment = assess(before, store, ids, clock, approximator)
-    plan, decision = assessment.plan, assessment.decide(boundary)
+    plan, decision = assessment.plan, assessment.decide(boundary, check)
+    drawn = assessment.drawn(decision, check)  # before anything is modified
     if run.parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
     try:
@@ -209,10 +229,15 @@ def _unlearn(
         modified = modify_shards(before, store, assessment, decision, boundary, approximator, run)
         paused = now()
         decision = decision.after(modified.checks, modified.refused, assessment.costs)
+        checked = [shard for shard in drawn if shard in decision.approximate][:1]
         beside += now() - paused
-        report = train_missing(plan, store, run, shards=decision.exact)
+        report = train_missing(plan, store, run, shards=[*decision.exact, *checked])
         paused = now()
         decision = replace(decision, repeated=report.repeated)
+        for shard in checked:
+            asked, probe = check is True, approximator.probe
+            found = _spot_check(before, plan, store, shard, asked, report, probe)
+            decision = decision.checked(found, assessment.costs)
         rates, clock = clock, clock.observe(report.timed, report.tick)
         if modified.checks:
             # The amend's overhead beyond its steps is charged to the modification, once per shard.
@@ -250,9 +275,31 @@ def _unlearn(
         debt_after=debt_after,
         destroyed=destroyed,
         clock=clock,
-        bounds=modified.bounds,
+        bounds={s: bound for s, bound in modified.bounds.items() if s in decision.approximate},
         cpu_seconds=cpu_seconds,
     )
+
+
+def _spot_check(
+    before: Plan,
+    plan: Plan,
+    store: Store,
+    shard: int,
+    asked: bool,
+    report: TrainReport,
+    probe: Probe,
+) -> SpotCheck:
+    """Compare the modified model of a shard with the exact one; both are in the store."""
+    last, key = plan.spec.num_slices, plan.final_key(shard)
+    original = ShardModel(before, store, shard).checkpoint(last)
+    approximation = store.approximation(key)
+    assert original is not None and approximation is not None  # it was modified, and accepted
+    states = original.state, approximation.checkpoints[last].state, store.get(key).state
+    runs = [run for run in report.runs if run.shard == shard]
+    visits, seconds = sum(run.visits for run in runs), sum(run.seconds for run in runs)
+    check = SpotCheck(shard, asked, visits, seconds)
+    forget = plan.partition.ids[members_of(before, plan, shard)[0].rows]
+    return measure(check, before, probe, forget, states)
 
 
 def settle(plan: Plan, store: Store) -> int:

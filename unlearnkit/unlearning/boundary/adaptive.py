@@ -17,6 +17,7 @@ from unlearnkit.unlearning.boundary.protocol import (
     Costs,
     Decision,
 )
+from unlearnkit.unlearning.boundary.spot_check import LEAST as LEAST_REMOVED
 from unlearnkit.unlearning.error_model import LEAST
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import ShardWork, Workload
@@ -29,8 +30,9 @@ class AdaptiveBoundary(Boundary):
     A shard must be retrained exactly if no method can modify it, if its debt exceeds a cap, or if
     too large a share of its examples, or of those of one class, would be forgotten approximately.
     Every shard must be retrained if past approximations have shown that training is chaotic, as it
-    is above all at high learning rates, because further approximations would be refused too. The
-    other shards are decided as follows:
+    is above all at high learning rates, because further approximations would be refused too; and if
+    the latest spot check found that modifying removed less than half of the gap of doing nothing.
+    The other shards are decided as follows:
 
     The routes are compared in CPU seconds, so that the choice does not depend on what else the
     machine does. Only the deadline is wall time: CPU seconds are multiplied by the pace of the last
@@ -192,6 +194,12 @@ class AdaptiveBoundary(Boundary):
             return (
                 "training is chaotic, as at high learning rates: the outputs on the probe of the "
                 f"latest approximations drifted by {regime:.2g}, over {self.max_drift:g}"
+            )
+        removed = costs.error_model.removed
+        if removed is not None and removed < LEAST_REMOVED:
+            return (
+                "approximation fails in this training setting: in the latest spot check modifying "
+                f"removed {removed:.0%} of the gap of doing nothing, under {LEAST_REMOVED:.0%}"
             )
         if self.error is not None and not costs.error_model.ready:
             return (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from unlearnkit.display import as_html
 from unlearnkit.training.clock import MIN_MULTIPLE, Interval
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
+from unlearnkit.unlearning.boundary.spot_check import SpotCheck
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import ShardWork, Workload
@@ -162,6 +163,8 @@ class Decision:
         checks: what was known of each approximation when it was accepted or refused. For a
             repayment, the errors of the approximations that it replaced.
         repeated: how many steps of retraining a foreign module were repeated with the same bits.
+        spot_check: what modifying one of the shards removed, measured by retraining it exactly too;
+            None if no shard was checked.
     """
 
     routes: tuple[Route, ...]
@@ -170,6 +173,7 @@ class Decision:
     interval: Interval | None = None
     checks: tuple[Check, ...] = ()
     repeated: Repeated = NOTHING_REPEATED
+    spot_check: SpotCheck | None = None
 
     @classmethod
     def of(cls, routes: Iterable[Route], boundary: "Boundary", costs: Costs) -> "Decision":
@@ -234,11 +238,52 @@ class Decision:
             routes.append(route)
         return replace(self, routes=tuple(routes), checks=tuple(seen.values()))
 
+    def with_check_of(self, shard: int, costs: Costs) -> "Decision":
+        """Return the decision with a modified shard that is to be retrained exactly as well.
+
+        The prediction includes the retraining, and the reason of the route names it.
+        """
+        note = "; drawn for a spot check, so it is retrained exactly too"
+        exact = (*self.exact, shard)
+        return replace(
+            self,
+            routes=tuple(
+                replace(route, reason=f"{route.reason}{note}") if route.shard == shard else route
+                for route in self.routes
+            ),
+            seconds=costs.seconds(exact, self.approximate),
+            interval=costs.interval(exact, self.approximate),
+        )
+
+    def checked(self, found: SpotCheck, costs: Costs) -> "Decision":
+        """Return the decision after a spot check: its shard is exact, and its error is known."""
+        seconds = costs.of(found.shard).exact_seconds
+        exact = {"kind": EXACT, "seconds": seconds, "reason": found.reason}
+        return replace(
+            self,
+            routes=tuple(
+                replace(route, **exact) if route.shard == found.shard else route  # type: ignore[arg-type]
+                for route in self.routes
+            ),
+            checks=tuple(
+                replace(check, error=found.error) if check.shard == found.shard else check
+                for check in self.checks
+            ),
+            spot_check=found,
+        )
+
+    @property
+    def refused(self) -> tuple[int, ...]:
+        """Shards whose modification was tried and not accepted."""
+        tried = {check.shard for check in self.checks} & {*self.exact}
+        return tuple(sorted(tried - ({self.spot_check.shard} if self.spot_check else set())))
+
     def __repr__(self) -> str:
         seconds = "" if self.interval is None else f"{self.interval}, "
         return (
             f"Decision({len(self.exact)} shards exact, {len(self.approximate)} approximate, "
-            f"{seconds}by {self.boundary.partition('(')[0]})"
+            f"{seconds}by {self.boundary.partition('(')[0]}"
+            f"{'' if self.spot_check is None else f'; {self.spot_check.result}'})"
         )
 
     def to_frame(self) -> "pd.DataFrame":

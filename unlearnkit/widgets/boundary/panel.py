@@ -15,6 +15,7 @@ from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, Boundary, Decision
+from unlearnkit.unlearning.boundary.spot_check import AUTO
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.boundary.approximation import ApproximationChoice
@@ -23,6 +24,7 @@ from unlearnkit.widgets.boundary.curve import curve, point, stages
 from unlearnkit.widgets.boundary.route_table import RouteTable
 from unlearnkit.widgets.boundary.sentences import (
     ALL_EXACT,
+    checked,
     checks_table,
     outcome,
     outstanding,
@@ -198,7 +200,8 @@ class BoundaryPanel(SessionPanel):
                 self.map.show(figures.workload_map.spec(assessment.workload))
             return
         boundary = self.boundary
-        decision = assessment.decide(boundary)
+        check = False if self.session.spot_checks else AUTO
+        decision = assessment.decide(boundary, check)
         self.decision = decision
         base = self.boundary_choice.by_hand
         share = None if base is None else base.max_share
@@ -212,6 +215,7 @@ class BoundaryPanel(SessionPanel):
         lines = sentences(assessment.workload, decision, assessment.costs, at)
         if decision.approximate:
             lines += predicted_error(self.session.error_model, self._checks, error)
+            lines.append(checked(self.session.spot_checks, assessment.drawn(decision, check)))
         elif decision.exact:
             lines.append(ALL_EXACT)
         self.sentence.steady = True
@@ -298,7 +302,11 @@ class BoundaryPanel(SessionPanel):
         def work(on_progress: OnProgress, cancel: threading.Event) -> tuple[Decision, Boundary]:
             everything = FixedBoundary(0.0)
             tried = fork.unlearn(
-                boundary=everything, **names, on_progress=on_progress, cancel=cancel
+                boundary=everything,
+                **names,
+                spot_check=False,
+                on_progress=on_progress,
+                cancel=cancel,
             )
             return tried.decision, judge
 

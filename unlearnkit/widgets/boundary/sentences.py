@@ -1,6 +1,6 @@
 """Sentences and tables that describe decisions and their outcomes in the panels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from unlearnkit.unlearning.boundary.protocol import (
     Costs,
     Decision,
 )
+from unlearnkit.unlearning.boundary.spot_check import SpotCheck
 from unlearnkit.unlearning.error_model import LEAST, ErrorModel
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.unlearn import Unlearned
@@ -118,8 +119,19 @@ def outcome(result: Unlearned) -> list[str]:
     debt = f" Debt: {result.debt_before} before, {result.debt_after} after."
     return [
         f"Last request: {plural(len(result.ids), 'example')} forgotten, {', '.join(routes)}. "
-        f"{time}{'w' if time else 'W'}all time: {duration(result.seconds)}.{visits}{debt}"
+        f"{time}{'w' if time else 'W'}all time: {duration(result.seconds)}.{visits}{debt}",
+        *_checked(result),
     ]
+
+
+def _checked(result: Unlearned) -> list[str]:
+    """Describe the spot check of a request and its cost, if there was one."""
+    check = result.spot_check
+    if check is None:
+        return []
+    without = max(0.0, result.seconds - check.seconds)
+    cost = f"The check took {duration(check.seconds)}; without it the request takes about "
+    return [f"{check.sentence} {cost}{duration(without)}."]
 
 
 def _which(shards: "tuple[int, ...] | list[int]") -> str:
@@ -147,8 +159,10 @@ def checks_table(decision: Decision, boundary: Boundary | None = None) -> str:
     routes = {route.shard: route for route in decision.routes}
     rows = []
     for check in decision.checks:
-        refused = routes[check.shard].kind == EXACT
+        refused = check.shard in decision.refused
         verdict = f"refused: {routes[check.shard].reason}" if refused else "accepted"
+        if decision.spot_check is not None and decision.spot_check.shard == check.shard:
+            verdict = f"accepted, and {routes[check.shard].reason}"
         if boundary is not None and not refused:
             verdict = _outcome_under(check, boundary)
         rows.append(
@@ -180,13 +194,28 @@ def refusals(decision: Decision) -> str:
     """Say which approximations the checks refused; empty if there were no checks."""
     if not decision.checks:
         return ""
-    shards = [s for s in (check.shard for check in decision.checks) if s in decision.exact]
+    shards = list(decision.refused)
     if not shards:
         return "Every approximation passed the check of its correction and the guard on the probe."
     return (
         f"The checks refused {plural(len(shards), 'approximation')}: "
         f"{_which(shards)} retrained exactly instead."
     )
+
+
+def checked(before: Sequence[SpotCheck], drawn: Sequence[int]) -> str:
+    """Say what the latest spot check found, or which shard will be checked; empty if neither.
+
+    Args:
+        before: the spot checks of earlier requests.
+        drawn: the shards that are drawn for a check of this request.
+    """
+    if drawn:
+        return (
+            f"Shard {drawn[0]} is drawn for a spot check: it is modified, then retrained exactly "
+            "too, which measures what modifying removes in this training setting."
+        )
+    return before[-1].sentence if before else ""
 
 
 def predicted_error(

@@ -14,6 +14,7 @@ from unlearnkit.records.audit import audit
 from unlearnkit.records.certificate import Certificate
 from unlearnkit.store import DiskStore
 from unlearnkit.unlearning.boundary.protocol import Decision, Route
+from unlearnkit.unlearning.boundary.spot_check import SpotCheck
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.widgets.boundary.sentences import ROUTE_NAMES, checks_table, refusals
 from unlearnkit.widgets.parts.files import Files
@@ -83,11 +84,15 @@ class DecisionSection(Section):
         one = self._requests[self.which.value]
         routes = tuple(Route(**route) for route in one["routes"])
         checks = tuple(Check(**check) for check in one["looks"])
-        decision = Decision(routes, one["boundary"], one["predicted_seconds"], None, checks)
+        check = SpotCheck(**one["spot_check"]) if "spot_check" in one else None
+        decision = Decision(
+            *(routes, one["boundary"], one["predicted_seconds"], None, checks), spot_check=check
+        )
         by = f"<p>Decided by <code>{html.escape(one['boundary'])}</code>.</p>"
         self.routes.html = (
             (by if one["kind"] == "unlearn" else paragraphs("Debt repaid."))
             + _routes(decision)
+            + ("" if check is None else paragraphs(check.sentence))
             + _seen(one["kind"], decision)
         )
         if self._code_line is not None:
