@@ -39,12 +39,13 @@ from unlearnkit.records.stored_settings import stored_settings
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore, StoreError
 from unlearnkit.store.footprint import Footprint, announced
-from unlearnkit.threads import check_threads
+from unlearnkit.threads import available_threads, check_threads
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.defaults import choose_model_and_spec
 from unlearnkit.training.door import try_module
 from unlearnkit.training.ensemble import Ensemble, assemble
+from unlearnkit.training.kernels.dealing import threads_used
 from unlearnkit.training.partition import Partition
 from unlearnkit.training.plan import Plan, make_plan
 from unlearnkit.training.shard_model import ShardModel
@@ -295,6 +296,7 @@ class Session:
             bytes_at_work(plan, self.threads),
             (1 + len(plan.spec.tail_epochs())) * plan.architecture.state_bytes,
             folder,
+            threads_used(plan, plan.num_shards, self.threads or available_threads()),
         )
 
     @property

@@ -6,6 +6,8 @@ import torch
 import unlearnkit as uk
 from cases import CASES, plan_of
 from unlearnkit.approximate import AMENDS, Replay
+from unlearnkit.threads import deal
+from unlearnkit.training.kernels import dealing
 from unlearnkit.unlearning import modify
 
 
@@ -144,3 +146,39 @@ def test_a_separate_method_gets_one_shard_at_a_time_and_finds_the_same(waiting):
     for one, other in zip(*(fork.ensemble.constituents for fork in forks), strict=True):
         for name, tensor in one.state.items():
             torch.testing.assert_close(tensor, other.state[name])
+
+
+@pytest.mark.parametrize("name", ["uneven", "regression-norm"])
+def test_threads_modify_shards_to_the_same_bits(name, monkeypatch):
+    monkeypatch.setattr(dealing, "LOOP_STEP", 1)
+    found, used = [], []
+
+    def dealt(parts, work, threads):
+        used.append(threads)
+        deal(parts, work, threads)
+
+    monkeypatch.setattr(modify, "deal", dealt)
+    for threads in (1, 3):
+        session = CASES[name].session(threads=threads)
+        session.train()
+        plan = session.plan
+        session.revoke(
+            [int(plan.partition.ids[plan.partition.shard == s][-1]) for s in range(plan.num_shards)]
+        )
+        events = []
+        result = session.unlearn(boundary=uk.FixedBoundary(0.0), on_progress=events.append)
+        checks = [repr(check) for check in result.decision.checks]
+        done = [event.done_visits for event in events if event.phase == "modify"]
+        assert done and done == sorted(done) and result.decision.approximate
+        found.append((session.ensemble.digest, checks, result.approximate_visits))
+    assert found[0] == found[1]
+    assert used == [1, min(3, plan.num_shards)]
+
+
+def test_objects_of_the_users_are_called_in_one_thread():
+    class Own(uk.FixedBoundary):
+        pass
+
+    own = modify._is_own
+    assert own(uk.FixedBoundary(0.5)) and own(Replay()) and own(None)
+    assert not own(Own(0.5)) and not own(lambda rounds, on_progress: []) and not own([])

@@ -25,10 +25,11 @@ class Footprint:
         model: bytes of the parameters and buffers of one constituent.
         num_models: number of constituents.
         checkpoints: bytes of all checkpoints and their tails.
-        at_work: bytes of one shard in training: parameters, gradients, optimizer state, and the
-            states that become its last checkpoint.
+        at_work: bytes of the shards that are trained at the same time: parameters, gradients,
+            optimizer state, and the states that become their last checkpoints.
         final: bytes of the last checkpoint of a shard, tails included.
         folder: folder that keeps the checkpoints; None if they are kept in memory.
+        threads: number of threads, each of which modifies a shard.
     """
 
     model: int
@@ -37,6 +38,7 @@ class Footprint:
     at_work: int
     final: int
     folder: Path | None = None
+    threads: int = 1
 
     def __repr__(self) -> str:
         return (
@@ -101,15 +103,15 @@ class Footprint:
 
     @property
     def modifying(self) -> int:
-        """Peak bytes of memory of modifying every shard, one at a time.
+        """Peak bytes of memory of modifying every shard, one at a time in each thread.
 
         A method that corrects shards together, such as that of convolutional networks, holds the
         checkpoints of all of them, with a store on disk too.
         """
-        correcting = CORRECTING * self.model
+        correcting = self.threads * CORRECTING * self.model
         if not self.on_disk:
             return self.checkpoints + self.kept + correcting
-        return self.kept + self.ensemble + 2 * self.shard + correcting
+        return self.kept + self.ensemble + 2 * self.threads * self.shard + correcting
 
     @property
     def comparing(self) -> int:

@@ -5,7 +5,8 @@ Shards that it refuses are left for exact retraining. Accepted approximations ar
 they take effect when :func:`~unlearnkit.unlearning.unlearn.unlearn` commits the request.
 """
 
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,12 +22,16 @@ from unlearnkit.approximate import (
     ShardState,
 )
 from unlearnkit.approximate.routes import Routes, refusal
+from unlearnkit.models.surroundings import is_constant
 from unlearnkit.progress import ProgressEvent, Run
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Store
 from unlearnkit.store.footprint import return_freed_memory
+from unlearnkit.threads import deal
+from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Batches, Work
 from unlearnkit.training.kernels.cpu_time import cpu_clock
+from unlearnkit.training.kernels.dealing import threads_used
 from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
@@ -55,6 +60,7 @@ def replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
             )
             for stage in ends
         ],
+        threads=1,
     )
 
 
@@ -142,7 +148,8 @@ def modify_shards(
     """Modify, amend and check the approximate shards of a decision, and store accepted ones.
 
     If the method corrects every shard by itself, one shard after the other is read, modified and
-    stored, so that the memory of one shard suffices; otherwise all are modified together.
+    stored in each thread, so that the memory of one shard for each suffices; otherwise all are
+    modified together, in one thread.
 
     Args:
         before: the plan before the request.
@@ -165,61 +172,123 @@ def modify_shards(
     planned, longer = batches_of(method, plan, forget), longer_of(amend, plan)
     large = {shard: method.visits(plan, shard, members) for shard, members in forget.items()}
     replays = {shard: replayed(plan, [shard], amend).visits for shard in forget}
-    total, done = sum(large.values()) + sum(replays.values()), 0
-    checks, refused, bounds = list[Check](), dict[int, str](), dict[int, float]()
-    first, last = dict[int, Amend](), dict[int, Amend]()  # amends of each shard
-    visits, seconds, whole = 0, 0.0, 0.0
-    now = cpu_clock(plan.spec.num_threads, plan.device.type)
-    cpu_begun = now()
+    total = sum(large.values()) + sum(replays.values())
+    parts = [list(chosen)] if chosen else []
+    if is_separate(method, plan):
+        parts = [[shard] for shard in chosen]
+    own = all(map(_is_own, (method, amend, longer, boundary)))
+    threads = threads_used(plan, len(parts), run.threads) if own else 1
+    now = cpu_clock(plan.spec.num_threads, plan.device.type, threads)
+    reached = dict[int, int]()  # visits of each part that were reported, by its first shard
+    found = dict[int, _Part]()
+    lock = threading.RLock()  # of the store and of what all threads report to
 
-    def step(begin: int, visits: int) -> OnStep:
+    def step(part: int, begin: int, visits: int) -> OnStep:
         def on_step(sentence: str, share: float) -> None:
             run.check()
-            at = begin + int(share * visits)
-            run.on_progress(ProgressEvent("modify", None, None, at, total))
+            with lock:
+                reached[part] = begin + int(share * visits)
+                at = sum(reached.values())
+                run.on_progress(ProgressEvent("modify", None, None, at, total))
 
         return on_step
 
-    for some in [[shard] for shard in chosen] if is_separate(method, plan) else [list(chosen)]:
-        rounds = {shard: _round(before, plan, store, shard, debts) for shard in some}
+    def modify(some: list[int]) -> _Part:
+        part_begun = now()
+        with lock:
+            rounds = {shard: _round(before, plan, store, shard, debts) for shard in some}
         modifying, replaying = (sum(each[shard] for shard in some) for each in (large, replays))
-        after = done + modifying + replaying
-        told = step(done, modifying), step(done + modifying, replaying), step(after, 0)
+        after = modifying + replaying
+        told = (
+            step(some[0], 0, modifying),
+            step(some[0], modifying, replaying),
+            step(some[0], after, 0),
+        )
         with compute_threads(plan.spec.num_threads):
             begun = now()
             modified, diverged = _modified(method, rounds, told[0])
-            seconds += now() - begun
+            seconds = now() - begun
             guard = Guard(rounds, modified, boundary, approximator.probe)
             guard.refused |= {shard: f"its correction {why}" for shard, why in diverged.items()}
             guard.inspect_corrections(approximator.error_model)
             begun = now()
             guard.amend(modified.keys() - guard.refused, amend, told[1])
-            first |= guard.amends
-            whole += now() - begun
+            first = dict(guard.amends)
+            whole = seconds + now() - begun
             guard.inspect_outputs(longer, told[2])
-        for s, how in guard.amends.items():
-            if s not in guard.refused:
-                name = f"{method!r}, then {how!r}"
-                store.put_approximation(_approximation(before, plan, store, debts, guard, s, name))
-        done, visits = after, visits + guard.visits
-        last |= guard.amends
-        checks += guard.checks.values()
-        refused |= guard.refused
-        bounds |= guard.bounds()
-        del rounds, modified, guard  # free their states before the next shard is read
-        return_freed_memory(plan.architecture.state_bytes)
+        with lock:
+            for s, how in guard.amends.items():
+                if s not in guard.refused:
+                    name = f"{method!r}, then {how!r}"
+                    kept = _approximation(before, plan, store, debts, guard, s, name)
+                    store.put_approximation(kept)
+            reached[some[0]] = after
+        return _Part(
+            tuple(guard.checks.values()),
+            guard.refused,
+            first,
+            guard.amends,
+            guard.visits,
+            seconds,
+            whole,
+            now() - part_begun,
+            guard.bounds(),
+        )
+
+    def work(dealt: Iterator[list[int]]) -> None:
+        with own_settings():
+            for some in dealt:
+                found[some[0]] = modify(some)
+                return_freed_memory(plan.architecture.state_bytes)
+
+    deal(parts, work, threads)
+    done = [found[some[0]] for some in parts]
+    first, last, refused, bounds = (
+        {shard: value for part in done for shard, value in getattr(part, name).items()}
+        for name in ("first", "last", "refused", "bounds")
+    )
     return Modification(
-        checks=tuple(checks),
+        checks=tuple(check for part in done for check in part.checks),
         refused=refused,
         planned=planned,
         replayed=replayed(plan, first, amend),
-        visits=visits,
-        seconds=seconds,
-        whole=seconds + whole,
-        cpu_seconds=now() - cpu_begun,
+        visits=sum(part.visits for part in done),
+        seconds=sum(part.seconds for part in done),
+        whole=sum(part.whole for part in done),
+        cpu_seconds=sum(part.cpu_seconds for part in done),
         as_planned=not refused and all(how == amend for how in last.values()),
         bounds=bounds,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The results and costs of modifying some shards together; see :class:`Modification`.
+
+    Attributes:
+        first: the first amend of each shard.
+        last: the last amend of each shard.
+    """
+
+    checks: tuple[Check, ...]
+    refused: dict[int, str]
+    first: dict[int, Amend]
+    last: dict[int, Amend]
+    visits: int
+    seconds: float
+    whole: float
+    cpu_seconds: float
+    bounds: dict[int, float]
+
+
+def _is_own(used: object) -> bool:
+    """Whether an object and what it holds are of this package, so that threads may share it."""
+    if isinstance(used, Mapping):
+        return all(map(_is_own, used.values()))
+    if is_constant(used):
+        return True
+    held = getattr(used, "__dict__", {})
+    return type(used).__module__.startswith("unlearnkit.") and all(map(_is_own, held.values()))
 
 
 def is_separate(method: Method, plan: Plan) -> bool:

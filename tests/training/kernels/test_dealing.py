@@ -235,9 +235,10 @@ def test_memory_and_work_count_every_thread(any_size: None) -> None:
 
 def test_a_session_announces_the_memory_of_its_threads(any_size: None) -> None:
     session = CASES["uneven"].session(threads=1)
-    one = session.footprint.at_work
+    one = session.footprint
     session.threads = 3
-    assert session.footprint.at_work == 3 * one
+    assert session.footprint.at_work == 3 * one.at_work
+    assert session.footprint.modifying > one.modifying
     with pytest.raises(ValueError, match="threads=0 leaves no thread"):
         Session(threads=0)
 
