@@ -85,7 +85,7 @@ def measure(data: Dataset, model: str, seed: int, factor: float) -> Iterator[dic
         for name, (boundary, length) in ways.items():
             fork = session.fork()
             fork.revoke(ids)
-            done = fork.unlearn(boundary=boundary, amend=Replay(length))
+            done = fork.unlearn(boundary=boundary, amend=Replay(length), spot_check=False)
             outputs[name] = by_shard(fork, inputs)
             if name == "judged":
                 decision = done.decision
