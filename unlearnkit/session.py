@@ -26,6 +26,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.amplification import Amplification, amplification
 from unlearnkit.evaluation.comparison import Comparison, compare
 from unlearnkit.evaluation.original import Original
+from unlearnkit.evaluation.rehearsal import rehearse
 from unlearnkit.interrupts import finishing, interruptible
 from unlearnkit.metrics.tasks import require_classes, task_of
 from unlearnkit.models.losses import Loss
@@ -616,6 +617,7 @@ class Session:
             AMENDS.choose(amend),
             error_model=self._journal.history.error_model,
         )
+        self._rehearse()
         return assess(
             self._journal.plan, self.store, self._pending, self._journal.clock, approximator
         )
@@ -998,6 +1000,14 @@ class Session:
     def _need_training(self) -> None:
         if not self.trained:
             raise LookupError("the session is not trained yet; train first: session.train()")
+
+    def _rehearse(self) -> None:
+        """Time small modifications on a copy, if neither one nor a large batch was timed."""
+        clock = self._journal.clock
+        if len(self._pending) and clock.calibrated and not clock.modify and not self.busy:
+            rehearsed = rehearse(self._journal.plan, self.store, clock, self._probe())
+            if self._journal.clock is clock:
+                self._journal.clock = rehearsed
 
     def _chosen_boundary(
         self, max_share: float | None, boundary: str | Boundary | None

@@ -243,6 +243,8 @@ def _unlearn(
             # The amend's overhead beyond its steps is charged to the modification, once per shard.
             replay = rates.exact_seconds(modified.replayed) or 0.0
             took = max(modified.seconds, modified.whole - replay)
+            if modified.as_planned:  # longer amends would count as checks
+                took += modified.cpu_seconds - modified.whole
             clock = clock.observe_modify(modified.planned, took)
         run.check()
         if commit is not None:
@@ -258,9 +260,8 @@ def _unlearn(
     if report.cpu_seconds is not None:
         cpu_seconds = beside + modified.cpu_seconds + report.cpu_seconds
     if decision.routes and cpu_seconds is not None and modified.as_planned:
-        overhead = beside + modified.cpu_seconds - modified.whole
         shards = (len(decision.exact), len(decision.approximate))
-        clock = clock.observe_request(*shards, overhead, cpu_seconds, decision.seconds)
+        clock = clock.observe_request(*shards, beside, cpu_seconds, decision.seconds)
         clock = clock.observe_pace(cpu_seconds, seconds)
     return Unlearned(
         ids=ids,

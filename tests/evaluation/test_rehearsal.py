@@ -1,0 +1,64 @@
+"""The rehearsal: it times what a request does, and leaves everything but the clock as it was."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+import unlearnkit as uk
+from unlearnkit.evaluation.rehearsal import rehearse
+from unlearnkit.training.clock import Clock
+from worker import content
+
+
+def trained() -> uk.Session:
+    session = uk.Session("digits", model="logistic", epochs=2, seed=0)
+    session.train()
+    session._journal.clock = replace(session.clock, modify=())
+    return session
+
+
+def test_a_rehearsal_changes_the_clock_only() -> None:
+    session = trained()
+    session.revoke(count=5, seed=0)
+    keys = session.store.keys
+    states = {key: content(session.store.get(key)) for key in session.plan.keys}
+    torch.manual_seed(0)
+    drawn = torch.get_rng_state()
+    exact = session.clock.exact
+    decision = session.preview(0.0)
+    modified = session.clock.modify
+    assert modified and all(work.shards > 0 and seconds > 0 for work, seconds in modified)
+    assert session.clock.exact == exact and not any(session.clock.errors)
+    assert session.store.keys == keys and not session.debt
+    assert {key: content(session.store.get(key)) for key in session.plan.keys} == states
+    assert torch.equal(torch.get_rng_state(), drawn)
+    # It is done once, so that a request finds what its preview said.
+    assert session.preview(0.0) == decision and session.clock.modify == modified
+    assert session.unlearn(0.0).predicted_seconds == decision.seconds
+
+
+def test_what_would_take_long_or_is_not_known_is_not_rehearsed() -> None:
+    session = trained()
+    slow = tuple((work, 1e6 * seconds) for work, seconds in session.clock.exact)
+    clock = Clock(slow, tick=1.0)
+    assert rehearse(session.plan, session.store, clock, None) == clock
+
+    class Own(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x.flatten(1))
+
+    own = uk.Session("digits", model=Own, epochs=2, num_shards=2, num_slices=1, seed=0)
+    own.train()
+    clock = replace(own.clock, modify=())
+    assert rehearse(own.plan, own.store, clock, None) == clock
+
+
+def test_without_a_pending_request_nothing_is_rehearsed() -> None:
+    session = trained()
+    assert session.assess().workload.visits == 0
+    assert np.size(session.pending) == 0 and not session.clock.modify
