@@ -727,6 +727,8 @@ class Session:
         on_progress: Progress,
         cancel: threading.Event | None,
     ) -> Unlearned:
+        if not isinstance(boundary, FixedBoundary):  # its choice does not depend on predictions
+            self._rehearse()
         with self._working():
             original, request = self.ensemble, self._pending
             owed = total_debt(self.debt)

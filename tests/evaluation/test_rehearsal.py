@@ -62,3 +62,13 @@ def test_without_a_pending_request_nothing_is_rehearsed() -> None:
     session = trained()
     assert session.assess().workload.visits == 0
     assert np.size(session.pending) == 0 and not session.clock.modify
+
+
+def test_a_request_without_a_preview_is_rehearsed_where_predictions_decide() -> None:
+    session = trained()
+    session.revoke(count=5, seed=0)
+    fixed = session.fork()
+    fixed.unlearn(1.0)
+    assert not fixed.clock.modify
+    session.unlearn(boundary=uk.AdaptiveBoundary(min_gain=1e9))
+    assert not session.debt and session.clock.modify
