@@ -27,7 +27,7 @@ from unlearnkit.evaluation.amplification import Amplification, amplification
 from unlearnkit.evaluation.comparison import Comparison, compare
 from unlearnkit.evaluation.original import Original
 from unlearnkit.evaluation.rehearsal import rehearse
-from unlearnkit.interrupts import finishing, interruptible
+from unlearnkit.interrupts import Cancelled, check, finishing, interruptible, stopped_by
 from unlearnkit.metrics.tasks import require_classes, task_of
 from unlearnkit.models.losses import Loss
 from unlearnkit.models.signature import Signature
@@ -227,6 +227,7 @@ class Session:
         spec.loss.value(torch.zeros(1, width), trial)
         self.aggregation = aggregation
         self.boundary = FixedBoundary()
+        self._rehearsed: Clock | None = None
         check_parallel(parallel)
         self.parallel = parallel
         check_threads(threads)
@@ -617,7 +618,8 @@ class Session:
             AMENDS.choose(amend),
             error_model=self._journal.history.error_model,
         )
-        self._rehearse()
+        if not self.busy:
+            self._rehearse()
         return assess(
             self._journal.plan, self.store, self._pending, self._journal.clock, approximator
         )
@@ -685,7 +687,8 @@ class Session:
                 ``unlearned.spot_check`` and in the ledger. It tells a training setting in which
                 approximation fails, not a single bad request, so one is enough for each trained
                 ensemble. ``"auto"``, the default, checks once, at the first approximate request
-                where the retraining costs at most a tenth of retraining all hit shards. True
+                where that takes at most a tenth of the visits of retraining all hit shards,
+                unless the boundary has a deadline. True
                 checks in any case, and False never.
             on_progress: progress bar or callable, as in :meth:`train`.
             cancel: setting this event stops the work; nothing is changed then.
@@ -727,9 +730,9 @@ class Session:
         on_progress: Progress,
         cancel: threading.Event | None,
     ) -> Unlearned:
-        if not isinstance(boundary, FixedBoundary):  # its choice does not depend on predictions
-            self._rehearse()
         with self._working():
+            if not isinstance(boundary, FixedBoundary):  # its choice depends on no prediction
+                self._rehearse(cancel)
             original, request = self.ensemble, self._pending
             owed = total_debt(self.debt)
 
@@ -1003,13 +1006,26 @@ class Session:
         if not self.trained:
             raise LookupError("the session is not trained yet; train first: session.train()")
 
-    def _rehearse(self) -> None:
-        """Time small modifications on a copy, if neither one nor a large batch was timed."""
+    def _rehearse(self, cancel: threading.Event | None = None) -> None:
+        """Time small modifications on a copy, once, if neither one nor a large batch was timed.
+
+        What fails there does not count: the request itself meets it and says so.
+        """
         clock = self._journal.clock
-        if len(self._pending) and clock.calibrated and not clock.modify and not self.busy:
-            rehearsed = rehearse(self._journal.plan, self.store, clock, self._probe())
-            if self._journal.clock is clock:
-                self._journal.clock = rehearsed
+        timed = not clock.calibrated or clock.modify or clock is self._rehearsed
+        if timed or not len(self._pending):
+            return
+        with stopped_by(cancel):
+            check()
+            try:
+                given = self._journal.plan, self.store, clock, self._probe()
+                rehearsed = rehearse(*given, threads=self.threads)
+            except Cancelled:
+                raise
+            except Exception:
+                rehearsed = clock
+        if self._journal.clock is clock:
+            self._journal.clock = self._rehearsed = rehearsed
 
     def _chosen_boundary(
         self, max_share: float | None, boundary: str | Boundary | None

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import torch
 
-from unlearnkit.interrupts import Flag, current_stop, stopped_by
+from unlearnkit.interrupts import Cancelled, Flag, current_stop, stopped_by
 
 Part = TypeVar("Part")
 MOST = 64  # threads that are used by default
@@ -126,7 +126,7 @@ def deal(parts: Iterable[Part], work: Callable[[Iterator[Part]], None], threads:
     torch.set_num_threads(compute)  # new threads begin with the number that was set last
     try:
         if errors:
-            raise errors[0]
+            raise next((e for e in errors if not isinstance(e, Cancelled)), errors[0])
     finally:
         errors.clear()  # their tracebacks keep this frame
 

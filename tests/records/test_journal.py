@@ -49,9 +49,9 @@ def test_memory_does_not_run_ahead_of_a_commit_that_fails(tmp_path: Path):
     session.store.close()
     reader = CASE.session(store=DiskStore(tmp_path, read_only=True))
     journal = reader._journal
-    before, ids = state_of(journal), journal.plan.partition.ids[journal.plan.retained][:2]
+    ids = journal.plan.partition.ids[journal.plan.retained][:2]
     reader.revoke(ids)
-    decision = reader.preview(1)
+    decision, before = reader.preview(1), state_of(journal)
     with pytest.raises(StoreError, match="read-only"):
         journal.commit_request(ids, journal.plan.without(ids), decision, 0, method=None, amend=None)
     assert state_of(journal) == before

@@ -217,7 +217,8 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             spot_check: whether one of the modified shards is retrained exactly as well, which
                 shows what modifying removes in this training setting; it keeps the exact model, and
                 the result is the last of ``spot_checks_``. ``"auto"``, the default, checks once
-                after each ``fit``, if it costs at most a tenth of retraining all hit shards.
+                after each ``fit``, if it takes at most a tenth of the visits of retraining all hit
+                shards, and no deadline is set.
             on_progress: True shows a progress bar; a callable receives the events
                 (:mod:`unlearnkit.progress`).
             cancel: setting this event stops the work; nothing is changed then.
@@ -242,7 +243,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         request = check_request(rows, self.dataset_, Revocations((self.revoked_,)))
         given = boundary.item() if isinstance(boundary, np.generic) else boundary
         chosen = FixedBoundary(given) if isinstance(given, int | float) else given
-        original = self.ensemble_
+        original, earlier = self.ensemble_, getattr(self, "spot_checks_", ())
         result = unlearn(
             *(self.plan_, self.store_, request.ids, chosen),
             clock=self.clock_,
@@ -251,7 +252,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             on_progress=on_progress,
             cancel=cancel,
             parallel=self.parallel,
-            spot_check=False if check == AUTO and self.spot_checks_ else check,
+            spot_check=False if check == AUTO and earlier else check,
         )
         self.clock_ = result.clock
         if len(request) == 0:
@@ -260,7 +261,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.revoked_ = np.union1d(self.revoked_, request.ids)
         self._erase()
         if result.spot_check is not None:
-            self.spot_checks_ = (*self.spot_checks_, result.spot_check)
+            self.spot_checks_ = (*earlier, result.spot_check)
             if result.spot_check.fails:
                 warnings.warn(result.spot_check.sentence, stacklevel=3)  # 3: beyond the decorator
         return self

@@ -21,7 +21,11 @@ FEW, MANY = 1, 3  # shards that are modified together, so that costs of a call a
 
 
 def rehearse(
-    plan: Plan, store: DiskStore | MemoryStore, clock: Clock, probe: Probe | None
+    plan: Plan,
+    store: DiskStore | MemoryStore,
+    clock: Clock,
+    probe: Probe | None,
+    threads: int | None = None,
 ) -> Clock:
     """Return the clock after small modifications were timed on copies of the store.
 
@@ -35,6 +39,7 @@ def rehearse(
         store: not changed.
         clock: has timed training.
         probe: examples on which approximations are checked.
+        threads: upper limit of the number of threads.
     """
     using = Approximator.of(plan)
     if plan.architecture.described is None or using.method.unsuitable(plan):
@@ -63,6 +68,7 @@ def rehearse(
             FixedBoundary(0.0),
             clock=clock,
             on_progress=False,
+            threads=threads,
             probe=probe,
         ).clock
         if number and len(done.modify) > len(clock.modify):

@@ -31,9 +31,6 @@ INSTALLED = ("site-packages", "dist-packages")
 PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
 CODE = (FunctionType, MethodType, functools.partial, staticmethod, classmethod, property)
 MODULE_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-GENERATORS = (random.Random, np.random.RandomState, np.random.Generator, torch.Generator)
-OUTSIDE = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "DELETE_DEREF")
-INSIDE = ("STORE_ATTR", "DELETE_ATTR", "STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE")
 UNSET = digest("NoneType", "None")
 
 
@@ -73,21 +70,10 @@ class Surroundings:
         self._places: dict[str, _Place] = {}
         self._codes: dict[str, str] = {}
         self._seen: set[int] = set()
-        self._touches = False  # whether code binds or draws something outside the module
-        self._keeps = False  # whether code sets attributes or entries of anything
         for kind in dict.fromkeys(type(layer) for layer in module.modules()):
             self._search_class(kind)
         for function in users_functions(module):
             self._search_code(function)
-
-    @property
-    def isolated(self) -> bool:
-        """Whether modules can run in several threads at once without one changing another.
-
-        That is so if their code reads only constants outside of them, binds nothing there, and
-        uses no generator of random numbers that is shared. Where it is not certain, it is denied.
-        """
-        return not self._touches and all(is_constant(p.value) for p in self._places.values())
 
     @property
     def codes(self) -> dict[str, str]:
@@ -208,12 +194,9 @@ class Surroundings:
                 functools.partial(setattr, cell, "cell_contents"),
             )
         variables, attributes = function.__globals__, set(_names(function.__code__))
-        self._touches |= _binds(function.__code__, OUTSIDE)
-        self._keeps |= _binds(function.__code__, INSIDE)
         for variable in sorted(set(_globals(function.__code__)) & variables.keys()):
             value = variables[variable]
             if isinstance(value, ModuleType):
-                self._touches |= value is random or "random" in attributes
                 self._search_module(value, attributes)
                 continue
             self._search_value(
@@ -240,7 +223,6 @@ class Surroundings:
         write: Callable[[Any], None] | None = None,
     ) -> None:
         value = _absent_as_none(read)
-        self._touches |= isinstance(getattr(value, "__self__", None), GENERATORS)
         if isinstance(value, type):
             self._search_class(value)
         elif isinstance(value, CODE) or hasattr(value, "__wrapped__"):
@@ -267,35 +249,6 @@ def users_functions(module: nn.Module) -> list[Any]:
     for parameter in module.parameters():
         found += gradient_hooks(parameter)
     return [each for each in found if _is_users(_unwrapped(each))]
-
-
-def is_constant(value: Any) -> bool:
-    """Whether a value cannot be changed in place.
-
-    >>> is_constant((1, "a")), is_constant([1])
-    (True, False)
-    """
-    if isinstance(value, tuple | frozenset):
-        return all(map(is_constant, value))
-    return isinstance(value, (*PLAIN, torch.dtype, torch.device, torch.Size))
-
-
-def is_isolated_class(kind: type) -> bool:
-    """Whether objects of a class can be used in several threads at once.
-
-    The code of its methods then keeps nothing in the object, and is isolated as the code of a
-    module is (:attr:`Surroundings.isolated`).
-    """
-    around = Surroundings(nn.Identity())
-    for each in kind.__mro__:
-        for name, value in vars(each).items() if _is_users(each) else ():
-            if name.startswith("__") and name != "__call__":
-                continue
-            if isinstance(value, CODE):
-                around._search_code(value)
-            elif not is_constant(value):
-                return False
-    return around.isolated and not around._keeps
 
 
 def may_remember(function: Any) -> bool:
@@ -469,16 +422,6 @@ def _globals(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _globals(constant)
-
-
-def _binds(code: CodeType, operations: tuple[str, ...]) -> bool:
-    """Whether code, or a function inside it, binds something by one of these operations."""
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in operations and (
-            instruction.opname != "STORE_DEREF" or instruction.argval in code.co_freevars
-        ):
-            return True
-    return any(_binds(each, operations) for each in code.co_consts if isinstance(each, CodeType))
 
 
 def _of_code(code: CodeType) -> str:

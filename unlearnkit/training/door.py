@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.checks import describe_dtypes
 from unlearnkit.models.handling import Handling
-from unlearnkit.models.losses import CrossEntropy, Loss, SquaredError, WeightedCrossEntropy
+from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.models.state import get_state, memory_of, named_tensors
 from unlearnkit.models.surroundings import (
     Surroundings,
@@ -29,7 +29,6 @@ from unlearnkit.models.surroundings import (
     changed,
     changed_or_new,
     hidden_values,
-    is_isolated_class,
     may_remember,
     users_functions,
 )
@@ -46,11 +45,7 @@ from unlearnkit.training.kernels.repeats import (
 from unlearnkit.training.kernels.stepper import Stepper
 from unlearnkit.training.plan import Plan
 
-INITIAL, CODE, ISOLATED = (
-    "initial state",
-    "code",
-    "isolated",
-)  # keys of the trials of an architecture
+INITIAL, CODE = "initial state", "code"  # keys of the trials of an architecture
 PYTHON = ".".join(platform.python_version_tuple()[:2])  # compiled code differs between versions
 FEW = 3  # examples of a small batch
 CLOSE = 1e-3  # largest difference of outputs between two layouts, relative to their largest value
@@ -89,11 +84,6 @@ def check_surroundings(plan: Plan) -> None:
             "was trained. Put the former value back; or keep what changes in a buffer of the "
             "module (self.register_buffer); or start a new session with another version='...'."
         )
-
-
-def is_isolated_loss(loss: Loss) -> bool:
-    """Whether a loss can be computed in several threads at once."""
-    return type(loss) in BUILT_IN_LOSSES or is_isolated_class(type(loss))
 
 
 def _loss_key(plan: Plan) -> str:
@@ -183,7 +173,6 @@ class _Trial:
             around.restore(changed_or_new(before, around.fingerprints()))
             raise
         SURROUNDINGS[self.architecture] = around, around.fingerprints()
-        self.architecture.trials[ISOLATED] = around.isolated
         self.architecture.trials[INITIAL] = _initial(self.plan)
         self.architecture.trials[CODE] = {"python": PYTHON, **around.codes}
 

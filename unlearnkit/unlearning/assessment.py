@@ -1,5 +1,6 @@
 """The assessment of a request, on which a boundary decides."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ from unlearnkit.display import as_html
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.boundary.custom import ask
 from unlearnkit.unlearning.boundary.protocol import Boundary, Costs, Decision
-from unlearnkit.unlearning.boundary.spot_check import shards_to_check
+from unlearnkit.unlearning.boundary.spot_check import AUTO, shards_to_check
 from unlearnkit.unlearning.debt import Debts, debt_sizes
 from unlearnkit.unlearning.workload import FORMATS, Workload
 
@@ -40,8 +41,9 @@ class Assessment:
         Args:
             boundary: the boundary that decides.
             spot_check: whether a modified shard is going to be retrained exactly as well: ``True``,
-                ``False``, or ``"auto"`` for where that costs at most a tenth of retraining
-                all hit shards. The prediction then includes it.
+                ``False``, or ``"auto"`` for where that takes at most a tenth of the visits
+                of retraining all hit shards, unless the boundary has a deadline. The prediction
+                then includes it.
 
         Raises:
             TypeError: the boundary returned something else than a `Decision`.
@@ -54,7 +56,10 @@ class Assessment:
 
     def drawn(self, decision: Decision, spot_check: bool | str) -> tuple[int, ...]:
         """Return the shards of a decision in the order in which they are drawn for a spot check."""
-        return shards_to_check(spot_check, self.plan, self.workload, decision.approximate)
+        # A deadline leaves no time for what was not asked for.
+        late = re.search(r"\bseconds=(?!None)", decision.boundary)
+        check = False if spot_check == AUTO and late else spot_check
+        return shards_to_check(check, self.plan, self.workload, decision.approximate)
 
     def __repr__(self) -> str:
         debt = f", debt in {len(self.debts)} shards" if self.debts else ""

@@ -128,6 +128,7 @@ def expected_curve(plan: Plan, workload: Workload) -> "pd.DataFrame":
     sizes = plan.partition.sizes(plan.retained)
     count = int(sizes.sum())
     revoked = np.unique(np.geomspace(1, max(1, count // 2), MOST_POINTS).round().astype(int))
+    revoked = revoked[revoked < count]
     epochs = plan.spec.stage_epochs()
     visits = np.array([expected_visits_of(sizes, epochs, int(k)) for k in revoked])
     total = plan.total_visits

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from unlearnkit.approximate import (
     Amend,
@@ -22,7 +23,7 @@ from unlearnkit.approximate import (
     ShardState,
 )
 from unlearnkit.approximate.routes import Routes, refusal
-from unlearnkit.models.surroundings import is_constant
+from unlearnkit.models.surroundings import PLAIN
 from unlearnkit.progress import ProgressEvent, Run
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Store
@@ -285,7 +286,9 @@ def _is_own(used: object) -> bool:
     """Whether an object and what it holds are of this package, so that threads may share it."""
     if isinstance(used, Mapping):
         return all(map(_is_own, used.values()))
-    if is_constant(used):
+    if isinstance(used, tuple | frozenset):
+        return all(map(_is_own, used))
+    if isinstance(used, (*PLAIN, torch.dtype, torch.device)):
         return True
     held = getattr(used, "__dict__", {})
     return type(used).__module__.startswith("unlearnkit.") and all(map(_is_own, held.values()))

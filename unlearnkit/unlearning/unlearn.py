@@ -175,7 +175,8 @@ def unlearn(
             before anything is destroyed. Once it has returned, the request is completed.
         spot_check: whether one of the modified shards is retrained exactly as well, and keeps the
             exact model, to measure what modifying removed. ``"auto"``, for which None stands too,
-            does so if it costs at most a tenth of retraining all hit shards. Ensembles need one
+            does so if it takes at most a tenth of the
+            visits of retraining all hit shards, and no deadline is set. Ensembles need one
             check only, and this function does not know of earlier ones.
 
     Raises:

@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from unlearnkit.training.door import ISOLATED, is_isolated_loss
+from unlearnkit.training.door import BUILT_IN_LOSSES
 from unlearnkit.training.kernels.layout import Layout
 from unlearnkit.training.kernels.stacked import lanes_together
 from unlearnkit.training.plan import Plan
 
 Item = TypeVar("Item")
-PRODUCTS = "products of an example"  # key of a trial of an architecture
+# Keys of the trials of an architecture.
+PRODUCTS, ONLY_TORCH = "products of an example", "only layers of torch"
 # Multiplications of a forward pass over a batch that take about as long as the Python code of a
 # step: of the stacked kernel for each linear layer, and of the loop for the whole model.
 STACKED_LAYER, LOOP_STEP = 700_000, 600_000
@@ -121,9 +122,19 @@ def _count_products(plan: Plan) -> int:
 
 def _is_isolated(plan: Plan) -> bool:
     """Whether shards in different threads share nothing that their training could change."""
+    # What a user's code shares between calls cannot be known for certain, so it runs in one thread.
     architecture = plan.architecture
-    if not is_isolated_loss(plan.spec.loss):
+    if type(plan.spec.loss) not in BUILT_IN_LOSSES:
         return False
     if not architecture.foreign or plan.stacked:
         return True
-    return bool(architecture.trials.get(ISOLATED)) and not architecture.handling.rebuilt
+    if ONLY_TORCH not in architecture.trials:
+        architecture.trials[ONLY_TORCH] = all(map(_is_torchs, architecture.module().modules()))
+    return bool(architecture.trials[ONLY_TORCH]) and not architecture.handling.rebuilt
+
+
+def _is_torchs(layer: nn.Module) -> bool:
+    """Whether a layer runs code of torch or of this package only, without hooks."""
+    origin = type(layer).__module__.startswith(("torch.nn.modules.", "unlearnkit."))
+    own = origin and "forward" not in vars(layer)
+    return own and not any(value for name, value in vars(layer).items() if "hook" in name)

@@ -30,9 +30,9 @@ from unlearnkit.unlearning.inspection import PROBE_MAX, Probe
 from unlearnkit.unlearning.workload import Workload
 
 AUTO = "auto"
-SHARE = 0.1  # largest share of the cost of exact retraining that a check by default may have
+SHARE = 0.1  # largest share of the visits of exact retraining that a check by default may have
 LEAST = 0.5  # approximation fails in a training setting if it removes less than this share
-SMALLEST = 1e-12  # divergences below this are rounding
+SMALLEST = 1e-10  # divergences below this are rounding
 KL, SQUARES = "KL divergence in nats", "half the squared difference of outputs"
 MEANING = (
     "A spot check shows whether approximation works in this training setting, not whether every "
@@ -183,8 +183,8 @@ def shards_to_check(
 
     Args:
         spot_check: ``False`` for none, ``True`` for all, ``"auto"`` for those whose retraining
-            costs at most a tenth of retraining all hit shards. Of fewer than ten hit shards that
-            would be an unusually small one, which tells little, so none is checked then.
+            takes at most a tenth of the visits of retraining all hit shards. Of fewer than ten hit
+            shards that would be an unusually small one, which tells little: none is checked then.
         plan: the plan after the request, which keys the order together with the seed.
         workload: the workload of the request.
         modified: the shards that are to be modified.
@@ -250,6 +250,7 @@ def _has_likelihood(probe: Probe) -> bool:
 
 
 def _divergence(probe: Probe, reference: Tensor, outputs: Tensor) -> float:
+    reference, outputs = reference.double(), outputs.double()  # small divergences cancel in float32
     if not _has_likelihood(probe):
         return float(gaussian_kl(reference, outputs).mean())
     pair = probe.loss.probabilities(reference), probe.loss.probabilities(outputs)
