@@ -60,6 +60,26 @@ def test_what_stops_the_caller_stops_all() -> None:
     interrupts.check()  # nothing stops this thread any more
 
 
+def test_an_error_is_told_rather_than_the_cancelling_beside_it() -> None:
+    begun, cancel = threading.Barrier(2, timeout=60), threading.Event()
+
+    def work(parts):
+        for part in parts:
+            begun.wait()
+            if part:
+                cancel.set()
+            try:
+                while True:
+                    interrupts.check()
+            except Cancelled:
+                if part:
+                    raise OSError("the disk is full") from None
+                raise
+
+    with interrupts.stopped_by(cancel), pytest.raises(OSError, match="disk is full"):
+        deal(range(2), work, 2)
+
+
 def test_compute_threads_are_restored_for_this_thread_and_for_new_ones() -> None:
     before, found = torch.get_num_threads(), []
     deal(range(2), lambda parts: [torch.set_num_threads(1) for _ in parts], 2)

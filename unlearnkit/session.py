@@ -178,8 +178,8 @@ class Session:
                 all processors. The resulting bits are the same. None, the default, trains in this
                 process. The attribute can be set at any time: ``session.parallel = 2``.
             threads: the number of threads of this process that train shards at the same time, each
-                on a core of its own. The resulting bits are the same. None, the default, uses as
-                many as there are cores; small models are trained in one thread, which is faster.
+                on its own core. The resulting bits do not depend on it. By default there is one
+                thread for each core, and small models are trained in one thread, which is faster.
                 The attribute can be set at any time: ``session.threads = 1``.
 
         Raises:
@@ -485,12 +485,13 @@ class Session:
             self._journal.repeated += report.repeated
             if report.runs:
                 if not self._journal.clock.modify and not report.paused:
-                    self._time_modifying(PROBE_SHARE * report.seconds - report.probe_seconds)
+                    spent = report.seconds if report.cpu_seconds is None else report.cpu_seconds
+                    self._time_modifying(PROBE_SHARE * spent - report.probe_seconds)
                 self._journal.save()
             return report
 
     def _time_modifying(self, budget: float) -> None:
-        """Time a few large batches for the clock, within a budget in seconds."""
+        """Time a few large batches for the clock, within a budget in CPU seconds."""
         for timed in time_large_batches(self._journal.plan, self.store, budget):
             self._journal.clock = self._journal.clock.observe_probe(*timed)
 
@@ -1066,7 +1067,8 @@ class Session:
         probed_only = all(work.shards == 0 for work, _ in self._journal.clock.modify)
         if kinds == {EXACT} and probed_only and self._probes_again < PROBES_AGAIN:
             self._probes_again += 1
-            self._time_modifying(PROBE_SHARE_AGAIN * result.seconds)
+            spent = result.seconds if result.cpu_seconds is None else result.cpu_seconds
+            self._time_modifying(PROBE_SHARE_AGAIN * spent)
 
     def _enqueue(self, queue: Queue) -> None:
         with self._working():

@@ -81,7 +81,9 @@ def deal(parts: Iterable[Part], work: Callable[[Iterator[Part]], None], threads:
         threads: upper limit of the number of threads.
 
     Raises:
-        BaseException: the first exception of a thread, once all of them have ended.
+        BaseException: the first exception of a thread, once all of them have ended; one that only
+            says that a thread was cancelled counts if there is no other. A second interrupt of the
+            main thread does not wait for them.
     """
     waiting = deque(parts)
     count = min(threads, len(waiting))
@@ -115,19 +117,21 @@ def deal(parts: Iterable[Part], work: Callable[[Iterator[Part]], None], threads:
     except BaseException as error:
         fail(error)
     run()
-    while any(other.is_alive() for other in begun):
-        try:
-            for other in begun:
-                other.join()
-        except BaseException as error:  # the main thread was interrupted while it waited
-            if stop.asked:
-                raise
-            fail(error)
-    torch.set_num_threads(compute)  # new threads begin with the number that was set last
+    interrupted = False
     try:
+        while any(other.is_alive() for other in begun):
+            try:
+                for other in begun:
+                    other.join()
+            except BaseException as error:  # the main thread was interrupted while it waited
+                if interrupted:
+                    raise
+                interrupted = True
+                fail(error)
         if errors:
             raise next((e for e in errors if not isinstance(e, Cancelled)), errors[0])
     finally:
+        torch.set_num_threads(compute)  # new threads begin with the number that was set last
         errors.clear()  # their tracebacks keep this frame
 
 

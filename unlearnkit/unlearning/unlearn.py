@@ -29,6 +29,7 @@ from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock, Interval
 from unlearnkit.training.door import try_module
 from unlearnkit.training.kernels.cpu_time import cpu_clock
+from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import TrainReport, train_missing
@@ -232,7 +233,12 @@ def _unlearn(
         decision = decision.after(modified.checks, modified.refused, assessment.costs)
         checked = [shard for shard in drawn if shard in decision.approximate][:1]
         beside += now() - paused
-        report = train_missing(plan, store, run, shards=[*decision.exact, *checked])
+        try:
+            report = train_missing(plan, store, run, shards=[*decision.exact, *checked])
+        except NotFiniteError as error:
+            if error.shard in checked:
+                error.add_note("It was retrained as a spot check; spot_check=False leaves it out.")
+            raise
         paused = now()
         decision = replace(decision, repeated=report.repeated)
         for shard in checked:

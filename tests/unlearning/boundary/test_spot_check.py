@@ -1,4 +1,4 @@
-"""Spot checks: which shard, what it shows, what it becomes, and what is told where it fails."""
+"""Spot checks: which shard is drawn, what is measured, and the warning where little was removed."""
 
 import itertools
 from dataclasses import replace

@@ -9,9 +9,9 @@ def cpu_clock(num_threads: int, device: str = "cpu", sharing: int = 1) -> Callab
     """Return the function whose differences are the CPU seconds of work in the calling thread.
 
     With one compute thread, all of the work is done by the calling thread, and its own CPU time is
-    read; what other threads and processes do does not enter. Every thread has a clock of its own,
-    so both readings of a difference have to be taken in the same thread, and the cost of work that
-    was dealt to several threads is the sum over them.
+    read; the work of other threads and processes is not counted. Every thread has its own clock, so
+    both readings of a difference have to be taken in the same thread, and the cost of work that was
+    dealt to several threads is the sum over them.
 
     torch's further compute threads cannot be told apart from the other threads of the process, so
     with several of them the CPU time of the whole process is read. It includes what unrelated
