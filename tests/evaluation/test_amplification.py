@@ -64,7 +64,7 @@ def test_a_stored_shard_is_not_trained_again_and_nothing_changes():
 
 def test_further_rates_are_those_of_other_sessions():
     case = CASES["adam"]
-    found = case.session().amplification(0, rates=[0.002, 0.03])
+    found = case.session().amplification(0, rates=[0.002, 0.01, 0.03, 0.002])
     for rate, value in found.at_rates:
         assert value == case.session(learning_rate=rate).amplification(0).value
     frame = found.to_frame()

@@ -136,7 +136,7 @@ def amplification(
             of the shard are used.
         shard: the shard to train; by default the first one whose exact model is in the store, else
             the first one with examples.
-        rates: further learning rates at which to measure.
+        rates: further learning rates at which to measure, each once.
         on_progress: gets events of the training; True shows a progress bar, False none.
         cancel: setting this event stops the training.
 
@@ -150,7 +150,8 @@ def amplification(
         shard = next((s for s in living if plan.final_key(s) in store), living[0])
     if shard not in living:
         raise KeyError(f"no shard {shard!r} has examples; the shards with examples are {living}")
-    others = [_at_rate(plan, float(rate)) for rate in rates]
+    further = [rate for rate in dict.fromkeys(rates) if rate != plan.spec.learning_rate]
+    others = [_at_rate(plan, float(rate)) for rate in further]
     if probe is None or not len(probe.inputs):
         rows = plan.partition.shard_rows(shard)
         ids = plan.partition.ids[rows[plan.retained[rows]]][:PROBE_MAX]
