@@ -59,7 +59,7 @@ from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import EXACT, Boundary, Decision
-from unlearnkit.unlearning.boundary.spot_check import AUTO, SpotCheck, as_spot_check
+from unlearnkit.unlearning.boundary.spot_check import SpotCheck, check_once
 from unlearnkit.unlearning.deadlines import Queue, as_deadline
 from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import ErrorModel
@@ -655,7 +655,7 @@ class Session:
         """
         self._need_training()
         chosen = self._chosen_boundary(max_share, boundary)
-        check = self._chosen_check(spot_check)
+        check = check_once(spot_check, self.spot_checks)
         return self.assess(method=method, amend=amend).decide(chosen, check)
 
     def unlearn(
@@ -689,8 +689,8 @@ class Session:
                 approximation fails, not a single bad request, so one is enough for each trained
                 ensemble. ``"auto"``, the default, checks once, at the first approximate request
                 where that takes at most a tenth of the visits of retraining all hit shards,
-                unless the boundary has a deadline. True
-                checks in any case, and False never.
+                unless the boundary has a deadline. A check of another method or amend than the
+                default does not count as this one. True checks in any case, and False never.
             on_progress: progress bar or callable, as in :meth:`train`.
             cancel: setting this event stops the work; nothing is changed then.
 
@@ -712,7 +712,7 @@ class Session:
         """
         chosen = self._chosen_boundary(max_share, boundary)
         how = METHODS.choose(method), AMENDS.choose(amend)
-        check = self._chosen_check(spot_check)
+        check = check_once(spot_check, self.spot_checks)
         self._need_training()
         result = self._unlearn(chosen, *how, check, on_progress, cancel)
         if result.spot_check is not None and result.spot_check.fails:
@@ -1041,11 +1041,6 @@ class Session:
         if max_share is not None:
             return FixedBoundary(max_share)
         return self.boundary if boundary is None else BOUNDARIES.choose(boundary)
-
-    def _chosen_check(self, spot_check: bool | str | None) -> bool | str:
-        """Whether the next request is spot-checked; once for each ensemble by default."""
-        check = as_spot_check(spot_check)
-        return False if check == AUTO and self.spot_checks else check
 
     def _probe(self, leaving: Int[np.ndarray, " request"] = NOTHING) -> Probe:
         """Probe examples for checking approximations, without revoked and pending ids."""

@@ -438,3 +438,6 @@ def test_a_spot_check_leaves_the_checked_shard_exact_and_is_done_once():
     estimator.unlearn(range(40, 70), boundary=0)
     assert estimator.spot_checks_ == (found,)
     assert estimator.fit(X, y).spot_checks_ == ()
+    estimator.unlearn(range(40), boundary=0, amend="none")
+    estimator.unlearn(range(40, 70), boundary=0)  # another check, now of the default
+    assert [check.usual for check in estimator.spot_checks_] == [False, True]

@@ -19,7 +19,7 @@ from unlearnkit.unlearning.inspection import Check
 OTHERS = {
     "looks": {"shard", "convex", "replayed"},
     "routes": {"shard", "kind"},
-    "spot_check": {"shard", "asked", "measure", "probe"},
+    "spot_check": {"shard", "asked", "measure", "probe", "usual"},
     "entry": {"time", "kind", "boundary"},
     # The ids themselves, and digests, are the subject of other sentences.
     "line": {

@@ -2,7 +2,13 @@
 
 from dataclasses import replace
 
-from unlearnkit.approximate import LINEAR_INFLUENCE, METHODS, Method, StagedInfluence
+from unlearnkit.approximate import (
+    LINEAR_INFLUENCE,
+    METHODS,
+    Method,
+    Replay,
+    StagedInfluence,
+)
 from unlearnkit.training.plan import Plan
 
 LINEAR_CURVATURE_MAX = 768  # upper limit of curvature examples for a linear model
@@ -21,6 +27,11 @@ def default_method(plan: Plan) -> Method:
         return usual
     others = (StagedInfluence(), METHODS["last-layer-influence"])
     return next((other for other in others if not other.unsuitable(plan)), usual)
+
+
+def is_usual(plan: Plan, method: object, amend: object) -> bool:
+    """Return whether a plan's shards are modified and amended like this by default."""
+    return method == default_method(plan) and amend == Replay()
 
 
 def usual_method(plan: Plan) -> Method:

@@ -46,7 +46,7 @@ from unlearnkit.training.spec import TrainSpec
 from unlearnkit.training.train import train
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
-from unlearnkit.unlearning.boundary.spot_check import AUTO, SpotCheck, as_spot_check
+from unlearnkit.unlearning.boundary.spot_check import SpotCheck, check_once
 from unlearnkit.unlearning.debt import debts_of
 from unlearnkit.unlearning.repay import repay
 from unlearnkit.unlearning.request import Revocations, check_request
@@ -218,7 +218,8 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 shows what modifying removes in this training setting; it keeps the exact model, and
                 the result is the last of ``spot_checks_``. ``"auto"``, the default, checks once
                 after each ``fit``, if it takes at most a tenth of the visits of retraining all hit
-                shards, and no deadline is set.
+                shards, and no deadline is set. A check of another method or amend than the default
+                does not count as this one.
             on_progress: True shows a progress bar; a callable receives the events
                 (:mod:`unlearnkit.progress`).
             cancel: setting this event stops the work; nothing is changed then.
@@ -239,11 +240,12 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             UserWarning: in the spot check, less than half of the gap was removed.
         """
         check_is_fitted(self)
-        check = as_spot_check(spot_check)
+        earlier = getattr(self, "spot_checks_", ())
+        check = check_once(spot_check, earlier)
         request = check_request(rows, self.dataset_, Revocations((self.revoked_,)))
         given = boundary.item() if isinstance(boundary, np.generic) else boundary
         chosen = FixedBoundary(given) if isinstance(given, int | float) else given
-        original, earlier = self.ensemble_, getattr(self, "spot_checks_", ())
+        original = self.ensemble_
         result = unlearn(
             *(self.plan_, self.store_, request.ids, chosen),
             clock=self.clock_,
@@ -252,7 +254,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             on_progress=on_progress,
             cancel=cancel,
             parallel=self.parallel,
-            spot_check=False if check == AUTO and earlier else check,
+            spot_check=check,
         )
         self.clock_ = result.clock
         if len(request) == 0:

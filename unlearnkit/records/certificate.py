@@ -308,7 +308,7 @@ def _request(record: Record, secret: bytes | None) -> dict[str, Any]:
         "plan": _plan(line, secret),
         "routes": line.get("routes", []),
         "looks": line.get("looks", []),
-        **({"spot_check": line["spot_check"]} if "spot_check" in line else {}),
+        **{name: line[name] for name in ("spot_check", "usual") if name in line},
         "environment": line.get("environment"),
     }
 

@@ -154,7 +154,7 @@ def error_model_after(error_model: ErrorModel, line: dict[str, Any]) -> ErrorMod
                 error_model = error_model.corrected(route["shard"], look["correction"])
             error_model = error_model.retrained(route["shard"], look.get("error"))
     check = spot_check_of(line)
-    if check is not None:
+    if check is not None and check.usual:
         error_model = error_model.spot_checked(check.removed)
     for drift in line.get("drifts", ()):  # recorded for the default method and amend only
         error_model = error_model.saw(drift)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.approximate import Replay
-from unlearnkit.approximate.defaults import default_method
+from unlearnkit.approximate.defaults import is_usual
 from unlearnkit.models.losses import WeightedCrossEntropy
 from unlearnkit.records.inventory import STATE, keyed
 from unlearnkit.store import DiskStore
@@ -128,7 +127,7 @@ def request_line(
     how: dict[str, Any] = {}
     if decision.approximate or decision.spot_check is not None:
         how = {"method": repr(method), "amend": repr(amend), **formulas_of(plan)}
-    usual = method == default_method(plan) and amend == Replay()  # other methods may drift anyway
+    usual = is_usual(plan, method, amend)  # other methods may drift anyway
     drifts = [check.drift for check in decision.checks if usual and check.drift is not None]
     return {
         "kind": "unlearn",
@@ -146,7 +145,7 @@ def request_line(
         "debt_before": debt_before,
         "environment": plan.environment.digest,
         **_repeated(decision),
-        **({} if decision.spot_check is None else {"spot_check": asdict(decision.spot_check)}),
+        **_spot_check(decision),
         **how,
         "original": ORIGINAL,
     }
@@ -191,6 +190,18 @@ def _repeated(decision: Decision) -> dict[str, Any]:
     """How many steps of the retraining were repeated; empty for built-in models."""
     repeated = decision.repeated
     return {"repeated": repeated.to_dict()} if repeated.steps or repeated.kept else {}
+
+
+def _spot_check(decision: Decision) -> dict[str, Any]:
+    """The spot check of a request, with ``"usual": False`` beside it if it was not of the default.
+
+    It is empty if no shard was checked.
+    """
+    if decision.spot_check is None:
+        return {}
+    check = asdict(decision.spot_check)
+    usual = check.pop("usual")
+    return {"spot_check": check, **({} if usual else {"usual": False})}
 
 
 def outcome_line(entry: Entry) -> dict[str, Any]:
@@ -262,7 +273,9 @@ def _check(line: dict[str, Any]) -> None:
 
 def spot_check_of(line: dict[str, Any]) -> SpotCheck | None:
     """The spot check of a completion line; None if it has none."""
-    return SpotCheck(**line["spot_check"]) if "spot_check" in line else None
+    if "spot_check" not in line:
+        return None
+    return SpotCheck(**line["spot_check"], usual=line.get("usual", True))
 
 
 def _exact(line: dict[str, Any]) -> set[int]:

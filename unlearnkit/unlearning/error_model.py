@@ -39,8 +39,9 @@ class ErrorModel:
         owed: for each shard with debt, the sum of the norms of its corrections.
         drifts: the most recent drifts of approximations of networks, accepted or not (see
             :mod:`unlearnkit.unlearning.inspection`).
-        removed: share of the gap of doing nothing that modifying removed in the latest spot check
-            (:mod:`unlearnkit.unlearning.boundary.spot_check`); None before the first.
+        removed: share of the gap of doing nothing that the default method and amend removed in
+            their latest spot check (:mod:`unlearnkit.unlearning.boundary.spot_check`); None before
+            the first.
     """
 
     pairs: tuple[tuple[float, float], ...] = ()

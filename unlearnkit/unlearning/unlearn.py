@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
+from unlearnkit.approximate.defaults import is_usual
 from unlearnkit.display import plural
 from unlearnkit.progress import Progress, Run, running
 from unlearnkit.store import Store
@@ -242,8 +243,7 @@ def _unlearn(
         paused = now()
         decision = replace(decision, repeated=report.repeated)
         for shard in checked:
-            asked, probe = check is True, approximator.probe
-            found = _spot_check(before, plan, store, shard, asked, report, probe)
+            found = _spot_check(before, plan, store, shard, check is True, report, approximator)
             decision = decision.checked(found, assessment.costs)
         rates, clock = clock, clock.observe(report.timed, report.tick)
         if modified.checks:
@@ -295,7 +295,7 @@ def _spot_check(
     shard: int,
     asked: bool,
     report: TrainReport,
-    probe: Probe,
+    approximator: Approximator,
 ) -> SpotCheck:
     """Compare the modified model of a shard with the exact one; both are in the store."""
     last, key = plan.spec.num_slices, plan.final_key(shard)
@@ -305,9 +305,10 @@ def _spot_check(
     states = original.state, approximation.checkpoints[last].state, store.get(key).state
     runs = [run for run in report.runs if run.shard == shard]
     visits, seconds = sum(run.visits for run in runs), sum(run.seconds for run in runs)
-    check = SpotCheck(shard, asked, visits, seconds)
+    usual = is_usual(before, approximator.method, approximator.amend)
+    check = SpotCheck(shard, asked, visits, seconds, usual=usual)
     forget = plan.partition.ids[members_of(before, plan, shard)[0].rows]
-    return measure(check, before, probe, forget, states)
+    return measure(check, before, approximator.probe, forget, states)
 
 
 def settle(plan: Plan, store: Store) -> int:

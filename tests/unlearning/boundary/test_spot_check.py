@@ -11,12 +11,14 @@ from cases import CASES, of_slice, stop_after
 from guarded import Spoil
 from unlearnkit import Cancelled, FixedBoundary, audit
 from unlearnkit.metrics.metrics import example_kl
+from unlearnkit.records.history import error_model_after
 from unlearnkit.store import MemoryStore
 from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import train
 from unlearnkit.unlearning.assess import assess
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.boundary.spot_check import SpotCheck, as_spot_check, shards_to_check
+from unlearnkit.unlearning.error_model import ErrorModel
 from worker import content, poisoned
 
 # Of such small problems modifying may remove little, which is not what these tests are about.
@@ -197,16 +199,61 @@ def test_the_error_model_learns_from_it():
     assert set(session.error_model.owed) == set(session.debt)
 
 
-def test_where_less_than_half_was_removed_it_warns_and_the_adaptive_boundary_retrains():
-    session = trained()
+CONDEMNED = "approximation fails in this training setting"
+WILLING = AdaptiveBoundary(light=0, debt_cap=1, max_forgotten=1, min_gain=1)
+
+
+def condemned(session, model):
+    """The shards that an adaptive boundary retrains because a spot check failed."""
     session.revoke([of_slice(session, shard, 1) for shard in range(3)])
-    with pytest.warns(UserWarning, match="approximation fails in this training setting"):
+    given = session.assess()
+    given = replace(given, costs=replace(given.costs, error_model=model))
+    routes = given.decide(WILLING).routes
+    return sorted(route.shard for route in routes if CONDEMNED in route.reason)
+
+
+def spoiled(**options):
+    """A session and its spot check of an amend that ruins the models."""
+    session = trained(**options)
+    session.revoke([of_slice(session, shard, 1) for shard in range(3)])
+    with pytest.warns(UserWarning, match="not the default, fail in this training setting"):
         found = session.unlearn(0, spot_check=True, amend=Spoil(None)).spot_check
     assert found.removed < 0 and session.last.spot_check == found
-    session.revoke([of_slice(session, shard, 1) for shard in range(3)])
-    decided = session.preview(boundary=AdaptiveBoundary(light=0, debt_cap=1, max_forgotten=1))
-    assert decided.exact == (0, 1, 2)
-    assert all("approximation fails in this training" in route.reason for route in decided.routes)
+    return session, found
+
+
+def test_where_less_than_half_was_removed_the_advice_and_the_adaptive_boundary_retrain():
+    session, found = spoiled()
+    (line,) = session._journal.history.lines
+    plain = {name: value for name, value in line.items() if name != "usual"}
+    model = error_model_after(ErrorModel(), plain)  # as if the default had removed so little
+    assert model.removed == found.removed
+    assert CONDEMNED in replace(found, usual=True).advice
+    assert condemned(session, model) == [0, 1, 2]
+
+
+def test_a_check_of_another_method_or_amend_does_not_condemn_the_default(tmp_path):
+    session, found = spoiled(store=tmp_path / "store")
+    assert not found.usual and session.error_model.removed is None
+    assert condemned(session, session.error_model) == []
+    usual = session.unlearn(0, spot_check=True).spot_check
+    assert usual.usual and session.error_model.removed == usual.removed
+    lines = [line for line, _ in session.store.ledger() if line["kind"] == "unlearn"]
+    assert [line.get("usual") for line in lines] == [False, None]
+    assert all("usual" not in line["spot_check"] for line in lines)
+    session.store.close()
+    again = CASES["logistic"].session(store=tmp_path / "store")
+    assert again.spot_checks == (found, usual) and again.error_model == session.error_model
+
+
+@pytest.mark.parametrize("how", [{"amend": Spoil(None)}, {"method": "newton"}])
+def test_a_check_of_another_method_or_amend_does_not_count_as_the_one_by_default(how):
+    session = many()
+    assert not session.unlearn(0, **how).spot_check.usual
+    session.revoke([of_slice(session, shard, 1) for shard in range(11)])
+    assert session.unlearn(0).spot_check.usual and len(session.spot_checks) == 2
+    session.revoke([of_slice(session, shard, 1) for shard in range(11)])
+    assert session.unlearn(0).spot_check is None
 
 
 def test_without_a_gap_there_is_nothing_to_say():

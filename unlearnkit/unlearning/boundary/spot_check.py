@@ -58,6 +58,8 @@ class SpotCheck:
         probe_left: the same of the modified model.
         forget_gap: mean divergence on the forgotten examples of the model before the request.
         forget_left: the same of the modified model.
+        usual: whether the shard was modified by the default method and amend. A check of others
+            says nothing of these.
     """
 
     shard: int
@@ -71,6 +73,7 @@ class SpotCheck:
     probe_left: float | None = None
     forget_gap: float | None = None
     forget_left: float | None = None
+    usual: bool = True
 
     @property
     def probe_removed(self) -> float | None:
@@ -139,6 +142,13 @@ forgotten examples'
         """What to do where approximation fails; empty where it does not."""
         if not self.fails:
             return ""
+        if not self.usual:
+            return (
+                "Less than half was removed, so this method and amend, which are not the default, "
+                "fail in this training setting. Repay the debt with repay(), and have later "
+                "requests modified by default or retrained exactly (a threshold of 1). "
+                f"{MEANING}"
+            )
         return (
             "Less than half was removed, so approximation fails in this training setting. Repay "
             "the debt with repay(), and have later requests retrained exactly (a threshold of 1); "
@@ -172,6 +182,17 @@ def as_spot_check(spot_check: Any) -> bool | str:
     if isinstance(spot_check, str) and spot_check != AUTO:
         raise ValueError(f"spot_check={spot_check!r} is not known; give True, False or 'auto'")
     return spot_check
+
+
+def check_once(spot_check: Any, earlier: Iterable[SpotCheck]) -> bool | str:
+    """Return what :func:`as_spot_check` does, but ``False`` for a default check that was done.
+
+    Args:
+        spot_check: as for :func:`as_spot_check`, whose errors are raised.
+        earlier: the checks of the ensemble. Only those of the default method and amend count.
+    """
+    check = as_spot_check(spot_check)
+    return False if check == AUTO and any(each.usual for each in earlier) else check
 
 
 def shards_to_check(

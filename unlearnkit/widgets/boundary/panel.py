@@ -15,7 +15,7 @@ from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, Boundary, Decision
-from unlearnkit.unlearning.boundary.spot_check import AUTO
+from unlearnkit.unlearning.boundary.spot_check import check_once
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.boundary.approximation import ApproximationChoice
@@ -200,7 +200,7 @@ class BoundaryPanel(SessionPanel):
                 self.map.show(figures.workload_map.spec(assessment.workload))
             return
         boundary = self.boundary
-        check = False if self.session.spot_checks else AUTO
+        check = check_once(None, self.session.spot_checks)
         decision = assessment.decide(boundary, check)
         self.decision = decision
         base = self.boundary_choice.by_hand

@@ -12,9 +12,9 @@ from unlearnkit.interrupts import check_cancelled
 from unlearnkit.progress import OnProgress
 from unlearnkit.records.audit import audit
 from unlearnkit.records.certificate import Certificate
+from unlearnkit.records.ledger import spot_check_of
 from unlearnkit.store import DiskStore
 from unlearnkit.unlearning.boundary.protocol import Decision, Route
-from unlearnkit.unlearning.boundary.spot_check import SpotCheck
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.widgets.boundary.sentences import ROUTE_NAMES, checks_table, refusals
 from unlearnkit.widgets.parts.files import Files
@@ -84,7 +84,7 @@ class DecisionSection(Section):
         one = self._requests[self.which.value]
         routes = tuple(Route(**route) for route in one["routes"])
         checks = tuple(Check(**check) for check in one["looks"])
-        check = SpotCheck(**one["spot_check"]) if "spot_check" in one else None
+        check = spot_check_of(one)
         decision = Decision(
             *(routes, one["boundary"], one["predicted_seconds"], None, checks), spot_check=check
         )
