@@ -1,12 +1,11 @@
 """The assessment of a request, on which a boundary decides."""
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unlearnkit.display import as_html
 from unlearnkit.training.plan import Plan
-from unlearnkit.unlearning.boundary.custom import ask
+from unlearnkit.unlearning.boundary.custom import ask, deadline_of
 from unlearnkit.unlearning.boundary.protocol import Boundary, Costs, Decision
 from unlearnkit.unlearning.boundary.spot_check import AUTO, shards_to_check
 from unlearnkit.unlearning.debt import Debts, debt_sizes
@@ -51,15 +50,10 @@ class Assessment:
         """
         decision = ask(boundary, self.workload, self.costs, debt_sizes(self.debts))
         decision = decision.with_forced(self.costs)
-        drawn = self.drawn(decision, spot_check)
-        return decision.with_check_of(drawn[0], self.costs) if drawn else decision
-
-    def drawn(self, decision: Decision, spot_check: bool | str) -> tuple[int, ...]:
-        """Return the shards of a decision in the order in which they are drawn for a spot check."""
-        # A deadline leaves no time for what was not asked for.
-        late = re.search(r"\bseconds=(?!None)", decision.boundary)
-        check = False if spot_check == AUTO and late else spot_check
-        return shards_to_check(check, self.plan, self.workload, decision.approximate)
+        if spot_check == AUTO and deadline_of(boundary) is not None:
+            return decision  # a deadline leaves no time for what was not asked for
+        drawn = shards_to_check(spot_check, self.plan, self.workload, decision.approximate)
+        return decision.with_drawn(drawn, self.costs)
 
     def __repr__(self) -> str:
         debt = f", debt in {len(self.debts)} shards" if self.debts else ""

@@ -223,7 +223,6 @@ def _unlearn(
     try_module(before)
     assessment = assess(before, store, ids, clock, approximator)
     plan, decision = assessment.plan, assessment.decide(boundary, check)
-    drawn = assessment.drawn(decision, check)  # before anything is modified
     if run.parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
     try:
@@ -232,7 +231,7 @@ def _unlearn(
         modified = modify_shards(before, store, assessment, decision, boundary, approximator, run)
         paused = now()
         decision = decision.after(modified.checks, modified.refused, assessment.costs)
-        checked = [shard for shard in drawn if shard in decision.approximate][:1]
+        checked = [shard for shard in decision.drawn if shard in decision.approximate][:1]
         beside += now() - paused
         try:
             report = train_missing(plan, store, run, shards=[*decision.exact, *checked])

@@ -17,6 +17,7 @@ from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import train
 from unlearnkit.unlearning.assess import assess
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
+from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
 from unlearnkit.unlearning.boundary.spot_check import SpotCheck, as_spot_check, shards_to_check
 from unlearnkit.unlearning.error_model import ErrorModel
 from worker import content, poisoned
@@ -112,6 +113,45 @@ def test_by_default_it_is_done_once_where_it_costs_at_most_a_tenth():
     assert session.unlearn(0).spot_check is None
     session.revoke([of_slice(session, 0, 1)])
     assert session.unlearn(0, spot_check=True).spot_check.asked and len(session.spot_checks) == 2
+
+
+class InTime(FixedBoundary):
+    """A custom boundary with a deadline that its repr does not show."""
+
+    seconds = None
+
+    def __repr__(self):
+        return "InTime(seconds=?)"
+
+
+class OnlyDecides:
+    """A custom boundary without objections, with a deadline that is set later."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def decide(self, workload, costs, debts):
+        return FixedBoundary(0.0).decide(workload, costs, debts)
+
+
+def with_seconds(seconds):
+    """Boundaries of several kinds with this deadline, which modify all shards in this much time."""
+    late = InTime(0.0)
+    object.__setattr__(late, "seconds", seconds)
+    decides = OnlyDecides(seconds)
+    return late, decides, OverriddenBoundary(late), OverriddenBoundary(OverriddenBoundary(decides))
+
+
+def test_a_boundary_with_a_deadline_draws_only_what_was_asked_for():
+    session = many()
+    for seconds in (60, np.float32(0.5), np.int64(3)):
+        for boundary in with_seconds(seconds):
+            assert session.preview(boundary=boundary).drawn == ()
+            assert sorted(session.preview(boundary=boundary, spot_check=True).drawn) == [*range(11)]
+    for boundary in (*with_seconds(None), FixedBoundary(0.0)):
+        assert session.preview(boundary=boundary).drawn
+        assert session.preview(boundary=boundary, spot_check=False).drawn == ()
+    assert session.unlearn(boundary=with_seconds(60)[1]).spot_check is None
 
 
 def test_without_a_modified_shard_nothing_is_checked():

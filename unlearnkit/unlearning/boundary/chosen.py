@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from unlearnkit.unlearning.boundary.custom import ask
+from unlearnkit.unlearning.boundary.custom import ask, deadline_of
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import (
     APPROXIMATE,
@@ -105,6 +105,11 @@ class OverriddenBoundary(Boundary):
     def objection(self, check: Check) -> str:
         """Return the base's objection, except to shards that were overridden as approximate."""
         return "" if self.routes.get(check.shard) == APPROXIMATE else self._base.objection(check)
+
+    @property
+    def seconds(self) -> float | None:
+        """The deadline of the base."""
+        return deadline_of(self._base)
 
     @property
     def _base(self) -> Boundary:

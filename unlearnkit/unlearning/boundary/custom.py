@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from unlearnkit.registry import instance_of
@@ -31,6 +32,11 @@ class AcceptingBoundary(Boundary):
         """Return the decision of the base."""
         decision: Decision = self.base.decide(workload, costs, debts)
         return decision
+
+    @property
+    def seconds(self) -> float | None:
+        """The deadline of the base."""
+        return deadline_of(self.base)
 
     def __repr__(self) -> str:
         return repr(self.base)
@@ -65,6 +71,12 @@ def as_boundary(value: Any) -> Any:
             "make it a method, or leave it out"
         )
     return made
+
+
+def deadline_of(boundary: object) -> float | None:
+    """Return the deadline of a boundary, its number ``seconds``; None if it has none."""
+    seconds = getattr(boundary, "seconds", None)
+    return float(seconds) if isinstance(seconds, Real) else None
 
 
 def ask(boundary: Boundary, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:

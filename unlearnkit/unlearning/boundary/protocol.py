@@ -165,6 +165,8 @@ class Decision:
         repeated: how many steps of retraining a foreign module were repeated with the same bits.
         spot_check: what modifying one of the shards removed, measured by retraining it exactly too;
             None if no shard was checked.
+        drawn: shards in the order in which they were drawn for a spot check. The first one whose
+            modification is accepted is checked.
     """
 
     routes: tuple[Route, ...]
@@ -174,6 +176,7 @@ class Decision:
     checks: tuple[Check, ...] = ()
     repeated: Repeated = NOTHING_REPEATED
     spot_check: SpotCheck | None = None
+    drawn: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, routes: Iterable[Route], boundary: "Boundary", costs: Costs) -> "Decision":
@@ -238,17 +241,20 @@ class Decision:
             routes.append(route)
         return replace(self, routes=tuple(routes), checks=tuple(seen.values()))
 
-    def with_check_of(self, shard: int, costs: Costs) -> "Decision":
-        """Return the decision with a modified shard that is to be retrained exactly as well.
+    def with_drawn(self, drawn: tuple[int, ...], costs: Costs) -> "Decision":
+        """Return the decision with modified shards that were drawn for a spot check.
 
-        The prediction includes the retraining, and the reason of the route names it.
+        The prediction includes retraining the first of them, and the reason of its route says so.
         """
+        if not drawn:
+            return self
         note = "; drawn for a spot check, so it is retrained exactly too"
-        exact = (*self.exact, shard)
+        exact = (*self.exact, drawn[0])
         return replace(
             self,
+            drawn=drawn,
             routes=tuple(
-                replace(route, reason=f"{route.reason}{note}") if route.shard == shard else route
+                replace(route, reason=f"{route.reason}{note}") if route.shard == drawn[0] else route
                 for route in self.routes
             ),
             seconds=costs.seconds(exact, self.approximate),
@@ -299,7 +305,11 @@ class Decision:
 
 @runtime_checkable
 class Boundary(Protocol):
-    """Chooses a route for every shard that a request hits."""
+    """Chooses a route for every shard that a request hits.
+
+    A boundary with a deadline has it as an attribute ``seconds``, in wall time. No spot check is
+    made then that was not asked for.
+    """
 
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
         """Return a route and a reason for every shard that the request hits, without side effects.

@@ -200,8 +200,7 @@ class BoundaryPanel(SessionPanel):
                 self.map.show(figures.workload_map.spec(assessment.workload))
             return
         boundary = self.boundary
-        check = check_once(None, self.session.spot_checks)
-        decision = assessment.decide(boundary, check)
+        decision = assessment.decide(boundary, check_once(None, self.session.spot_checks))
         self.decision = decision
         base = self.boundary_choice.by_hand
         share = None if base is None else base.max_share
@@ -215,7 +214,7 @@ class BoundaryPanel(SessionPanel):
         lines = sentences(assessment.workload, decision, assessment.costs, at)
         if decision.approximate:
             lines += predicted_error(self.session.error_model, self._checks, error)
-            lines.append(checked(self.session.spot_checks, assessment.drawn(decision, check)))
+            lines.append(checked(self.session.spot_checks, decision.drawn))
         elif decision.exact:
             lines.append(ALL_EXACT)
         self.sentence.steady = True
