@@ -1,6 +1,7 @@
 """The clock: rates found again from work whose cost is known, and what it says of its own error."""
 
 import copy
+import os
 import time
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ import unlearnkit as uk
 from cases import CASES
 from unlearnkit.store import MemoryStore
 from unlearnkit.training.clock import Batches, Clock, Work, nonnegative_least_squares
+from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.train import train, work_of
 from worker import content
 
@@ -231,6 +233,14 @@ def test_the_pace_is_the_median_of_the_last_runs() -> None:
         clock = clock.observe_pace(1.0, wall)
     assert clock.pace == 2.5
     assert clock.observe_pace(None, 100.0) == clock
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows counts the time of a thread too coarsely")
+def test_the_clock_of_the_process_is_read_if_torch_computes_in_several_threads() -> None:
+    plan = CASES["logistic"].session(num_threads=8).plan
+    assert cpu_clock(plan) is time.process_time
+    assert cpu_clock(plan, 1000)() < time.process_time()
+    assert cpu_clock(CASES["logistic"].session().plan, 3) is time.thread_time
 
 
 def test_nothing_predicted_or_decided_depends_on_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:

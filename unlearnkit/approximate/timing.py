@@ -54,7 +54,7 @@ def time_large_batches(
 def _time_large_batches(
     plan: Plan, store: Store, budget: float
 ) -> tuple[tuple[Batches, float], ...]:
-    now = cpu_clock(plan.spec.num_threads, plan.device.type)
+    now = cpu_clock(plan)
     begun = now()
     method = usual_method(plan)  # whether it is possible shows here at no further cost
     staged = method if isinstance(method, StagedInfluence) else StagedInfluence()

@@ -12,7 +12,6 @@ batch takes less time than one in a training step.
 
 import platform
 import reprlib
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache
@@ -348,8 +347,13 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def time_tick(count: int = 8, now: Callable[[], float] = time.thread_time) -> float:
-    """Return the CPU seconds of a small torch operation: the least mean of ``count`` calls."""
+def time_tick(now: Callable[[], float], count: int = 8) -> float:
+    """Return the seconds of a small torch operation: the least mean of ``count`` calls.
+
+    Args:
+        now: returns CPU seconds (:func:`~unlearnkit.training.kernels.cpu_time.cpu_clock`).
+        count: number of calls.
+    """
     a, b, found = torch.zeros(16), torch.ones(16), []
     for _ in range(16):
         begun = now()

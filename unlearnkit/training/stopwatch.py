@@ -4,7 +4,6 @@ The duration of a whole run is one sum over all kinds of work, from which their 
 determined. Timing the pieces during the run separates the rates at no extra cost.
 """
 
-import time
 from collections.abc import Callable
 from statistics import median
 
@@ -20,7 +19,7 @@ class Stopwatch:
     own.
     """
 
-    def __init__(self, now: Callable[[], float] = time.thread_time) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
         """Start the first lap.
 
         Args:

@@ -168,7 +168,7 @@ def train_missing(
     probe: bool = False,
 ) -> TrainReport:
     """Train within a run that has begun; the other arguments are those of :func:`train`."""
-    now, begun = cpu_clock(plan.spec.num_threads, plan.device.type), time.perf_counter()
+    now, begun = cpu_clock(plan), time.perf_counter()
     cpu_begun = now()
     check_parallel(run.parallel)
     plan.check_environment()
@@ -197,7 +197,7 @@ def train_missing(
         rest = _consecutive(plan.missing(store, shards))
         covered = _train_elsewhere(plan, rest, store, recorder, run)
     seconds = time.perf_counter() - begun
-    tick = time_tick(now=now) if here else None
+    tick = time_tick(now) if here else None
     paused = run.pausing and bool(plan.missing(store, shards))
     if pieces:
         check_surroundings(plan)
@@ -265,7 +265,7 @@ class _Timing:
 
     def __init__(self, plan: Plan, store: Store, recorder: "_Recorder", threads: int) -> None:
         self.plan, self.store, self.recorder = plan, store, recorder
-        self.now = cpu_clock(plan.spec.num_threads, plan.device.type, threads)
+        self.now = cpu_clock(plan, threads)
         self.watch, self.begun, self.cpu_seconds = Stopwatch(self.now), self.now(), 0.0
         self.finished: list[tuple[Stage, float]] = []
 

@@ -179,7 +179,7 @@ def modify_shards(
         parts = [[shard] for shard in chosen]
     own = all(map(_is_own, (method, amend, longer, boundary)))
     threads = threads_used(plan, len(parts), run.threads) if own else 1
-    now = cpu_clock(plan.spec.num_threads, plan.device.type, threads)
+    now = cpu_clock(plan, threads)
     reached = dict[int, int]()  # visits of each part that were reported, by its first shard
     found = dict[int, _Part]()
     lock = threading.RLock()  # of the store and of what all threads report to

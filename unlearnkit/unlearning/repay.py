@@ -63,7 +63,7 @@ def repay(
             debt.
     """
     begun = time.perf_counter()
-    now = cpu_clock(plan.spec.num_threads, plan.device.type)
+    now = cpu_clock(plan)
     paused = now()
     debts = debts_of(plan, store)
     chosen = sorted(debts if shards is None else set(shards) & set(debts))

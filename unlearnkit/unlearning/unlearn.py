@@ -218,7 +218,7 @@ def _unlearn(
     check: bool | str,
 ) -> Unlearned:
     begun = time.perf_counter()
-    now = cpu_clock(before.spec.num_threads, before.device.type)
+    now = cpu_clock(before)
     paused = now()
     try_module(before)
     assessment = assess(before, store, ids, clock, approximator)

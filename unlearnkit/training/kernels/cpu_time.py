@@ -4,8 +4,10 @@ import os
 import time
 from collections.abc import Callable
 
+from unlearnkit.training.plan import Plan
 
-def cpu_clock(num_threads: int, device: str = "cpu", sharing: int = 1) -> Callable[[], float]:
+
+def cpu_clock(plan: Plan, sharing: int = 1) -> Callable[[], float]:
     """Return the function whose differences are the CPU seconds of work in the calling thread.
 
     With one compute thread, all of the work is done by the calling thread, and its own CPU time is
@@ -22,15 +24,11 @@ def cpu_clock(num_threads: int, device: str = "cpu", sharing: int = 1) -> Callab
     read in both cases.
 
     Args:
-        num_threads: torch's number of compute threads during the work.
-        device: torch's name of the kind of device that does the work.
+        plan: says on which device and with how many compute threads of torch the work is done.
         sharing: number of threads of this process that do such work at the same time.
-
-    >>> cpu_clock(8).__name__
-    'process_time'
     """
-    if device != "cpu" or os.name == "nt":
+    if plan.device.type != "cpu" or os.name == "nt":
         return time.perf_counter
-    if num_threads == 1:
+    if plan.spec.num_threads == 1:
         return time.thread_time
     return time.process_time if sharing == 1 else lambda: time.process_time() / sharing

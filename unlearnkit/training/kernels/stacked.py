@@ -86,16 +86,17 @@ def run_stacked(
     ordered = sorted(jobs, key=lambda job: (-len(job), job.shard))
     size = group or lanes_together(plan)
     if on_probe is not None and min(size, len(ordered)) > 1:
-        _time_one(_Group(plan, stack, ordered[:1]), on_probe)
+        _time_one(_Group(plan, stack, ordered[:1]), cpu_clock(plan), on_probe)
     for start in range(0, len(ordered), size):
         if run.pausing:
             return
         _Group(plan, stack, ordered[start : start + size]).run(on_mark, run)
 
 
-def _time_one(lane: "_Group", on_probe: OnProbe, steps: int = 5, warm: int = 2) -> None:
+def _time_one(
+    lane: "_Group", now: Callable[[], float], on_probe: OnProbe, steps: int = 5, warm: int = 2
+) -> None:
     """Time a few steps of a lane after warming up, and call ``on_probe``."""
-    now = cpu_clock(lane.spec.num_threads, lane.device.type)
     begun = now()
     last = min(warm + steps, len(lane.jobs[0]), BLOCK)
     measured = lane.measured(False).mean()  # the share of steps with a loss in the actual run
