@@ -231,22 +231,21 @@ def _train_here(
     if threads > 1:  # the longest first, so that the threads end at about the same time
         ordered = sorted(pieces, key=lambda p: (-sum(stage.steps for stage in p), p[0].shard))
         parts = grouped(ordered, group_sizes(plan, len(pieces), threads))
-    if repeats is not None:
+    if repeats is not None and threads > 1:  # a single thread chooses among the jobs it trains
         repeats.begin([make_job(plan, piece, dict) for piece in pieces])
     timings: list[_Timing] = []
-    probes = [None] if probe else []  # the first thread to begin takes it
+    probes = iter([probe])  # the first thread to begin takes it
 
     def work(dealt: Iterator[Sequence[Sequence[Stage]]]) -> None:
         timing = _Timing(plan, store, recorder, threads)
         timings.append(timing)
-        mine = repeats if repeats is None or threads == 1 else repeats.for_thread()
+        mine = None if repeats is None else repeats.for_thread()
         for part in dealt:
-            probing = bool(probes and probes.pop() is None)
-            timing.train(part, run, probing, mine)
+            timing.train(part, run, next(probes, False), mine)
         timing.cpu_seconds = timing.now() - timing.begun
-        if repeats is not None and mine is not None and mine is not repeats:
+        if repeats is not None and mine is not None:
             with recorder.lock:
-                repeats.repeated = repeats.repeated + mine.repeated
+                repeats.repeated += mine.repeated
 
     deal(parts, work, threads)
     return timings

@@ -114,7 +114,10 @@ class Repeats:
         self._heard: object = None
 
     def begin(self, jobs: Sequence[Job]) -> None:
-        """Choose the steps: the first, a partial and a last batch first of all, then at random."""
+        """Choose the steps: the first, a partial and a last batch first of all, then at random.
+
+        The choice is made once, among the jobs of all threads.
+        """
         total = sum(map(len, jobs))
         if not total or self._chosen:  # a thread trains some of the jobs among which was chosen
             return
