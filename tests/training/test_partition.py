@@ -7,6 +7,7 @@ import torch
 from cases import CASES
 from unlearnkit import TrainSpec
 from unlearnkit.data.examples import Examples
+from unlearnkit.seeding import numpy_generator
 from unlearnkit.training.partition import make_partition
 from unlearnkit.training.plan import Plan, make_plan
 
@@ -24,6 +25,19 @@ def test_slice_and_shard_sizes_differ_by_one_at_most() -> None:
         sizes = make_partition(examples, spec).sizes(np.ones(len(examples), bool))
         assert sizes.sum() == len(examples)
         assert np.ptp(sizes.sum(1)) <= 1 and np.ptp(sizes, axis=1).max() <= 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_permutation_is_divided_as_numpy_divides_arrays(seed: int) -> None:
+    examples, rng = CASES["logistic"].dataset().train, np.random.default_rng(seed)
+    shards, slices = int(rng.integers(1, 9)), int(rng.integers(1, 6))
+    spec = TrainSpec(num_shards=shards, num_slices=slices, seed=seed)
+    partition = make_partition(examples, spec)
+    order = numpy_generator(seed, "partition").permutation(len(examples))
+    for s, rows in enumerate(np.array_split(order, shards)):
+        assert (partition.shard[rows] == s).all()
+        for r, part in enumerate(np.array_split(rows, slices), start=1):
+            assert (partition.slice_[part] == r).all()
 
 
 def test_partition_reads_no_content() -> None:

@@ -135,7 +135,7 @@ def balanced_sizes(
 def make_partition(examples: Examples, spec: TrainSpec) -> Partition:
     """Divide the examples into shards and slices by a permutation keyed by the seed.
 
-    Shard sizes differ by at most one, and so do slice sizes within a shard.
+    Their sizes are those of :func:`balanced_sizes`.
 
     Raises:
         ValueError: there are too few examples for the numbers of shards and slices.
@@ -153,10 +153,9 @@ def make_partition(examples: Examples, spec: TrainSpec) -> Partition:
             f"examples) with empty slices; use at most {smallest}, or fewer shards."
         )
     order = numpy_generator(spec.seed, "partition").permutation(count)
-    shard = np.empty(count, np.int32)
-    slice_ = np.empty(count, np.int32)
-    for s, rows in enumerate(np.array_split(order, spec.num_shards)):
-        shard[rows] = s
-        for r, part in enumerate(np.array_split(rows, spec.num_slices), start=1):
-            slice_[part] = r
+    sizes = balanced_sizes(count, spec.num_shards, spec.num_slices)
+    shards, slices = np.indices(sizes.shape, np.int32)
+    shard, slice_ = np.empty(count, np.int32), np.empty(count, np.int32)
+    shard[order] = np.repeat(shards, sizes.ravel())
+    slice_[order] = np.repeat(slices + 1, sizes.ravel())
     return Partition(np.asarray(examples.ids), shard, slice_, examples.digests)
