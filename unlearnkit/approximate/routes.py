@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from unlearnkit.approximate.curvature import adjoint_error, gauss_newton, mean_gradient
-from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.models.stack import Stack, as_head
 from unlearnkit.models.state import get_state
 from unlearnkit.models.vector import head_names, trainable_names
 from unlearnkit.seeding import torch_generator
 from unlearnkit.torch_settings import own_settings
+from unlearnkit.training.door import BUILT_IN_LOSSES
 from unlearnkit.training.plan import Plan
 
 ROWS = 3  # examples of a trial
@@ -70,7 +70,7 @@ class Routes:
     def loss(self) -> str:
         """The Hessian of a loss of the user's own, as far as its gradient tells it."""
         loss, trials = self.plan.spec.loss, self.plan.architecture.trials
-        if type(loss) in (CrossEntropy, SquaredError, WeightedCrossEntropy):
+        if type(loss) in BUILT_IN_LOSSES:
             return ""
         key = f"route: loss {loss!r}"
         if key not in trials:

@@ -9,6 +9,7 @@ it can be measured before anything is revoked. (The measure was devised for unle
 
 import math
 import threading
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from unlearnkit.models.architecture import Architecture
 from unlearnkit.progress import Progress, ProgressEvent, Run, running
 from unlearnkit.seeding import torch_generator
 from unlearnkit.store import Store, StoreError
-from unlearnkit.store.checkpoint import State
+from unlearnkit.store.checkpoint import Checkpoint, State
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.door import try_module
 from unlearnkit.training.kernels import run_jobs
@@ -210,16 +211,10 @@ class _Trial:
             at = (stage.shard, stage.index, self.done, self.total, loss)
             self.run.on_progress(ProgressEvent("train", *at, mark.number, stage.epochs))
 
-        last: list[State] = []
+        last = deque[Checkpoint](maxlen=1)
         job = make_job(plan, plan.chains[self.shard], start)
-        run_jobs(
-            plan,
-            [job],
-            keep=lambda checkpoint: last.__setitem__(slice(None), [checkpoint.state]),
-            on_epoch=on_epoch,
-            run=self.run,
-        )
-        return last[0]
+        run_jobs(plan, [job], keep=last.append, on_epoch=on_epoch, run=self.run)
+        return last[0].state
 
 
 def _at_rate(plan: Plan, rate: float) -> Plan:
