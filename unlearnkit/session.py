@@ -40,7 +40,7 @@ from unlearnkit.records.stored_settings import stored_settings
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore, StoreError
 from unlearnkit.store.footprint import Footprint, announced
-from unlearnkit.threads import available_threads, check_threads
+from unlearnkit.threads import check_threads
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.defaults import choose_model_and_spec
@@ -298,7 +298,7 @@ class Session:
             bytes_at_work(plan, self.threads),
             (1 + len(plan.spec.tail_epochs())) * plan.architecture.state_bytes,
             folder,
-            threads_used(plan, plan.num_shards, self.threads or available_threads()),
+            threads_used(plan, plan.num_shards, self.threads),
         )
 
     @property

@@ -15,7 +15,7 @@ from unlearnkit.display import as_html
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, running
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.store.checkpoint import State
-from unlearnkit.threads import available_threads, deal
+from unlearnkit.threads import deal
 from unlearnkit.training.clock import Work, time_tick
 from unlearnkit.training.door import check_surroundings, try_module
 from unlearnkit.training.kernels import run_jobs
@@ -369,7 +369,7 @@ def work_of(plan: Plan, stages: Iterable[Stage], threads: int | None = None) -> 
     for stage in chosen:
         lanes[stage.shard] = lanes.get(stage.shard, 0) + stage.steps
     lengths = sorted(lanes.values(), reverse=True)
-    used = threads_used(plan, len(lanes), available_threads() if threads is None else threads)
+    used = threads_used(plan, len(lanes), threads)
     groups = grouped(lengths, group_sizes(plan, len(lengths), used))
     return Work(
         len(chosen),
@@ -392,7 +392,7 @@ def bytes_at_work(plan: Plan, threads: int | None = None) -> int:
         threads: upper limit of the number of threads; None uses one for each core.
     """
     lanes = plan.num_shards
-    used = threads_used(plan, lanes, available_threads() if threads is None else threads)
+    used = threads_used(plan, lanes, threads)
     together = sum(group_sizes(plan, lanes, used)[:used])
     copies = NUM_BUFFERS[plan.spec.optimizer] + 1 + len(plan.spec.tail_epochs())
     copies += 0 if plan.stacked else 2

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from unlearnkit.threads import available_threads
 from unlearnkit.training.door import BUILT_IN_LOSSES
 from unlearnkit.training.kernels.layout import Layout
 from unlearnkit.training.kernels.stacked import lanes_together
@@ -25,14 +26,15 @@ PRODUCTS, ONLY_TORCH = "products of an example", "only layers of torch"
 STACKED_LAYER, LOOP_STEP = 700_000, 600_000
 
 
-def threads_used(plan: Plan, lanes: int, threads: int) -> int:
+def threads_used(plan: Plan, lanes: int, threads: int | None) -> int:
     """Return how many threads train some lanes.
 
     Args:
         plan: plan of the retain set.
         lanes: number of shards to train.
-        threads: upper limit.
+        threads: upper limit; None uses one for each core.
     """
+    threads = available_threads() if threads is None else threads
     most = min(threads // plan.spec.num_threads, lanes)
     if most < 2 or plan.device.type != "cpu" or not _is_isolated(plan):
         return 1
