@@ -69,7 +69,11 @@ def test_bars_are_the_routes_cheapest_first(session, max_share):
     line = figure.layout.shapes[0].y0
     top = figure.layout.yaxis.range[1]
     assert line == pytest.approx(min(max_share, top / 1.04))
-    text = figure.layout.shapes[0].label.text
+    named = figure.layout.shapes[1]
+    text = named.label.text
+    # A low line's name would be unreadable on the bars.
+    tallest = max(y for y, _ in heights.values())
+    assert named.y0 >= line and (line >= 0.5 * top / 1.04 or named.y0 >= tallest)
     assert text.startswith(f"threshold {max_share:.0%}")
     assert text.endswith("(above)") == (max_share > top)
 

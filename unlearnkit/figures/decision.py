@@ -188,33 +188,38 @@ def boundary_bars(workload: Workload, decision: Decision, max_share: float | Non
                 tickformat=".0%",
             ),
             # What moves with the threshold is a shape: shapes are redrawn without the bars.
-            shapes=_threshold(max_share, top),
+            shapes=_threshold(max_share, top, max((route.share for route in routes), default=0.0)),
         ),
     }
 
 
-def _threshold(max_share: float | None, top: float) -> list[Spec]:
-    """Draw the line of a threshold with its label."""
+def _threshold(max_share: float | None, top: float, tallest: float) -> list[Spec]:
+    """Draw the line of a threshold with its label, which stands above the tallest bar."""
     if max_share is None:
         return []
     height = min(max_share, top)
     low = height < 0.5 * top  # keeps the label away from the running sum
+    level = max(height, tallest) if low else height
+    line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1}
     return [
         {
-            "type": "line",
-            "xref": "paper",
-            "x0": 0,
-            "x1": 1,
+            **line,
             "y0": height,
             "y1": height,
             "line": {"color": VERMILLION, "width": 2, "dash": "dash"},
+        },
+        {
+            **line,
+            "y0": level,
+            "y1": level,
+            "line": {"width": 0},
             "label": {
                 "text": f"threshold {percent(max_share)}" + (" (above)" if max_share > top else ""),
                 "textposition": "end" if low else "start",
                 "yanchor": "top" if height > 0.85 * top else "bottom",
                 "font": {"color": VERMILLION},
             },
-        }
+        },
     ]
 
 

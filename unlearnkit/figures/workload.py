@@ -77,7 +77,8 @@ def stage_map(workload: Workload, unit: str = "visits", owed: "np.ndarray | None
     )
     if owed is not None and owed.any():
         shards, slices = np.nonzero(owed)
-        aside, above = (0.36, 0.3) if numbered else (0.0, 0.0)  # next to the number
+        # Next to the number, and within a row that is low where there are many shards.
+        aside, above = (0.36, 0.3 if len(owed) <= 6 else 0.15) if numbered else (0.0, 0.0)
         spec["data"].append(
             {
                 "type": "scatter",

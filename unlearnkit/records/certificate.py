@@ -28,6 +28,13 @@ from unlearnkit.unlearning.debt import debts_of
 EXACT, APPROXIMATE, LEFT = "exact", "approximate", "left the vote"
 BROKEN, UNTRAINED = "not finite", "not trained"
 
+# JupyterLab aligns cells to the right, and does not scroll tables that are wider than the page.
+_CSS = (
+    ".uk-certificate .uk-wide{overflow-x:auto}.uk-certificate table{margin-left:0}"
+    ".uk-certificate :is(td,th,caption){text-align:left!important;vertical-align:top!important}"
+    ".uk-certificate caption{font-weight:bold}.uk-certificate code{overflow-wrap:anywhere}"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
@@ -80,7 +87,7 @@ class Certificate:
         numbered = list(enumerate(content["requests"], start=1))
         requests = [
             [
-                *(n, r["time"], f"{r['kind']} {r['examples'] or ''}"),
+                *(n, r["time"][:19].replace("T", " "), f"{r['kind']} {r['examples'] or ''}"),
                 f"{r['predicted_visits']:,} / {r['visits']:,}",
                 f"{_cell(r['predicted_seconds'])} / {_cell(r['cpu_seconds'])}",
                 _cell(r["seconds"]),
@@ -90,7 +97,10 @@ class Certificate:
             for n, r in numbered
         ]
         routes = [
-            [n, route["shard"], route["kind"], route["visits"], route["seconds"], route["reason"]]
+            [
+                *(n, route["shard"], route["kind"], f"{route['visits']:,}", route["seconds"]),
+                route["reason"],
+            ]
             for n, r in numbered
             for route in r["routes"]
         ]
@@ -103,7 +113,7 @@ class Certificate:
         run = [[part, _as_text(value)] for part, value in content["run"].items()]
         head = content["head"] or "none: this session keeps its store in memory"
         return (
-            "<ul>"
+            f'<div class="uk-certificate"><style>{_CSS}</style><ul>'
             + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in content["says"])
             + f"</ul><p>Head of the ledger: <code>{html.escape(head)}</code></p>"
             + _table("Run", ["", ""], run)
@@ -126,6 +136,7 @@ class Certificate:
             + _table(
                 "Artefacts", ["shard", "stage", "state", "shaped by", "lineage SHA-256"], artefacts
             )
+            + "</div>"
         )
 
 
@@ -348,7 +359,8 @@ def _table(caption: str, heads: list[str], rows: list[list[Any]]) -> str:
         f"<tr>{''.join(f'<td>{html.escape(_cell(v))}</td>' for v in row)}</tr>" for row in rows
     )
     top = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
-    return f"<table><caption>{caption}</caption><tr>{top}</tr>{body}</table>"
+    table = f"<table><caption>{caption}</caption><tr>{top}</tr>{body}</table>"
+    return f'<div class="uk-wide">{table}</div>'
 
 
 def _cell(value: object) -> str:

@@ -35,7 +35,7 @@ class Stages(Section):
         "A visit is one gradient computation for one example. The share is relative to training "
         "everything from scratch on the remaining examples. Seconds are CPU time: visits and steps "
         "multiplied by rates measured in this session. Other work on the machine lengthens the "
-        "waiting but not the CPU time. Stage r trains on slices 1 to r of its shard, so later "
+        "wall time but not the CPU time. Stage r trains on slices 1 to r of its shard, so later "
         "stages are more expensive, and an example in slice 1 makes all stages of its shard "
         "stale. The curve is the expected workload of k examples drawn at random, E[W] = the sum "
         "over all shards and stages r of e_r m_r ((1 - k/N) - q_r), with e_r epochs on the m_r "
@@ -56,7 +56,9 @@ class Stages(Section):
         """Create the controls, the summary, two plots and the table."""
         guard = self.panel.guard
         self.unit = ipywidgets.RadioButtons(
-            options=list(UNITS), description="measured in", orientation="horizontal"
+            options=[("CPU seconds" if unit == "seconds" else unit, unit) for unit in UNITS],
+            description="measured in",
+            orientation="horizontal",
         )
         self.unit.style.description_width = "initial"
         self.debt = ipywidgets.Checkbox(True, description="mark the debt", indent=False)
@@ -212,7 +214,8 @@ class WorkloadPanel(SessionPanel):
 
 
 def _timed(seconds: float, pace: float) -> str:
-    return f", about {duration(seconds)} of CPU time ({duration(seconds * pace)} on this machine)"
+    wall = f"{duration(seconds * pace)} of wall time at this machine's present pace"
+    return f", about {duration(seconds)} of CPU time ({wall})"
 
 
 def _in(workload: Workload, unit: str, visits: int, seconds: float | None) -> float:

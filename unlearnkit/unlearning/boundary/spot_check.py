@@ -36,8 +36,8 @@ SMALLEST = 1e-10  # divergences below this are rounding
 KL, SQUARES = "KL divergence in nats", "half the squared difference of outputs"
 MEANING = (
     "A spot check shows whether approximation works in this training setting, not whether every "
-    "request is removed well: in our measurements it missed 8 % of the settings that fail and gave "
-    "a false alarm in 2 %."
+    "request is removed well: in our measurements it missed 8% of the settings that fail and gave "
+    "a false alarm in 2%."
 )
 
 

@@ -53,7 +53,7 @@ class BoundaryChoice:
         self.whole.tooltip = "One decision for the whole request, as in the paper's abstract"
         given = self._adaptive
         self.seconds = _text(
-            "deadline (s)",
+            "deadline (wall s)",
             given.seconds,
             "Seconds of wall time for the request; leave empty for no deadline",
         )

@@ -68,9 +68,12 @@ class BoundaryPanel(SessionPanel):
         "the session. Errors are predicted from past repayments, each of which measures the error "
         "of the approximation that it replaces (split-conformal bound, Vovk, Gammerman and Shafer "
         "2005); the error of an ensemble is at most the mean of its constituents' errors (KL is "
-        "convex, Cover and Thomas 2006). The idea is that of Li, Yu, Wang et al. (CSE 2024, arXiv "
-        "2412.14505), of which only the abstract is public to us; formulas, rules and defaults are "
-        "ours."
+        "convex, Cover and Thomas 2006). A spot check modifies one shard, which is drawn "
+        "before anything is modified, and then retrains it exactly too. The gap of doing nothing "
+        "is the divergence of the model before the request from the retrained one; the check "
+        "measures which share of it modifying removed. The idea is that of Li, Yu, Wang "
+        "et al. (CSE 2024, arXiv 2412.14505), of which only the abstract is public to us; "
+        "formulas, rules and defaults are ours."
     )
 
     def __init__(self, session: Session, max_share: float | None = None) -> None:

@@ -67,9 +67,9 @@ def sentences(workload: Workload, decision: Decision, costs: Costs, at: str) -> 
         whole = sum(s for s in alone if s is not None)
         seconds = (
             f"Predicted: {duration(decision.seconds)} of CPU time, which is "
-            f"{duration(decision.seconds * costs.pace)} of waiting at this machine's present pace; "
-            f"retraining every hit shard would take {duration(whole)} of CPU time, everything from "
-            f"scratch {duration(costs.scratch_seconds)}."
+            f"{duration(decision.seconds * costs.pace)} of wall time at this machine's present "
+            f"pace. Retraining every hit shard would take {duration(whole)} of CPU time; training "
+            f"everything from scratch, {duration(costs.scratch_seconds)}."
         )
     if decision.seconds is not None and approximate and seconds and decision.seconds > whole:
         seconds += " Retraining is predicted to cost less here."
@@ -130,8 +130,11 @@ def _checked(result: Unlearned) -> list[str]:
     if check is None:
         return []
     without = max(0.0, result.seconds - check.seconds)
-    cost = f"The check took {duration(check.seconds)}; without it the request takes about "
-    return [f"{check.sentence} {cost}{duration(without)}."]
+    cost = (
+        f"The check took {duration(check.seconds)} of wall time; without it, the request would "
+        f"have taken about {duration(without)}."
+    )
+    return [f"{check.sentence} {cost}"]
 
 
 def _which(shards: "tuple[int, ...] | list[int]") -> str:
@@ -215,7 +218,12 @@ def checked(before: Sequence[SpotCheck], drawn: Sequence[int]) -> str:
             f"Shard {drawn[0]} is drawn for a spot check: it is modified, then retrained exactly "
             "too, which measures what modifying removes in this training setting."
         )
-    return before[-1].sentence if before else ""
+    if not before:
+        return ""
+    return (
+        "No shard is drawn for a spot check of this request, because an earlier request had one. "
+        f"{before[-1].sentence}"
+    )
 
 
 def predicted_error(
@@ -231,15 +239,20 @@ def predicted_error(
     if error is not None:
         return [
             f"Predicted error: at most {error:.2g} nats (KL of the ensemble's outputs on the probe "
-            "from those of exact retraining), by the 95 % bounds of past repayments. They hold for "
+            "from those of exact retraining), by the 95% bounds of past repayments. They hold for "
             "requests like the repaid ones; requests of one class exceed them more often."
         ]
     if not error_model.ready:
         count = len(error_model.pairs)
-        checked = f"Only {count} of at least {LEAST} approximations have" if count else ""
+        if not count:
+            return [
+                "No approximation has been checked against retraining yet, so the error cannot be "
+                "predicted. The lower curve shows the debt."
+            ]
         return [
-            f"{checked or 'No approximation has'} been checked against retraining yet, so the "
-            "error cannot be predicted. The lower curve shows the debt."
+            f"{plural(count, 'approximation')} {'has' if count == 1 else 'have'} been checked "
+            f"against retraining; the error can be predicted once {LEAST} have been. The lower "
+            "curve shows the debt."
         ]
     if checks:
         return [

@@ -267,7 +267,7 @@ def verdict(comparison: Comparison) -> list[str]:
     predicted = comparison.predicted_seconds
     estimate = "" if predicted is None else f" ({duration(predicted)} of CPU time predicted)"
     lines.append(
-        f"Time: unlearning took {duration(comparison.seconds)}{estimate}; training the "
+        f"Wall time: unlearning took {duration(comparison.seconds)}{estimate}; training the "
         f"{plural(total, 'shard')} from scratch took {duration(comparison.scratch_seconds)}."
     )
     return lines

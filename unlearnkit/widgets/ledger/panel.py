@@ -64,9 +64,9 @@ class LedgerPanel(SessionPanel):
         self.which.style.description_width = "initial"
         self.which.layout.width = "200px"
         self.seconds = ipywidgets.Text(
-            description="within (s)",
+            description="within (wall s)",
             placeholder="no limit",
-            tooltip="Repay the shards that are predicted to fit into this time",
+            tooltip="Repay the shards that are predicted to fit into this wall time, in seconds",
             continuous_update=False,
         )
         self.seconds.style.description_width = "initial"
@@ -160,7 +160,9 @@ class LedgerPanel(SessionPanel):
     def _finished(self, result: Unlearned) -> None:
         count = len(result.decision.exact)
         if not count:
-            self.say("Nothing was repaid: no shard is predicted to be retrained within this time.")
+            self.say(
+                "Nothing was repaid: no shard is predicted to be retrained within this wall time."
+            )
             return
         predicted = result.predicted_seconds
         time = ""
@@ -200,7 +202,8 @@ def _requests(ledger: "pd.DataFrame") -> str:
         [
             str(entry["time"]).replace("T", " ").replace("-", "\N{NON-BREAKING HYPHEN}")[:16],
             describe_entry(entry),
-            f"{entry['exact_shards']} exact, {entry['approximate_shards']} approx.",
+            f"{entry['exact_shards']}\N{NO-BREAK SPACE}exact, "
+            f"{entry['approximate_shards']}\N{NO-BREAK SPACE}approx.",
             f"{entry['predicted_visits']:,} / {entry['visits']:,}",
             _seconds(entry["predicted_seconds"]) + " / " + _seconds(entry["cpu_seconds"]),
             _seconds(entry["seconds"]),

@@ -35,7 +35,11 @@ class DecisionSection(Section):
     meaning = (
         "The ledger records the route that every shard took, with its reason, and the checks on "
         "which each approximation was accepted or refused. For a repayment it records the error of "
-        "the approximation that exact retraining replaced (KL on the probe examples)."
+        "the approximation that exact retraining replaced (KL on the probe examples). A "
+        "spot check modifies one shard, which is drawn before anything is modified, and then "
+        "retrains it exactly too. The gap of doing nothing is the divergence of the model before "
+        "the request from the retrained one; the check measures which share of it modifying "
+        "removed."
     )
 
     def __init__(self, panel: SessionPanel) -> None:
@@ -264,5 +268,5 @@ def _routes(decision: Decision) -> str:
         ]
         for route in decision.routes
     ]
-    headers = ["shard", "route", "visits if exact", "share", "predicted", "why"]
+    headers = ["shard", "route", "visits if exact", "share", "predicted CPU time", "why"]
     return coloured(table(headers, rows, caption="As carried out", text=(1, 5), long=5))
