@@ -87,6 +87,32 @@ def test_the_accuracies_shown_are_those_of_the_checkpoints():
     assert "stage_accuracies(session)" in panel.code
 
 
+def test_chaos_is_measured_by_a_click_at_the_cost_said_before(session):
+    untrained = PANELS["training"](CASE.session())
+    assert untrained.chaos_runner.widget.layout.display == "none" and not untrained.chaos.html
+    panel = PANELS["training"](session)
+    events, before = [], weights(session)
+    expected = session.amplification(on_progress=events.append)
+    said = text(panel.chaos)
+    assert f"shard {expected.shard} is trained once more" in said
+    assert f": {events[-1].total_visits:,} visits, " in said and "of wall time" in said
+    run(panel.chaos_runner)
+    assert text(panel.chaos).strip() == expected.sentence and weights(session) == before
+    assert "session.amplification()" in panel.code
+
+
+def test_a_cancelled_measurement_of_chaos_leaves_the_offer():
+    clicked = CASE.session(spec=CASE.spec.with_(epochs=150))
+    clicked.train()
+    panel = PANELS["training"](clicked)
+    said = text(panel.chaos)
+    job = panel.chaos_runner.start()
+    panel.chaos_runner.cancel.click()
+    assert job.wait(60) and panel.error is None
+    assert job.state == "cancelled" and text(panel.chaos) == said
+    assert not panel.chaos_runner.button.disabled
+
+
 def test_a_session_trained_before_says_so_and_how_well(session):
     panel = PANELS["training"](session)
     panel._measuring.wait(30)

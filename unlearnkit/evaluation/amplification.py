@@ -148,7 +148,7 @@ def amplification(
     """
     living = [s for s in range(plan.num_shards) if plan.alive(s)]
     if shard is None:
-        shard = next((s for s in living if plan.final_key(s) in store), living[0])
+        shard = default_shard(plan, store)
     if shard not in living:
         raise KeyError(f"no shard {shard!r} has examples; the shards with examples are {living}")
     further = [rate for rate in dict.fromkeys(rates) if rate != plan.spec.learning_rate]
@@ -165,6 +165,18 @@ def amplification(
         value = trial.amplification(plan, known)
         found = tuple((each.spec.learning_rate, trial.amplification(each)) for each in others)
     return Amplification(shard, plan.spec.learning_rate, value, found)
+
+
+def default_shard(plan: Plan, store: Store) -> int:
+    """Return the first shard whose exact model is stored, else the first one with examples."""
+    living = [shard for shard in range(plan.num_shards) if plan.alive(shard)]
+    return next((shard for shard in living if plan.final_key(shard) in store), living[0])
+
+
+def visits_of(plan: Plan, store: Store, shard: int) -> int:
+    """Return the example gradients that measuring in a shard takes, at the plan's own rate."""
+    once = sum(stage.visits for stage in plan.chains[shard])
+    return once if plan.final_key(shard) in store else 2 * once
 
 
 def perturbed(architecture: Architecture, initial: State, generator: torch.Generator) -> State:

@@ -4,8 +4,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from unlearnkit import figures
+from unlearnkit.evaluation.amplification import Amplification, default_shard, visits_of
 from unlearnkit.evaluation.stage_scores import stage_accuracies
-from unlearnkit.figures.drawing import duration
+from unlearnkit.figures.drawing import duration, percent
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
@@ -43,7 +44,10 @@ class TrainingPanel(SessionPanel):
         "Loss is the mean of the training losses computed during an epoch. Accuracy (for a "
         "regression, R2: 1 is perfect, 0 is predicting the mean) is that of a single shard's "
         "model on probe examples, which are held out and differ from the test examples; the "
-        "ensemble is better."
+        "ensemble is better. "
+        "Training is chaotic where a small change of the initial weights leads to quite different "
+        "outputs. Correcting a model for forgotten examples then removes little of their "
+        "influence, whatever the method (the measure is ours)."
     )
 
     def __init__(self, session: Session) -> None:
@@ -67,17 +71,35 @@ class TrainingPanel(SessionPanel):
         )
         self.curves = Plot(name="training-loss", frame=self._losses)
         self.accuracies = Plot(name="shard-accuracy", frame=self._stages)
+        self.chaos = Html(live=True)
+        self.chaos_runner: Runner[Amplification] = Runner(
+            self,
+            "Measure chaos",
+            self._prepare_chaos,
+            self._chaos_measured,
+            ended=self.update,
+            stops="Stop now; nothing was changed",
+        )
+        self.chaos_runner.button.button_style = ""
+        self.chaos_runner.button.tooltip = "Measure how much approximations can remove"
+        self._amplification: Amplification | None = None
         plots = row(self.curves.widget, self.accuracies.widget)
-        self.body.children = [self.status, self.runner.widget, plots]
+        self.body.children = [
+            *(self.status, self.runner.widget, plots),
+            *(self.chaos, self.chaos_runner.widget),
+        ]
         self.update()
 
     @property
     def code(self) -> str:
         """The call that trains, and the one that draws the accuracies."""
+        lines = "session.train()"
+        if self._amplification is not None:
+            lines += "\nsession.amplification()"
         if not self._measured:
-            return "session.train()"
+            return lines
         return (
-            "session.train()\n"
+            f"{lines}\n"
             "from unlearnkit import figures\n"
             "from unlearnkit.evaluation.stage_scores import stage_accuracies\n"
             "figures.accuracy_curves(stage_accuracies(session), session.spec)"
@@ -99,14 +121,14 @@ class TrainingPanel(SessionPanel):
         seconds = None if seconds is None else seconds * session.clock.pace
         if seconds is None and self._pace is not None:
             seconds = self._pace * visits
-        left = "" if seconds is None else f", about {duration(seconds)}"
+        left = "" if seconds is None else f", about {duration(seconds)} of wall time"
         total = sum(1 for _ in plan.stages)
         if trained:
             state = "The session is trained. " + self._accuracy_text()
         elif len(missing) < total:
             state = (
                 f"Partly trained: {total - len(missing)} of {total} stages are done, "
-                f"{visits:,} visits (gradients of one example){left} remain."
+                f"{visits:,} visits (gradients of one example) remain{left}."
             )
         else:
             state = (
@@ -120,6 +142,47 @@ class TrainingPanel(SessionPanel):
         self.runner.button.description = "Continue training" if resumes else "Train"
         if trained and not self._accuracy and self._measuring is None:
             self._measure()
+        self._offer_chaos()
+
+    def _offer_chaos(self) -> None:
+        """Say what measuring the chaos costs, or what it found; only after training."""
+        plan = self.session.plan
+        any_left = any(plan.alive(shard) for shard in range(plan.num_shards))
+        shown = (self.session.trained and any_left) or self.chaos_runner.running
+        for widget in (self.chaos, self.chaos_runner.widget):
+            widget.layout.display = None if shown else "none"
+        self.chaos_runner.button.disabled = self.chaos_runner.running
+        if self._amplification is not None:
+            self.chaos.html = paragraphs(self._amplification.sentence)
+        elif self.session.trained and any_left:
+            self.chaos.html = paragraphs(self._cost_of_chaos())
+
+    def _cost_of_chaos(self) -> str:
+        session, plan = self.session, self.session.plan
+        shard = default_shard(plan, session.store)
+        visits = visits_of(plan, session.store, shard)
+        once = sum(stage.visits for stage in plan.chains[shard])
+        seconds = session.clock.exact_seconds(work_of(plan, plan.chains[shard]))
+        time = ""
+        if seconds is not None:
+            wall = seconds * session.clock.pace * visits / once
+            time = f", about {duration(wall)} of wall time"
+        return (
+            "How well can this training be approximated? To measure how chaotic it is, shard "
+            f"{shard} is trained {'once more' if visits == once else 'twice'}, from slightly "
+            f"changed initial weights: {visits:,} visits, "
+            f"{percent(visits / plan.total_visits)} of training{time}. Nothing is stored or "
+            "changed."
+        )
+
+    def _prepare_chaos(self) -> Work[Amplification]:
+        def work(on_progress: OnProgress, cancel: threading.Event) -> Amplification:
+            return self.session.amplification(on_progress=on_progress, cancel=cancel)
+
+        return work
+
+    def _chaos_measured(self, found: Amplification) -> None:
+        self._amplification = found
 
     def _accuracy_text(self) -> str:
         if not self._accuracy:
@@ -177,7 +240,7 @@ class TrainingPanel(SessionPanel):
             self.runner.label.value = f"paused after {duration(report.seconds)}"
         self.say(
             f"{plural(len(report.runs), 'stage')} trained: {report.visits:,} visits in "
-            f"{report.seconds:.1f} s."
+            f"{duration(report.seconds)} of wall time."
             + (" Paused: finished stages are kept." if report.paused else "")
         )
 

@@ -30,6 +30,7 @@ class Runner(Generic[Result]):
             moves evenly.
         pause: called when Pause is clicked; the work is then expected to end soon. Without it
             there is no Pause button.
+        stops: what Cancel does, as its tooltip.
 
     Attributes:
         widget: all controls in one row.
@@ -48,6 +49,7 @@ class Runner(Generic[Result]):
         progressed: Callable[[ProgressEvent], object] = lambda event: None,
         weights: Callable[[], Mapping[str, float]] = dict,
         pause: Callable[[], object] | None = None,
+        stops: str = "Stop now; finished stages are kept",
     ) -> None:
         self.job: Job[Result] | None = None
         self._panel = panel
@@ -56,9 +58,7 @@ class Runner(Generic[Result]):
         self._weights: Mapping[str, float] = {}
         self.button = ipywidgets.Button(description=label, button_style="primary")
         self.button.layout.width = "auto"
-        self.cancel = ipywidgets.Button(
-            description="Cancel", tooltip="Stop now; finished stages are kept", disabled=True
-        )
+        self.cancel = ipywidgets.Button(description="Cancel", tooltip=stops, disabled=True)
         self.cancel.layout.width = "auto"
         self.pause = ipywidgets.Button(
             description="Pause", tooltip="Stop when the current slice is finished; nothing is lost"
