@@ -28,6 +28,7 @@ def test_a_perceptron_with_small_shards_is_solved_in_output_space(slices, subste
     )
     method = default_method(session.plan)
     assert method.by_outputs and method.substeps == substeps and method.scope != "head"
+    assert method.damping > 0
 
 
 def test_a_convolutional_network_is_corrected_in_its_last_layer():

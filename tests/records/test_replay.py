@@ -15,6 +15,7 @@ from tampering import with_approximation, with_ledger
 from unlearnkit import AMENDS, METHODS, Session
 from unlearnkit.__main__ import main
 from unlearnkit.approximate import Modified, OnStep, Replay, ShardRound, StagedInfluence
+from unlearnkit.approximate.defaults import default_method, earlier_defaults
 from unlearnkit.interrupts import Cancelled
 from unlearnkit.models.losses import CrossEntropy, Loss, WeightedCrossEntropy
 from unlearnkit.progress import ProgressEvent
@@ -243,6 +244,16 @@ def test_a_modification_that_the_ledger_does_not_record_is_found(
         AuditError, match="shard 1 was accepted, but when it is replayed, its amend"
     ):
         replayed(LOGISTIC, folder)
+
+
+def test_the_default_of_an_earlier_version_is_replayed(tmp_path: Path) -> None:
+    session = CASES["squared-error"].session(store=tmp_path)
+    session.train()
+    usual, former = default_method(session.plan), earlier_defaults(session.plan)[0]
+    assert repr(usual) != repr(former)
+    forget(session, [0], method=former)
+    session.store.close()
+    assert "1 approximate constituent has" in replayed(CASES["squared-error"], tmp_path)[-1]
 
 
 @dataclass(frozen=True)

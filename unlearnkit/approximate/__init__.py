@@ -38,6 +38,9 @@ from unlearnkit.registry import Registry, instance_of
 
 _UNIFORM = StagedInfluence(candidates=0, curvature_share=1 / 20, curvature_min=64)
 
+# The default for perceptrons; tests/benchmarks/defaults.md has the measurements.
+NETWORK_INFLUENCE = StagedInfluence(damping=0.5)
+
 # The default for linear models; tests/benchmarks/defaults.md has the measurements.
 LINEAR_INFLUENCE = replace(
     _UNIFORM, iterations=20, tolerance=0.1, curvature_max=432, by_outputs=True
@@ -63,7 +66,7 @@ METHODS: Registry[Method] = Registry(
     The notebook 10-add-a-method writes a method step by step.
     """,
     {
-        "staged-influence": StagedInfluence(),
+        "staged-influence": NETWORK_INFLUENCE,
         "last-layer-influence": LAST_LAYER_INFLUENCE,
         "newton": Newton(),
         "fixed-damping": EachState(FixedDamping()),
@@ -106,8 +109,10 @@ AMENDS: Registry[Amend] = Registry(
 
 __all__ = [
     "AMENDS",
+    "LAST_LAYER_INFLUENCE",
     "LINEAR_INFLUENCE",
     "METHODS",
+    "NETWORK_INFLUENCE",
     "Advance",
     "AlongTraining",
     "Amend",

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from unlearnkit.approximate import (
+    LAST_LAYER_INFLUENCE,
     LINEAR_INFLUENCE,
-    METHODS,
+    NETWORK_INFLUENCE,
     Method,
     Replay,
     StagedInfluence,
@@ -25,8 +26,13 @@ def default_method(plan: Plan) -> Method:
     usual = usual_method(plan)
     if plan.architecture.described is not None or not usual.unsuitable(plan):
         return usual
-    others = (StagedInfluence(), METHODS["last-layer-influence"])
+    others = (NETWORK_INFLUENCE, LAST_LAYER_INFLUENCE)
     return next((other for other in others if not other.unsuitable(plan)), usual)
+
+
+def earlier_defaults(plan: Plan) -> list[Method]:
+    """Return methods that earlier versions used by default, whose ledgers may be replayed."""
+    return [replace(m, damping=0.0) for m in (usual_method(plan), NETWORK_INFLUENCE)]
 
 
 def is_usual(plan: Plan, method: object, amend: object) -> bool:
@@ -34,7 +40,7 @@ def is_usual(plan: Plan, method: object, amend: object) -> bool:
     return method == default_method(plan) and amend == Replay()
 
 
-def usual_method(plan: Plan) -> Method:
+def usual_method(plan: Plan) -> StagedInfluence:
     """Return the settings for modules of which everything can be computed.
 
     - Linear models are solved in output space. With one slice they have few segments and take four
@@ -56,8 +62,8 @@ def usual_method(plan: Plan) -> Method:
             return replace(linear, curvature_max=most, curvature_min=100)
         return replace(linear, curvature_max=most, substeps=4 if one_slice else linear.substeps)
     if plan.architecture.is_convolutional:
-        return METHODS["last-layer-influence"]
-    chosen = StagedInfluence()
+        return LAST_LAYER_INFLUENCE
+    chosen = NETWORK_INFLUENCE
     if one_slice or chosen.draws_by_curvature(shard_size):
         return chosen
     return replace(

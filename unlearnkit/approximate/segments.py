@@ -33,6 +33,7 @@ from unlearnkit.approximate.curvature import effective_time
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
+from unlearnkit.training.plan import Plan, Stage
 
 
 class Path(NamedTuple):
@@ -114,6 +115,18 @@ class Segment:
         }
 
 
+def training_time(plan: Plan, shard: int) -> float:
+    """Return the total effective time H of a shard's training, before anything was revoked."""
+    return sum(_stage_time(plan, stage, stage.epochs) for stage in plan.chains[shard])
+
+
+def _stage_time(plan: Plan, stage: Stage, epochs: int) -> float:
+    """Return the effective time of some epochs of a stage, before anything was revoked."""
+    spec = plan.spec
+    batches = -(-len(plan.pool(stage.shard, stage.index)) // spec.batch_size)
+    return effective_time(spec.learning_rate, spec.momentum, epochs * batches)
+
+
 def segments_of(given: ShardRound, *, to_end: bool = False) -> list[Segment]:
     """Return the segments from the first affected stage on, in order.
 
@@ -121,25 +134,22 @@ def segments_of(given: ShardRound, *, to_end: bool = False) -> list[Segment]:
         given: the round.
         to_end: include the segment from the last tail to the end, which an amend may replay.
     """
-    plan, shard, chain = given.state.plan, given.state.shard, given.state.chain
+    plan, chain = given.state.plan, given.state.chain
     spec, last, first = plan.spec, len(chain), int(given.forget.slices.min())
     found: list[Segment] = []
 
     def add(stage: int, tail: int | None, epochs: int, start: State | None) -> None:
         forget, retain = (len(m.until(stage)) for m in (given.forget, given.retain))
         checkpoint, planned = given.state.checkpoints[stage], chain[stage - 1]
-        batches = (
-            planned.steps // planned.epochs,
-            -(-len(plan.pool(shard, stage)) // spec.batch_size),
-        )
-        times = [effective_time(spec.learning_rate, spec.momentum, epochs * b) for b in batches]
+        steps = epochs * (planned.steps // planned.epochs)
+        trained = _stage_time(plan, planned, epochs)
         name = f"stage {stage}, {tail} epochs before its end" if tail else f"stage {stage}"
         end = checkpoint.tails[tail] if tail else checkpoint.state
-        time = times[0] if retain and times[1] > 0 else 0.0
-        steps = epochs * batches[0]
-        path = Path(end if start is None else start, end, times[1])
+        left = effective_time(spec.learning_rate, spec.momentum, steps)
+        time = left if retain and trained > 0 else 0.0
+        path = Path(end if start is None else start, end, trained)
         found.append(
-            Segment(name, stage, tail, start, end, time, path, times[1], steps, forget, retain)
+            Segment(name, stage, tail, start, end, time, path, trained, steps, forget, retain)
         )
 
     start = given.state.checkpoints[first - 1].state if first > 1 else None

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from unlearnkit.approximate import AMENDS, METHODS
-from unlearnkit.approximate.defaults import default_method
+from unlearnkit.approximate.defaults import default_method, earlier_defaults
 from unlearnkit.display import plural
 from unlearnkit.progress import Run, running
 from unlearnkit.records.history import owing_after
@@ -239,7 +239,7 @@ def _how(step: Step, plan: Plan) -> tuple[Any, Any]:
             f"formula for the {names} of this model, so that this version cannot replay the "
             "modification; repay the debt, and audit with --retrain"
         )
-    method = _by_description(step, METHODS, [default_method(plan)])
+    method = _by_description(step, METHODS, [default_method(plan), *earlier_defaults(plan)])
     amend = _by_description(step, AMENDS, [])
     longer = longer_of(amend, plan)
     if longer is not None and longer.epochs(plan) == amend.epochs(plan):

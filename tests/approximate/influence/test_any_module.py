@@ -59,8 +59,33 @@ def test_the_step_lands_on_the_leave_out_solution_of_a_quadratic_loss():
     assert (flatten(state, names) - expected).abs().max() > 1e-2  # doing nothing is far off
 
 
+def test_a_damped_step_lands_on_the_ridge_solution_around_the_original():
+    """It minimises the retained loss + d/2 |w - original|^2, a ridge regression of the change."""
+    module, state, inputs, targets, decay = linear_problem()
+    names, loss, damping = trainable_names(module), SquaredError(), 0.3
+    step, _ = implicit_euler(
+        gauss_newton(module, state, names, inputs[7:], loss),
+        forcing(module, state, names, inputs, targets, loss, 7),
+        torch.zeros(18, dtype=torch.float64),
+        float("inf"),
+        decay,
+        damping,
+        iterations=200,
+        tolerance=1e-14,
+    )
+    design = torch.cat([inputs[7:], torch.ones(53, 1, dtype=inputs.dtype)], 1)
+    original = torch.cat([state["weight"].T, state["bias"][None]])
+    eye = torch.eye(6, dtype=inputs.dtype)
+    system = design.T @ design / 53 + (decay + damping) * eye
+    solution = torch.linalg.solve(system, design.T @ targets[7:] / 53 + damping * original)
+    expected = (solution - original)[:-1].T.reshape(-1), (solution - original)[-1]
+    assert (step - torch.cat(expected)).abs().max() < 1e-8
+    assert step.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.4])
 @pytest.mark.parametrize("h", [0.05, 3.0])
-def test_at_finite_time_the_step_solves_the_dense_system(h):
+def test_at_finite_time_the_step_solves_the_dense_system(h, damping):
     module = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(30, 4, generator=generator, dtype=torch.float64)
@@ -81,7 +106,7 @@ def test_at_finite_time_the_step_solves_the_dense_system(h):
     p = outputs(at).softmax(1).detach()
     hessian = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
     dense = torch.einsum("ncp,ncd,ndq->pq", jacobian, hessian, jacobian) / 25
-    system = dense + (1 / h + 0.02) * torch.eye(len(c), dtype=torch.float64)
+    system = dense + (1 / h + 0.02 + damping) * torch.eye(len(c), dtype=torch.float64)
     expected = torch.linalg.solve(system, c + before / h)
     found, _ = implicit_euler(
         gauss_newton(module, state, names, inputs[5:], loss),
@@ -89,6 +114,7 @@ def test_at_finite_time_the_step_solves_the_dense_system(h):
         before,
         h,
         0.02,
+        damping,
         iterations=300,
         tolerance=1e-14,
     )

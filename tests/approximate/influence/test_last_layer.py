@@ -107,7 +107,9 @@ BLIND = {
 def test_heads_agree_with_automatic_differentiation(name, together, monkeypatch):
     model, options = HEADS[name]
     session = uneven_session(model, **options)
-    method = StagedInfluence(scope="head", iterations=5, candidates=25, curvature_min=9)
+    method = StagedInfluence(
+        scope="head", iterations=5, candidates=25, curvature_min=9, damping=20.0
+    )
     monkeypatch.setattr(last_layer, "last_layers_together", lambda stack, curvature: together)
     monkeypatch.setattr(last_layer, "CHUNK", 7)
     told = []

@@ -32,12 +32,19 @@ STACKS = {
 
 @pytest.mark.parametrize("name", STACKS)
 @pytest.mark.parametrize("size", [5, 40], ids=["in products", "in inputs"])
-@pytest.mark.parametrize("candidates", [0, 25], ids=["alike", "by curvature"])
-def test_lanes_agree_with_automatic_differentiation(name, size, candidates):
+@pytest.mark.parametrize(
+    ("candidates", "damping"), [(0, 0.0), (25, 20.0)], ids=["alike", "by curvature, damped"]
+)
+def test_lanes_agree_with_automatic_differentiation(name, size, candidates, damping):
     model, options = STACKS[name]
     session = uneven_session(model, **options)
     method = StagedInfluence(
-        iterations=5, candidates=candidates, curvature_share=1, curvature_min=2, curvature_max=size
+        iterations=5,
+        candidates=candidates,
+        curvature_share=1,
+        curvature_min=2,
+        curvature_max=size,
+        damping=damping,
     )
     together = method(uneven_rounds(session), on_progress=quiet)
     check_lanes(session, method, together)
@@ -62,7 +69,7 @@ def test_lanes_agree_however_much_is_kept_and_linearised_at_once(name, monkeypat
 def test_by_way_of_the_outputs_the_same_is_found(name):
     model, options = STACKS[name]
     session = uneven_session(model, **options)
-    method = StagedInfluence(iterations=100, tolerance=1e-6, by_outputs=True)
+    method = StagedInfluence(iterations=100, tolerance=1e-6, by_outputs=True, damping=20.0)
     check_lanes(session, method, method(uneven_rounds(session), on_progress=quiet))
 
 

@@ -25,9 +25,10 @@ from unlearnkit.approximate.segments import segments_of
 from unlearnkit.models.vector import flatten, trainable_names, unflatten
 
 
-def exhaustive(substeps):
+def exhaustive(substeps, **options):
     """With all examples, solved out."""
     return StagedInfluence(
+        **options,
         substeps=substeps,
         iterations=60,
         tolerance=1e-9,
@@ -38,7 +39,9 @@ def exhaustive(substeps):
 
 @pytest.mark.parametrize("substeps", [1, 3])
 @pytest.mark.parametrize("first", [1, 2])
-def test_stages_are_chained_as_the_definition_says(first, substeps):
+@pytest.mark.parametrize(("damping", "short"), [(0.0, 50.0), (0.6, 0.0), (0.6, 50.0)])
+def test_stages_are_chained_as_the_definition_says(first, substeps, damping, short, monkeypatch):
+    monkeypatch.setattr(settings, "SHORT", short)
     generator = torch.Generator().manual_seed(2)
     features = torch.randn(120, 4, generator=generator)
     data = (features, (features[:, 0] > 0).long() + (features[:, 1] > 0).long())
@@ -51,7 +54,7 @@ def test_stages_are_chained_as_the_definition_says(first, substeps):
     slices = plan.partition.slice_[rows]
     [given] = rounds_of(session, {0: rows[slices == first][:5]})
     forget, retain, checkpoints = given.forget, given.retain, given.state.checkpoints
-    [found] = exhaustive(substeps)([given], on_progress=quiet)
+    [found] = exhaustive(substeps, damping=damping)([given], on_progress=quiet)
     # The same by hand: the stages before the last, then its two segments up to its tails.
     module = session.plan.architecture.module()
     names, epochs = trainable_names(module), spec.stage_epochs()
@@ -63,6 +66,11 @@ def test_stages_are_chained_as_the_definition_says(first, substeps):
         (3, c[2], tails[4], epochs[2] - 4),
         (3, tails[4], tails[1], 3),
     ]
+    pools = [int((slices <= stage).sum()) for stage in (1, 2, 3)]
+    steps = [e * -(-pool // spec.batch_size) for e, pool in zip(epochs, pools, strict=True)]
+    whole = sum(effective_time(spec.learning_rate, spec.momentum, each) for each in steps)
+    assert 0 < whole < 50
+    extra = spec.weight_decay + damping / (whole if short == 0 else 50)
     correction = torch.zeros(15).double()
     corrections = []
     for stage, start, end, count in segments[first - 1 :]:
@@ -87,7 +95,7 @@ def test_stages_are_chained_as_the_definition_says(first, substeps):
             product = gauss_newton(module, at, names, data[1][0], spec.loss)
             dense = torch.stack([product(e) for e in torch.eye(15)])
             inverse = parts / h
-            system = dense.double() + (inverse + spec.weight_decay) * torch.eye(15).double()
+            system = dense.double() + (inverse + extra) * torch.eye(15).double()
             correction = torch.linalg.solve(system, forced + correction * inverse)
         corrections.append((end, correction))
     states = [found.checkpoints[r].state for r in range(first, 3)]
@@ -162,12 +170,27 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
     [
         ({"scope": "tail"}, "scope='tail' is not known; use 'all' or 'head'"),
         ({"references": 4}, "references=4 does not work with scope='all'"),
+        ({"damping": -0.1}, "damping=-0.1 is out of range; give a number from 0 up"),
+        ({"damping": float("nan")}, "damping=nan is out of range"),
         ({"scope": "head", "by_outputs": True}, "by_outputs=True does not work with scope='head'"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         StagedInfluence(**options)
+
+
+def test_an_undamped_method_is_described_as_before_there_was_damping():
+    """Ledgers record this text, and their modifications are replayed by it."""
+    assert repr(StagedInfluence()) == (
+        "StagedInfluence(scope='all', substeps=2, iterations=13, tolerance=0.01, candidates=4096, "
+        "curvature_share=0.03571428571428571, curvature_min=80, curvature_max=640, few=0.004, "
+        "references=0, by_outputs=False)"
+    )
+    damped = StagedInfluence(damping=0.5)
+    assert repr(damped).endswith("by_outputs=False, damping=0.5)")
+    for method in (StagedInfluence(), damped):
+        assert eval(repr(method)) == method
 
 
 def test_a_long_stage_is_corrected_early_on_too():

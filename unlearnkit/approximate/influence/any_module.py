@@ -56,7 +56,7 @@ class Difference:
         self.correction = torch.zeros(sum(get_state(module)[n].numel() for n in names))
         # Gradient sum at the last segment's end, over examples of the stages up to `summed`.
         self.sum, self.summed = torch.zeros_like(self.correction), 0
-        self.references = method.references_of(given)
+        self.references, self.damping = method.references_of(given), method.damping_of(given)
         # Gradient sums of both halves of the references at the last segment's end.
         self.ended: list[Float[Tensor, " parameter"]] = []
 
@@ -76,6 +76,7 @@ class Difference:
                 self.correction,
                 segment.time / len(samples),
                 spec.weight_decay,
+                self.damping,
                 iterations=method.iterations,
                 tolerance=method.tolerance,
             )
@@ -163,11 +164,12 @@ def implicit_euler(
     before: Float[Tensor, " parameter"],
     h: float,
     weight_decay: float,
+    damping: float = 0.0,
     *,
     iterations: int,
     tolerance: float,
 ) -> tuple[Float[Tensor, " parameter"], int]:
-    """Solve (I/h + G + lambda I) D = c + D_before / h by conjugate gradients.
+    """Solve (I/h + G + (lambda + d) I) D = c + D_before / h by conjugate gradients.
 
     Args:
         gauss_newton_product: v -> G v.
@@ -175,15 +177,16 @@ def implicit_euler(
         before: D_before, the difference at the start of the segment.
         h: effective time of the segment, above 0; infinity drops the terms with 1/h.
         weight_decay: lambda.
+        damping: d, the damping beyond 1/h.
         iterations: upper limit of iterations.
         tolerance: relative residual at which the iteration stops.
 
     Returns:
         D at the end of the segment, and the number of products computed.
     """
-    damping = 1 / h + weight_decay
+    total = 1 / h + weight_decay + damping
     solution = conjugate_gradients(
-        lambda v: gauss_newton_product(v) + damping * v,
+        lambda v: gauss_newton_product(v) + total * v,
         difference + before / h,
         iterations=iterations,
         tolerance=tolerance,

@@ -151,6 +151,7 @@ def _advance(name: str, lanes: list[_Lane]) -> None:
     ]
     substeps = len(samples[0])
     time = torch.tensor([each.time for each in segments]) / substeps
+    damping = 1 / time + torch.tensor([spec.weight_decay + lane.damping for lane in lanes])
     for substep in range(substeps):
         drawn = [some[substep] for some in samples]
         at = [each.interpolate((substep + 1) / substeps) for each in segments]
@@ -164,7 +165,7 @@ def _advance(name: str, lanes: list[_Lane]) -> None:
         solutions = solve(
             Linearised(stack, spec.loss, stack_parameters(stack, at, spec.loss), inputs),
             weights,
-            1 / time + spec.weight_decay,
+            damping,
             _pieces(lanes, right),
             iterations=method.iterations,
             tolerance=method.tolerance,

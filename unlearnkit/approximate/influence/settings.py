@@ -4,8 +4,9 @@ The solvers read these settings; :mod:`unlearnkit.approximate.influence.staged` 
 and solvers.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Self
 
@@ -16,15 +17,17 @@ from unlearnkit.approximate.protocol import (
     Members,
     ShardRound,
 )
-from unlearnkit.approximate.segments import Segment
+from unlearnkit.approximate.segments import Segment, training_time
 from unlearnkit.training.kernels.layout import UNIT
 
 SCOPES = ("all", "head")
 FEW_CURVATURE, FEW_CANDIDATES = 256, 1024  # upper limits for small requests; see `few`
+SHORT = 50.0  # effective time up to which damping beyond 1/h does not grow; see `damping`
+LATER = ("damping",)  # settings that do not appear in older ledgers
 REFERENCES_FROM = 500  # forgotten examples from which references are used; see `references`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class InfluenceSettings:
     """Settings of staged influence; :class:`StagedInfluence` documents the fields.
 
@@ -43,6 +46,7 @@ class InfluenceSettings:
     few: float = 0.004
     references: int = 0
     by_outputs: bool = False
+    damping: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the scope, and the settings that depend on it."""
@@ -58,6 +62,19 @@ class InfluenceSettings:
                 f"references={self.references} does not work with scope={self.scope!r}; give 0, or "
                 "a positive number with scope='head'"
             )
+
+        if not 0 <= self.damping < math.inf:
+            raise ValueError(f"damping={self.damping} is out of range; give a number from 0 up")
+
+    def __repr__(self) -> str:
+        """Leave out settings of ``LATER`` at 0, so that methods of older ledgers are recognised."""
+        shown = {f.name: getattr(self, f.name) for f in fields(self)}
+        said = (f"{n}={v!r}" for n, v in shown.items() if n not in LATER or v)
+        return f"{type(self).__qualname__}({', '.join(said)})"
+
+    def damping_of(self, given: ShardRound) -> float:
+        """Return d, the damping beyond 1/h, in a shard: ``damping`` / max(H, ``SHORT``)."""
+        return self.damping / max(training_time(given.state.plan, given.state.shard), SHORT)
 
     def settings_for(self, forgotten: int, shard_size: int) -> Self:
         """Return the settings for a number of forgotten examples; small requests take less effort.

@@ -73,6 +73,7 @@ class _Lane:
 
     def __init__(self, method: InfluenceSettings, given: ShardRound) -> None:
         self.round, self.shard = given, given.state.shard
+        self.damping = method.damping_of(given)
         self.segments = {each.name: each for each in segments_of(given)}
         candidates = method.candidates_of(given, list(self.segments.values()))
         self.samples = {
@@ -222,6 +223,7 @@ class _Group:
         lanes = [self.lanes[i] for i in active]
         substeps = len(lanes[0].samples[name])
         time = torch.tensor([lane.segments[name].time for lane in lanes]) / substeps
+        damping = 1 / time + torch.tensor([spec.weight_decay + lane.damping for lane in lanes])
         for substep in range(substeps):
             model, weights = next(self.linearised)
             right = [
@@ -231,7 +233,7 @@ class _Group:
             solutions = (solve_dual if method.by_outputs else solve)(
                 model,
                 weights,
-                1 / time + spec.weight_decay,
+                damping,
                 right,
                 iterations=method.iterations,
                 tolerance=method.tolerance,

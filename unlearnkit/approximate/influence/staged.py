@@ -5,7 +5,7 @@ one recursion. To first order, and in training time t, their difference D obeys
 dD/dt = c(t) - (G(t) + lambda I) D. One implicit Euler step over each segment between two optimizer
 resets gives
 
-    (I/h + G + lambda I) D = c + D_before / h,        D = 0 before the first affected stage,
+    (I/h + G + (lambda + d) I) D = c + D_before / h,        D = 0 before the first affected stage,
 
 with h the effective time of the segment, c = (k/n)(mean forget gradient - mean retain gradient)
 over the stage's pool, averaged over the segment (see :mod:`unlearnkit.approximate.segments`), and G
@@ -13,6 +13,12 @@ the Gauss-Newton matrix on m retained examples at its end. All of these are comp
 checkpoints that are stored when the round begins. With one slice this is the influence step of Koh
 and Liang (2017) with the damping 1/h, which is derived rather than tuned. The method was derived
 for unlearnkit; compare the unrolled differentiation of Bae et al. (2024).
+
+The equation holds for d = 0. Along directions that the sampled G sees as flat, the two runs do not
+separate as far as it says, because a network's curvature changes where they differ. The damping
+beyond 1/h, d, counteracts this. Over a shard's whole training, whose effective time is H, it
+shrinks such a difference by about exp(-d H), so that d is set as a share of 1/H. This was devised
+for unlearnkit. Linear models, whose loss is convex, and the last layer alone do not need it.
 
 A segment is divided into ``substeps`` equal substeps, each with its own sample of examples for G,
 which is evaluated on the straight line between the two checkpoints. Errors of independent samples
@@ -63,7 +69,7 @@ Lanes = Callable[[InfluenceSettings, Stack, Sequence[ShardRound], OnStep], list[
 EXPECTED_ITERATIONS, EXPECTED_DUAL_ITERATIONS = 0.9, 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StagedInfluence(InfluenceSettings):
     """Correct the checkpoints of every affected stage by implicit Euler steps of the difference.
 
@@ -111,9 +117,13 @@ class StagedInfluence(InfluenceSettings):
             the same and the iterations are fewer and cheaper. Where the iterations are cut short,
             the dual solve corrects too much and the solve in parameter space too little, which is
             better.
+        damping: d times max(H, ``SHORT``), where H is the effective time of the shard's whole
+            training. At times below ``SHORT`` the difference is still close to linear, and d does
+            not grow any more.
 
     Raises:
-        ValueError: the scope is not known, or ``references`` or ``by_outputs`` do not fit it.
+        ValueError: the scope is not known, ``references`` or ``by_outputs`` do not fit it, or the
+            damping is negative or not finite.
     """
 
     def unsuitable(self, plan: Plan) -> str:
