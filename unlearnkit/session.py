@@ -622,7 +622,12 @@ class Session:
         if not self.busy:
             self._rehearse()
         return assess(
-            self._journal.plan, self.store, self._pending, self._journal.clock, approximator
+            self._journal.plan,
+            self.store,
+            self._pending,
+            self._journal.clock,
+            approximator,
+            self.threads,
         )
 
     def preview(
@@ -1008,13 +1013,13 @@ class Session:
             raise LookupError("the session is not trained yet; train first: session.train()")
 
     def _rehearse(self, cancel: threading.Event | None = None) -> None:
-        """Time small modifications on a copy, once, if neither one nor a large batch was timed.
+        """Time small modifications on a copy, once, if none was timed.
 
         What fails there does not count: the request itself meets it and says so.
         """
         clock = self._journal.clock
-        timed = not clock.calibrated or clock.modify or clock is self._rehearsed
-        if timed or not len(self._pending):
+        known = not clock.calibrated or any(work.shards for work, _ in clock.modify)
+        if known or clock is self._rehearsed or not len(self._pending):
             return
         with stopped_by(cancel):
             check()

@@ -14,7 +14,7 @@ from scipy.optimize import nnls
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit.store import MemoryStore
-from unlearnkit.training.clock import Batches, Clock, Work, nonnegative_least_squares
+from unlearnkit.training.clock import EXACT_PRIOR, Batches, Clock, Work, nonnegative_least_squares
 from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.train import train, work_of
 from worker import content
@@ -32,7 +32,7 @@ def test_nonnegative_least_squares_is_as_close_as_scipys(seed: int) -> None:
     assert np.linalg.norm(a @ ours - b) <= np.linalg.norm(a @ theirs - b) + 1e-12
 
 
-RATES = np.array([2e-4, 5e-5, 1e-3, 3e-4, 1e-7, 4e-4])  # seconds of the six causes of training
+RATES = np.array([2e-4, 5e-5, 1e-3, 3e-4, 1e-7, 4e-4, 2e-3])  # seconds of causes of training
 
 
 def ran(*works: Work) -> Clock:
@@ -54,6 +54,7 @@ def test_rates_are_found_again() -> None:
                 steps,
                 32 * steps,
                 int(rng.integers(0, 5)),
+                int(rng.integers(0, 3)),
             )
         )
     clock = ran(*works)
@@ -67,6 +68,14 @@ def test_a_step_may_cost_less_than_lanes_make_it_seem() -> None:
     clock = Clock().observe([(Work(0, 0, 10, 10, 0), 0.5), (Work(0, 0, 10, 100, 0), 9.5)])
     assert clock.exact_seconds(Work(0, 0, 10, 10, 0)) == pytest.approx(0.5, rel=1e-3)
     assert clock.exact_seconds(Work(0, 0, 10, 50, 0)) == pytest.approx(4.5, rel=1e-3)
+
+
+def test_what_no_measurement_determines_keeps_its_assumed_rate() -> None:
+    clock = Clock(tick=1.0).observe([(Work(0, 0, 100, 100, 0), 1e5)])
+    further = clock.exact_seconds(Work(0, 0, 0, 1, 0))
+    assert further == pytest.approx(EXACT_PRIOR[3]) and further > 0
+    clock = clock.observe_request(0, 4, 50.0, 100.0, None)
+    assert clock.request_seconds(1, 4) > clock.request_seconds(0, 4)  # none retrained anything
 
 
 def test_recent_runs_weigh_more() -> None:
@@ -111,7 +120,7 @@ def test_a_training_is_cut_into_work_that_adds_up() -> None:
     timed = [work for work, _ in report.timed]
     assert sum(seconds for _, seconds in report.timed) > 0
     whole = work_of(session.plan, session.plan.stages)
-    for cause in ("stages", "epochs", "visits", "starts"):
+    for cause in ("stages", "epochs", "visits", "starts", "groups"):
         assert sum(getattr(work, cause) for work in timed) == getattr(whole, cause)
     lockstep = [work for work in timed if work.steps > work.lockstep]
     assert 0 < sum(work.lockstep for work in lockstep) <= whole.lockstep
@@ -184,7 +193,7 @@ def test_a_first_measurement_that_is_far_off_does_not_stand() -> None:
     data = features, generator.integers(0, 3, 4000)
     session = uk.Session(data, model=uk.MLP((256,)), num_shards=2, num_slices=1, epochs=40)
     session.train()
-    far_off = Batches(0, 4, 1000), 1e6
+    far_off = Batches(0, 4, 1000), 1e3
     session._journal.clock = replace(session._journal.clock, modify=(far_off,))
     session.revoke(count=5)
     assert session.unlearn(boundary=uk.AdaptiveBoundary(light=0)).decision.exact

@@ -159,3 +159,14 @@ def test_debt_makes_a_request_dearer_by_the_stages_before_it(indebted):
     assert alone == visits[2]
     owed = expected_workload.debt_places(session.plan, session.debt)
     assert owed.tolist() == [[0, 0, 0], [0, 0, 0], [1, 0, 1]]
+
+
+def test_retraining_every_shard_is_not_predicted_to_cost_more_than_everything() -> None:
+    session = CASES["logistic"].session()
+    session.train()
+    plan = session.plan
+    first = [of_slice(session, shard, 1) for shard in range(plan.num_shards)]
+    session.revoke(first)
+    workload = session.assess().workload
+    assert len(workload.shards) == plan.num_shards and workload.seconds and workload.total_seconds
+    assert workload.seconds <= workload.total_seconds * (1 + 1e-9)

@@ -33,7 +33,7 @@ MIN_ERRORS, MIN_MULTIPLE = 9, 1.5  # with fewer errors, an interval has MIN_MULT
 # Rates assumed until they have been measured, in ticks. A tick is a small torch operation, so rates
 # scale with the speed of the machine. They are rounded from runs of one model on one machine, and
 # serve only as starting values.
-EXACT_PRIOR = (60.0, 60.0, 110.0, 11.0, 0.1, 450.0)
+EXACT_PRIOR = (60.0, 30.0, 110.0, 11.0, 0.1, 450.0, 600.0)
 MODIFY_PRIOR = (1000.0, 150.0, 0.25)
 # Assumed ratio of the arithmetic of an example gradient in a large batch to one in a training step.
 LARGE_BATCH = 0.55
@@ -51,6 +51,7 @@ class Work:
         steps: optimizer steps, counted for each lane.
         visits: example gradients.
         starts: shards that start from initial weights.
+        groups: groups of lanes that run in lockstep, each with buffers of its own.
     """
 
     stages: int
@@ -59,11 +60,13 @@ class Work:
     steps: int
     visits: int
     starts: int = 0
+    groups: int = 0
 
     def row(self) -> tuple[int, ...]:
         """Return the amounts that have a rate each; steps of further lanes count separately."""
         further = self.steps - self.lockstep
-        return (self.stages, self.epochs, self.lockstep, further, self.visits, self.starts)
+        counts = (self.stages, self.epochs, self.lockstep, further, self.visits)
+        return (*counts, self.starts, self.groups)
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Clock:
     CPU seconds are modelled as amounts of work times rates:
 
     - training = c0 stages + c1 shard-epochs + c2 lockstep steps + c3 steps of further lanes
-      + c4 visits + c5 new shards;
+      + c4 visits + c5 new shards + c6 groups of lanes;
     - modification = d0 shards + d1 large batches + d2 large-batch visits;
     - rest of a request = r0 + r1 shards retrained + r2 shards modified.
 
@@ -211,7 +214,7 @@ class Clock:
 
     @cached_property
     def rates(self) -> Float[np.ndarray, " cause"]:
-        """CPU seconds per stage, epoch, lockstep step, step of a further lane, visit and new shard.
+        """CPU seconds per stage, epoch, lockstep step, further lane's step, visit, start and group.
 
         Raises:
             LookupError: no training has been timed yet.
@@ -398,7 +401,7 @@ def nonnegative_least_squares(
     """
     count = a.shape[1]
     x, free = np.zeros(count), np.zeros(count, bool)
-    small = 1e-12 * max(1.0, float(np.abs(a).max()) * float(np.abs(b).max()))
+    small = 1e-15 * max(1.0, float(np.abs(a).max()) * float(np.abs(b).max()))
     for _ in range(10 * count):
         gain = np.where(free, -np.inf, a.T @ (b - a @ x))
         if free.all() or gain.max() <= small:

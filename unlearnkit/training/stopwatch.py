@@ -29,7 +29,7 @@ class Stopwatch:
         self.lap_start = now()
         self.last_step = 0
         self.group: list[Job] = []
-        self.epochs, self.visits, self.starts, self.ended = 0, 0, 0, 0
+        self.epochs, self.visits, self.starts, self.ended, self.groups = 0, 0, 0, 0, 0
         self.setup, self.starting, self.marking, self.probing = 0.0, 0.0, 0.0, 0.0
         self.layouts: list[float] = []
         self.blocks: list[tuple[int, int, float]] = []  # lockstep steps, shard-steps, seconds
@@ -65,7 +65,9 @@ class Stopwatch:
         """Record that a lane has reached a mark."""
         lap = self._lap()
         if mark.step < self.last_step or (mark.step == 0 and job not in self.group):
-            self.group = [] if mark.step < self.last_step else self.group
+            if mark.step < self.last_step or not self.group:
+                self.group = []
+                self.groups += 1
             self.group.append(job)
             self.setup += lap
         elif mark.step > self.last_step:
@@ -87,10 +89,11 @@ class Stopwatch:
     def timed(self) -> tuple[tuple[Work, float], ...]:
         """Return the timed work, divided by kind: the amount of each kind and its seconds."""
         # Most jobs have similar sizes, but the first one also fills caches: use the median.
-        setup = self.setup + len(self.layouts) * median(self.layouts)
+        layouts = len(self.layouts) * median(self.layouts)
         found = [
             (Work(0, 0, 0, 0, 0, self.starts), self.starting),
-            (Work(0, self.epochs, 0, 0, self.visits), setup),
+            (Work(0, self.epochs, 0, 0, self.visits), layouts),
+            (Work(0, 0, 0, 0, 0, groups=self.groups), self.setup),
             (Work(self.ended, 0, 0, 0, 0), self.marking),
         ]
         if self.alone:

@@ -70,6 +70,7 @@ class TrainReport:
         paused: whether the call ended early, with stages still missing.
         repeated: how many steps of a foreign module were repeated with the same bits.
         cpu_seconds: CPU seconds of the threads that did the work; None if workers trained.
+        beside: those of them that were spent before and after training, on checks and planning.
     """
 
     runs: tuple[StageRun, ...]
@@ -80,6 +81,7 @@ class TrainReport:
     paused: bool = False
     repeated: Repeated = NOTHING_REPEATED
     cpu_seconds: float | None = None
+    beside: float = 0.0
 
     @property
     def visits(self) -> int:
@@ -185,9 +187,9 @@ def train_missing(
     here = pieces
     if run.parallel is not None:  # the clock predicts one process, so a probe trains in this one
         here = [piece[:1] for piece in pieces[:2]] if probe else []
-    cpu_seconds = now() - cpu_begun
+    beside = now() - cpu_begun
     timings = _train_here(plan, here, store, recorder, run, probe, repeats)
-    cpu_seconds, resumed = cpu_seconds + sum(each.cpu_seconds for each in timings), now()
+    resumed, working = now(), sum(timing.cpu_seconds for timing in timings)
     if plan.stacked and run.pausing:
         timed: tuple[tuple[Work, float], ...] = ()  # the stopwatch needs complete runs
     else:
@@ -204,6 +206,7 @@ def train_missing(
     if repeats is not None:
         covered = covered + repeats.repeated
     probing = sum(timing.watch.probing for timing in timings)
+    beside += now() - resumed
     return TrainReport(
         recorder.result(seconds),
         seconds,
@@ -212,7 +215,8 @@ def train_missing(
         probing,
         paused,
         covered,
-        None if run.parallel is not None else cpu_seconds + now() - resumed,
+        None if run.parallel is not None else working + beside,
+        beside,
     )
 
 
@@ -378,6 +382,7 @@ def work_of(plan: Plan, stages: Iterable[Stage], threads: int | None = None) -> 
         sum(lengths),
         sum(stage.visits for stage in chosen),
         sum(stage.index == 1 for stage in chosen),
+        len(groups) if plan.stacked else 0,
     )
 
 

@@ -33,6 +33,7 @@ def assess(
     ids: Int[np.ndarray, " request"],
     clock: Clock,
     approximator: Approximator | None = None,
+    threads: int | None = None,
 ) -> Assessment:
     """Estimate the workload of a request and both routes' CPU seconds, without side effects.
 
@@ -42,9 +43,10 @@ def assess(
         ids: the ids of the request.
         clock: predicts CPU seconds.
         approximator: carries out the approximate part; by default one that suits the plan.
+        threads: upper limit of the number of threads that train; None uses one for each core.
     """
     plan, debts = before.without(ids), debts_of(before, store)
-    workload = estimate(plan, store, ids, debt_sizes(debts), clock=clock)
+    workload = estimate(plan, store, ids, debt_sizes(debts), clock=clock, threads=threads)
     using = approximator or Approximator.of(plan)
     method, amend = using.method, using.amend
     hit = [work.shard for work in workload.shards]
@@ -53,7 +55,8 @@ def assess(
 
     @cache
     def exact_seconds(chosen: tuple[int, ...]) -> float | None:
-        training = clock.exact_seconds(work_of(plan, [st for s in chosen for st in stages[s]]))
+        retrained = [st for s in chosen for st in stages[s]]
+        training = clock.exact_seconds(work_of(plan, retrained, threads))
         overhead = clock.request_seconds(len(hit))
         if training is None or overhead is None:
             return None

@@ -69,9 +69,9 @@ def repay(
     chosen = sorted(debts if shards is None else set(shards) & set(debts))
     sizes = debt_sizes(debts)
     if seconds is not None:
-        chosen = _affordable(plan, store, chosen, sizes, seconds, clock)
+        chosen = _affordable(plan, store, chosen, sizes, seconds, clock, threads)
     nothing = np.empty(0, np.int64)
-    workload = estimate(plan, store, nothing, sizes, also=chosen, clock=clock)
+    workload = estimate(plan, store, nothing, sizes, also=chosen, clock=clock, threads=threads)
     routes = tuple(
         Route(
             work.shard,
@@ -142,6 +142,7 @@ def _affordable(
     sizes: dict[int, int],
     seconds: float,
     clock: Clock,
+    threads: int | None,
 ) -> list[int]:
     """Choose shards that can be repaid within a time, by the fewest visits per owed id."""
     if not clock.calibrated:
@@ -155,7 +156,8 @@ def _affordable(
     budget = seconds / clock.pace  # in CPU seconds
     for shard in sorted(stages, key=lambda s: (prices[s], s)):
         trial = [*chosen, shard]
-        training = clock.exact_seconds(work_of(plan, [st for s in trial for st in stages[s]]))
+        retrained = [st for s in trial for st in stages[s]]
+        training = clock.exact_seconds(work_of(plan, retrained, threads))
         overhead = clock.request_seconds(len(trial))
         if training is not None and overhead is not None and training + overhead <= budget:
             chosen = trial

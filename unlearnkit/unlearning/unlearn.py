@@ -221,7 +221,7 @@ def _unlearn(
     now = cpu_clock(before)
     paused = now()
     try_module(before)
-    assessment = assess(before, store, ids, clock, approximator)
+    assessment = assess(before, store, ids, clock, approximator, run.threads)
     plan, decision = assessment.plan, assessment.decide(boundary, check)
     if run.parallel is not None:
         decision = replace(decision, seconds=None, interval=None)
@@ -265,6 +265,7 @@ def _unlearn(
     cpu_seconds = None
     if report.cpu_seconds is not None:
         cpu_seconds = beside + modified.cpu_seconds + report.cpu_seconds
+        beside += report.beside
     if decision.routes and cpu_seconds is not None and modified.as_planned:
         shards = (len(decision.exact), len(decision.approximate))
         clock = clock.observe_request(*shards, beside, cpu_seconds, decision.seconds)

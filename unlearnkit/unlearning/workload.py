@@ -4,14 +4,14 @@ The estimate agrees with the training that follows because both use ``plan.missi
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from unlearnkit.display import as_html
-from unlearnkit.training.clock import MIN_MULTIPLE, Clock, Interval, Work
+from unlearnkit.training.clock import MIN_MULTIPLE, Clock, Interval
 from unlearnkit.training.plan import HasKeys, Plan, Stage
 from unlearnkit.training.train import work_of
 
@@ -171,6 +171,7 @@ def estimate(
     debts: dict[int, int] | None = None,
     also: Iterable[int] = (),
     clock: Clock = Clock(),
+    threads: int | None = None,
 ) -> Workload:
     """Estimate the workload of a request.
 
@@ -181,6 +182,7 @@ def estimate(
         debts: number of ids that each shard owes.
         also: further shards to count as hit, although the request has no examples in them.
         clock: predicts CPU seconds.
+        threads: upper limit of the number of threads that train; None uses one for each core.
     """
     ids = np.asarray(list(forget), np.int64)
     rows = plan.partition.rows(ids)
@@ -192,9 +194,9 @@ def estimate(
         missing.setdefault(stage.shard, []).append(stage)
     retrained = [stage for s in sorted(hit) for stage in missing.get(s, ())]
     # Shards that train together cost less than one by one; the seconds are divided by visits.
-    joint, together = clock.exact_seconds(work_of(plan, retrained)), _visits(retrained)
+    joint, together = clock.exact_seconds(work_of(plan, retrained, threads)), _visits(retrained)
     overhead = (clock.request_seconds(len(hit)) or 0.0) / max(1, len(hit))
-    works = tuple(
+    shards = tuple(
         ShardWork(
             s,
             missing[s][0].index if s in missing else 0,
@@ -217,11 +219,15 @@ def estimate(
     visits = np.array([[stage.visits for stage in chain] for chain in plan.chains], np.int64)
     seconds = np.full(visits.shape, np.nan)
     if clock.calibrated:
-        causes = [[_alone(stage).row() for stage in chain] for chain in plan.chains]
+        works = [[work_of(plan, [stage], 1) for stage in chain] for chain in plan.chains]
+        causes = [[replace(work, groups=0).row() for work in chain] for chain in works]
         seconds = np.array(causes) @ clock.rates
-    total = clock.exact_seconds(work_of(plan, plan.stages))
+    # A request that retrains everything also plans, stores and destroys, as all requests do.
+    total = clock.exact_seconds(work_of(plan, plan.stages, threads))
+    if total is not None:
+        total += clock.request_seconds(plan.num_shards) or 0.0
     return Workload(
-        works,
+        shards,
         outstanding,
         plan.total_visits,
         total,
@@ -231,13 +237,6 @@ def estimate(
         clock.multiple(approximate=False),
         clock.pace,
     )
-
-
-def _alone(stage: Stage) -> Work:
-    """Return the work of one stage that runs alone."""
-    if not stage.visits:
-        return Work(0, 0, 0, 0, 0)
-    return Work(1, stage.epochs, stage.steps, stage.steps, stage.visits, int(stage.index == 1))
 
 
 def _visits(stages: Iterable[Stage]) -> int:

@@ -117,7 +117,7 @@ class TrainingPanel(SessionPanel):
         )
         missing = plan.missing(session.store)
         visits = sum(stage.visits for stage in missing)
-        seconds = session.clock.exact_seconds(work_of(plan, missing))
+        seconds = session.clock.exact_seconds(work_of(plan, missing, session.threads))
         seconds = None if seconds is None else seconds * session.clock.pace
         if seconds is None and self._pace is not None:
             seconds = self._pace * visits

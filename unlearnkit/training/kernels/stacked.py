@@ -13,6 +13,7 @@ affects only speed: a group has as many lanes as fit the processor's cache.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ GROUP_STATE_BYTES = 3 << 20
 # seconds of the whole measurement.
 OnProbe = Callable[[int, float, float], None]
 BLOCK = 64  # steps laid out at a time
+ALONE = 16  # steps of one lane alone that are timed, at least, if its first stage has so many
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's constants, as in torch.optim
 NUM_BUFFERS = {"sgd": 2, "adam": 4, "adamw": 4}  # weights, gradient or momentum, and Adam's moments
 
@@ -86,7 +88,7 @@ def run_stacked(
     ordered = sorted(jobs, key=lambda job: (-len(job), job.shard))
     size = group or lanes_together(plan)
     if on_probe is not None and min(size, len(ordered)) > 1:
-        _time_one(_Group(plan, stack, ordered[:1]), cpu_clock(plan), on_probe)
+        _time_one(plan, stack, ordered[0], cpu_clock(plan), on_probe)
     for start in range(0, len(ordered), size):
         if run.pausing:
             return
@@ -94,20 +96,26 @@ def run_stacked(
 
 
 def _time_one(
-    lane: "_Group", now: Callable[[], float], on_probe: OnProbe, steps: int = 5, warm: int = 2
+    plan: Plan, stack: Stack, job: Job, now: Callable[[], float], on_probe: OnProbe
 ) -> None:
-    """Time a few steps of a lane after warming up, and call ``on_probe``."""
+    """Train the first epochs of a job alone, twice, and call ``on_probe`` with the faster run."""
     begun = now()
-    last = min(warm + steps, len(lane.jobs[0]), BLOCK)
-    measured = lane.measured(False).mean()  # the share of steps with a loss in the actual run
-    lane.lay_out(0, last)
-    at = []
-    for step in range(last):
-        at.append(now())
-        lane.step(step, step < warm + measured * steps)
-    at.append(now())
-    taken = np.diff(at)[min(warm, last - 1) :]
-    on_probe(len(taken), float(np.median(taken)) * len(taken), now() - begun)
+    ends = [mark for mark in job.marks if mark.kind == EPOCH and mark.stage is job.marks[0].stage]
+    end = next((mark for mark in ends if mark.step >= ALONE), ends[-1])
+    few = slice(end.step)
+    short = replace(
+        job,
+        rows=job.rows[few],
+        num_slots=job.num_slots[few],
+        keys=job.keys[few],
+        marks=job.marks[: job.marks.index(end) + 1],
+    )
+    lane, taken = _Group(plan, stack, [short]), []
+    for _ in range(2):  # the first run also fills caches
+        at = now()
+        lane.run(lambda *_: None, Run())
+        taken.append(now() - at)
+    on_probe(end.step, min(taken), now() - begun)
 
 
 class _Group:
