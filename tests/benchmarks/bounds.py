@@ -5,10 +5,10 @@
 For 10,000 examples of Fashion-MNIST (digits with ``--quick``) at the default shards and slices,
 requests of random sizes are modified in every hit shard and then repaid, which reveals the true
 error of each approximation. The first requests calibrate; of the others, before the repayment, the
-95 % upper bound is noted and later compared with the error. Predicted seconds, too, are noted
-before each run and compared with those measured. Sizes are log-uniform from 1 to a fiftieth of the
-examples; the last requests are of kinds that were never calibrated on: of one class, alike, the
-most easily and the least easily learned, and large (a twentieth to a seventh of all examples).
+95 % upper bound is noted and later compared with the error. Predicted CPU seconds, too, are
+noted before each run and compared with those measured. Sizes are log-uniform from 1 to a fiftieth
+of the examples; the last requests are of kinds that were never calibrated on: of one class, alike,
+the most easily and the least easily learned, and large (a twentieth to a seventh of all examples).
 """
 
 import argparse
@@ -76,7 +76,7 @@ def measure(data: Dataset, model: str, rounds: int) -> dict[str, object]:
             held[kind].append(error <= bound)
             ratios.append(bound / error)
         for branch, result in results.items():
-            misses[branch].append(abs(result.predicted_seconds / result.seconds - 1))
+            misses[branch].append(abs(result.predicted_seconds / result.cpu_seconds - 1))
     return {
         "data": data.name,
         "examples": len(data.train),

@@ -69,6 +69,29 @@ def test_the_bound_neither_falls_with_tiny_corrections_nor_reaches_beyond_the_la
     assert known.corrected(0, largest).bound(0, quartile) is None  # both corrections count
 
 
+def test_there_is_no_bound_where_more_of_a_class_is_lost_than_was_ever_repaid():
+    known = ErrorModel(log_linear(np.random.default_rng(0), 100))
+    assert known.bound(0, 0.1, 0.9) == known.bound(0, 0.1)  # nothing is known of classes
+    for share in (0.04, 0.08):
+        known = known.corrected(1, 0.1, share).retrained(1, 0.01)
+    assert known.class_shares == (0.04, 0.08) and known.owed_shares == {}
+    assert known.bound(0, 0.1, 0.08) == known.bound(0, 0.1) is not None
+    assert known.bound(0, 0.1, 0.09) is None
+    assert known.corrected(0, 0.01, 0.05).bound(0, 0.01, 0.05) is None  # both requests count
+
+
+def test_half_a_class_has_no_bound_where_only_mixed_requests_were_repaid():
+    session = calibrated("logistic", epochs=4)
+    known = session.error_model
+    assert known.ready and max(known.class_shares) < 0.5
+    train = session.dataset.train
+    zeros = np.setdiff1d(train.ids[(train.labels == 0).numpy()], session.revoked)
+    session.revoke(zeros[: 3 * len(zeros) // 4])
+    checks = session.unlearn(0.0).decision.checks
+    assert checks and all(check.bound is None and check.class_share > 0.3 for check in checks)
+    assert session.error_model.owed_shares == {c.shard: c.class_share for c in checks}
+
+
 def test_there_is_no_bound_before_there_are_enough_pairs():
     few = ErrorModel(log_linear(np.random.default_rng(0), LEAST - 1))
     assert not few.ready and few.bound(0, 0.1) is None

@@ -147,11 +147,11 @@ def error_model_after(error_model: ErrorModel, line: dict[str, Any]) -> ErrorMod
         look = looks.get(route["shard"], {})
         if route["kind"] == APPROXIMATE:
             if look.get("correction") is not None:
-                error_model = error_model.corrected(route["shard"], look["correction"])
+                error_model = _corrected(error_model, look)
         else:
             if look.get("error") is not None and look.get("correction") is not None:
                 # A spot check: the shard was modified before it was retrained.
-                error_model = error_model.corrected(route["shard"], look["correction"])
+                error_model = _corrected(error_model, look)
             error_model = error_model.retrained(route["shard"], look.get("error"))
     check = spot_check_of(line)
     if check is not None and check.usual:
@@ -159,6 +159,11 @@ def error_model_after(error_model: ErrorModel, line: dict[str, Any]) -> ErrorMod
     for drift in line.get("drifts", ()):  # recorded for the default method and amend only
         error_model = error_model.saw(drift)
     return error_model
+
+
+def _corrected(error_model: ErrorModel, look: dict[str, Any]) -> ErrorModel:
+    share = look.get("class_share")  # earlier versions had none
+    return error_model.corrected(look["shard"], look["correction"], share)
 
 
 def debts_after(

@@ -11,18 +11,21 @@ older half of the pairs, without the smallest corrections, and the ceil(.95 (n +
 the n residuals of the newer half is added. The halves are divided by time because shards of one
 request resemble one another.
 
-The bound holds in 95 % of future cases that are exchangeable with the past ones. Two rules keep it
-honest for requests of other kinds: below the lower quartile of the past corrections it falls no
+The bound holds in 95 % of future cases that are exchangeable with the past ones. Three rules keep
+it honest for requests of other kinds. Below the lower quartile of the past corrections it falls no
 further, since examples that are easily learned need small corrections and leave errors that are
-large beside them; and above the largest past correction there is no bound at all. It remains
-empirical: requests of one class, of which the past ones say little, exceed it more often. (The
-model was devised for unlearnkit; the benchmark ``bounds`` measures coverage by kind of request.)
+large beside them. There is no bound for a correction above the largest past one. Nor is there one
+for a shard that loses a larger share of any of its classes than was ever repaid: to forget much of
+one class changes a model in another way than to forget equally many examples of all classes, and
+leaves a larger error. The bound remains empirical. (The model was devised for unlearnkit; the
+benchmark ``bounds`` measures coverage by kind of request.)
 """
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Int
 
 LEVEL = 0.95
 LEAST = 38  # pairs: with fewer than 19 residuals none of them is a bound at this level
@@ -42,12 +45,18 @@ class ErrorModel:
         removed: share of the gap of doing nothing that the default method and amend removed in
             their latest spot check (:mod:`unlearnkit.unlearning.boundary.spot_check`); None before
             the first.
+        class_shares: for each approximation that was repaid, up to the most recent ``MEMORY``, the
+            largest share of a class that its shard had forgotten. Regressions and ledgers of
+            earlier versions give none.
+        owed_shares: for each shard with debt, the sum of such shares.
     """
 
     pairs: tuple[tuple[float, float], ...] = ()
     owed: dict[int, float] = field(default_factory=dict)
     drifts: tuple[float, ...] = ()
     removed: float | None = None
+    class_shares: tuple[float, ...] = ()
+    owed_shares: dict[int, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         if not self.ready:
@@ -113,27 +122,38 @@ class ErrorModel:
         """Return the error model after a spot check; None if the check could measure nothing."""
         return self if removed is None else replace(self, removed=removed)
 
-    def bound(self, shard: int, correction: float) -> float | None:
+    def bound(
+        self, shard: int, correction: float, class_share: float | None = None
+    ) -> float | None:
         """Bound the error of a shard after one more correction.
 
         Args:
             shard: the shard; its earlier corrections are added.
             correction: norm of the new correction.
+            class_share: the largest share of a class that the shard forgets by it.
 
         Returns:
             The bound; None if there are too few pairs, or if the norm of all corrections is 0, or
-            larger than any that was repaid.
+            larger than any that was repaid, or if the share of a class is.
         """
+        lost = self.owed_shares.get(shard, 0.0) + (class_share or 0.0)
+        if self.class_shares and lost > max(self.class_shares):
+            return None
         x = self.owed.get(shard, 0.0) + correction
         if not self.ready or not 0 < x <= self.range[1]:
             return None
         a, b, margin = self.fit
         return float(np.exp(a + b * np.log(max(x, self.range[0])) + margin))
 
-    def corrected(self, shard: int, correction: float) -> "ErrorModel":
+    def corrected(
+        self, shard: int, correction: float, class_share: float | None = None
+    ) -> "ErrorModel":
         """Return the error model after an approximation of a shard was accepted."""
         owed = {**self.owed, shard: self.owed.get(shard, 0.0) + correction}
-        return replace(self, owed=owed)
+        shares = self.owed_shares
+        if class_share is not None:
+            shares = {**shares, shard: shares.get(shard, 0.0) + class_share}
+        return replace(self, owed=owed, owed_shares=shares)
 
     def retrained(self, shard: int, error: float | None = None) -> "ErrorModel":
         """Return the error model after a shard was retrained exactly.
@@ -142,8 +162,27 @@ class ErrorModel:
             shard: the shard, which has no debt any more.
             error: error of the approximation that was replaced, if it is known.
         """
-        owed = dict(self.owed)
-        x, pairs = owed.pop(shard, 0.0), self.pairs
+        owed, owed_shares = dict(self.owed), dict(self.owed_shares)
+        x, share = owed.pop(shard, 0.0), owed_shares.pop(shard, None)
+        pairs, shares = self.pairs, self.class_shares
         if error is not None and error > 0 and x > 0:
             pairs = (*pairs, (x, error))[-MEMORY:]
-        return replace(self, pairs=pairs, owed=owed)
+            shares = shares if share is None else (*shares, share)[-MEMORY:]
+        return replace(self, pairs=pairs, owed=owed, class_shares=shares, owed_shares=owed_shares)
+
+
+def largest_class_share(
+    forget: Int[np.ndarray, " forget"], retain: Int[np.ndarray, " retain"]
+) -> float:
+    """Return the largest share of its examples that a class loses.
+
+    Args:
+        forget: classes of the examples that a shard forgets.
+        retain: classes of those that it retains.
+
+    >>> largest_class_share(np.array([0, 1, 1]), np.array([0, 0, 0, 1, 1]))
+    0.5
+    """
+    gone = np.bincount(forget)
+    members = gone + np.bincount(retain, minlength=len(gone))[: len(gone)]
+    return float((gone / np.maximum(members, 1)).max(initial=0.0))

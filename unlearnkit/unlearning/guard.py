@@ -21,7 +21,7 @@ from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.unlearning.boundary.protocol import Boundary
-from unlearnkit.unlearning.error_model import ErrorModel
+from unlearnkit.unlearning.error_model import ErrorModel, largest_class_share
 from unlearnkit.unlearning.inspection import PROBE_MAX, Check, Probe
 
 Result = TypeVar("Result")
@@ -56,13 +56,17 @@ class Guard:
                 self.refused[s] = f"its correction {NOT_FINITE}"
                 continue
             correction = self.probe.correction(self.before[s], each.correction_norm)
-            num_forget, num_retain = len(self.rounds[s].forget), len(self.rounds[s].retain)
+            forget, retain = self.rounds[s].forget, self.rounds[s].retain
+            labels, lost = self.rounds[s].state.plan.examples.labels, None
+            if not labels.is_floating_point():
+                lost = largest_class_share(*(labels.numpy()[m.rows] for m in (forget, retain)))
             self.checks[s] = Check(
                 shard=s,
-                share=num_forget / (num_forget + num_retain),
+                share=len(forget) / (len(forget) + len(retain)),
                 convex=self.probe.architecture.is_linear,
                 correction=correction,
-                bound=error_model.bound(s, correction),
+                bound=error_model.bound(s, correction, lost),
+                class_share=lost,
             )
         self.refused |= self._objections(self.checks)
 

@@ -54,6 +54,8 @@ class Check:
         rise: relative increase of the mean loss on the probe over that before the request.
         error: for an approximation that exact retraining has replaced, the mean KL divergence in
             nats from the exact outputs on the probe to those of the approximation.
+        class_share: the largest share of a class of the shard that the request forgets; None for a
+            regression.
     """
 
     shard: int
@@ -66,6 +68,7 @@ class Check:
     drift: float | None = None
     rise: float | None = None
     error: float | None = None
+    class_share: float | None = None
 
     @property
     def sentence(self) -> str:

@@ -144,7 +144,7 @@ class AdaptiveBoundary(Boundary):
             if check.bound is None:
                 return (
                     "its error is not bounded: too few approximations were repaid yet, or its "
-                    "corrections are larger than any that was repaid"
+                    "corrections, or what it loses of a class, are larger than any that was repaid"
                 )
             if not check.bound <= self.error:
                 return (

@@ -240,7 +240,7 @@ def predicted_error(
         return [
             f"Predicted error: at most {error:.2g} nats (KL of the ensemble's outputs on the probe "
             "from those of exact retraining), by the 95% bounds of past repayments. They hold for "
-            "requests like the repaid ones; requests of one class exceed them more often."
+            "requests like the repaid ones."
         ]
     if not error_model.ready:
         count = len(error_model.pairs)
@@ -256,8 +256,9 @@ def predicted_error(
         ]
     if checks:
         return [
-            "The error is not bounded, because a shard to be modified has no tried correction yet, "
-            "or corrections larger than any that was repaid, where the bound does not apply."
+            "The error is not bounded: a shard to be modified has no tried correction yet, or the "
+            "bound does not apply to it, because its corrections, or the share of a class that it "
+            "loses, are larger than any that was repaid."
         ]
     return ["The error can be predicted once the corrections have been tried on a copy."]
 
