@@ -39,6 +39,7 @@ class Problem:
         momentum: of SGD.
         decay: weight decay.
         squared: squared error in place of cross-entropy.
+        tails: epochs before the end of the last stage; None for the usual ones.
     """
 
     network: str
@@ -56,6 +57,7 @@ class Problem:
     momentum: float
     decay: float
     squared: bool = False
+    tails: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -200,14 +202,9 @@ def train_shard(problem: Problem) -> Trained:
     result = Trained([], {}, 0)
     for stage, epochs in enumerate(problem.epochs, start=1):
         last = stage == len(problem.epochs)
-        tails = (
-            {
-                epochs - q: q
-                for q in {1, min(4, epochs)} | ({2 * epochs // 3} if epochs >= 16 else set())
-            }
-            if last
-            else {}
-        )
+        usual = {1, min(4, epochs)} | ({2 * epochs // 3} if epochs >= 16 else set())
+        kept = usual if problem.tails is None else problem.tails
+        tails = {epochs - q: q for q in kept} if last else {}
         pool = sorted(i for i, r in problem.slices.items() if r <= stage)
         generator = np.random.Generator(
             np.random.PCG64(derive(problem.seed, "order", problem.shard, stage))

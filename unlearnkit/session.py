@@ -113,6 +113,7 @@ class Session:
         num_threads: int | None = None,
         kernel: str | None = None,
         device: str | None = None,
+        tails: Iterable[int] | None = None,
         spec: TrainSpec | None = None,
         store: str | os.PathLike[str] | MemoryStore | DiskStore | None = None,
         aggregation: str = "mean-probability",
@@ -138,7 +139,7 @@ class Session:
                 such as ``MLP((64,))``, or a callable that returns a new ``nn.Module``.
             hidden: widths of the hidden layers of ``"mlp"``.
             num_shards: the number of shards, each of which trains one constituent. For this and
-                all arguments up to ``device``, None takes the value of ``spec``, else that of the
+                all arguments up to ``tails``, None takes the value of ``spec``, else that of the
                 run in the store, else the default that was measured for data of this size
                 (:func:`~unlearnkit.training.defaults.default_spec`).
             num_slices: the number of slices per shard; each ends in a checkpoint, from which
@@ -160,8 +161,10 @@ class Session:
             kernel: ``"auto"``, or ``"loop"`` to train every model lane by lane.
             device: device for training, such as ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"auto"``.
                 The resulting bits depend on it.
+            tails: how many epochs before the end of the last stage weights are kept, from which an
+                amend may replay. The resulting bits depend on it.
             spec: a :class:`~unlearnkit.training.spec.TrainSpec` with all settings of training; the
-                arguments from ``num_shards`` to ``device`` change single ones of them. Without
+                arguments from ``num_shards`` to ``tails`` change single ones of them. Without
                 ``spec`` the settings that are not given follow the size of the data.
             store: a folder that keeps checkpoints and ledger, and from which a later session
                 resumes; or a :class:`~unlearnkit.store.DiskStore` or
@@ -210,6 +213,7 @@ class Session:
             "num_threads": num_threads,
             "kernel": kernel,
             "device": device,
+            "tails": tails,
         }
         chosen = stored.chosen_model(model, hidden, self.dataset)
         architecture, spec = choose_model_and_spec(

@@ -1,11 +1,14 @@
 """Specs: how many epochs each stage gets."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from unlearnkit import TrainSpec
-from unlearnkit.training.spec import EPOCH_RULES
+from unlearnkit.seeding import digest
+from unlearnkit.training.spec import EPOCH_RULES, spec_from
 
 
 @pytest.mark.parametrize("slices", [1, 2, 3, 5, 9])
@@ -29,6 +32,28 @@ def test_epoch_rules(slices: int, epochs: int) -> None:
                 reverse=True,
             )
         )
+
+
+def test_tails_that_are_given_are_kept_in_order_and_within_the_stage() -> None:
+    spec = TrainSpec(num_slices=1, epochs=12, tails=[2, 16, np.int64(8)])
+    assert spec.tails == (16, 8, 2) and spec.tail_epochs() == (12, 8, 2)
+    assert TrainSpec(num_slices=1, epochs=12, tails=(8, 2, 16)) == spec
+    assert spec_from(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert "tails=(16, 8, 2)" in repr(spec)
+
+
+def test_specs_with_and_without_tails_are_told_apart_and_older_ones_keep_their_digest() -> None:
+    usual = TrainSpec()
+    assert "tails" not in repr(usual) and "tails" not in usual.to_dict()
+    assert usual.digest == digest(*(f"{n}={v!r}" for n, v in vars(usual).items() if n != "tails"))
+    assert len({usual.digest, *(usual.with_(tails=t).digest for t in [(4, 1), (4,), (1,)])}) == 4
+    with pytest.raises(TypeError, match="tails=2 is no sequence of whole numbers; give one such"):
+        TrainSpec(tails=2)
+    with pytest.raises(TypeError, match="are not all whole numbers"):
+        TrainSpec(tails=(1.5,))
+    for wrong in ((), (0,), (2, 2), (2**31,)):
+        with pytest.raises(ValueError, match="are no distinct numbers of 1 or more"):
+            TrainSpec(tails=wrong)
 
 
 def test_equal_work_is_equal_up_to_rounding() -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -52,6 +53,7 @@ def problem_of(plan: Plan, case: Case, shard: int, revoked: np.ndarray) -> Probl
         spec.momentum,
         spec.weight_decay,
         spec.loss.name == "squared-error",
+        spec.tails,
     )
 
 
@@ -79,6 +81,24 @@ def test_training_gives_the_bits_of_slow_and_obvious_code(name: str, share: floa
         for q, tail in expected.tails.items():
             assert differing(tails[q], tail) == []
     assert report.visits == visits
+
+
+def test_tails_that_are_given_change_the_bits_of_the_last_stage_alone() -> None:
+    usual = CASES["logistic"]
+    case, plain = replace(usual, spec=usual.spec.with_(tails=(2,))), MemoryStore()
+    plan, store = plan_of(case, kernel="loop"), MemoryStore()
+    train(plan, store)
+    train(plan_of(usual, kernel="loop"), plain)
+    for shard in range(plan.num_shards):
+        expected = train_shard(problem_of(plan, case, shard, np.zeros(0, np.int64)))
+        end = store.get(plan.final_key(shard))
+        assert differing(end.state, expected.ends[-1]) == []
+        assert set(end.tails) == {2} and differing(end.tails[2], expected.tails[2]) == []
+        others = [plain.get(each.key) for each in plan_of(usual, kernel="loop").chains[shard]]
+        for stage, other in zip(plan.chains[shard], others, strict=True):
+            same = differing(store.get(stage.key).state, other.state) == []
+            assert same == (stage.index < case.spec.num_slices)
+            assert stage.key != other.key
 
 
 def test_training_learns() -> None:

@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -49,6 +50,9 @@ class TrainSpec:
         device: device for training: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` and so on, or ``"auto"``
             for a CUDA device if there is one. The resulting bits depend on it. Small models are
             faster on a CPU.
+        tails: how many epochs before the end of stage R weights are kept, as distinct numbers in
+            any order; None for those that :meth:`tail_epochs` states. The resulting bits depend on
+            it. The default replay starts from the last tail.
 
     Raises:
         KeyError: there is no loss of that name.
@@ -70,6 +74,7 @@ class TrainSpec:
     num_threads: int = 1
     kernel: str = "auto"
     device: str = "cpu"
+    tails: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check every field, and take numbers of NumPy and devices of torch for what they are."""
@@ -101,6 +106,8 @@ class TrainSpec:
                 f"device={self.device!r} is not known; use 'cpu', 'cuda', 'cuda:0' and so on, or "
                 "'auto'"
             )
+        if self.tails is not None:
+            object.__setattr__(self, "tails", _as_tails(self.tails))
         _check_range("learning_rate", self.learning_rate, 0, math.inf, "above 0", open_low=True)
         _check_range("momentum", self.momentum, 0, 1, "from 0 up to, not including, 1")
         _check_range("weight_decay", self.weight_decay, 0, math.inf, "0 or more")
@@ -137,9 +144,11 @@ class TrainSpec:
         """Return how many epochs before the end of stage R weights are kept, largest first.
 
         Such stored weights are called *tails*. Training resets the optimizer at each tail, so a
-        replay from a tail with a reset optimizer repeats what training did. A stage of 16 epochs or
-        more has an additional tail after its first third, at which an influence step evaluates
-        gradients and curvature once more (tests/benchmarks/defaults.md has the measurements).
+        replay from a tail with a reset optimizer repeats what training did. They are those of
+        ``tails``; one that is longer than the stage is kept at its start. If ``tails`` is None,
+        they are 4 epochs and 1 epoch before the end, and a stage of 16 epochs or more has another
+        one after its first third, at which an influence step evaluates gradients and curvature
+        once more.
 
         >>> TrainSpec(num_slices=3, epochs=20).tail_epochs()
         (4, 1)
@@ -147,8 +156,12 @@ class TrainSpec:
         (13, 4, 1)
         >>> TrainSpec(num_slices=1, epochs=1).tail_epochs()
         (1,)
+        >>> TrainSpec(num_slices=3, epochs=20, tails=(2, 30)).tail_epochs()
+        (10, 2)
         """
         last = self.stage_epochs()[-1]
+        if self.tails is not None:
+            return tuple(sorted({min(tail, last) for tail in self.tails}, reverse=True))
         early = {2 * last // 3} if last >= 16 else set[int]()
         return tuple(sorted({min(4, last), 1} | early, reverse=True))
 
@@ -179,7 +192,10 @@ class TrainSpec:
         return f"TrainSpec({', '.join(f'{n}={value!r}' for n, value in self._values().items())})"
 
     def _values(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if values["tails"] is None:  # as in specs of stores that know no tails
+            del values["tails"]
+        return values
 
 
 @dataclass(frozen=True, repr=False)
@@ -222,6 +238,20 @@ def as_recorded(spec: TrainSpec, recorded: object) -> TrainSpec:
         return spec
     values = {f.name: getattr(spec, f.name) for f in fields(TrainSpec)}
     return SpecWithFactors(**values, kfac_examples=int(found[2]))
+
+
+def _as_tails(tails: Any) -> tuple[int, ...]:
+    """Return tails as a descending tuple, so that equal ones have the same digest."""
+    if isinstance(tails, str) or not isinstance(tails, Iterable):
+        raise TypeError(f"tails={tails!r} is no sequence of whole numbers; give one such as (2,)")
+    found = tuple(int(t) if isinstance(t, np.integer) else t for t in tails)
+    if any(isinstance(t, bool) or not isinstance(t, int) for t in found):
+        raise TypeError(f"tails={tails!r} are not all whole numbers; give numbers such as (2,)")
+    if not found or min(found) < 1 or max(found) > MOST or len(set(found)) < len(found):
+        raise ValueError(
+            f"tails={tails!r} are no distinct numbers of 1 or more; give at least one, as in (2,)"
+        )
+    return tuple(sorted(found, reverse=True))
 
 
 def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
