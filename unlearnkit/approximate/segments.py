@@ -19,11 +19,23 @@ Starting from the initial weights, gradients fall so steeply that the values at 
 determine their average. In that first segment, g_F is taken at the end of the segment, and g is the
 mean gradient over the next segment, computed from the checkpoints at its ends.
 
+The stages 1..K can be taken as one segment (:func:`merged`), which costs one step instead of K.
+Its effective time is h = sum_i h_i, and the forcing terms of its stages are averaged over it:
+
+    c = sum_i (h_i/h) c_i = sum_x w_s(x) grad(x) - r g,
+    w_s = sum_(i >= s) (h_i/h) / (n_i - k_i),        r = sum_i (h_i/h) k_i/(n_i - k_i).
+
+An example x of slice s takes part from stage s on, so its gradient is weighted by the effective
+time that it took part in. All gradients are taken at the end of stage K. Of the correction there,
+the share that its forcing had reached by then, sum_(j <= i) h_j r_j / (h r), corrects the
+checkpoint of an earlier stage i. This was derived for unlearnkit.
+
 tests/benchmarks/defaults.md compares these choices with gradients of retained examples.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -44,6 +56,22 @@ class Path(NamedTuple):
     time: float
 
 
+class Part(NamedTuple):
+    """A stage that is a part of a segment and ends before it.
+
+    Attributes:
+        name: name of its checkpoint.
+        stage: 1-based stage.
+        end: state at its end.
+        share: share of the segment's correction that belongs to this state.
+    """
+
+    name: str
+    stage: int
+    end: State
+    share: float
+
+
 @dataclass(frozen=True, eq=False)
 class Segment:
     """A segment of training in which examples of the forget set took part.
@@ -62,6 +90,9 @@ class Segment:
         steps: optimizer steps without the forget set.
         num_forget: k.
         num_retain: n - k.
+        parts: stages that are a part of it and end before it, in order.
+        weights: w_s of the slices 1..K if it has parts; otherwise empty, as all are 1/(n - k).
+        mean_ratio: r if it has parts.
     """
 
     name: str
@@ -75,10 +106,15 @@ class Segment:
     steps: int
     num_forget: int
     num_retain: int
+    parts: tuple[Part, ...] = ()
+    weights: tuple[float, ...] = ()
+    mean_ratio: float = 0.0
 
     @property
     def forget_ratio(self) -> float:
-        """k/(n - k)."""
+        """k/(n - k), or its mean over the stages of a merged segment."""
+        if self.parts:
+            return self.mean_ratio
         return self.num_forget / max(1, self.num_retain)
 
     @property
@@ -127,11 +163,13 @@ def _stage_time(plan: Plan, stage: Stage, epochs: int) -> float:
     return effective_time(spec.learning_rate, spec.momentum, epochs * batches)
 
 
-def segments_of(given: ShardRound, *, to_end: bool = False) -> list[Segment]:
+def segments_of(given: ShardRound, *, merge: int = 1, to_end: bool = False) -> list[Segment]:
     """Return the segments from the first affected stage on, in order.
 
     Args:
         given: the round.
+        merge: number of stages before the last that are taken as one segment if the first of them
+            is affected; 1 takes each by itself.
         to_end: include the segment from the last tail to the end, which an amend may replay.
     """
     plan, chain = given.state.plan, given.state.chain
@@ -156,6 +194,8 @@ def segments_of(given: ShardRound, *, to_end: bool = False) -> list[Segment]:
     for stage in range(first, last):
         add(stage, None, chain[stage - 1].epochs, start)
         start = found[-1].end
+    if first == 1 and min(merge, last - 1) > 1:
+        found[:merge] = [merged(found[:merge])]
     done, epochs = 0, chain[-1].epochs
     for tail in sorted(given.state.checkpoints[last].tails, reverse=True):
         add(last, tail, epochs - tail - done, start)
@@ -165,6 +205,42 @@ def segments_of(given: ShardRound, *, to_end: bool = False) -> list[Segment]:
         after = next((each.path for each in found[1:] if each.path_time), found[0].path)
         found[0] = replace(found[0], path=after)
     return found if to_end else found[:-1]
+
+
+def merged(segments: Sequence[Segment]) -> Segment:
+    """Return the stages 1..K, each of them a segment, as one segment from the initial weights."""
+    last, time = segments[-1], sum(each.time for each in segments)
+    if not time:
+        return last if len(segments) == 1 else replace(last, parts=_parts(segments, 0.0))
+    shares = [each.time / time for each in segments]
+    weights = [p / max(1, each.num_retain) for p, each in zip(shares, segments, strict=True)]
+    ratio = sum(w * each.num_forget for w, each in zip(weights, segments, strict=True))
+    return replace(
+        last,
+        name=f"stages {segments[0].stage} to {last.stage}",
+        start=None,
+        time=time,
+        path=Path(last.end, last.end, sum(each.path_time for each in segments)),
+        path_time=sum(each.path_time for each in segments),
+        steps=sum(each.steps for each in segments),
+        parts=_parts(segments, time * ratio),
+        weights=tuple(sum(weights[s:]) for s in range(len(weights))),
+        mean_ratio=ratio,
+    )
+
+
+def _parts(segments: Sequence[Segment], whole: float) -> tuple[Part, ...]:
+    reached = accumulate(each.time * each.forget_ratio for each in segments[:-1])
+    return tuple(
+        Part(each.name, each.stage, each.end, forced / whole if whole else 0.0)
+        for each, forced in zip(segments[:-1], reached, strict=True)
+    )
+
+
+def names_in_order(segments: Iterable[Segment]) -> list[str]:
+    """Return the names of the segments of several shards, in the order of training."""
+    places = {each.name: (each.stage, -(each.tail or 0), not each.parts) for each in segments}
+    return sorted(places, key=places.__getitem__)
 
 
 def corrected_checkpoints(
@@ -183,9 +259,9 @@ def corrected_checkpoints(
     for each in segments:
         if each.tail:
             tails[each.tail] = states[each.name]
-        else:
-            key = chain[each.stage - 1].key
-            corrected[each.stage] = Checkpoint(key, shard, each.stage, states[each.name], {})
+            continue
+        for name, stage in (*((p.name, p.stage) for p in each.parts), (each.name, each.stage)):
+            corrected[stage] = Checkpoint(chain[stage - 1].key, shard, stage, states[name], {})
     last = len(chain)
     corrected[last] = Checkpoint(chain[-1].key, shard, last, end, tails)
     return corrected

@@ -118,6 +118,14 @@ def test_heads_agree_with_automatic_differentiation(name, together, monkeypatch)
     check_lanes(session, method, found)
 
 
+@pytest.mark.parametrize("together", [3, 1])
+def test_heads_agree_where_early_stages_are_merged(together, monkeypatch):
+    session = uneven_session(Images)
+    method = StagedInfluence(scope="head", iterations=5, curvature_min=9, merge=2)
+    monkeypatch.setattr(last_layer, "last_layers_together", lambda stack, curvature: together)
+    check_lanes(session, method, method(uneven_rounds(session), on_progress=quiet))
+
+
 @pytest.mark.parametrize("name", BLIND)
 def test_a_last_layer_that_does_not_give_the_outputs_is_differentiated(name, monkeypatch):
     session = uneven_session(BLIND[name])

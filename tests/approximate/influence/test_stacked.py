@@ -1,5 +1,7 @@
 """Corrections of several shards at once, against automatic differentiation and dense solves."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -48,6 +50,30 @@ def test_lanes_agree_with_automatic_differentiation(name, size, candidates, damp
     )
     together = method(uneven_rounds(session), on_progress=quiet)
     check_lanes(session, method, together)
+
+
+@pytest.mark.parametrize("name", ["logistic", "deep tanh", "gelu, squared error"])
+@pytest.mark.parametrize("by_outputs", [False, True])
+def test_lanes_agree_where_early_stages_are_merged(name, by_outputs):
+    """Of the uneven rounds one begins with stage 1 and merges, two begin later and do not."""
+    model, options = STACKS[name]
+    session = uneven_session(model, **options)
+    method = StagedInfluence(
+        iterations=100 if by_outputs else 5,
+        tolerance=1e-6,
+        candidates=25,
+        by_outputs=by_outputs,
+        merge=2,
+        damping=5.0,
+    )
+    together = method(uneven_rounds(session), on_progress=quiet)
+    check_lanes(session, method, together)
+    alone = replace(method, merge=1)(uneven_rounds(session), on_progress=quiet)
+    changed = [
+        a.correction_norm != pytest.approx(b.correction_norm, rel=1e-3)
+        for a, b in zip(together, alone, strict=True)
+    ]
+    assert changed == [True, False, False]
 
 
 @pytest.mark.parametrize("name", ["logistic", "relu"])

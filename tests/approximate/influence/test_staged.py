@@ -21,7 +21,7 @@ from unlearnkit.approximate import (
 from unlearnkit.approximate.curvature import effective_time, gauss_newton, mean_gradient
 from unlearnkit.approximate.influence import any_module, settings
 from unlearnkit.approximate.influence.any_module import Difference
-from unlearnkit.approximate.segments import segments_of
+from unlearnkit.approximate.segments import merged, segments_of
 from unlearnkit.models.vector import flatten, trainable_names, unflatten
 
 
@@ -108,6 +108,117 @@ def test_stages_are_chained_as_the_definition_says(first, substeps, damping, sho
     assert expected.abs().max() > 1e-4
 
 
+def merging_session():
+    features = torch.randn(120, 4, generator=torch.Generator().manual_seed(2))
+    data = (features, (features[:, 0] > 0).long() + (features[:, 1] > 0).long())
+    spec = uk.TrainSpec(num_shards=2, num_slices=4, epochs=15, batch_size=8)
+    session = uk.Session(data, model="logistic", spec=spec)
+    session.train()
+    return session
+
+
+@pytest.mark.parametrize("merge", [2, 3, 9])
+def test_early_stages_are_merged_as_the_definition_says(merge):
+    """A dense solve with every forgotten example's gradient weighted by itself."""
+    session = merging_session()
+    plan, spec = session.plan, session.spec
+    rows = plan.partition.shard_rows(0)
+    slices = plan.partition.slice_[rows]
+    gone = np.concatenate([rows[slices == s][:count] for s, count in ((1, 3), (2, 1), (3, 4))])
+    [given] = rounds_of(session, {0: gone})
+    method = exhaustive(1, merge=merge)
+    [found] = method([given], on_progress=quiet)
+    module, stages = plan.architecture.module(), min(merge, 3)
+    names, epochs = trainable_names(module), spec.stage_epochs()
+    states = {r: checkpoint.state for r, checkpoint in given.state.checkpoints.items()}
+    times, kept, lost = {}, {}, {}
+    for r in range(1, 5):
+        kept[r], lost[r] = len(given.retain.until(r)), len(given.forget.until(r))
+        steps = epochs[r - 1] * -(-int((slices <= r).sum()) // spec.batch_size)
+        times[r] = effective_time(spec.learning_rate, spec.momentum, steps)
+    early = range(1, stages + 1)
+    h, end = sum(times[r] for r in early), states[stages]
+    forced = torch.zeros(15).double()
+    for row, own in zip(given.forget.rows, given.forget.slices, strict=True):
+        example = plan.examples[plan.partition.ids[[row]]]
+        weight = sum(times[r] / h / kept[r] for r in early if r >= own)
+        forced += weight * mean_gradient(module, end, names, *example, spec.loss)
+    after, h_after = states[stages + 1] if stages < 3 else None, times.get(stages + 1)
+    if stages == 3:  # on from there to the first tail of the last stage
+        after, steps = given.state.checkpoints[4].tails[4], 2 * -(-len(rows) // spec.batch_size)
+        h_after = effective_time(spec.learning_rate, spec.momentum, steps)
+    v, w = (flatten(state, names).double() for state in (end, after))
+    g = (v - w) / h_after - spec.weight_decay * (v + w) / 2
+    forced -= sum(times[r] / h * lost[r] / kept[r] for r in early) * g
+    inputs, _ = given.state.data(given.retain.until(stages))
+    product = gauss_newton(module, end, names, inputs, spec.loss)
+    dense = torch.stack([product(e) for e in torch.eye(15)]).double()
+    expected = torch.linalg.solve(
+        dense + (1 / h + spec.weight_decay) * torch.eye(15).double(), forced
+    )
+    reached = np.cumsum([times[r] * lost[r] / kept[r] for r in early])
+    for r, share in zip(early, reached / reached[-1], strict=True):
+        moved = flatten(found.checkpoints[r].state, names) - flatten(states[r], names)
+        assert (moved - share * expected).abs().max() < 1e-6 + 1e-3 * expected.abs().max()
+    assert set(found.checkpoints) == {1, 2, 3, 4} and expected.abs().max() > 1e-4
+    assert found.visits <= method.visits(given.state.plan, 0, given.forget)
+
+
+def test_one_stage_that_is_merged_equals_the_stage():
+    session = merging_session()
+    rows = session.plan.partition.shard_rows(0)
+    [given] = rounds_of(session, {0: rows[session.plan.partition.slice_[rows] == 1][:5]})
+    module, method = session.plan.architecture.module(), StagedInfluence()
+    names, segments = trainable_names(module), segments_of(given)
+    candidates = method.candidates_of(given, segments)
+    alone = merged(segments[:1])
+    assert (alone.time, alone.path_time) == (segments[0].time, segments[0].path_time)
+    assert alone.weights == (1 / len(given.retain.until(1)),) and alone.parts == ()
+    one = replace(alone, path=segments[0].path)
+    run = Difference(method, given, module, names, candidates)
+    whole = Difference(method, given, module, names, candidates)
+    assert torch.allclose(run._merged_forcing(one), whole.forcing(segments[0]), rtol=1e-5)
+    assert torch.allclose(run.sum, whole.sum, rtol=1e-5)
+
+
+def test_merged_stages_land_on_the_leave_out_solution_of_a_quadratic_loss():
+    """All slices hold the same rows, so that merging is exact once training has converged."""
+    generator = torch.Generator().manual_seed(5)
+    copies = torch.randn(15, 4, generator=generator), torch.randn(15, 1, generator=generator)
+    spec = uk.TrainSpec(
+        num_shards=1,
+        num_slices=4,
+        epochs=500,
+        batch_size=64,
+        learning_rate=0.05,
+        weight_decay=0.1,
+        loss="squared-error",
+    )
+    data = [torch.rand(60, some.shape[1]) for some in copies]
+    blank = uk.Session(uk.from_arrays(*data, test=data, probe=data), model="linear", spec=spec)
+    partition = blank.plan.partition
+    for whole, some in zip(data, copies, strict=True):
+        for slice_ in range(1, 5):
+            whole[torch.from_numpy(partition.ids[partition.slice_ == slice_])] = some
+    session = uk.Session(uk.from_arrays(*data, test=data, probe=data), model="linear", spec=spec)
+    session.train()
+    plan = session.plan
+    gone = np.concatenate([np.flatnonzero(plan.partition.slice_ == s)[:2] for s in (1, 2, 3, 4)])
+    method = exhaustive(1, merge=3)
+    [given] = rounds_of(session, {0: gone})
+    [found] = method([given], on_progress=quiet)
+    inputs, targets = (some.double() for some in given.state.data(given.retain.until(1)))
+    design = torch.cat([inputs, torch.ones(13, 1).double()], 1)
+    system = design.T @ design / 13 + 0.1 * torch.eye(5)
+    expected = torch.linalg.solve(system, design.T @ targets / 13).flatten()
+    names = trainable_names(plan.architecture.module())
+    before = flatten(given.state.checkpoints[3].state, names) - expected
+    after = flatten(found.checkpoints[3].state, names) - expected
+    # A step over the time h leaves about 1/(1 + h lambda) of the difference.
+    h = segments_of(given, merge=3)[0].time
+    assert after.norm() < 1.5 / (1 + 0.1 * h) * before.norm() and 0.1 * h > 20
+
+
 def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monkeypatch):
     """All of them: the difference of two means. Some of them: nearer to what the path says."""
     features = torch.randn(60, 4, generator=torch.Generator().manual_seed(3))
@@ -170,6 +281,7 @@ def test_where_many_are_forgotten_the_retained_are_read_at_the_same_points(monke
     [
         ({"scope": "tail"}, "scope='tail' is not known; use 'all' or 'head'"),
         ({"references": 4}, "references=4 does not work with scope='all'"),
+        ({"merge": 0}, "merge=0 is no number of stages; give 1 or more"),
         ({"damping": -0.1}, "damping=-0.1 is out of range; give a number from 0 up"),
         ({"damping": float("nan")}, "damping=nan is out of range"),
         ({"scope": "head", "by_outputs": True}, "by_outputs=True does not work with scope='head'"),
@@ -188,8 +300,10 @@ def test_an_undamped_method_is_described_as_before_there_was_damping():
         "references=0, by_outputs=False)"
     )
     damped = StagedInfluence(damping=0.5)
+    merging = StagedInfluence(merge=2)
     assert repr(damped).endswith("by_outputs=False, damping=0.5)")
-    for method in (StagedInfluence(), damped):
+    assert repr(merging).endswith("by_outputs=False, merge=2)")
+    for method in (StagedInfluence(), damped, merging):
         assert eval(repr(method)) == method
 
 
@@ -210,9 +324,12 @@ def test_a_long_stage_is_corrected_early_on_too():
             assert (change - theirs[place]).abs().max() < 1e-6 + 1e-3 * change.abs().max()
 
 
-def test_curvature_is_sampled_in_proportion_to_the_pool_and_planned_so():
+@pytest.mark.parametrize("merge", [1, 2])
+def test_curvature_is_sampled_in_proportion_to_the_pool_and_planned_so(merge):
     session = uneven_session("logistic")
-    method = StagedInfluence(iterations=3, tolerance=0.0, curvature_share=0.5, curvature_min=2)
+    method = StagedInfluence(
+        iterations=3, tolerance=0.0, curvature_share=0.5, curvature_min=2, merge=merge
+    )
     rounds = uneven_rounds(session)
     for given, found in zip(rounds, method(rounds, on_progress=quiet), strict=True):
         plan, shard = given.state.plan, given.state.shard

@@ -84,6 +84,8 @@ class Difference:
 
     def forcing(self, segment: Segment) -> Float[Tensor, " parameter"]:
         """Return the forcing term c of a segment (see :mod:`unlearnkit.approximate.segments`)."""
+        if segment.parts:
+            return self._merged_forcing(segment)
         forget, total = self.forget.until(segment.stage), self.sum
         if segment.start is not None:
             total = total + self.gradients(segment.start, forget.since(self.summed))
@@ -94,6 +96,17 @@ class Difference:
         if self.references is not None and segment.start is not None:
             pool += self._pool_error(segment, self.references, mean, pool)
         return segment.forget_ratio * (mean - pool)
+
+    def _merged_forcing(self, segment: Segment) -> Float[Tensor, " parameter"]:
+        forced = torch.zeros_like(self.sum)
+        for slice_, weight in enumerate(segment.weights, 1):
+            own = self.forget.until(slice_).since(slice_ - 1)
+            total = self.gradients(segment.end, own)
+            self.sum, forced = self.sum + total, forced + weight * total
+        self.summed = segment.stage
+        begin, after = (flatten(at, self.names) for at in segment.path[:2])
+        pool = segment.pool(begin, after, self.state.plan.spec.weight_decay)
+        return forced - segment.forget_ratio * pool
 
     def _pool_error(
         self,
@@ -133,14 +146,24 @@ class Difference:
         loss, data = self.state.plan.spec.loss, self.state.data(members)
         return len(members) * mean_gradient(self.module, at, self.names, *data, loss)
 
-    def apply(self, name: str, at: State) -> State:
+    def states_of(self, segment: Segment) -> dict[str, State]:
+        """Return the corrected states of a segment by name: at its end, and at those of its parts.
+
+        It must be called in the order of training, after :meth:`advance`.
+        """
+        states = {each.name: self.apply(each.name, each.end, each.share) for each in segment.parts}
+        name = f"stage {segment.stage}" if segment.parts else segment.name
+        return states | {segment.name: self.apply(name, segment.end)}
+
+    def apply(self, name: str, at: State, share: float = 1.0) -> State:
         """Return the state with the correction added and its running statistics corrected.
 
         Args:
-            name: name of the segment that ends with this state.
+            name: name of the checkpoint or tail that holds this state.
             at: the state.
+            share: share of the correction to add.
         """
-        moved = flatten(at, self.names) + self.correction
+        moved = flatten(at, self.names) + share * self.correction
         architecture = self.state.plan.architecture
         state = architecture.moved(at, unflatten(moved, at, self.names))
         return self.statistics.correct(name, state)

@@ -25,7 +25,7 @@ from unlearnkit.approximate.linearised import (
     stack_parameters,
 )
 from unlearnkit.approximate.protocol import Members, Modified, OnStep, ShardRound
-from unlearnkit.approximate.segments import segments_of
+from unlearnkit.approximate.segments import names_in_order, segments_of
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.chunks import chunks
 from unlearnkit.models.stack import Stack
@@ -91,7 +91,7 @@ def modify_last_layers(
     done: list[Modified] = []
     for begin in range(0, len(rounds), size):
         lanes = [_Lane(method, each, body) for each in rounds[begin : begin + size]]
-        names = list(max(lanes, key=lambda lane: len(lane.segments)).segments)
+        names = names_in_order(each for lane in lanes for each in lane.segments.values())
         for number, name in enumerate(names):
             share = (begin + number / len(names) * len(lanes)) / len(rounds)
             shards = ", ".join(str(lane.given.state.shard) for lane in lanes)
@@ -99,7 +99,7 @@ def modify_last_layers(
             concerned = [lane for lane in lanes if name in lane.segments]
             _advance(name, [lane for lane in concerned if lane.segments[name].time])
             for lane in concerned:
-                lane.states[name] = lane.apply(name, lane.segments[name].end)
+                lane.states |= lane.states_of(lane.segments[name])
         done += [lane.finish(lane.segments.values(), lane.states) for lane in lanes]
     return done
 
@@ -117,7 +117,7 @@ class _Lane(Difference):
     """One shard's correction, its segments and the states corrected so far."""
 
     def __init__(self, method: InfluenceSettings, given: ShardRound, body: Body) -> None:
-        segments = segments_of(given)
+        segments = segments_of(given, merge=method.merge)
         names, candidates = head_names(body.module), method.candidates_of(given, segments)
         super().__init__(method, given, body.module, names, candidates)
         self.body, self.segments = body, {each.name: each for each in segments}

@@ -23,7 +23,7 @@ from unlearnkit.training.kernels.layout import UNIT
 SCOPES = ("all", "head")
 FEW_CURVATURE, FEW_CANDIDATES = 256, 1024  # upper limits for small requests; see `few`
 SHORT = 50.0  # effective time up to which damping beyond 1/h does not grow; see `damping`
-LATER = ("damping",)  # settings that do not appear in older ledgers
+LATER = {"damping": 0.0, "merge": 1}  # settings that older ledgers do not know, left out of `repr`
 REFERENCES_FROM = 500  # forgotten examples from which references are used; see `references`
 
 
@@ -47,6 +47,7 @@ class InfluenceSettings:
     references: int = 0
     by_outputs: bool = False
     damping: float = 0.0
+    merge: int = 1
 
     def __post_init__(self) -> None:
         """Check the scope, and the settings that depend on it."""
@@ -66,10 +67,13 @@ class InfluenceSettings:
         if not 0 <= self.damping < math.inf:
             raise ValueError(f"damping={self.damping} is out of range; give a number from 0 up")
 
+        if isinstance(self.merge, bool) or not isinstance(self.merge, int) or self.merge < 1:
+            raise ValueError(f"merge={self.merge!r} is no number of stages; give 1 or more")
+
     def __repr__(self) -> str:
-        """Leave out settings of ``LATER`` at 0, so that methods of older ledgers are recognised."""
+        """Leave out settings at their value in ``LATER``, by which older ledgers are recognised."""
         shown = {f.name: getattr(self, f.name) for f in fields(self)}
-        said = (f"{n}={v!r}" for n, v in shown.items() if n not in LATER or v)
+        said = (f"{n}={v!r}" for n, v in shown.items() if LATER.get(n, ...) != v)
         return f"{type(self).__qualname__}({', '.join(said)})"
 
     def damping_of(self, given: ShardRound) -> float:

@@ -29,7 +29,12 @@ from unlearnkit.approximate.linearised import (
     stack_parameters,
 )
 from unlearnkit.approximate.protocol import Modified, OnStep, ShardRound
-from unlearnkit.approximate.segments import corrected_checkpoints, segments_of
+from unlearnkit.approximate.segments import (
+    Segment,
+    corrected_checkpoints,
+    names_in_order,
+    segments_of,
+)
 from unlearnkit.models.stack import Stack
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.stacked import lanes_together
@@ -74,7 +79,7 @@ class _Lane:
     def __init__(self, method: InfluenceSettings, given: ShardRound) -> None:
         self.round, self.shard = given, given.state.shard
         self.damping = method.damping_of(given)
-        self.segments = {each.name: each for each in segments_of(given)}
+        self.segments = {each.name: each for each in segments_of(given, merge=method.merge)}
         candidates = method.candidates_of(given, list(self.segments.values()))
         self.samples = {
             name: method.draw(given, each, candidates)
@@ -127,8 +132,7 @@ class _Group:
     ) -> None:
         self.method, self.stack, self.plan = method, stack, rounds[0].state.plan
         self.lanes = [_Lane(method, each) for each in rounds]
-        longest = max(self.lanes, key=lambda lane: len(lane.segments))
-        self.names = list(longest.segments)
+        self.names = names_in_order(s for lane in self.lanes for s in lane.segments.values())
         shapes = zip(stack.widths[1:], stack.widths[:-1], strict=True)
         empty = {
             f"{name}.{part}": torch.zeros(shape)
@@ -153,10 +157,11 @@ class _Group:
             found = self._solve(name, active, next(self.forcings), before)
             self.corrections = self._put(self.corrections, active, found)
         for i in concerned:
-            lane = self.lanes[i]
-            lane.states[name] = add_correction(
-                self.stack, lane.segments[name].end, self.corrections, i
-            )
+            segment, states = self.lanes[i].segments[name], self.lanes[i].states
+            for part in segment.parts:
+                some = [piece * part.share for piece in self.corrections]
+                states[part.name] = add_correction(self.stack, part.end, some, i)
+            states[name] = add_correction(self.stack, segment.end, self.corrections, i)
 
     def _active(self, name: str) -> list[int]:
         return [i for i, lane in enumerate(self.lanes) if name in lane.samples]
@@ -254,6 +259,8 @@ class _Group:
         numbers += sum(self.stack.widths) * max(len(lane.forget) for lane in self.lanes)
 
         def fit(blocks: list[_Block]) -> bool:
+            if any(map(self._merges, blocks)):
+                return False
             return 4 * numbers * sum(len(each.active) for each in blocks) <= BATCH_BYTES
 
         blocks = [_Block(name, 0, self._active(name)) for name in self.names]
@@ -270,7 +277,11 @@ class _Group:
             places.append(latest[i])
             latest[i] = len(self.lanes) + number
             spans.append(self.lanes[i].joined(each.stage))
-        ends = self._gradients(chosen, [each.end for each in segments], [(0, e) for _, e in spans])
+        if self._merges(blocks[0]):
+            ends, forced = self._merged(chosen, segments)
+        else:
+            at, whole = [each.end for each in segments], [(0, end) for _, end in spans]
+            ends = forced = self._gradients(chosen, at, whole)
         if len(blocks) == 1:
             forcing = self._take(self.sums, chosen)
             self.sums = self._put(self.sums, chosen, ends)
@@ -294,9 +305,10 @@ class _Group:
             for states in ([path.begin for path in paths], [path.after for path in paths])
         )
         ratio, decay = _wide([each.forget_ratio for each in segments]), self.plan.spec.weight_decay
-        share = ratio * _wide([1 / (len(each.points) * each.num_forget) for each in segments])
+        counts = [1 / (len(each.points) * each.num_forget) for each in segments]
+        share = 1.0 if forced is not ends else ratio * _wide(counts)
         speed, half = ratio * _wide([1 / path.time for path in paths]), ratio * decay / 2
-        for piece, at_end, begin, after in zip(forcing, ends, begins, afters, strict=True):
+        for piece, at_end, begin, after in zip(forcing, forced, begins, afters, strict=True):
             piece.add_(at_end).mul_(share)
             piece.addcmul_(after, half + speed).addcmul_(begin, half - speed)
         clear_padding(self.stack, forcing)
@@ -305,6 +317,30 @@ class _Group:
             some = slice(done, done + len(block.active))
             done = some.stop
             yield [piece[some] for piece in forcing]
+
+    def _merges(self, block: _Block) -> bool:
+        """Whether this is the segment that merges early stages, which all its lanes start with."""
+        return bool(self.lanes[block.active[0]].segments[block.name].parts)
+
+    def _merged(self, chosen: list[int], segments: list[Segment]) -> tuple[Pieces, Pieces]:
+        """Return the gradient sums at the end of a merged segment, plain and with its weights."""
+        weights = [each.weights for each in segments]
+        ends = [torch.zeros_like(piece[chosen]) for piece in self.sums]
+        forced = [torch.zeros_like(piece) for piece in ends]
+        bounds = [
+            np.searchsorted(self.lanes[i].forget.slices, range(len(w) + 1), side="right").tolist()
+            for i, w in zip(chosen, weights, strict=True)
+        ]
+        for slice_ in range(len(weights[0])):
+            spans = [(each[slice_], each[slice_ + 1]) for each in bounds]
+            if all(begin == end for begin, end in spans):
+                continue
+            found = self._gradients(chosen, [each.end for each in segments], spans)
+            factor = _wide([each[slice_] for each in weights])
+            for total, weighted, piece in zip(ends, forced, found, strict=True):
+                total.add_(piece)
+                weighted.addcmul_(piece, factor)
+        return ends, forced
 
     def _gradients(
         self, chosen: list[int], at: list[State], spans: list[tuple[int, int]]

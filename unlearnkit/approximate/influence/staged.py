@@ -117,6 +117,8 @@ class StagedInfluence(InfluenceSettings):
             the same and the iterations are fewer and cheaper. Where the iterations are cut short,
             the dual solve corrects too much and the solve in parameter space too little, which is
             better.
+        merge: number of early stages that are taken as one segment from the initial weights, if a
+            request affects the first; at most R - 1. 1 takes each by itself.
         damping: d times max(H, ``SHORT``), where H is the effective time of the shard's whole
             training. At times below ``SHORT`` the difference is still close to linear, and d does
             not grow any more.
@@ -203,19 +205,23 @@ class StagedInfluence(InfluenceSettings):
         counts = (np.bincount(some, minlength=last + 1) for some in (slices, forget.slices))
         until = np.cumsum(list(counts), axis=1).tolist()
         planned: list[_Planned] = []
-        for stage in range(first, last + 1):
+        merge = max(1, min(self.merge, last - 1)) if first == 1 else 1
+        for stage in range(max(first, merge), last + 1):
             retained, gone = until[0][stage], until[1][stage]
             if not retained:
                 continue
             segments = len(plan.spec.tail_epochs()) if stage == last else 1
             # At the start of a stage only the examples that join in it are read; see Difference.
-            joined = gone - (planned[-1].forgotten if planned else 0) if stage > 1 else 0
+            from_start = first == 1 and stage == merge
+            joined = 0 if from_start else gone - (planned[-1].forgotten if planned else 0)
             points, gradients = segments + (joined > 0), segments * gone + joined
+            if from_start:  # a merged segment reads each slice by itself
+                points += len(np.unique(forget.slices[forget.slices <= stage])) - 1
             if stage == 1 == last and (references := self._num_references(gone, retained)):
                 points += 2 * segments
                 gradients += segments * references
             curvature = min(self.sample_size(retained + gone, whole), retained)
-            substeps = segments * self.substeps - (stage == 1) * (self.substeps - 1)
+            substeps = segments * self.substeps - from_start * (self.substeps - 1)
             planned.append(_Planned(gone, points, gradients, substeps, curvature))
         return planned
 
@@ -264,14 +270,14 @@ class StagedInfluence(InfluenceSettings):
         plan = state.plan
         module = plan.architecture.module()
         names = trainable_names(module) if self.scope == "all" else head_names(module)
-        segments = segments_of(given)
+        segments = segments_of(given, merge=self.merge)
         run = Difference(self, given, module, names, self.candidates_of(given, segments))
         states: dict[str, State] = {}
         for number, each in enumerate(segments):
             share = number / len(segments)
             on_progress(f"shard {state.shard}: correcting {each.name}", share)
             run.advance(each)
-            states[each.name] = run.apply(each.name, each.end)
+            states |= run.states_of(each)
         return run.finish(segments, states)
 
 
