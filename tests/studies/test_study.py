@@ -7,6 +7,7 @@ import pytest
 
 import unlearnkit as uk
 from unlearnkit.seeding import numpy_generator
+from unlearnkit.studies.log import read_study
 from unlearnkit.studies.requests import KINDS, Revoked
 
 SETTINGS = {"models": ("logistic",), "num_shards": (4,), "num_slices": (2,), "epochs": 3}
@@ -47,6 +48,23 @@ def test_the_gaps_are_those_that_a_comparison_shows():
     assert row.output_kl == pytest.approx(comparison.output_kl["unlearned"], rel=1e-6)
     assert row.output_kl_of_nothing == pytest.approx(comparison.output_kl["original"], rel=1e-6)
     assert row.membership_gap == pytest.approx(comparison.membership_gap.value, abs=1e-9)
+
+
+def test_the_amplification_of_every_training_is_measured_where_asked_for(tmp_path):
+    path = tmp_path / "study.jsonl"
+    several = {**SETTINGS, "learning_rates": (0.001, 0.1), "revoked": (3,), "path": path}
+    without = uk.study("digits", **several)
+    assert "amplification" not in without
+    frame = uk.study("digits", **several, amplification=True)
+    assert frame[without.columns].equals(without)  # nothing else was measured again
+    for rate, rows in frame.groupby("learning_rate"):
+        session = uk.Session(
+            "digits", model="logistic", num_shards=4, num_slices=2, epochs=3, learning_rate=rate
+        )
+        session.train()
+        assert set(rows.amplification) == {session.amplification().value}
+    again = uk.study("digits", **several, amplification=True)
+    assert again.equals(frame) and read_study(path).equals(frame)
 
 
 def test_what_is_measured_is_not_measured_again(tmp_path):

@@ -43,6 +43,16 @@ def test_the_file_and_the_frame_show_the_same(path, viewer):
     assert list(viewer.fields) == ["num_shards", "kind", "policy"]  # what differs
 
 
+def test_the_amplification_is_told_in_words_if_it_was_measured(path, viewer):
+    assert text(viewer.chaos) == ""
+    frame = read_study(path)
+    frame["amplification"] = frame.num_shards.map({3: 34.2, 5: 4.96})
+    other = uk.explore(frame)
+    assert "34  chaotic" in text(other.chaos) and "5  not chaotic" in text(other.chaos)
+    other.fields["num_shards"].value = 5
+    assert "34" not in text(other.chaos)
+
+
 def test_a_click_rings_the_row_everywhere_and_lists_its_request(viewer):
     trace = next(
         t for t in viewer.plots["study_frontier"].view.spec["data"] if t["name"] == "approximate"

@@ -70,27 +70,25 @@ by 34 times as much, 0.34 %. Above about 10 to 12, approximations removed less t
 in our measurements. A smaller learning rate or a smaller batch lowers it; at a learning rate of \
 0.01 it is 7.9.
         """
-        size = _times(self.value)
+        size = times(self.value)
         if not math.isfinite(self.value):
             met = "This training does not stay finite, so that nothing can be approximated."
         else:
-            kind = "chaotic" if self.is_chaotic else "close to chaotic"
-            kind = kind if self.value > DOUBTFUL else "not chaotic"
             side, less = (
                 (f"Above about {DOUBTFUL:g} to {CHAOTIC:g}", "less")
                 if self.value > DOUBTFUL
                 else (f"Up to about {DOUBTFUL:g}", "more")
             )
             met = (
-                f"This training is {kind} ({size}): noise of {CHANGE:g} on its initial weights "
-                f"changes the outputs by {size} times as much, {100 * CHANGE * self.value:.2g} %. "
+                f"This training is {chaos_of(self.value)} ({size}): noise of {CHANGE:g} on its "
+                f"initial weights changes the outputs by {size} times as much, {100 * CHANGE * self.value:.2g} %. "
                 f"{side}, approximations removed {less} than {REMOVED} of the gap in our "
                 "measurements."
             )
-        rates = ", ".join(f"{_times(value)} at {rate:g}" for rate, value in self.at_rates)
+        rates = ", ".join(f"{times(value)} at {rate:g}" for rate, value in self.at_rates)
         if len(self.at_rates) == 1:
             rate, value = self.at_rates[0]
-            rates = f"at a learning rate of {rate:g} it is {_times(value)}"
+            rates = f"at a learning rate of {rate:g} it is {times(value)}"
         elif rates:
             rates = f"at other learning rates it is {rates}"
         if self.value > DOUBTFUL:
@@ -99,7 +97,7 @@ in our measurements. A smaller learning rate or a smaller batch lowers it; at a 
         return f"{met} {rates[0].upper()}{rates[1:]}." if rates else met
 
     def __repr__(self) -> str:
-        return f"Amplification({_times(self.value)} in shard {self.shard}: {self.sentence})"
+        return f"Amplification({times(self.value)} in shard {self.shard}: {self.sentence})"
 
     def to_frame(self) -> "pd.DataFrame":
         """One row per learning rate, that of the plan first: shard, learning rate, value."""
@@ -249,10 +247,21 @@ def _stored(plan: Plan, store: Store, shard: int) -> State | None:
         return None
 
 
-def _times(value: float) -> str:
+def chaos_of(value: float) -> str:
+    """Say in words how chaotic a training with this amplification is.
+
+    >>> chaos_of(34.0), chaos_of(11.0), chaos_of(5.0)
+    ('chaotic', 'close to chaotic', 'not chaotic')
+    """
+    if value > CHAOTIC:
+        return "chaotic"
+    return "close to chaotic" if value > DOUBTFUL else "not chaotic"
+
+
+def times(value: float) -> str:
     """Format an amplification with two digits.
 
-    >>> _times(33.7), _times(0.5213)
+    >>> times(33.7), times(0.5213)
     ('34', '0.52')
     """
     return f"{value:.2g}" if value < 99.5 else f"{value:.0f}"

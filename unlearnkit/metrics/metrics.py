@@ -32,6 +32,7 @@ TABLE_COLUMNS = frozenset(
     [
         *"data examples kind amount revoked policy method amend model seed debt visits".split(),
         *"num_shards num_slices learning_rate exact_shards approximate_shards".split(),
+        "amplification",
         *"workload_share expected_share gap_removed membership_gap_removed membership_auc".split(),
         *"seconds predicted_seconds cpu_seconds speed speed_over_scratch".split(),
         *(

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,7 @@ def study(
     policies: Mapping[str, str | Boundary] | Iterable[str] | None = None,
     methods: str | Method | Iterable[str | Method | None] | None = (None,),
     amends: str | Amend | Iterable[str | Amend | None] | None = (None,),
+    amplification: bool = False,
     path: str | os.PathLike[str] | None = None,
     on_progress: Progress = None,
     cancel: threading.Event | None = None,
@@ -103,6 +105,9 @@ def study(
         methods: methods of modification, names in ``METHODS`` or objects; None is the
             default for the model.
         amends: amends, names in ``AMENDS`` or objects; None is replay.
+        amplification: whether to measure how chaotic the training is under every setting, as
+            :meth:`Session.amplification() <unlearnkit.session.Session.amplification>` does. This
+            costs the training of one more shard for each.
         path: a file to which each row is added once it is measured. Rows that it already holds for
             the same settings are read instead of measured again, so a study can be resumed. Your
             own methods, amends, boundaries and metrics are recognised by their repr, and functions
@@ -126,6 +131,9 @@ def study(
           nats;
         - ``gap_removed`` and ``membership_gap_removed``: which part of the original ensemble's
           ``output_kl`` and ``membership_gap`` the policy removes, at most 1;
+        - ``amplification``, if it is asked for: how much training multiplies a small change of the
+          initial weights; above about 10 to 12 training is chaotic, and approximations remove
+          little;
         - ``..._of_nothing``: the gap of the original ensemble, which forgets nothing;
         - a column for each metric that you entered in ``METRICS``.
 
@@ -178,7 +186,7 @@ def study(
                 learning_rate=rate,
                 seed=seed,
             )
-            bench = _Bench(dataset, session, log, variants, metrics, run.details)
+            bench = _Bench(dataset, session, log, variants, metrics, amplification, run.details)
             for request in requests:
                 run.check()
                 rows += bench.measure(request)
@@ -268,10 +276,11 @@ class _Bench:
         log: Log,
         variants: Sequence["_Variant"],
         metrics: dict[str, str],
+        amplify: bool,
         on_progress: OnProgress,
     ) -> None:
         self.dataset, self.session, self.log, self.variants = dataset, session, log, variants
-        self.metrics, self.on_progress = metrics, on_progress
+        self.metrics, self.amplify, self.on_progress = metrics, amplify, on_progress
         plan = session.plan
         self.settings = {
             "data": dataset.name,
@@ -307,7 +316,7 @@ class _Bench:
             own = {column_of(name) for name in self.metrics}
             shown = TABLE_COLUMNS | own | {f"{column}_of_nothing" for column in own}
             return [
-                {column: value for column, value in self.log.rows[key].items() if column in shown}
+                {column: value for column, value in self._amplified(key).items() if column in shown}
                 for key in keys
             ]
         self._train()
@@ -353,9 +362,24 @@ class _Bench:
                 "membership_gap_removed": _removed(gaps, nothing, "membership_gap"),
                 **{f"{gap}_of_nothing": value for gap, value in nothing.items()},
                 "debt": result.debt_after,
+                **({"amplification": self.amplification} if self.amplify else {}),
             }
             rows.append(self.log.add(key, row, self.metrics))
         return rows
+
+    @cached_property
+    def amplification(self) -> float:
+        """The amplification of the training, which is measured once."""
+        self._train()
+        return self.session.amplification(on_progress=self.on_progress).value
+
+    def _amplified(self, key: str) -> dict[str, Any]:
+        """A row of the log; the amplification is added if it is asked for and missing there."""
+        row = self.log.rows[key]
+        if self.amplify and "amplification" not in row:
+            row = {**row, "amplification": self.amplification}
+            self.log.add(key, row, self.log.metrics[key])
+        return row
 
     def _up_to_date(self, key: str) -> bool:
         """Whether the log has this row, with every metric of the user's as it is now."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from unlearnkit import figures
+from unlearnkit.evaluation.amplification import chaos_of, times
 from unlearnkit.figures.drawing import Spec, duration, percent
 from unlearnkit.studies.log import read_study
 from unlearnkit.widgets.parts.html import Html, paragraphs, table
@@ -68,7 +69,9 @@ class StudyViewer(Panel):
         "0% is no better than doing nothing, and below 0% is worse. Right and up is better; the "
         "line is the Pareto front. The expected workload of a uniform request follows our formula, "
         "which is tested by simulation. In the map, blue is where a policy retrained exactly and "
-        "brown where it modified."
+        "brown where it modified. The amplification, if the study measured it, says how much "
+        "training multiplies a small change of the initial weights: above about 10 to 12 training "
+        "is chaotic, and approximations remove little of the gap, whatever the method."
     )
 
     def __init__(self, study: "pd.DataFrame | str | os.PathLike[str]") -> None:
@@ -102,7 +105,7 @@ class StudyViewer(Panel):
         self.clear = ipywidgets.Button(description="Clear", tooltip="Remove all rings")
         self.clear.layout.width = "auto"
         self.clear.on_click(self.guard(lambda button: self.choose([])))
-        self.rows = Html(live=True)
+        self.rows, self.chaos = Html(live=True), Html()
         wide, narrow = list(self.plots.values())[:2], list(self.plots.values())[2:]
         self.body.children = [
             row(*self.fields.values()),
@@ -113,6 +116,7 @@ class StudyViewer(Panel):
             row(*(plot.widget for plot in narrow[:2])),
             row(self.policy),
             narrow[2].widget,
+            self.chaos,
         ]
         self.update()
 
@@ -150,6 +154,7 @@ class StudyViewer(Panel):
         self.count.html = paragraphs(_counted(len(frame), len(self.frame)))
         self.clear.layout.display = None if ringed else "none"
         self.rows.html = _listed(frame, ringed)
+        self.chaos.html = _chaos(frame)
         uniform = frame[frame["kind"] == "uniform"]
         drawings: dict[str, tuple[bool, Callable[[], Spec]]] = {
             "study_speed": (len(frame) > 0, lambda: figures.study_speed.spec(frame, ringed)),
@@ -271,3 +276,24 @@ def _listed(frame: "pd.DataFrame", ringed: list[int]) -> str:
     more = f"; {len(beside) - MOST} more in the CSV" if len(beside) > MOST else ""
     caption = f"Clicked rows (marked), and the same requests under other policies{more}"
     return table(headers, rows, caption=caption, text=range(3 + mixed))
+
+
+def _chaos(frame: "pd.DataFrame") -> str:
+    """Return a table of the amplification of each training setting, if it was measured."""
+    if "amplification" not in frame or not frame["amplification"].notna().any():
+        return ""
+    settings = list(CHOICES)[:5]  # all but the seed
+    rows = [
+        [
+            f"{model}, {shards} x {slices}",
+            data,
+            f"{rate:g}",
+            times(some["amplification"].median()),
+            chaos_of(some["amplification"].median()),
+        ]
+        for (data, model, shards, slices, rate), some in frame.groupby(settings)
+        if some["amplification"].notna().any()
+    ]
+    headers = ["model, S x R", "data", "learning rate", "amplification", "training"]
+    caption = "How chaotic training is (medians over seeds)"
+    return table(headers, rows[:MOST], caption=caption, text=(0, 1, 4))
