@@ -81,7 +81,8 @@ in our measurements. A smaller learning rate or a smaller batch lowers it; at a 
             )
             met = (
                 f"This training is {chaos_of(self.value)} ({size}): noise of {CHANGE:g} on its "
-                f"initial weights changes the outputs by {size} times as much, {100 * CHANGE * self.value:.2g} %. "
+                f"initial weights changes the outputs by {size} times as much, "
+                f"{100 * CHANGE * self.value:.2g} %. "
                 f"{side}, approximations removed {less} than {REMOVED} of the gap in our "
                 "measurements."
             )

@@ -286,7 +286,7 @@ def _chaos(frame: "pd.DataFrame") -> str:
     rows = [
         [
             f"{model}, {shards} x {slices}",
-            data,
+            str(data),
             f"{rate:g}",
             times(some["amplification"].median()),
             chaos_of(some["amplification"].median()),
