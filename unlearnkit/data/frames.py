@@ -209,7 +209,7 @@ def from_file(
     Columns of a CSV file whose declared ``categories`` are text are read as text, so that the code
     01067, the word true and the word NA keep the form that they have in the file. The same holds
     for the target if ``class_names`` are its texts, and for columns that another part holds as
-    text.
+    text. A separator at the end of each line adds no column.
 
     Args:
         path: a ``.csv`` file with a header line, perhaps packed (``.csv.gz``, ``.csv.zip``,

@@ -120,3 +120,24 @@ def test_row_numbers_and_repeated_names_are_announced(tmp_path):
     (tmp_path / "twice.csv").write_text("\n".join(["x,x,y", *lines[1:]]))
     with pytest.warns(UserWarning, match="names 'x' more than once, and .* read as 'x.1'"):
         from_file(tmp_path / "twice.csv", "y")
+
+
+@pytest.mark.parametrize("first", [range(40), range(0, 400, 10), [3, 1, 2, 9] * 10])
+def test_separators_at_the_ends_of_lines_move_no_numbers(tmp_path, first):
+    """Pandas takes the first column for the index, and hides it if its steps are even."""
+    rows = [f"{one},{['red', 'NA'][i % 2]},{i // 2 % 2}" for i, one in enumerate(first)]
+    plain, ends = (tmp_path / name for name in ("plain.csv", "ends.csv"))
+    plain.write_text("\n".join(["x,coat,y", *rows]))
+    ends.write_text("\n".join(["x,coat,y", *(f"{row}," for row in rows)]))
+    read = [from_file(path, "y", categories={"coat": ["red", "NA"]}) for path in (plain, ends)]
+    assert read[0].fingerprint == read[1].fingerprint
+
+
+def test_words_of_the_target_that_are_read_as_missing_are_named(tmp_path):
+    path = write(tmp_path / "train.csv", "z", [3, 4], target=("NA", "EU"))
+    with pytest.raises(ValueError, match=r"holds 'NA' in rows 0, 1, 4, .*class_names=\['NA'"):
+        from_file(path, "y")
+    assert from_file(path, "y", class_names=["NA", "EU"]).class_names == ("NA", "EU")
+    empty = write(tmp_path / "empty.csv", "z", [3, 4], target=("", "EU"))
+    with pytest.raises(ValueError, match="the target is missing in rows 0, 1, 4"):
+        from_file(empty, "y")

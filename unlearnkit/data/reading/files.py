@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unlearnkit.data.coercion import warn
-from unlearnkit.data.conversion import listed
+from unlearnkit.data.conversion import listed, row_numbers
 from unlearnkit.data.reading.unpack import PACKINGS, opened
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"}
 READERS |= {f".csv.{packing}": "read_csv" for packing in PACKINGS}
 OTHER_SEPARATORS = (";", "\t", "|")
+NO_INDEX = "read without an index"  # attribute of a table whose file has to be read so again
 FROM_PANDAS = "read it with pandas (such as {}) and give the table to from_frame"
 
 
@@ -53,6 +54,8 @@ def read_parts(
     csv = [what for what, path in paths.items() if _is_csv(path)]
     if _has_text(class_names) and csv == list(paths):
         _read_target_as_text(tables, paths, target, class_names)
+    for what in csv:
+        _refuse_missing_words(tables[what], paths[what], target)
     mixed = [
         column
         for column in tables["path"].columns
@@ -118,10 +121,27 @@ def _read_target_as_text(
         return  # numbers are the same classes
     if not all(target in table.columns for table in tables.values()):
         return  # refused later, with the names
-    texts = {what: _texts(path, [target], gaps=False) for what, path in paths.items()}
+    texts = {what: _texts(tables[what], path, [target], gaps=False) for what, path in paths.items()}
     if all(set(table[target]) <= set(class_names) for table in texts.values()):
         for what, table in tables.items():
             table[target] = texts[what][target].to_numpy()
+
+
+def _refuse_missing_words(
+    table: "pd.DataFrame", path: str | os.PathLike[str], target: Hashable
+) -> None:
+    """Refuse words in the target, such as NA and None, that pandas reads as missing values."""
+    if target not in table.columns or not table[target].isna().any():
+        return
+    texts = _texts(table, path, [target], gaps=False)[target].to_numpy()
+    words = table[target].isna().to_numpy() & (texts != "")
+    if words.any():
+        word = texts[words][0]
+        raise ValueError(
+            f"the target {target!r} of {os.fspath(path)!r} holds {word!r} in rows "
+            f"{row_numbers(words)}, which is read as a missing value; if it is a class, give all "
+            f"classes in order (class_names=[{word!r}, ...]), else drop these rows"
+        )
 
 
 def _has_text(values: Any) -> bool:
@@ -143,15 +163,21 @@ def _replace(
     table: "pd.DataFrame", path: str | os.PathLike[str], columns: list[Any], *, gaps: bool
 ) -> None:
     if columns:
-        texts = _texts(path, columns, gaps=gaps)
+        texts = _texts(table, path, columns, gaps=gaps)
         for column in columns:
             table[column] = texts[column].to_numpy()
 
 
-def _texts(path: str | os.PathLike[str], columns: list[Any], *, gaps: bool) -> "pd.DataFrame":
-    """Read columns as text; with ``gaps``, empty cells and words such as NA are missing values."""
+def _texts(
+    table: "pd.DataFrame", path: str | os.PathLike[str], columns: list[Any], *, gaps: bool
+) -> "pd.DataFrame":
+    """Read columns of a table's file as text.
+
+    With ``gaps``, empty cells and words such as NA are missing values.
+    """
     wanted: Callable[[Any], bool] = set(columns).__contains__
-    return read_table(path, usecols=wanted, dtype=str, na_filter=gaps)
+    index = {"index_col": False} if table.attrs.get(NO_INDEX) else {}
+    return read_table(path, usecols=wanted, dtype=str, na_filter=gaps, **index)
 
 
 def _ending(path: str | os.PathLike[str]) -> str | None:
@@ -197,8 +223,9 @@ def read_table(path: str | os.PathLike[str], **options: Any) -> "pd.DataFrame":
         options["low_memory"] = False
     try:
         table = _read(file, ending, options)
-        if _ends_in_separators(table):
+        if _is_csv(path) and "usecols" not in options and _ends_in_separators(table):
             table = _read(file, ending, {**options, "index_col": False})
+            table.attrs[NO_INDEX] = True
     except ImportError as error:
         raise ImportError(
             f"reading {os.fspath(path)!r} needs pyarrow, which is not installed; "
@@ -240,9 +267,7 @@ def _ends_in_separators(table: "pd.DataFrame") -> bool:
     """Whether each line of a file ends in a separator, so that pandas moved all columns by one.
 
     A file whose lines have one more field than its header names is read with the first field as the
-    index, which is right for row names.
+    index, which is right for row names. (Its type tells nothing: pandas makes a ``RangeIndex`` of
+    evenly spaced numbers.) A last column of missing values is read again, and stays if it is one.
     """
-    import pandas as pd
-
-    moved = not isinstance(table.index, pd.RangeIndex) and table.shape[1] > 0
-    return moved and len(table) > 0 and bool(table.iloc[:, -1].isna().all())
+    return table.shape[1] > 0 and len(table) > 0 and bool(table.iloc[:, -1].isna().all())
