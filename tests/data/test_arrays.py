@@ -122,3 +122,23 @@ def test_built_in_models_refuse_whole_numbers() -> None:
         Session(data, model="logistic", num_shards=2, num_slices=1)
     with pytest.raises(ValueError, match="for features of type int64"):
         Examples(np.arange(20), torch.tensor(LARGE), torch.tensor(CLASSES), scale=2.0)
+
+
+def test_tables_of_two_parts_have_their_columns_in_one_order():
+    frame = pd.DataFrame(np.eye(40)[:, :3], columns=["a", "b", "c"])
+    labels = np.arange(40) % 2
+    for other in (frame[["c", "b", "a"]], frame.rename(columns={"a": "z"})):
+        with pytest.raises(ValueError, match=r"test: the columns .* matched by position"):
+            from_arrays(frame, labels, test=(other, labels))
+    given = from_arrays(frame, labels, test=(frame.to_numpy(), labels))  # no names to compare
+    assert len(given.test) == 40
+
+
+def test_the_seed_is_a_whole_number_of_at_least_0():
+    with pytest.raises(ValueError, match="seed=-1 is negative; give 0 or more"):
+        from_arrays(*problem(), seed=-1)
+    for seed in ("a", 0.5, True):
+        with pytest.raises(TypeError, match="is not a whole number"):
+            from_arrays(*problem(), seed=seed)
+    with pytest.raises(TypeError, match="is text; give a list of names"):
+        from_arrays(problem()[0], problem()[0] + 0.5, target_names="price")

@@ -235,3 +235,38 @@ def test_columns_that_are_nearly_named_are_suggested():
         from_frame(frame, "y")
     with pytest.raises(KeyError, match=r"lacks .*; 3 may be meant"):
         from_frame(frame, "3")
+
+
+@pytest.mark.parametrize("start", [np.int64(2**62), np.uint64(2**64 - 60)])
+@pytest.mark.parametrize("column", [None, "offset"])
+def test_integers_that_float64_cannot_tell_apart_are_announced(start, column):
+    """Their smallest and largest are the same number in float64."""
+    ids = start + np.arange(60, dtype=start.dtype)
+    options = {} if column is None else {"offset": {"id": float(start)}}
+    frame = pd.DataFrame({"id": ids, "y": np.arange(60) % 2})
+    with pytest.warns(UserWarning, match="cannot tell apart .60 different ones become 1"):
+        from_frame(frame, "y", **options)
+    with pytest.warns(UserWarning, match="cannot tell apart .60 different ones become 1"):
+        from_arrays(frame[["id"]], frame["y"], **options)
+
+
+@pytest.mark.parametrize("scale", ["3", None, object(), [1.0, "2"]])
+def test_constants_of_targets_are_numbers(scale):
+    features, _ = problem()
+    with pytest.raises(TypeError, match=r"target_scale=.* one number for each target"):
+        from_arrays(features, features + 0.5, target_scale=scale)
+
+
+@pytest.mark.parametrize("scale", [np.float32(2), torch.tensor(2.0), np.array([2.0, 2.0])])
+def test_constants_of_targets_may_be_arrays(scale):
+    features, _ = problem()
+    data = from_arrays(features, features + 0.5, target_scale=scale)
+    assert data.target_scale == (2.0, 2.0)
+
+
+def test_the_number_of_classes_is_whole():
+    for number in (3.0, "3", True):
+        with pytest.raises(TypeError, match=r"num_classes=.* give a whole number"):
+            from_arrays(*problem(), num_classes=number)
+    names = from_arrays(*problem(), class_names=np.array(["a", "b", "c"])).class_names
+    assert [type(name) for name in names] == [str] * 3

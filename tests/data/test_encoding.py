@@ -1,6 +1,7 @@
 """Encodings of columns: vocabularies, hashes, and constants of the whole table."""
 
 import datetime
+import re
 
 import numpy as np
 import pandas as pd
@@ -175,3 +176,36 @@ def test_features_are_a_list_of_columns(features, met):
         from_frame(people(), "kind", features=features)
     with pytest.raises(ValueError, match="features= names 'age' more than once"):
         from_frame(people(), "kind", features=["age", "age"])
+
+
+DATES = {
+    "naive": pd.date_range("2020-01-01", periods=40),
+    "zone": pd.date_range("2020-01-01", periods=40, tz="Europe/Berlin"),
+    "mixed": [
+        pd.Timestamp("2020-01-01", tz=zone) + pd.Timedelta(days=day)
+        for day in range(20)
+        for zone in ("UTC", "Asia/Tokyo")
+    ],
+    "dates": [datetime.date(2020, 1, 1) + datetime.timedelta(day) for day in range(40)],
+    "times": [datetime.time(day // 2, day) for day in range(40)],
+    "months": pd.period_range("2020-01", periods=40, freq="M"),
+    "spans": pd.to_timedelta(np.arange(40), unit="h"),
+    "objects": pd.Series(list(pd.to_timedelta(np.arange(40), unit="h")), dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", DATES)
+def test_the_way_out_for_dates_makes_numbers(kind):
+    frame = pd.DataFrame({"when": DATES[kind], "y": np.arange(40) % 2})
+    with pytest.raises(TypeError, match="column 'when' holds values of kind") as refused:
+        from_frame(frame, "y")
+    found = re.search(r"(?:date|seconds), (.*), or leave the column out", str(refused.value))
+    assert found is not None
+    frame["when"] = eval(found[1], {"frame": frame, "pandas": pd})
+    assert from_frame(frame, "y").train.features.diff(dim=0).abs().max() > 0
+
+
+def test_separators_of_thousands_are_no_decimal_commas():
+    frame = pd.DataFrame({"size": [f"{990 + row:,}" for row in range(40)], "y": [0, 1] * 20})
+    with pytest.raises(TypeError, match=r"'1,000' in 'size'\); if the commas separate thousands"):
+        from_frame(frame, "y")

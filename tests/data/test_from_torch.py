@@ -263,3 +263,33 @@ def test_loaders_and_names_of_targets_are_refused():
         from_torch(DataLoader(Folder(to_tensor)))
     with pytest.raises(TypeError, match="give the torch Dataset alone"):
         as_dataset((Folder(to_tensor), "label"))
+
+
+class Numbered(TorchDataset):
+    """Items whose input is the place of their class in the alphabet."""
+
+    def __init__(self, names, **attributes):
+        self.names = names
+        vars(self).update(attributes)
+
+    def __len__(self):
+        return 30
+
+    def __getitem__(self, index):
+        place = index % len(self.names)
+        return torch.tensor([float("abc".index(self.names[place]))]), place
+
+
+def test_parts_that_only_number_their_classes_are_matched_by_name():
+    """``class_to_idx`` names the classes where there is no attribute ``classes``."""
+    parts = [
+        Numbered(names, class_to_idx={n: i for i, n in enumerate(names)}) for names in ("abc", "ac")
+    ]
+    data = from_torch(parts[0], test=parts[1])
+    assert data.class_names == ("a", "b", "c")
+    assert torch.equal(data.test.inputs()[:, 0].long(), data.test.labels)
+
+
+def test_classes_are_left_out_of_a_regression_that_was_asked_for():
+    data = from_torch(Numbered("abc", classes=["a", "b", "c"]), task="regression")
+    assert data.is_regression

@@ -19,7 +19,7 @@ from unlearnkit.data.coercion import (
     task_of_labels,
 )
 from unlearnkit.data.column_constants import Constants, by_column, one_constant, scaled
-from unlearnkit.data.conversion import Array
+from unlearnkit.data.conversion import Array, listed
 from unlearnkit.data.examples import PARTS, Dataset, Examples
 from unlearnkit.torch_settings import own_settings
 
@@ -56,8 +56,9 @@ def from_arrays(
         features: one row per example, of any shape. uint8 is kept, other types become float32.
             The id of an example is its row number in this array, whatever part it is put into.
         labels: class numbers 0..C-1, one per row; or targets, one or several per row.
-        test: features and labels of the test part, whose ids follow the last row number. None
-            splits a part off from ``features``.
+        test: features and labels of the test part, whose ids follow the last row number; tables
+            have the columns of ``features`` in the same order. None splits a part off from
+            ``features``.
         probe: the same for the probe part, whose ids follow those of ``test``.
         num_classes: number of classes C. None takes the number of class names, or else the largest
             label + 1. Give it if the last class may have a single example that could be revoked,
@@ -110,6 +111,9 @@ def from_arrays(
     pairs = {"features and labels": (features, labels), "test": test, "probe": probe}
     convert = None
     check_dtype(dtype)
+    _check_columns(features, {"test": test, "probe": probe})
+    if isinstance(target_names, str):
+        raise TypeError(f"target_names={target_names!r} is text; give a list of names")
     if dtype is not None and (by_column(offset) or by_column(scale) or (offset, scale) != (0, 1)):
         raise ValueError(
             f"offset and scale do not apply to features of type {dtype}, which stay as they are; "
@@ -188,6 +192,21 @@ def from_arrays(
     )
 
 
+def _check_columns(features: Array, parts: Mapping[str, tuple[Array, Array] | None]) -> None:
+    """Refuse a table of a part whose columns are others than those of the features."""
+    own = _names_of(features)
+    for what, pair in parts.items():
+        if own is None or not isinstance(pair, tuple | list) or len(pair) != 2:
+            continue
+        names = _names_of(pair[0])
+        if names is not None and len(names) == len(own) and names != own:
+            raise ValueError(
+                f"{what}: the columns {listed(names)} are not those of the features in their order "
+                f"({listed(own)}), but columns are matched by position; give the same columns, as "
+                f"{what}_features[list(features.columns)]"
+            )
+
+
 def _names_of(features: Array) -> list[Hashable] | None:
     # pyarrow's tables have their data in .columns.
     columns = getattr(features, "column_names", getattr(features, "columns", None))
@@ -227,6 +246,10 @@ def _split_rows(
                 f"{part}_share={share} is not between 0 and 1; give a share such as 0.2, "
                 f"or give {part} examples as {part}="
             )
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed={seed!r} is not a whole number; give an integer such as 0")
+    if seed < 0:
+        raise ValueError(f"seed={seed} is negative; give 0 or more")
     order = keyed_permutation(n, seed=seed)
     sizes = {part: round(n * share) for part, share in shares.items() if share is not None}
     sizes = {"train": n - sum(sizes.values()), **sizes}

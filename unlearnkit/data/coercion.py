@@ -229,8 +229,15 @@ def targets_of(
 
 def constants_of(word: str, constants: float | Sequence[float], count: int) -> tuple[float, ...]:
     """Return one finite constant per target, given one for all of them or one for each."""
-    given = [constants] * count if isinstance(constants, int | float) else list(constants)
-    values = tuple(float(value) for value in given)
+    array: Any = constants.detach().cpu().numpy() if isinstance(constants, Tensor) else constants
+    try:
+        given = list(array) if np.ndim(array) else [array] * count
+        values = tuple(float("a text" if isinstance(value, str) else value) for value in given)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{word}={constants!r} is a {type(constants).__name__}; give a number, or one number "
+            "for each target"
+        ) from None
     if len(values) != count:
         raise ValueError(
             f"{word} has {len(values)} constants for {count} targets; give one per target"
@@ -282,6 +289,10 @@ def names_of_classes(
         ValueError: names repeat or do not match ``num_classes``, labels exceed the number of
             examples, or there are fewer than two classes.
     """
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int | np.integer | None):
+        raise TypeError(
+            f"num_classes={num_classes!r} is a {type(num_classes).__name__}; give a whole number"
+        )
     if class_names is not None:
         if isinstance(class_names, str) or not all(isinstance(word, str) for word in class_names):
             raise TypeError(f"class_names={class_names!r}; give a sequence of strings")
@@ -295,7 +306,7 @@ def names_of_classes(
                 f"{len(class_names)} class names for num_classes={num_classes}; "
                 "give one name per class"
             )
-        names = tuple(class_names)
+        names = tuple(map(str, class_names))
     else:
         largest = int(max(part.max() for part in labels))
         if largest < 0:
@@ -342,8 +353,7 @@ def tell_lost_columns(
     """Warn of the first column of features that loses digits; see :func:`tell_lost_digits`."""
     if rows.size == 0:
         return
-    low, high = (end.astype(np.float64) for end in (rows.min(0), rows.max(0)))
-    for column in np.flatnonzero(_may_lose_digits(low, high)).tolist():
+    for column in np.flatnonzero(_may_lose_digits(rows.min(0), rows.max(0))).tolist():
         name = f"column {column} of the features"
         given = rows[:, column]
         rest = given.astype(np.float32) if kept is None else kept[:, column]
@@ -353,10 +363,12 @@ def tell_lost_columns(
 
 def _may_lose_digits(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Whether numbers in this range may become equal in float32: a cheap test before counting."""
+    differ = low < high  # in their own precision: float64 cannot tell large integers apart
+    low, high = low.astype(np.float64), high.astype(np.float64)
     most = np.maximum(np.abs(low), np.abs(high))
     with np.errstate(invalid="ignore"):  # infinities are refused later
         narrow = high - low < most / NARROW
-    may: np.ndarray = np.isfinite(most) & (low < high) & ((most > FLOAT32_WHOLE) | narrow)
+    may: np.ndarray = np.isfinite(most) & differ & ((most > FLOAT32_WHOLE) | narrow)
     return may
 
 
@@ -380,10 +392,10 @@ def tell_lost_digits(what: str, name: str, given: np.ndarray, kept: np.ndarray) 
         given, kept = given[finite], kept[finite]
     if len(given) == 0:
         return False
-    low, high = float(given.min()), float(given.max())
-    if not _may_lose_digits(np.array(low), np.array(high)):
+    low, high = given.min(), given.max()
+    if not _may_lose_digits(low, high):
         return False
-    most = max(abs(low), abs(high))
+    most = max(abs(float(low)), abs(float(high)))
     # Above 2^53 every double is a whole number, and fractions are not meant to be told apart.
     whole = given.dtype.kind in "iu" or (most < 2.0**53 and np.array_equal(given, np.round(given)))
     if whole:
@@ -396,8 +408,8 @@ def tell_lost_digits(what: str, name: str, given: np.ndarray, kept: np.ndarray) 
     them = "" if whole else "them "
     warn(
         f"{what}: {name} holds {sizes} that float32 cannot tell {them}apart ({distinct} different "
-        f"ones become {remaining}); subtract a fixed constant before, or encode identifiers as "
-        "categories"
+        f"ones become {remaining}); subtract a fixed constant before (an offset= by column is "
+        "subtracted in float64), or encode identifiers as categories"
     )
     return True
 

@@ -6,6 +6,7 @@ declared, or values are hashed, and numbers are scaled by constants.
 """
 
 import math
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,11 @@ def _spells_a_number(text: str) -> bool:
         return False
 
 
+def _has_thousands(text: str) -> bool:
+    """Whether a text is a number as 1,234,567.8, or a shorter one that needs no separators."""
+    return re.fullmatch(r"\s*-?\d{1,3}(,\d{3})*(\.\d*)?\s*", text) is not None
+
+
 def _way_out(column: "pd.Series") -> str:
     """Return the way out for complex numbers, arrays and numbers in text; "" for other kinds."""
     name = column.name
@@ -173,6 +179,13 @@ def _way_out(column: "pd.Series") -> str:
     if column.dtype.kind == "c":
         return "give real and imaginary parts as two columns"
     if isinstance(value, str):
+        texts = [v for v in known if isinstance(v, str)]
+        if not all(map(_spells_a_number, texts)) and all(map(_has_thousands, texts)):
+            return (
+                "if the commas separate thousands, read the numbers as such (with "
+                "pandas.read_csv(..., thousands=',') and from_frame; decimal=',' is for decimal "
+                f"commas); if they are words, declare them (categories={{{name!r}: [...]}})"
+            )
         plain = [_spells_a_number(v) for v in known if isinstance(v, str)]
         loose = [_spells_a_number(v.replace(",", ".")) for v in known if isinstance(v, str)]
         if sum(loose) > len(loose) / 2 and not all(plain):
@@ -210,11 +223,18 @@ def _refuse_dates(column: Hashable, values: "pd.Series") -> None:
     found = pd.api.types.infer_dtype(values, skipna=True)
     name = f"frame[{column!r}]"
     if found in ("timedelta", "timedelta64"):
-        way = f"the seconds, {name}.dt.total_seconds()"
-    elif found in ("date", "datetime", "datetime64", "time", "period"):
+        spans = f"pandas.to_timedelta({name})" if values.dtype == object else name
+        way = f"the seconds, {spans}.dt.total_seconds()"
+    elif found == "time":
+        way = f"the seconds, pandas.to_timedelta({name}.astype(str)).dt.total_seconds()"
+    elif found in ("date", "datetime", "datetime64", "period"):
+        known = values.dropna()
+        zones = getattr(values.dtype, "tz", None) or getattr(known.iloc[0], "tzinfo", None)
         dates = f"{name}.dt.start_time" if found == "period" else name
-        dates = f"pandas.to_datetime({name})" if found == "date" else dates
-        way = f"the days since a fixed date, ({dates} - pandas.Timestamp('2020-01-01')).dt.days"
+        dates = f"pandas.to_datetime({name})" if values.dtype == object else dates
+        dates = f"pandas.to_datetime({name}, utc=True)" if zones else dates
+        start = "'2020-01-01', tz='UTC'" if zones else "'2020-01-01'"
+        way = f"the days since a fixed date, ({dates} - pandas.Timestamp({start})).dt.days"
     else:
         return
     raise TypeError(

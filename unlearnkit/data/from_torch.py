@@ -40,8 +40,8 @@ def from_torch(
     Labels are class numbers or, as floats, targets (see
     :func:`~unlearnkit.data.arrays.from_arrays`). The id of an example is its index. PIL images
     become bytes of shape (channels, height, width), scaled by constants to -1..1. Class names are
-    taken from the attribute ``classes`` if there is one; parts whose ``classes`` differ from those
-    of the training part are matched to it by these names.
+    taken from the attribute ``classes`` if there is one; parts whose ``classes``, or else
+    ``class_to_idx``, differ from those of the training part are matched to it by these names.
 
     Args:
         dataset: the training part; the other parts are split off from it if they are None.
@@ -74,7 +74,7 @@ def from_torch(
     if _are_strings(classes):
         parts = {what: part for what, part in given.items() if part is not None}
         pairs, classes = _with_common_classes(parts, pairs)
-        if "num_classes" not in options:
+        if "num_classes" not in options and options.get("task") != "regression":
             options = {"class_names": classes, **options}
     return from_arrays(
         *pairs["dataset"],
@@ -93,6 +93,9 @@ def classes_of(what: str, dataset: Any) -> list[Any] | None:
     classes = getattr(dataset, "classes", None)
     if classes is not None:
         return list(classes)
+    numbers = getattr(dataset, "class_to_idx", None)
+    if isinstance(numbers, Mapping) and set(numbers.values()) == set(range(len(numbers))):
+        return sorted(numbers, key=numbers.__getitem__)
     if isinstance(dataset, Subset):
         return classes_of(what, dataset.dataset)
     if not isinstance(dataset, ConcatDataset):
