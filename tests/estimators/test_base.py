@@ -441,3 +441,44 @@ def test_a_spot_check_leaves_the_checked_shard_exact_and_is_done_once():
     estimator.unlearn(range(40), boundary=0, amend="none")
     estimator.unlearn(range(40, 70), boundary=0)  # another check, now of the default
     assert [check.usual for check in estimator.spot_checks_] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (["red", "blue"] * 20, "str"),
+        (pd.Categorical(["red", "blue"] * 20), "category"),
+        (pd.date_range("2020-01-01", periods=40), "datetime64"),
+    ],
+)
+def test_columns_that_hold_no_numbers_are_named(column, kind) -> None:
+    X = pd.DataFrame({"size": np.arange(40.0), "coat": column})
+    with pytest.raises(TypeError, match=f"X has columns {{'coat': '{kind}.*OneHotEncoder"):
+        UnlearnableClassifier("logistic").fit(X, np.arange(40) % 2)
+
+
+def test_missing_values_are_named_by_row_and_not_imputed() -> None:
+    X, y = np.eye(40, 3), np.arange(40) % 2
+    X[7, 1] = np.nan
+    with pytest.raises(ValueError, match=r"NaN\) \(rows 7\).*not with a statistic of the data"):
+        UnlearnableClassifier("logistic").fit(X, y)
+    labels = np.array([None, *["a", "b"] * 20], object)[:40]
+    with pytest.raises(ValueError, match="y is missing in rows 0; leave these rows out"):
+        UnlearnableClassifier("logistic").fit(np.eye(40, 3), labels)
+
+
+def test_a_regression_wants_numbers() -> None:
+    with pytest.raises(TypeError, match=r"y holds values of kind <U1 \(such as a\)"):
+        UnlearnableRegressor("linear").fit(np.eye(40, 3), np.array(["a", "b"] * 20))
+
+
+def test_sample_weight_of_none_is_no_weight() -> None:
+    model = UnlearnableClassifier("logistic", epochs=1, random_state=0)
+    assert model.fit(np.eye(40, 3), np.arange(40) % 2, sample_weight=None).classes_.size == 2
+
+
+def test_whole_numbers_that_float64_cannot_tell_apart_are_announced() -> None:
+    X, y = 2**62 + np.arange(40).reshape(-1, 1), np.arange(40) % 2
+    for offset in (0.0, [float(2**62)]):
+        with pytest.warns(UserWarning, match="40 different ones become 1"):
+            UnlearnableClassifier("logistic", epochs=1, offset=offset).fit(X, y)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from unlearnkit.approximate import Amend, Method
@@ -28,8 +28,9 @@ from unlearnkit.data.column_constants import (
     scaled,
     warn_of_magnitudes,
 )
-from unlearnkit.data.conversion import listed, refuse_masks
+from unlearnkit.data.conversion import as_tensor, listed
 from unlearnkit.data.examples import Dataset, Examples
+from unlearnkit.estimators.reading import validated
 from unlearnkit.evaluation.comparison import RETAIN_MAX, Comparison, affected_shards, compare
 from unlearnkit.evaluation.original import cut_last_error
 from unlearnkit.models.builtin import MLP
@@ -98,7 +99,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         Args:
             X: features of shape (rows, columns), or (rows, ...) if the model takes more dimensions.
             y: one class or target per row; a regressor also takes several targets per row.
-            unsupported: nothing. ``sample_weight`` is refused with the reason.
+            unsupported: nothing, or None. ``sample_weight`` is refused with the reason.
 
         Raises:
             KeyError, TypeError: constants name unknown columns, or are not numbers; a setting has
@@ -112,6 +113,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             UserWarning: inputs or targets are so large or so small that a built-in model learns
                 badly.
         """
+        unsupported = {name: value for name, value in unsupported.items() if value is not None}
         if unsupported:
             raise TypeError(_unsupported(unsupported))
         return self._fit(self._prepared(X, y))
@@ -175,8 +177,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _outputs(self, X: Any) -> Float[Tensor, "row output"]:
         """Outputs of the ensemble: probabilities of classes, or standardised targets."""
         check_is_fitted(self)
-        refuse_masks(X, "X")
-        X = validate_data(self, X, reset=False, **self._reading)
+        X = validated(self, X, reset=False, **self._reading)
         inputs = self._examples(X, np.zeros(len(X), np.int64)).inputs()
         if self.plan_.architecture.described is not None:
             # In float32 the last digits of an output depend on the row's position in the batch.
@@ -439,8 +440,16 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         """Warn of whole numbers in X that float32 cannot tell apart."""
         rows = np.asarray(X)
         large = rows.dtype.kind in "iuf" and rows.itemsize >= 4 and rows.dtype != np.float32
-        if large and self.dtype is None and not self._by_column:
-            tell_lost_columns("X", rows.reshape(len(rows), -1))
+        if large and self.dtype is None:
+            kept = None
+            if self._by_column:
+                names = getattr(self, "feature_names_in_", None)
+                kept = scaled(as_tensor(rows, "X", "features"), self.offset, self.scale, names)
+            tell_lost_columns(
+                "X",
+                rows.reshape(len(rows), -1),
+                None if kept is None else kept.flatten(1).numpy(),
+            )
 
     def _examples(self, X: Shaped[np.ndarray, "row *feature"], labels: np.ndarray) -> Examples:
         ids, marks = np.arange(len(X)), torch.as_tensor(labels)

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, Shaped
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from unlearnkit.data.conversion import listed, refuse_masks
+from unlearnkit.data.conversion import listed
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.estimators.base import Unlearnable, plain_value
+from unlearnkit.estimators.reading import validated
 from unlearnkit.models.losses import CrossEntropy, Loss, WeightedCrossEntropy, as_loss
 
 
@@ -106,9 +106,7 @@ class UnlearnableClassifier(ClassifierMixin, Unlearnable):  # type: ignore[misc]
 
     def _prepared(self, X: Any, y: Any) -> Dataset:
         given = X
-        refuse_masks(X, "X")
-        refuse_masks(y, "y")
-        X, y = validate_data(self, X, y, **self._reading)
+        X, y = validated(self, X, y, reset=True, **self._reading)
         self._tell_lost_digits(given)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -122,9 +120,7 @@ class UnlearnableClassifier(ClassifierMixin, Unlearnable):  # type: ignore[misc]
         return Dataset("X", examples, none, none, len(names), names)
 
     def _read(self, X: Any, y: Any) -> Examples:
-        refuse_masks(X, "X")
-        refuse_masks(y, "y")
-        X, y = validate_data(self, X, y, reset=False, **self._reading)
+        X, y = validated(self, X, y, reset=False, **self._reading)
         unknown = ~np.isin(y, self.classes_)
         if unknown.any():
             raise ValueError(

@@ -9,15 +9,14 @@ import torch
 from jaxtyping import Float
 from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import validate_data
 
 from unlearnkit.data.coercion import (
     constants_of,
     targets_of,
 )
-from unlearnkit.data.conversion import refuse_masks
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.estimators.base import Unlearnable
+from unlearnkit.estimators.reading import validated
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -64,10 +63,8 @@ class UnlearnableRegressor(RegressorMixin, Unlearnable):  # type: ignore[misc]  
         return self._examples(X, targets.numpy())
 
     def _validated(self, X: Any, y: Any, *, reset: bool) -> Any:
-        refuse_masks(X, "X")
-        refuse_masks(y, "y")
         kinds = {"multi_output": True, "y_numeric": True, **self._reading}
-        return validate_data(self, X, y, reset=reset, **kinds)
+        return validated(self, X, y, reset=reset, **kinds)
 
     def __sklearn_tags__(self) -> Tags:
         """Declare that y may have several columns."""
