@@ -87,3 +87,19 @@ def test_a_module_of_another_precision_is_trained_retrained_and_predicts(dtype):
     assert not result.decision.approximate and session.compare().bit_identical
     assert all("torch.float32" in route.reason for route in result.decision.routes)
     assert session.ensemble.probabilities(features).dtype == torch.float32
+
+
+def test_inputs_may_be_arrays_and_are_checked() -> None:
+    session = CASES["logistic"].session()
+    session.train()
+    ensemble, inputs = session.ensemble, session.dataset.test.inputs()
+    expected = ensemble.probabilities(inputs)
+    for given in (inputs.numpy(), inputs.tolist()):
+        assert torch.allclose(ensemble.probabilities(given).float(), expected, atol=1e-6)
+    assert torch.equal(ensemble.predict(inputs.numpy()), ensemble.predict(inputs))
+    with pytest.raises(ValueError, match="give the number of examples first"):
+        ensemble.predict(inputs[0])
+    with pytest.raises(TypeError, match="inputs are of type uint8, but the models take real"):
+        ensemble.predict(inputs.to(torch.uint8))
+    with pytest.raises(TypeError, match="inputs: features with values of kind"):
+        ensemble.predict([["a"]])  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
+from unlearnkit.data.conversion import Array, as_tensor
 from unlearnkit.display import as_html, plural
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.chunks import chunks
@@ -156,14 +157,20 @@ class Ensemble:
         return digest_of(part for pair in pairs for part in pair)
 
     @own_settings()
-    def constituent_probabilities(
-        self, inputs: Num[Tensor, "batch ..."]
-    ) -> Float[Tensor, "constituent batch class"]:
+    def constituent_probabilities(self, inputs: Array) -> Float[Tensor, "constituent batch class"]:
         """Return the probabilities of each constituent, in evaluation mode.
+
+        Args:
+            inputs: examples as ``dataset.test.inputs()`` returns them, that is, scaled by the
+                constants of the data set; a tensor, or an array, a table or lists of numbers.
 
         Raises:
             NotFiniteError: a constituent holds NaN or infinite numbers, or its outputs do.
+            TypeError: the inputs are not real numbers, or whole numbers where the models take
+                scaled ones.
+            ValueError: an example does not have the shape that a built-in model takes.
         """
+        inputs = self._checked(inputs)
         for constituent in self.constituents:
             names = self.architecture.trainable_names
             check_state(constituent.state, names, constituent.shard, "predict")
@@ -174,14 +181,31 @@ class Ensemble:
             ]
         )
 
+    def _checked(self, inputs: Array) -> Num[Tensor, "batch ..."]:
+        """Return inputs as a tensor, after checking their type and the shape of an example."""
+        found = inputs if isinstance(inputs, Tensor) else as_tensor(inputs, "inputs", "features")
+        if self.architecture.described is None:  # a model of the user's own may take other inputs
+            return found
+        if not found.is_floating_point():
+            kind = str(found.dtype).removeprefix("torch.")
+            raise TypeError(
+                f"inputs are of type {kind}, but the models take real numbers; give what "
+                "dataset.test.inputs() returns, which is (features - offset) / scale as float32"
+            )
+        shape = tuple(self.architecture.feature_shape)
+        if tuple(found.shape[1:]) != shape:
+            raise ValueError(
+                f"inputs have the shape {tuple(found.shape)}; give the number of examples first, "
+                f"and then the shape of an example, {shape}"
+            )
+        return found
+
     @own_settings()
-    def probabilities(self, inputs: Num[Tensor, "batch ..."]) -> Float[Tensor, "batch class"]:
+    def probabilities(self, inputs: Array) -> Float[Tensor, "batch class"]:
         """Return the probabilities of the ensemble."""
         return AGGREGATIONS[self.aggregation](self.constituent_probabilities(inputs))
 
-    def predict(
-        self, inputs: Num[Tensor, "batch ..."]
-    ) -> Int[Tensor, " batch"] | Float[Tensor, "batch target"]:
+    def predict(self, inputs: Array) -> Int[Tensor, " batch"] | Float[Tensor, "batch target"]:
         """Return the most probable classes, or a regression's predictions of scaled targets.
 
         ``dataset.in_units(...)`` converts such predictions to the original units of the targets.
