@@ -34,6 +34,7 @@ from unlearnkit.models.state import same_state
 from unlearnkit.models.vector import flatten
 from unlearnkit.progress import Progress
 from unlearnkit.store import Store
+from unlearnkit.store.footprint import return_freed_memory
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.ensemble import Constituent, Ensemble, assemble
 from unlearnkit.training.plan import Plan
@@ -234,6 +235,7 @@ def compare(
     import pandas as pd
 
     plan, forget = result.plan, result.ids
+    return_freed_memory(plan.architecture.state_bytes)
     ids = {
         "forget": forget,
         "retain": plan.partition.ids[plan.retained][:RETAIN_MAX],
@@ -272,10 +274,7 @@ def compare(
     forget_shard = np.full(len(forget), -1)
     trained_on = np.isin(forget, plan.partition.ids)
     forget_shard[trained_on] = plan.partition.shard[plan.partition.rows(forget)]
-    outputs = {
-        name: Outputs(*(ensemble.probabilities(examples[part][0]) for part in PARTS))
-        for name, ensemble in ensembles.items()
-    }
+    outputs = {name: _outputs(each, examples) for name, each in ensembles.items()}
     task = task_of(dataset)
     scores = pd.DataFrame(
         {
@@ -318,6 +317,12 @@ def compare(
         outputs=outputs,
         forget_shard=forget_shard,
     )
+
+
+def _outputs(ensemble: Ensemble, examples: dict[str, tuple[Tensor, Tensor]]) -> Outputs:
+    found = Outputs(*(ensemble.probabilities(examples[part][0]) for part in PARTS))
+    return_freed_memory(ensemble.architecture.state_bytes)
+    return found
 
 
 def _measure_rows(outputs: dict[str, Outputs], labels: dict[str, Tensor]) -> "pd.DataFrame":

@@ -15,6 +15,7 @@ from unlearnkit.display import as_html
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, running
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.store.checkpoint import State
+from unlearnkit.store.footprint import return_freed_memory
 from unlearnkit.threads import deal
 from unlearnkit.training.clock import Work, time_tick
 from unlearnkit.training.door import check_surroundings, try_module
@@ -318,6 +319,7 @@ class _Timing:
         with self.recorder.lock:
             self.store.put(checkpoint)
             stage = self.recorder.finish(checkpoint)
+        return_freed_memory(self.plan.architecture.state_bytes)
         self.finished.append((stage, self.now()))
         self.watch.stored()
 

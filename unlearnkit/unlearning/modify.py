@@ -209,6 +209,7 @@ def modify_shards(
             begun = now()
             modified, diverged = _modified(method, rounds, told[0])
             seconds = now() - begun
+            return_freed_memory(plan.architecture.state_bytes)
             guard = Guard(rounds, modified, boundary, approximator.probe)
             guard.refused |= {shard: f"its correction {why}" for shard, why in diverged.items()}
             guard.inspect_corrections(approximator.error_model)

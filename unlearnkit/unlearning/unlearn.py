@@ -221,6 +221,7 @@ def _unlearn(
     now = cpu_clock(before)
     paused = now()
     try_module(before)
+    return_freed_memory(before.architecture.state_bytes)  # of a comparison that was dropped
     assessment = assess(before, store, ids, clock, approximator, run.threads)
     plan, decision = assessment.plan, assessment.decide(boundary, check)
     if run.parallel is not None:
