@@ -15,6 +15,7 @@ from unlearnkit.models.builtin import built_in, describe
         (lambda: MLP(()), ValueError, "at least one width"),
         (lambda: MLP((0,)), ValueError, "at least one width"),
         (lambda: MLP((2.5,)), TypeError, "give whole numbers"),
+        (lambda: MLP(8), TypeError, r"a width for each layer, \(8,\)"),
         (lambda: MLP((True,)), TypeError, "give whole numbers"),
         (lambda: CNN((8, 0)), ValueError, "give two numbers, each 1 or more"),
         (lambda: CNN((8, 1.5)), TypeError, "give whole numbers"),

@@ -306,3 +306,10 @@ def test_checkpoints_of_another_model_are_refused(tmp_path: Path) -> None:
         store.get("a" * 8)
     store.expect({"w": (torch.Size([2, 3]), None)}, others=True)
     assert store.get("a" * 8).stage == 1
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="is a file; give the path of a folder"):
+        DiskStore(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"

@@ -543,3 +543,18 @@ def test_images_with_dropout_are_tried_and_plans_of_other_seeds_share_the_trial(
     train(plan, MemoryStore())
     spec = plan.spec.with_(seed=1)
     train(make_plan(plan.examples, plan.architecture, spec), MemoryStore())
+
+
+def test_an_embedding_that_is_too_small_is_told_the_range() -> None:
+    class Small(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(4, 3), nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.table(x).mean(1))
+
+    data = from_arrays(np.arange(80).reshape(40, 2) % 7, np.arange(40) % 2, dtype=torch.int64)
+    architecture = as_architecture(Small, data.feature_shape, 2, version="1")
+    with pytest.raises(ValueError, match=r"range from 0 to 6 .*an embedding needs a row for each"):
+        try_module(make_plan(data.train, architecture, SPEC))

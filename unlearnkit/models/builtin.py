@@ -15,6 +15,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "ta
 
 
 def _widths(name: str, values: Iterable[Any]) -> tuple[int, ...]:
+    if isinstance(values, int):
+        raise TypeError(f"{name}={values}; give a tuple with a width for each layer, ({values},)")
     widths = tuple(values)
     if any(isinstance(width, bool) or not hasattr(width, "__index__") for width in widths):
         raise TypeError(f"{name}={widths}; give whole numbers")

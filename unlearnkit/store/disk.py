@@ -99,6 +99,8 @@ class DiskStore:
         """
         # Absolute, so that it stays this folder wherever the process goes.
         self.folder = Path(os.path.abspath(os.path.expanduser(folder)))
+        if self.folder.is_file():
+            raise StoreError(f"{self.folder} is a file; give the path of a folder for the store")
         self.read_only = read_only
         self.name_ids = name_ids
         self._lock = threading.RLock()

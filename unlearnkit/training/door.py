@@ -391,7 +391,12 @@ class _Trial:
         met = f" with {_examples(size, self.inputs)}" if size else ""
         text = (str(error).splitlines() or ["no message"])[0].rstrip(".")
         hint = describe_dtypes(self.architecture.module())
-        if not self.inputs.is_floating_point():
+        if not self.inputs.is_floating_point() and isinstance(error, IndexError):
+            hint = (
+                f"the features range from {int(self.inputs.min())} to {int(self.inputs.max())} in "
+                "the examples tried; an embedding needs a row for each number from 0 to the largest"
+            )
+        elif not self.inputs.is_floating_point():
             hint = (
                 "features are torch.int64; convert them in the module's forward (x.float()), or "
                 "make the data without dtype=torch.int64"
