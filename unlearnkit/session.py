@@ -958,8 +958,12 @@ class Session:
         self._original.watch(callback)
 
     def ledger(self) -> "pd.DataFrame":
-        """A table with one row for each completed request or repayment, oldest first."""
-        return ledger_frame(entry for _, entry in self._journal.history.records)
+        """A table with one row for each completed request or repayment, oldest first.
+
+        Its last columns are the shard that was spot-checked and the share of the gap of doing
+        nothing that modifying had removed there; they are missing where no shard was checked.
+        """
+        return ledger_frame(self._journal.history.records)
 
     def certificate(self, *, name_ids: bool = False) -> Certificate:
         """A document that states which examples were forgotten, how, and how to check it.

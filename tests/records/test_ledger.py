@@ -63,9 +63,7 @@ def test_outcomes_are_paired_with_their_completions() -> None:
     assert [entry.visits for _, entry in records] == [7, 5, 8]
     # The second was interrupted before it was measured.
     assert [math.isnan(entry.seconds) for _, entry in records] == [False, True, False]
-    assert ledger_frame(entry for _, entry in records)["kind"].tolist() == [
-        *("unlearn", "unlearn", "repay")
-    ]
+    assert ledger_frame(records)["kind"].tolist() == ["unlearn", "unlearn", "repay"]
     # Earlier versions wrote no completion of a repayment.
     [(line, entry)] = read_lines([outcome("repay", 3)])
     assert line == {} and entry.visits == 3

@@ -1,6 +1,9 @@
 """What is expected of random requests is what happens."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +83,19 @@ def test_expected_visits_at_the_ends() -> None:
     for count in (-1, 101):
         with pytest.raises(ValueError, match=f"num_revoked is {count}, .* from 0 to 100"):
             expected_visits(100, 5, (2, 2), count)
+
+
+def test_the_warning_names_the_line_of_the_call(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"  # in this process, type checks stand between the calls
+    script.write_text(
+        "import numpy as np\n"
+        "from unlearnkit.unlearning import expected_workload as of\n"
+        "of.expected_visits(100, 5, (2, 2), 100)\n"
+        "of.expected_visits_of(np.full((5, 2), 10), (2, 2), 100)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    for line in (3, 4):
+        assert f"{script}:{line}: UserWarning: all 100 examples are revoked" in done.stderr
 
 
 @pytest.mark.parametrize(("count", "shards", "slices"), [(92, 10, 7), (11, 5, 2), (30, 4, 3)])

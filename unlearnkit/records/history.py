@@ -48,7 +48,7 @@ class History:
 
     def to_frame(self) -> "pd.DataFrame":
         """The ledger: one row per request or repayment, oldest first."""
-        return ledger_frame(entry for _, entry in self.records)
+        return ledger_frame(self.records)
 
     def _repr_html_(self) -> str:
         return as_html(self)

@@ -317,9 +317,19 @@ def keyed_digest(ids: Int[np.ndarray, " id"] | int, secret: bytes) -> str:
     return hmac.new(secret, data, hashlib.sha256).hexdigest()
 
 
-def ledger_frame(entries: Iterable[Entry]) -> "pd.DataFrame":
-    """A table of ledger entries, one row each, oldest first."""
+def ledger_frame(records: Iterable[Record]) -> "pd.DataFrame":
+    """A table of ledger entries, one row each, oldest first.
+
+    Beside the fields of an :class:`Entry` it has the shard that was spot-checked, and which share
+    of the gap of doing nothing modifying had removed there: negative if it made the gap larger,
+    and missing if there was no check, or no gap.
+    """
     import pandas as pd
 
-    columns = list(Entry.__annotations__)
-    return pd.DataFrame([asdict(entry) for entry in entries], columns=columns)
+    rows = []
+    for line, entry in records:
+        check = spot_check_of(line)
+        found = (None, None) if check is None else (check.shard, check.removed)
+        rows.append({**asdict(entry), "spot_check": found[0], "removed": found[1]})
+    frame = pd.DataFrame(rows, columns=[*Entry.__annotations__, "spot_check", "removed"])
+    return frame.astype({"spot_check": "Int64", "removed": float})

@@ -47,9 +47,7 @@ def expected_visits(
     Raises:
         ValueError: k is negative or more than N.
     """
-    return expected_visits_of(
-        balanced_sizes(num_examples, num_shards, len(epochs)), epochs, num_revoked
-    )
+    return _expected(balanced_sizes(num_examples, num_shards, len(epochs)), epochs, num_revoked)
 
 
 def expected_visits_of(
@@ -69,6 +67,12 @@ def expected_visits_of(
     Raises:
         ValueError: k is negative or more than the number of examples.
     """
+    return _expected(sizes, epochs, num_revoked)
+
+
+def _expected(
+    sizes: Int[np.ndarray, "shard slice"], epochs: tuple[int, ...], num_revoked: int
+) -> float:
     n, k = int(sizes.sum()), num_revoked
     if not 0 <= k <= n:
         raise ValueError(
@@ -78,7 +82,7 @@ def expected_visits_of(
         warnings.warn(
             f"all {n:,} examples are revoked, so that nothing remains to be trained on; the "
             "workload is 0",
-            stacklevel=2,
+            stacklevel=3,  # the caller of either function above
         )
         return 0.0
     total = 0.0

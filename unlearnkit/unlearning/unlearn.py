@@ -238,7 +238,10 @@ def _unlearn(
             report = train_missing(plan, store, run, shards=[*decision.exact, *checked])
         except NotFiniteError as error:
             if error.shard in checked:
-                error.add_note("It was retrained as a spot check; spot_check=False leaves it out.")
+                error.add_note(
+                    f"Shard {error.shard} was retrained as a spot check only, and the request was "
+                    "undone; give spot_check=False to repeat it without one."
+                )
             raise
         paused = now()
         decision = replace(decision, repeated=report.repeated)

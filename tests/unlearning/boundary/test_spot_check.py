@@ -1,6 +1,7 @@
 """Spot checks: which shard is drawn, what is measured, and the warning where little was removed."""
 
 import itertools
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from unlearnkit import Cancelled, FixedBoundary, audit
 from unlearnkit.metrics.metrics import example_kl
 from unlearnkit.records.history import error_model_after
 from unlearnkit.store import MemoryStore
+from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import train
 from unlearnkit.unlearning.assess import assess
@@ -309,3 +311,36 @@ def test_doors():
         session.unlearn(0, spot_check=3)
     with pytest.raises(ValueError, match="spot_check='always' is not known"):
         session.unlearn(0, spot_check="always")
+
+
+def test_a_check_that_diverges_undoes_the_request_and_says_how_to_repeat_it(monkeypatch):
+    session = trained()
+    session.revoke([of_slice(session, shard, 1) for shard in range(3)])
+    before = session.ensemble.digest
+
+    def diverging(plan, store, run, *, shards, **options):
+        (shard,) = shards
+        raise NotFiniteError("training diverged", shard)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("unlearnkit.unlearning.unlearn.train_missing", diverging)
+        with pytest.raises(NotFiniteError) as raised:
+            session.unlearn(0, spot_check=True)
+    (note,) = raised.value.__notes__
+    assert "retrained as a spot check only, and the request was undone" in note
+    assert session.ensemble.digest == before and not session.debt and len(session.pending) == 3
+    assert session.unlearn(0, spot_check=False).decision.approximate == (0, 1, 2)
+
+
+def test_the_ledger_shows_what_checks_found():
+    session = trained()
+    assert list(session.ledger().columns[-2:]) == ["spot_check", "removed"]
+    session.revoke([of_slice(session, shard, 1) for shard in range(3)])
+    with warnings.catch_warnings():  # so little data says little
+        warnings.simplefilter("ignore", UserWarning)
+        found = session.unlearn(0, spot_check=True).spot_check
+    session.revoke([of_slice(session, 0, 1)])
+    session.unlearn(1)
+    shown = session.ledger()
+    assert shown["spot_check"][0] == found.shard and shown["removed"][0] == found.removed
+    assert shown[["spot_check", "removed"]].isna().values.tolist()[1] == [True, True]
