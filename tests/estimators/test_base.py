@@ -24,6 +24,7 @@ from unlearnkit.estimators import UnlearnableClassifier, UnlearnableRegressor
 from unlearnkit.seeding import state_bytes
 from unlearnkit.store import MemoryStore
 from unlearnkit.training.ensemble import assemble
+from unlearnkit.training.kernels import dealing
 from unlearnkit.training.plan import make_plan
 from unlearnkit.training.train import train
 from worker import content, poisoned
@@ -108,6 +109,36 @@ def test_it_trains_what_a_session_trains() -> None:
     session = Session(classifier.dataset_, model=MLP((7,)), spec=spec)
     session.train()
     assert {key: content(session.store.get(key)) for key in session.store.keys} == bits(classifier)
+
+
+def test_threads_are_limited_without_changing_bits(monkeypatch) -> None:
+    given = list[int | None]()
+    used = dealing.threads_used
+
+    def seen(plan, lanes, threads):
+        given.append(threads)
+        return used(plan, lanes, threads)
+
+    for module in ("training.train", "unlearning.modify"):
+        monkeypatch.setattr(f"unlearnkit.{module}.threads_used", seen)
+    X, y = problem()
+    found = []
+    for threads in (1, np.int64(2)):
+        estimator = UnlearnableClassifier("logistic", threads=threads, **OURS)
+        for step in (
+            lambda e: e.fit(X, y),
+            lambda e: e.unlearn([3], boundary=0),
+            lambda e: e.repay(),
+            lambda e: e.unlearn([5]),
+            lambda e: e.compare(),
+        ):
+            given.clear()
+            step(estimator)
+            assert threads in given
+        found.append(bits(estimator))
+    assert found[0] == found[1]
+    with pytest.raises(ValueError, match="threads=0 leaves no thread"):
+        UnlearnableClassifier(threads=0).fit(X, y)
 
 
 def test_a_boundary_may_choose_to_modify() -> None:

@@ -67,6 +67,14 @@ def test_the_amplification_of_every_training_is_measured_where_asked_for(tmp_pat
     assert again.equals(frame) and read_study(path).equals(frame)
 
 
+def test_threads_change_no_result():
+    with pytest.raises(ValueError, match="threads=0 leaves no thread"):
+        uk.study("digits", **SETTINGS, revoked=(3,), threads=0)
+    one, two = (uk.study("digits", **SETTINGS, revoked=(3,), threads=n) for n in (1, 2))
+    same = ["output_kl", "test_accuracy", "membership_gap", "visits", "approximate_shards"]
+    assert one[same].equals(two[same])
+
+
 def test_what_is_measured_is_not_measured_again(tmp_path):
     path = tmp_path / "deep" / "study.jsonl"
     first = uk.study("digits", **SETTINGS, revoked=(3,), path=path)

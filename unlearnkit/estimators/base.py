@@ -87,6 +87,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     aggregation: str = "mean-probability"
     version: str | None = None
     parallel: int | None = None
+    threads: int | None = None
     offset: Constants = 0.0
     scale: Constants = 1.0
     dtype: torch.dtype | None = None
@@ -149,7 +150,8 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.dataset_ = dataset
         self.store_ = MemoryStore()
         self.plan_ = make_plan(dataset.train, architecture, spec)
-        report = train(self.plan_, self.store_, on_progress=False, parallel=self.parallel)
+        given = {"parallel": self.parallel, "threads": plain_value(self.threads)}
+        report = train(self.plan_, self.store_, on_progress=False, **given)
         timed = Clock().observe(report.timed, report.tick)
         self.clock_ = timed.observe_pace(report.cpu_seconds, report.seconds)
         signature = Signature.of(dataset)
@@ -255,6 +257,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             on_progress=on_progress,
             cancel=cancel,
             parallel=self.parallel,
+            threads=plain_value(self.threads),
             spot_check=check,
         )
         self.clock_ = result.clock
@@ -320,6 +323,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 on_progress=on_progress,
                 cancel=cancel,
                 parallel=self.parallel,
+                threads=plain_value(self.threads),
             )
             self.clock_ = self.repaid_.clock
         finally:  # an interrupted repayment keeps the shards that it finished
@@ -398,6 +402,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             on_progress=on_progress,
             cancel=cancel,
             parallel=self.parallel,
+            threads=plain_value(self.threads),
         )
 
     def _measured(self, ids: Int[np.ndarray, " request"], rows: Examples | None) -> Examples:

@@ -63,6 +63,8 @@ class UnlearnableClassifier(ClassifierMixin, Unlearnable):  # type: ignore[misc]
         version: a text that identifies a model given as a callable.
         parallel: the number of worker processes that train shards at the same time; -1 uses all
             processors. The resulting bits are the same. None trains in this process.
+        threads: upper limit of the number of threads of this process that train shards at the same
+            time. The resulting bits are the same. None uses one for each core.
         offset: a constant that is subtracted from X: one number, or one for each column as a
             sequence, an array, or a mapping by name or number of the column. It must not be
             estimated from the data. :func:`~unlearnkit.data.suggestions.suggest_scaling` prints

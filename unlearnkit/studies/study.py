@@ -40,6 +40,7 @@ from unlearnkit.session import Session
 from unlearnkit.studies.identity import described
 from unlearnkit.studies.log import Log
 from unlearnkit.studies.requests import Ids, RequestLike, Revoked
+from unlearnkit.threads import check_threads
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
@@ -72,6 +73,7 @@ def study(
     methods: str | Method | Iterable[str | Method | None] | None = (None,),
     amends: str | Amend | Iterable[str | Amend | None] | None = (None,),
     amplification: bool = False,
+    threads: int | None = None,
     path: str | os.PathLike[str] | None = None,
     on_progress: Progress = None,
     cancel: threading.Event | None = None,
@@ -108,6 +110,9 @@ def study(
         amplification: whether to measure how chaotic the training is under every setting, as
             :meth:`Session.amplification() <unlearnkit.session.Session.amplification>` does. This
             costs the training of one more shard for each.
+        threads: upper limit of the number of threads that train shards at the same time, as for a
+            session; None uses one for each core. Results are the same, but CPU seconds are more
+            with several threads.
         path: a file to which each row is added once it is measured. Rows that it already holds for
             the same settings are read instead of measured again, so a study can be resumed. Your
             own methods, amends, boundaries and metrics are recognised by their repr, and functions
@@ -140,9 +145,9 @@ def study(
     Raises:
         KeyError: a model, kind of request, boundary, method or amend of this name is not known.
         TypeError: an argument has the wrong type, or an object lacks a part of its protocol.
-        ValueError: a request is out of range, its ids are not training examples, a metric fails, a
-            policy is named ``"exact"``, or with ``path`` only its memory address identifies an
-            object.
+        ValueError: ``threads`` is below 1, a request is out of range, its ids are not training
+            examples, a metric fails, a policy is named ``"exact"``, or with ``path`` only its
+            memory address identifies an object.
         Cancelled: ``cancel`` was set.
     """
     import pandas as pd
@@ -151,6 +156,7 @@ def study(
     variants = _variants(
         POLICIES if policies is None else policies, _listed(methods), _listed(amends)
     )
+    check_threads(threads)
     dataset = as_dataset(data)
     for request in requests:
         unknown = np.setdiff1d(request.ids or (), dataset.train.ids)
@@ -185,6 +191,7 @@ def study(
                 epochs=epochs,
                 learning_rate=rate,
                 seed=seed,
+                threads=threads,
             )
             bench = _Bench(dataset, session, log, variants, metrics, amplification, run.details)
             for request in requests:
