@@ -46,8 +46,10 @@ class Approximating(AdaptiveBoundary):
         return uk.FixedBoundary(0.0).decide(workload, costs, debts)
 
 
-CAPPED = Approximating(max_rise=0.6, max_correction=9)
-UNCAPPED = Approximating(max_rise=float("inf"), max_correction=float("inf"), max_drift=float("inf"))
+CAPPED = Approximating(max_correction=9)
+UNCAPPED = Approximating(
+    min_agreement=-1, max_motion=float("inf"), max_correction=float("inf"), max_drift=float("inf")
+)
 
 
 def fork(trained, count=30):

@@ -60,6 +60,7 @@ from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import EXACT, Boundary, Decision
 from unlearnkit.unlearning.boundary.spot_check import SpotCheck, check_once
+from unlearnkit.unlearning.boundary.verdict import warn
 from unlearnkit.unlearning.deadlines import Queue, as_deadline
 from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import ErrorModel
@@ -717,7 +718,8 @@ class Session:
             RuntimeError: the session is busy in another thread.
 
         Warns:
-            UserWarning: in the spot check, less than half of the gap was removed.
+            UserWarning: modified shards are doubtful, or less than half of the gap was removed in
+                the spot check.
         """
         chosen = self._chosen_boundary(max_share, boundary)
         how = METHODS.choose(method), AMENDS.choose(amend)
@@ -726,6 +728,7 @@ class Session:
         result = self._unlearn(chosen, *how, check, on_progress, cancel)
         if result.spot_check is not None and result.spot_check.fails:
             warnings.warn(result.spot_check.sentence, stacklevel=2)
+        warn(result.decision.warning, 2)
         return result
 
     @interruptible(

@@ -16,7 +16,7 @@ def test_a_ruined_amend_is_refused_and_the_shard_retrained(trained):
     result = refused.unlearn(boundary=CAPPED, amend=Spoil(None))
     assert result.decision.exact == (0, 1, 2) and not refused.debt
     for route in result.decision.routes:
-        assert "on the probe" in route.reason and route.reason.endswith("retrained exactly")
+        assert "agree to" in route.reason and route.reason.endswith("retrained exactly")
         assert route.seconds is not None
     exact.unlearn(1.0)
     assert everything(refused) == everything(exact)

@@ -48,6 +48,7 @@ from unlearnkit.training.train import train
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.unlearning.boundary.spot_check import SpotCheck, check_once
+from unlearnkit.unlearning.boundary.verdict import warn
 from unlearnkit.unlearning.debt import debts_of
 from unlearnkit.unlearning.repay import repay
 from unlearnkit.unlearning.request import Revocations, check_request
@@ -240,7 +241,8 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             Cancelled: ``cancel`` was set.
 
         Warns:
-            UserWarning: in the spot check, less than half of the gap was removed.
+            UserWarning: modified shards are doubtful, or less than half of the gap was removed in
+                the spot check.
         """
         check_is_fitted(self)
         earlier = getattr(self, "spot_checks_", ())
@@ -266,6 +268,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.plan_, self.unlearned_, self.original_ = result.plan, result, original
         self.revoked_ = np.union1d(self.revoked_, request.ids)
         self._erase()
+        warn(result.decision.warning, 3)  # 3: beyond the decorator
         if result.spot_check is not None:
             self.spot_checks_ = (*earlier, result.spot_check)
             if result.spot_check.fails:

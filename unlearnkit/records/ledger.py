@@ -128,7 +128,8 @@ def request_line(
     if decision.approximate or decision.spot_check is not None:
         how = {"method": repr(method), "amend": repr(amend), **formulas_of(plan)}
     usual = is_usual(plan, method, amend)  # other methods may drift anyway
-    drifts = [check.drift for check in decision.checks if usual and check.drift is not None]
+    networks = [check for check in decision.checks if usual and not check.convex]
+    drifts = [check.drift for check in networks if check.drift is not None]
     return {
         "kind": "unlearn",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,7 +4,10 @@
 # trained on them, by the field of a line. Every other field holds names, dates, settings, digests,
 # or (as lists of their own in the certificate) ids.
 NUMBERS = {
-    "looks": ("share", "correction", "bound", "kl", "drift", "rise", "error", "class_share"),
+    "looks": (
+        *("share", "correction", "bound", "kl", "drift", "rise", "agreement", "motion"),
+        *("sharpness", "error", "class_share", "doubt"),
+    ),
     "drifts": (),
     "spot_check": (
         *("visits", "seconds", "forgotten", "probe_gap", "probe_left"),

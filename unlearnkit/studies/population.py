@@ -33,6 +33,7 @@ from unlearnkit.torch_settings import own_settings
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
+from unlearnkit.unlearning.boundary.verdict import quietly
 from unlearnkit.unlearning.request import Revocations, check_request
 
 if TYPE_CHECKING:
@@ -181,13 +182,14 @@ def populate(
                 session.train(on_progress=run.details)
                 unlearned, scratch = session.fork(), session.fork()
                 unlearned.revoke(forget)
-                unlearned.unlearn(
-                    boundary=boundary,
-                    method=method,
-                    amend=amend,
-                    spot_check=False,  # measures the modified models themselves
-                    on_progress=run.details,
-                )
+                with quietly():  # the population is compared with the retrained one
+                    unlearned.unlearn(
+                        boundary=boundary,
+                        method=method,
+                        amend=amend,
+                        spot_check=False,  # measures the modified models themselves
+                        on_progress=run.details,
+                    )
                 scratch.revoke(forget)
                 scratch.unlearn(1.0, on_progress=run.details)  # exact retraining
                 models = zip(KINDS, (session, unlearned, scratch), strict=True)

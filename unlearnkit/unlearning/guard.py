@@ -15,14 +15,17 @@ from unlearnkit.approximate import (
     Modified,
     OnStep,
     ShardRound,
+    ShardState,
 )
 from unlearnkit.models.state import is_finite
+from unlearnkit.seeding import torch_generator
 from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.unlearning.boundary.protocol import Boundary
+from unlearnkit.unlearning.boundary.verdict import doubt_of
 from unlearnkit.unlearning.error_model import ErrorModel, largest_class_share
-from unlearnkit.unlearning.inspection import PROBE_MAX, Check, Probe
+from unlearnkit.unlearning.inspection import CURVED_MAX, PROBE_MAX, Check, Models, Probe
 
 Result = TypeVar("Result")
 NOT_FINITE = "is not finite (NaN or infinite numbers), so it is retrained exactly"
@@ -47,6 +50,9 @@ class Guard:
         self.amended: dict[int, Amended] = {}
         self.visits = sum(each.visits for each in modified.values())
         self.names = probe.architecture.trainable_names
+        self.forgotten = {
+            s: probe_of(each.state, each.forget, PROBE_MAX) for s, each in rounds.items()
+        }
 
     def inspect_corrections(self, error_model: ErrorModel) -> None:
         """Check the corrections, before anything is replayed."""
@@ -112,25 +118,24 @@ class Guard:
 
     def _objections_to_outputs(self, shards: Iterable[int]) -> dict[int, str]:
         chosen = list(shards)
-        seen = self.probe.inspect(
-            [replace(self.checks[s], replayed=self.amended[s].epochs) for s in chosen],
-            [self.before[s] for s in chosen],
-            [self.modified[s].checkpoints[len(self.rounds[s].state.chain)].state for s in chosen],
-            [self.amended[s].checkpoint.state for s in chosen],
-            None if self.probe.architecture.is_linear else list(map(self._loss, chosen)),
-        )
+        seen = [self._inspected(s) for s in chosen]
         broken = [s for s, check in zip(chosen, seen, strict=True) if _is_nan(check)]
         self.refused |= dict.fromkeys(broken, f"its output {NOT_FINITE}")
         self.checks |= {check.shard: check for check in seen if check.shard not in broken}
         return self._objections(s for s in chosen if s not in broken)
 
-    def _loss(self, shard: int) -> float:
-        """Mean loss of evenly spaced forgotten examples under the model before the request."""
-        given = self.rounds[shard]
-        spaced = np.linspace(0, len(given.forget) - 1, min(len(given.forget), PROBE_MAX)).round()
-        chosen = spaced.astype(np.int64)
-        members = Members(given.forget.rows[chosen], given.forget.slices[chosen])
-        return self.probe.loss_of(self.before[shard], *given.state.data(members))
+    def _inspected(self, shard: int) -> Check:
+        """Return the check of a shard with what its outputs show."""
+        given, amended = self.rounds[shard], self.amended[shard]
+        last = len(given.state.chain)
+        models = Models(
+            self.before[shard],
+            self.modified[shard].checkpoints[last].state,
+            amended.checkpoint.state,
+            last_checkpoint(given).tails.get(amended.epochs),
+        )
+        check = replace(self.checks[shard], replayed=amended.epochs)
+        return self.probe.inspect(check, models, self.forgotten[shard])
 
     def _finite(self, states: Iterable[State]) -> bool:
         return all(is_finite(state, self.names) for state in states)
@@ -172,10 +177,43 @@ def together_or_alone(
     return results, diverged
 
 
+def probe_of(state: ShardState, members: Members, most: int) -> Probe:
+    """Return evenly spaced examples among some of a shard, as a probe."""
+    spaced = np.linspace(0, len(members) - 1, min(len(members), most)).round().astype(np.int64)
+    spec = state.plan.spec
+    return Probe(state.plan.architecture, spec.loss, *state.data(members.take(spaced)))
+
+
+def sharpness_of(state: ShardState, members: Members) -> float | None:
+    """Measure the sharpness of a shard's training (:mod:`unlearnkit.unlearning.inspection`).
+
+    Args:
+        state: the shard before the request.
+        members: examples that it was trained on.
+    """
+    spec, architecture = state.plan.spec, state.plan.architecture
+    if spec.optimizer != "sgd" or not len(members):
+        return None
+    probe = probe_of(state, members, CURVED_MAX)
+    generator = torch_generator(spec.seed, "sharpness", state.shard)
+    initial = architecture.initial(spec.seed, state.shard)
+    ends = [checkpoint.state for _, checkpoint in sorted(state.checkpoints.items())]
+    found = [probe.largest_curvature(each, generator) for each in (initial, *ends)]
+    largest = math.nan if any(map(math.isnan, found)) else max(found)
+    return spec.learning_rate * largest / (2 * (1 + spec.momentum))
+
+
+def with_doubts(checks: Iterable[Check], sharpness: float | None) -> tuple[Check, ...]:
+    """Return the checks of some shards with their sharpness and the doubts about them."""
+    complete = [replace(check, sharpness=sharpness) for check in checks]
+    return tuple(replace(check, doubt=doubt_of(check)) for check in complete)
+
+
 def _is_nan(check: Check) -> bool:
     """Whether the outputs of an amended model are not finite."""
-    seen = check.rise if check.kl is None else check.kl
-    return seen is not None and math.isnan(seen)
+    return any(
+        math.isnan(seen) for seen in (check.kl, check.rise, check.agreement) if seen is not None
+    )
 
 
 def results_of(source: Any, found: Any, kind: type[Result], count: int) -> list[Result]:

@@ -1,38 +1,80 @@
-"""Checks approximations before they are accepted, by their corrections and outputs on the probe.
+"""Checks approximations before they are accepted, by their corrections and outputs.
 
-The probe is a labelled, held-out part of the data that is used neither for training nor for
-testing. A poor approximation shows on it as an increased loss, or as drift. Drift measures how far
-the amend moves the outputs away from the corrected ones, relative to what is forgotten:
+Retraining cannot be seen at this point, so a check asks whether the two parts of an approximation
+agree and whether training is calm enough for any approximation. These quantities do not depend on
+the units of the data, exist for every model and loss, and were devised for unlearnkit
+(``tests/benchmarks/defaults.md`` has the measurements).
+
+*Agreement* compares what the correction predicts with what the replay does. It is the cosine of the
+angle between the change of the outputs that the correction makes and the change that remains after
+the amend, on the forgotten examples. Both are estimates of what retraining would change, and near 1
+if training is stable. If training is chaotic, the replay leads elsewhere.
+
+*Motion* measures how far the last epochs of training itself moved the outputs on the probe, as a
+mean divergence per replayed epoch. The probe is a labelled, held-out part of the data that is used
+neither for training nor for testing. If a single epoch moves the outputs far, the small changes
+that a request causes are lost in it.
+
+*Sharpness* measures how close training comes to the edge of stability, where it becomes chaotic:
+
+    sharpness = learning rate * (largest eigenvalue of G) / (2 (1 + momentum)),
+
+with the Gauss-Newton matrix G of the mean loss, of which the largest value at the initial weights
+and at the ends of the stages counts. On a quadratic loss, heavy-ball gradient descent diverges
+above 1 (Polyak 1964; Cohen, Kaur, Li, Kolter and Talwalkar 2021 found that networks are driven
+there). It is a property of training and not of a request, so it is measured in one shard only.
+
+*Drift* measures how far the amend moves the outputs on the probe away from the corrected ones,
+relative to what is forgotten:
 
     drift = mean KL(corrected outputs, amended outputs) / (epochs replayed * sqrt(share) * loss),
 
 where share is the forgotten share of the shard's examples, and loss their mean loss under the model
-before the request. If training is stable, the correction predicts where training without the
-forgotten examples leads, and a replay hardly moves the outputs. If training is chaotic, the replay
-leads away from the correction. Examples with a high loss influence the model more, so their removal
-may move the outputs further. The square root of the share is a compromise: with the share itself
-every request of a single example would look chaotic, and without it no small request would. (The
-measure was devised for unlearnkit; ``tests/benchmarks/defaults.md`` has the measurements.)
+before the request. Examples with a high loss influence the model more, so their removal may move
+the outputs further. The square root of the share is a compromise: with the share itself every
+request of a single example would look chaotic, and without it no small request would.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
+from unlearnkit.approximate.curvature import mean_gradient
 from unlearnkit.approximate.linearised import Linearised, stack_parameters
+from unlearnkit.metrics.metrics import gaussian_kl
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.chunks import chunks
-from unlearnkit.models.losses import CrossEntropy, Loss
-from unlearnkit.models.vector import real_values
+from unlearnkit.models.losses import Loss, SquaredError
+from unlearnkit.models.vector import real_values, unflatten
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
 
 PROBE_MAX = 256  # the most examples of the probe part that are used; the first by id
+CURVED_MAX = 64  # the most examples on which curvature is estimated
+ITERATIONS, STEP = 6, 1e-2  # power iterations, and the length of their steps in the parameters
+
+
+class Models(NamedTuple):
+    """The models of one shard before and after its modification.
+
+    Attributes:
+        before: before the request.
+        corrected: after the correction, before the amend.
+        after: after the amend.
+        tail: the model before the request at the beginning of the epochs that the amend replayed;
+            None if it is not known.
+    """
+
+    before: State
+    corrected: State
+    after: State
+    tail: State | None = None
 
 
 @dataclass(frozen=True)
@@ -51,11 +93,20 @@ class Check:
             after it.
         drift: mean KL divergence in nats from the corrected outputs on the probe to the amended
             ones, scaled as the module's docstring says.
+        agreement: cosine between the changes of the outputs on the forgotten examples by the
+            correction and after the amend, from -1 to 1.
+        motion: mean KL divergence in nats by which an epoch at the end of training moved the
+            outputs on the probe. For outputs that are not probabilities, half the squared
+            difference replaces the KL divergence, here and in ``kl`` and ``drift``.
+        sharpness: learning rate times curvature, relative to the edge of stability, in one of the
+            shards that were modified; None for other optimizers than SGD.
         rise: relative increase of the mean loss on the probe over that before the request.
         error: for an approximation that exact retraining has replaced, the mean KL divergence in
             nats from the exact outputs on the probe to those of the approximation.
         class_share: the largest share of a class of the shard that the request forgets; None for a
             regression.
+        doubt: why the approximation may be no better than doing nothing; empty if nothing suggests
+            it (:mod:`unlearnkit.unlearning.boundary.verdict`).
     """
 
     shard: int
@@ -67,8 +118,12 @@ class Check:
     kl: float | None = None
     drift: float | None = None
     rise: float | None = None
+    agreement: float | None = None
+    motion: float | None = None
+    sharpness: float | None = None
     error: float | None = None
     class_share: float | None = None
+    doubt: str = ""
 
     @property
     def sentence(self) -> str:
@@ -87,6 +142,8 @@ class Check:
             parts.append(f"its outputs on the probe moved by {self.kl:.2g} nats{drift}")
         if self.rise is not None:
             parts.append(f"loss there by {self.rise:+.1%}")
+        if self.agreement is not None:
+            parts.append(f"correction and amend agree to {self.agreement:.0%}")
         return ", ".join(parts)
 
 
@@ -117,6 +174,29 @@ class Probe:
             parameters = stack_parameters(stack, states, self.loss)
             return Linearised(stack, self.loss, parameters, inputs).outputs[..., : stack.widths[-1]]
 
+    @own_settings()
+    def largest_curvature(self, state: State, generator: torch.Generator) -> float:
+        """Estimate the largest eigenvalue of the Gauss-Newton matrix of the mean loss at a state.
+
+        Power iterations (von Mises 1929) from a random vector give a value that is at most the
+        eigenvalue. Differences of outputs replace products with the Jacobian, so that this works
+        for any module that can be trained.
+        """
+        architecture, names = self.architecture, self.architecture.trainable_names
+        module, found = architecture.module(state), 0.0
+        size = sum(state[name].numel() for name in names)
+        vector = torch.randn(size, generator=generator)
+        for _ in range(ITERATIONS):
+            step = unflatten(STEP * vector / vector.norm(), state, names)
+            moved = architecture.moved(state, {name: state[name] + step[name] for name in names})
+            outputs, changed = self.outputs([state, moved])
+            curved = self.loss.output_hessian_product(outputs, (changed - outputs) / STEP)
+            vector = mean_gradient(module, state, names, self.inputs, curved, _Given())
+            found = float(vector.norm())
+            if not 0 < found < math.inf:
+                break
+        return found
+
     def correction(self, state: State, norm: float) -> float:
         """Return a correction's norm relative to that of the parameters it is added to."""
         names = self.architecture.trainable_names
@@ -131,44 +211,36 @@ class Probe:
         return float(self.loss.value(outputs, targets).mean())
 
     @own_settings()
-    def inspect(
-        self,
-        checks: Sequence[Check],
-        before: Sequence[State],
-        corrected: Sequence[State],
-        after: Sequence[State],
-        losses: Sequence[float] | None = None,
-    ) -> list[Check]:
-        """Complete checks with the outputs on the probe after an amend.
+    def inspect(self, check: Check, models: Models, forgotten: "Probe") -> Check:
+        """Complete the check of a shard after its amend.
 
         Args:
-            checks: the checks of the shards' corrections.
-            before: the models before the request.
-            corrected: the corrected models, before the amend.
-            after: the models after the amend.
-            losses: mean loss of each shard's forgotten examples under the model before the request.
-                If None, drift is not measured, as for models whose loss is convex.
+            check: the check of the shard's correction, with the epochs of the amend.
+            models: the shard's models.
+            forgotten: forgotten examples of the shard, at least one.
 
         Returns:
-            The checks with kl, rise and drift; unchanged if the probe is empty.
+            The check with ``drift`` and ``agreement``, and if the probe is not empty with ``kl``,
+            ``rise`` and ``motion``.
         """
-        if not checks or not len(self.inputs):
-            return list(checks)
-        old, new = self.outputs(before), self.outputs(after)
-        levels = [self.loss.value(each, self._targets(each)).mean(1) for each in (old, new)]
-        rises = (levels[1] / levels[0] - 1).tolist()
-        divergences = map(self._divergence, old, new)
-        seen = [
-            replace(check, kl=kl, rise=rise)
-            for check, kl, rise in zip(checks, divergences, rises, strict=True)
-        ]
-        if losses is None:
-            return seen
-        further = map(self._divergence, self.outputs(corrected), new)
-        return [
-            check if kl is None else replace(check, drift=_drift(check, kl, loss))
-            for check, kl, loss in zip(seen, further, losses, strict=True)
-        ]
+        before, corrected, after = forgotten.outputs(models[:3]).double()
+        check = replace(check, agreement=_cosine(corrected - before, after - before))
+        if not len(self.inputs):
+            return check
+        states = [state for state in models if state is not None]
+        outputs = self.outputs(states)
+        loss = float(self.loss.value(before.to(outputs), forgotten.targets).mean())
+        levels = self.loss.value(outputs[:3:2], self.targets.expand(2, *self.targets.shape)).mean(1)
+        drift = self.divergence(outputs[1], outputs[2])
+        epochs = max(check.replayed or 1, 1)
+        motion = self.divergence(outputs[3], outputs[0]) / epochs if len(outputs) > 3 else None
+        return replace(
+            check,
+            kl=self.divergence(outputs[0], outputs[2]),
+            rise=float(levels[1] / levels[0] - 1),
+            drift=drift / (epochs * max(math.sqrt(check.share or 0.0) * loss, 1e-12)),
+            motion=motion,
+        )
 
     @own_settings()
     def errors(
@@ -177,7 +249,7 @@ class Probe:
         """Measure how far approximations were from the exact models that replace them."""
         if not shards or not len(self.inputs):
             return ()
-        divergences = map(self._divergence, self.outputs(exact), self.outputs(approximate))
+        divergences = map(self.divergence, self.outputs(exact), self.outputs(approximate))
         return tuple(Check(s, error=e) for s, e in zip(shards, divergences, strict=True))
 
     def _outputs_of(self, state: State, inputs: Tensor) -> Tensor:
@@ -188,15 +260,39 @@ class Probe:
     def _targets(self, outputs: Float[Tensor, "model batch class"]) -> Tensor:
         return self.targets.expand(len(outputs), *self.targets.shape)
 
-    def _divergence(
+    def divergence(
         self, reference: Float[Tensor, "batch class"], outputs: Float[Tensor, "batch class"]
-    ) -> float | None:
-        if not self.targets.is_floating_point() and not isinstance(self.loss, CrossEntropy):
-            return None  # the outputs are neither probabilities nor predicted targets
+    ) -> float:
+        """Return the mean divergence of outputs from reference outputs.
+
+        It is the KL divergence in nats of what the loss maps outputs to, if these are
+        probabilities. Otherwise it is half the squared difference of the outputs.
+        """
         pair = self.loss.probabilities(reference), self.loss.probabilities(outputs)
-        return float(task_of(self.targets).divergence(*pair).mean())
+        if self.targets.is_floating_point() or all(map(_are_probabilities, pair)):
+            return float(task_of(self.targets).divergence(*pair).mean())
+        return float(gaussian_kl(reference, outputs).mean())
 
 
-def _drift(check: Check, kl: float, loss: float) -> float:
-    """Scale the divergence that an amend caused, by its epochs and by what was forgotten."""
-    return kl / (max(check.replayed or 1, 1) * max(math.sqrt(check.share or 0.0) * loss, 1e-12))
+class _Given(SquaredError):
+    """Takes the targets for the gradients of the outputs."""
+
+    def output_gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The targets."""
+        return targets
+
+
+def _are_probabilities(outputs: Float[Tensor, "batch class"]) -> bool:
+    """Whether rows are probabilities, up to rounding."""
+    sums = outputs.sum(-1)
+    return bool((outputs >= 0).all()) and bool(
+        torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
+    )
+
+
+def _cosine(one: Float[Tensor, "batch class"], other: Float[Tensor, "batch class"]) -> float:
+    """Cosine of the angle between two changes of outputs; 1 if both are zero, 0 if one is."""
+    norms = float(one.norm() * other.norm())
+    if norms == 0:
+        return float(not one.any() and not other.any())
+    return float((one * other).sum()) / norms

@@ -41,7 +41,13 @@ from unlearnkit.unlearning.approximator import Approximator
 from unlearnkit.unlearning.assessment import Assessment
 from unlearnkit.unlearning.boundary.protocol import Boundary, Decision
 from unlearnkit.unlearning.debt import Debts
-from unlearnkit.unlearning.guard import Guard, results_of, together_or_alone
+from unlearnkit.unlearning.guard import (
+    Guard,
+    results_of,
+    sharpness_of,
+    together_or_alone,
+    with_doubts,
+)
 from unlearnkit.unlearning.inspection import Check
 
 
@@ -245,19 +251,26 @@ def modify_shards(
 
     deal(parts, work, threads)
     done = [found[some[0]] for some in parts]
+    begun, checks = now(), tuple(check for part in done for check in part.checks)
+    if checks:
+        first_shard = _round(before, plan, store, checks[0].shard, debts)
+        with compute_threads(plan.spec.num_threads):
+            sharpness = sharpness_of(first_shard.state, first_shard.retain)
+        checks = with_doubts(checks, sharpness)
+    inspecting = now() - begun
     first, last, refused, bounds = (
         {shard: value for part in done for shard, value in getattr(part, name).items()}
         for name in ("first", "last", "refused", "bounds")
     )
     return Modification(
-        checks=tuple(check for part in done for check in part.checks),
+        checks=checks,
         refused=refused,
         planned=planned,
         replayed=replayed(plan, first, amend),
         visits=sum(part.visits for part in done),
         seconds=sum(part.seconds for part in done),
         whole=sum(part.whole for part in done),
-        cpu_seconds=sum(part.cpu_seconds for part in done),
+        cpu_seconds=sum(part.cpu_seconds for part in done) + inspecting,
         as_planned=not refused and all(how == amend for how in last.values()),
         bounds=bounds,
     )

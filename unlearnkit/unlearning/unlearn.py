@@ -117,9 +117,12 @@ class Unlearned:
             predicted += f"; proven to be within {max(self.bounds.values()):.1e} of the optimum"
         check = self.decision.spot_check
         seen = "" if check is None else f"; {check.result}"
+        doubtful = len(self.decision.doubtful)
+        doubt = f", {doubtful} of them doubtful" if doubtful else ""
         return (
             f"Unlearned({gone}, {plural(len(self.decision.exact), 'shard')} exact, "
-            f"{len(self.decision.approximate)} approximate, {self.seconds:.2f} s{predicted}{seen})"
+            f"{len(self.decision.approximate)} approximate{doubt}, {self.seconds:.2f} s"
+            f"{predicted}{seen})"
         )
 
     def to_frame(self) -> "pd.DataFrame":
@@ -129,6 +132,8 @@ class Unlearned:
     def _repr_html_(self) -> str:
         check = self.decision.spot_check
         seen = "" if check is None else f"<p>{check.sentence}</p>"
+        if self.decision.doubtful:
+            seen += f"<p>{self.decision.warning}</p>"
         return f"<p>{self!r}</p>{seen}{self.decision._repr_html_()}"
 
 
@@ -232,7 +237,7 @@ def _unlearn(
         modified = modify_shards(before, store, assessment, decision, boundary, approximator, run)
         paused = now()
         decision = decision.after(modified.checks, modified.refused, assessment.costs)
-        checked = [shard for shard in decision.drawn if shard in decision.approximate][:1]
+        checked = decision.to_check
         beside += now() - paused
         try:
             report = train_missing(plan, store, run, shards=[*decision.exact, *checked])

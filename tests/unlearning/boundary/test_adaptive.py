@@ -180,6 +180,8 @@ def test_without_a_clock_it_says_what_to_do():
         ({"debt_cap": 2}, "debt_cap=2 is out of range"),
         ({"max_class": 1.5}, "max_class=1.5 is out of range"),
         ({"max_forgotten": -1}, "max_forgotten=-1 is out of range"),
+        ({"min_agreement": 2}, "min_agreement=2 is out of range"),
+        ({"max_motion": 0}, "max_motion=0 would refuse every approximation"),
     ],
 )
 def test_bad_settings_are_refused(options, message):

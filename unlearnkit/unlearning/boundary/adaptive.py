@@ -61,14 +61,16 @@ class AdaptiveBoundary(Boundary):
             model. None if there is no budget. With a budget, nothing is approximated before the
             error model has enough pairs.
         max_correction: the largest norm of a correction, relative to the norm of the parameters.
-        max_drift: the largest drift of the outputs on the probe during the replay, per epoch and
-            relative to what is forgotten (defined in :mod:`unlearnkit.unlearning.inspection`). It
-            applies only to networks. For a regression, half the squared difference of predictions
-            replaces the KL divergence. Losses other than cross-entropy, and squared error of a
-            regression, have no drift and are judged by ``max_rise`` alone. Once the median drift of
-            the latest checks exceeds the cap, all shards are retrained, because chaos is a property
-            of the whole training. ``tests/benchmarks/defaults.md`` holds the measurements.
-        max_rise: the largest relative increase of the mean loss on the probe.
+        min_agreement: an approximation is refused if its correction and its amend agree less than
+            this on the forgotten examples, and the outputs on the probe drifted by more than
+            ``max_drift`` too. :mod:`unlearnkit.unlearning.inspection` defines these terms. What
+            gives less reason for doubt is accepted as doubtful
+            (:mod:`unlearnkit.unlearning.boundary.verdict`).
+        max_drift: see ``min_agreement``. Once the median drift of the latest checks of networks
+            exceeds this cap, all shards are retrained, because chaos is a property of the whole
+            training.
+        max_motion: an approximation is refused if each of the last epochs of training moved the
+            outputs on the probe further than this, in nats.
 
     Raises:
         ValueError: a field is out of its range.
@@ -81,9 +83,10 @@ class AdaptiveBoundary(Boundary):
     max_forgotten: float = 0.3
     max_class: float = 0.5
     error: float | None = None
-    max_correction: float = 0.4
+    max_correction: float = 3.0
+    min_agreement: float = 0.7
     max_drift: float = 0.7
-    max_rise: float = 0.6
+    max_motion: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -99,12 +102,16 @@ class AdaptiveBoundary(Boundary):
             raise ValueError(
                 f"error={self.error!r} is not an error budget; give a number above 0, or None"
             )
-        for name in ("max_correction", "max_drift", "max_rise"):
+        for name in ("max_correction", "max_motion", "max_drift"):
             cap = getattr(self, name)
             if not cap > 0:
                 raise ValueError(
                     f"{name}={cap!r} would refuse every approximation; give a cap above 0"
                 )
+        if not -1 <= self.min_agreement <= 1:
+            raise ValueError(
+                f"min_agreement={self.min_agreement!r} is out of range; give a cosine from -1 to 1"
+            )
 
     def decide(self, workload: Workload, costs: Costs, debts: dict[int, int]) -> Decision:
         """Force the shards that must be exact, then weigh the others by predicted CPU seconds.
@@ -156,15 +163,23 @@ class AdaptiveBoundary(Boundary):
                 f"its correction has {check.correction:.1%} of the norm of its parameters, over "
                 f"{self.max_correction:.1%}"
             )
-        if check.drift is not None and not check.drift <= self.max_drift:
+        return self._astray(check)
+
+    def _astray(self, check: Check) -> str:
+        """Return why the amend seems to have led away from the retrained model; "" if not."""
+        agreement, drift, motion = check.agreement, check.drift, check.motion
+        if agreement is not None and not agreement >= self.min_agreement:
+            if drift is not None and not drift <= self.max_drift:
+                return (
+                    f"its correction and its amend agree to {agreement:.0%} only, under "
+                    f"{self.min_agreement:.0%}, and its outputs on the probe drifted by "
+                    f"{drift:.2g}, over {self.max_drift:g}, with {_epochs(check)} replayed, which "
+                    "suggests that training is chaotic"
+                )
+        if motion is not None and not motion <= self.max_motion:
             return (
-                f"its outputs on the probe drifted by {check.drift:.2g}, over {self.max_drift:g}, "
-                f"with {_epochs(check)} replayed, which suggests that training is chaotic"
-            )
-        if check.rise is not None and not check.rise <= self.max_rise:
-            return (
-                f"its loss on the probe rose by {check.rise:.1%}, over {self.max_rise:.1%}, "
-                f"with {_epochs(check)} replayed"
+                f"each of the last epochs of training moved its outputs on the probe by "
+                f"{motion:.2g} nats, over {self.max_motion:g}"
             )
         return ""
 

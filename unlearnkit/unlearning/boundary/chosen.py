@@ -72,7 +72,8 @@ class OverriddenBoundary(Boundary):
     Attributes:
         base: the boundary that decides, a name in ``BOUNDARIES`` or an object.
         routes: ``"exact"`` or ``"approximate"`` for each overridden shard. An approximation that
-            was asked for is accepted whatever its check shows; the check is recorded all the same.
+            was asked for is not refused whatever its check shows; the check is recorded, and what
+            is doubtful is reported, all the same.
 
     Raises:
         TypeError: the base is None, or lacks a part of the protocol of boundaries.

@@ -20,7 +20,7 @@ from unlearnkit.unlearning.workload import Workload
 
 @dataclass(frozen=True)
 class AcceptingBoundary(Boundary):
-    """Wraps an object that only has ``decide``, and accepts every approximation.
+    """Wraps an object that only has ``decide``, and refuses no approximation.
 
     Attributes:
         base: the wrapped object, which decides.
@@ -46,7 +46,7 @@ def as_boundary(value: Any) -> Any:
     """Turn a user's value into a boundary.
 
     A class or a function without arguments is called. An object that has ``decide`` but no
-    ``objection`` is wrapped, so that it accepts every approximation.
+    ``objection`` is wrapped, so that it refuses no approximation.
 
     Raises:
         TypeError: a function needs arguments, or ``objection`` cannot be called.

@@ -12,6 +12,7 @@ from unlearnkit.display import as_html
 from unlearnkit.training.clock import MIN_MULTIPLE, Interval
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.unlearning.boundary.spot_check import SpotCheck
+from unlearnkit.unlearning.boundary.verdict import but, warning_of
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import ShardWork, Workload
@@ -160,13 +161,13 @@ class Decision:
         seconds: predicted CPU seconds of all routes together, as first decided; None before any
             training was timed.
         interval: interval in which the CPU seconds are expected.
-        checks: what was known of each approximation when it was accepted or refused. For a
-            repayment, the errors of the approximations that it replaced.
+        checks: what was known of each approximation when it was accepted or refused, and why it is
+            doubtful if it is. For a repayment, the errors of the approximations that it replaced.
         repeated: how many steps of retraining a foreign module were repeated with the same bits.
         spot_check: what modifying one of the shards removed, measured by retraining it exactly too;
             None if no shard was checked.
-        drawn: shards in the order in which they were drawn for a spot check. The first one whose
-            modification is accepted is checked.
+        drawn: shards in the order in which they were drawn for a spot check. The first doubtful one
+            is checked, or else the first one whose modification is accepted.
     """
 
     routes: tuple[Route, ...]
@@ -237,7 +238,9 @@ class Decision:
                 seconds = costs.of(route.shard).exact_seconds
                 route = replace(route, kind=EXACT, seconds=seconds, reason=refused[route.shard])
             elif route.shard in seen:
-                route = replace(route, reason=f"{route.reason}; {seen[route.shard].sentence}")
+                check = seen[route.shard]
+                said = f"{check.sentence}; {but(check.doubt)}" if check.doubt else check.sentence
+                route = replace(route, reason=f"{route.reason}; {said}")
             routes.append(route)
         return replace(self, routes=tuple(routes), checks=tuple(seen.values()))
 
@@ -284,11 +287,32 @@ class Decision:
         tried = {check.shard for check in self.checks} & {*self.exact}
         return tuple(sorted(tried - ({self.spot_check.shard} if self.spot_check else set())))
 
+    @property
+    def doubtful(self) -> tuple[int, ...]:
+        """Shards that were left modified although their check gives reason to doubt them."""
+        doubted = {check.shard for check in self.checks if check.doubt}
+        return tuple(sorted(doubted & {*self.approximate}))
+
+    @property
+    def to_check(self) -> tuple[int, ...]:
+        """The shard to retrain exactly as a spot check, none or one.
+
+        It is the first of those drawn that is doubtful, or else that is modified.
+        """
+        drawn = [shard for shard in self.drawn if shard in self.approximate]
+        return tuple(sorted(drawn, key=lambda shard: shard not in self.doubtful)[:1])
+
+    @property
+    def warning(self) -> str:
+        """Say which modified shards may be no better than before, and the ways out; "" if none."""
+        return warning_of({check.shard: check.doubt for check in self.checks}, self.doubtful)
+
     def __repr__(self) -> str:
         seconds = "" if self.interval is None else f"{self.interval}, "
         return (
             f"Decision({len(self.exact)} shards exact, {len(self.approximate)} approximate, "
             f"{seconds}by {self.boundary.partition('(')[0]}"
+            f"{f'; {len(self.doubtful)} doubtful' if self.doubtful else ''}"
             f"{'' if self.spot_check is None else f'; {self.spot_check.result}'})"
         )
 
@@ -322,11 +346,13 @@ class Boundary(Protocol):
         ...
 
     def objection(self, check: Check) -> str:
-        """Return why a checked approximation is not good enough, or "" if it is.
+        """Return why a checked approximation is refused, or "" if it is not.
 
         It is called when the correction is known, and again after the amend. A shard that is
         refused after its amend gets a longer amend if there is one, and is retrained exactly if
-        that is refused too.
+        that is refused too. A shard that is not refused stays modified. Whichever boundary is used,
+        it is reported as doubtful if its check gives reason for it
+        (:mod:`unlearnkit.unlearning.boundary.verdict`).
 
         Args:
             check: the check of the approximation. Fields that are not known yet are None.

@@ -11,9 +11,9 @@ BOUNDARIES: Registry[Boundary] = Registry(
 
     An entry is an object with ``decide(workload, costs, debts) -> Decision``: a route and a reason
     for every shard that the request hits. It may also have ``objection(check) -> str``, which
-    returns why a computed approximation is not good enough, or "" if it is. Without this method
-    every approximation is accepted. A class or a function without arguments is called, and its
-    result is the boundary.
+    returns why a computed approximation is refused, or "" if it is not. Without this method no
+    approximation is refused; doubtful ones are reported all the same. A class or a function without
+    arguments is called, and its result is the boundary.
 
     The protocol is :class:`unlearnkit.unlearning.boundary.protocol.Boundary`. ::
 

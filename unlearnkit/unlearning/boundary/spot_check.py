@@ -2,8 +2,9 @@
 
 The gap of doing nothing is the divergence of the model before the request from the retrained one.
 What modifying removed of it is measured where both models are known: in a shard that was modified
-and then retrained exactly, and that keeps the exact model. The shard is drawn before anything is
-modified, so the choice cannot depend on the result.
+and then retrained exactly, and that keeps the exact model. The shards are drawn before anything is
+modified. The first of them that is doubtful is checked, or else the first one, so that the choice
+depends on the checks at most.
 
 In our measurements, results within one training setting hardly predict each other, but settings
 differ much. So a spot check finds a training setting in which approximation fails, not a single bad
@@ -200,7 +201,7 @@ def shards_to_check(
 ) -> tuple[int, ...]:
     """Return the shards of a request in the order in which they are drawn for a spot check.
 
-    The first one whose modification is accepted is checked.
+    The first doubtful one is checked, or else the first one whose modification is accepted.
 
     Args:
         spot_check: ``False`` for none, ``True`` for all, ``"auto"`` for those whose retraining

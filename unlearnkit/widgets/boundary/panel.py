@@ -16,6 +16,7 @@ from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, Boundary, Decision
 from unlearnkit.unlearning.boundary.spot_check import check_once
+from unlearnkit.unlearning.boundary.verdict import quietly
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.boundary.approximation import ApproximationChoice
@@ -64,7 +65,8 @@ class BoundaryPanel(SessionPanel):
         "debt that a later exact retraining clears. The adaptive boundary retrains everything if "
         "the request is light or if modifying is not much faster; it checks every correction "
         "before the replay and the outputs on the probe afterwards, and retrains the shards whose "
-        "approximation it refuses. Trying on a copy computes the approximations without changing "
+        "approximation it refuses. An approximation that may be no better than doing nothing is "
+        "called doubtful, whichever boundary decides. Trying on a copy computes the approximations without changing "
         "the session. Errors are predicted from past repayments, each of which measures the error "
         "of the approximation that it replaces (split-conformal bound, Vovk, Gammerman and Shafer "
         "2005); the error of an ensemble is at most the mean of its constituents' errors (KL is "
@@ -280,9 +282,10 @@ class BoundaryPanel(SessionPanel):
             )
 
         def work(on_progress: OnProgress, cancel: threading.Event) -> Unlearned:
-            return self.session.unlearn(
-                boundary=boundary, **names, on_progress=on_progress, cancel=cancel
-            )
+            with quietly():  # the panel shows what is doubtful
+                return self.session.unlearn(
+                    boundary=boundary, **names, on_progress=on_progress, cancel=cancel
+                )
 
         return work
 
@@ -303,13 +306,14 @@ class BoundaryPanel(SessionPanel):
 
         def work(on_progress: OnProgress, cancel: threading.Event) -> tuple[Decision, Boundary]:
             everything = FixedBoundary(0.0)
-            tried = fork.unlearn(
-                boundary=everything,
-                **names,
-                spot_check=False,
-                on_progress=on_progress,
-                cancel=cancel,
-            )
+            with quietly():
+                tried = fork.unlearn(
+                    boundary=everything,
+                    **names,
+                    spot_check=False,
+                    on_progress=on_progress,
+                    cancel=cancel,
+                )
             return tried.decision, judge
 
         return work

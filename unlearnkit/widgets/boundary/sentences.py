@@ -14,6 +14,7 @@ from unlearnkit.unlearning.boundary.protocol import (
     Decision,
 )
 from unlearnkit.unlearning.boundary.spot_check import SpotCheck
+from unlearnkit.unlearning.boundary.verdict import but
 from unlearnkit.unlearning.error_model import LEAST, ErrorModel
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.unlearn import Unlearned
@@ -144,12 +145,18 @@ def _which(shards: "tuple[int, ...] | list[int]") -> str:
 
 def _outcome_under(check: Check, boundary: Boundary) -> str:
     """Say whether a boundary would have accepted an approximation that it did not decide on."""
-    correction = replace(check, replayed=None, kl=None, drift=None, rise=None)
+    nothing = dict.fromkeys(("replayed", "kl", "drift", "rise", "agreement", "motion"))
+    correction = replace(check, **nothing)  # type: ignore[arg-type]
     if why := boundary.objection(correction):
         return f"this boundary would refuse it: {why}"
     if why := boundary.objection(check):
         return f"this boundary would replay longer, and refuse it if that fails too: {why}"
-    return "accepted"
+    return _accepted(check)
+
+
+def _accepted(check: Check) -> str:
+    """Say that an approximation was accepted, and why it is doubtful if it is."""
+    return but(check.doubt) if check.doubt else "accepted"
 
 
 def checks_table(decision: Decision, boundary: Boundary | None = None) -> str:
@@ -163,7 +170,7 @@ def checks_table(decision: Decision, boundary: Boundary | None = None) -> str:
     rows = []
     for check in decision.checks:
         refused = check.shard in decision.refused
-        verdict = f"refused: {routes[check.shard].reason}" if refused else "accepted"
+        verdict = f"refused: {routes[check.shard].reason}" if refused else _accepted(check)
         if decision.spot_check is not None and decision.spot_check.shard == check.shard:
             verdict = f"accepted, and {routes[check.shard].reason}"
         if boundary is not None and not refused:
@@ -178,32 +185,41 @@ def checks_table(decision: Decision, boundary: Boundary | None = None) -> str:
                 _known(check.kl, "{:.2g}".format),
                 _known(check.drift, "{:.2g}".format),
                 _known(check.rise, signed_percent),
+                _known(check.agreement, "{:.0%}".format),
+                _known(check.motion, "{:.2g}".format),
+                _known(check.sharpness, "{:.2g}".format),
                 verdict,
             ]
         )
     headers = ["shard", "forgets", "correction", "error at most", "epochs replayed"]
-    headers += ["outputs moved", "drift", "loss", "outcome"]
+    headers += ["outputs moved", "drift", "loss", "agreement", "motion", "sharpness", "outcome"]
     caption = (
         "Checks of the approximations: the norm of the correction relative to that of the "
         "parameters, and a bound on its error from past repayments; after the amend, on the probe: "
         "how far the outputs moved (KL in nats), their drift per replayed epoch from the corrected "
         "outputs, relative to the loss to forget (large if training is chaotic), and the change "
-        "of the loss"
+        "of the loss; on the forgotten examples, how far correction and amend agree; how far each "
+        "of the last epochs of training moved the outputs; and how close training is to "
+        "instability, at 1"
     )
-    return table(headers, rows, caption=caption, text=(8,), long=8) if rows else ""
+    return table(headers, rows, caption=caption, text=(11,), long=11) if rows else ""
 
 
 def refusals(decision: Decision) -> str:
-    """Say which approximations the checks refused; empty if there were no checks."""
+    """Say which approximations the checks refused or doubt; empty if there were no checks."""
     if not decision.checks:
         return ""
     shards = list(decision.refused)
-    if not shards:
+    if not shards and not decision.doubtful:
         return "Every approximation passed the check of its correction and the guard on the probe."
-    return (
-        f"The checks refused {plural(len(shards), 'approximation')}: "
-        f"{_which(shards)} retrained exactly instead."
-    )
+    said = [decision.warning] if decision.doubtful else []
+    if shards:
+        said.insert(
+            0,
+            f"The checks refused {plural(len(shards), 'approximation')}: "
+            f"{_which(shards)} retrained exactly instead.",
+        )
+    return " ".join(said)
 
 
 def checked(before: Sequence[SpotCheck], drawn: Sequence[int]) -> str:
