@@ -8,7 +8,7 @@ import torch
 
 from unlearnkit import TrainSpec
 from unlearnkit.seeding import digest
-from unlearnkit.training.spec import EPOCH_RULES, spec_from
+from unlearnkit.training.spec import EPOCH_RULES, as_recorded, spec_from
 
 
 @pytest.mark.parametrize("slices", [1, 2, 3, 5, 9])
@@ -85,3 +85,20 @@ def test_threads_that_no_system_starts_and_rates_that_no_float_holds_are_refused
         TrainSpec(num_threads=10**6)
     with pytest.raises(ValueError, match=r"learning_rate=1000.* is out of range"):
         TrainSpec(learning_rate=10**400)
+
+
+def test_numbers_of_numpy_are_those_of_python() -> None:
+    plain = TrainSpec(learning_rate=0.05, momentum=0.5, weight_decay=0.25)
+    given = TrainSpec(
+        learning_rate=np.float64(0.05), momentum=np.float32(0.5), weight_decay=np.float64(0.25)
+    )
+    assert given.digest == plain.digest and repr(given) == repr(plain)
+
+
+def test_a_store_of_earlier_versions_keeps_the_digest_of_numpys_numbers() -> None:
+    plain = TrainSpec(learning_rate=0.05)
+    recorded = repr(plain).replace("learning_rate=0.05", "learning_rate=np.float64(0.05)")
+    assert repr(as_recorded(plain, recorded)) == recorded != repr(plain)
+    assert as_recorded(plain, recorded).digest != plain.digest
+    other = recorded.replace("0.05", "0.5")  # another run's
+    assert repr(as_recorded(plain, other)) == repr(plain)

@@ -79,7 +79,7 @@ class TrainSpec:
     def __post_init__(self) -> None:
         """Check every field, and take numbers of NumPy and devices of torch for what they are."""
         for name, value in vars(self).items():
-            if isinstance(value, np.generic) and not isinstance(value, int | float):
+            if isinstance(value, np.generic):
                 object.__setattr__(self, name, value.item())
         if isinstance(self.device, torch.device):
             object.__setattr__(self, "device", str(self.device))
@@ -222,7 +222,10 @@ def spec_from(values: dict[str, Any]) -> TrainSpec:
 
 
 def as_recorded(spec: TrainSpec, recorded: object) -> TrainSpec:
-    """Return a session's spec, as a :class:`SpecWithFactors` if its store was written with one.
+    """Return a session's spec with the digest of the one that its store was written with.
+
+    Earlier versions kept float64 numbers of NumPy, whose repr differs from that of the same number
+    of Python, and wrote a :class:`SpecWithFactors`.
 
     Args:
         spec: the spec given to the session.
@@ -233,7 +236,14 @@ def as_recorded(spec: TrainSpec, recorded: object) -> TrainSpec:
     >>> as_recorded(TrainSpec(), repr(TrainSpec())) == TrainSpec()
     True
     """
-    found = re.fullmatch(r"(.*), kfac_examples=([1-9]\d{0,17})\)", str(recorded), re.DOTALL)
+    recorded = str(recorded)
+    if "=np.float64(" in recorded:
+        spec = replace(spec)
+        for name in ("learning_rate", "momentum", "weight_decay"):
+            number = repr(getattr(spec, name))
+            if f" {name}=np.float64({number})" in recorded:
+                object.__setattr__(spec, name, np.float64(number))
+    found = re.fullmatch(r"(.*), kfac_examples=([1-9]\d{0,17})\)", recorded, re.DOTALL)
     if not found or found[1] != repr(spec)[:-1]:
         return spec
     values = {f.name: getattr(spec, f.name) for f in fields(TrainSpec)}
