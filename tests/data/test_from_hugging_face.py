@@ -205,3 +205,19 @@ def test_numbers_that_are_missing_in_arrays_are_missing_values(make):
 def test_a_dict_of_parts_is_no_part(make):
     with pytest.raises(TypeError, match="test: a dict has parts; give one, as data"):
         from_hugging_face(numbered(make), test={"test": numbered(make)})
+
+
+def test_columns_of_class_labels_are_encoded_by_their_names():
+    """The parts number the names otherwise; a vocabulary of numbers stays one of numbers."""
+    parts = []
+    for names in (["ant", "bee"], ["bee", "ant"]):
+        kinds = datasets.Features(
+            {"kind": datasets.ClassLabel(names=names), "label": datasets.Value("int64")}
+        )
+        columns = {"kind": [0, 1] * 20, "label": [0, 1] * 20}
+        parts.append(datasets.Dataset.from_dict(columns, features=kinds))
+    options = {"test": parts[1], "target": "label"}
+    data = from_hugging_face(parts[0], categories={"kind": ["bee", "ant"]}, **options)
+    assert data.examples([0, 1, 40])[0].tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]
+    data = from_hugging_face(parts[0], categories={"kind": [1, 0]}, **options)
+    assert data.examples([0, 1, 40])[0].tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]

@@ -259,6 +259,8 @@ def _vocabulary(column: Hashable, values: Sequence[Hashable]) -> tuple[Hashable,
         raise ValueError(
             f"categories of {column!r} are a set, whose order differs between runs; give a list"
         )
+    if not hasattr(values, "__len__"):
+        raise TypeError(f"categories of {column!r} are a {type(values).__name__}; give a list")
     if isinstance(values, str) or len(values) == 0 or len(set(values)) != len(values):
         raise ValueError(f"categories of {column!r} are {values!r}; give a list of distinct values")
     return tuple(values)

@@ -228,8 +228,8 @@ def from_file(
         KeyError, TypeError: as in :func:`from_frame`.
 
     Warns:
-        UserWarning: a column counts the rows, as the index that pandas writes, or the header names
-            a column twice.
+        UserWarning: a column counts the rows, as the index that pandas writes; the header names a
+            column twice; or a column holds codes such as 01067, and is read as numbers.
     """
     known = inspect.signature(from_frame).parameters
     unknown = [option for option in options if option not in known]
@@ -240,8 +240,13 @@ def from_file(
         )
     paths = {"path": path, "test": test, "probe": probe}
     given = {what: file for what, file in paths.items() if file is not None}
+    wanted = options.get("features")
     tables = read_parts(
-        given, target, categories=options.get("categories"), class_names=options.get("class_names")
+        given,
+        target,
+        categories=options.get("categories"),
+        class_names=options.get("class_names"),
+        features=None if wanted is None else _listed(wanted),
     )
     return from_frame(
         tables["path"],

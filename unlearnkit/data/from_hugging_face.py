@@ -60,8 +60,9 @@ def from_hugging_face(
     """Make a dataset from a Hugging Face ``Dataset`` or ``DatasetDict``.
 
     The features are one column of images or arrays, or any number of columns of single values,
-    which are treated as a table (:func:`~unlearnkit.data.frames.from_frame`). The id of an example
-    is its row number.
+    which are treated as a table (:func:`~unlearnkit.data.frames.from_frame`). A column of class
+    labels holds their numbers, or their names where ``categories`` declares these. The id of an
+    example is its row number.
 
     Args:
         data: the training part. From a ``DatasetDict`` the parts ``"train"``, ``"test"`` and
@@ -118,8 +119,14 @@ def from_hugging_face(
     shaped = [column for column in columns if is_image(row[column]) or np.ndim(row[column]) > 0]
     if not shaped:
         frames = {what: _frame(part, [*columns, target]) for what, part in given.items()}
+        declared = options.get("categories")
         for column in columns:
-            if type(data.features[column]).__name__ == "ClassLabel":
+            if type(data.features[column]).__name__ != "ClassLabel":
+                continue
+            if _names_declared(data.features[column], declared, column):
+                for what, part in given.items():
+                    frames[what][column] = _as_words(part.features[column], frames[what][column])
+            else:
                 held = {what: frame[column] for what, frame in frames.items()}
                 held, _ = with_common_classes(column, given, held)
                 for what, numbers in held.items():
@@ -175,6 +182,12 @@ def _as_words(label: Any, labels: "pd.Series") -> "pd.Series":
         return labels
     names = list(label.names)
     return labels.map(lambda number: names[number] if 0 <= number < len(names) else None)
+
+
+def _names_declared(label: Any, declared: Any, column: str) -> bool:
+    """Whether a declared vocabulary holds names of a column's classes rather than their numbers."""
+    words = declared.get(column) if isinstance(declared, Mapping) else None
+    return isinstance(words, list | tuple) and any(word in label.names for word in words)
 
 
 def _as_numbers(names: Sequence[str], labels: "pd.Series") -> "pd.Series":

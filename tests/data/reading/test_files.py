@@ -141,3 +141,15 @@ def test_words_of_the_target_that_are_read_as_missing_are_named(tmp_path):
     empty = write(tmp_path / "empty.csv", "z", [3, 4], target=("", "EU"))
     with pytest.raises(ValueError, match="the target is missing in rows 0, 1, 4"):
         from_file(empty, "y")
+
+
+def test_codes_that_lose_their_zeros_are_announced(tmp_path, recwarn):
+    path = write(tmp_path / "train.csv", "zip", ["01067", "10115"])
+    with pytest.warns(UserWarning, match="column 'zip' of .* holds '01067', .* loses its zeros"):
+        from_file(path, "y", hash_buckets=8)
+    recwarn.clear()
+    from_file(path, "y", categories={"zip": ["01067", "10115"]})
+    from_file(path, "y", features=["x"])
+    mixed = write(tmp_path / "mixed.csv", "zip", ["01067", "none"])
+    from_file(mixed, "y", test=path, hash_buckets=8)  # text in one part is read as text in both
+    assert not recwarn.list

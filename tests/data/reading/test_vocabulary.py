@@ -113,3 +113,11 @@ def test_sets_have_no_order():
         from_frame(frame, "y", class_names={"a", "b"}, hash_buckets=4)
     with pytest.raises(TypeError, match=r"features=.* is a set, whose order differs"):
         from_frame(frame, "y", features={"c"}, hash_buckets=4)
+
+
+def test_generators_are_no_vocabularies():
+    frame = pd.DataFrame({"c": ["a", "b"] * 20, "y": ["n", "y"] * 20})
+    with pytest.raises(TypeError, match="categories of 'c' are a generator; give a list"):
+        from_frame(frame, "y", categories={"c": (word for word in "ab")})
+    with pytest.raises(TypeError, match="class_names= is a generator; give a list"):
+        from_frame(frame, "y", categories={"c": ["a"]}, class_names=(word for word in "ny"))

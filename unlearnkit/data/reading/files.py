@@ -1,7 +1,7 @@
 """Reading of CSV and Parquet files, with columns of codes and words as the text in the file."""
 
 import os
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ READERS = {".csv": "read_csv", ".csv.gz": "read_csv", ".parquet": "read_parquet"
 READERS |= {f".csv.{packing}": "read_csv" for packing in PACKINGS}
 OTHER_SEPARATORS = (";", "\t", "|")
 NO_INDEX = "read without an index"  # attribute of a table whose file has to be read so again
+ROWS_LOOKED_AT = 1000  # rows among which codes with leading zeros are looked for
 FROM_PANDAS = "read it with pandas (such as {}) and give the table to from_frame"
 
 
@@ -27,6 +28,7 @@ def read_parts(
     *,
     categories: Any = None,
     class_names: Any = None,
+    features: Iterable[Hashable] | None = None,
 ) -> "dict[str, pd.DataFrame]":
     """Read the file of each part; columns whose declared values are text are read as text.
 
@@ -35,6 +37,7 @@ def read_parts(
         target: column with the classes or the targets.
         categories: as in :func:`~unlearnkit.data.frames.from_frame`, which checks them.
         class_names: the same.
+        features: the same.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -66,6 +69,8 @@ def read_parts(
         own = [column for column in mixed if column == target or _is_text(tables["path"], column)]
         own = [column for column in own if column in tables[what].columns]
         _replace(tables[what], paths[what], own, gaps=True)
+        used = list(tables[what].columns) if features is None else [*features, target]
+        _tell_codes(tables[what], paths[what], used)
     return tables
 
 
@@ -100,6 +105,26 @@ def _check_header(table: "pd.DataFrame", path: str | os.PathLike[str], target: H
                     "the index that pandas writes (to_csv without index=False); leave it out with "
                     "features=, since models would learn from the order of the rows"
                 )
+
+
+def _tell_codes(
+    table: "pd.DataFrame", path: str | os.PathLike[str], used: Collection[Hashable]
+) -> None:
+    """Warn of a column of codes, such as 01067, of which pandas makes numbers."""
+    whole = [name for name in table.columns if table[name].dtype.kind == "i" and name in used]
+    if not whole:
+        return
+    texts = _texts(table, path, whole, gaps=False, nrows=ROWS_LOOKED_AT)
+    for name in whole:
+        codes = texts[name][texts[name].str.fullmatch(r"0\d+")]
+        if len(codes):
+            warn(
+                f"column {name!r} of {os.fspath(path)!r} holds {codes.iloc[0]!r}, which is read as "
+                "a number and loses its zeros; if these are codes, declare them (categories=, or "
+                "class_names= for the target), or read them as text (pandas.read_csv(path, "
+                f"dtype={{{name!r}: str}})) for from_frame"
+            )
+            return
 
 
 def _is_number(name: Any) -> bool:
@@ -169,15 +194,21 @@ def _replace(
 
 
 def _texts(
-    table: "pd.DataFrame", path: str | os.PathLike[str], columns: list[Any], *, gaps: bool
+    table: "pd.DataFrame",
+    path: str | os.PathLike[str],
+    columns: list[Any],
+    *,
+    gaps: bool,
+    **options: Any,
 ) -> "pd.DataFrame":
     """Read columns of a table's file as text.
 
     With ``gaps``, empty cells and words such as NA are missing values.
     """
     wanted: Callable[[Any], bool] = set(columns).__contains__
-    index = {"index_col": False} if table.attrs.get(NO_INDEX) else {}
-    return read_table(path, usecols=wanted, dtype=str, na_filter=gaps, **index)
+    if table.attrs.get(NO_INDEX):
+        options["index_col"] = False
+    return read_table(path, usecols=wanted, dtype=str, na_filter=gaps, **options)
 
 
 def _ending(path: str | os.PathLike[str]) -> str | None:

@@ -209,6 +209,8 @@ def vocabulary_of(
     if class_names is not None:
         if isinstance(class_names, set | frozenset):
             raise ValueError("class_names= is a set, whose order differs between runs; give a list")
+        if not hasattr(class_names, "__len__"):
+            raise TypeError(f"class_names= is a {type(class_names).__name__}; give a list")
         if isinstance(class_names, str) or len(set(class_names)) != len(class_names):
             raise ValueError(f"class_names={class_names!r}; give a sequence of distinct values")
         strings = all(isinstance(word, str) for word in class_names)
