@@ -22,7 +22,12 @@ from unlearnkit.data.encoding import (
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.reading.files import read_parts
 from unlearnkit.data.reading.tables import as_frame
-from unlearnkit.data.reading.vocabulary import class_numbers, refuse_many_words, vocabulary_of
+from unlearnkit.data.reading.vocabulary import (
+    class_numbers,
+    refuse_many_words,
+    refuse_words_as_targets,
+    vocabulary_of,
+)
 from unlearnkit.torch_settings import own_settings
 
 if TYPE_CHECKING:
@@ -137,6 +142,8 @@ def from_frame(
     vocabulary = vocabulary_of(targets, class_names)
     if class_names is None and task is None and vocabulary is not None:
         refuse_many_words(targets, vocabulary)
+    if task == "regression" and class_names is None:
+        refuse_words_as_targets(targets)
     names: Sequence[Hashable] | None = class_names if vocabulary is None else vocabulary
     encoding = encoding_of(
         frame,

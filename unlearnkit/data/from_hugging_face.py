@@ -107,7 +107,7 @@ def from_hugging_face(
     label = data.features[target]
     if type(label).__name__ == "ClassLabel":
         labels, names = with_common_classes(target, given, labels)
-        if "num_classes" not in options:
+        if "num_classes" not in options and options.get("task") != "regression":
             options = {"class_names": names, **options}
     elif any(_is_text(column) for column in labels.values()):
         labels = {

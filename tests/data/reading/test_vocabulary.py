@@ -121,3 +121,12 @@ def test_generators_are_no_vocabularies():
         from_frame(frame, "y", categories={"c": (word for word in "ab")})
     with pytest.raises(TypeError, match="class_names= is a generator; give a list"):
         from_frame(frame, "y", categories={"c": ["a"]}, class_names=(word for word in "ny"))
+
+
+@pytest.mark.parametrize(
+    "values", [["1,5", "2,5"] * 20, [True, False] * 20, pd.Categorical(["low", "high"] * 20)]
+)
+def test_a_regression_refuses_words_and_says_so(values):
+    frame = pd.DataFrame({"a": np.arange(40.0), "y": values})
+    with pytest.raises(TypeError, match=r"the target 'y' holds .* a regression needs numbers"):
+        from_frame(frame, "y", task="regression")

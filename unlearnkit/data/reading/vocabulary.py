@@ -260,6 +260,25 @@ def refuse_many_words(targets: Mapping[str, "pd.Series"], vocabulary: Sequence[H
     )
 
 
+def refuse_words_as_targets(targets: Mapping[str, "pd.Series"]) -> None:
+    """Refuse target values of a regression that are no numbers.
+
+    Raises:
+        TypeError: there are such values.
+    """
+    import pandas as pd
+
+    for what, column in targets.items():
+        kind = column.dtype
+        if not pd.api.types.is_any_real_numeric_dtype(kind):
+            raise TypeError(
+                f"{what}: the target {column.name!r} holds {str(kind)!r} (such as "
+                f"{column.iloc[0]!r:.40}), but a regression needs numbers; give them as such (of "
+                "texts such as '1,5' with pandas.read_csv(..., decimal=',', thousands='.')), or "
+                "leave out task='regression' if these are classes"
+            )
+
+
 def _spelled(targets: Mapping[str, "pd.Series"], class_names: Sequence[Hashable]) -> bool:
     """Whether all class names are numbers in text, and all target values are among them."""
     if set(class_names) == {str(number) for number in range(len(class_names))}:
