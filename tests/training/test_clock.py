@@ -223,6 +223,13 @@ def test_what_was_not_measured_is_not_taken_from_a_manifest(path: str, value: ob
         Clock.from_dict(kept)
 
 
+def test_work_that_an_earlier_version_stored_without_groups_is_taken() -> None:
+    clock = ran(Work(1, 2, 30, 40, 500, 1, 1))
+    kept = clock.to_dict()
+    kept["exact"] = [[amounts[:6], seconds] for amounts, seconds in kept["exact"]]
+    assert Clock.from_dict(kept).exact == ((Work(1, 2, 30, 40, 500, 1, 0), clock.exact[0][1]),)
+
+
 def test_rates_in_wall_time_of_an_earlier_version_are_not_taken(tmp_path: Path) -> None:
     case = CASES["logistic"]
     before = case.session(store=tmp_path)
