@@ -121,6 +121,7 @@ def long_session():
         num_slices=1,
         epochs=17,
         batch_size=16,
+        learning_rate=0.015,
     )
     session.train()
     return session

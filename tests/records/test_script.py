@@ -205,7 +205,9 @@ def test_before_training_there_is_nothing_to_compare() -> None:
 def test_other_bits_are_said(capsys: pytest.CaptureFixture[str]) -> None:
     session = Session("digits", model="logistic", epochs=1)
     session.train()
-    run(session.to_script().replace("learning_rate=0.03", "learning_rate=0.02"))
+    script, rate = session.to_script(), f"learning_rate={session.spec.learning_rate}"
+    assert rate in script
+    run(script.replace(rate, "learning_rate=0.02"))
     assert capsys.readouterr().out.startswith("different bits: is this the environment")
 
 
