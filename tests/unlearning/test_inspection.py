@@ -112,7 +112,7 @@ def test_sharpness_is_the_largest_eigenvalue_of_a_dense_gauss_newton_matrix():
     probe = Probe(plan.architecture, plan.spec.loss, inputs, targets)
     generator = torch.Generator().manual_seed(0)
     found = probe.largest_curvature(state, generator)
-    assert 0.7 * largest < found < 1.001 * largest  # power iterations come from below
+    assert 0.6 * largest < found < 1.001 * largest  # power iterations come from below
 
 
 @pytest.mark.parametrize("scale", [1.0, 100.0])
@@ -214,9 +214,9 @@ def test_nan_never_passes():
     fine = Check(0, 0.1, correction=0.01, replayed=1, kl=0.01, agreement=0.99, motion=0.01)
     assert not boundary.objection(fine)
     assert not uk.FixedBoundary().objection(Check(0, correction=float("nan")))
-    astray = replace(fine, agreement=0.2, drift=0.8)
+    astray = replace(fine, agreement=0.2, drift=2.5)
     said = boundary.objection(astray)
-    assert "agree to 20% only, under 70%" in said and "drifted by 0.8, over 0.7" in said
+    assert "agree to 20% only, under 70%" in said and "drifted by 2.5, over 2" in said
     assert "with 1 epoch replayed" in said
     assert not boundary.objection(replace(astray, drift=0.1))  # this is doubtful only
     assert boundary.objection(replace(fine, motion=2.0))

@@ -196,9 +196,10 @@ def sharpness_of(state: ShardState, members: Members) -> float | None:
         return None
     probe = probe_of(state, members, CURVED_MAX)
     generator = torch_generator(spec.seed, "sharpness", state.shard)
-    initial = architecture.initial(spec.seed, state.shard)
-    ends = [checkpoint.state for _, checkpoint in sorted(state.checkpoints.items())]
-    found = [probe.largest_curvature(each, generator) for each in (initial, *ends)]
+    states = [architecture.initial(spec.seed, state.shard)]
+    if not architecture.is_linear:
+        states.append(state.checkpoints[max(state.checkpoints)].state)
+    found = [probe.largest_curvature(each, generator) for each in states]
     largest = math.nan if any(map(math.isnan, found)) else max(found)
     return spec.learning_rate * largest / (2 * (1 + spec.momentum))
 

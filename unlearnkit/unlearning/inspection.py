@@ -19,10 +19,12 @@ that a request causes are lost in it.
 
     sharpness = learning rate * (largest eigenvalue of G) / (2 (1 + momentum)),
 
-with the Gauss-Newton matrix G of the mean loss, of which the largest value at the initial weights
-and at the ends of the stages counts. On a quadratic loss, heavy-ball gradient descent diverges
-above 1 (Polyak 1964; Cohen, Kaur, Li, Kolter and Talwalkar 2021 found that networks are driven
-there). It is a property of training and not of a request, so it is measured in one shard only.
+with the Gauss-Newton matrix G of the mean loss. The larger of its values at the initial weights and
+at the end of training counts; for linear models, whose curvature is largest where all classes are
+equally probable, that at the initial weights. On a quadratic loss, heavy-ball gradient descent
+diverges above 1 (Polyak 1964; Cohen, Kaur, Li, Kolter and Talwalkar 2021 found that networks are
+driven there). It is a property of training and not of a request, so it is measured in one shard
+only.
 
 *Drift* measures how far the amend moves the outputs on the probe away from the corrected ones,
 relative to what is forgotten:
@@ -56,8 +58,8 @@ from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
 
 PROBE_MAX = 256  # the most examples of the probe part that are used; the first by id
-CURVED_MAX = 64  # the most examples on which curvature is estimated
-ITERATIONS, STEP = 6, 1e-2  # power iterations, and the length of their steps in the parameters
+CURVED_MAX = 32  # the most examples on which curvature is estimated
+ITERATIONS, STEP = 2, 1e-2  # power iterations, and the length of their steps in the parameters
 
 
 class Models(NamedTuple):
@@ -178,23 +180,24 @@ class Probe:
     def largest_curvature(self, state: State, generator: torch.Generator) -> float:
         """Estimate the largest eigenvalue of the Gauss-Newton matrix of the mean loss at a state.
 
-        Power iterations (von Mises 1929) from a random vector give a value that is at most the
-        eigenvalue. Differences of outputs replace products with the Jacobian, so that this works
-        for any module that can be trained.
+        Power iterations (von Mises 1929) give a value that is at most the eigenvalue. They begin
+        with the gradient of a random change of the outputs, which is mostly in directions of high
+        curvature. Differences of outputs replace products with the Jacobian, so that this works for
+        any module that can be trained.
         """
         architecture, names = self.architecture, self.architecture.trainable_names
-        module, found = architecture.module(state), 0.0
-        size = sum(state[name].numel() for name in names)
-        vector = torch.randn(size, generator=generator)
-        for _ in range(ITERATIONS):
-            step = unflatten(STEP * vector / vector.norm(), state, names)
-            moved = architecture.moved(state, {name: state[name] + step[name] for name in names})
-            outputs, changed = self.outputs([state, moved])
-            curved = self.loss.output_hessian_product(outputs, (changed - outputs) / STEP)
+        module, (outputs,) = architecture.module(state), self.outputs([state])
+        change, found = torch.randn(outputs.shape, generator=generator).to(outputs), 0.0
+        for number in range(ITERATIONS + 1):
+            curved = self.loss.output_hessian_product(outputs, change)
             vector = mean_gradient(module, state, names, self.inputs, curved, _Given())
-            found = float(vector.norm())
-            if not 0 < found < math.inf:
+            length = float(vector.norm())
+            found = length if number else 0.0
+            if number == ITERATIONS or not 0 < length < math.inf:
                 break
+            step = unflatten(vector.mul_(STEP / length), state, names)
+            moved = architecture.moved(state, {name: state[name] + step[name] for name in names})
+            change = (self.outputs([moved])[0] - outputs) / STEP
         return found
 
     def correction(self, state: State, norm: float) -> float:

@@ -85,7 +85,7 @@ class AdaptiveBoundary(Boundary):
     error: float | None = None
     max_correction: float = 3.0
     min_agreement: float = 0.7
-    max_drift: float = 0.7
+    max_drift: float = 2.0
     max_motion: float = 1.0
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ WAYS_OUT = (
     "approximations better (session.amplification() measures how chaotic training is)"
 )
 
-MIN_AGREEMENT, MAX_MOTION, MAX_SHARPNESS = 0.7, 0.15, 0.15  # beyond these a shard is doubtful
+MIN_AGREEMENT, MAX_MOTION, MAX_SHARPNESS = 0.7, 0.15, 0.12  # beyond these a shard is doubtful
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
