@@ -64,7 +64,13 @@ def everything(session):
 
 def network(learning_rate):
     session = uk.Session(
-        "digits", model="mlp", num_shards=3, num_slices=2, epochs=15, learning_rate=learning_rate
+        "digits",
+        model="mlp",
+        num_shards=3,
+        num_slices=2,
+        epochs=15,
+        learning_rate=learning_rate,
+        tails=(4, 1),
     )
     session.train()
     return session

@@ -122,6 +122,7 @@ def long_session():
         epochs=17,
         batch_size=16,
         learning_rate=0.015,
+        tails=(11, 4, 1),
     )
     session.train()
     return session

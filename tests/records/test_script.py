@@ -93,7 +93,7 @@ class AtLeastFour(AdaptiveBoundary):
 
 
 def test_a_longer_amend_is_repeated() -> None:
-    session = Session("digits", model="mlp", num_shards=4, num_slices=2, epochs=8)
+    session = Session("digits", model="mlp", num_shards=4, num_slices=2, epochs=8, tails=(4, 1))
     session.train()
     session.revoke(session.dataset.train.ids[:9])
     session.unlearn(boundary=AtLeastFour())
@@ -105,7 +105,7 @@ def test_a_longer_amend_is_repeated() -> None:
 
 @pytest.mark.filterwarnings("ignore:Spot check")
 def test_spot_checks_are_repeated_and_no_others_are_made() -> None:
-    options = {"model": "logistic", "num_shards": 12, "num_slices": 1, "epochs": 2}
+    options = {"model": "logistic", "num_shards": 12, "num_slices": 1, "epochs": 2, "tails": (2, 1)}
     session = Session("digits", **options)
     session.train()
     for first, spot_check in ((0, False), (40, None), (80, True), (120, None)):

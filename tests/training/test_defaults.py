@@ -27,6 +27,31 @@ def test_the_default_rate_is_divided_by_the_largest_class_weight(given, share):
     assert spec.learning_rate == share * plain.learning_rate
 
 
+@pytest.mark.parametrize(
+    ("examples", "given", "tails"),
+    [
+        (10_000, {}, (3,)),
+        (60_000, {"learning_rate": 0.003}, (2,)),  # 188 steps of .03 are longer than 4
+        (60_000, {"learning_rate": 0.002}, (3,)),
+        (10_000, {"num_slices": 1}, (16, 12, 8, 3)),
+        (10_000, {"num_slices": 9}, (2,)),  # half of its last stage
+        (10_000, {"epochs": 3}, (1,)),
+        (10_000, {"tails": (4, 1)}, (4, 1)),
+        (10_000, {"optimizer": "adam"}, None),
+        (10_000, {"spec": uk.TrainSpec(num_shards=10)}, None),
+    ],
+)
+def test_the_default_tails_follow_the_stage_and_the_effective_time(examples, given, tails):
+    arrays = np.zeros((examples, 1), "float32"), np.arange(examples) % 2
+    data = uk.from_arrays(*arrays, test=arrays, probe=arrays)
+    if "spec" not in given:
+        given = {"num_shards": 10, "batch_size": 32, "learning_rate": 0.008, **given}
+    _, spec = choose_model_and_spec(data, "logistic", **given)
+    assert spec.tails == tails
+    last = spec.stage_epochs()[-1]
+    assert spec.tail_epochs() == (tails or tuple(sorted({min(4, last), 1}, reverse=True)))
+
+
 def test_a_rate_that_was_given_stays():
     _, spec = choose_model_and_spec(DATA, None, loss=WEIGHTED, learning_rate=0.03)
     assert spec.learning_rate == 0.03

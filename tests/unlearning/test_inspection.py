@@ -37,7 +37,7 @@ def test_what_was_seen_is_what_the_models_show(trained):
 
 
 def test_hard_examples_move_a_calm_network_far_and_are_no_sign_of_chaos():
-    calm = {"epochs": 15, "learning_rate": 0.03}
+    calm = {"epochs": 15, "learning_rate": 0.03, "tails": (4, 1)}
     session = uk.Session("digits", model="mlp", num_shards=2, num_slices=2, seed=1, **calm)
     session.train()
     session.revoke(uk.hardest(session, 60))

@@ -6,7 +6,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.models.architecture import Architecture, as_architecture
 from unlearnkit.models.builtin import MLP, Linear, Logistic
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy, as_loss
-from unlearnkit.training.spec import TrainSpec
+from unlearnkit.training.spec import TrainSpec, default_tails
 
 SMALL = 5000  # training examples below which there are fewer shards, slices and hidden units
 EPOCHS = 20  # of the trainings from which TIMES was fitted
@@ -71,7 +71,11 @@ def choose_model_and_spec(
         if given.get("optimizer", spec.optimizer) == "sgd":
             rate = spec.learning_rate / largest_weight(given.get("loss", spec.loss))
             spec = spec.with_(learning_rate=rate)
-    elif dataset.is_regression and type(spec.loss) is CrossEntropy:
+        spec = spec.with_(**given)
+        if spec.optimizer == "sgd" and spec.tails is None:
+            spec = spec.with_(tails=default_tails(spec, len(dataset.train)))
+        return architecture, spec
+    if dataset.is_regression and type(spec.loss) is CrossEntropy:
         given = {"loss": SquaredError(), **given}
     return architecture, spec.with_(**given)
 

@@ -19,6 +19,8 @@ KERNELS = ("auto", "loop")
 LARGEST = sys.float_info.max  # integers can be larger
 MOST = 2**31 - 1  # epochs and steps are counted in 32 bits
 MOST_THREADS = 1024  # the process ends where the system cannot start them
+LONG_EPOCH = 4.0  # effective time of an epoch from which the default replay has two epochs
+LONG_STAGE = 16  # epochs of a stage from which it has tails early on
 DEVICES = r"auto|cpu|cuda(:[0-9]+)?"
 
 
@@ -162,7 +164,7 @@ class TrainSpec:
         last = self.stage_epochs()[-1]
         if self.tails is not None:
             return tuple(sorted({min(tail, last) for tail in self.tails}, reverse=True))
-        early = {2 * last // 3} if last >= 16 else set[int]()
+        early = {2 * last // 3} if last >= LONG_STAGE else set[int]()
         return tuple(sorted({min(4, last), 1} | early, reverse=True))
 
     def with_(self, **changes: Any) -> "TrainSpec":
@@ -196,6 +198,33 @@ class TrainSpec:
         if values["tails"] is None:  # as in specs of stores that know no tails
             del values["tails"]
         return values
+
+
+def default_tails(spec: TrainSpec, num_examples: int) -> tuple[int, ...]:
+    """Return the tails of a session that is given none.
+
+    The replay from the last tail should last for some effective time, so it has two epochs if an
+    epoch of stage R has at least the effective time ``LONG_EPOCH`` (roughly rate / (1 - momentum)
+    for each step), and otherwise three; but at most half of the stage. A stage of 16 epochs or more
+    has three tails besides, after each fifth of it up to the third, because a correction in a
+    single long step is inaccurate. This was devised for unlearnkit; tests/benchmarks/defaults.md
+    has the measurements.
+
+    Args:
+        spec: the spec, for SGD.
+        num_examples: number of training examples of all shards.
+
+    >>> default_tails(TrainSpec(num_slices=5, num_shards=10, batch_size=32), 10_000)
+    (3,)
+    >>> default_tails(TrainSpec(num_slices=1, num_shards=10, batch_size=32), 60_000)
+    (16, 12, 8, 2)
+    """
+    last = spec.stage_epochs()[-1]
+    steps = math.ceil(num_examples / spec.num_shards / spec.batch_size)
+    time = steps * spec.learning_rate / (1 - spec.momentum)
+    tail = min(2 if time >= LONG_EPOCH else 3, max(1, last // 2))
+    early = tuple(last * fifths // 5 for fifths in (4, 3, 2)) if last >= LONG_STAGE else ()
+    return (*early, tail)
 
 
 @dataclass(frozen=True, repr=False)

@@ -41,7 +41,7 @@ class Approximator:
             plan: plan whose model and shards determine the default method.
             method: the method of modification; by default that of
                 :func:`~unlearnkit.approximate.defaults.default_method`.
-            amend: the amend run after the method; by default a replay of the last epoch.
+            amend: the amend run after the method; by default a replay from the last tail.
             probe: the probe; empty by default, in which case only corrections are checked.
             error_model: the error model; empty by default, so that no error is bounded.
         """

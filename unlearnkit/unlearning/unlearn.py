@@ -167,7 +167,7 @@ def unlearn(
         method: the method of modification, a name in ``METHODS`` or an object; by default that of
             :func:`~unlearnkit.approximate.defaults.default_method`.
         amend: the amend run after the method, a name in ``AMENDS`` or an object; by default a
-            replay of the last epoch.
+            replay from the last tail.
         on_progress: gets events; True shows a progress bar, False none
             (:mod:`unlearnkit.progress`).
         cancel: stops the run when set; the old ensemble then stays in place.

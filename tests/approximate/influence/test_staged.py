@@ -46,7 +46,13 @@ def test_stages_are_chained_as_the_definition_says(first, substeps, damping, sho
     features = torch.randn(120, 4, generator=generator)
     data = (features, (features[:, 0] > 0).long() + (features[:, 1] > 0).long())
     session = uk.Session(
-        data, model="logistic", num_shards=2, num_slices=3, epochs=12, batch_size=8
+        data,
+        model="logistic",
+        num_shards=2,
+        num_slices=3,
+        epochs=12,
+        batch_size=8,
+        tails=(4, 1),
     )
     session.train()
     plan, spec = session.plan, session.spec

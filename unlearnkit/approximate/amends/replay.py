@@ -8,7 +8,7 @@ from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import make_job
 
-LONGER = 4  # epochs of a longer replay: every last stage of four epochs or more has this tail
+LONGER = 4  # upper limit of the epochs of a longer replay
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Replay:
         return max((q for q in kept if q <= self.tail), default=min(kept))
 
     def longer(self, plan: Plan) -> "Replay | None":
-        """Return a replay of the last four epochs, or None if this one is as long already."""
+        """Return a replay from the longest tail of at most four epochs, or None if it is this."""
         most = Replay(LONGER).epochs(plan)
         return Replay(most) if self.epochs(plan) < most else None
 

@@ -22,7 +22,7 @@ class RewindAndReplay:
     """
 
     def epochs(self, plan: Plan) -> int:
-        """Return the epochs of stage R, or with one slice the last four."""
+        """Return the epochs of stage R, or with one slice those of the longest short tail."""
         if plan.spec.num_slices > 1:
             return plan.spec.stage_epochs()[-1]
         return Replay(LONGER).epochs(plan)
