@@ -21,14 +21,24 @@ def test_linear_models_of_large_shards_take_more_examples(shard_size, slices, mo
     assert (method.curvature_max, method.substeps) == (most, substeps)
 
 
-@pytest.mark.parametrize(("slices", "substeps"), [(2, 2), (5, 1)])
-def test_a_perceptron_with_small_shards_is_solved_in_output_space(slices, substeps):
+@pytest.mark.parametrize(("slices", "substeps", "merge"), [(2, 2, 1), (5, 1, 2), (10, 1, 4)])
+def test_a_perceptron_with_small_shards_is_solved_in_output_space(slices, substeps, merge):
     session = uk.Session(
         uk.load("digits", num_examples=400), model="mlp", num_shards=2, num_slices=slices
     )
     method = default_method(session.plan)
     assert method.by_outputs and method.substeps == substeps and method.scope != "head"
-    assert method.damping > 0
+    assert method.damping > 0 and method.merge == merge
+
+
+@pytest.mark.parametrize(("slices", "substeps"), [(1, 2), (4, 2), (5, 1)])
+def test_a_perceptron_with_large_shards_draws_by_curvature(slices, substeps):
+    arrays = np.zeros((12_000, 3), np.float32), np.arange(12_000) % 2
+    data = uk.from_arrays(*arrays, test=arrays, probe=arrays)
+    session = uk.Session(data, model="mlp", num_shards=2, num_slices=slices)
+    method = default_method(session.plan)
+    assert method.draws_by_curvature(6_000) and not method.by_outputs
+    assert (method.substeps, method.merge) == (substeps, 1) and method.damping > 0
 
 
 def test_a_convolutional_network_is_corrected_in_its_last_layer():

@@ -130,7 +130,8 @@ def test_second_derivatives_that_are_not_finite_close_the_products():
 def test_a_convolutional_network_without_a_linear_layer_is_corrected_in_all_parameters():
     plan = session_of(Convolution).plan
     assert "no nn.Linear" in METHODS["last-layer-influence"].unsuitable(plan)
-    assert default_method(plan) == StagedInfluence() and default_method(plan).unsuitable(plan) == ""
+    assert default_method(plan) == METHODS["staged-influence"]
+    assert default_method(plan).unsuitable(plan) == ""
 
 
 def test_a_frozen_last_layer_is_not_corrected():
