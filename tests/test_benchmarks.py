@@ -62,7 +62,8 @@ def test_a_table_replaces_the_one_before_and_needs_a_place(imported, tmp_path):
 
 @pytest.mark.weekly
 @pytest.mark.parametrize(
-    "name", ["accuracy", "bounds", "engine", "gap", "klom", "rivals", "streams", "study"]
+    "name",
+    ["accuracy", "bounds", "engine", "frontier", "gap", "klom", "rivals", "streams", "study"],
 )
 def test_the_short_form_of_a_benchmark_runs_and_leaves_the_report_alone(name):
     report = (FOLDER / "README.md").read_bytes()

@@ -1,0 +1,221 @@
+"""Approximate unlearning at tuned accuracy: speed, and what is removed of four gaps.
+
+    make bench NAME=frontier [ARGS="--quick"]
+
+A cell is a model, a number of examples, S, R, a batch size and a learning rate. It is trained once
+for each seed; then 1 % and 10 % of the training examples are revoked at random. Each request is
+unlearned from that session with every shard exact, and with every shard approximate by the default
+method; beside it stand doing nothing and the default amend without a correction. Speeds are ratios
+of CPU seconds in one run. The exact branch is the retrained model that the others are compared
+with. Shown are medians over the seeds.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import report
+import torch
+from jaxtyping import Int
+
+import unlearnkit as uk
+from unlearnkit.approximate import EachState, Method, ShardRound
+from unlearnkit.approximate.stored_states import Size, StoredState
+from unlearnkit.data.examples import Dataset
+from unlearnkit.metrics.membership_auc import membership_auc
+from unlearnkit.metrics.metrics import output_kl
+from unlearnkit.store.checkpoint import State
+from unlearnkit.training.ensemble import Ensemble
+from unlearnkit.training.plan import Plan
+
+# Mean and standard deviation of the pixels of Fashion-MNIST (published constants).
+OFFSET, SCALE = 72.94, 90.02
+SHARES = (0.01, 0.1)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is trained.
+
+    Attributes:
+        model: name of the model.
+        examples: number of training examples of Fashion-MNIST; 0 takes digits.
+        shards: S.
+        slices: R.
+        batch: batch size.
+        rate: learning rate.
+        centred: whether pixels are centred by ``OFFSET`` and ``SCALE``.
+        tails: tails of the last stage; None for the default.
+    """
+
+    model: str
+    examples: int
+    shards: int = 10
+    slices: int = 5
+    batch: int = 32
+    rate: float = 0.008
+    centred: bool = False
+    tails: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        data = f"{self.examples:,}" if self.examples else "digits"
+        return (
+            f"{self.model} {data} {self.shards}x{self.slices}, batch {self.batch}, "
+            f"{'centred, ' if self.centred else ''}rate {self.rate}"
+            f"{f', tails {self.tails}' if self.tails else ''}"
+        )
+
+
+CELLS = (
+    Cell("mlp", 10_000),
+    Cell("mlp", 10_000, shards=5),
+    Cell("cnn", 10_000, rate=0.01),
+    Cell("mlp", 10_000, slices=1),
+    Cell("mlp", 60_000, rate=0.0027, centred=True),
+    Cell("logistic", 60_000, rate=0.004),
+)
+QUICK = (Cell("mlp", 0, shards=5, slices=3, rate=0.03),)
+
+
+@dataclass(frozen=True)
+class AsTrained:
+    """A rule that corrects nothing."""
+
+    def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
+        """Return the stored state."""
+        return stored.state, 0
+
+    def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
+        """Return that nothing is computed."""
+        return 0, 0
+
+    def unsuitable(self, plan: Plan) -> str:
+        """Return that every plan is suitable."""
+        return ""
+
+
+def data_of(cell: Cell) -> Dataset:
+    """Return the data of a cell."""
+    if not cell.examples:
+        return uk.load("digits")
+    data = uk.load("fashion-mnist", num_examples=cell.examples)
+    if not cell.centred:
+        return data
+    parts = {
+        part: replace(getattr(data, part), offset=OFFSET, scale=SCALE)
+        for part in ("train", "test", "probe")
+    }
+    return replace(data, **parts)
+
+
+def measure(
+    cell: Cell, seed: int, methods: Mapping[str, Method | None], shares: tuple[float, ...] = SHARES
+) -> Iterator[dict[str, object]]:
+    """Yield a row for each share and method, of one trained session."""
+    session = uk.Session(
+        data_of(cell),
+        model=cell.model,
+        num_shards=cell.shards,
+        num_slices=cell.slices,
+        batch_size=cell.batch,
+        learning_rate=cell.rate,
+        seed=seed,
+        tails=cell.tails,
+    )
+    session.train()
+    accuracy, before = session.accuracy()["test"], session.ensemble
+    for share in shares:
+        exact = session.fork()
+        exact.revoke(share=share, seed=100 + seed)
+        request = exact.unlearn(1)
+        null = distances(session, request.ids, before, exact.ensemble)
+        for name, method in methods.items():
+            fork = session.fork()
+            fork.revoke(request.ids)
+            done = fork.unlearn(0, method=method, spot_check=False)
+            left = distances(session, request.ids, fork.ensemble, exact.ensemble)
+            spent, predicted = done.cpu_seconds, done.predicted_seconds
+            assert spent is not None and request.cpu_seconds is not None
+            yield {
+                "cell": str(cell),
+                "seed": seed,
+                "accuracy": accuracy,
+                "revoked": share,
+                "method": name,
+                **{gap: 1 - left[gap] / null[gap] for gap in null},
+                "speed": request.cpu_seconds / spent,
+                "predicted over spent": (predicted or 0) / spent,
+                **{f"{gap}, doing nothing": value for gap, value in null.items()},
+            }
+
+
+def distances(
+    session: uk.Session, ids: Int[np.ndarray, " request"], found: Ensemble, scratch: Ensemble
+) -> dict[str, float]:
+    """Return the distances of an ensemble to the retrained one.
+
+    Test KL, mean KL of the hit constituents on their own forgotten examples, and the absolute
+    difference of the areas under the curve of membership inference.
+    """
+    data, partition = session.dataset, session.plan.partition
+    (test, test_labels), (inputs, labels) = data.test[data.test.ids], data.train[ids]
+    shards = partition.shard[partition.rows(ids)]
+    sides = []
+    for shard in sorted(set(shards.tolist())):
+        own = inputs[torch.from_numpy(shards == shard)]
+        p, q = (e.constituent_probabilities(own)[shard] for e in (scratch, found))
+        sides.append(output_kl(p, q))
+    areas = [
+        membership_auc(e.probabilities(inputs), labels, e.probabilities(test), test_labels).auc
+        for e in (scratch, found)
+    ]
+    return {
+        "test KL": output_kl(scratch.probabilities(test), found.probabilities(test)),
+        "forget-side KL": sum(sides) / len(sides),
+        "MIA gap": abs(areas[1] - areas[0]),
+    }
+
+
+def table_of(rows: list[dict[str, object]]) -> str:
+    """Return medians over the seeds as Markdown."""
+    keys = ["cell", "revoked", "method"]
+    medians = pd.DataFrame(rows).groupby(keys, sort=False).median(numeric_only=True).reset_index()
+    lines = [
+        "| trained | test accuracy | revoked | method | test KL removed | "
+        "forget-side KL per constituent removed | MIA gap removed | speed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for _, row in medians.iterrows():
+        gaps = (
+            "below 0" if row[gap] < 0 else f"{row[gap]:.0%}"
+            for gap in ("test KL", "forget-side KL", "MIA gap")
+        )
+        lines.append(
+            f"| {row.cell} | {row.accuracy:.3f} | {row.revoked:.0%} | {row.method} | "
+            f"{' | '.join(gaps)} | {row.speed:.1f}x |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="digits only, one seed")
+    quick = parser.parse_args().quick
+    methods = {"default": None, "replay without a correction": EachState(AsTrained())}
+    rows: list[dict[str, object]] = []
+    for cell, seed in product(QUICK if quick else CELLS, range(1 if quick else 3)):
+        print(f"{cell}, seed {seed} ...", flush=True)
+        rows += measure(cell, seed, methods)
+    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format))
+    command = report.command(__file__, "--quick" if quick else "")
+    report.keep("frontier-quick" if quick else "frontier", command, rows)
+    if not quick:
+        report.put("frontier", table_of(rows), command)
+
+
+if __name__ == "__main__":
+    main()
