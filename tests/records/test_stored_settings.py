@@ -106,8 +106,8 @@ def test_single_settings_change_a_spec_or_the_defaults_of_the_data():
         found = uk.Session(data(), **{name: value}).spec
         changed = found.learning_rate != plain.learning_rate
         assert changed == (name in ("learning_rate", *RATE_FOLLOWS))
-        rate = {"learning_rate": found.learning_rate}
-        assert found == plain.with_(**{name: value, **rate})
+        followed = {"learning_rate": found.learning_rate, "tails": found.tails}
+        assert found == plain.with_(**{name: value, **followed})
     regression = uk.from_arrays(torch.randn(60, 3), torch.randn(60))
     spec = uk.Session(regression, spec=uk.TrainSpec(epochs=2), optimizer="adamw").spec
     assert spec == uk.TrainSpec(epochs=2, optimizer="adamw", loss=uk.SquaredError())
