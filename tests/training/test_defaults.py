@@ -5,7 +5,7 @@ import pytest
 
 import unlearnkit as uk
 from unlearnkit.approximate.curvature import effective_time
-from unlearnkit.training.defaults import TIMES, choose_model_and_spec, default_spec
+from unlearnkit.training.defaults import LONGEST_VISIT, TIMES, choose_model_and_spec, default_spec
 
 DATA = uk.from_arrays(np.eye(20, 3, dtype="float32"), np.arange(20) % 2)
 WEIGHTED = uk.WeightedCrossEntropy((1, 4))
@@ -88,6 +88,16 @@ def test_the_default_rate_follows_batches_momentum_and_inputs():
     assert default_spec(images(8000, width=14), "mlp").learning_rate > 1.5 * rate
     _, spec = choose_model_and_spec(images(8000), "mlp", num_shards=20)
     assert spec.learning_rate == pytest.approx(2**0.5 * rate, rel=0.06)
+
+
+@pytest.mark.parametrize("model", ["logistic", "mlp", "cnn"])
+@pytest.mark.parametrize("given", [{}, {"batch_size": 16}, {"momentum": 0.8}])
+def test_small_shards_take_no_longer_for_an_example_than_the_longest(model, given):
+    data = images(1000, width=8)
+    spec = default_spec(data, model, num_shards=10, **given)
+    visit = spec.learning_rate / (1 - spec.momentum) / spec.batch_size
+    assert visit == pytest.approx(LONGEST_VISIT, rel=0.03)
+    assert default_spec(data, model, num_shards=1, **given).learning_rate < spec.learning_rate
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

@@ -12,12 +12,13 @@ SMALL = 5000  # training examples below which there are fewer shards, slices and
 EPOCHS = 20  # of the trainings from which TIMES was fitted
 TIMES = {  # t and p of the effective time; own modules are trained as the CNN
     "logistic": (40.0, 1 / 2),
-    "mlp": (32.0, 0.4),
+    "mlp": (34.0, 0.4),
     "cnn": (10.6, 1 / 4),
     "regression": (25.0, 1 / 2),
 }
 FOLLOWED = ("num_shards", "batch_size", "momentum", "optimizer")  # by the default rate
 FEWEST_INPUTS, FEWEST_EXAMPLES = 64, 100  # the least for which h was fitted
+LONGEST_VISIT = 0.014  # effective time of an example in an epoch; none needed more
 ADAPTIVE_RATE = 0.003  # of Adam and AdamW
 
 
@@ -140,7 +141,8 @@ def default_rate(dataset: Dataset, model: str, spec: TrainSpec) -> float:
 
         h = t sqrt(n) / d^p
 
-    in 20 epochs, with t and p from ``TIMES``. In the long run a step adds rate / (1 - b) to the
+    in 20 epochs, with t and p from ``TIMES``, but at most for ``LONGEST_VISIT`` for each example in
+    each epoch, since no small shard needed more. In the long run a step adds rate / (1 - b) to the
     effective time, with the momentum b, and 20 epochs with batches of B examples have 20 n / B
     steps, so
 
@@ -169,6 +171,7 @@ def default_rate(dataset: Dataset, model: str, spec: TrainSpec) -> float:
     time, power = TIMES.get(kind, TIMES["cnn"])
     n = max(FEWEST_EXAMPLES, examples)
     duration = time * n**0.5 / max(FEWEST_INPUTS, inputs) ** power
+    duration = min(duration, EPOCHS * n * LONGEST_VISIT)
     wanted = duration * (1 - spec.momentum) * min(spec.batch_size, n) / (EPOCHS * n)
     curvature = (inputs + 1) * (1.0 if dataset.is_regression else 0.25)
     return float(f"{min(wanted, 2 * (1 + spec.momentum) / curvature):.2g}")
