@@ -378,7 +378,7 @@ def test_every_setting_of_training_is_taken() -> None:
     settings = {
         **{"num_shards": 2, "num_slices": 2, "epochs": 2, "epoch_rule": "full", "batch_size": 16},
         **{"optimizer": "adam", "learning_rate": 0.01, "momentum": 0.5, "weight_decay": 0.01},
-        **{"num_threads": 1, "kernel": "loop", "device": "cpu"},
+        **{"num_threads": 1, "kernel": "loop", "device": "cpu", "tails": (2, 1)},
     }
     loss = unlearnkit.WeightedCrossEntropy((1, 2, 3))
     whole = TrainSpec(**settings, loss=loss, seed=7)

@@ -58,6 +58,7 @@ FEW = 30  # with fewer rows the default number of shards leaves at least 6 rows 
 SETTINGS = (  # parameters that are fields of a TrainSpec
     *("num_shards", "num_slices", "epochs", "epoch_rule", "batch_size", "optimizer"),
     *("learning_rate", "momentum", "weight_decay", "num_threads", "kernel", "device"),
+    "tails",
 )
 NOTHING = np.empty(0, np.int64)
 
@@ -84,6 +85,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     num_threads: int | None = None
     kernel: str | None = None
     device: str | None = None
+    tails: Iterable[int] | None = None
     spec: TrainSpec | None = None
     aggregation: str = "mean-probability"
     version: str | None = None

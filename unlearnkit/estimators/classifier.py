@@ -55,8 +55,10 @@ class UnlearnableClassifier(ClassifierMixin, Unlearnable):  # type: ignore[misc]
         kernel: ``"auto"``, or ``"loop"`` to train every model lane by lane.
         device: device for training, such as ``"cpu"``, ``"cuda"`` or ``"auto"``. The resulting bits
             depend on it.
+        tails: how many epochs before the end of the last stage weights are kept, from which an
+            amend may replay. The resulting bits depend on it.
         spec: a :class:`~unlearnkit.training.spec.TrainSpec` with all settings of training; the
-            parameters from ``num_shards`` to ``device`` change single ones of them, and
+            parameters from ``num_shards`` to ``tails`` change single ones of them, and
             ``random_state`` its seed.
         aggregation: how the constituents' outputs are combined, a name in
             ``unlearnkit.training.ensemble.AGGREGATIONS``.
