@@ -42,6 +42,7 @@ def trained(num_slices=1, batch_size=8, **options):
         num_shards=1,
         num_slices=num_slices,
         epochs=5,
+        tails=(4, 1),
         batch_size=batch_size,
     )
     session.train()

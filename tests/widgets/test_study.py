@@ -40,7 +40,8 @@ def test_the_file_and_the_frame_show_the_same(path, viewer):
     for name, plot in viewer.plots.items():
         assert plot.view.spec == other.plots[name].view.spec != {}
     assert viewer.code == f"uk.explore({str(path)!r})"
-    assert list(viewer.fields) == ["num_shards", "kind", "policy"]  # what differs
+    # What differs; the default rate follows the size of a shard.
+    assert list(viewer.fields) == ["num_shards", "learning_rate", "kind", "policy"]
 
 
 def test_the_amplification_is_told_in_words_if_it_was_measured(path, viewer):

@@ -190,15 +190,21 @@ def sharpness_of(state: ShardState, members: Members) -> float | None:
     Args:
         state: the shard before the request.
         members: examples that it was trained on.
+
+    Returns:
+        The sharpness; None where it was not defined: for other optimizers than SGD, for complex
+        parameters, and without examples.
     """
     spec, architecture = state.plan.spec, state.plan.architecture
-    if spec.optimizer != "sgd" or not len(members):
+    last = state.checkpoints[max(state.checkpoints)].state
+    is_complex = any(last[name].is_complex() for name in architecture.trainable_names)
+    if spec.optimizer != "sgd" or is_complex or not len(members):
         return None
     probe = probe_of(state, members, CURVED_MAX)
     generator = torch_generator(spec.seed, "sharpness", state.shard)
     states = [architecture.initial(spec.seed, state.shard)]
     if not architecture.is_linear:
-        states.append(state.checkpoints[max(state.checkpoints)].state)
+        states.append(last)
     found = [probe.largest_curvature(each, generator) for each in states]
     largest = math.nan if any(map(math.isnan, found)) else max(found)
     return spec.learning_rate * largest / (2 * (1 + spec.momentum))

@@ -172,9 +172,10 @@ class Probe:
         with torch.no_grad():
             if stack is None:
                 return torch.stack([self._outputs_of(state, self.inputs) for state in states])
-            inputs = self.inputs.flatten(1).expand(len(states), -1, -1)
-            parameters = stack_parameters(stack, states, self.loss)
-            return Linearised(stack, self.loss, parameters, inputs).outputs[..., : stack.widths[-1]]
+            inputs, width = self.inputs.flatten(1).unsqueeze(0), stack.widths[-1]
+            parameters = (stack_parameters(stack, [state], self.loss) for state in states)
+            lanes = (Linearised(stack, self.loss, each, inputs).outputs for each in parameters)
+            return torch.cat([outputs[..., :width] for outputs in lanes])
 
     @own_settings()
     def largest_curvature(self, state: State, generator: torch.Generator) -> float:
