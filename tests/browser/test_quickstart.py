@@ -158,7 +158,7 @@ def test_training_by_mouse_keeps_the_kernel_free_and_can_be_cancelled(lab, page,
     )
     screenshot(page, "training-live")
     begun = time.perf_counter()
-    # Measuring the chaos of the training has a button of its own to cancel it.
+    # The panel has a second Cancel button, for measuring chaos, which is disabled now.
     page.locator(".uk-training button:enabled", has_text="Cancel").click()
     page.locator(".uk-training .uk-text", has_text="Stopped on request").wait_for()
     cancelled = time.perf_counter() - begun

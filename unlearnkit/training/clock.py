@@ -51,7 +51,7 @@ class Work:
         steps: optimizer steps, counted for each lane.
         visits: example gradients.
         starts: shards that start from initial weights.
-        groups: groups of lanes that run in lockstep, each with buffers of its own.
+        groups: groups of lanes that are trained in lockstep; each group creates its own buffers.
     """
 
     stages: int

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
 from unlearnkit.approximate import (
@@ -25,7 +24,14 @@ from unlearnkit.training.kernels.finite import NotFiniteError
 from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.unlearning.boundary.verdict import doubt_of
 from unlearnkit.unlearning.error_model import ErrorModel, largest_class_share
-from unlearnkit.unlearning.inspection import CURVED_MAX, PROBE_MAX, Check, Models, Probe
+from unlearnkit.unlearning.inspection import (
+    CURVED_MAX,
+    PROBE_MAX,
+    Check,
+    Models,
+    Probe,
+    evenly_spaced,
+)
 
 Result = TypeVar("Result")
 NOT_FINITE = "is not finite (NaN or infinite numbers), so it is retrained exactly"
@@ -179,9 +185,8 @@ def together_or_alone(
 
 def probe_of(state: ShardState, members: Members, most: int) -> Probe:
     """Return evenly spaced examples among some of a shard, as a probe."""
-    spaced = np.linspace(0, len(members) - 1, min(len(members), most)).round().astype(np.int64)
-    spec = state.plan.spec
-    return Probe(state.plan.architecture, spec.loss, *state.data(members.take(spaced)))
+    some, spec = members.take(evenly_spaced(len(members), most)), state.plan.spec
+    return Probe(state.plan.architecture, spec.loss, *state.data(some))
 
 
 def sharpness_of(state: ShardState, members: Members) -> float | None:

@@ -42,8 +42,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from unlearnkit.approximate.curvature import mean_gradient
@@ -208,13 +209,6 @@ class Probe:
         return float(norm / max(whole, 1e-30))
 
     @own_settings()
-    def loss_of(self, state: State, inputs: Tensor, targets: Tensor) -> float:
-        """Return the mean loss of a model on some examples."""
-        with torch.no_grad():
-            outputs = self._outputs_of(state, inputs)
-        return float(self.loss.value(outputs, targets).mean())
-
-    @own_settings()
     def inspect(self, check: Check, models: Models, forgotten: "Probe") -> Check:
         """Complete the check of a shard after its amend.
 
@@ -300,3 +294,12 @@ def _cosine(one: Float[Tensor, "batch class"], other: Float[Tensor, "batch class
     if norms == 0:
         return float(not one.any() and not other.any())
     return float((one * other).sum()) / norms
+
+
+def evenly_spaced(count: int, most: int) -> Int[np.ndarray, " chosen"]:
+    """Return positions among ``count`` items: all of them, or ``most`` that are evenly spaced.
+
+    >>> evenly_spaced(9, 3)
+    array([0, 4, 8])
+    """
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)

@@ -27,7 +27,7 @@ from unlearnkit.seeding import derive
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.plan import Plan
-from unlearnkit.unlearning.inspection import PROBE_MAX, Probe
+from unlearnkit.unlearning.inspection import PROBE_MAX, Probe, evenly_spaced
 from unlearnkit.unlearning.workload import Workload
 
 AUTO = "auto"
@@ -240,8 +240,8 @@ def measure(
         forget: ids that the shard forgot; of more than 256 evenly spaced ones are used.
         states: final states of the model before the request, of the modified and of the exact one.
     """
-    spaced = np.linspace(0, len(forget) - 1, min(len(forget), PROBE_MAX)).round().astype(np.int64)
-    gone = Probe(plan.architecture, plan.spec.loss, *plan.examples[forget[spaced]])
+    chosen = forget[evenly_spaced(len(forget), PROBE_MAX)]
+    gone = Probe(plan.architecture, plan.spec.loss, *plan.examples[chosen])
     on_probe, on_gone = _divergences(probe, states), _divergences(gone, states)
     return replace(
         check,
