@@ -68,8 +68,8 @@ def warning_of(doubts: Mapping[int, str], shards: Sequence[int]) -> str:
         shards: the doubtful shards. The reason of the first one stands for all.
 
     >>> print(warning_of({3: "it drifted"}, [3]))
-    1 modified shard (3) may be no better than doing nothing, or worse, because it drifted: \
-repay() retrains what was modified; spot_check=True measures how much modifying removes; a \
+    1 modified shard (3) may be no better than doing nothing, or worse, because it drifted. Ways \
+out: repay() retrains what was modified; spot_check=True measures how much modifying removes; a \
 threshold of 1 retrains everything; and training at a lower learning rate makes approximations \
 better (session.amplification() measures how chaotic training is).
     """
@@ -79,7 +79,7 @@ better (session.amplification() measures how chaotic training is).
     where = f", in shard {shards[0]}," if len(shards) > 1 else ""
     return (
         f"{plural(len(shards), 'modified shard')} ({which}) may be no better than doing nothing, "
-        f"or worse, because{where} {doubts[shards[0]]}: {WAYS_OUT}."
+        f"or worse, because{where} {doubts[shards[0]]}. Ways out: {WAYS_OUT}."
     )
 
 

@@ -70,7 +70,7 @@ class LedgerPanel(SessionPanel):
             continuous_update=False,
         )
         self.seconds.style.description_width = "initial"
-        self.seconds.layout.width = "160px"
+        self.seconds.layout.width = "190px"
         for field in (self.which, self.seconds):
             field.observe(self.guard(lambda change: None), names="value")
         self.runner: Runner[Unlearned] = Runner(
