@@ -161,7 +161,7 @@ def test_large_models_use_as_many_threads_as_pay() -> None:
     assert threads_used(plan, 1, 64) == 1
     compute = plan_of(Case("wide", MLP((1024,)), spec.with_(num_threads=2), (784,), 640))
     assert threads_used(compute, 8, 4) == 2  # two compute threads each
-    middle = plan_of(Case("middle", Logistic(), spec, (3072,), 640))
+    middle = plan_of(Case("middle", Logistic(), spec, (8192,), 640))
     few = threads_used(middle, 8, 64)
     assert 1 < few < 8  # more would wait for each other
 

@@ -21,9 +21,9 @@ from unlearnkit.training.plan import Plan
 Item = TypeVar("Item")
 # Keys of the trials of an architecture.
 PRODUCTS, ONLY_TORCH = "products of an example", "only layers of torch"
-# Multiplications of a forward pass over a batch that take about as long as the Python code of a
-# step: of the stacked kernel for each linear layer, and of the loop for the whole model.
-STACKED_LAYER, LOOP_STEP = 700_000, 600_000
+# Multiplications of a forward pass over a batch below which a second thread gains nothing: of the
+# stacked kernel for each linear layer, and of the loop for the whole model.
+STACKED_LAYER, LOOP_STEP = 1_800_000, 600_000
 
 
 def threads_used(plan: Plan, lanes: int, threads: int | None) -> int:

@@ -35,8 +35,9 @@ from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import END, EPOCH, RESET, TAIL, Job, Mark
 from unlearnkit.training.spec import TrainSpec
 
-# Upper limit of bytes of parameters and optimizer state of a group of several lanes.
-GROUP_STATE_BYTES = 3 << 20
+# Upper limit of bytes of parameters and optimizer state of a group of several lanes. More lanes
+# mean longer products, during which other threads run; one thread is as fast with fewer.
+GROUP_STATE_BYTES = 6 << 20
 # Called with a number of steps of one lane alone, the CPU seconds of these steps, and the CPU
 # seconds of the whole measurement.
 OnProbe = Callable[[int, float, float], None]
