@@ -18,6 +18,7 @@ import report
 
 import unlearnkit as uk
 from unlearnkit.studies.population import Population
+from unlearnkit.studies.population_metrics import ESTIMATORS, SEEDS
 
 # Examples, shards (None: the default), part revoked, amends.
 SETTINGS: list[tuple[int, int | None, float, tuple[str, ...]]] = [
@@ -28,23 +29,25 @@ SETTINGS: list[tuple[int, int | None, float, tuple[str, ...]]] = [
 
 def measures(population: Population, kind: str) -> dict[str, object]:
     """Measures of some models beside the retrained ones."""
-    klom, ulira = uk.klom(population, kind), uk.ulira(population, kind)
-    fitted = uk.klom(population, kind, estimator="gaussian")
-    return {
-        "models": kind,
-        "klom": klom.value,
-        "interval": klom.interval,
-        "note": klom.note,
-        "klom, Gaussians": fitted.value,
-        "interval, Gaussians": fitted.interval,
-        "note, Gaussians": fitted.note,
-        "u-lira": ulira.value,
-        "u-lira interval": ulira.interval,
+    found = {
+        **{
+            f"klom, {estimator}s, {seeds}": uk.klom(
+                population, kind, estimator=estimator, seeds=seeds
+            )
+            for estimator in ESTIMATORS
+            for seeds in SEEDS
+        },
+        **{
+            f"u-lira, {seeds}": uk.ulira(population, kind, seeds=seeds)
+            for seeds in SEEDS
+            if seeds == "paired" or len(population) >= 16
+        },
     }
+    return {"models": kind} | {name: vars(measure) for name, measure in found.items()}
 
 
 def table_of(rows: list[dict[str, object]]) -> str:
-    """As Markdown; the histogram's KLoM has a bias that its null shows, Gaussians have less."""
+    """As Markdown, each value with its null in brackets."""
     kinds = {"original": "doing nothing", "unlearned": "modified"}
     shown = [
         {
@@ -52,10 +55,13 @@ def table_of(rows: list[dict[str, object]]) -> str:
             "revoked": row["revoked"],
             "amend": row["amend"],
             "models": kinds[str(row["models"])],
-            "KLoM, Gaussians fitted": f"{row['klom, Gaussians']:.2g}",
-            "KLoM, histograms": f"{row['klom']:.2g}",
-            "null of the histograms": str(row["note"]).removeprefix("null ").partition(",")[0],
-            "U-LiRA, area under the curve": f"{0.5 + row['u-lira']:.3f}",
+            **{
+                name.replace("klom", "KLoM").replace("u-lira", "U-LiRA"): (
+                    f"{measure['value']:.2g} ({measure['null']:.2g})"
+                )
+                for name, measure in row.items()
+                if isinstance(measure, dict)
+            },
         }
         for row in rows
     ]
@@ -89,7 +95,7 @@ def main() -> None:
             )
             about = {"examples": len(data.train), "revoked": len(ids), "amend": amend}
             rows += [{**about, **measures(population, kind)} for kind in ("original", "unlearned")]
-    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format))
+    print(table_of(rows))
     arguments = f"--seeds {options.seeds}" + " --quick" * options.quick
     command = report.command(__file__, arguments)
     report.keep("klom-quick" if options.quick else "klom", command, rows)

@@ -64,6 +64,8 @@ class Measure:
         source: the publication that defines the metric.
         interval: a 95 % confidence interval over the choice of examples; None if it is unknown.
         note: why the value or the interval is missing; empty otherwise.
+        null: the value to expect if there is no difference to measure, where that is not simply 0.
+        p_value: the probability of a value at least this far from best without a difference.
     """
 
     name: str
@@ -72,11 +74,15 @@ class Measure:
     source: str
     interval: tuple[float, float] | None = None
     note: str = ""
+    null: float | None = None
+    p_value: float | None = None
 
     def __repr__(self) -> str:
-        """For example `accuracy-gap -0.0300 [-0.1010, 0.0410], best zero`."""
+        """For example `klom 0.8700 [0.7000, 1.0400], null 6.4000, p 0.995, best zero`."""
         value = format_value(self.value, self.interval, self.note)
-        return f"{self.name} {value}, best {self.direction}"
+        null = "" if self.null is None else f", null {self.null:.4f}"
+        chance = "" if self.p_value is None else f", p {self.p_value:.3f}"
+        return f"{self.name} {value}{null}{chance}, best {self.direction}"
 
 
 Targets = Integer[Tensor, " batch"] | Float[Tensor, "batch class"]

@@ -1,13 +1,32 @@
-"""KLoM and U-LiRA: comparing many unlearned models with as many retrained ones."""
+"""KLoM and U-LiRA: comparing many unlearned models with as many retrained ones.
 
+Each value stands beside its null, the value to expect if the unlearned models are distributed like
+the retrained ones, because with a finite number of models it is not 0. The unlearned and the
+retrained model of one seed share partition, initial weights and batches. Compared *paired*, seed by
+seed, they show differences that are far smaller than those between two seeds; compared as
+*independent* models of different seeds, they show what the literature reports.
+"""
+
+import itertools
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from unlearnkit.metrics.metrics import Measure, auc
+from unlearnkit.metrics.metrics import Z95, Measure
 from unlearnkit.studies.population import Margins, Population
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PerExample = Float[np.ndarray, " example"]
+ESTIMATORS = ("histogram", "gaussian")
+SEEDS = ("paired", "independent")
+FLOOR = 1e-5  # the least probability of a bin; that of EasyDUB
+FARTHEST = 100.0  # margins are clipped here, as EasyDUB does
+SMALLEST_SPREAD = 1e-6  # of a fitted Gaussian
 
 
 def klom(
@@ -16,22 +35,29 @@ def klom(
     part: str = "forget",
     bins: int = 20,
     estimator: str = "histogram",
+    *,
+    reverse: bool = False,
+    seeds: str = "paired",
+    swaps: int = 199,
 ) -> Measure:
     """KLoM: how far margins of unlearned models diverge from those of retrained models.
 
-    For each example, this is KL(retrained || unlearned) between the distributions of its margin
-    over models; the value is the mean over examples, in nats, and 0 is best. The distributions are
-    histograms with equal bins over the common range, with 1e-5 added to each bin; a divergence is
-    capped at 12 nats (bins, smoothing and cap are our choice). Alternatively, Gaussians are fitted
-    to both samples (our addition). Histograms need hundreds of models; Gaussians need few, but
-    capture only mean and spread.
+    For each example, this is the KL divergence between the distributions of its margin over models,
+    in nats; the value is the mean over examples, and 0 is best. The distributions are histograms
+    with equal bins over the common range, in which the second argument of the divergence has at
+    least a probability of 1e-5 where the first is positive. Alternatively, Gaussians are fitted to
+    both samples (our addition). Histograms need hundreds of models; Gaussians need few, but capture
+    only mean and spread.
 
-    With a finite number of models the value stays above 0. The note therefore gives a null value,
-    the divergence between two halves of the retrained models. The unlearned and the retrained model
-    of a seed are related, the two halves are not, so a value can lie far below the null. The
-    interval is the normal 95 % interval of the mean over examples.
+    The measure's ``null`` is what to expect without a difference: for independent seeds the
+    divergence between two halves of the retrained models, and for paired seeds the mean divergence
+    after the unlearned and the retrained model of random seeds were swapped. Its ``p_value`` is the
+    share of such swaps with a divergence at least as large. Its interval is the normal 95 %
+    interval of the mean over examples; it leaves out what other seeds would change.
 
-    Source: Georgiev et al. 2024, Attribute-to-Delete.
+    Sources: Georgiev et al. 2024, Attribute-to-Delete (appendix E.1); bins, floor and clipping are
+    those of the code of EasyDUB (Rinberg et al. 2026). Departure: the largest margin counts in the
+    last bin, from which EasyDUB's code leaves it out.
 
     Args:
         population: the models.
@@ -39,34 +65,51 @@ def klom(
         part: the examples: ``"forget"`` or ``"test"``.
         bins: the number of bins of a histogram.
         estimator: ``"histogram"`` or ``"gaussian"``.
+        reverse: whether to take KL(unlearned || retrained), as the code of EasyDUB does, instead of
+            KL(retrained || unlearned).
+        seeds: ``"paired"`` compares all models; ``"independent"`` compares the unlearned models of
+            every other seed with the retrained models of the remaining seeds, and the reverse.
+        swaps: the number of random swaps from which the p-value and the paired null are computed.
 
     Raises:
-        KeyError: no estimator, kind of model or part has this name.
-        ValueError: the population has fewer than four models.
+        KeyError: no estimator, kind of model or part has this name, or ``seeds`` is unknown.
+        ValueError: the population has fewer than four models, or ``bins`` or ``swaps`` is below 1.
     """
     _need(population, 4)
-    if estimator not in ("histogram", "gaussian"):
-        raise KeyError(f"no estimator is named {estimator!r}; use 'histogram' or 'gaussian'")
-    scratch, other = population.of("scratch", part), population.of(kind, part)
+    _check_choice("estimator", estimator, ESTIMATORS)
+    _check_count("bins", bins)
 
-    def divergences(p: Margins, q: Margins) -> Float[np.ndarray, " example"]:
-        return _gaussians(p, q) if estimator == "gaussian" else _divergences(p, q, bins)
+    def divergences(retrained: Margins, other: Margins) -> PerExample:
+        p, q = (other, retrained) if reverse else (retrained, other)
+        return _gaussians(p, q) if estimator == "gaussian" else _histograms(p, q, bins)
 
-    values, null = divergences(scratch, other), divergences(scratch[::2], scratch[1::2]).mean()
-    half = 1.96 * values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    mean = float(values.mean())
-    note = f"null {null:.3g}, {len(population)} models"
+    retrained, other = population.of("scratch", part), population.of(kind, part)
+    values, null, p_value = _beside_null(retrained, other, divergences, seeds, swaps)
+    low, high = _mean_interval(values)
+    note = f"{len(population)} models, {seeds} seeds"
     note += ", Gaussians fitted" if estimator == "gaussian" else ""
-    return Measure("klom", mean, "zero", KLOM_SOURCE, (max(0.0, mean - half), mean + half), note)
+    note += ", reverse" if reverse else ""
+    mean = float(values.mean())
+    return Measure("klom", mean, "zero", KLOM_SOURCE, (max(0.0, low), high), note, null, p_value)
 
 
-def ulira(population: Population, kind: str = "unlearned") -> Measure:
+def ulira(
+    population: Population,
+    kind: str = "unlearned",
+    *,
+    seeds: str = "paired",
+    swaps: int = 199,
+) -> Measure:
     """U-LiRA: how well a likelihood ratio tells unlearned from retrained models; 0 is best.
 
     For each forgotten example, Gaussians are fitted to its margins under one half of the models of
     each kind, and the log-likelihood ratio ranks the other half. The value is the area under the
-    ROC curve minus 1/2, from -0.5 to 0.5, averaged over examples; the interval is the normal 95 %
-    interval of this mean.
+    ROC curve minus 1/2, from -0.5 to 0.5, averaged over examples.
+
+    The measure's ``null`` is the mean distance from 0 after the unlearned and the retrained model
+    of random seeds were swapped, and its ``p_value`` the share of swaps at least as far from 0. Its
+    interval is the normal 95 % interval of the mean over examples; it leaves out what other seeds
+    would change, which the null includes.
 
     Source: Hayes et al. 2024, Inexact Unlearning Needs More Careful Evaluations. Departures: all
     models share one forget set, and the area replaces the accuracy.
@@ -74,48 +117,189 @@ def ulira(population: Population, kind: str = "unlearned") -> Measure:
     Args:
         population: the models.
         kind: which models are compared with the retrained ones: ``"unlearned"`` or ``"original"``.
+        seeds: ``"paired"`` compares all models; ``"independent"`` compares the unlearned models of
+            every other seed with the retrained models of the remaining seeds, and the reverse.
+        swaps: the number of random swaps from which null and p-value are computed.
 
     Raises:
-        KeyError: no kind of model has this name.
-        ValueError: the population has fewer than eight models: each Gaussian is fitted to at least
-            four.
+        KeyError: no kind of model has this name, or ``seeds`` is unknown.
+        ValueError: the population has fewer than eight models, or 16 with independent seeds (each
+            Gaussian is fitted to at least four); or ``swaps`` is below 1.
     """
+    _need(population, 16 if seeds == "independent" else 8)
+    retrained, other = population.of("scratch"), population.of(kind)
+    values, null, p_value = _beside_null(retrained, other, _areas, seeds, swaps, signed=True)
+    note = f"{len(population)} models, {seeds} seeds"
+    mean = float(values.mean())
+    interval = _mean_interval(values)
+    return Measure("u-lira", mean, "zero", ULIRA_SOURCE, interval, note, null, p_value)
+
+
+def judge(population: Population, part: str = "forget", *, swaps: int = 199) -> "pd.DataFrame":
+    """Judge a population by KLoM and U-LiRA in all their forms, each beside its null.
+
+    Args:
+        population: the models, at least 8; U-LiRA with independent seeds is left out below 16.
+        part: the examples for KLoM: ``"forget"`` or ``"test"``. U-LiRA attacks forgotten ones.
+        swaps: the number of random swaps from which p-values are computed.
+
+    Returns:
+        One row per kind of model and form: models (``"original"`` is doing nothing), measure,
+        divergence, seeds, value, low, high (the interval over examples), null, p_value.
+
+    Raises:
+        KeyError: no part has this name.
+        ValueError: the population has fewer than eight models, or ``swaps`` is below 1.
+    """
+    import pandas as pd
+
     _need(population, 8)
-    scratch, other = population.of("scratch"), population.of(kind)
-    areas = []
-    for a, b in zip(other.T, scratch.T, strict=True):
-        ratios = [_log_density(x[1::2], a[::2]) - _log_density(x[1::2], b[::2]) for x in (a, b)]
-        areas.append(auc(torch.from_numpy(ratios[0]), torch.from_numpy(ratios[1])))
-    mean = float(np.mean(areas)) - 0.5
-    half = 1.96 * float(np.std(areas, ddof=1)) / math.sqrt(len(areas)) if len(areas) > 1 else 0.0
-    note = f"{len(population)} models"
-    return Measure("u-lira", mean, "zero", ULIRA_SOURCE, (mean - half, mean + half), note)
+    rows = []
+    for kind, seeds in itertools.product(("original", "unlearned"), SEEDS):
+        found = {
+            (
+                f"klom, {estimator}",
+                "unlearned || retrained" if reverse else "retrained || unlearned",
+            ): (
+                klom(
+                    population,
+                    kind,
+                    part,
+                    estimator=estimator,
+                    reverse=reverse,
+                    seeds=seeds,
+                    swaps=swaps,
+                )
+            )
+            for estimator, reverse in itertools.product(ESTIMATORS, (False, True))
+        }
+        if seeds == "paired" or len(population) >= 16:
+            found["u-lira", ""] = ulira(population, kind, seeds=seeds, swaps=swaps)
+        for (name, divergence), measure in found.items():
+            low, high = measure.interval or (math.nan, math.nan)
+            rows.append(
+                {
+                    "models": kind,
+                    "measure": name,
+                    "divergence": divergence,
+                    "seeds": seeds,
+                    "value": measure.value,
+                    "low": low,
+                    "high": high,
+                    "null": measure.null,
+                    "p_value": measure.p_value,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
-def _divergences(p: Margins, q: Margins, bins: int) -> Float[np.ndarray, " example"]:
-    found = []
-    for a, b in zip(p.T, q.T, strict=True):
-        low, high = min(a.min(), b.min()), max(a.max(), b.max())
-        edges = np.linspace(low, high + 1e-12 + 1e-9 * abs(high), bins + 1)
-        x, y = (np.histogram(m, edges)[0] / len(m) + 1e-5 for m in (a, b))
-        x, y = x / x.sum(), y / y.sum()
-        found.append(min(float((x * np.log(x / y)).sum()), 12.0))
-    return np.array(found)
+def _beside_null(
+    retrained: Margins,
+    other: Margins,
+    statistic: Callable[[Margins, Margins], PerExample],
+    seeds: str,
+    swaps: int,
+    signed: bool = False,
+) -> tuple[PerExample, float, float]:
+    """Return a statistic of each example, the null of its mean, and the p-value of the mean.
+
+    If the unlearned and the retrained models are distributed alike within every seed, swapping them
+    in any seeds changes nothing, so the p-value is uniform up to its steps (Phipson and Smyth 2010:
+    the observed labelling counts as one of the swaps).
+
+    Args:
+        retrained: margins of the retrained models.
+        other: margins of the models compared with them.
+        statistic: compares such margins, example by example.
+        seeds: an entry of ``SEEDS``.
+        swaps: the number of swaps.
+        signed: whether the statistic can be negative, so that its distance from 0 counts.
+    """
+    _check_choice("pairing of seeds", seeds, SEEDS)
+    _check_count("swaps", swaps)
+
+    def measured(a: Margins, b: Margins) -> PerExample:
+        if seeds == "paired":
+            return statistic(a, b)
+        end = len(a) // 2 * 2  # two halves of one size
+        halves = statistic(a[:end:2], b[1:end:2]), statistic(a[1:end:2], b[:end:2])
+        values: PerExample = (halves[0] + halves[1]) / 2
+        return values
+
+    def distance(values: PerExample) -> float:
+        mean = float(values.mean())
+        return abs(mean) if signed else mean
+
+    generator, values, swapped = np.random.default_rng(0), measured(retrained, other), []
+    for _ in range(swaps):
+        kept = generator.random((len(retrained), 1)) < 0.5
+        a, b = np.where(kept, retrained, other), np.where(kept, other, retrained)
+        swapped.append(distance(measured(a, b)))
+    found = distance(values)
+    # Rounding must not tell apart swaps that only reorder the models, as after exact unlearning.
+    least = found - 1e-9 * max(1.0, abs(found))
+    p_value = (1 + sum(value >= least for value in swapped)) / (1 + swaps)
+    null = float(np.mean(swapped))
+    if seeds == "independent" and not signed:
+        null = distance(measured(retrained, retrained))
+    return values, null, p_value
 
 
-def _gaussians(p: Margins, q: Margins) -> Float[np.ndarray, " example"]:
+def _histograms(p: Margins, q: Margins, bins: int) -> PerExample:
+    """For each example, KL(p || q) between histograms over the common range of its margins."""
+    p, q = (np.clip(margins, -FARTHEST, FARTHEST) for margins in (p, q))
+    low = np.minimum(p.min(0), q.min(0))
+    width = (np.maximum(p.max(0), q.max(0)) - low) / bins
+    width = np.where(width > 0, width, 1.0)
+    x, y = (_shares((margins - low) / width, bins) for margins in (p, q))
+    terms = np.where(x > 0, x * np.log(np.where(x > 0, x, 1.0) / np.maximum(y, FLOOR)), 0.0)
+    found: np.ndarray = terms.sum(1)
+    return found
+
+
+def _shares(
+    places: Float[np.ndarray, "model example"], bins: int
+) -> Float[np.ndarray, "example bin"]:
+    """Return the share of models in each bin, given each model's place on the scale of bins."""
+    first = bins * np.arange(places.shape[1])  # of the bins of each example, in one long histogram
+    numbers = np.minimum(places.astype(np.int64), bins - 1) + first
+    counts = np.bincount(numbers.ravel(), minlength=bins * places.shape[1])
+    found: np.ndarray = counts.reshape(-1, bins) / len(places)
+    return found
+
+
+def _gaussians(p: Margins, q: Margins) -> PerExample:
     """For each example, KL(p || q) between Gaussians fitted to its margins."""
-    a, b = (np.maximum(margins.std(0, ddof=1), 1e-6) for margins in (p, q))
+    a, b = (np.maximum(margins.std(0, ddof=1), SMALLEST_SPREAD) for margins in (p, q))
     away = p.mean(0) - q.mean(0)
     found: np.ndarray = np.log(b / a) + (a**2 + away**2) / (2 * b**2) - 0.5
     return found
 
 
-def _log_density(x: np.ndarray, sample: np.ndarray) -> np.ndarray:
-    """The log-density at x of the Gaussian fitted to a sample, up to a constant."""
-    spread = max(float(sample.std(ddof=1)), 1e-6)
-    density: np.ndarray = -0.5 * ((x - sample.mean()) / spread) ** 2 - math.log(spread)
+def _areas(retrained: Margins, other: Margins) -> PerExample:
+    """For each example, the area under the curve of the likelihood ratio, minus 1/2."""
+    scores = [
+        log_density(margins[1::2], other[::2]) - log_density(margins[1::2], retrained[::2])
+        for margins in (other, retrained)
+    ]
+    higher = np.stack([(scores[0] > row).mean(0) for row in scores[1]])
+    tied = np.stack([(scores[0] == row).mean(0) for row in scores[1]])
+    found: np.ndarray = (higher + tied / 2).mean(0) - 0.5
+    return found
+
+
+def log_density(x: Margins, sample: Float[np.ndarray, "shadow example"]) -> Margins:
+    """The log-density at x of the Gaussians fitted to the columns of a sample, up to a constant."""
+    spread = np.maximum(sample.std(0, ddof=1), SMALLEST_SPREAD)
+    density: np.ndarray = -0.5 * ((x - sample.mean(0)) / spread) ** 2 - np.log(spread)
     return density
+
+
+def _mean_interval(values: PerExample) -> tuple[float, float]:
+    """The normal 95 % interval of a mean over examples."""
+    mean = float(values.mean())
+    half = Z95 * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return mean - half, mean + half
 
 
 def _need(population: Population, count: int) -> None:
@@ -124,6 +308,17 @@ def _need(population: Population, count: int) -> None:
             f"{population!r} is too small; call populate with at least {count} seeds (hundreds are "
             "better)"
         )
+
+
+def _check_choice(noun: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        names = " or ".join(map(repr, known))
+        raise KeyError(f"no {noun} is named {given!r}; use {names}")
+
+
+def _check_count(name: str, count: int) -> None:
+    if count < 1:
+        raise ValueError(f"{name}={count} is too small; give a whole number of at least 1")
 
 
 KLOM_SOURCE = "Georgiev et al. 2024 (Attribute-to-Delete)"
