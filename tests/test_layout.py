@@ -39,7 +39,7 @@ MOST_IN_A_WING, MOST_AT_THE_TOP = 15, 25
 # Tests of what no single module does; all others lie as the module that they test.
 CROSS_CUTTING = {
     *("test_binder.py", "test_course.py", "test_devices.py", "test_exactness.py"),
-    *("test_benchmarks.py", "test_layout.py", "test_package.py"),
+    *("test_benchmarks.py", "test_groups.py", "test_layout.py", "test_package.py"),
     *("test_prose.py", "test_regression.py", "evaluation/test_own_metrics.py"),
     *("store/test_durability.py", "store/test_strangers.py", "store/test_stored_factors.py"),
     *("store/test_copies.py", "training/test_any_module.py"),

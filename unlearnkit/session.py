@@ -64,6 +64,7 @@ from unlearnkit.unlearning.boundary.verdict import warn
 from unlearnkit.unlearning.deadlines import Queue, as_deadline
 from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import ErrorModel
+from unlearnkit.unlearning.expected_workload import GroupCosts, group_costs
 from unlearnkit.unlearning.inspection import PROBE_MAX, Probe
 from unlearnkit.unlearning.repay import repay
 from unlearnkit.unlearning.request import Request, check_pending, check_request
@@ -594,6 +595,22 @@ class Session:
             LookupError: the session is not trained yet.
         """
         return self.assess().workload
+
+    def group_costs(self) -> GroupCosts:
+        """What exact retraining costs if one group is forgotten, or several together.
+
+        The costs depend on the plan alone, so the session need not be trained. They leave the
+        pending request and debt out; :meth:`workload` counts both.
+
+        Raises:
+            ValueError: the data have no groups.
+        """
+        if self.dataset.grouping is None:
+            raise ValueError(
+                f"{self.dataset.name} has no groups; say which rows belong together when the data "
+                "are read, as from_frame(frame, target, groups='person')"
+            )
+        return group_costs(self._journal.plan, self.dataset.grouping)
 
     @interruptible()
     @own_settings()

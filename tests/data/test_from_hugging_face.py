@@ -221,3 +221,29 @@ def test_columns_of_class_labels_are_encoded_by_their_names():
     assert data.examples([0, 1, 40])[0].tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]
     data = from_hugging_face(parts[0], categories={"kind": [1, 0]}, **options)
     assert data.examples([0, 1, 40])[0].tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]
+
+
+def test_groups_are_a_column_of_their_own(make):
+    persons = [row // 2 for row in range(30)]
+    data = from_hugging_face(
+        make({**PEOPLE, "person": persons}), "kind", groups="person", features=["age"]
+    )
+    assert data.feature_names == ("age",) and data.ids_of_groups([3]).tolist() == [6, 7]
+    columns = {**PEOPLE, "person": persons}
+    frame = as_dataset(
+        (pd.DataFrame(columns), "kind"), groups="person", categories={"coat": ["red"]}
+    )
+    data = from_hugging_face(make(columns), "kind", groups="person", categories={"coat": ["red"]})
+    assert data.fingerprint == frame.fingerprint and data.grouping.column == "person"
+    with pytest.raises(KeyError, match=r"no columns \['who'\]"):
+        from_hugging_face(make(PEOPLE), "kind", groups="who")
+
+
+def test_images_have_groups_beside_them(make):
+    columns = {
+        "image": [picture(pixels(row)) for row in range(20)],
+        "person": [f"p{row // 2}" for row in range(20)],
+        "label": [row % 2 for row in range(20)],
+    }
+    data = from_hugging_face(make(columns, names=["a", "b"]), groups="person")
+    assert data.feature_shape == (1, 9, 8) and data.ids_of_groups(["p3"]).tolist() == [6, 7]

@@ -4,6 +4,7 @@ import gc
 import pickle
 import types
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -513,3 +514,52 @@ def test_whole_numbers_that_float64_cannot_tell_apart_are_announced() -> None:
     for offset in (0.0, [float(2**62)]):
         with pytest.warns(UserWarning, match="40 different ones become 1"):
             UnlearnableClassifier("logistic", epochs=1, offset=offset).fit(X, y)
+
+
+def test_groups_are_forgotten_whole_by_name() -> None:
+    X, y = problem()
+    persons = [f"person {row % 20}" for row in range(61)]
+    plain = UnlearnableClassifier("logistic", **OURS).fit(X, y)
+    assert bits(plain) == bits(UnlearnableClassifier("logistic", **OURS).fit(X, y, np.arange(61)))
+    classifier = UnlearnableClassifier("logistic", **OURS).fit(X, y, groups=persons)
+    partition = classifier.plan_.partition
+    of_seven = np.array(persons) == "person 7"
+    assert len({*zip(partition.shard[of_seven], partition.slice_[of_seven], strict=True)}) == 1
+
+    classifier.unlearn(group="person 7").unlearn(groups=["person 3", "person 0"])
+    assert classifier.revoked_.tolist() == [0, 3, 7, 20, 23, 27, 40, 43, 47, 60]
+    assert classifier.compare().bit_identical and classifier.debt_ == {}
+    assert b"person 7" not in pickle.dumps(classifier) and b"person 8" in pickle.dumps(classifier)
+    poison = poisoned(classifier.dataset_.train, classifier.revoked_)
+    poison = replace(poison, groups=classifier.dataset_.train.groups)
+    given = classifier.plan_.architecture, classifier.plan_.spec
+    plan, store = make_plan(poison, *given, revoked=classifier.revoked_), MemoryStore()
+    train(plan, store, on_progress=False)
+    assert {key: content(store.get(key)) for key in store.keys} == bits(classifier)
+
+
+def test_a_regressor_takes_groups_too() -> None:
+    X, _ = problem()
+    regressor = UnlearnableRegressor("linear", **OURS).fit(X, X[:, 1], groups=np.arange(61) // 3)
+    assert regressor.unlearn(group=np.int64(2)).revoked_.tolist() == [6, 7, 8]
+    assert regressor.compare(X, X[:, 1]).bit_identical
+
+
+def test_bad_groups_of_an_estimator() -> None:
+    X, y = problem()
+    classifier = UnlearnableClassifier("logistic", **OURS)
+    with pytest.raises(ValueError, match="60 groups for 61 rows; give one group per row"):
+        classifier.fit(X, y, groups=range(60))
+    with pytest.raises(ValueError, match=r"missing in 1 of 61 rows \(rows 0\)"):
+        classifier.fit(X, y, groups=[None, *range(60)])
+    classifier.fit(X, y)
+    with pytest.raises(ValueError, match="X has no groups; say which rows belong together"):
+        classifier.unlearn(group=3)
+    classifier.fit(X, y, groups=np.arange(61) // 3)
+    with pytest.raises(KeyError, match="no group 99 in 'group'; the known ones are 0, 1, 2"):
+        classifier.unlearn(groups=[3, 99])
+    with pytest.raises(TypeError, match="needs row numbers, group= or groups="):
+        classifier.unlearn()
+    with pytest.raises(TypeError, match="groups='ann' is a str; give a list of names, or"):
+        classifier.unlearn(groups="ann")
+    assert len(classifier.revoked_) == 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,16 @@ from unlearnkit.data.coercion import (
 from unlearnkit.data.column_constants import Constants, by_column, one_constant, scaled
 from unlearnkit.data.conversion import Array, listed
 from unlearnkit.data.examples import PARTS, Dataset, Examples
+from unlearnkit.data.reading.groups import (
+    Grouping,
+    has_shared_groups,
+    numbers_of_groups,
+    rows_of_parts,
+)
 from unlearnkit.torch_settings import own_settings
+
+FEATURES = "features and labels"
+NAMES = {FEATURES: "train"}  # of what is given, as a part of the dataset
 
 
 @own_settings()
@@ -44,6 +54,7 @@ def from_arrays(
     target_scale: float | Sequence[float] = 1.0,
     target_names: Sequence[str] = (),
     dtype: torch.dtype | None = None,
+    groups: Any = None,
 ) -> Dataset:
     """Make a dataset from tensors or arrays.
 
@@ -86,14 +97,20 @@ def from_arrays(
         dtype: ``torch.int64`` keeps features as whole numbers, exactly, for a model of your own
             that looks them up, such as one that begins with ``nn.Embedding``; built-in models
             refuse them.
+        groups: the group that each row belongs to, such as the person who can ask for its removal:
+            one name or number per row, or, if parts are given separately, a mapping
+            ``{"train": ..., "test": ...}`` with those of each. Groups are no features. They stay
+            whole: each is in one part only, and in one shard and slice where it is small enough;
+            the split then depends on which rows share a group as well. All rows of a group are
+            revoked by ``session.revoke(group=...)``.
 
     Raises:
         KeyError: constants are given for a column that does not exist.
         TypeError: features or labels have an unsupported type (text, complex numbers, objects), or
             constants are not numbers.
         ValueError: lengths differ, there are no examples or fewer than two classes, labels are
-            outside 0..C-1 or ambiguous, values are not finite, a part would be empty, or constants
-            are given that do not suit the task.
+            outside 0..C-1 or ambiguous, values are not finite, a part would be empty, constants
+            are given that do not suit the task, or groups are missing or in two given parts.
 
     >>> data = from_arrays(torch.eye(20), torch.arange(20) % 2, num_classes=2)
     >>> data
@@ -108,7 +125,7 @@ def from_arrays(
     tensor([[-0.9000],
             [-1.3000]])
     """
-    pairs = {"features and labels": (features, labels), "test": test, "probe": probe}
+    pairs = {FEATURES: (features, labels), "test": test, "probe": probe}
     convert = None
     check_dtype(dtype)
     _check_columns(features, {"test": test, "probe": probe})
@@ -128,7 +145,7 @@ def from_arrays(
         for what, pair in pairs.items()
         if pair is not None
     }
-    own = given["features and labels"][0]
+    own = given[FEATURES][0]
     for what, (rows, _) in given.items():
         if rows.shape[1:] != own.shape[1:] or rows.dtype != own.dtype:
             raise ValueError(
@@ -155,7 +172,7 @@ def from_arrays(
             what: (rows, targets_of(what, labels, offsets, scales))
             for what, (rows, labels) in given.items()
         }
-        if bool((given["features and labels"][1] == given["features and labels"][1][0]).all()):
+        if bool((given[FEATURES][1] == given[FEATURES][1][0]).all()):
             raise ValueError(
                 "all targets are equal, so there is nothing to learn; give targets that vary"
             )
@@ -173,7 +190,9 @@ def from_arrays(
         "test": test_share if test is None else None,
         "probe": probe_share if probe is None else None,
     }
-    parts = _split_rows(len(own), shares, seed)
+    lengths = {NAMES.get(what, what): len(rows) for what, (rows, _) in given.items()}
+    numbers, grouping = (None, None) if groups is None else numbers_of_groups(groups, lengths)
+    parts = _split_rows(len(own), shares, seed, None if numbers is None else numbers[: len(own)])
     for part in ("test", "probe"):
         if part in given:
             end = sum(len(ids) for ids in parts.values())
@@ -189,6 +208,8 @@ def from_arrays(
         target_names=tuple(target_names),
         target_offset=offsets,
         target_scale=scales,
+        groups=numbers,
+        grouping=grouping,
     )
 
 
@@ -237,9 +258,15 @@ def first_of(order: Int64[np.ndarray, " n"], num_examples: int | None) -> Int64[
 
 
 def _split_rows(
-    n: int, shares: Mapping[str, float | None], seed: int
+    n: int,
+    shares: Mapping[str, float | None],
+    seed: int,
+    groups: Int64[np.ndarray, " n"] | None = None,
 ) -> dict[str, Int64[np.ndarray, " k"]]:
-    """Return the row numbers of each part whose share is not None, and of the training part."""
+    """Return the row numbers of each part whose share is not None, and of the training part.
+
+    With groups, whose numbers are in order of first appearance, all rows of one are in one part.
+    """
     for part, share in shares.items():
         if share is not None and not 0 < share < 1:
             raise ValueError(
@@ -250,7 +277,6 @@ def _split_rows(
         raise TypeError(f"seed={seed!r} is not a whole number; give an integer such as 0")
     if seed < 0:
         raise ValueError(f"seed={seed} is negative; give 0 or more")
-    order = keyed_permutation(n, seed=seed)
     sizes = {part: round(n * share) for part, share in shares.items() if share is not None}
     sizes = {"train": n - sum(sizes.values()), **sizes}
     if min(sizes.values()) < 1:
@@ -258,6 +284,9 @@ def _split_rows(
             f"{n} examples split into {sizes} leave a part empty; give more examples, other "
             "shares (test_share, probe_share), or separate parts (test=, probe=)"
         )
+    if groups is not None and has_shared_groups(groups):
+        return rows_of_parts(groups, sizes, keyed_permutation(int(groups.max()) + 1, seed=seed))
+    order = keyed_permutation(n, seed=seed)
     ends = np.cumsum(list(sizes.values()))
     return {
         part: order[end - size : end] for (part, size), end in zip(sizes.items(), ends, strict=True)
@@ -276,6 +305,8 @@ def split(
     target_names: tuple[str, ...] = (),
     target_offset: tuple[float, ...] = (),
     target_scale: tuple[float, ...] = (),
+    groups: Int64[np.ndarray, " n"] | None = None,
+    grouping: Grouping | None = None,
 ) -> Dataset:
     """Make a dataset of rows; each part is given by its row numbers, which become the ids."""
     examples = {}
@@ -283,7 +314,8 @@ def split(
         ids = np.sort(chosen)
         rows = torch.from_numpy(ids)
         # Indexing copies, so that later changes to the caller's arrays do not affect the dataset.
-        examples[part] = Examples(ids, features[rows], labels[rows], offset, scale)
+        own = None if groups is None else groups[ids]
+        examples[part] = Examples(ids, features[rows], labels[rows], offset, scale, own)
     train, probe, test = (examples[part] for part in PARTS)
     return Dataset(
         name,
@@ -295,4 +327,5 @@ def split(
         target_names=target_names,
         target_offset=target_offset,
         target_scale=target_scale,
+        grouping=grouping,
     )

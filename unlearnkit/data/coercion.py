@@ -449,7 +449,11 @@ def check_contents(
 
 
 def check_columns(
-    what: str, frame: "pd.DataFrame", target: Hashable, columns: list[Hashable]
+    what: str,
+    frame: "pd.DataFrame",
+    target: Hashable,
+    columns: list[Hashable],
+    groups: Hashable = None,
 ) -> None:
     """Refuse columns that are missing, repeated or contradictory.
 
@@ -461,7 +465,8 @@ def check_columns(
         repeated = frame.columns[frame.columns.duplicated()].tolist()
         raise ValueError(f"{what}: columns {repeated} occur twice; rename them")
     held = set(frame.columns)
-    missing = [column for column in [target, *columns] if column not in held]
+    named = [target, *columns] if groups is None else [target, groups, *columns]
+    missing = [column for column in named if column not in held]
     if missing:
         tops = {column[0] for column in held if isinstance(column, tuple) and column}
         levels = (

@@ -7,8 +7,8 @@ every model. Images are stored as bytes and converted to floats on access.
 
 import hashlib
 import html
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Float32, Int64, Shaped, UInt8
 from torch import Tensor
 
 from unlearnkit.data.conversion import listed
+from unlearnkit.data.reading.groups import Grouping, in_order_of_appearance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +44,8 @@ class Examples:
         labels: class numbers, or for a regression rows of scaled targets.
         offset: constant in ``inputs = (features - offset) / scale``.
         scale: constant in the same formula.
+        groups: number of the group, such as a person, that each example belongs to; None without
+            groups. Groups shape the partition, and are no part of the contents.
 
     Raises:
         ValueError: lengths differ, ids do not ascend, or constants are given for int64 features.
@@ -63,6 +66,7 @@ class Examples:
     labels: Labels
     offset: float = 0.0
     scale: float = 1.0
+    groups: Int64[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
         """Check lengths and ids, and normalise constants and memory layout.
@@ -89,6 +93,11 @@ class Examples:
             raise ValueError(
                 f"ids of type {self.ids.dtype} and shape {self.ids.shape}; give a one-dimensional, "
                 "strictly ascending int64 array"
+            )
+        if self.groups is not None and self.groups.shape != self.ids.shape:
+            raise ValueError(
+                f"{len(self.ids)} ids and groups of shape {self.groups.shape}; give the number of "
+                "one group per example"
             )
 
     def __len__(self) -> int:
@@ -219,10 +228,13 @@ class Dataset:
         target_names: names of the targets of a regression, if known, for display.
         target_offset: constant per target that was subtracted from the given values.
         target_scale: constant per target that divided the difference.
+        grouping: names of the groups that the examples belong to; None without groups. With groups
+            the ids of the test part can be revoked as well.
 
     Raises:
-        ValueError: parts differ in shape, preprocessing or kind of labels, or share ids; or the
-            number of names or constants differs from that of classes, features or targets.
+        ValueError: parts differ in shape, preprocessing or kind of labels, or share ids or groups;
+            or the number of names or constants differs from that of classes, features, targets or
+            groups.
     """
 
     name: str
@@ -237,6 +249,7 @@ class Dataset:
     target_names: tuple[str, ...] = ()
     target_offset: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
+    grouping: Grouping | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts belong together."""
@@ -278,6 +291,35 @@ class Dataset:
             raise ValueError(
                 f"{len(self.feature_names)} feature names for features of shape "
                 f"{self.feature_shape}; give one name per column of a table, or none"
+            )
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        held = {part: examples.groups for part, examples in self.parts.items()}
+        grouped = self.grouping is not None
+        lacking = [part for part, groups in held.items() if (groups is not None) is not grouped]
+        if lacking:
+            raise ValueError(
+                f"grouping={self.grouping!r} does not fit the examples of {listed(lacking)}; give "
+                "all three parts numbers of groups, and the dataset their names, or none of them"
+            )
+        if self.grouping is None:
+            return
+        found = {part: np.unique(groups) for part, groups in held.items() if groups is not None}
+        numbers, parts = np.unique(np.concatenate(list(found.values())), return_counts=True)
+        if len(numbers) and not 0 <= numbers[0] <= numbers[-1] < len(self.grouping):
+            raise ValueError(
+                f"numbers of groups run from {numbers[0]} to {numbers[-1]}, but there are "
+                f"{len(self.grouping)} names; give one name per group"
+            )
+        shared = numbers[parts > 1]
+        if len(shared):
+            where = [part for part, own in found.items() if np.isin(own, shared).any()]
+            names = [repr(self.grouping.names[number]) for number in shared[:5]]
+            raise ValueError(
+                f"{len(shared)} groups, such as {listed(names)}, have rows in several of the parts "
+                f"{listed(where)}, so that models would be scored on groups that they were trained "
+                "on; give each group to one part, or one table that is split here"
             )
 
     @staticmethod
@@ -331,7 +373,56 @@ class Dataset:
             state.update(f"|{part}|{len(examples)}|{kind}|".encode())
             state.update(examples.ids.astype("<i8").tobytes())
             state.update(examples.digests.tobytes())
+        numbers = self._groups_by_id
+        if numbers is not None:  # which examples share a group, and no name
+            state.update(b"|groups|" + in_order_of_appearance(numbers[1]).astype("<i8").tobytes())
         return state.hexdigest()
+
+    @cached_property
+    def _groups_by_id(self) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]] | None:
+        """All ids, ascending, and the number of the group of each; None without groups."""
+        if self.grouping is None:
+            return None
+        parts = list(self.parts.values())
+        ids = np.concatenate([examples.ids for examples in parts])
+        numbers = np.concatenate([part.groups for part in parts if part.groups is not None])
+        order = np.argsort(ids)
+        return ids[order], numbers[order]
+
+    def ids_of_groups(self, groups: Sequence[Hashable]) -> Int64[np.ndarray, " k"]:
+        """Return the ids of all examples of these groups, in any part, ascending.
+
+        Args:
+            groups: names of groups.
+
+        Raises:
+            KeyError: a group is not known; the message lists the first of those that are.
+            ValueError: the dataset has no groups.
+        """
+        held = self._groups_by_id
+        if held is None or self.grouping is None:
+            raise ValueError(
+                f"{self.name} has no groups; say which rows belong together when the data are "
+                "read, as from_frame(frame, target, groups='person')"
+            )
+        return held[0][np.isin(held[1], self.grouping.numbers_of(groups))]
+
+    def without_groups(self) -> "Dataset":
+        """Return the dataset without its groups."""
+        if self.grouping is None:
+            return self
+        train, probe, test = (replace(part, groups=None) for part in self.parts.values())
+        return replace(self, grouping=None, train=train, probe=probe, test=test)
+
+    def groups_of(self, ids: Ids) -> Int64[np.ndarray, " group"]:
+        """Return the numbers of the groups of these ids, ascending; none without groups.
+
+        Ids that no part contains are left out.
+        """
+        held = self._groups_by_id
+        if held is None:
+            return np.empty(0, np.int64)
+        return np.unique(held[1][np.isin(held[0], _as_ids(ids))])
 
     def examples(self, ids: Ids) -> tuple[Shaped[Tensor, " k *feature"], Tensor]:
         """Return inputs and labels of these ids from any part, in the given order.
@@ -395,7 +486,11 @@ class Dataset:
     def __repr__(self) -> str:
         """Name, sizes, classes and input shape."""
         sizes = ", ".join(f"{len(examples)} {part}" for part, examples in self.parts.items())
-        return f"Dataset({self.name!r}: {sizes}; {self._outputs_text}; inputs {self.feature_shape})"
+        groups = "" if self.grouping is None else f"; {len(self.grouping)} groups"
+        return (
+            f"Dataset({self.name!r}: {sizes}; {self._outputs_text}; inputs {self.feature_shape}"
+            f"{groups})"
+        )
 
     @property
     def _outputs_text(self) -> str:
@@ -428,6 +523,8 @@ class Dataset:
             )
         else:
             facts["classes"] = f"{self.num_classes}: {listed(self.class_names, 10)}"
+        if self.grouping is not None:
+            facts["groups"] = f"{len(self.grouping)}, by {self.grouping.column}"
         said = {"source": self.source, "licence": self.licence}
         facts |= {word: text for word, text in said.items() if text}
         rows = "".join(

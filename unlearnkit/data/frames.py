@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+PART_OF = {"frame": "train"}  # of an argument, as a part of the dataset
+
 
 @own_settings()
 def from_frame(
@@ -57,6 +59,7 @@ def from_frame(
     target_offset: float = 0.0,
     target_scale: float = 1.0,
     dtype: "torch.dtype | None" = None,
+    groups: Hashable = None,
 ) -> Dataset:
     """Make a dataset from a table: a pandas DataFrame, or one of polars, pyarrow and the like.
 
@@ -78,7 +81,7 @@ def from_frame(
     Args:
         frame: one row per example. The id of an example is its row number, not its index label.
         target: column with the classes or the targets.
-        features: columns to learn from; None takes all except the target.
+        features: columns to learn from; None takes all except the target and the groups.
         categories: the vocabulary of each column that is to be one-hot. Columns with a categorical
             dtype already have one.
         hash_buckets: length of the vector that all remaining text columns are hashed into. Choose
@@ -100,12 +103,15 @@ def from_frame(
         target_scale: as in :func:`from_arrays`.
         dtype: as in :func:`from_arrays`: ``torch.int64`` if all columns hold whole numbers that
             shall stay so.
+        groups: column that says which rows belong together, such as ``"person"``, for requests
+            that come from persons; see :func:`from_arrays`. It is no feature.
 
     Raises:
         KeyError: the frame lacks a column; the message lists its columns.
-        TypeError: a feature column holds neither numbers nor booleans, and is not encoded.
-        ValueError: a target value is missing or matches no class name; also as in
-            :func:`from_arrays`.
+        TypeError: a feature column holds neither numbers nor booleans, and is not encoded; or the
+            target or the groups are no name of a column.
+        ValueError: a target value is missing or matches no class name, or the groups are the
+            target or a feature; also as in :func:`from_arrays`.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"size": range(20), "kind": ["cat", "dog"] * 10})
@@ -128,10 +134,12 @@ def from_frame(
             "targets per row as an array, with from_arrays"
         )
     columns: list[Hashable] = list(frame.columns if features is None else _listed(features))
+    check_groups(groups, target, None if features is None else columns)
     if features is None:  # a set compares names of any kind, also tuples with numpy's numbers
-        columns = [column for column in columns if column not in {target}]
+        left_out = {target} if groups is None else {target, groups}
+        columns = [column for column in columns if column not in left_out]
     for what, table in given.items():
-        check_columns(what, table, target, columns)
+        check_columns(what, table, target, columns, groups)
         if len(table) == 0:
             raise ValueError(f"{what}: no examples; give at least one row")
     if hash_buckets is None:
@@ -164,6 +172,9 @@ def from_frame(
         check_kinds(what, table[columns], encoding, first=what == "frame", whole=dtype is not None)
         encoded = encode(table[columns]) if dtype is None else whole_array(what, table[columns])
         pairs[what] = (encoded, class_numbers(what, targets[what], vocabulary))
+    held = None
+    if groups is not None:
+        held = {PART_OF.get(what, what): table[groups] for what, table in given.items()}
     dataset = from_arrays(
         *pairs["frame"],
         test=pairs.get("test"),
@@ -180,10 +191,38 @@ def from_frame(
         target_offset=target_offset,
         target_scale=target_scale,
         dtype=dtype,
+        groups=held,
     )
     feature_names = map(str, columns) if encoding is None else encoding.names
     target_names = (str(target),) if dataset.is_regression else ()
     return replace(dataset, feature_names=tuple(feature_names), target_names=target_names)
+
+
+def check_groups(groups: object, target: Hashable, features: Sequence[Hashable] | None) -> None:
+    """Refuse groups that name no column, or that of the target or of a feature.
+
+    Raises:
+        TypeError: they are no name of a column.
+        ValueError: they are the target, or a feature.
+    """
+    if groups is None:
+        return
+    named = isinstance(groups, str | bytes | tuple) or not hasattr(groups, "__len__")
+    if not named or not isinstance(groups, Hashable):
+        raise TypeError(
+            f"groups is a {type(groups).__name__}; name the column that holds the groups, or give "
+            "one group per row to from_arrays"
+        )
+    if groups == target:
+        raise ValueError(
+            f"groups={groups!r} is the target; name another column, which says which rows belong "
+            "together"
+        )
+    if features is not None and groups in features:
+        raise ValueError(
+            f"groups={groups!r} is among the features; leave it out of them, since a model that "
+            "knows the groups would keep them"
+        )
 
 
 def _listed(features: Sequence[Hashable]) -> Sequence[Hashable]:
@@ -226,7 +265,7 @@ def from_file(
         target: column with the classes or the targets.
         test: file of the test part; None splits it off from the first file.
         probe: the same for the probe part.
-        options: further arguments of :func:`from_frame`, such as ``categories``.
+        options: further arguments of :func:`from_frame`, such as ``categories`` and ``groups``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -254,6 +293,7 @@ def from_file(
         categories=options.get("categories"),
         class_names=options.get("class_names"),
         features=None if wanted is None else _listed(wanted),
+        groups=options.get("groups"),
     )
     return from_frame(
         tables["path"],

@@ -10,7 +10,7 @@ from torch import Tensor
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.conversion import listed
 from unlearnkit.data.examples import Dataset
-from unlearnkit.data.frames import from_frame
+from unlearnkit.data.frames import check_groups, from_frame
 from unlearnkit.data.from_torch import IMAGE_OFFSET, IMAGE_SCALE, as_input, is_image, stack
 from unlearnkit.data.reading.classes import match_classes
 from unlearnkit.data.reading.vocabulary import class_numbers, vocabulary_of
@@ -55,6 +55,7 @@ def from_hugging_face(
     features: Sequence[str] | None = None,
     test: Table | None = None,
     probe: Table | None = None,
+    groups: str | None = None,
     **options: Any,
 ) -> Dataset:
     """Make a dataset from a Hugging Face ``Dataset`` or ``DatasetDict``.
@@ -69,9 +70,11 @@ def from_hugging_face(
             ``"validation"`` (as probe part) are taken.
         target: column with the classes or the targets. None takes the only column of type
             ``ClassLabel``, with its class names, or else ``"label"``.
-        features: columns to learn from; None takes all others.
+        features: columns to learn from; None takes all except the target and the groups.
         test: the test part; None splits it off.
         probe: the probe part; None splits it off.
+        groups: column that says which rows belong together, such as ``"person"``; see
+            :func:`~unlearnkit.data.arrays.from_arrays`.
         options: further arguments of :func:`~unlearnkit.data.arrays.from_arrays`, or for tables of
             :func:`~unlearnkit.data.frames.from_frame`.
 
@@ -94,11 +97,11 @@ def from_hugging_face(
     for what, part in given.items():
         _check_table(what, part)
     target = _target(data) if target is None else target
-    columns = [column for column in data.column_names if column != target]
+    check_groups(groups, target, features)
+    columns = [column for column in data.column_names if column not in (target, groups)]
     columns = columns if features is None else list(features)
-    absent = [
-        c for part in given.values() for c in (target, *columns) if c not in part.column_names
-    ]
+    named = [target, *([] if groups is None else [groups]), *columns]
+    absent = [c for part in given.values() for c in named if c not in part.column_names]
     if absent or not columns:
         raise KeyError(
             f"there are no columns {absent or 'to learn from'}; choose from {data.column_names}"
@@ -118,7 +121,7 @@ def from_hugging_face(
     row = _first_row(data, columns)
     shaped = [column for column in columns if is_image(row[column]) or np.ndim(row[column]) > 0]
     if not shaped:
-        frames = {what: _frame(part, [*columns, target]) for what, part in given.items()}
+        frames = {what: _frame(part, named) for what, part in given.items()}
         declared = options.get("categories")
         for column in columns:
             if type(data.features[column]).__name__ != "ClassLabel":
@@ -133,12 +136,15 @@ def from_hugging_face(
                     frames[what][column] = numbers
         for what, frame in frames.items():
             frame[target] = labels[what]
+            if groups is not None:
+                frame[groups] = _groups(given[what], groups)
         return from_frame(
             frames["data"],
             target,
             features=columns,
             test=frames.get("test"),
             probe=frames.get("probe"),
+            groups=groups,
             **options,
         )
     if len(columns) > 1:
@@ -156,6 +162,11 @@ def from_hugging_face(
         what: (_column(what, part, columns[0]), class_numbers(what, labels[what], vocabulary))
         for what, part in given.items()
     }
+    if groups is not None:
+        options["groups"] = {
+            "train" if what == "data" else what: _groups(part, groups)
+            for what, part in given.items()
+        }
     return from_arrays(*pairs["data"], test=pairs.get("test"), probe=pairs.get("probe"), **options)
 
 
@@ -264,6 +275,10 @@ def _frame(table: Table, columns: list[str]) -> "pd.DataFrame":
     # Plain values, because with_format("pandas", columns) fails with a KeyError if another column
     # holds images (datasets 5.2).
     return pd.DataFrame(table.with_format(None, columns)[:])
+
+
+def _groups(table: Table, column: str) -> "pd.Series":
+    return _as_words(table.features[column], _frame(table, [column])[column])
 
 
 def _column(what: str, table: Table, column: str) -> Shaped[Tensor, "n *feature"]:

@@ -48,7 +48,7 @@ def from_torch(
         test: the test part; None splits it off.
         probe: the probe part; None splits it off.
         options: further arguments of :func:`~unlearnkit.data.arrays.from_arrays`, such as
-            ``offset`` and ``scale``.
+            ``offset``, ``scale`` and ``groups``, which has one entry per index.
 
     Raises:
         TypeError: the dataset has no indices, an item is not a pair, or an image is neither grey

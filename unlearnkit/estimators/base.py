@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Self
 
@@ -30,6 +30,7 @@ from unlearnkit.data.column_constants import (
 )
 from unlearnkit.data.conversion import as_tensor, listed
 from unlearnkit.data.examples import Dataset, Examples
+from unlearnkit.data.reading.groups import named_groups, numbers_of_groups
 from unlearnkit.estimators.reading import validated
 from unlearnkit.evaluation.comparison import RETAIN_MAX, Comparison, affected_shards, compare
 from unlearnkit.evaluation.original import cut_last_error
@@ -97,20 +98,25 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     random_state: int | np.random.RandomState | None = None
 
     @own_settings()
-    def fit(self, X: Any, y: Any, **unsupported: Any) -> Self:
+    def fit(self, X: Any, y: Any, groups: Any = None, **unsupported: Any) -> Self:
         """Train on all rows from scratch.
 
         Args:
             X: features of shape (rows, columns), or (rows, ...) if the model takes more dimensions.
             y: one class or target per row; a regressor also takes several targets per row.
+            groups: the group that each row belongs to, such as the person who can ask for its
+                removal; one name or number per row. Groups are no features. All rows of a group
+                are in one shard and slice, where it is small enough, so that forgetting it is
+                cheap; :meth:`unlearn` takes groups by name then.
             unsupported: nothing, or None. ``sample_weight`` is refused with the reason.
 
         Raises:
             KeyError, TypeError: constants name unknown columns, or are not numbers; a setting has
                 the wrong type or an unknown name; or ``sample_weight`` is given.
-            ValueError: X or y has missing, infinite or non-numeric values, y holds fewer than two
-                classes, constants do not fit the columns, settings are out of range, or there are
-                too few rows for this number of shards and slices.
+            ValueError: X, y or groups have missing values, X or y infinite or non-numeric ones, y
+                holds fewer than two classes, there is not one group per row, constants do not fit
+                the columns, settings are out of range, or there are too few rows for this number
+                of shards and slices.
             NotFiniteError: the training of a shard diverged.
 
         Warns:
@@ -120,7 +126,8 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         unsupported = {name: value for name, value in unsupported.items() if value is not None}
         if unsupported:
             raise TypeError(_unsupported(unsupported))
-        return self._fit(self._prepared(X, y))
+        dataset = self._prepared(X, y)
+        return self._fit(dataset if groups is None else _grouped(dataset, groups))
 
     def _prepared(self, X: Any, y: Any) -> Dataset:
         """Check X and y of ``fit``, and return them as the training part of a dataset."""
@@ -192,8 +199,10 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     @own_settings()
     def unlearn(
         self,
-        rows: int | Iterable[int],
+        rows: int | Iterable[int] | None = None,
         *,
+        group: Hashable = None,
+        groups: Iterable[Hashable] | None = None,
         boundary: str | Boundary | float = 1.0,
         method: str | Method | None = None,
         amend: str | Amend | None = None,
@@ -212,6 +221,9 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
         Args:
             rows: row numbers, counted from 0. Rows that were forgotten before are ignored.
+            group: name of the group whose rows are forgotten, instead of ``rows``, if ``fit`` was
+                given groups. Its name is forgotten as well.
+            groups: names of several groups.
             boundary: the rule that decides for each shard whether it is retrained exactly or
                 modified: a boundary, its name in ``BOUNDARIES``, or the threshold of a
                 ``FixedBoundary``. With 1, the default, every shard is retrained exactly; with 0
@@ -235,10 +247,11 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
 
         Raises:
             sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
-            TypeError: a row number is not a whole number, or an object lacks a part of its
-                protocol.
-            KeyError: there is no such row, or no boundary, method or amend has this name.
-            ValueError: no row would remain, or ``spot_check`` is a string other than ``"auto"``.
+            TypeError: a row number is not a whole number, an object lacks a part of its protocol,
+                or not exactly one of ``rows``, ``group`` and ``groups`` is given.
+            KeyError: there is no such row, or no group, boundary, method or amend has this name.
+            ValueError: no row would remain, groups are named and ``fit`` was given none, or
+                ``spot_check`` is a string other than ``"auto"``.
             NotFiniteError: exact retraining diverged; nothing is changed then.
             Cancelled: ``cancel`` was set.
 
@@ -249,6 +262,12 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         check_is_fitted(self)
         earlier = getattr(self, "spot_checks_", ())
         check = check_once(spot_check, earlier)
+        named = named_groups(group, groups)
+        if (rows is None) is (named is None):
+            raise TypeError("unlearn needs row numbers, group= or groups=; give one of them")
+        if named is not None:
+            rows = self.dataset_.ids_of_groups(named)
+        assert rows is not None
         request = check_request(rows, self.dataset_, Revocations((self.revoked_,)))
         given = boundary.item() if isinstance(boundary, np.generic) else boundary
         chosen = FixedBoundary(given) if isinstance(given, int | float) else given
@@ -282,7 +301,11 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         aggregation, signature = self.ensemble_.aggregation, self.ensemble_.signature
         self.ensemble_ = assemble(self.plan_, self.store_, aggregation, signature)
         self.plan_ = self.plan_.without_contents(self.debt_.values())
-        self.dataset_ = replace(self.dataset_, train=self.plan_.examples)
+        grouping, numbers = self.dataset_.grouping, self.plan_.examples.groups
+        if grouping is not None and numbers is not None:
+            left = numbers[self.plan_.retained]
+            grouping = grouping.without_names(np.setdiff1d(np.arange(len(grouping)), left))
+        self.dataset_ = replace(self.dataset_, train=self.plan_.examples, grouping=grouping)
         if self.unlearned_ is not None:
             self.unlearned_ = replace(self.unlearned_, plan=self.plan_)
 
@@ -393,10 +416,11 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 f"forgotten holds {len(rows)} rows, but the last call of unlearn forgot "
                 f"{len(last.ids)}; give those of the row numbers {listed(last.ids)}, ascending"
             )
+        data = self.dataset_.without_groups()
         dataset = replace(
-            self.dataset_,
+            data,
             train=self._measured(last.ids, rows),
-            test=self.dataset_.test if X is None else replace(self._read(X, y), ids=test),
+            test=data.test if X is None else replace(self._read(X, y), ids=test),
         )
         return compare(
             last if rows is not None else replace(last, ids=none),
@@ -478,6 +502,16 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             return Examples(ids, features, marks)
         offset, scale = one_constant("offset", self.offset), one_constant("scale", self.scale)
         return Examples(ids, features, marks, offset, scale)
+
+
+def _grouped(dataset: Dataset, groups: Any) -> Dataset:
+    """Return the dataset of ``fit`` with the group of each row."""
+    train = dataset.train
+    numbers, grouping = numbers_of_groups(groups, {"train": len(train)})
+    none = replace(dataset.test, groups=numbers[:0])
+    return replace(
+        dataset, train=replace(train, groups=numbers), probe=none, test=none, grouping=grouping
+    )
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:

@@ -210,6 +210,7 @@ class Plan:
                 ids=self.examples.ids[kept.numpy()],
                 features=self.examples.features[kept],
                 labels=self.examples.labels[kept],
+                groups=None,  # the partition is made
             ),
             partition=Partition(
                 whole.ids[rows],

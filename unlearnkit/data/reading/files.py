@@ -29,6 +29,7 @@ def read_parts(
     categories: Any = None,
     class_names: Any = None,
     features: Iterable[Hashable] | None = None,
+    groups: Hashable = None,
 ) -> "dict[str, pd.DataFrame]":
     """Read the file of each part; columns whose declared values are text are read as text.
 
@@ -38,6 +39,7 @@ def read_parts(
         categories: as in :func:`~unlearnkit.data.frames.from_frame`, which checks them.
         class_names: the same.
         features: the same.
+        groups: the same.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -69,7 +71,7 @@ def read_parts(
         own = [column for column in mixed if column == target or _is_text(tables["path"], column)]
         own = [column for column in own if column in tables[what].columns]
         _replace(tables[what], paths[what], own, gaps=True)
-        used = list(tables[what].columns) if features is None else [*features, target]
+        used = list(tables[what].columns) if features is None else [*features, target, groups]
         _tell_codes(tables[what], paths[what], used)
     return tables
 
