@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import unlearnkit as uk
+from unlearnkit.session import Session
 
 IDS = [3, 141, 592]
 OPTIONS = {"model": "logistic", "num_shards": 2, "num_slices": 2, "epochs": 3}
@@ -35,6 +36,55 @@ def test_a_population_grows_in_its_file(tmp_path):
     assert np.array_equal(whole.of("unlearned")[:2], first.of("unlearned"))
     other = uk.populate("digits", IDS[:2], seeds=range(1), path=path, **OPTIONS)
     assert len(other.forget) == 2 and len(path.read_text().splitlines()) == 5
+
+
+def test_populations_of_two_methods_share_the_retrained_models(tmp_path, monkeypatch):
+    settings = {"seeds": range(2), "path": tmp_path / "population.jsonl", **OPTIONS}
+    whole, retrainings = Session.unlearn, []
+
+    def unlearn(session, *thresholds, **options):
+        retrainings.extend(thresholds)
+        return whole(session, *thresholds, **options)
+
+    monkeypatch.setattr(Session, "unlearn", unlearn)
+    first = uk.populate("digits", IDS, **settings)
+    assert retrainings == [1.0, 1.0]
+    second = uk.populate("digits", IDS, method="newton", amend="none", **settings)
+    assert retrainings == [1.0, 1.0]
+    assert np.array_equal(first.of("scratch"), second.of("scratch"))
+    assert not np.array_equal(first.of("unlearned"), second.of("unlearned"))
+    alone = uk.populate("digits", IDS, seeds=1, method="newton", amend="none", **OPTIONS)
+    assert all(np.array_equal(alone.of(kind)[0], second.of(kind)[1]) for kind in second.margins)
+
+
+def test_workers_make_the_same_models(tmp_path):
+    path = tmp_path / "population.jsonl"
+    here = uk.populate("digits", IDS, seeds=range(3), **OPTIONS)
+    uk.populate("digits", IDS, seeds=[1], path=path, **OPTIONS)
+    events = []
+    there = uk.populate(
+        "digits",
+        IDS,
+        seeds=range(3),
+        path=path,
+        parallel=2,
+        on_progress=lambda event: events.append((event.done_visits, event.total_visits)),
+        **OPTIONS,
+    )
+    assert all(np.array_equal(here.of(kind), there.of(kind)) for kind in here.margins)
+    assert events == [(1, 3), (2, 3), (3, 3)]
+    assert len(path.read_text().splitlines()) == 3
+
+
+def test_another_partition_or_aggregation_is_another_population(tmp_path):
+    settings = {"seeds": 0, "path": tmp_path / "population.jsonl", **OPTIONS}
+    usual = uk.populate("digits", IDS, **settings)
+    voted = uk.populate("digits", IDS, aggregation="majority-vote", **settings)
+    other = uk.Session("digits", seed=7, **OPTIONS).plan.partition
+    divided = uk.populate("digits", IDS, partition=other, **settings)
+    assert not np.array_equal(usual.of("scratch"), voted.of("scratch"))
+    assert not np.array_equal(usual.of("scratch"), divided.of("scratch"))
+    assert len(settings["path"].read_text().splitlines()) == 3
 
 
 def test_a_file_of_something_else_is_left_alone(tmp_path):
@@ -68,6 +118,12 @@ def test_a_file_refuses_a_boundary_that_only_an_address_identifies(tmp_path):
         ValueError, match=r"the boundary <.*Mine object at 0x.* cannot be recognised"
     ):
         uk.populate("digits", IDS, boundary=Mine(), path=tmp_path / "population.jsonl")
+
+
+@pytest.mark.parametrize(("parallel", "kind"), [(0, ValueError), ("two", TypeError)])
+def test_a_wrong_number_of_workers_is_refused(parallel, kind):
+    with pytest.raises(kind, match=f"parallel={parallel!r}"):
+        uk.populate("digits", IDS, seeds=0, parallel=parallel)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ distributions are equal. Building a population takes long, so it is kept in a fi
 import json
 import os
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,18 @@ from torch import Tensor
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.datasets import as_dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.display import as_html
 from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY
 from unlearnkit.metrics.tasks import require_classes
-from unlearnkit.progress import Progress, ProgressEvent, running
+from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, running, silent
 from unlearnkit.registry import Registry
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
 from unlearnkit.studies.identity import described
 from unlearnkit.torch_settings import own_settings
+from unlearnkit.training.partition import make_partition
+from unlearnkit.training.workers import check_parallel
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
@@ -116,6 +120,7 @@ def populate(
     amend: str | Amend | None = None,
     num_test: int = 200,
     path: str | os.PathLike[str] | None = None,
+    parallel: int | None = None,
     on_progress: Progress = None,
     cancel: threading.Event | None = None,
     **options: Any,
@@ -138,20 +143,27 @@ def populate(
         amend: the amend, a name in ``AMENDS`` or an object; None chooses replay.
         num_test: the number of test examples; the first ones are taken.
         path: a file to which the margins of each seed are added once they are computed. Seeds that
-            it already holds are not computed again, so a population can be resumed and extended.
-            Your own boundary, method or amend is recognised by its repr.
+            it already holds are not computed again, so a population can be resumed and extended,
+            with the same bits. Populations of several methods in one file share the retrained
+            models. Your own boundary, method or amend is recognised by its repr.
+        parallel: the number of worker processes, each of which makes the models of one seed at a
+            time, with the same bits; -1 uses all cores. None makes them in this process, where
+            large models are trained in several threads. A process holds the examples and the models
+            of one seed: at most three times the bytes of
+            :attr:`~unlearnkit.session.Session.footprint`.
         on_progress: a callable that receives an event after each seed; True shows a progress bar,
             False none (:mod:`unlearnkit.progress`).
-        cancel: setting this event stops after the current seed.
+        cancel: setting this event stops after the current seed, and stops workers at once.
         **options: ``model``, ``num_shards`` and other arguments of the session.
 
     Raises:
         ValueError: a line of the file is not part of a population, this is a regression, there are
-            no ids or no seeds, all training examples would be forgotten, or with ``path`` only its
-            memory address identifies an object.
+            no ids or no seeds, all training examples would be forgotten, ``parallel`` is 0, or with
+            ``path`` only its memory address identifies an object.
         KeyError: no boundary, method or amend has this name, or an id is no training or probe
             example.
-        TypeError: an object lacks a part of its protocol, or an id is not a whole number.
+        TypeError: an object lacks a part of its protocol, or an id or ``parallel`` is not a whole
+            number.
         Cancelled: ``cancel`` was set; completed seeds are in the file.
     """
     dataset = as_dataset(data)
@@ -160,48 +172,157 @@ def populate(
     if not len(forget):
         raise ValueError("ids is empty; give the ids of at least one example to forget")
     test = np.asarray(dataset.test.ids[:num_test])
-    inputs, labels = dataset.examples(np.concatenate([forget, test]))
     seeds = [seeds] if isinstance(seeds, int) else list(seeds)
     if not seeds:
         raise ValueError("seeds is empty; give at least one seed, such as range(100)")
+    check_parallel(parallel)
     boundary = BOUNDARIES.choose(boundary) or FixedBoundary(0.0)
     METHODS.choose(method), AMENDS.choose(amend)  # refuse unknown names early
-    decided = repr(boundary) if path is None else described("boundary", boundary)
-    known = _read(path)
-    margins: dict[str, list[list[float]]] = {kind: [] for kind in KINDS}
-    with running(on_progress, cancel) as run:
-        for number, seed in enumerate(seeds):
-            run.check()
-            session = Session(dataset, seed=seed, **options)
-            plan = session.plan
-            used = _identity(METHODS, method, path, default_method(plan))
-            how = f"[{decided!r}, {used}, {_identity(AMENDS, amend, path)}]"
-            names = (dataset.fingerprint, plan.architecture.digest, plan.spec.digest, how)
-            key = digest(*names, forget.tobytes(), test.tobytes())
-            if key not in known:
-                session.train(on_progress=run.details)
-                unlearned, scratch = session.fork(), session.fork()
-                unlearned.revoke(forget)
-                with quietly():  # the population is compared with the retrained one
-                    unlearned.unlearn(
-                        boundary=boundary,
-                        method=method,
-                        amend=amend,
-                        spot_check=False,  # measures the modified models themselves
-                        on_progress=run.details,
-                    )
-                scratch.revoke(forget)
-                scratch.unlearn(1.0, on_progress=run.details)  # exact retraining
-                models = zip(KINDS, (session, unlearned, scratch), strict=True)
-                known[key] = {
-                    kind: margins_of(one.ensemble.probabilities(inputs), labels).tolist()
-                    for kind, one in models
-                }
-                _append(path, {"key": key, "seed": seed, "margins": known[key]})
-            for kind in KINDS:
-                margins[kind].append(known[key][kind])
-            run.on_progress(ProgressEvent("population", None, None, number + 1, len(seeds)))
-    return Population(forget, test, {kind: np.array(rows) for kind, rows in margins.items()})
+    recipe = _Recipe(dataset, forget, test, boundary, method, amend, options)
+    known, retrained = _read(path)
+    oracles = recipe.identified(seeds, path)
+    # A seed that is given twice is made once.
+    missing = {oracle.key: oracle for oracle in oracles if oracle.key not in known}
+    with running(on_progress, cancel, parallel=parallel) as run:
+        done = len(seeds) - len(missing)
+        if done:
+            run.on_progress(ProgressEvent("population", None, None, done, len(seeds)))
+        for oracle, margins in recipe.made(list(missing.values()), retrained, run):
+            known[oracle.key] = margins
+            _append(path, vars(oracle) | {"margins": margins})
+            done += 1
+            run.on_progress(ProgressEvent("population", None, None, done, len(seeds)))
+    found = [known[oracle.key] for oracle in oracles]
+    return Population(
+        forget, test, {kind: np.array([rows[kind] for rows in found]) for kind in KINDS}
+    )
+
+
+@dataclass(frozen=True)
+class _Oracle:
+    """The models of one seed.
+
+    Attributes:
+        key: digest of everything that the three models depend on.
+        retrained: digest of everything that the original and the retrained model depend on.
+        seed: the seed.
+    """
+
+    key: str
+    retrained: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """How the three models of a seed are made; the fields are arguments of :func:`populate`."""
+
+    dataset: Dataset
+    forget: Int[np.ndarray, " forget"]
+    test: Int[np.ndarray, " test"]
+    boundary: Boundary
+    method: str | Method | None
+    amend: str | Amend | None
+    options: dict[str, Any]
+
+    def identified(self, seeds: list[int], path: str | os.PathLike[str] | None) -> list[_Oracle]:
+        """Return the identity of each seed's models, computed from a session of the first seed."""
+        session = Session(self.dataset, seed=seeds[0], **self.options)
+        plan = session.plan
+        decided = repr(self.boundary)
+        if path is not None:
+            decided = described("boundary", self.boundary)
+        used = _identity(METHODS, self.method, path, default_method(plan))
+        how = f"[{decided!r}, {used}, {_identity(AMENDS, self.amend, path)}]"
+        others = []  # what is usual is left out, as in files that were written before
+        if session.aggregation != "mean-probability":
+            others.append(session.aggregation)
+        if plan.partition.digest != make_partition(self.dataset.train, plan.spec).digest:
+            others.append(plan.partition.digest)
+        found = []
+        for seed in seeds:
+            spec = replace(plan.spec, seed=seed)
+            names = [self.dataset.fingerprint, plan.architecture.digest, spec.digest]
+            about = [self.forget.tobytes(), self.test.tobytes()]
+            key = digest(*names, how, *about, *others)
+            found.append(_Oracle(key, digest(*names, *about, *others), seed))
+        return found
+
+    def made(
+        self, oracles: list[_Oracle], retrained: dict[str, list[float]], run: Run
+    ) -> Iterator[tuple[_Oracle, dict[str, list[float]]]]:
+        """Make the models of these seeds, in this process or in workers, and yield their margins.
+
+        Args:
+            oracles: the models to make.
+            retrained: margins of retrained models that are known already.
+            run: reports progress, and gives the number of workers.
+        """
+        if run.parallel is None:
+            for oracle in oracles:
+                run.check()
+                kept = retrained.get(oracle.retrained)
+                yield oracle, self.margins(oracle.seed, kept, run.details)
+            return
+        if not oracles:
+            return
+        import joblib
+
+        # Memory maps are off, because they would write examples to files.
+        pool = joblib.Parallel(
+            run.parallel, return_as="generator_unordered", batch_size=1, max_nbytes=None
+        )
+        recipe = self.resolved(oracles[0].seed)
+        calls = (
+            joblib.delayed(_in_worker)(recipe, oracle, retrained.get(oracle.retrained))
+            for oracle in oracles
+        )
+        with closing(pool(calls)) as results:
+            for result in results:
+                yield result
+                run.check()
+
+    def resolved(self, seed: int) -> "_Recipe":
+        """Replace names by objects, since a worker does not know entries of the user's."""
+        plan = Session(self.dataset, seed=seed, **self.options).plan
+        method = METHODS.choose(self.method) or default_method(plan)
+        return replace(self, method=method, amend=AMENDS.choose(self.amend))
+
+    def margins(
+        self, seed: int, retrained: list[float] | None, details: OnProgress = silent
+    ) -> dict[str, list[float]]:
+        """Train, unlearn and, unless its margins are known, retrain; return margins by kind."""
+        session = Session(self.dataset, seed=seed, **self.options)
+        session.train(on_progress=details)
+        unlearned, scratch = session.fork(), session.fork()
+        unlearned.revoke(self.forget)
+        with quietly():  # the population is compared with the retrained one
+            unlearned.unlearn(
+                boundary=self.boundary,
+                method=self.method,
+                amend=self.amend,
+                spot_check=False,  # measures the modified models themselves
+                on_progress=details,
+            )
+        models = {"original": session, "unlearned": unlearned}
+        if retrained is None:
+            scratch.revoke(self.forget)
+            scratch.unlearn(1.0, on_progress=details)  # exact retraining
+            models["scratch"] = scratch
+        inputs, labels = self.dataset.examples(np.concatenate([self.forget, self.test]))
+        found = {
+            kind: margins_of(one.ensemble.probabilities(inputs), labels).tolist()
+            for kind, one in models.items()
+        }
+        return found if retrained is None else {**found, "scratch": retrained}
+
+
+def _in_worker(
+    recipe: _Recipe, oracle: _Oracle, retrained: list[float] | None
+) -> tuple[_Oracle, dict[str, list[float]]]:
+    """Make the models of a seed in a worker."""
+    with running(False):
+        return oracle, recipe.margins(oracle.seed, retrained)
 
 
 def _identity(
@@ -229,11 +350,14 @@ def margins_of(probabilities: Float[Tensor, "n class"], labels: Tensor) -> Float
     return margins
 
 
-def _read(path: str | os.PathLike[str] | None) -> dict[str, dict[str, list[float]]]:
+def _read(
+    path: str | os.PathLike[str] | None,
+) -> tuple[dict[str, dict[str, list[float]]], dict[str, list[float]]]:
+    """Read all margins in a file by key and kind, and those of retrained models by their key."""
     if path is None or not Path(path).expanduser().exists():
-        return {}
+        return {}, {}
     path = Path(path).expanduser()
-    known, whole = {}, 0
+    known, retrained, whole = {}, {}, 0
     for line in path.read_bytes().splitlines(keepends=True):
         if not line.endswith(b"\n"):
             os.truncate(path, whole)  # drop a line that a killed run left incomplete
@@ -241,13 +365,15 @@ def _read(path: str | os.PathLike[str] | None) -> dict[str, dict[str, list[float
         try:
             entry = json.loads(line)
             known[entry["key"]] = {kind: entry["margins"][kind] for kind in KINDS}
+            if "retrained" in entry:  # not in files that were written before
+                retrained[entry["retrained"]] = entry["margins"]["scratch"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} has a line that is not a model of a population ({line[:60]!r}); give "
                 "another path, or delete the line"
             ) from error
         whole += len(line)
-    return known
+    return known, retrained
 
 
 def _append(path: str | os.PathLike[str] | None, entry: dict[str, Any]) -> None:
