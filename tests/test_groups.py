@@ -1,6 +1,7 @@
 """Groups from the data to the store: exact by person, byte for byte, on every kind of grouping."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from unlearnkit import Session, from_frame
 from unlearnkit.data.examples import Dataset
+from unlearnkit.evaluation import membership, representations
+from unlearnkit.records.audit import audit
 from unlearnkit.store import MemoryStore, StoreError
 from unlearnkit.training.plan import make_plan
 from unlearnkit.training.train import train
@@ -59,8 +62,8 @@ def test_a_person_is_forgotten_to_the_bytes_of_training_without_their_rows(perso
     rows = np.bincount(session.dataset.train.groups)
     largest = int(rows.argmax())
     for number in (largest, *np.setdiff1d(trained, [largest])[:2].tolist()):
-        ids = session.dataset.ids_of_groups([session.dataset.grouping.names[number]])
-        session.revoke(ids)
+        request = session.revoke(group=session.dataset.grouping.names[number])
+        assert request.num_groups == 1
         assert session.unlearn(1).debt_after == 0
         assert is_exact(session)
 
@@ -86,9 +89,133 @@ def test_a_store_goes_on_with_the_same_groups_only(tmp_path: Path) -> None:
 def test_no_name_of_a_group_is_written(tmp_path: Path) -> None:
     session = Session(data_of(equal_persons()), store=tmp_path / "run", **GIVEN)
     session.train()
-    session.revoke(session.dataset.ids_of_groups(["person 7"]))
+    session.revoke(group="person 7", deadline=timedelta(hours=1))
     session.unlearn(0)
     session.repay()
     session.certificate()
     files = [file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()]
     assert files and not any(b"person 7" in content for content in files)
+
+
+def in_part(data: Dataset, part: str, count: int = 2) -> list[str]:
+    """Names of groups that are in this part."""
+    return [data.grouping.names[number] for number in np.unique(data.parts[part].groups)[:count]]
+
+
+def test_revoking_a_group_takes_the_rows_of_every_part() -> None:
+    session = Session(data_of(equal_persons()), **GIVEN)
+    data = session.dataset
+    for part in data.parts:
+        (name,) = in_part(data, part, 1)
+        assert repr(session.revoke(group=name)) == "Request(1 group, 6 examples)"
+        assert np.isin(data.ids_of_groups([name]), session.pending).all()
+    session.withdraw(group=in_part(data, "test", 1)[0])
+    assert len(session.pending) == 12
+    with pytest.raises(KeyError, match="has no pending example, so nothing was withdrawn"):
+        session.withdraw(groups=[*in_part(data, "probe", 1), *in_part(data, "test", 1)])
+    assert len(session.pending) == 12
+    session.withdraw()
+    names = [*in_part(data, "train"), *in_part(data, "test")]
+    assert session.revoke(groups=names).num_groups == 4
+    assert session.pending.tolist() == data.ids_of_groups(names).tolist()
+
+
+def test_a_query_for_a_person_finds_their_rows_in_every_part() -> None:
+    session = Session(data_of(equal_persons()), **GIVEN)
+    data = session.dataset
+    for part in data.parts:
+        (name,) = in_part(data, part, 1)
+        session.withdraw()
+        session.revoke(query=f"person == {name!r}")
+        assert session.pending.tolist() == data.ids_of_groups([name]).tolist()
+    session.withdraw()
+    (name,) = in_part(data, "train", 1)
+    session.revoke(query=f"person == {name!r} and x0 > 0")
+    rows = session.dataset.ids_of_groups([name])
+    large = session.dataset.examples(rows)[0][:, 0].numpy() > 0
+    assert session.pending.tolist() == rows[large].tolist()
+    session.withdraw()
+    session.revoke(query="x0 > 1")  # which says nothing of persons
+    assert np.isin(session.pending, session.dataset.train.ids).all()
+
+
+def test_evaluation_reads_no_row_of_a_revoked_person() -> None:
+    session = Session(data_of(equal_persons()), **GIVEN)
+    session.train()
+    data = session.dataset
+    names = [in_part(data, part, 1)[0] for part in data.parts]
+    gone = data.ids_of_groups(names)
+    session.revoke(groups=names)
+    session.unlearn(1)
+    for part in (data.probe, data.test):  # reading them would fail, or make scores NaN
+        part.features[np.isin(part.ids, gone)] = np.nan
+        part.labels[np.isin(part.ids, gone)] = -1
+    assert all(np.isfinite(list(session.score().values())))
+    comparison = session.compare()
+    assert comparison.bit_identical
+    assert comparison.ids["test"].tolist() == np.setdiff1d(data.test.ids, gone).tolist()
+    assert np.isin(comparison.ids["forget"], data.train.ids).all()
+    assert np.isfinite(comparison.scores.drop(columns="forget")).all(axis=None)
+    (shard,) = comparison.shards
+    representations.layer_similarity(comparison, data)
+    representations.twin_embedding(comparison, data, shard)
+    losses = membership.constituent_losses(comparison, data, shard)
+    assert not np.isin(losses["id"][losses["part"] == "test"], gone).any()
+
+
+def test_a_whole_test_part_may_be_revoked() -> None:
+    session = Session(data_of(equal_persons()), **GIVEN)
+    session.train()
+    session.revoke(
+        groups=[*in_part(session.dataset, "test", 99), *in_part(session.dataset, "train")]
+    )
+    session.unlearn(1)
+    assert np.isnan(session.score()["test"]) and session.score()["probe"] >= 0
+    assert session.compare().bit_identical
+
+
+def test_a_store_remembers_groups_of_all_parts_and_is_audited(tmp_path: Path) -> None:
+    data = data_of(equal_persons())
+    session = Session(data, store=tmp_path / "run", **GIVEN)
+    session.train()
+    names = [in_part(data, part, 1)[0] for part in data.parts]
+    session.revoke(groups=names)
+    session.unlearn(0)
+    later = in_part(data, "test")[1]
+    session.revoke(group=later, deadline=timedelta(days=1))
+    session.store.close()
+
+    again = Session(data, store=tmp_path / "run")
+    assert again.revoked.tolist() == data.ids_of_groups(names).tolist()
+    assert again.pending.tolist() == data.ids_of_groups([later]).tolist()
+    assert np.isin(data.ids_of_groups(names), again.revoke(groups=names).ids).sum() == 0
+    again.unlearn(1)
+    again.repay()
+    assert is_exact(again)
+    again.store.close()
+    assert audit(tmp_path / "run", dataset=data, retrain=True)
+
+
+def test_bad_requests_for_groups_change_nothing() -> None:
+    session = Session(data_of(equal_persons()), **GIVEN)
+    with pytest.raises(KeyError, match=r"no group 'ann' in 'person'; the known ones are 'person"):
+        session.revoke(group="ann")
+    with pytest.raises(KeyError, match="no group 'ann'"):
+        session.revoke(groups=["person 3", "ann"])
+    with pytest.raises(ValueError, match="group= and groups= were both given"):
+        session.revoke(group="person 3", groups=["person 4"])
+    with pytest.raises(ValueError, match="groups and another choice were both given"):
+        session.revoke([3], group="person 3")
+    with pytest.raises(TypeError, match="groups='person 3' is a str; give a list of names"):
+        session.revoke(groups="person 3")
+    with pytest.raises(ValueError, match="revokes all 210 training examples"):
+        session.revoke(groups=in_part(session.dataset, "train", 99))
+    with pytest.raises(ValueError, match="ids and groups were both given"):
+        session.withdraw([3], group="person 3")
+    assert len(session.pending) == 0
+    plain = Session(session.dataset.without_groups(), **GIVEN)
+    with pytest.raises(ValueError, match="has no groups; say which rows belong together"):
+        plain.revoke(group="person 3")
+    with pytest.raises(KeyError, match="in the test part of frame, which no model was trained on"):
+        plain.revoke(plain.dataset.test.ids[:1])
+    assert session.revoke(session.dataset.test.ids[:1]).num_groups == 1

@@ -8,7 +8,7 @@ checks arguments, and replaces the values after each step.
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -23,6 +23,7 @@ from unlearnkit.approximate.timing import time_large_batches
 from unlearnkit.data.column_constants import warn_of_magnitudes
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
+from unlearnkit.data.reading.groups import named_groups
 from unlearnkit.evaluation.amplification import Amplification, amplification
 from unlearnkit.evaluation.comparison import Comparison, compare
 from unlearnkit.evaluation.original import Original
@@ -67,7 +68,7 @@ from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.expected_workload import GroupCosts, group_costs
 from unlearnkit.unlearning.inspection import PROBE_MAX, Probe
 from unlearnkit.unlearning.repay import repay
-from unlearnkit.unlearning.request import Request, check_pending, check_request
+from unlearnkit.unlearning.request import Request, check_pending, check_request, pending_of
 from unlearnkit.unlearning.unlearn import Unlearned, unlearn
 from unlearnkit.unlearning.workload import Workload
 
@@ -425,11 +426,9 @@ class Session:
             LookupError: the session is not trained yet.
         """
         task = task_of(self.dataset)
-        ensemble, probe = self.ensemble, self.dataset.probe
-        ids = {
-            "test": self.dataset.test.ids,
-            "probe": probe.ids[self._journal.history.revocations.retained(probe)],
-        }
+        ensemble, gone = self.ensemble, self._journal.history.revocations
+        parts = {"test": self.dataset.test, "probe": self.dataset.probe}
+        ids = {part: examples.ids[gone.retained(examples)] for part, examples in parts.items()}
         result = {}
         for part, chosen in ids.items():
             inputs, labels = self.dataset.examples(chosen)
@@ -507,6 +506,8 @@ class Session:
         self,
         ids: int | Iterable[int] | None = None,
         *,
+        group: Hashable = None,
+        groups: Iterable[Hashable] | None = None,
         label: int | str | None = None,
         count: int | None = None,
         share: float | None = None,
@@ -516,14 +517,20 @@ class Session:
     ) -> Request:
         """Add examples to the pending request. :meth:`unlearn` then forgets them.
 
-        Give ``ids``, or ``query``, or a random choice by ``label``, ``count`` and ``share``::
+        Give ``ids``, or groups, or ``query``, or a random choice by ``label``, ``count`` and
+        ``share``::
 
             session.revoke([3, 141])
+            session.revoke(group="ann")
             session.revoke(label=7, count=20)
             session.revoke(query="label == 3 and loss > 2")
 
         Args:
             ids: the ids of the examples.
+            group: name of a group of examples, such as a person, if the data have groups. All its
+                examples are revoked, those of the probe and test parts too, which evaluations do
+                not read from then on.
+            groups: names of several groups.
             label: a class, by number or name: all its examples, or those that ``count`` or
                 ``share`` draw from it.
             count: how many examples are drawn at random, from the class or from all.
@@ -539,11 +546,11 @@ class Session:
             The request: the ids that were added.
 
         Raises:
-            KeyError: an id or the class is not known.
+            KeyError: an id, a group or the class is not known.
             LookupError: the query needs losses, and the session is not trained yet.
             TypeError: an id is not a whole number.
-            ValueError: no examples would remain, arguments contradict each other, or the query is
-                not valid.
+            ValueError: no examples would remain, arguments contradict each other, the query is not
+                valid, or groups are named and the data have none.
             RuntimeError: there is a deadline, and the session is busy in another thread.
         """
         gone = self._journal.history.revocations
@@ -553,6 +560,7 @@ class Session:
             self.store,
             gone.with_request(self._pending),
             ids,
+            groups=named_groups(group, groups),
             label=label,
             count=count,
             share=share,
@@ -568,17 +576,32 @@ class Session:
         return request
 
     @interruptible(completed="the examples were withdrawn before it could be stopped")
-    def withdraw(self, ids: int | Iterable[int] | None = None) -> None:
+    def withdraw(
+        self,
+        ids: int | Iterable[int] | None = None,
+        *,
+        group: Hashable = None,
+        groups: Iterable[Hashable] | None = None,
+    ) -> None:
         """Remove ids from the pending request.
 
         Args:
-            ids: the ids to remove; None removes all.
+            ids: the ids to remove; without any argument all are removed.
+            group: name of a group whose pending examples are removed.
+            groups: names of several groups.
 
         Raises:
             TypeError: an id is not a whole number.
-            KeyError: an id is not in the dataset or not pending; in this case no id is removed.
+            KeyError: an id is not in the dataset or not pending, or a group is not known or has no
+                pending example; in this case no id is removed.
+            ValueError: ids and groups are both given, or the data have no groups.
             RuntimeError: an id has a deadline, and the session is busy in another thread.
         """
+        named = named_groups(group, groups)
+        if named is not None:
+            if ids is not None:
+                raise ValueError("ids and groups were both given; give one of them")
+            ids = pending_of(named, self.dataset, self._pending)
         gone = self._pending if ids is None else check_pending(ids, self.dataset, self._pending)
         queue = self._journal.queue.without(gone.tolist())
         if len(queue) < len(self._journal.queue):
@@ -885,7 +908,7 @@ class Session:
             self._last,
             self.store,
             original,
-            self.dataset,
+            self.dataset.without_test(self.revoked),
             on_progress=on_progress,
             cancel=cancel,
             parallel=self.parallel,

@@ -122,3 +122,23 @@ def test_ids_in_a_text(text, ids):
 def test_wrong_entries_are_named(text, column, sentence):
     with pytest.raises(ValueError, match=sentence):
         ids_in(text, column)
+
+
+@pytest.mark.parametrize(("column", "shown"), [("who is it", "who is it"), ("shard", "shard_")])
+def test_groups_are_a_column_of_any_name(column, shown):
+    frame = people().drop(columns="coat").assign(**{column: [f"p{row // 4}" for row in range(60)]})
+    data = uk.from_frame(frame, "left", scale={"age": 10}, groups=column)
+    session = uk.Session(data, model="logistic", num_shards=2, num_slices=2, epochs=1)
+    assert list(example_table(session))[5] == shown
+    for part in data.parts.values():
+        number = int(part.groups[0])
+        session.withdraw()
+        session.revoke(query=f"`{shown}` == 'p{number}'")
+        assert session.pending.tolist() == list(range(4 * number, 4 * number + 4))
+    session.withdraw()
+    session.revoke(query=f"`{shown}`.isin(['p3', 'p4']) and age > 4")
+    ages = frame["age"].iloc[12:20] > 40
+    assert session.pending.tolist() == ages.index[ages].tolist()
+    session.withdraw()
+    session.revoke(query=f"`{shown}` == 'p{int(data.test.groups[0])}' and `slice` > 0")
+    assert len(session.pending) == 0  # probe and test examples are in no slice

@@ -1,12 +1,22 @@
 """Requests: what may be revoked, what is ignored with a note, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from cases import CASES
-from unlearnkit.unlearning.request import Revocations, as_ids, check_request, select
+from unlearnkit.data.reading.groups import Grouping
+from unlearnkit.unlearning.request import (
+    Revocations,
+    as_ids,
+    check_request,
+    pending_of,
+    revocable_ids,
+    select,
+)
 
 DATA = CASES["logistic"].dataset()
 TRAIN, PROBE, TEST = DATA.train.ids, DATA.probe.ids, DATA.test.ids
@@ -137,3 +147,16 @@ def test_unfit_selections_are_refused(
 ) -> None:
     with pytest.raises(error, match=match):
         select(DATA, **options)
+
+
+def test_with_groups_test_examples_are_revoked_too() -> None:
+    parts = {part: np.arange(len(examples)) // 2 for part, examples in DATA.parts.items()}
+    numbers = {"train": parts["train"], "probe": 100 + parts["probe"], "test": 200 + parts["test"]}
+    given = {part: replace(DATA.parts[part], groups=numbers[part]) for part in numbers}
+    data = replace(DATA, grouping=Grouping(tuple(range(300))), **given)
+    request = check_request([TRAIN[0], TRAIN[1], DATA.test.ids[0]], data, Revocations())
+    assert repr(request) == "Request(2 groups, 3 examples)"
+    assert len(revocable_ids(data)) == len(revocable_ids(DATA)) + len(DATA.test)
+    assert pending_of([0, 200], data, request.ids).tolist() == request.ids.tolist()
+    with pytest.raises(KeyError, match="group 1 has no pending example"):
+        pending_of([0, 1], data, request.ids)

@@ -407,6 +407,22 @@ class Dataset:
             )
         return held[0][np.isin(held[1], self.grouping.numbers_of(groups))]
 
+    def without_test(self, ids: Ids) -> "Dataset":
+        """Return the dataset without these examples of its test part; other ids do not matter."""
+        rows, known = self.test.find(ids)
+        if not known.any():
+            return self
+        kept = np.delete(np.arange(len(self.test)), rows[known])
+        at, groups = torch.from_numpy(kept), self.test.groups
+        test = replace(
+            self.test,
+            ids=self.test.ids[kept],
+            features=self.test.features[at],
+            labels=self.test.labels[at],
+            groups=None if groups is None else groups[kept],
+        )
+        return replace(self, test=test)
+
     def without_groups(self) -> "Dataset":
         """Return the dataset without its groups."""
         if self.grouping is None:

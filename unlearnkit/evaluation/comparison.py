@@ -216,7 +216,8 @@ def compare(
         result: the result of the unlearning.
         store: holds the unlearned ensemble; it is only read.
         original: the ensemble before unlearning.
-        dataset: holds the test part and the forgotten examples.
+        dataset: holds the test part and the forgotten examples. Of groups only the examples that
+            were trained on are measured, and none of their probe and test examples.
         shards: shards to retrain; by default those that the forget set hits and those with debt.
             The other constituents are the same in all three models.
         on_progress: gets events of the retraining; True shows a progress bar, False none
@@ -235,6 +236,8 @@ def compare(
     import pandas as pd
 
     plan, forget = result.plan, result.ids
+    if dataset.grouping is not None:
+        forget = forget[dataset.train.find(forget)[1]]
     return_freed_memory(plan.architecture.state_bytes)
     ids = {
         "forget": forget,

@@ -90,7 +90,8 @@ def constituent_losses(comparison: Comparison, dataset: Dataset, shard: int) -> 
     states = states_of(comparison, shard)
     model = comparison.scratch
     frames = []
-    for part, ids in (("forget", comparison.forgotten_of(shard)), ("test", dataset.test.ids)):
+    measured = {"forget": comparison.forgotten_of(shard), "test": comparison.ids["test"]}
+    for part, ids in measured.items():
         inputs, labels = dataset.examples(ids)
         outputs = {
             name: state_probabilities(model.architecture, model.loss, state, inputs)

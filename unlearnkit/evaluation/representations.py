@@ -174,7 +174,7 @@ def layer_similarity(
     """
     import pandas as pd
 
-    inputs, _ = dataset.examples(dataset.test.ids[:most])
+    inputs, _ = dataset.examples(comparison.ids["test"][:most])
     rows = []
     for shard in comparison.shards:
         given = {
@@ -228,7 +228,7 @@ def twin_embedding(
     gone = comparison.forgotten_of(shard)
     test, gone = (
         np.sort(generator.choice(ids, min(most, len(ids)), replace=False))
-        for ids in (dataset.test.ids, gone)
+        for ids in (comparison.ids["test"], gone)
     )
     ids = np.concatenate([test, gone])
     inputs, labels = dataset.examples(ids)

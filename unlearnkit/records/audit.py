@@ -96,7 +96,8 @@ def audit(
     secret = store.secret() if lines else b""
     try:
         arrays = store.arrays() if lines else {}
-        ids = [i for part in ("ids", "probe") for i in arrays.get(part, np.empty(0)).tolist()]
+        parts = ("ids", "probe", "test")
+        ids = [i for part in parts for i in arrays.get(part, np.empty(0)).tolist()]
         plain = list(with_ids((line for line, _ in lines), store, ids))
         for number, line in enumerate(plain, start=1):
             if line["kind"] == "unlearn":

@@ -24,7 +24,7 @@ from unlearnkit.training.door import CODE
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.deadlines import Queue
-from unlearnkit.unlearning.request import Revocations, check_request
+from unlearnkit.unlearning.request import Revocations, check_request, revocable_ids
 
 AnyStore = MemoryStore | DiskStore
 
@@ -164,7 +164,8 @@ def keep(
     partition = plan.partition
     if store.manifest is None:
         whole = {"ids": partition.ids, "shard": partition.shard, "slice": partition.slice_}
-        store.keep_arrays({**whole, "probe": dataset.probe.ids})
+        tested = {} if dataset.grouping is None else {"test": dataset.test.ids}
+        store.keep_arrays({**whole, "probe": dataset.probe.ids, **tested})
     run = {
         **provenance(dataset, plan),
         "rebuild": _rebuild(plan),
@@ -208,7 +209,7 @@ def _stored(store: DiskStore, *names: str) -> Any:
 
 def _history(store: DiskStore, dataset: Dataset, num_shards: int) -> History:
     try:
-        ids = [*dataset.train.ids.tolist(), *dataset.probe.ids.tolist()]
+        ids = revocable_ids(dataset).tolist()
         return read_history(with_ids((line for line, _ in store.ledger()), store, ids), num_shards)
     except StoreError:
         raise

@@ -3,14 +3,14 @@
 import csv
 import io
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
-from unlearnkit.data.examples import Dataset
+from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.selection.example_scores import example_losses, self_influence
 from unlearnkit.store import Store
 from unlearnkit.torch_settings import own_settings
@@ -20,6 +20,7 @@ from unlearnkit.unlearning.request import Revocations, select
 if TYPE_CHECKING:
     import pandas as pd
 
+NOTHING = Revocations()
 LOSS, INFLUENCE = "loss", "self_influence"
 SCORES = {LOSS: example_losses, INFLUENCE: self_influence}
 EXAMPLE = "label == 3 and shard in [0, 2]"
@@ -34,8 +35,18 @@ METHODS = {
 def column_names(dataset: Dataset) -> list[str]:
     """The columns of :func:`table_of` without the scores."""
     known = ["id", *dataset.label_columns(dataset.train.labels[:1]), "shard", "slice"]
+    known += [] if dataset.grouping is None else [group_column(dataset)]
     taken = {*known, *SCORES}
     return [*known, *(f"{n}_" if n in taken else n for n in dataset.feature_names)]
+
+
+def group_column(dataset: Dataset) -> str:
+    """The column with the names of groups; empty without groups."""
+    if dataset.grouping is None:
+        return ""
+    taken = {"id", *dataset.label_columns(dataset.train.labels[:1]), "shard", "slice", *SCORES}
+    name = dataset.grouping.column
+    return f"{name}_" if name in taken else name
 
 
 def table_of(
@@ -48,7 +59,8 @@ def table_of(
     """A table with one row for each training example that is not revoked.
 
     The columns are id, label, class_name (for regression instead the target), shard, slice, the
-    requested scores, and the features if the data have column names.
+    group if the data have groups, the requested scores, and the features if the data have column
+    names.
 
     Args:
         dataset: the data.
@@ -69,21 +81,63 @@ def table_of(
         **dataset.label_columns(labels),
         "shard": partition.shard[kept],
         "slice": partition.slice_[kept],
+        **_groups(dataset, dataset.train, kept),
         **{name: SCORES[name](plan, store)[kept] for name in SCORES if name in scores},
     }
     frame = pd.DataFrame(columns)
-    if not (dataset.feature_names and features):
+    return _with_features(frame, dataset, dataset.train, kept) if features else frame
+
+
+def _groups(
+    dataset: Dataset, examples: Examples, kept: Bool[np.ndarray, " example"]
+) -> dict[str, "pd.Series"]:
+    import pandas as pd
+
+    if dataset.grouping is None or examples.groups is None:
+        return {}
+    names = np.fromiter(dataset.grouping.names, object, len(dataset.grouping))
+    return {group_column(dataset): pd.Series(names[examples.groups[kept]]).infer_objects()}
+
+
+def _with_features(
+    frame: "pd.DataFrame",
+    dataset: Dataset,
+    examples: Examples,
+    kept: Bool[np.ndarray, " example"],
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    if not dataset.feature_names:
         return frame
     names = column_names(dataset)[-len(dataset.feature_names) :]
-    given = pd.DataFrame(dataset.train.features.numpy()[kept], columns=names)
+    given = pd.DataFrame(examples.features.numpy()[kept], columns=names)
     return pd.concat([frame, given], axis=1)
+
+
+def _with_other_parts(frame: "pd.DataFrame", dataset: Dataset, gone: Revocations) -> "pd.DataFrame":
+    """Append the probe and test examples, which have neither shard nor slice nor scores."""
+    import pandas as pd
+
+    frames = [frame]
+    for examples in (dataset.probe, dataset.test):
+        kept = gone.retained(examples)
+        columns = {
+            "id": examples.ids[kept],
+            **dataset.label_columns(examples.labels[torch.from_numpy(kept)]),
+            **_groups(dataset, examples, kept),
+        }
+        frames.append(_with_features(pd.DataFrame(columns), dataset, examples, kept))
+    return pd.concat([each for each in frames if len(each)], ignore_index=True)
 
 
 @own_settings()
 def query_ids(
-    dataset: Dataset, plan: Plan, store: Store, query: str
+    dataset: Dataset, plan: Plan, store: Store, query: str, gone: Revocations = NOTHING
 ) -> Int[np.ndarray, " example"]:
     """The ids of the training examples that meet a condition, ascending.
+
+    A condition on groups, such as ``"person == 17"``, is met by probe and test examples too, of
+    which shard, slice and scores are missing.
 
     The condition is an expression of ``pandas.DataFrame.query`` on the columns of
     :func:`table_of`, such as ``"label == 3 and shard in [0, 2]"`` or ``"loss > 2"``. The scores
@@ -96,6 +150,7 @@ def query_ids(
         plan: the current plan, which knows the revoked examples.
         store: the checkpoints from which scores are computed.
         query: the condition.
+        gone: revoked probe and test examples, which are left out.
 
     Raises:
         LookupError: the query uses a score, and a shard has no model yet.
@@ -115,6 +170,9 @@ def query_ids(
                 f"a query cannot call .{method}; it may call {', '.join(sorted(METHODS))}"
             )
     frame = table_of(dataset, plan, store, scores)
+    column = group_column(dataset)
+    if column and re.search(rf"(?<!\w){re.escape(column)}(?!\w)", words):
+        frame = _with_other_parts(frame, dataset, gone)
     try:
         found = frame.eval(query.strip(), engine="python", local_dict={}, global_dict={})
     except NameError as error:  # pandas' message names the column
@@ -141,7 +199,7 @@ def query_ids(
         raise ValueError(
             f"the query {query.strip()!r} is not a condition; write a comparison such as {EXAMPLE}"
         )
-    ids: np.ndarray = frame["id"].to_numpy()[holds]
+    ids: np.ndarray = np.sort(frame["id"].to_numpy()[holds])
     return ids
 
 
@@ -153,6 +211,7 @@ def chosen_ids(
     gone: Revocations,
     ids: int | Iterable[int] | None,
     *,
+    groups: list[Hashable] | None,
     label: int | str | None,
     count: int | None,
     share: float | None,
@@ -167,6 +226,7 @@ def chosen_ids(
         store: the checkpoints from which a query computes scores.
         gone: revoked and pending examples, which a random choice leaves out.
         ids: ids of examples; they are returned as they are.
+        groups: names of groups, all of whose examples are meant.
         label: a class, by number or name.
         count: the number of examples to draw at random.
         share: the share of the examples to draw at random, from 0 to 1.
@@ -174,15 +234,19 @@ def chosen_ids(
         seed: the seed of the random choice.
 
     Raises:
-        KeyError: the class is not known.
+        KeyError: a group or the class is not known.
         LookupError: the query uses a score, and a shard has no model yet.
         ValueError: the arguments contradict each other, or none is given.
     """
     chooses = label is not None or count is not None or share is not None
+    if groups is not None:
+        if ids is not None or chooses or query is not None:
+            raise ValueError("groups and another choice were both given; give one of them")
+        return dataset.ids_of_groups(groups)
     if query is not None:
         if ids is not None or chooses:
             raise ValueError("a query and another choice were both given; give one of them")
-        return query_ids(dataset, plan, store, query)
+        return query_ids(dataset, plan, store, query, gone)
     if ids is not None and chooses:
         raise ValueError(
             "ids and a selection (label, count, share) were both given; give one of them"
@@ -190,7 +254,9 @@ def chosen_ids(
     if ids is not None:
         return ids
     if not chooses:
-        raise ValueError("nothing selected: give ids, or label=, count=, share= or query=")
+        raise ValueError(
+            "nothing selected: give ids, or group=, groups=, label=, count=, share= or query="
+        )
     return select(dataset, gone, label=label, count=count, share=share, seed=seed)
 
 

@@ -171,7 +171,7 @@ def populate(
     forget = check_request(ids, dataset, Revocations()).ids
     if not len(forget):
         raise ValueError("ids is empty; give the ids of at least one example to forget")
-    test = np.asarray(dataset.test.ids[:num_test])
+    test = np.setdiff1d(dataset.test.ids, forget)[:num_test]
     seeds = [seeds] if isinstance(seeds, int) else list(seeds)
     if not seeds:
         raise ValueError("seeds is empty; give at least one seed, such as range(100)")

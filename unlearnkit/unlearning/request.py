@@ -4,7 +4,7 @@ A request names ids. :class:`Revocations` is the frozen log of the completed req
 retain sets are derived from it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,16 +29,19 @@ class Request:
     Attributes:
         ids: ids to forget; may be empty.
         notes: one sentence about each group of ids that was ignored.
+        num_groups: number of groups, such as persons, that the ids belong to; None without groups.
     """
 
     ids: Ids
     notes: tuple[str, ...] = ()
+    num_groups: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return f"Request({', '.join([plural(len(self), 'example'), *self.notes])})"
+        groups = [] if self.num_groups is None else [plural(self.num_groups, "group")]
+        return f"Request({', '.join([*groups, plural(len(self), 'example'), *self.notes])})"
 
     def to_frame(self) -> "pd.DataFrame":
         """One row per example: its id."""
@@ -79,12 +82,12 @@ def check_request(
 ) -> Request:
     """Check a request before any work starts.
 
-    Ids may belong to training or probe examples. Repeated ids and ids that were revoked before are
-    ignored with a note.
+    Ids may belong to training or probe examples, and to test examples if the data have groups.
+    Repeated ids and ids that were revoked before are ignored with a note.
 
     Raises:
         TypeError: an id is not a whole number.
-        KeyError: an id is not in the dataset, or belongs to its test part.
+        KeyError: an id is not in the dataset, or belongs to its test part, without groups.
         ValueError: no training example would remain.
     """
     given = known_ids(ids, dataset)
@@ -104,7 +107,8 @@ def check_request(
         )
     if not len(fresh):
         notes.append("The request is empty: there is nothing to forget.")
-    return Request(fresh, tuple(notes))
+    held = None if dataset.grouping is None else len(dataset.groups_of(fresh))
+    return Request(fresh, tuple(notes), held)
 
 
 def select(
@@ -209,16 +213,24 @@ def as_ids(ids: int | Iterable[int] | np.ndarray) -> Ids:
     return array.reshape(-1).astype(np.int64)
 
 
+def revocable_ids(dataset: Dataset) -> Ids:
+    """Return the ids of training and probe examples, and of test examples if there are groups.
+
+    A group is revoked as a whole, whatever parts its examples are in.
+    """
+    parts = [dataset.train, dataset.probe, *([] if dataset.grouping is None else [dataset.test])]
+    return np.concatenate([examples.ids for examples in parts])
+
+
 def known_ids(ids: int | Iterable[int] | np.ndarray, dataset: Dataset) -> Ids:
-    """Return ids as an array, in the order given, if all belong to training or probe examples.
+    """Return ids as an array, in the order given, if all of them can be revoked.
 
     Raises:
         TypeError: an id is not a whole number.
-        KeyError: an id is not in the dataset, or belongs to its test part.
+        KeyError: an id is not in the dataset, or belongs to its test part, without groups.
     """
     given = as_ids(ids)
-    known = np.concatenate([dataset.train.ids, dataset.probe.ids])
-    unknown = np.setdiff1d(given, known)
+    unknown = np.setdiff1d(given, revocable_ids(dataset))
     if not len(unknown):
         return given
     tested = np.isin(unknown, dataset.test.ids)
@@ -252,6 +264,24 @@ def check_pending(
             f"{name_ids(absent)} not pending, so nothing was withdrawn; {there} pending."
         )
     return np.unique(given)
+
+
+def pending_of(
+    groups: Iterable[Hashable], dataset: Dataset, pending: Int[np.ndarray, " pending"]
+) -> Ids:
+    """Return the pending ids of groups that are to be withdrawn.
+
+    Raises:
+        KeyError: a group is not known, or has no pending example.
+        ValueError: the dataset has no groups.
+    """
+    found = []
+    for group in groups:
+        ids = np.intersect1d(dataset.ids_of_groups([group]), pending)
+        if not len(ids):
+            raise KeyError(f"group {group!r} has no pending example, so nothing was withdrawn.")
+        found.append(ids)
+    return np.concatenate([np.empty(0, np.int64), *found])
 
 
 def name_ids(ids: Sequence[int] | np.ndarray, most: int = 5) -> str:
