@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import unlearnkit as uk
 from unlearnkit import Session, from_frame
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation import membership, representations
@@ -219,3 +220,51 @@ def test_bad_requests_for_groups_change_nothing() -> None:
     with pytest.raises(KeyError, match="in the test part of frame, which no model was trained on"):
         plain.revoke(plain.dataset.test.ids[:1])
     assert session.revoke(session.dataset.test.ids[:1]).num_groups == 1
+
+
+def test_workload_and_ledger_count_groups() -> None:
+    session = Session(data_of(equal_persons()), **GIVEN)
+    session.train()
+    names = [*in_part(session.dataset, "train"), *in_part(session.dataset, "test", 1)]
+    session.revoke(groups=names)
+    workload = session.workload()
+    assert workload.num_groups == 2 and repr(workload).startswith("Workload(2 groups, ")
+    session.unlearn(0)
+    session.repay()
+    ledger = session.ledger()
+    assert ledger["groups"].fillna(-1).tolist() == [3, -1] and ledger["examples"].tolist()[0] == 18
+    plain = Session(session.dataset.without_groups(), **GIVEN)
+    plain.train()
+    plain.revoke(count=1)
+    assert plain.workload().num_groups is None and "group" not in repr(plain.workload())
+    plain.unlearn(1)
+    assert "groups" not in plain.ledger()
+
+
+def test_studies_and_streams_revoke_whole_groups() -> None:
+    data = data_of(equal_persons())
+    frame = uk.study(
+        data,
+        models=["logistic"],
+        num_shards=[4],
+        num_slices=[3],
+        epochs=2,
+        revoked=[("group", 2)],
+        policies={},
+    )
+    assert frame["revoked"].tolist() == [12] and frame["kind"].tolist() == ["group"]
+    session = Session(data, model="logistic", num_shards=4, num_slices=3, epochs=2)
+    session.train()
+    costs = session.group_costs()
+    share = costs.expected(2) / (costs.total_visits * (1 - 2 / len(costs.names)))
+    assert frame["expected_share"].tolist() == pytest.approx([share], rel=0.02)
+    rounds = uk.stream(session, rounds=3, size=2, by_group=True, boundary=uk.FixedBoundary(1))
+    assert rounds["revoked"].tolist() == [12, 24, 36]
+    assert rounds["bit_identical"].tolist() == rounds["exact_operations"].tolist()
+    with pytest.raises(ValueError, match="20 requests of 2 groups would use up the 35 remaining"):
+        uk.stream(session, rounds=20, size=2, by_group=True)
+    plain = Session(data.without_groups(), model="logistic", epochs=1)
+    with pytest.raises(ValueError, match="frame has no groups"):
+        uk.stream(plain, by_group=True)
+    with pytest.raises(ValueError, match="requests of kind 'group' need groups"):
+        uk.study(plain.dataset, revoked=[("group", 2)])

@@ -1,5 +1,7 @@
 """The kinds of requests that a study draws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,3 +60,16 @@ def test_examples_that_are_alike(plan):
 def test_ids_may_be_a_set_or_a_series():
     found = {Revoked.of(("mine", kind([7, 3]))).ids for kind in (set, pd.Series, iter, tuple)}
     assert found == {(3, 7)}
+
+
+def test_groups_are_drawn_whole(plan):
+    groups = np.random.default_rng(0).permutation(np.arange(len(plan.examples)) // 4)
+    grouped = replace(plan, examples=replace(plan.examples, groups=groups))
+    for amount, count in ((3, 3), (0.5, round(0.5 * len(np.unique(groups))))):
+        request = Revoked.of(("group", amount))
+        ids = request.draw(grouped, np.random.default_rng(1))
+        chosen = np.unique(groups[np.isin(plan.partition.ids, ids)])
+        assert len(chosen) == count
+        assert ids.tolist() == plan.partition.ids[np.isin(groups, chosen)].tolist()
+    with pytest.raises(ValueError, match="requests of kind 'group' need groups"):
+        Revoked.of(("group", 1)).draw(plan, np.random.default_rng(1))

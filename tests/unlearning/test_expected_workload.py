@@ -215,3 +215,19 @@ def test_an_average_person_costs_what_one_slice_of_one_shard_costs() -> None:
     rows = of_groups([1] * 1000, num_shards=20, num_slices=3, epochs=12).group_costs()
     assert costs.mean_share <= 0.05
     assert costs.mean_share <= 1.2 * rows.mean_share
+
+
+def test_a_request_of_whole_groups_is_compared_with_as_many_groups() -> None:
+    session = of_groups(SIZES)
+    data, plan = session.dataset, session.plan
+    ids = data.ids_of_groups([0, 3])
+    assert expected_workload.whole_groups(plan, ids) == 2
+    assert expected_workload.expected_like(plan, ids) == session.group_costs().expected(2)
+    assert expected_workload.whole_groups(plan, ids[:-1]) is None
+    sizes, epochs = plan.partition.sizes(plan.retained), plan.spec.stage_epochs()
+    by_rows = expected_visits_of(sizes, epochs, len(ids) - 1)
+    assert expected_workload.expected_like(plan, ids[:-1]) == by_rows
+    assert expected_workload.whole_groups(plan, data.test.ids) is None
+    assert expected_workload.whole_groups(plan.without(ids[:-1]), ids) == 1
+    plain = CASES["logistic"].session().plan
+    assert expected_workload.whole_groups(plain, plain.partition.ids[:2]) is None

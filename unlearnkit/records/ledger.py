@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -122,8 +122,12 @@ def request_line(
     plan_key: bytes | None,
     method: object,
     amend: object,
+    num_groups: int | None = None,
 ) -> dict[str, Any]:
-    """The completion line of a request: its ids, the decision and the predictions."""
+    """The completion line of a request: its ids, the decision and the predictions.
+
+    Of groups it holds their number only, and no name.
+    """
     how: dict[str, Any] = {}
     if decision.approximate or decision.spot_check is not None:
         how = {"method": repr(method), "amend": repr(amend), **formulas_of(plan)}
@@ -136,6 +140,7 @@ def request_line(
         "ids": ids.tolist() if name_ids else [keyed_digest(i, secret) for i in ids.tolist()],
         "named": name_ids,
         "digest": keyed_digest(ids, secret),
+        **({} if num_groups is None else {"groups": num_groups}),
         "plan": plan_digest(plan, plan_key),
         "boundary": decision.boundary,
         "routes": [asdict(route) for route in decision.routes],
@@ -318,12 +323,13 @@ def keyed_digest(ids: Int[np.ndarray, " id"] | int, secret: bytes) -> str:
     return hmac.new(secret, data, hashlib.sha256).hexdigest()
 
 
-def ledger_frame(records: Iterable[Record]) -> "pd.DataFrame":
+def ledger_frame(records: Sequence[Record]) -> "pd.DataFrame":
     """A table of ledger entries, one row each, oldest first.
 
     Beside the fields of an :class:`Entry` it has the shard that was spot-checked, and which share
     of the gap of doing nothing modifying had removed there: negative if it made the gap larger,
-    and missing if there was no check, or no gap.
+    and missing if there was no check, or no gap. If the data have groups, it has the number of
+    groups of each request after that of its examples.
     """
     import pandas as pd
 
@@ -333,4 +339,9 @@ def ledger_frame(records: Iterable[Record]) -> "pd.DataFrame":
         found = (None, None) if check is None else (check.shard, check.removed)
         rows.append({**asdict(entry), "spot_check": found[0], "removed": found[1]})
     frame = pd.DataFrame(rows, columns=[*Entry.__annotations__, "spot_check", "removed"])
-    return frame.astype({"spot_check": "Int64", "removed": float})
+    frame = frame.astype({"spot_check": "Int64", "removed": float})
+    groups = [line.get("groups") for line, _ in records]
+    if any(count is not None for count in groups):
+        place = list(frame.columns).index("examples") + 1
+        frame.insert(place, "groups", pd.Series(groups, dtype="Int64"))
+    return frame

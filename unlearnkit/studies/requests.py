@@ -12,7 +12,11 @@ from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.request import as_ids
 
 Ids = Int[np.ndarray, " request"]
-Amount = int | float  # a number of examples, or as a float a share of the candidates
+Amount = int | float  # a number of examples or groups, or as a float a share of the candidates
+NO_GROUPS = (
+    "requests of kind 'group' need groups; say which rows belong together when the data are read "
+    "(groups=), or use another kind"
+)
 
 
 def uniform(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
@@ -61,11 +65,28 @@ def nearest(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
     return np.sort(partition.ids[ranked[: _count(amount, len(ranked))]])
 
 
+def of_groups(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
+    """All training examples of groups, such as persons, that are drawn uniformly at random.
+
+    The amount is a number of groups, or a share of them.
+
+    Raises:
+        ValueError: the data have no groups.
+    """
+    groups = plan.examples.groups
+    if groups is None:
+        raise ValueError(NO_GROUPS)
+    chosen = _draw(np.unique(groups), amount, generator)
+    ids: Ids = plan.partition.ids[np.isin(groups, chosen)]
+    return ids
+
+
 KINDS: dict[str, Callable[[Plan, Amount, np.random.Generator], Ids]] = {
     "uniform": uniform,
     "class": of_class,
     "costly": costly,
     "alike": nearest,
+    "group": of_groups,
 }
 
 
@@ -75,8 +96,8 @@ class Revoked:
 
     Attributes:
         kind: a name in ``KINDS``, or for given examples a name of your choice.
-        amount: the number of examples (an int), or a share of the candidates, above 0 and at most 1
-            (a float).
+        amount: the number of examples (an int), or for the kind ``"group"`` of groups; or a share
+            of the candidates, above 0 and at most 1 (a float).
         ids: the given examples, or None if the examples are drawn.
     """
 

@@ -7,6 +7,7 @@ over a stream of requests, repayments included.
 
 import threading
 import time
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.evaluation.retrained import same_bytes
 from unlearnkit.progress import Progress, ProgressEvent, Run, running
+from unlearnkit.seeding import numpy_generator
 from unlearnkit.session import Session
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.unlearning.boundary import BOUNDARIES
@@ -32,6 +34,7 @@ def stream(
     *,
     rounds: int = 40,
     size: int = 10,
+    by_group: bool = False,
     boundary: str | Boundary | None = None,
     method: str | Method | None = None,
     amend: str | Amend | None = None,
@@ -47,6 +50,8 @@ def stream(
         session: a trained session. It is not changed; the requests are executed in forks.
         rounds: the number of requests.
         size: the number of examples per request.
+        by_group: whether ``size`` counts groups, such as persons, all of whose examples are
+            revoked, instead of examples.
         boundary: the boundary to judge, a name in ``BOUNDARIES`` or an object. The default is the
             adaptive boundary with its default cap on debt.
         method: the method of modification, a name in ``METHODS`` or an object; None chooses the
@@ -60,14 +65,16 @@ def stream(
     Returns:
         A table with one row for each request and these columns: ``cpu_seconds`` for the boundary,
         ``exact_cpu_seconds`` for exact retraining, and ``speed``, the quotient of their sums so
-        far (above 1 the boundary is faster); ``debt``, the number of ids that remain removed only
+        far (above 1 the boundary is faster); ``revoked``, the number of examples revoked so far;
+        ``debt``, the number of ids that remain removed only
         approximately; ``exact_operations`` and ``approximate_operations``, the numbers of shards
         retrained and modified by the boundary; and ``bit_identical``, the number of retrained
         shards whose checkpoints are byte for byte those of always-exact retraining. A warm-up
         request is not counted.
 
     Raises:
-        ValueError: the stream would leave no examples, or ``rounds`` or ``size`` is below 1.
+        ValueError: the stream would leave no examples, ``rounds`` or ``size`` is below 1, or the
+            data have no groups.
         KeyError: no boundary, method or amend has this name.
         TypeError: an object lacks a part of its protocol, or ``rounds`` or ``size`` is not a whole
             number.
@@ -81,11 +88,11 @@ def stream(
             raise TypeError(f"{name}={number!r} is not a whole number; give an int such as 10")
         if number < 1:
             raise ValueError(f"{name}={number} is out of range; give a whole number from 1 on")
-    left = int(session.plan.retained.sum())
+    left = len(session.group_costs().names) if by_group else int(session.plan.retained.sum())
     if rounds * size >= left:
         raise ValueError(
-            f"{rounds} requests of {size} examples would use up the {left} remaining ones; use "
-            "fewer rounds or a smaller size"
+            f"{rounds} requests of {size} {'groups' if by_group else 'examples'} would use up the "
+            f"{left} remaining ones; use fewer rounds or a smaller size"
         )
     chosen = BOUNDARIES.choose(boundary) or AdaptiveBoundary()
     approximation = METHODS.choose(method), AMENDS.choose(amend)
@@ -98,10 +105,13 @@ def stream(
             first.revoke(count=1)
             _unlearn(first, warm_up, run, *approximation)
         rows: list[dict[str, Any]] = []
-        totals = [0.0, 0.0]
+        totals, earlier = [0.0, 0.0], len(hybrid.revoked)
         for number in range(rounds):
             run.check()
-            hybrid.revoke(count=size, seed=seed)
+            if by_group:
+                hybrid.revoke(groups=_drawn_groups(hybrid, size, seed))
+            else:
+                hybrid.revoke(count=size, seed=seed)
             exact.revoke(hybrid.pending)
             spent = (
                 _unlearn(hybrid, chosen, run, *approximation),
@@ -113,7 +123,7 @@ def stream(
             rows.append(
                 {
                     "round": number + 1,
-                    "revoked": (number + 1) * size,
+                    "revoked": len(hybrid.revoked) - earlier,
                     "exact_operations": len(decision.exact),
                     "bit_identical": sum(_same(hybrid, exact, shard) for shard in decision.exact),
                     "approximate_operations": len(decision.approximate),
@@ -125,6 +135,13 @@ def stream(
             )
             run.on_progress(ProgressEvent("stream", None, None, number + 1, rounds))
     return pd.DataFrame(rows)
+
+
+def _drawn_groups(session: Session, count: int, seed: int) -> list[Hashable]:
+    """Draw groups that have training examples left, by a generator keyed by what was revoked."""
+    names = session.group_costs().names
+    generator = numpy_generator(seed, "stream-groups", len(session.revoked))
+    return [names[at] for at in generator.choice(len(names), count, replace=False).tolist()]
 
 
 def _unlearn(

@@ -39,14 +39,14 @@ from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
 from unlearnkit.studies.identity import described
 from unlearnkit.studies.log import Log
-from unlearnkit.studies.requests import Ids, RequestLike, Revoked
+from unlearnkit.studies.requests import NO_GROUPS, Ids, RequestLike, Revoked
 from unlearnkit.threads import check_threads
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.unlearning.boundary.verdict import quietly
-from unlearnkit.unlearning.expected_workload import expected_visits_of
+from unlearnkit.unlearning.expected_workload import expected_like
 from unlearnkit.unlearning.unlearn import Unlearned
 
 if TYPE_CHECKING:
@@ -160,6 +160,8 @@ def study(
     check_threads(threads)
     dataset = as_dataset(data)
     for request in requests:
+        if request.kind == "group" and dataset.grouping is None:
+            raise ValueError(NO_GROUPS)
         unknown = np.setdiff1d(request.ids or (), dataset.train.ids)
         if len(unknown):
             raise ValueError(
@@ -336,8 +338,7 @@ class _Bench:
         reference = self._outputs(exact, forget)
         nothing = self._gaps(reference, before, forget)
         baseline = cpu
-        sizes = plan.partition.sizes(plan.retained)
-        expected = expected_visits_of(sizes, plan.spec.stage_epochs(), len(ids))
+        expected = expected_like(plan, ids)
         rows = []
         for key, variant in zip(keys, [EXACT_VARIANT, *self.variants], strict=True):
             outputs = reference

@@ -248,15 +248,12 @@ def group_costs(plan: Plan, grouping: Grouping) -> GroupCosts:
     if plan.examples.groups is None:
         raise ValueError("the examples of this plan have no groups; give groups= with the data")
     kept, partition, epochs = plan.retained, plan.partition, np.array(plan.spec.stage_epochs())
-    num_shards, num_slices = partition.num_shards, partition.num_slices
+    num_shards = partition.num_shards
     members = partition.sizes(kept).cumsum(1)
     later = epochs[::-1].cumsum()[::-1]  # epochs that a row of each slice takes part in
     whole = (epochs * members)[:, ::-1].cumsum(1)[:, ::-1]  # visits from each stage on
     slices = partition.slice_[kept]
-    places = plan.examples.groups[kept] * num_shards + partition.shard[kept]
-    pairs, at = np.unique(places, return_inverse=True)
-    first = np.full(len(pairs), num_slices, np.int64)
-    np.minimum.at(first, at, slices)
+    pairs, at, first = _places_of_groups(plan)
     own = np.bincount(at, later[slices - 1], len(pairs)).astype(np.int64)
     group, shard = np.divmod(pairs, num_shards)
     present, by_group = np.unique(group, return_inverse=True)
@@ -265,8 +262,7 @@ def group_costs(plan: Plan, grouping: Grouping) -> GroupCosts:
         return np.bincount(by_group, values, len(present)).astype(np.int64)
 
     visits, remaining = total(whole[shard, first - 1] - own), plan.total_visits - total(own)
-    held = np.bincount(shard * num_slices + first - 1, minlength=members.size)
-    holders = held.reshape(members.shape).cumsum(1)
+    holders = _holders(plan, pairs, first)
     return GroupCosts(
         names=tuple(grouping.names[number] for number in present.tolist()),
         rows=total(np.bincount(at, minlength=len(pairs))),
@@ -277,6 +273,68 @@ def group_costs(plan: Plan, grouping: Grouping) -> GroupCosts:
         expected=partial(_expected_of, members, holders, epochs.tolist(), len(present)),
         total_visits=plan.total_visits,
     )
+
+
+def _places_of_groups(
+    plan: Plan,
+) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " row"], Int[np.ndarray, " pair"]]:
+    """Return the pairs of a group and a shard that holds remaining rows of it.
+
+    Returns:
+        The pairs, as group * S + shard, ascending; the pair of each remaining row; and the first
+        slice of each pair.
+    """
+    assert plan.examples.groups is not None
+    kept, partition = plan.retained, plan.partition
+    places = plan.examples.groups[kept] * partition.num_shards + partition.shard[kept]
+    pairs, at = np.unique(places, return_inverse=True)
+    first = np.full(len(pairs), partition.num_slices, np.int64)
+    np.minimum.at(first, at, partition.slice_[kept])
+    return pairs, at, first
+
+
+def _holders(
+    plan: Plan, pairs: Int[np.ndarray, " pair"], first: Int[np.ndarray, " pair"]
+) -> Int[np.ndarray, "shard slice"]:
+    """Return how many groups have a remaining row in slices 1..r of each shard."""
+    num_shards, num_slices = plan.partition.num_shards, plan.partition.num_slices
+    places = pairs % num_shards * num_slices + first - 1
+    held = np.bincount(places, minlength=num_shards * num_slices)
+    counts: np.ndarray = held.reshape(num_shards, num_slices).cumsum(1)
+    return counts
+
+
+def whole_groups(plan: Plan, ids: Int[np.ndarray, " request"]) -> int | None:
+    """Return how many groups a request consists of, with all their remaining training examples.
+
+    None if the examples have no groups, or the request holds a part of one or no training example.
+    """
+    groups, rows = plan.examples.groups, plan.partition.rows(ids)
+    if groups is None:
+        return None
+    asked = np.zeros(len(groups), bool)
+    asked[rows] = True
+    asked &= plan.retained
+    found = np.unique(groups[asked])
+    left = plan.retained & ~asked & np.isin(groups, found)
+    return None if left.any() or not len(found) else len(found)
+
+
+def expected_like(plan: Plan, ids: Int[np.ndarray, " request"]) -> float:
+    """Return the expected visits of a random request of the same size as this one.
+
+    A request of whole groups is compared with as many groups, another one with as many examples,
+    chosen uniformly from the plan's retain set.
+    """
+    sizes, epochs = plan.partition.sizes(plan.retained), plan.spec.stage_epochs()
+    count = whole_groups(plan, ids)
+    if count is None:
+        return expected_visits_of(sizes, epochs, len(ids))
+    pairs, _, first = _places_of_groups(plan)
+    held = len(np.unique(pairs // plan.num_shards))
+    if count == held:
+        return 0.0
+    return _expected_of(sizes.cumsum(1), _holders(plan, pairs, first), epochs, held, count)
 
 
 def stage_frame(workload: Workload) -> "pd.DataFrame":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from unlearnkit.display import as_html
+from unlearnkit.display import as_html, plural
 from unlearnkit.training.clock import MIN_MULTIPLE, Clock, Interval
 from unlearnkit.training.plan import HasKeys, Plan, Stage
 from unlearnkit.training.train import work_of
@@ -72,6 +72,8 @@ class Workload:
         stage_status: ``"kept"``, ``"retrain"``, ``"outstanding"`` or ``"empty"`` for each stage.
         multiple: factor by which measured and predicted seconds may differ in either direction.
         pace: wall seconds in which this machine does a CPU second.
+        num_groups: number of groups, such as persons, whose training examples the request holds;
+            None without groups.
     """
 
     shards: tuple[ShardWork, ...]
@@ -83,6 +85,7 @@ class Workload:
     stage_status: tuple[tuple[str, ...], ...]
     multiple: float = MIN_MULTIPLE
     pace: float = 1.0
+    num_groups: int | None = None
 
     @property
     def visits(self) -> int:
@@ -123,9 +126,10 @@ class Workload:
     def __repr__(self) -> str:
         hit = len(self.shards)
         seconds = "" if self.interval is None else f", {self.interval}"
+        groups = "" if self.num_groups is None else f"{plural(self.num_groups, 'group')}, "
         text = (
-            f"Workload({self.visits:,} visits, {self.share:.1%} of training from scratch{seconds}, "
-            f"{hit} shards hit"
+            f"Workload({groups}{self.visits:,} visits, {self.share:.1%} of training from scratch"
+            f"{seconds}, {hit} shards hit"
         )
         if self.outstanding:
             text += f"; {self.outstanding_visits:,} visits outstanding elsewhere"
@@ -236,6 +240,7 @@ def estimate(
         status,
         clock.multiple(approximate=False),
         clock.pace,
+        None if plan.examples.groups is None else len(np.unique(plan.examples.groups[rows])),
     )
 
 

@@ -12,9 +12,10 @@ from unlearnkit.session import Session
 from unlearnkit.unlearning.expected_workload import (
     debt_places,
     expected_curve,
-    expected_visits_of,
+    expected_like,
     stage_frame,
     visits_without_debt,
+    whole_groups,
 )
 from unlearnkit.unlearning.workload import Workload
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs, table
@@ -156,17 +157,18 @@ class Stages(Section):
         timed = "" if workload.seconds is None else _timed(workload.seconds, workload.pace)
         usual = 0.0
         if len(ids) < plan.retained.sum():
-            sizes = plan.partition.sizes(plan.retained)
-            usual = expected_visits_of(sizes, plan.spec.stage_epochs(), len(ids))
+            usual = expected_like(plan, ids)
         beside = workload.visits / usual - 1 if usual else 0.0
         compared = "as many as"
         if abs(beside) >= 0.005:
             compared = f"{percent(abs(beside), 0)} {'more' if beside > 0 else 'fewer'} than"
+        groups = whole_groups(plan, ids)
+        asked = plural(len(ids), "example") if groups is None else plural(groups, "group")
         lines = [
             f"Exact retraining for this request: {workload.visits:,} visits, "
             f"{percent(workload.share)} of training from scratch{timed}; "
             f"{len(workload.shards)} of {plural(plan.num_shards, 'shard')} hit.",
-            f"{plural(len(ids), 'example')} drawn at random would take {usual:,.0f} visits on "
+            f"{asked} drawn at random would take {usual:,.0f} visits on "
             f"average; this request takes {compared} that."
             if usual
             else "The request holds all examples that remain: nothing is left to be trained on.",
