@@ -54,6 +54,7 @@ Choosing examples and judging unlearning.
 * ``relearn_time`` measures how fast the unlearned models relearn the forgotten examples.
 * ``populate`` trains, unlearns and retrains with many seeds; ``klom`` and ``ulira`` judge the
   resulting populations of models, which is stricter than comparing single models.
+  ``unlearnkit.studies.population_attacks`` attacks single examples with them.
 
 Measuring many requests.
 

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from unlearnkit.metrics.true_positives import true_positives
 from unlearnkit.registry import Registry, instance_of
 
 SMALLEST_PROBABILITY = 1e-12
@@ -330,7 +331,54 @@ class Churn:
         return Measure(self.name, value, "lower", source, interval, _empty(count))
 
 
-BUILT_IN = AccuracyGap(), OutputKL(), Churn()
+@dataclass(frozen=True)
+class TruePositiveGap:
+    """How many more examples `a` fits conspicuously well than `b`: best 0.
+
+    The examples are ranked by the label's probability. The threshold is the one that at most a
+    share ``false`` of the reference `b`'s probabilities exceeds, and the value is the share of the
+    probabilities of `a` above it minus that of `b`. On the forget set this is an attack by one
+    threshold for all examples (Carlini et al. 2022, section II-D, by Yeom et al. 2018), with the
+    retrained model as the non-member. Attacks on single examples find more; they need many models
+    (:mod:`unlearnkit.studies.population_attacks`) or many shards
+    (:mod:`unlearnkit.evaluation.shard_attack`).
+
+    Attributes:
+        false: the false positive rate.
+    """
+
+    false: float = 0.01
+
+    @property
+    def name(self) -> str:
+        """For example ``"tpr-gap-at-0.1%"``."""
+        return f"tpr-gap-at-{self.false * 100:g}%"
+
+    def __call__(
+        self,
+        a: Float[Tensor, "batch class"],
+        b: Float[Tensor, "batch class"],
+        data: Targets,
+    ) -> Measure:
+        """Compare `a` with `b` on labelled examples."""
+        source = "Carlini et al. 2022; Yeom et al. 2018"
+        if data.is_floating_point():
+            return Measure(self.name, math.nan, "zero", source, None, NO_CLASSES)
+        _check_pair(a, b)
+        if not len(a):
+            return Measure(self.name, math.nan, "zero", source, None, NO_EXAMPLES)
+        rows = data.long().unsqueeze(1)
+        scores = [p.double().gather(1, rows).squeeze(1) for p in (a, b)]
+        if not all(score.isfinite().all() for score in scores):
+            return Measure(self.name, math.nan, "zero", source, None, "outputs are not finite")
+        found = true_positives(scores[0].numpy(), scores[1].numpy(), self.false)
+        value, (low, high) = found.true - found.false, found.interval
+        interval = (min(low - self.false, value), max(high - self.false, value))
+        note = "" if len(a) * self.false >= 1 else f"{len(a)} examples are few for this rate"
+        return Measure(self.name, value, "zero", source, interval, note)
+
+
+BUILT_IN = AccuracyGap(), OutputKL(), Churn(), TruePositiveGap(0.01), TruePositiveGap(0.001)
 
 METRICS: Registry[Metric] = Registry(
     "METRICS",

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
@@ -191,6 +192,18 @@ def require_classes(dataset: Dataset, what: str, instead: str) -> None:
     """
     if dataset.is_regression:
         raise ValueError(f"{what} needs classes, but {dataset.name} is a regression; {instead}")
+
+
+def margins_of(probabilities: Float[Tensor, "n class"], labels: Tensor) -> Float[np.ndarray, " n"]:
+    """The logit of the label's probability, which is first clamped away from 0 and 1.
+
+    >>> margins_of(torch.tensor([[0.5, 0.5], [0.9, 0.1]]), torch.tensor([0, 0])).round(3).tolist()
+    [0.0, 2.197]
+    """
+    p = probabilities.double().gather(1, labels.long().unsqueeze(1)).squeeze(1)
+    p = p.clamp(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    margins: np.ndarray = (p.log() - torch.log1p(-p)).numpy()
+    return margins
 
 
 def label_log_probability(

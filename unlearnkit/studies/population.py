@@ -15,17 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
 from unlearnkit.display import as_html
-from unlearnkit.metrics.metrics import SMALLEST_PROBABILITY
-from unlearnkit.metrics.tasks import require_classes
+from unlearnkit.metrics.tasks import margins_of, require_classes
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, running, silent
 from unlearnkit.registry import Registry
 from unlearnkit.seeding import digest
@@ -336,18 +333,6 @@ def _identity(
         return repr(choice)
     entry = registry.choose(choice) or default
     return repr(entry) if path is None else described(registry.noun, entry)
-
-
-def margins_of(probabilities: Float[Tensor, "n class"], labels: Tensor) -> Float[np.ndarray, " n"]:
-    """The logit of the label's probability, which is first clamped away from 0 and 1.
-
-    >>> margins_of(torch.tensor([[0.5, 0.5], [0.9, 0.1]]), torch.tensor([0, 0])).round(3).tolist()
-    [0.0, 2.197]
-    """
-    p = probabilities.double().gather(1, labels.long().unsqueeze(1)).squeeze(1)
-    p = p.clamp(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
-    margins: np.ndarray = (p.log() - torch.log1p(-p)).numpy()
-    return margins
 
 
 def _read(

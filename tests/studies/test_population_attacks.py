@@ -1,0 +1,107 @@
+"""Attacks on single examples, in populations whose best attack is known."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from unlearnkit.studies.population import Population
+from unlearnkit.studies.population_attacks import attack_examples
+
+
+def drawn(original=2.0, unlearned=0.5, models=400, examples=20, seed=0, common=0.0):
+    """Margins from unit Gaussians around 0, and around the shifts of each kind of model.
+
+    ``common`` is the part of the variance that all examples of a model share.
+    """
+    generator = np.random.default_rng(seed)
+    ids = np.arange(examples)
+    margins = {}
+    for kind, shift in (("original", original), ("unlearned", unlearned), ("scratch", 0.0)):
+        own = np.sqrt(1 - common) * generator.normal(size=(models, 2 * examples))
+        shared = np.sqrt(common) * generator.normal(size=(models, 1))
+        margins[kind] = own + shared + shift
+    return Population(ids, ids, margins)
+
+
+def row(frame, attacker, models, rate):
+    found = frame[(frame["attacker"] == attacker) & (frame["models"] == models)]
+    return found[found["false_rate"] == rate].iloc[0]
+
+
+@pytest.mark.parametrize(("rate", "apart"), [(0.01, 0.1), (0.001, 0.5)])
+def test_the_attacks_are_as_good_as_the_best_between_two_gaussians(rate, apart):
+    frame = attack_examples(drawn(unlearned=1.0), resamples=20)
+    for attacker, models, shift in (
+        ("lira", "original", 2.0),
+        ("ruli", "unlearned", 1.0),
+        ("lira", "unlearned", 1.0),
+    ):
+        best = norm.cdf(shift - norm.ppf(1 - rate))
+        found = row(frame, attacker, models, rate)
+        assert found["true_rate"] == pytest.approx(best, rel=apart)
+        assert found["low"] <= found["true_rate"] <= found["high"]
+        assert found["scores"] == 400 * 20 and found["false"] == pytest.approx(rate)
+
+
+def test_only_the_second_attacker_sees_what_was_pushed_too_far():
+    # Unlearned models fit the forgotten examples worse than models that never saw them.
+    frame = attack_examples(drawn(unlearned=-2.0), resamples=20)
+    assert row(frame, "lira", "unlearned", 0.01)["true_rate"] < 0.001
+    assert row(frame, "ruli", "unlearned", 0.01)["true_rate"] > 0.3
+
+
+def test_of_perfectly_unlearned_models_no_more_are_found_than_false_positives():
+    found = [
+        row(
+            attack_examples(drawn(2.0, 0.0, 40, 20, seed), resamples=40),
+            attacker,
+            "unlearned",
+            0.01,
+        )
+        for seed in range(12)
+        for attacker in ("lira", "ruli")
+    ]
+    rates = np.array([one["true_rate"] for one in found])
+    assert abs(rates.mean() - 0.01) < 3 * rates.std() / np.sqrt(len(rates)) + 0.002
+
+
+@pytest.mark.parametrize("common", [0.0, 0.5])
+def test_intervals_allow_for_what_the_scores_of_a_model_share(common):
+    def found(seed, resamples):
+        population = drawn(models=40, seed=seed, common=common)
+        frame = attack_examples(population, rates=(0.01,), resamples=resamples)
+        return row(frame, "lira", "original", 0.01)
+
+    expected = np.mean([found(seed, 1)["true_rate"] for seed in range(100, 160)])
+    covered = 0
+    for seed in range(40):
+        one = found(seed, 100)
+        covered += one["low"] <= expected <= one["high"]
+    # At a coverage of 95 %, fewer than 34 of 40 samples would be rare (1 in 100).
+    assert covered >= 34
+
+
+def test_the_most_memorised_examples_are_found_most():
+    population = drawn(examples=40)
+    for kind in ("original", "unlearned"):
+        population.margins[kind][:, :20] -= 2.0 if kind == "original" else 0.5  # not memorised
+    everyone = attack_examples(population, resamples=1)
+    some = attack_examples(population, memorised=0.5, resamples=1)
+    best = norm.cdf(2.0 - norm.ppf(0.99))
+    assert row(some, "lira", "original", 0.01)["true_rate"] == pytest.approx(best, rel=0.15)
+    assert row(everyone, "lira", "original", 0.01)["true_rate"] < 0.75 * best
+    assert row(some, "lira", "original", 0.01)["scores"] == 400 * 20
+
+
+@pytest.mark.parametrize(
+    ("models", "options", "message"),
+    [
+        (7, {}, r"Population\(7 models, 20 examples forgotten\) is too small"),
+        (8, {"memorised": 0}, "memorised=0 is no share"),
+        (8, {"rates": (1.0,)}, "give a false positive rate between 0 and 1"),
+        (8, {"resamples": 0}, "resamples=0 is too small"),
+    ],
+)
+def test_wrong_arguments_are_refused(models, options, message):
+    with pytest.raises(ValueError, match=message):
+        attack_examples(drawn(models=models), **options)
