@@ -33,7 +33,7 @@ from unlearnkit.metrics.tasks import require_classes, task_of
 from unlearnkit.models.losses import Loss
 from unlearnkit.models.signature import Signature
 from unlearnkit.progress import Progress
-from unlearnkit.records.certificate import Certificate, certify
+from unlearnkit.records.certificates.certificate import Certificate, certify
 from unlearnkit.records.journal import Journal
 from unlearnkit.records.ledger import entry_of, ledger_frame
 from unlearnkit.records.persistence import open_store, provenance, warn_of_changed_code

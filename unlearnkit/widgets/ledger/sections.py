@@ -11,7 +11,7 @@ from unlearnkit.figures.drawing import duration, percent
 from unlearnkit.interrupts import check_cancelled
 from unlearnkit.progress import OnProgress
 from unlearnkit.records.audit import audit
-from unlearnkit.records.certificate import Certificate
+from unlearnkit.records.certificates.certificate import Certificate
 from unlearnkit.records.ledger import spot_check_of
 from unlearnkit.store import DiskStore
 from unlearnkit.unlearning.boundary.protocol import Decision, Route

@@ -8,8 +8,8 @@ import pytest
 
 from cases import CASES
 from unlearnkit import Session
+from unlearnkit.records.certificates.remains import DIGESTS, NUMBERS, on_the_device
 from unlearnkit.records.ledger import Entry
-from unlearnkit.records.remains import DIGESTS, NUMBERS, on_the_device
 from unlearnkit.unlearning.boundary.protocol import Route
 from unlearnkit.unlearning.boundary.spot_check import SpotCheck
 from unlearnkit.unlearning.inspection import Check

@@ -17,7 +17,7 @@ from tampering import sealed, with_ledger, with_manifest
 from unlearnkit import DiskStore, Session, StoreError
 from unlearnkit.__main__ import main
 from unlearnkit.records.audit import AuditError, audit
-from unlearnkit.records.certificate import _on_the_revoked
+from unlearnkit.records.certificates.certificate import _on_the_revoked
 from unlearnkit.records.ledger import keyed_digest, plan_digest
 from unlearnkit.store.ledger_chain import START
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from unlearnkit.display import plural
 from unlearnkit.models.state import is_finite
+from unlearnkit.records.certificates.model_card import model_card
+from unlearnkit.records.certificates.remains import on_the_device, on_the_numbers
 from unlearnkit.records.history import requests_of
 from unlearnkit.records.inventory import keyed
 from unlearnkit.records.ledger import Record, keyed_digest
-from unlearnkit.records.model_card import model_card
-from unlearnkit.records.remains import on_the_device, on_the_numbers
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.training.plan import Plan

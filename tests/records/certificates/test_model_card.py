@@ -10,7 +10,7 @@ import yaml
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit.records.model_card import model_card
+from unlearnkit.records.certificates.model_card import model_card
 
 CASE = CASES["logistic"]
 

@@ -1,0 +1,1 @@
+"""Certificates: what a session states of what it has forgotten."""
