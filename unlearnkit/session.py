@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import torch
@@ -34,7 +34,8 @@ from unlearnkit.models.losses import Loss
 from unlearnkit.models.signature import Signature
 from unlearnkit.progress import Progress
 from unlearnkit.records.certificates.certificate import Certificate, certify
-from unlearnkit.records.journal import Journal
+from unlearnkit.records.certificates.group_certificate import GroupCertificate, certify_group
+from unlearnkit.records.journal import CommittedState, Journal
 from unlearnkit.records.ledger import entry_of, ledger_frame
 from unlearnkit.records.persistence import open_store, provenance, warn_of_changed_code
 from unlearnkit.records.stored_settings import stored_settings
@@ -1008,26 +1009,46 @@ class Session:
         """
         return ledger_frame(self._journal.history.records)
 
-    def certificate(self, *, name_ids: bool = False) -> Certificate:
+    @overload
+    def certificate(self, *, name_ids: bool = False) -> Certificate: ...
+
+    @overload
+    def certificate(
+        self, *, group: Hashable, exact_by: datetime | timedelta | None = None
+    ) -> GroupCertificate: ...
+
+    def certificate(
+        self,
+        *,
+        group: Hashable = None,
+        exact_by: datetime | timedelta | None = None,
+        name_ids: bool = False,
+    ) -> Certificate | GroupCertificate:
         """A document that states which examples were forgotten, how, and how to check it.
 
         Args:
+            group: name of a group, such as a person. The document is then a page for that person,
+                which lists all of their rows in plain and holds nothing of anybody else.
+            exact_by: on the page of a group, when the debt of its rows will be cleared, as you
+                promise it: a ``datetime``, or a ``timedelta`` from now.
             name_ids: whether revoked ids are listed in plain text. By default keyed digests replace
                 them, so that the certificate does not disclose whose data were removed.
+
+        Raises:
+            KeyError: the group is not known.
+            ValueError: a group is named and the data have none, or ``exact_by`` is given without
+                a group.
         """
-        secret = None if name_ids else self._journal.secret()
+        if group is None and exact_by is not None:
+            raise ValueError("exact_by goes with the page of a group; give group= as well")
+        secret = None if name_ids and group is None else self._journal.secret()
         while True:
             state = self._journal.state
             try:
-                certificate = certify(
-                    state.plan,
-                    self.store,
-                    state.history.records,
-                    provenance(self.dataset, state.plan),
-                    head=state.head,
-                    secret=secret,
-                    original_in_memory=self.original is not None,
-                    repeated=state.repeated,
+                certificate = (
+                    self._certify(state, secret)
+                    if group is None
+                    else self._certify_group(state, secret, group, exact_by)
                 )
             except (KeyError, StoreError):
                 if self._journal.state == state:
@@ -1035,6 +1056,39 @@ class Session:
                 continue  # another thread has unlearned meanwhile, and destroyed what was read
             if self._journal.state == state:
                 return certificate
+
+    def _certify(self, state: CommittedState, secret: bytes | None) -> Certificate:
+        return certify(
+            state.plan,
+            self.store,
+            state.history.records,
+            provenance(self.dataset, state.plan),
+            head=state.head,
+            secret=secret,
+            original_in_memory=self.original is not None,
+            repeated=state.repeated,
+        )
+
+    def _certify_group(
+        self,
+        state: CommittedState,
+        secret: bytes | None,
+        group: Hashable,
+        exact_by: datetime | timedelta | None,
+    ) -> GroupCertificate:
+        return certify_group(
+            group,
+            self.dataset,
+            state.plan,
+            debts_of(state.plan, self.store),
+            state.history.records,
+            pending=self._pending,
+            queue=self._journal.queue,
+            head=state.head,
+            secret=secret if state.head else None,
+            original_in_memory=self.original is not None,
+            exact_by=None if exact_by is None else as_deadline(exact_by),
+        )
 
     # Helpers
 

@@ -18,6 +18,7 @@ NUMBERS = {
         *("examples", "exact_shards", "approximate_shards", "predicted_visits", "visits"),
         *("predicted_seconds", "seconds", "cpu_seconds", "debt_before", "debt_after"),
     ),
+    "groups": (),
     "predicted_visits": (),
     "predicted_seconds": (),
     "debt_before": (),
