@@ -54,7 +54,8 @@ Choosing examples and judging unlearning.
 * ``relearn_time`` measures how fast the unlearned models relearn the forgotten examples.
 * ``populate`` trains, unlearns and retrains with many seeds; ``klom`` and ``ulira`` judge the
   resulting populations of models, which is stricter than comparing single models.
-  ``unlearnkit.studies.population_attacks`` attacks single examples with them.
+  ``unlearnkit.studies.population_attacks`` attacks single examples with them, and
+  ``unlearnkit.studies.leave_out`` judges data attribution by exact retraining.
 
 Measuring many requests.
 

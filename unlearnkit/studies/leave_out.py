@@ -1,0 +1,264 @@
+"""Leave-k-out: data attribution judged by exact retraining without random subsets.
+
+Attribution scores say how much each training example contributes to the prediction of a test
+example. Whether they are right shows when examples are left out: the scores of a subset, summed,
+should predict how the margins change if a model is trained without it. Retraining is exact here, so
+what differs between the models is the subset and nothing else. Any scores can be judged, whichever
+library computed them, as plain arrays.
+"""
+
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from unlearnkit.data.datasets import as_dataset
+from unlearnkit.display import as_html
+from unlearnkit.metrics.metrics import Measure
+from unlearnkit.metrics.tasks import margins_of, require_classes
+from unlearnkit.progress import Progress, ProgressEvent, running
+from unlearnkit.seeding import digest
+from unlearnkit.session import Session
+from unlearnkit.studies.log import Log
+from unlearnkit.torch_settings import own_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SOURCE = "Park et al. 2023 (TRAK), linear datamodeling score"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LeftOut:
+    """Margins of test examples under models that were retrained without random subsets.
+
+    The margin of an example is log(p / (1 - p)), the logit of the label's probability p.
+
+    Attributes:
+        train: ids of the training examples, in the order in which scores are given.
+        test: ids of the test examples.
+        subsets: ids of the examples that each model was retrained without.
+        margins: the margins under each of these models, averaged over seeds.
+        whole: the margins under the models that were trained with all examples.
+    """
+
+    train: Int[np.ndarray, " train"]
+    test: Int[np.ndarray, " test"]
+    subsets: Int[np.ndarray, "subset left_out"]
+    margins: Float[np.ndarray, "subset test"]
+    whole: Float[np.ndarray, " test"]
+
+    def __len__(self) -> int:
+        """The number of subsets."""
+        return len(self.subsets)
+
+    def __repr__(self) -> str:
+        return (
+            f"LeftOut({len(self)} subsets of {self.subsets.shape[1]} examples, "
+            f"{len(self.test)} test examples)"
+        )
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per subset and test example: subset, id, margin, change (of leaving it out)."""
+        import pandas as pd
+
+        subset, place = np.indices(self.margins.shape)
+        return pd.DataFrame(
+            {
+                "subset": subset.ravel(),
+                "id": self.test[place.ravel()],
+                "margin": self.margins.ravel(),
+                "change": (self.margins - self.whole).ravel(),
+            }
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def judge(self, scores: Any, *, shuffles: int = 199) -> Measure:
+        """Judge attribution scores by the linear datamodeling score; 1 is best, and 0 is chance.
+
+        For each test example this is Spearman's rank correlation, over subsets, between the margin
+        without the subset and minus the sum of the subset's scores; the value is the mean over test
+        examples. Scores of one dimension are values of training examples for all test examples, and
+        are compared with the mean margin.
+
+        The interval is a 95 % interval over the choice of subsets, from the jackknife (Efron and
+        Tibshirani 1993, section 11.5) with Student's t. The ``p_value`` is the share of random
+        assignments of predictions to subsets that correlate at least as well, and ``null`` their
+        mean.
+
+        Sources: Park, Georgiev, Ilyas, Leclerc and Madry 2023, TRAK (definition of the linear
+        datamodeling score); Ilyas et al. 2022, Datamodels. Departures: subsets of a given size are
+        left out instead of kept, and partition, initial weights and batches are those of the model
+        with all examples.
+
+        Args:
+            scores: an array (test example, training example) or (training example), in the order of
+                ``test`` and ``train``; larger means that an example raises the margin more.
+            shuffles: the number of random assignments.
+
+        Raises:
+            ValueError: the array has another shape or holds nan or infinite numbers, there are
+                fewer than 10 subsets, or ``shuffles`` is below 1.
+        """
+        scores = self._checked(scores)
+        if len(self) < 10 or shuffles < 1:
+            raise ValueError(
+                f"{len(self)} subsets and shuffles={shuffles} are too few; give at least 10 and 1"
+            )
+        margins = self.margins if len(scores) > 1 else self.margins.mean(1, keepdims=True)
+        places = np.searchsorted(self.train, self.subsets)
+        predicted = -scores[:, places].sum(-1).T
+        value = _correlation(predicted, margins)
+        rows = np.arange(len(self))
+        without = np.array([_correlation(predicted[rows != i], margins[rows != i]) for i in rows])
+        # Tukey's pseudo-values; the jackknife's variance is that of their mean.
+        pseudo = len(self) * value - (len(self) - 1) * without
+        from scipy.special import stdtrit  # slow to import
+
+        half = float(stdtrit(len(self) - 1, 0.975) * pseudo.std(ddof=1) / np.sqrt(len(self)))
+        generator = np.random.default_rng(0)
+        chance = [_correlation(generator.permutation(predicted), margins) for _ in range(shuffles)]
+        p_value = (1 + sum(one >= value - 1e-12 for one in chance)) / (1 + shuffles)
+        return Measure(
+            "linear-datamodeling-score",
+            value,
+            "higher",
+            SOURCE,
+            (max(value - half, -1.0), min(value + half, 1.0)),
+            f"{len(self)} subsets of {self.subsets.shape[1]}",
+            float(np.mean(chance)),
+            p_value,
+        )
+
+    def _checked(self, scores: Any) -> Float[np.ndarray, "row train"]:
+        found = np.asarray(scores, dtype=np.float64)
+        if found.shape not in ((len(self.train),), (len(self.test), len(self.train))):
+            raise ValueError(
+                f"scores of shape {found.shape} do not fit; give ({len(self.test)}, "
+                f"{len(self.train)}) for each test and training example, or ({len(self.train)},)"
+            )
+        if not np.isfinite(found).all():
+            raise ValueError("some scores are nan or infinite; replace them by numbers")
+        return np.atleast_2d(found)
+
+
+@own_settings()
+def leave_out(
+    data: Any,
+    k: int,
+    *,
+    num_subsets: int = 200,
+    seeds: int | Iterable[int] = 0,
+    draw: int = 0,
+    num_test: int = 100,
+    path: str | os.PathLike[str] | None = None,
+    on_progress: Progress = None,
+    cancel: threading.Event | None = None,
+    **options: Any,
+) -> LeftOut:
+    """Retrain exactly without each of many random subsets, to judge attribution scores.
+
+    The scores are given afterwards, so any number of them can be judged by the same models::
+
+        left = leave_out("digits", k=50, path="left-out.jsonl", model="logistic")
+        left.judge(scores)  # an array (test example, training example)
+
+    Args:
+        data: the data, as :class:`~unlearnkit.session.Session` takes them. They must have classes.
+        k: the number of training examples in a subset.
+        num_subsets: the number of subsets; more can be added later to the same file.
+        seeds: the seeds of training; margins are averaged over them, which removes noise.
+        draw: the seed by which subsets are drawn.
+        num_test: the number of test examples; the first ones are taken.
+        path: a file to which the margins of each retrained model are added. Those that it already
+            holds are not computed again, so the work can be interrupted and resumed.
+        on_progress: a callable that receives an event after each model; True shows a progress bar,
+            False none (:mod:`unlearnkit.progress`).
+        cancel: setting this event stops after the current model.
+        **options: ``model``, ``num_shards`` and other arguments of the session. With a single shard
+            and slice, margins are those of one model.
+
+    Raises:
+        ValueError: ``k`` is not between 1 and one less than the number of training examples, there
+            are no seeds or subsets, this is a regression, or a line of the file is something else.
+        Cancelled: ``cancel`` was set; completed models are in the file.
+    """
+    dataset = as_dataset(data)
+    require_classes(dataset, "leaving out by margins", "measure losses of single models")
+    train, test = np.sort(np.asarray(dataset.train.ids)), np.asarray(dataset.test.ids[:num_test])
+    seeds = [seeds] if isinstance(seeds, int) else list(seeds)
+    if not 1 <= k < len(train) or num_subsets < 1 or not seeds:
+        raise ValueError(
+            f"k={k}, num_subsets={num_subsets} and {len(seeds)} seeds of {len(train)} training "
+            f"examples leave nothing to measure; give k from 1 to {len(train) - 1}, and at least "
+            "one subset and one seed"
+        )
+    # Each subset has a generator of its own, so that more can be added.
+    subsets = np.stack(
+        [
+            np.sort(np.random.default_rng([draw, number]).choice(train, k, replace=False))
+            for number in range(num_subsets)
+        ]
+    )
+    log = Log(path)
+    sums, done = np.zeros((1 + num_subsets, len(test))), 0
+    nothing = np.empty(0, train.dtype)
+    with running(on_progress, cancel) as run:
+        for seed in seeds:
+            margins = _Margins(dataset, test, seed, log, options)
+            for number, ids in enumerate([nothing, *subsets]):
+                run.check()
+                sums[number] += margins.without(ids)
+                done += 1
+                total = len(sums) * len(seeds)
+                run.on_progress(ProgressEvent("population", None, None, done, total))
+    means = sums / len(seeds)
+    return LeftOut(train, test, subsets, means[1:], means[0])
+
+
+class _Margins:
+    """The margins of test examples under models of one seed, kept in a log."""
+
+    def __init__(
+        self, dataset: Any, test: Int[np.ndarray, " test"], seed: int, log: Log, options: Any
+    ) -> None:
+        self.dataset, self.test, self.log = dataset, test, log
+        self.session = Session(dataset, **{**options, "seed": seed})
+        plan = self.session.plan
+        self.about = (
+            *(dataset.fingerprint, plan.architecture.digest, plan.spec.digest),
+            *(plan.partition.digest, self.session.aggregation, test.tobytes()),
+        )
+
+    def without(self, ids: Int[np.ndarray, " some"]) -> Float[np.ndarray, " test"]:
+        """Return the margins of a model that was trained without these examples."""
+        key = digest(*self.about, ids.tobytes())
+        if key not in self.log.rows:
+            if not self.session.trained:
+                self.session.train(on_progress=False)
+            session = self.session
+            if len(ids):
+                session = self.session.fork()
+                session.revoke(ids)
+                session.unlearn(1.0, on_progress=False)  # exact retraining
+            inputs, labels = self.dataset.examples(self.test)
+            found = margins_of(session.ensemble.probabilities(inputs), labels)
+            self.log.add(key, {"margins": found.tolist()}, {})
+        return np.array(self.log.rows[key]["margins"])
+
+
+def _correlation(
+    predicted: Float[np.ndarray, "subset row"], margins: Float[np.ndarray, "subset row"]
+) -> float:
+    """Return the mean over columns of Spearman's correlation; 0 for a column that never varies."""
+    from scipy.stats import rankdata  # slow to import
+
+    x, y = (rankdata(each, axis=0) - (len(each) + 1) / 2 for each in (predicted, margins))
+    norms = np.sqrt((x**2).sum(0) * (y**2).sum(0))
+    return float(((x * y).sum(0) / np.where(norms > 0, norms, 1.0)).mean())
