@@ -9,6 +9,7 @@ import torch
 from cases import CASES
 from unlearnkit import TrainSpec
 from unlearnkit.data.examples import Examples
+from unlearnkit.models.architecture import as_architecture
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.training.partition import Partition, make_partition
 from unlearnkit.training.plan import Plan, make_plan
@@ -123,6 +124,16 @@ def test_large_groups_are_dealt_as_whole_as_can_be() -> None:
     assert len(found[0]) == 6 and len(found[1]) == 3  # alone in their shards, in all slices
     shards = partition.sizes(np.ones(1000, bool)).sum(1)
     assert np.ptp(shards) <= 10
+
+
+def test_a_plan_says_how_many_groups_are_divided() -> None:
+    sizes = [200, 100, 60, *[10] * 64]
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    spec, model = TrainSpec(num_shards=10, num_slices=3), as_architecture("logistic", (1,), 2)
+    plan = make_plan(grouped(groups), model, spec)
+    assert "1000 examples of 67 groups, 1 of them in several shards," in repr(plan)
+    kept = plan.without(plan.partition.ids[groups == 0])
+    assert "800 examples of 66 groups," in repr(kept)
 
 
 def test_fewer_groups_than_shards_leave_no_slice_empty() -> None:

@@ -317,7 +317,7 @@ class Dataset:
             where = [part for part, own in found.items() if np.isin(own, shared).any()]
             names = [repr(self.grouping.names[number]) for number in shared[:5]]
             raise ValueError(
-                f"{len(shared)} groups, such as {listed(names)}, have rows in several of the parts "
+                f"groups such as {listed(names)} have rows in several of the parts "
                 f"{listed(where)}, so that models would be scored on groups that they were trained "
                 "on; give each group to one part, or one table that is split here"
             )
@@ -460,14 +460,27 @@ class Dataset:
         return inputs, labels
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return a table with one row per example: id, part and :meth:`label_columns`."""
+        """Return a table with one row per example: id, part, :meth:`label_columns`, and group."""
         import pandas as pd
 
         frames = [
-            pd.DataFrame({"id": examples.ids, "part": part, **self.label_columns(examples.labels)})
+            pd.DataFrame(
+                {
+                    "id": examples.ids,
+                    "part": part,
+                    **self.label_columns(examples.labels),
+                    **self._group_column(examples),
+                }
+            )
             for part, examples in self.parts.items()
         ]
         return pd.concat(frames, ignore_index=True)
+
+    def _group_column(self, examples: Examples) -> dict[str, list[Hashable]]:
+        if self.grouping is None or examples.groups is None:
+            return {}
+        names = self.grouping.names
+        return {"group": [names[number] for number in examples.groups.tolist()]}
 
     def label_columns(self, labels: Tensor) -> dict[str, np.ndarray]:
         """Return table columns: label and class_name, or for a regression the targets.

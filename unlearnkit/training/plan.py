@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Int
 
 from unlearnkit.data.examples import Examples
-from unlearnkit.display import as_html
+from unlearnkit.display import as_html, plural
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.seeding import digest
 from unlearnkit.store.footprint import announced, free_memory, size
@@ -92,9 +92,21 @@ class Plan:
     def __repr__(self) -> str:
         return (
             f"Plan({self.partition.num_shards} shards x {self.partition.num_slices} slices, "
-            f"{int(self.retained.sum())} examples, {self.total_visits:,} visits"
+            f"{int(self.retained.sum())} examples{self._groups_text}, {self.total_visits:,} visits"
             f"{announced(self.checkpoint_bytes)})"
         )
+
+    @property
+    def _groups_text(self) -> str:
+        """How many groups are left, and how many of them are spread over several shards."""
+        if self.examples.groups is None:
+            return ""
+        groups, shards = self.examples.groups[self.retained], self.partition.shard[self.retained]
+        pairs = np.unique(groups * self.partition.num_shards + shards)
+        _, places = np.unique(pairs // self.partition.num_shards, return_counts=True)
+        divided = int((places > 1).sum())
+        text = f" of {plural(len(places), 'group')}"
+        return f"{text}, {divided} of them in several shards" if divided else text
 
     @property
     def num_shards(self) -> int:

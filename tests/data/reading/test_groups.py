@@ -128,7 +128,7 @@ def test_given_parts_have_groups_of_their_own_persons() -> None:
     assert from_frame(
         frame(), "kind", test=frame(np.arange(6) + 20), groups="person"
     ).ids_of_groups([25]).tolist() == [65]
-    with pytest.raises(ValueError, match=r"1 groups, such as 3, have rows in several of the parts"):
+    with pytest.raises(ValueError, match=r"groups such as 3 have rows in several of the parts"):
         from_arrays(*arrays(), test=arrays(2), groups={"train": PERSONS, "test": [20, 3]})
     with pytest.raises(
         ValueError, match=r"names the groups of train, but .* are train, test; give"
@@ -161,6 +161,12 @@ def test_bad_groups_get_one_clear_error() -> None:
         from_frame(frame(), "kind", groups=PERSONS)
 
 
+def test_a_table_of_the_data_names_groups() -> None:
+    table = from_frame(frame(), "kind", groups="person").to_frame()
+    assert table["group"].tolist() == PERSONS[table["id"]].tolist()
+    assert "group" not in from_frame(frame(), "kind").to_frame()
+
+
 def test_unknown_groups_are_named_with_known_ones() -> None:
     data = from_frame(frame(), "kind", groups="person")
     with pytest.raises(KeyError, match=r"no group 99 in 'person'; the known ones are .* 10 more"):
@@ -171,3 +177,6 @@ def test_unknown_groups_are_named_with_known_ones() -> None:
         data.ids_of_groups([[3]])
     with pytest.raises(ValueError, match=r"has no groups; say which rows belong together"):
         from_arrays(*arrays()).ids_of_groups([3])
+    numbers = np.array([np.int64(person) for person in PERSONS], object)
+    with pytest.raises(KeyError, match=r"the known ones are \d+, \d+"):
+        from_arrays(*arrays(), groups=numbers).ids_of_groups([99])

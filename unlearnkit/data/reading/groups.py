@@ -128,7 +128,9 @@ def numbers_of_groups(
             f"groups= holds values that cannot be compared ({error}); give numbers or text"
         ) from error
     column = getattr(parts["train"], "name", None)
-    grouping = Grouping(tuple(names.tolist()), column if isinstance(column, str) else COLUMN)
+    grouping = Grouping(
+        tuple(map(_plain, names.tolist())), column if isinstance(column, str) else COLUMN
+    )
     return numbers.astype(np.int64), grouping
 
 
