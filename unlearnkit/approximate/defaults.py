@@ -25,7 +25,8 @@ LARGE_SHARDS_INFLUENCE = replace(
     damping=0.3,
 )
 LINEAR_CURVATURE_MAX = 768  # upper limit of curvature examples for a linear model
-LINEAR_SMALL_SHARD = 1500  # shard size below which a linear model takes fewer substeps
+LINEAR_SMALL_SHARD = 1500  # shard size below which a linear model takes fewer substeps, undamped
+LINEAR_DAMPING = 0.4  # in larger shards
 
 
 def default_method(plan: Plan) -> Method:
@@ -47,7 +48,7 @@ def earlier_defaults(plan: Plan) -> list[Method]:
     former = StagedInfluence()
     small = replace(former, curvature_min=112, tolerance=0.1, by_outputs=True)
     undamped = replace(usual_method(plan), damping=0.0, merge=1)
-    return [undamped, former, small, replace(small, substeps=1)]
+    return [undamped, NETWORK_INFLUENCE, former, small, replace(small, substeps=1)]
 
 
 def is_usual(plan: Plan, method: object, amend: object) -> bool:
@@ -60,33 +61,34 @@ def usual_method(plan: Plan) -> StagedInfluence:
 
     - Linear models are solved in output space. With one slice they have few segments and take four
       substeps in each but the first, or two substeps if shards have fewer than
-      ``LINEAR_SMALL_SHARD`` examples. Large shards take a twenty-eighth of their examples for the
-      curvature, at most ``LINEAR_CURVATURE_MAX``.
+      ``LINEAR_SMALL_SHARD`` examples. Larger shards are damped by ``LINEAR_DAMPING``, and the
+      largest take a twenty-eighth of their examples for the curvature, at most
+      ``LINEAR_CURVATURE_MAX``.
     - Convolutional networks are corrected in the last layer only.
-    - Perceptrons with several slices and small shards are solved in output space, with a few more
-      examples for the curvature. The first two fifths of the stages, which hold about a sixth of
-      the visits, are merged. With five slices or more there is one substep in each segment.
+    - Perceptrons with small shards are solved in output space, with a few more examples for the
+      curvature. With one slice, or with five or more, there is one substep in each segment.
+    - Of linear models and of perceptrons with small shards, the first two fifths of the stages,
+      which hold about a sixth of the visits, are merged.
     - Perceptrons in large shards of five slices or more have one substep too, with fewer candidates
       and more iterations.
 
     tests/benchmarks/defaults.md has the measurements behind these settings.
     """
-    one_slice, shard_size = plan.spec.num_slices == 1, len(plan.partition.ids) // plan.num_shards
+    slices, shard_size = plan.spec.num_slices, len(plan.partition.ids) // plan.num_shards
+    one_slice, merge = slices == 1, max(1, 2 * slices // 5)
     if plan.architecture.is_linear:
-        linear = LINEAR_INFLUENCE
-        most = min(max(linear.curvature_max, shard_size // 28), LINEAR_CURVATURE_MAX)
-        if one_slice and shard_size < LINEAR_SMALL_SHARD:
-            return replace(linear, curvature_max=most, curvature_min=100)
-        return replace(linear, curvature_max=most, substeps=4 if one_slice else linear.substeps)
+        small = shard_size < LINEAR_SMALL_SHARD
+        most = min(max(LINEAR_INFLUENCE.curvature_max, shard_size // 28), LINEAR_CURVATURE_MAX)
+        damping = 0.0 if small else LINEAR_DAMPING
+        linear = replace(LINEAR_INFLUENCE, curvature_max=most, damping=damping, merge=merge)
+        if one_slice and small:
+            return replace(linear, curvature_min=100)
+        return replace(linear, substeps=4) if one_slice else linear
     if plan.architecture.is_convolutional:
         return LAST_LAYER_INFLUENCE
-    chosen, slices = NETWORK_INFLUENCE, plan.spec.num_slices
+    chosen = NETWORK_INFLUENCE
     if chosen.draws_by_curvature(shard_size):
         return chosen if slices < MANY_SLICES else LARGE_SHARDS_INFLUENCE
     if one_slice:
-        return chosen
-    return replace(
-        SMALL_SHARDS_INFLUENCE,
-        substeps=1 if slices >= MANY_SLICES else 2,
-        merge=max(1, 2 * slices // 5),
-    )
+        return replace(SMALL_SHARDS_INFLUENCE, substeps=1, curvature_min=128)
+    return replace(SMALL_SHARDS_INFLUENCE, substeps=1 if slices >= MANY_SLICES else 2, merge=merge)

@@ -19,7 +19,7 @@ KERNELS = ("auto", "loop")
 LARGEST = sys.float_info.max  # integers can be larger
 MOST = 2**31 - 1  # epochs and steps are counted in 32 bits
 MOST_THREADS = 1024  # the process ends where the system cannot start them
-LONG_EPOCH = 4.0  # effective time of an epoch from which the default replay has two epochs
+LONG_EPOCH = 5.5  # effective time of an epoch from which the default replay has two epochs
 LONG_STAGE = 16  # epochs of a stage from which it has tails early on
 DEVICES = r"auto|cpu|cuda(:[0-9]+)?"
 
