@@ -55,8 +55,8 @@ def keep(name: str, command: str, rows: Any) -> Path:
     """Write raw rows and the conditions to ``.bench/NAME.json`` and return its path."""
     path = output() / f"{name}.json"
     record = {"command": command, **conditions(), "rows": rows}
-    text = json.dumps(record, indent=1, default=float)
-    path.write_text(text.replace("NaN", "null").replace("Infinity", "null") + "\n")
+    text = json.dumps(json.loads(json.dumps(record, default=float), parse_constant=lambda _: None))
+    path.write_text(text + "\n")
     return path
 
 
