@@ -1,6 +1,6 @@
 """KLoM and U-LiRA on the forget set: many unlearned models against as many retrained ones.
 
-    make bench NAME=klom [ARGS="--seeds 16 | --quick"]
+    make bench NAME=klom [ARGS="--seeds 200 --parallel 2 | --quick"]
 
 Fashion-MNIST (digits with ``--quick``), a perceptron, 5 slices: 10,000 examples in the default
 shards, a hundredth of them revoked, and 1,000 in a single shard, at the same learning rate, a
@@ -73,6 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--quick", action="store_true", help="digits")
+    parser.add_argument("--parallel", type=int, help="worker processes, one seed each at a time")
     options = parser.parse_args()
     name = "digits" if options.quick else "fashion-mnist"
     rows = []
@@ -90,6 +91,7 @@ def main() -> None:
                 num_shards=shards,
                 num_slices=5,
                 learning_rate=None if options.quick else 0.003,
+                parallel=options.parallel,
                 path=report.output() / f"klom-{data.name}-{len(data.train)}-{amend}.jsonl",
                 on_progress=lambda event: print(f"{event.done_visits} models", flush=True),
             )
@@ -97,6 +99,8 @@ def main() -> None:
             rows += [{**about, **measures(population, kind)} for kind in ("original", "unlearned")]
     print(table_of(rows))
     arguments = f"--seeds {options.seeds}" + " --quick" * options.quick
+    if options.parallel is not None:
+        arguments += f" --parallel {options.parallel}"
     command = report.command(__file__, arguments)
     report.keep("klom-quick" if options.quick else "klom", command, rows)
     if not options.quick:

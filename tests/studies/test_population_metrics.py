@@ -127,6 +127,20 @@ def test_without_a_difference_the_divergence_is_its_null(form, seeds):
     assert abs(gaps.mean()) < 3 * gaps.std() / np.sqrt(len(gaps)) + 0.01 * nulls.mean()
 
 
+def test_intervals_cover_the_mean_over_examples_as_often_as_they_say():
+    def found(seed, examples):
+        population = drawn(0.0, models=20, examples=examples, seed=seed)
+        shifts = np.random.default_rng(1000 + seed).uniform(0, 2, size=2 * examples)
+        population.margins["unlearned"] += shifts
+        return uk.klom(population, estimator="gaussian", swaps=1)
+
+    expected = np.mean([found(seed, 4000).value for seed in range(200, 205)])
+    intervals = [found(seed, 150).interval for seed in range(200)]
+    covered = sum(low <= expected <= high for low, high in intervals)
+    # At a coverage of 95 %, fewer than 182 of 200 samples would be rare (1 in 100).
+    assert covered >= 182
+
+
 def test_pairs_show_a_difference_that_independent_seeds_hide():
     # Models of a seed have almost the same margins, and those of unlearned ones lie a little off.
     population = drawn(0.05, models=40, examples=30, correlation=0.999)

@@ -368,10 +368,10 @@ class TruePositiveGap:
         if not len(a):
             return Measure(self.name, math.nan, "zero", source, None, NO_EXAMPLES)
         rows = data.long().unsqueeze(1)
-        scores = [p.double().gather(1, rows).squeeze(1) for p in (a, b)]
-        if not all(score.isfinite().all() for score in scores):
+        own, reference = (p.double().gather(1, rows).squeeze(1).cpu() for p in (a, b))
+        if not (own.isfinite().all() and reference.isfinite().all()):
             return Measure(self.name, math.nan, "zero", source, None, "outputs are not finite")
-        found = true_positives(scores[0].numpy(), scores[1].numpy(), self.false)
+        found = true_positives(own.numpy(), reference.numpy(), self.false)
         value, (low, high) = found.true - found.false, found.interval
         interval = (min(low - self.false, value), max(high - self.false, value))
         note = "" if len(a) * self.false >= 1 else f"{len(a)} examples are few for this rate"

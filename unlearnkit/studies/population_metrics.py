@@ -51,9 +51,10 @@ def klom(
 
     The measure's ``null`` is what to expect without a difference: for independent seeds the
     divergence between two halves of the retrained models, and for paired seeds the mean divergence
-    after the unlearned and the retrained model of random seeds were swapped. Its ``p_value`` is the
-    share of such swaps with a divergence at least as large. Its interval is the normal 95 %
-    interval of the mean over examples; it leaves out what other seeds would change.
+    after the unlearned and the retrained model of random seeds were swapped. (Where the two differ
+    much, swapping mixes their distributions, so this null is rough; the p-value holds anyway.) Its
+    ``p_value`` is the share of such swaps with a divergence at least as large. Its interval is the
+    normal 95 % interval of the mean over examples; it leaves out what other seeds would change.
 
     Sources: Georgiev et al. 2024, Attribute-to-Delete (appendix E.1); bins, floor and clipping are
     those of the code of EasyDUB (Rinberg et al. 2026). Departure: the largest margin counts in the
