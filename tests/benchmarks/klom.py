@@ -1,11 +1,12 @@
-"""KLoM and U-LiRA on the forget set: many unlearned models against as many retrained ones.
+"""KLoM, U-LiRA and attacks on single examples: unlearned models against as many retrained ones.
 
     make bench NAME=klom [ARGS="--seeds 200 --parallel 2 | --quick"]
 
 Fashion-MNIST (digits with ``--quick``), a perceptron, 5 slices: 10,000 examples in the default
 shards, a hundredth of them revoked, and 1,000 in a single shard, at the same learning rate, a
 twentieth revoked, where there is more to forget; at random, the same for every seed. Each seed is
-trained once, unlearned approximately in every shard, and retrained. Models are kept in ``.bench``
+trained once, unlearned approximately in every shard, and retrained. LiRA and RULI attack the tenth
+of the forgotten examples that the original models remember most. Models are kept in ``.bench``
 as they are made, so a run that was stopped goes on where it was; delete the files after a change of
 the methods.
 """
@@ -18,6 +19,7 @@ import report
 
 import unlearnkit as uk
 from unlearnkit.studies.population import Population
+from unlearnkit.studies.population_attacks import attack_examples
 from unlearnkit.studies.population_metrics import ESTIMATORS, SEEDS
 
 # Examples, shards (None: the default), part revoked, amends.
@@ -92,11 +94,20 @@ def main() -> None:
                 num_slices=5,
                 learning_rate=None if options.quick else 0.003,
                 parallel=options.parallel,
-                path=report.output() / f"klom-{data.name}-{len(data.train)}-{amend}.jsonl",
+                path=report.output() / f"klom-{data.name}-{len(data.train)}.jsonl",
                 on_progress=lambda event: print(f"{event.done_visits} models", flush=True),
             )
             about = {"examples": len(data.train), "revoked": len(ids), "amend": amend}
-            rows += [{**about, **measures(population, kind)} for kind in ("original", "unlearned")]
+            attacks = attack_examples(population, memorised=0.1)
+            print(attacks.to_string(index=False, float_format="{:.3g}".format))
+            rows += [
+                {
+                    **about,
+                    **measures(population, kind),
+                    "attacks": attacks[attacks["models"] == kind].to_dict("records"),
+                }
+                for kind in ("original", "unlearned")
+            ]
     print(table_of(rows))
     arguments = f"--seeds {options.seeds}" + " --quick" * options.quick
     if options.parallel is not None:
