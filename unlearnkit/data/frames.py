@@ -275,7 +275,8 @@ def from_file(
 
     Warns:
         UserWarning: a column counts the rows, as the index that pandas writes; the header names a
-            column twice; or a column holds codes such as 01067, and is read as numbers.
+            column twice; a column holds codes such as 01067, and is read as numbers; or two groups
+            are the same number, such as 007 and 7.
     """
     known = inspect.signature(from_frame).parameters
     unknown = [option for option in options if option not in known]

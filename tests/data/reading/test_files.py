@@ -143,6 +143,31 @@ def test_words_of_the_target_that_are_read_as_missing_are_named(tmp_path):
         from_file(empty, "y")
 
 
+@pytest.mark.parametrize(
+    ("numbered", "names"),
+    [
+        (["7", "11", " 7", "12"], [7, 11, 12]),
+        (["007", "11", "007", "12"], ["007", "11", "12"]),
+        (["1.10", "11", "1.10", "12"], ["1.10", "11", "12"]),
+        (["1e3", "11", "1e3", "12"], ["1e3", "11", "12"]),
+    ],
+)
+def test_a_group_keeps_the_form_that_numbers_would_change(tmp_path, numbered, names):
+    path = write(tmp_path / "train.csv", "person", numbered)
+    data = from_file(path, "y", groups="person")
+    assert list(data.grouping.names) == names
+    assert len(data.ids_of_groups([names[0]])) == 20
+
+
+def test_two_codes_of_one_number_are_two_groups_in_every_file_and_that_is_said(tmp_path):
+    path = write(tmp_path / "train.csv", "person", ["7", "11", "12", "13"])
+    test = write(tmp_path / "test.csv", "person", ["007", "008"])
+    with pytest.warns(UserWarning, match="read as text, so that '007' and '7' are two groups"):
+        data = from_file(path, "y", test=test, groups="person")
+    assert set(data.grouping.names) == {"7", "11", "12", "13", "007", "008"}
+    assert [len(data.ids_of_groups([name])) for name in ("7", "007")] == [10, 20]
+
+
 def test_codes_that_lose_their_zeros_are_announced(tmp_path, recwarn):
     path = write(tmp_path / "train.csv", "zip", ["01067", "10115"])
     with pytest.warns(UserWarning, match="column 'zip' of .* holds '01067', .* loses its zeros"):

@@ -39,7 +39,8 @@ def read_parts(
         categories: as in :func:`~unlearnkit.data.frames.from_frame`, which checks them.
         class_names: the same.
         features: the same.
-        groups: the same.
+        groups: the same. If numbers would change a group of a CSV file, as 7 for 007, all groups
+            are read as text.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -59,6 +60,8 @@ def read_parts(
     csv = [what for what, path in paths.items() if _is_csv(path)]
     if _has_text(class_names) and csv == list(paths):
         _read_target_as_text(tables, paths, target, class_names)
+    if isinstance(groups, Hashable) and groups != target:  # others are refused later
+        _keep_codes({what: tables[what] for what in csv}, paths, groups)
     for what in csv:
         _refuse_missing_words(tables[what], paths[what], target)
     mixed = [
@@ -125,6 +128,36 @@ def _tell_codes(
                 "a number and loses its zeros; if these are codes, declare them (categories=, or "
                 "class_names= for the target), or read them as text (pandas.read_csv(path, "
                 f"dtype={{{name!r}: str}})) for from_frame"
+            )
+            return
+
+
+def _keep_codes(
+    tables: "Mapping[str, pd.DataFrame]",
+    paths: Mapping[str, str | os.PathLike[str]],
+    groups: Hashable,
+) -> None:
+    """Put the text of the groups into the tables if numbers would change one of them."""
+    held = {what: table for what, table in tables.items() if groups in table.columns}
+    if all(_is_text(table, groups) for table in held.values()):
+        return
+    texts = {
+        what: _texts(table, paths[what], [groups], gaps=True)[groups].str.strip().to_numpy(object)
+        for what, table in held.items()
+    }
+    read = [table[groups].astype(str).to_numpy(object) for table in held.values()]
+    pairs = zip(texts.values(), read, held.values(), strict=True)
+    if not any(((text != was) & ~table[groups].isna()).any() for text, was, table in pairs):
+        return
+    for what, table in held.items():
+        table[groups] = texts[what]
+    alike: dict[float, str] = {}
+    for name in sorted({n for text in texts.values() for n in text if isinstance(n, str)}):
+        first = alike.setdefault(float(name), name) if _is_number(name) else name
+        if first != name:
+            warn(
+                f"the groups in {groups!r} are read as text, so that {first!r} and {name!r} are "
+                "two groups; write them alike in the file if they are one"
             )
             return
 
