@@ -663,6 +663,7 @@ class Session:
             self._journal.plan,
             METHODS.choose(method),
             AMENDS.choose(amend),
+            probe=self._probe(self._pending),
             error_model=self._journal.history.error_model,
         )
         if not self.busy:
@@ -785,7 +786,7 @@ class Session:
         cancel: threading.Event | None,
     ) -> Unlearned:
         with self._working():
-            if not isinstance(boundary, FixedBoundary):  # its choice depends on no prediction
+            if not isinstance(boundary, FixedBoundary) or boundary.max_share < 1:
                 self._rehearse(cancel)
             original, request = self.ensemble, self._pending
             owed = total_debt(self.debt)

@@ -14,7 +14,14 @@ from scipy.optimize import nnls
 import unlearnkit as uk
 from cases import CASES
 from unlearnkit.store import MemoryStore
-from unlearnkit.training.clock import EXACT_PRIOR, Batches, Clock, Work, nonnegative_least_squares
+from unlearnkit.training.clock import (
+    EXACT_PRIOR,
+    Batches,
+    Checks,
+    Clock,
+    Work,
+    nonnegative_least_squares,
+)
 from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.train import train, work_of
 from worker import content
@@ -83,6 +90,35 @@ def test_recent_runs_weigh_more() -> None:
     slow_then_fast = Clock().observe([(work, 2.0)] * 150 + [(work, 1.0)] * 150)
     fast_then_slow = Clock().observe([(work, 1.0)] * 150 + [(work, 2.0)] * 150)
     assert slow_then_fast.exact_seconds(work) < fast_then_slow.exact_seconds(work)
+
+
+def test_work_whose_seconds_vary_is_predicted_at_their_mean() -> None:
+    work = Work(1, 1, 10, 10, 100)
+    clock = Clock().observe([(work, 0.7), (work, 1.3)] * 20)
+    # The latest measurement counts for a little more than the one before it.
+    assert clock.exact_seconds(work) == pytest.approx(1.0, rel=0.02)
+
+
+def test_one_disturbed_measurement_does_not_outweigh_the_others() -> None:
+    work = Work(1, 1, 10, 10, 100)
+    clock = Clock().observe([(work, 1.0)] * 10 + [(work, 50.0)])
+    assert clock.exact_seconds(work) < 1.3
+
+
+def test_checks_made_once_for_a_request_are_told_from_those_of_its_shards() -> None:
+    clock = ran(Work(1, 1, 10, 10, 100))
+    assert Clock().check_seconds(Checks(1, 1, 1)) is None
+    for once, each, amount in ((0.5, 0.0, Checks(1, 0, 0)), (0.0, 0.1, Checks(0, 2, 600))):
+        clock = clock.observe_checks(amount, once + each * amount.shards)
+    assert clock.check_seconds(Checks(1, 6, 1800)) == pytest.approx(0.5 + 6 * 0.1, rel=1e-3)
+
+
+def test_a_modification_counts_more_than_batches_timed_by_themselves() -> None:
+    clock = ran(Work(1, 1, 10, 10, 100)).observe_probe(Batches(0, 4, 100), 4.0)
+    for shards in (1, 5):
+        whole = Batches(shards, 40 * shards, 1000 * shards)
+        clock = clock.observe_modify(whole, 20.0 * shards)
+    assert clock.modify_seconds(Batches(10, 400, 10_000)) == pytest.approx(200.0, rel=0.05)
 
 
 def test_nothing_is_predicted_before_anything_was_timed() -> None:
@@ -208,10 +244,14 @@ def test_a_first_measurement_that_is_far_off_does_not_stand() -> None:
     assert session._journal.clock.modify == timed  # once a modification was timed, no more is
 
 
+PATHS = ["exact.0.0.4", "exact.0.1", "modify.0.0.1", "modify.0.1", "checks.0.0.2", "tick"]
+
+
 @pytest.mark.parametrize("value", [None, "1", True, [], -1, 10**400, float("nan"), float("inf")])
-@pytest.mark.parametrize("path", ["exact.0.0.4", "exact.0.1", "modify.0.0.1", "modify.0.1", "tick"])
+@pytest.mark.parametrize("path", PATHS)
 def test_what_was_not_measured_is_not_taken_from_a_manifest(path: str, value: object) -> None:
     clock = Clock().observe([(Work(1, 2, 3, 4, 5), 0.5)]).observe_modify(Batches(1, 2, 3), 0.25)
+    clock = clock.observe_checks(Checks(0, 1, 2), 0.5)
     kept = clock.to_dict()
     assert Clock.from_dict(copy.deepcopy(kept)) == clock
     *outer, last = [int(key) if key.isdigit() else key for key in path.split(".")]
@@ -239,7 +279,7 @@ def test_rates_in_wall_time_of_an_earlier_version_are_not_taken(tmp_path: Path) 
     before.store.commit(run)
     session = case.session(store=tmp_path)
     assert not session.clock.calibrated and session.trained
-    assert "are wall time, and rates are CPU seconds now" in repr(session.clock)
+    assert "were measured by an earlier version in another way" in repr(session.clock)
 
 
 def test_the_pace_is_the_median_of_the_last_runs() -> None:
@@ -277,7 +317,7 @@ def test_nothing_predicted_or_decided_depends_on_wall_time(monkeypatch: pytest.M
         decision = session.preview(boundary=uk.AdaptiveBoundary(light=0))
         session.unlearn(0)
         later = session.clock
-        assert later.modify and later.request
+        assert later.modify and later.checks and later.request
         seen.append((replace(clock, paces=()), decision, replace(later, paces=())))
         paces.append(later.pace)
     assert seen[0] == seen[1]

@@ -7,8 +7,10 @@ import unlearnkit as uk
 from cases import CASES, plan_of
 from unlearnkit.approximate import AMENDS, Replay
 from unlearnkit.threads import deal
+from unlearnkit.training.clock import Checks
 from unlearnkit.training.kernels import dealing
 from unlearnkit.unlearning import modify
+from unlearnkit.unlearning.inspection import Probe
 
 
 def test_a_shard_forgets_what_the_plans_differ_in_and_keeps_the_rest():
@@ -44,6 +46,32 @@ def test_an_amend_is_charged_for_the_epochs_of_the_last_stages_that_it_replays()
         assert work.steps == epochs * sum(-(-pool // plan.spec.batch_size) for pool in pools)
         assert work.starts == 0
     assert modify.replayed(plan, [0, 2], AMENDS["none"]).visits == 0
+
+
+@pytest.mark.parametrize("amend", ["replay", "none"])
+@pytest.mark.parametrize("name", ["logistic", "cnn-batchnorm"])
+def test_the_checks_are_charged_for_the_outputs_that_they_compare(name, amend, monkeypatch):
+    session = CASES[name].session()
+    session.train()
+    session.revoke(count=7, seed=0)
+    session.preview(0.0)  # which also rehearses
+    seen, outputs = [], Probe.outputs
+
+    def counted(self, states):
+        seen.append(len(states) * len(self.inputs))
+        return outputs(self, states)
+
+    monkeypatch.setattr(Probe, "outputs", counted)
+    monkeypatch.setattr(modify, "sharpness_of", lambda *given: None)  # is charged by itself
+    result = session.unlearn(0.0, amend=amend, spot_check=False)
+    (once, _), (each, _) = session.clock.checks[-2:]
+    assert once == Checks(1, 0, 0)
+    assert each == Checks(0, len(result.decision.approximate), round(sum(seen) / 3))
+
+
+def test_a_replay_of_a_foreign_module_is_charged_for_a_module_of_each_shard():
+    plan = plan_of(CASES["cnn-batchnorm"])
+    assert modify.replayed(plan, [0, 1], Replay(1)).groups == 2
 
 
 class Method(uk.StagedInfluence):
@@ -165,14 +193,16 @@ def test_threads_modify_shards_to_the_same_bits(name, monkeypatch):
         session.revoke(
             [int(plan.partition.ids[plan.partition.shard == s][-1]) for s in range(plan.num_shards)]
         )
+        session.preview(0.0)  # which also rehearses
+        used.clear()
         events = []
         result = session.unlearn(boundary=uk.FixedBoundary(0.0), on_progress=events.append)
         checks = [repr(check) for check in result.decision.checks]
         done = [event.done_visits for event in events if event.phase == "modify"]
         assert done and done == sorted(done) and result.decision.approximate
         found.append((session.ensemble.digest, checks, result.approximate_visits))
+        assert used == [min(threads, plan.num_shards)]
     assert found[0] == found[1]
-    assert used == [1, min(3, plan.num_shards)]
 
 
 def test_objects_of_the_users_are_called_in_one_thread():

@@ -6,7 +6,7 @@ from unlearnkit.approximate import StagedInfluence
 from unlearnkit.approximate.curvature import conjugate_gradients, gauss_newton, mean_gradient
 from unlearnkit.approximate.defaults import usual_method
 from unlearnkit.approximate.influence.last_layer import Body
-from unlearnkit.approximate.influence.staged import EXPECTED_ITERATIONS
+from unlearnkit.approximate.influence.staged import BODY_BATCHES, EXPECTED_ITERATIONS
 from unlearnkit.approximate.linearised import (
     Linearised,
     passes_of_solve,
@@ -96,6 +96,7 @@ def _time_large_batches(
                 gradient = mean_gradient(module, state, names, inputs, targets, loss)
                 product = gauss_newton(module, state, names, inputs, loss)
                 conjugate_gradients(product, gradient, iterations=products, tolerance=0.0)
-            work = Batches(0, 2 + products, round(2 * count / 3 if head else visits))
+            batches = products + (2 * BODY_BATCHES if body is not None else 2)
+            work = Batches(0, batches, round(2 * count / 3 if head else visits))
             timed.append((work, now() - at))
     return tuple(timed[1:])

@@ -26,8 +26,11 @@ MAX_MEASUREMENTS = 300  # number of most recent measurements kept of each kind
 MOST_MEASURED = 1e18  # no measurement is larger
 HALF_LIFE = 60  # number of later measurements after which a measurement counts half
 PRIOR_WEIGHT = 1e-6  # weight of an assumed rate (the latest measurement has 1): it only fills gaps
+PROBE_WEIGHT = 0.1  # of large batches timed by themselves, beside a modification
+FITS, MOST_APART = 3, 2.0  # see _fit
 NUM_PACES = 5  # runs of which the median pace is taken
-UNIT = "CPU seconds"  # of stored rates; earlier versions stored wall seconds, without a unit
+# Of stored rates. Earlier versions stored wall seconds, or did not time checks by themselves.
+UNIT = "CPU seconds, checks apart"
 MIN_ERRORS, MIN_MULTIPLE = 9, 1.5  # with fewer errors, an interval has MIN_MULTIPLE
 
 # Rates assumed until they have been measured, in ticks. A tick is a small torch operation, so rates
@@ -35,9 +38,10 @@ MIN_ERRORS, MIN_MULTIPLE = 9, 1.5  # with fewer errors, an interval has MIN_MULT
 # serve only as starting values.
 EXACT_PRIOR = (60.0, 30.0, 110.0, 11.0, 0.1, 450.0, 600.0)
 MODIFY_PRIOR = (1000.0, 150.0, 0.25)
+CHECK_PRIOR = (1500.0, 2500.0, 0.25)
 # Assumed ratio of the arithmetic of an example gradient in a large batch to one in a training step.
 LARGE_BATCH = 0.55
-REQUEST_PRIOR = (900.0, 200.0, 200.0)
+REQUEST_PRIOR = (2000.0, 400.0, 200.0)
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Work:
         steps: optimizer steps, counted for each lane.
         visits: example gradients.
         starts: shards that start from initial weights.
-        groups: groups of lanes that are trained in lockstep; each group creates its own buffers.
+        groups: groups of lanes that are trained in lockstep, each of which creates its own buffers;
+            without lockstep, shards that are trained, each with its own module and optimizer.
     """
 
     stages: int
@@ -86,6 +91,21 @@ class Batches:
 
 
 @dataclass(frozen=True)
+class Checks:
+    """An amount of work that checks modified shards.
+
+    Attributes:
+        requests: requests that modify shards; some checks are made once for all of them.
+        shards: shards that are checked and stored.
+        visits: cost of the outputs that are compared, in gradients of one example.
+    """
+
+    requests: int
+    shards: int
+    visits: int
+
+
+@dataclass(frozen=True)
 class Interval:
     """The range of CPU seconds around a prediction.
 
@@ -112,15 +132,17 @@ class Clock:
     - training = c0 stages + c1 shard-epochs + c2 lockstep steps + c3 steps of further lanes
       + c4 visits + c5 new shards + c6 groups of lanes;
     - modification = d0 shards + d1 large batches + d2 large-batch visits;
+    - checks of what was modified = k0 requests + k1 shards + k2 visits;
     - rest of a request = r0 + r1 shards retrained + r2 shards modified.
 
-    The rates are fitted by non-negative least squares on relative errors (weights 1/seconds), so
-    that short and long runs count equally, and recent runs count more. Rates that no measurement
-    determines keep an assumed value, in ticks. The model was devised for unlearnkit.
+    The rates are fitted by non-negative least squares on relative errors, so that short and long
+    runs count equally, and recent runs count more. Rates that no measurement determines keep an
+    assumed value, in ticks. The model was devised for unlearnkit.
 
     Attributes:
         exact: timed pieces of training.
         modify: timed modifications; the replay after a modification counts as training.
+        checks: timed checks of modified shards, with storing them.
         request: numbers of shards retrained and modified by past requests, with the CPU seconds
             besides training and modification.
         errors: logarithms of measured over predicted CPU seconds, for past requests without and
@@ -137,6 +159,7 @@ class Clock:
     tick: float = 1e-6
     paces: tuple[float, ...] = ()
     note: str = ""
+    checks: tuple[tuple[Checks, float], ...] = ()
 
     def __repr__(self) -> str:
         text = f"Clock({len(self.exact)} trainings and {len(self.modify)} modifications timed"
@@ -158,6 +181,10 @@ class Clock:
     def observe_modify(self, batches: Batches, seconds: float) -> "Clock":
         """Return the clock after a modification with this planned work was timed."""
         return replace(self, modify=(*self.modify, (batches, seconds))[-MAX_MEASUREMENTS:])
+
+    def observe_checks(self, checks: Checks, seconds: float) -> "Clock":
+        """Return the clock after the checks of modified shards were timed."""
+        return replace(self, checks=(*self.checks, (checks, seconds))[-MAX_MEASUREMENTS:])
 
     def observe_probe(self, batches: Batches, seconds: float) -> "Clock":
         """Return the clock after large batches were timed by themselves.
@@ -236,7 +263,14 @@ class Clock:
         visit = step * steps / max(1, visits) + (0.0 if told else self.rates[4])
         prior = [cost * self.tick for cost in MODIFY_PRIOR]
         prior[2] += LARGE_BATCH * visit
-        return _fit(table, np.array(prior))
+        whole = np.array([batches.shards > 0 for batches, _ in self.modify])
+        alone = PROBE_WEIGHT if whole.any() else 1.0
+        return _fit(table, np.array(prior), np.where(whole, 1.0, alone))
+
+    @cached_property
+    def _check_rates(self) -> Float[np.ndarray, " cause"]:
+        table = [[*astuple(checks), seconds] for checks, seconds in self.checks]
+        return _fit(table, np.array(CHECK_PRIOR) * self.tick + [0, 0, self._modify_rates[2]])
 
     @cached_property
     def _request_rates(self) -> Float[np.ndarray, " cause"]:
@@ -250,6 +284,10 @@ class Clock:
     def modify_seconds(self, batches: Batches) -> float | None:
         """Predict the CPU seconds of large batches; None before any training was timed."""
         return float(self._modify_rates @ np.array(astuple(batches))) if self.exact else None
+
+    def check_seconds(self, checks: Checks) -> float | None:
+        """Predict the CPU seconds of checks; None before any training was timed."""
+        return float(self._check_rates @ np.array(astuple(checks))) if self.exact else None
 
     def request_seconds(self, exact: int, approximate: int = 0) -> float | None:
         """Predict the CPU seconds of a request besides training and modification."""
@@ -278,6 +316,7 @@ class Clock:
             "unit": UNIT,
             "exact": [[list(astuple(work)), seconds] for work, seconds in self.exact],
             "modify": [[list(astuple(batches)), seconds] for batches, seconds in self.modify],
+            "checks": [[list(astuple(checks)), seconds] for checks, seconds in self.checks],
             "request": [list(measured) for measured in self.request],
             "errors": [list(errors) for errors in self.errors],
             "tick": self.tick,
@@ -288,7 +327,7 @@ class Clock:
     def from_dict(cls, kept: dict[str, Any] | None) -> "Clock":
         """Return the clock of a manifest, or an empty one with a note if its rates are of no use.
 
-        They were measured on another machine, or by an earlier version, in wall time.
+        They were measured on another machine, or by an earlier version in another way.
 
         Raises:
             KeyError, TypeError, ValueError, OverflowError, AttributeError: the entry was not
@@ -298,8 +337,8 @@ class Clock:
             return cls()
         if kept.get("unit") != UNIT:
             return cls(
-                note="the rates stored with the store are wall time, and rates are CPU seconds "
-                "now, so the next run measures them again"
+                note="the rates stored with the store were measured by an earlier version in "
+                "another way, so the next run measures them again"
             )
         here = machine()
         differing = [
@@ -320,10 +359,12 @@ class Clock:
             (tuple(exact), tuple(approximate)),
             kept["tick"],
             tuple(kept["paces"]),
+            checks=tuple((Checks(*checks), seconds) for checks, seconds in kept["checks"]),
         )
         exactly = [(*astuple(work), seconds) for work, seconds in clock.exact]
         modified = [(*astuple(batches), seconds) for batches, seconds in clock.modify]
-        for number in (number for measured in exactly + modified for number in measured):
+        checked = [(*astuple(checks), seconds) for checks, seconds in clock.checks]
+        for number in (number for measured in exactly + modified + checked for number in measured):
             _check_measured(number, low=0)
         for number in (*(n for measured in clock.request for n in measured), *exact, *approximate):
             _check_measured(number)
@@ -367,25 +408,39 @@ def time_tick(now: Callable[[], float], count: int = 8) -> float:
 
 
 def _fit(
-    measured: Sequence[Sequence[float]], prior: Float[np.ndarray, " cause"]
+    measured: Sequence[Sequence[float]],
+    prior: Float[np.ndarray, " cause"],
+    trust: Float[np.ndarray, " measured"] | float = 1.0,
 ) -> Float[np.ndarray, " cause"]:
     """Fit non-negative rates by least squares on relative errors.
+
+    Errors relative to the measured seconds would favour rates that are too low, because a
+    measurement that is too long then counts less than one that is too short by the same amount.
+    The fit is therefore repeated with errors relative to the seconds that the last one predicts
+    (iteratively reweighted least squares, Holland and Welsch 1977). These are limited to
+    ``MOST_APART`` times the measured ones in either direction, so that no measurement that other
+    work disturbed outweighs the others.
 
     Args:
         measured: rows of amounts of work, with the seconds in the last column.
         prior: assumed rates. Each enters the fit as one more row with the weight PRIOR_WEIGHT.
+        trust: weights of the measurements.
     """
     if not measured:
         return prior
     table = np.array(measured, float)
     ages = np.arange(len(table))[::-1]
-    weights = 0.5 ** (ages / HALF_LIFE / 2)[:, None]  # least squares squares the weights
-    rows = table[:, :-1] / np.maximum(table[:, -1:], 1e-9) * weights
+    weights = (trust * 0.5 ** (ages / HALF_LIFE / 2))[:, None]  # least squares squares them
     # In units of the prior, all rates have similar magnitudes.
-    a = np.vstack([rows * prior, PRIOR_WEIGHT * np.eye(len(prior))])
-    b = np.concatenate([weights[:, 0], np.full(len(prior), PRIOR_WEIGHT)])
-    rates: np.ndarray = nonnegative_least_squares(a, b) * prior
-    return rates
+    works, seconds = table[:, :-1] * prior, np.maximum(table[:, -1:], 1e-9)
+    scale = seconds
+    for _ in range(FITS):
+        a = np.vstack([works / scale * weights, PRIOR_WEIGHT * np.eye(len(prior))])
+        b = np.concatenate([(seconds / scale * weights)[:, 0], np.full(len(prior), PRIOR_WEIGHT)])
+        rates = nonnegative_least_squares(a, b)
+        scale = np.clip(works @ rates[:, None], seconds / MOST_APART, seconds * MOST_APART)
+    found: np.ndarray = rates * prior
+    return found
 
 
 def nonnegative_least_squares(

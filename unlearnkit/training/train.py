@@ -7,7 +7,7 @@ run it resumes, and with the store of an earlier run and a smaller retain set it
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -309,11 +309,13 @@ class _Timing:
         """Return the timed work of this thread."""
         if self.plan.stacked:
             return self.watch.timed() if self.finished else ()
-        bounds = [self.begun, *(at for _, at in self.finished)]
-        return tuple(
-            (work_of(self.plan, [stage]), at - before)
-            for (stage, at), before in zip(self.finished, bounds[:-1], strict=True)
-        )
+        timed, before, parent = list[tuple[Work, float]](), self.begun, ""
+        for stage, at in self.finished:
+            # Only the first stage of a piece makes a module and an optimizer.
+            groups = int(stage.parent != parent)
+            timed.append((replace(work_of(self.plan, [stage]), groups=groups), at - before))
+            before, parent = at, stage.key
+        return tuple(timed)
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         with self.recorder.lock:
@@ -384,7 +386,7 @@ def work_of(plan: Plan, stages: Iterable[Stage], threads: int | None = None) -> 
         sum(lengths),
         sum(stage.visits for stage in chosen),
         sum(stage.index == 1 for stage in chosen),
-        len(groups) if plan.stacked else 0,
+        len(groups),
     )
 
 

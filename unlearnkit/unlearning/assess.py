@@ -17,6 +17,7 @@ from unlearnkit.unlearning.boundary.protocol import Cost, Costs, Coverage
 from unlearnkit.unlearning.debt import debt_sizes, debts_of
 from unlearnkit.unlearning.modify import (
     batches_of,
+    checks_of,
     incomplete,
     members_of,
     replayed,
@@ -67,10 +68,11 @@ def assess(
         chosen = {shard: forget[shard] for shard in shards}
         replay = clock.exact_seconds(replayed(plan, chosen, amend))
         modify = clock.modify_seconds(batches_of(method, plan, chosen))
+        checks = clock.check_seconds(checks_of(plan, chosen, amend, using.probe))
         overhead = clock.request_seconds(0, len(hit))
-        if replay is None or modify is None or overhead is None:
+        if replay is None or modify is None or checks is None or overhead is None:
             return None
-        return replay + modify + overhead * len(chosen) / max(1, len(hit))
+        return replay + modify + checks + overhead * len(chosen) / max(1, len(hit))
 
     unsuitable = method.unsuitable(plan) or unsuitable_amend(amend, plan) or unchecked(plan)
     forced = {s: unsuitable or incomplete(before, store, s) for s in forget}

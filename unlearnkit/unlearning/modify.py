@@ -30,7 +30,7 @@ from unlearnkit.store import Approximation, Store
 from unlearnkit.store.footprint import return_freed_memory
 from unlearnkit.threads import deal
 from unlearnkit.torch_settings import own_settings
-from unlearnkit.training.clock import Batches, Work
+from unlearnkit.training.clock import Batches, Checks, Work
 from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.kernels.dealing import threads_used
 from unlearnkit.training.kernels.loop import compute_threads
@@ -48,7 +48,7 @@ from unlearnkit.unlearning.guard import (
     together_or_alone,
     with_doubts,
 )
-from unlearnkit.unlearning.inspection import Check
+from unlearnkit.unlearning.inspection import PROBE_MAX, Check, Probe
 
 
 def replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
@@ -86,6 +86,19 @@ def batches_of(method: Method, plan: Plan, forget: Mapping[int, Members]) -> Bat
     return found
 
 
+def checks_of(plan: Plan, forget: Mapping[int, Members], amend: Amend, probe: Probe) -> Checks:
+    """Return the work of checking some shards of a request after they were amended.
+
+    Three models are compared on some of the forgotten examples, and on the probe a fourth one if
+    training kept the state from which the amend's epochs began. An output counts as a third of a
+    gradient.
+    """
+    models = 3 + (amend.epochs(plan) in plan.spec.tail_epochs())
+    forgotten = sum(min(len(members), PROBE_MAX) for members in forget.values())
+    outputs = 3 * forgotten + models * len(probe.inputs) * len(forget)
+    return Checks(int(bool(forget)), len(forget), round(outputs / 3))
+
+
 def longer_of(amend: Amend, plan: Plan) -> Amend | None:
     """Return the amend to try after this one, or None.
 
@@ -121,6 +134,8 @@ class Modification:
         checks: the check of each shard, accepted or not.
         refused: for each refused shard, why it is retrained exactly instead.
         planned: the work in large batches, as the clock counts it.
+        checking: the work of the checks, as the clock counts it.
+        once: CPU seconds of the checks that are made once for all shards.
         replayed: the work of the first amend.
         visits: example gradients of large batches and replays.
         seconds: CPU seconds of the modification alone.
@@ -134,6 +149,8 @@ class Modification:
     checks: tuple[Check, ...]
     refused: dict[int, str]
     planned: Batches
+    checking: Checks
+    once: float
     replayed: Work
     visits: int
     seconds: float
@@ -266,6 +283,8 @@ def modify_shards(
         checks=checks,
         refused=refused,
         planned=planned,
+        checking=checks_of(plan, forget, amend, approximator.probe),
+        once=inspecting,
         replayed=replayed(plan, first, amend),
         visits=sum(part.visits for part in done),
         seconds=sum(part.seconds for part in done),

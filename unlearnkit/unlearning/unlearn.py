@@ -27,7 +27,7 @@ from unlearnkit.progress import Progress, Run, running
 from unlearnkit.store import Store
 from unlearnkit.store.footprint import return_freed_memory
 from unlearnkit.torch_settings import own_settings
-from unlearnkit.training.clock import Clock, Interval
+from unlearnkit.training.clock import Checks, Clock, Interval
 from unlearnkit.training.door import try_module
 from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.kernels.finite import NotFiniteError
@@ -42,7 +42,7 @@ from unlearnkit.unlearning.boundary.spot_check import SpotCheck, as_spot_check, 
 from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.unlearning.inspection import Probe
-from unlearnkit.unlearning.modify import members_of, modify_shards
+from unlearnkit.unlearning.modify import Modification, members_of, modify_shards
 from unlearnkit.unlearning.workload import Workload
 
 if TYPE_CHECKING:
@@ -255,12 +255,9 @@ def _unlearn(
             decision = decision.checked(found, assessment.costs)
         rates, clock = clock, clock.observe(report.timed, report.tick)
         if modified.checks:
-            # The amend's overhead beyond its steps is charged to the modification, once per shard.
-            replay = rates.exact_seconds(modified.replayed) or 0.0
-            took = max(modified.seconds, modified.whole - replay)
-            if modified.as_planned:  # longer amends would count as checks
-                took += modified.cpu_seconds - modified.whole
-            clock = clock.observe_modify(modified.planned, took)
+            clock = clock.observe_modify(modified.planned, modified.seconds)
+        if modified.checks and modified.as_planned:  # longer amends would count as checks
+            clock = _observe_checks(clock, rates, modified)
         run.check()
         if commit is not None:
             commit(plan, decision)
@@ -294,6 +291,25 @@ def _unlearn(
         clock=clock,
         bounds={s: bound for s, bound in modified.bounds.items() if s in decision.approximate},
         cpu_seconds=cpu_seconds,
+    )
+
+
+def _observe_checks(clock: Clock, rates: Clock, modified: Modification) -> Clock:
+    """Return the clock after the checks of a modification were timed.
+
+    What an amend takes beyond its steps, or less than them, is charged to the checks of its shard.
+
+    Args:
+        clock: the clock.
+        rates: the clock before the request, which predicted the steps.
+        modified: the modification.
+    """
+    checking = modified.cpu_seconds - modified.whole - modified.once
+    replay = rates.exact_seconds(modified.replayed)
+    more = 0.0 if replay is None else modified.whole - modified.seconds - replay
+    clock = clock.observe_checks(Checks(1, 0, 0), modified.once)
+    return clock.observe_checks(
+        replace(modified.checking, requests=0), checking + max(more, -checking / 2)
     )
 
 

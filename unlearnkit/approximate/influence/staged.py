@@ -64,6 +64,8 @@ from unlearnkit.training.clock import Batches
 from unlearnkit.training.kernels.stacked import lanes_together
 from unlearnkit.training.plan import Plan
 
+# Overhead of a pass through the body, in products with the last layer.
+BODY_BATCHES = 3
 Lanes = Callable[[InfluenceSettings, Stack, Sequence[ShardRound], OnStep], list[Modified]]
 # Expected share of ``iterations`` that a solve runs, in parameter space and in output space.
 EXPECTED_ITERATIONS, EXPECTED_DUAL_ITERATIONS = 0.9, 0.5
@@ -158,7 +160,8 @@ class StagedInfluence(InfluenceSettings):
         """Count two gradients per segment, and a linearisation and most products per substep.
 
         A forward pass of a candidate counts as a third of a gradient, and so does a pass through
-        the body if only the head is corrected. Products with the head are counted as batches only.
+        the body if only the head is corrected. Products with the head are counted as batches only,
+        and a pass through the body as ``BODY_BATCHES`` of them besides.
         Lanes that are corrected together share batches, except for passes through the body.
         Products of stacks of linear layers are counted by :func:`passes_of_solve`.
         """
@@ -189,7 +192,7 @@ class StagedInfluence(InfluenceSettings):
         elif stack is not None:
             together = lanes_together(plan)
         run = sum(sum(sorted(some, reverse=True)[::together]) for some in runs.values())
-        return Batches(len(forget), bodies + run, round(visits))
+        return Batches(len(forget), BODY_BATCHES * bodies + run, round(visits))
 
     def _candidates(self, plan: Plan, shard: int, forget: Members) -> int:
         """Return the number of a shard's retained examples that are candidates."""
