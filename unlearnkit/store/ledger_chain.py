@@ -23,6 +23,7 @@ from unlearnkit.store.files import (
 )
 
 START = "0" * 64
+MOST = 2**63 - 1  # bytes of a file, as the system counts them
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class LedgerExtent:
 
     def __post_init__(self) -> None:
         kinds = (self.size, int), (self.lines, int), (self.head, str)
-        if not all(type(value) is kind for value, kind in kinds) or min(self.size, self.lines) < 0:
+        typed = all(type(value) is kind for value, kind in kinds)
+        if not typed or not all(0 <= value <= MOST for value in (self.size, self.lines)):
             raise ValueError(f"{self!r} is not a valid extent of a ledger")
 
 
