@@ -786,7 +786,10 @@ class Session:
         cancel: threading.Event | None,
     ) -> Unlearned:
         with self._working():
-            if not isinstance(boundary, FixedBoundary) or boundary.max_share < 1:
+            # A fixed threshold needs no prediction: it is worth no more memory where the models are
+            # on disk, and no time where nothing is modified.
+            fixed = boundary.max_share if isinstance(boundary, FixedBoundary) else None
+            if fixed is None or not (isinstance(self.store, DiskStore) or fixed >= 1):
                 self._rehearse(cancel)
             original, request = self.ensemble, self._pending
             owed = total_debt(self.debt)

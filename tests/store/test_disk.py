@@ -122,6 +122,7 @@ def test_after_a_crash_the_folder_opens_and_the_next_run_ends_in_the_same_bits(
     for one in (expected, session):
         one.train()
         one.revoke(count=5, seed=1)
+        one.preview(0.6)  # which also rehearses, so that nothing below does
     result = expected.unlearn(0.6)
     assert result.decision.exact and result.decision.approximate
     progress = iter(range(1000))

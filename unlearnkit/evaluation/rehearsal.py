@@ -7,7 +7,7 @@ from jaxtyping import Int
 
 from unlearnkit.approximate import AMENDS
 from unlearnkit.approximate.timing import time_large_batches
-from unlearnkit.store import DiskStore, MemoryStore
+from unlearnkit.store import DiskStore, MemoryStore, footprint
 from unlearnkit.training.clock import Clock
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import work_of
@@ -71,6 +71,9 @@ def rehearse(
             clock = clock.observe_probe(*timed)
     once, more = stage.play(clock, able[:1], slices)
     spent = min(spent, more) + more  # the first time may have imported modules
+    states = plan.spec.num_slices + len(plan.spec.tail_epochs())
+    fit = footprint.CACHE_BYTES // (states * plan.architecture.state_bytes)
+    able = able[: max(1, fit)]  # the copy keeps its approximations in memory
     while len(able) > 1 and spent + stage.price(once, able, slices) > limit:
         able = able[: len(able) // 2]
     return stage.play(once, able, slices)[0] if len(able) > 1 else once
