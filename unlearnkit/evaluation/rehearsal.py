@@ -89,7 +89,10 @@ class _Stage:
     threads: int | None
 
     def price(self, clock: Clock, shards: list[int], slices: str) -> float:
-        """Predict the CPU seconds of modifying these shards; infinite if it is not possible."""
+        """Predict the CPU seconds of modifying these shards; infinite if it is not possible.
+
+        Modifying is assumed to take at most as long as retraining.
+        """
         plan, using, ids = self.plan, self.using, self._few(shards, slices)
         if not len(ids) or len(ids) >= int(plan.retained.sum()) // 2:
             return float("inf")
@@ -98,7 +101,12 @@ class _Stage:
         forget = {shard: members_of(plan, after, shard)[0] for shard in hit}
         large = clock.modify_seconds(batches_of(using.method, after, forget)) or 0.0
         checks = clock.check_seconds(checks_of(after, forget, using.amend, using.probe)) or 0.0
-        return large + checks
+        stages = [stage for shard in hit for stage in after.chains[shard]]
+        if slices == LAST:
+            stages = [stage for stage in stages if stage.index == plan.spec.num_slices]
+        # A first timing of large batches may be far off, and only a rehearsal would show that.
+        retraining = clock.exact_seconds(work_of(after, stages, self.threads)) or 0.0
+        return min(large + checks, retraining)
 
     def play(self, clock: Clock, shards: list[int], slices: str) -> tuple[Clock, float]:
         """Return the clock after these shards were modified, and the CPU seconds of that."""
