@@ -1,5 +1,6 @@
 """Reading and copying modules: state, hooks, shared memory, and layers with batch statistics."""
 
+import cmath
 import copy
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -85,13 +86,20 @@ def is_finite(state: State, trainable: Collection[str] = ()) -> bool:
     >>> is_finite({"weight": torch.tensor([-torch.inf])}, ["weight"])
     False
     """
-    for name, tensor in state.items():
-        if name in trainable:
-            if not torch.isfinite(tensor).all():
-                return False
-        elif torch.isnan(tensor).any():
-            return False
-    return True
+    return all(
+        all_finite(tensor) or (name not in trainable and not torch.isnan(tensor).any())
+        for name, tensor in state.items()
+    )
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Return whether all numbers of a tensor are finite.
+
+    >>> all_finite(torch.tensor([3e38, 3e38])), all_finite(torch.tensor([torch.inf, -torch.inf]))
+    (True, False)
+    """
+    # The sum is cheaper than a look at every number, but finite numbers may overflow in it.
+    return cmath.isfinite(tensor.sum().item()) or bool(torch.isfinite(tensor).all())
 
 
 def same_state(a: State, b: State) -> bool:

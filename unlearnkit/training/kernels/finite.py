@@ -5,7 +5,6 @@ model would pass for one that was retrained exactly. Kernels therefore look at l
 at the end of every epoch, and what reads stored models refuses those that are not finite.
 """
 
-import cmath
 import math
 from collections.abc import Collection, Iterable, Sequence
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unlearnkit.data.column_constants import NOT_SILENTLY
-from unlearnkit.models.state import is_finite
+from unlearnkit.models.state import all_finite, is_finite
 from unlearnkit.store.checkpoint import State
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import EPOCH, Job, Mark
@@ -62,12 +61,8 @@ def check_epoch(
     if loss is not None and not math.isfinite(loss):
         raise diverged(plan, shard, mark, "the loss")
     with torch.no_grad():
-        for parameter in parameters:
-            # The sum is cheaper than a look at every number, but finite numbers may overflow in it.
-            if cmath.isfinite(parameter.sum().item()):
-                continue
-            if not torch.isfinite(parameter).all():
-                raise diverged(plan, shard, mark, "the parameters")
+        if not all(map(all_finite, parameters)):
+            raise diverged(plan, shard, mark, "the parameters")
 
 
 def check_lanes(
