@@ -46,7 +46,7 @@ class Approximating(AdaptiveBoundary):
         return uk.FixedBoundary(0.0).decide(workload, costs, debts)
 
 
-CAPPED = Approximating(max_correction=9)
+CAPPED = Approximating(max_correction=9, min_agreement=0.7)
 UNCAPPED = Approximating(
     min_agreement=-1, max_motion=float("inf"), max_correction=float("inf"), max_drift=float("inf")
 )
@@ -56,6 +56,13 @@ def fork(trained, count=30):
     session = trained.fork()
     session.revoke(count=count)
     return session
+
+
+def evenly(ids, most):
+    """At most this many of the ids, from the first to the last."""
+    if len(ids) <= most:
+        return ids
+    return ids[[round(i * (len(ids) - 1) / (most - 1)) for i in range(most)]]
 
 
 def everything(session):

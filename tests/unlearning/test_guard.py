@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from guarded import CAPPED, Spoil, everything, fork
+from guarded import CAPPED, Spoil, evenly, everything, fork
 from unlearnkit.approximate import Replay
 from unlearnkit.seeding import state_bytes
 from unlearnkit.unlearning import guard
@@ -64,13 +64,13 @@ def test_some_shards_may_be_refused_and_others_accepted(trained):
     assert [s for s, exact in routes.items() if exact] == list(decision.exact)
 
 
-@pytest.mark.parametrize(("epochs", "most"), [(1, 256), (4, 256), (1, 4)])
+@pytest.mark.parametrize(("epochs", "most"), [(1, 64), (4, 64), (1, 16)])
 def test_drift_is_what_the_amend_adds_to_the_correction(trained, epochs, most, monkeypatch):
-    monkeypatch.setattr(guard, "PROBE_MAX", most)
+    monkeypatch.setattr(guard, "CHECKED_MAX", most)
     session, corrected = fork(trained), fork(trained)
     checks = session.unlearn(0.0, amend=Replay(epochs)).decision.checks
     still = corrected.unlearn(0.0, amend="none").decision.checks
-    inputs, _ = session.dataset.examples(session.dataset.probe.ids)
+    inputs, _ = session.dataset.examples(evenly(session.dataset.probe.ids, most))
     for check in checks:
         pair = []
         for side in (corrected, session):
@@ -79,12 +79,10 @@ def test_drift_is_what_the_amend_adds_to_the_correction(trained, epochs, most, m
         kl = torch.nn.functional.kl_div(pair[1], pair[0], reduction="batchmean", log_target=True)
         gone = session.last.ids
         rows = session.plan.partition.rows(gone)
-        mine = gone[session.plan.partition.shard[rows] == check.shard]
-        if len(mine) > most:  # from the first to the last, evenly
-            mine = mine[[round(i * (len(mine) - 1) / (most - 1)) for i in range(most)]]
+        mine = evenly(gone[session.plan.partition.shard[rows] == check.shard], most)
         forgotten, labels = session.dataset.examples(mine)
         before = session.plan.architecture.module(session.original.by_shard[check.shard].state)
         loss = torch.nn.functional.cross_entropy(before(forgotten), labels).detach()
-        assert check.drift == pytest.approx(float(kl / loss) / epochs / check.share**0.5, rel=1e-3)
+        assert check.drift == pytest.approx(float(kl / loss) / epochs / check.share**0.5, rel=5e-3)
         assert kl > 0
     assert all(check.drift == 0 for check in still)

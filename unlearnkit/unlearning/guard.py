@@ -25,8 +25,8 @@ from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.unlearning.boundary.verdict import doubt_of
 from unlearnkit.unlearning.error_model import ErrorModel, largest_class_share
 from unlearnkit.unlearning.inspection import (
+    CHECKED_MAX,
     CURVED_MAX,
-    PROBE_MAX,
     Check,
     Models,
     Probe,
@@ -48,7 +48,7 @@ class Guard:
         probe: Probe,
     ) -> None:
         self.rounds, self.modified = rounds, modified
-        self.boundary, self.probe = boundary, probe
+        self.boundary, self.probe = boundary, probe.some(CHECKED_MAX)
         self.before = {s: last_checkpoint(each).state for s, each in rounds.items()}
         self.checks: dict[int, Check] = {}
         self.refused: dict[int, str] = {}
@@ -57,7 +57,7 @@ class Guard:
         self.visits = sum(each.visits for each in modified.values())
         self.names = probe.architecture.trainable_names
         self.forgotten = {
-            s: probe_of(each.state, each.forget, PROBE_MAX) for s, each in rounds.items()
+            s: probe_of(each.state, each.forget, CHECKED_MAX) for s, each in rounds.items()
         }
 
     def inspect_corrections(self, error_model: ErrorModel) -> None:
@@ -189,12 +189,13 @@ def probe_of(state: ShardState, members: Members, most: int) -> Probe:
     return Probe(state.plan.architecture, spec.loss, *state.data(some))
 
 
-def sharpness_of(state: ShardState, members: Members) -> float | None:
+def sharpness_of(state: ShardState, members: Members, probe: Probe) -> float | None:
     """Measure the sharpness of a shard's training (:mod:`unlearnkit.unlearning.inspection`).
 
     Args:
         state: the shard before the request.
-        members: examples that it was trained on.
+        members: examples that it was trained on, which are used if the probe is empty.
+        probe: held-out examples.
 
     Returns:
         The sharpness; None where it was not defined: for other optimizers than SGD, for complex
@@ -203,14 +204,15 @@ def sharpness_of(state: ShardState, members: Members) -> float | None:
     spec, architecture = state.plan.spec, state.plan.architecture
     last = state.checkpoints[max(state.checkpoints)].state
     is_complex = any(last[name].is_complex() for name in architecture.trainable_names)
-    if spec.optimizer != "sgd" or is_complex or not len(members):
+    seen = probe if len(probe.inputs) else probe_of(state, members, CURVED_MAX)
+    if spec.optimizer != "sgd" or is_complex or not len(seen.inputs):
         return None
-    probe = probe_of(state, members, CURVED_MAX)
+    seen = seen.some(CURVED_MAX)
     generator = torch_generator(spec.seed, "sharpness", state.shard)
     states = [architecture.initial(spec.seed, state.shard)]
     if not architecture.is_linear:
         states.append(last)
-    found = [probe.largest_curvature(each, generator) for each in states]
+    found = [seen.largest_curvature(each, generator) for each in states]
     largest = math.nan if any(map(math.isnan, found)) else max(found)
     return spec.learning_rate * largest / (2 * (1 + spec.momentum))
 

@@ -8,7 +8,8 @@ the units of the data, exist for every model and loss, and were devised for unle
 *Agreement* compares what the correction predicts with what the replay does. It is the cosine of the
 angle between the change of the outputs that the correction makes and the change that remains after
 the amend, on the forgotten examples. Both are estimates of what retraining would change, and near 1
-if training is stable. If training is chaotic, the replay leads elsewhere.
+if training is stable. If training is chaotic, the replay leads elsewhere. A longer replay differs
+more from the correction in calm training too, so what agreement says depends on the sharpness.
 
 *Motion* measures how far the last epochs of training itself moved the outputs on the probe, as a
 mean divergence per replayed epoch. The probe is a labelled, held-out part of the data that is used
@@ -19,8 +20,10 @@ that a request causes are lost in it.
 
     sharpness = learning rate * (largest eigenvalue of G) / (2 (1 + momentum)),
 
-with the Gauss-Newton matrix G of the mean loss. The larger of its values at the initial weights and
-at the end of training counts; for linear models, whose curvature is largest where all classes are
+with the Gauss-Newton matrix G of the mean loss on the probe; where there is none, on some of the
+shard's examples. On the probe the curvature does not vanish as training examples are fitted, and
+the sharpness is the same for every request. The larger of its values at the initial weights and at
+the end of training counts; for linear models, whose curvature is largest where all classes are
 equally probable, that at the initial weights. On a quadratic loss, heavy-ball gradient descent
 diverges above 1 (Polyak 1964; Cohen, Kaur, Li, Kolter and Talwalkar 2021 found that networks are
 driven there). It is a property of training and not of a request, so it is measured in one shard
@@ -54,12 +57,13 @@ from unlearnkit.metrics.tasks import task_of
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.chunks import chunks
 from unlearnkit.models.losses import Loss, SquaredError
-from unlearnkit.models.vector import real_values, unflatten
+from unlearnkit.models.vector import unflatten
 from unlearnkit.store.checkpoint import State
 from unlearnkit.torch_settings import own_settings
 
 PROBE_MAX = 256  # the most examples of the probe part that are used; the first by id
-CURVED_MAX = 32  # the most examples on which curvature is estimated
+CHECKED_MAX = 64  # the most examples of these, and of the forgotten ones, for the check of a shard
+CURVED_MAX = 128  # the most examples on which curvature is estimated
 ITERATIONS, STEP = 2, 1e-2  # power iterations, and the length of their steps in the parameters
 
 
@@ -202,10 +206,15 @@ class Probe:
             change = (self.outputs([moved])[0] - outputs) / STEP
         return found
 
+    def some(self, most: int) -> "Probe":
+        """Return a probe of at most this many of the examples, evenly spaced."""
+        chosen = evenly_spaced(len(self.inputs), most)
+        return replace(self, inputs=self.inputs[chosen], targets=self.targets[chosen])
+
     def correction(self, state: State, norm: float) -> float:
         """Return a correction's norm relative to that of the parameters it is added to."""
         names = self.architecture.trainable_names
-        whole = sum(float(real_values(state[name]).square().sum()) for name in names) ** 0.5
+        whole = math.hypot(*(float(torch.linalg.vector_norm(state[name])) for name in names))
         return float(norm / max(whole, 1e-30))
 
     @own_settings()
@@ -221,12 +230,13 @@ class Probe:
             The check with ``drift`` and ``agreement``, and if the probe is not empty with ``kl``,
             ``rise`` and ``motion``.
         """
-        before, corrected, after = forgotten.outputs(models[:3]).double()
+        states, count = [state for state in models if state is not None], len(forgotten.inputs)
+        both = replace(self, inputs=torch.cat([forgotten.inputs, self.inputs])).outputs(states)
+        before, corrected, after = both[:3, :count].double()
         check = replace(check, agreement=_cosine(corrected - before, after - before))
         if not len(self.inputs):
             return check
-        states = [state for state in models if state is not None]
-        outputs = self.outputs(states)
+        outputs = both[:, count:]
         loss = float(self.loss.value(before.to(outputs), forgotten.targets).mean())
         levels = self.loss.value(outputs[:3:2], self.targets.expand(2, *self.targets.shape)).mean(1)
         drift = self.divergence(outputs[1], outputs[2])
@@ -282,10 +292,7 @@ class _Given(SquaredError):
 
 def _are_probabilities(outputs: Float[Tensor, "batch class"]) -> bool:
     """Whether rows are probabilities, up to rounding."""
-    sums = outputs.sum(-1)
-    return bool((outputs >= 0).all()) and bool(
-        torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
-    )
+    return bool((outputs >= 0).all()) and bool(((outputs.sum(-1) - 1).abs() <= 1e-3).all())
 
 
 def _cosine(one: Float[Tensor, "batch class"], other: Float[Tensor, "batch class"]) -> float:

@@ -272,7 +272,7 @@ def modify_shards(
     if checks:
         first_shard = _round(before, plan, store, checks[0].shard, debts)
         with compute_threads(plan.spec.num_threads):
-            sharpness = sharpness_of(first_shard.state, first_shard.retain)
+            sharpness = sharpness_of(first_shard.state, first_shard.retain, approximator.probe)
         checks = with_doubts(checks, sharpness)
     inspecting = now() - begun
     first, last, refused, bounds = (

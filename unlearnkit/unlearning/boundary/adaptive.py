@@ -83,10 +83,10 @@ class AdaptiveBoundary(Boundary):
     max_forgotten: float = 0.3
     max_class: float = 0.5
     error: float | None = None
-    max_correction: float = 3.0
-    min_agreement: float = 0.7
+    max_correction: float = 10.0
+    min_agreement: float = 0.3
     max_drift: float = 2.0
-    max_motion: float = 1.0
+    max_motion: float = 3.0
 
     def __post_init__(self) -> None:
         """Check the fields."""

@@ -21,7 +21,11 @@ WAYS_OUT = (
     "approximations better (session.amplification() measures how chaotic training is)"
 )
 
-MIN_AGREEMENT, MAX_MOTION, MAX_SHARPNESS = 0.7, 0.15, 0.12  # beyond these a shard is doubtful
+CALM, SHARP = 0.08, 0.2  # sharpness up to which little, and beyond which no agreement is enough
+MIN_AGREEMENT = 0.3  # in calm training
+SHARP_AGREEMENT = 0.95  # between calm and sharp
+UNKNOWN_AGREEMENT = 0.7  # where the sharpness is not known
+MAX_DRIFT, MAX_MOTION = 20.0, 0.3  # beyond these a shard is doubtful in any training
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
@@ -29,30 +33,40 @@ _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 def doubt_of(check: Check) -> str:
     """Return why an approximation may be no better than doing nothing; "" if nothing suggests it.
 
-    The caps are strict: few shards that were led away stay within them
-    (``tests/benchmarks/defaults.md``).
+    The sharper training is, the better its correction and its amend must agree. The caps are
+    strict: few shards that were led away stay within them (``tests/benchmarks/defaults.md``).
 
-    >>> doubt_of(Check(0, agreement=0.5))
-    'its correction and its amend agree to 50% only, under 70%'
-    >>> doubt_of(Check(0, agreement=0.97, motion=0.01, sharpness=0.05))
+    >>> doubt_of(Check(0, agreement=0.9, sharpness=0.1))
+    'its correction and its amend agree to 90% only, under the 95% that a sharpness of 0.1 needs'
+    >>> doubt_of(Check(0, agreement=0.9, motion=0.01, sharpness=0.05))
     ''
     """
-    if check.agreement is not None and not check.agreement >= MIN_AGREEMENT:
+    if check.sharpness is not None and not check.sharpness <= SHARP:
         return (
-            f"its correction and its amend agree to {check.agreement:.0%} only, under "
-            f"{MIN_AGREEMENT:.0%}"
+            f"the learning rate is so high that training is close to instability (sharpness "
+            f"{check.sharpness:.2g}, over {SHARP:g})"
         )
+    agreement, least = check.agreement, _least_agreement(check.sharpness)
+    if agreement is not None and not agreement >= least:
+        enough = f"{least:.0%}"
+        if check.sharpness is not None:
+            enough = f"the {enough} that a sharpness of {check.sharpness:.2g} needs"
+        return f"its correction and its amend agree to {agreement:.0%} only, under {enough}"
+    if check.drift is not None and not check.drift <= MAX_DRIFT:
+        return f"its outputs on the probe drifted by {check.drift:.2g}, over {MAX_DRIFT:g}"
     if check.motion is not None and not check.motion <= MAX_MOTION:
         return (
             f"each of the last epochs of training moved its outputs by {check.motion:.2g} nats, "
             f"over {MAX_MOTION:g}"
         )
-    if check.sharpness is not None and not check.sharpness <= MAX_SHARPNESS:
-        return (
-            f"the learning rate is so high that training is close to instability (sharpness "
-            f"{check.sharpness:.2g}, over {MAX_SHARPNESS:g})"
-        )
     return ""
+
+
+def _least_agreement(sharpness: float | None) -> float:
+    """Return the least agreement that leaves no doubt."""
+    if sharpness is None:
+        return UNKNOWN_AGREEMENT
+    return MIN_AGREEMENT if sharpness <= CALM else SHARP_AGREEMENT
 
 
 def but(doubt: str) -> str:
