@@ -254,9 +254,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="digits only, one seed")
     parser.add_argument("--rates", action="store_true", help="only the table of other rates")
+    parser.add_argument("--only", default="", help="cells with this text; keep the others' rows")
     given = parser.parse_args()
     rows: list[dict[str, object]] = []
-    for cell in QUICK if given.quick else () if given.rates else CELLS:
+    chosen = () if given.rates else [c for c in CELLS if given.only in str(c)]
+    if given.only:
+        names = [str(cell).partition(" rate")[0] for cell in chosen]
+        kept = report.kept("frontier")
+        rows += [row for row in kept if str(row["cell"]).partition(" rate")[0] not in names]
+    for cell in QUICK if given.quick else chosen:
         for seed in range(cell.seeds):
             print(f"{cell}, seed {seed} ...", flush=True)
             rows += measure(cell, seed)
@@ -269,6 +275,8 @@ def main() -> None:
         return
     if rows:
         report.put("frontier", table_of(rows), command)
+    if given.only:
+        return
     swept = list(at_rates(SWEPT))
     command = report.command(__file__, "--rates")
     report.keep("frontier-rates", command, swept)

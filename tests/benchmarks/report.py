@@ -60,6 +60,13 @@ def keep(name: str, command: str, rows: Any) -> Path:
     return path
 
 
+def kept(name: str) -> list[dict[str, Any]]:
+    """Return the raw rows that :func:`keep` wrote last; none if it never did."""
+    path = output() / f"{name}.json"
+    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
+    return rows
+
+
 def put(name: str, table: str, command: str, report: Path = REPORT) -> None:
     """Replace the table called ``name`` in the report, with the conditions of this run above it.
 
