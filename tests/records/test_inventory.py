@@ -166,5 +166,7 @@ def test_the_ledger_tells_no_digest_that_depends_on_ids_without_the_key(honest: 
     lineages = {
         np.packbits(plan.retained[(plan.partition.shard == 0)]).tobytes().hex() for plan in plans
     }
+    # Lineages are so short that a keyed digest may contain one by chance.
+    parts = {digest[:12] for digest in digests} | {f'"{lineage}"' for lineage in lineages}
     for told in (text, certificate):
-        assert not [digest for digest in digests | lineages if digest[:12] in told]
+        assert not [part for part in parts if part in told]
