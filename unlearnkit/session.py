@@ -39,6 +39,7 @@ from unlearnkit.records.journal import CommittedState, Journal
 from unlearnkit.records.ledger import entry_of, ledger_frame
 from unlearnkit.records.persistence import open_store, provenance, warn_of_changed_code
 from unlearnkit.records.stored_settings import stored_settings
+from unlearnkit.records.tombstones import Tombstones, as_tombstones, returned, tombstones_of
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore, StoreError
 from unlearnkit.store.footprint import Footprint, announced
@@ -125,6 +126,7 @@ class Session:
         version: str | None = None,
         parallel: int | None = None,
         threads: int | None = None,
+        tombstones: str | os.PathLike[str] | Tombstones | None = None,
     ) -> None:
         """Start a session. Nothing is trained yet.
 
@@ -188,8 +190,14 @@ class Session:
                 on its own core. The resulting bits do not depend on it. By default there is one
                 thread for each core, and small models are trained in one thread, which is faster.
                 The attribute can be set at any time: ``session.threads = 1``.
+            tombstones: what earlier sessions have forgotten, as :meth:`tombstones` returned it, or
+                the file in which it was saved. Rows of the data that were forgotten before, or
+                belong to a forgotten group, are revoked before anything is trained, and a warning
+                says how many they are. If models are there already, the rows are added to the
+                pending request. A store on disk keeps the tombstones.
 
         Raises:
+            FileNotFoundError: there is no such file of tombstones.
             KeyError: a dataset, model, loss or aggregation of this name is not known.
             TypeError: an argument has the wrong type.
             ValueError: an argument is out of range, or arguments contradict each other.
@@ -197,8 +205,9 @@ class Session:
 
         Warns:
             UserWarning: inputs or targets are so large or so small that a built-in model learns
-                badly.
+                badly; or rows of the data were forgotten before.
         """
+        forgotten = as_tombstones(tombstones)
         stored = stored_settings(store)
         self.dataset: Dataset = stored.dataset() if data is None else as_dataset(data)
         stored = stored.of(self.dataset)
@@ -253,11 +262,12 @@ class Session:
             self._journal = Journal(self.dataset, plan, self.store)
             try_module(self._journal.plan)
             warn_of_changed_code(self._journal.plan, self.store)
+            self._pending: Int[np.ndarray, " request"] = self._journal.queue.ids
+            self._revoke_returned(forgotten)
         except BaseException:
             if isinstance(self.store, DiskStore) and self.store is not store:
                 self.store.close()  # otherwise a kept traceback would keep the folder locked
             raise
-        self._pending: Int[np.ndarray, " request"] = self._journal.queue.ids
         if not self.trained and (text := self.footprint.warning()):
             warnings.warn(text, stacklevel=3)  # 3: the caller, beyond the decorator
         self._original = Original()
@@ -1013,6 +1023,22 @@ class Session:
         """
         return ledger_frame(self._journal.history.records)
 
+    def tombstones(self) -> Tombstones:
+        """What was forgotten, as keyed digests, for sessions on data in which it may return.
+
+        Data come back from backups, and new rows of a person arrive after their request::
+
+            session.tombstones().save("tombstones.json")
+            later = uk.Session(new_data, tombstones="tombstones.json")
+
+        They cover all completed requests, and the tombstones that this session was given. A group
+        is forgotten once all of its rows are. Save them before you delete rows from the data: a
+        store on disk opens with the data that it was trained on only.
+        """
+        state = self._journal.state
+        revoked, given = state.history.revocations.ids, self._journal.tombstones
+        return tombstones_of(self.dataset, revoked, self._journal.secret(), given)
+
     @overload
     def certificate(self, *, name_ids: bool = False) -> Certificate: ...
 
@@ -1116,6 +1142,21 @@ class Session:
                     raise
         finally:
             self._work.release()
+
+    def _revoke_returned(self, forgotten: Tombstones) -> None:
+        """Revoke the rows that tombstones name, those that the store keeps among them."""
+        journal, store = self._journal, self.store
+        if not (journal.tombstones | forgotten).marks:
+            return
+        found = returned(journal.tombstones | forgotten, self.dataset, journal.history.revocations)
+        late = bool(store.keys or self.debt) or getattr(store, "read_only", False)
+        journal.take_tombstones(forgotten)
+        if len(found.ids) and not late:
+            journal.commit_returned(found.ids)
+        elif len(found.ids):
+            self._pending = np.union1d(self._pending, found.ids)
+        if len(found.ids) or (found.num_unread and forgotten.marks):
+            warnings.warn(found.sentence(late), stacklevel=4)  # 4: the caller, as in __init__
 
     def _need_training(self) -> None:
         if not self.trained:

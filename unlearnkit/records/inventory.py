@@ -7,7 +7,6 @@ ledger, with another head. All names and digests are keyed by the store's secret
 depend on which examples were revoked, which otherwise could be found by trying each one.
 """
 
-import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ DIGITS = 40  # of a keyed digest, in hexadecimal
 
 def keyed(text: str, secret: bytes) -> str:
     """HMAC-SHA-256 of a text, shortened to 160 bits."""
-    return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()[:DIGITS]
+    return hmac.digest(secret, text.encode(), "sha256").hex()[:DIGITS]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import copy
 import secrets
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from unlearnkit.records.history import History
 from unlearnkit.records.inventory import fields_of, says_something
 from unlearnkit.records.ledger import Entry, outcome_line, repay_line, request_line, state_line
 from unlearnkit.records.persistence import AnyStore, keep, provenance, resume
+from unlearnkit.records.tombstones import TOMBSTONES, Tombstones
 from unlearnkit.store import DiskStore
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.training.plan import Plan
@@ -56,6 +58,7 @@ class Journal:
         clock: measured rates; saved with the next commit.
         repeated: how many steps of a foreign module were repeated in all training so far; saved
             with the next commit.
+        tombstones: those that the session was given.
     """
 
     def __init__(self, dataset: Dataset, plan: Plan, store: AnyStore) -> None:
@@ -76,6 +79,7 @@ class Journal:
         self.dataset, self.store = dataset, store
         self.history, self.queue, self.clock = kept.history, kept.queue, kept.clock
         self.repeated, self.inventory = kept.repeated, kept.inventory
+        self.tombstones = kept.tombstones
         self.plan = plan.without(self.history.revocations.ids)
         if isinstance(store, DiskStore) and not store.read_only:
             self.settle_repaid()
@@ -124,7 +128,8 @@ class Journal:
             if line is not None or says_something(inventory, fields):
                 line = {**(state_line() if line is None else line), **fields}
                 inventory = inventory.after(line)
-        keep(self.dataset, self.plan, self.store, self.clock, queue, repeated, line)
+        state = self.clock, queue, repeated, line, self.tombstones
+        keep(self.dataset, self.plan, self.store, *state)
         self.queue, self.repeated, self.inventory = queue, repeated, inventory
         return line
 
@@ -175,6 +180,24 @@ class Journal:
             line = self.save(line, queue, decision.repeated, plan) or line
             self.history = self.history.after({**line, "ids": ids.tolist()})
             self.plan = plan
+
+    def take_tombstones(self, given: Tombstones) -> None:
+        """Add tombstones to those that the session was given before, and keep them."""
+        store, before = self.store, self.tombstones
+        self.tombstones = before | given
+        if not isinstance(store, DiskStore) or store.manifest is None or store.read_only:
+            return  # a new store keeps them with its first commit
+        if self.tombstones != before:
+            self.save()
+
+    def commit_returned(self, ids: Int[np.ndarray, " request"]) -> None:
+        """Complete a request for rows that tombstones name, before there is any model."""
+        begun, worked = time.perf_counter(), time.process_time()
+        decision, plan = Decision((), TOMBSTONES, None), self.plan.without(ids)
+        self.commit_request(ids, plan, decision, 0, method=None, amend=None)
+        spent = time.process_time() - worked
+        entry, seconds = self.history.records[-1][1], time.perf_counter() - begun
+        self.record_outcome(replace(entry, seconds=seconds, cpu_seconds=spent))
 
     def commit_repayment(self, decision: Decision, debt_before: int) -> None:
         """Complete a repayment of the shards in a decision."""

@@ -10,6 +10,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.records.history import History, read_history
 from unlearnkit.records.inventory import Inventory, differences, inventory_of
 from unlearnkit.records.ledger import with_ids
+from unlearnkit.records.tombstones import NOTHING_FORGOTTEN, Tombstones
 from unlearnkit.store import (
     DiskStore,
     MemoryStore,
@@ -43,6 +44,7 @@ class Kept:
         queue: requests that wait for their deadline.
         repeated: how many steps of a foreign module were repeated in all training so far.
         inventory: what the lines of the ledger fix.
+        tombstones: those that the run was given.
     """
 
     history: History = field(default_factory=History)
@@ -50,6 +52,7 @@ class Kept:
     queue: Queue = field(default_factory=Queue)
     repeated: Repeated = NOTHING_REPEATED
     inventory: Inventory = field(default_factory=Inventory)
+    tombstones: Tombstones = NOTHING_FORGOTTEN
 
 
 def open_store(store: str | os.PathLike[str] | AnyStore | None) -> AnyStore:
@@ -143,7 +146,8 @@ def resume(dataset: Dataset, plan: Plan, store: AnyStore) -> Kept:
             )
     history = _history(store, dataset, plan.num_shards)
     queue = _queue(store, dataset, history.revocations)
-    return Kept(history, _clock(store), queue, _repeated(store), _inventory(store))
+    clock, tombstones = _clock(store), _tombstones(store)
+    return Kept(history, clock, queue, _repeated(store), _inventory(store), tombstones)
 
 
 def keep(
@@ -154,6 +158,7 @@ def keep(
     queue: Queue,
     repeated: Repeated,
     line: dict[str, Any] | None = None,
+    tombstones: Tombstones = NOTHING_FORGOTTEN,
 ) -> None:
     """Commit a store's checkpoints together with the session's state and a line of the ledger.
 
@@ -172,6 +177,8 @@ def keep(
         "clock": clock.to_dict(),
         "queue": queue.to_dict(),
     }
+    if tombstones.marks:
+        run["tombstones"] = tombstones.to_dict()
     if plan.architecture.foreign:
         run["repeated"] = repeated.to_dict()
         # The code of the first checkpoints stays on record.
@@ -236,6 +243,14 @@ def _queue(store: DiskStore, dataset: Dataset, revocations: Revocations) -> Queu
     except NOT_OURS as error:
         raise _not_ours(store, "requests", error) from error
     return queue.without(revocations.ids.tolist())
+
+
+def _tombstones(store: DiskStore) -> Tombstones:
+    """The tombstones that the run was given; none in stores of earlier versions."""
+    try:
+        return Tombstones.from_dict((store.manifest or {}).get("tombstones"))
+    except NOT_OURS as error:
+        raise _not_ours(store, "tombstones", error) from error
 
 
 def _inventory(store: DiskStore) -> Inventory:

@@ -18,6 +18,7 @@ from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.builtin import BUILT_IN, MODELS
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.records.ledger import spot_check_of
+from unlearnkit.records.tombstones import TOMBSTONES
 from unlearnkit.registry import Registry
 from unlearnkit.training.ensemble import AGGREGATIONS, Ensemble
 from unlearnkit.training.partition import make_partition
@@ -178,6 +179,8 @@ def _event(line: dict[str, Any], plan: Plan) -> str:
     checked = -1 if check is None else check.shard
     exact = (route["shard"] for route in line["routes"] if route["kind"] == EXACT)
     shards = sorted(shard for shard in exact if shard != checked)
+    if line["boundary"] == TOMBSTONES:  # revoked before the training, which gives the same bits
+        shards = list(plan.shards_of(np.array(line["ids"], np.int64)))
     if line["kind"] == "repay":
         return f"session.repay({shards})"
     options = [f"boundary=uk.ChosenBoundary({tuple(shards)}{_longer(line, plan)})"]
