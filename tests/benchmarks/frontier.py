@@ -123,8 +123,8 @@ def data_of(cell: Cell) -> Dataset:
 
 ADAPTIVE = "adaptive boundary"
 WAYS: dict[str, dict[str, Any]] = {  # arguments of Session.unlearn
-    ADAPTIVE: {"spot_check": False},
-    f"{ADAPTIVE}, spot check": {"spot_check": True},
+    ADAPTIVE: {"boundary": "adaptive", "spot_check": False},
+    f"{ADAPTIVE}, spot check": {"boundary": "adaptive", "spot_check": True},
     "all approximate": {"max_share": 0, "spot_check": False},
     "replay without a correction": {
         "max_share": 0,
