@@ -229,8 +229,10 @@ def test_workload_and_ledger_count_groups() -> None:
     session.revoke(groups=names)
     workload = session.workload()
     assert workload.num_groups == 2 and repr(workload).startswith("Workload(2 groups, ")
+    assert repr(session).endswith(", trained, 18 pending of 3 groups)")
     session.unlearn(0)
     session.repay()
+    assert repr(session).endswith(", trained, 18 revoked of 3 groups)")
     ledger = session.ledger()
     assert ledger["groups"].fillna(-1).tolist() == [3, -1] and ledger["examples"].tolist()[0] == 18
     plain = Session(session.dataset.without_groups(), **GIVEN)

@@ -24,6 +24,7 @@ from unlearnkit.data.column_constants import warn_of_magnitudes
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.reading.groups import named_groups
+from unlearnkit.display import plural
 from unlearnkit.evaluation.amplification import Amplification, amplification
 from unlearnkit.evaluation.comparison import Comparison, compare
 from unlearnkit.evaluation.original import Original
@@ -278,10 +279,11 @@ class Session:
         spec = self.plan.spec
         state = "trained" if self.trained else "not trained"
         extra = ""
-        if len(self._journal.history.revocations.ids):
-            extra += f", {len(self._journal.history.revocations.ids)} revoked"
-        if len(self._pending):
-            extra += f", {len(self._pending)} pending"
+        for ids, what in ((self.revoked, "revoked"), (self._pending, "pending")):
+            if len(ids):
+                extra += f", {len(ids)} {what}"
+                if self.dataset.grouping is not None:
+                    extra += f" of {plural(len(self.dataset.groups_of(ids)), 'group')}"
         if self._journal.queue.first is not None:
             extra += f", due by {self._journal.queue.first:%Y-%m-%d %H:%M} UTC"
         if self.debt:

@@ -72,7 +72,7 @@ class Tombstones:
     them as you keep the store. A saved file can be read by its owner only.
 
     Two rows are the same if their features and labels have the same bytes. So the data have to be
-    read as before: the same columns in the same order, the same encoding and the same constants.
+    read as before: with the same columns in the same order, classes, encoding and constants.
     Rows of equal contents cannot be told apart: all of them are recognised, whoever they belong to.
     A group is recognised by its name alone, in whichever column the names are.
 
