@@ -289,6 +289,10 @@ def _exact(line: dict[str, Any]) -> set[int]:
 
 
 def _checked(entry: Entry) -> Entry:
+    for text in (entry.time, entry.kind, entry.boundary):
+        if not isinstance(text, str):
+            raise TypeError(f"{text!r} is no text")
+        text.encode()  # raises an error for half of a surrogate pair, which no table can hold
     for whole in (entry.visits, entry.predicted_visits):
         if type(whole) is not int:
             raise TypeError(f"visits={whole!r} is not a whole number")
