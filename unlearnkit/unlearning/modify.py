@@ -48,7 +48,7 @@ from unlearnkit.unlearning.guard import (
     together_or_alone,
     with_doubts,
 )
-from unlearnkit.unlearning.inspection import PROBE_MAX, Check, Probe
+from unlearnkit.unlearning.inspection import CHECKED_MAX, Check, Probe
 
 
 def replayed(plan: Plan, shards: Iterable[int], amend: Amend) -> Work:
@@ -89,13 +89,13 @@ def batches_of(method: Method, plan: Plan, forget: Mapping[int, Members]) -> Bat
 def checks_of(plan: Plan, forget: Mapping[int, Members], amend: Amend, probe: Probe) -> Checks:
     """Return the work of checking some shards of a request after they were amended.
 
-    Three models are compared on some of the forgotten examples, and on the probe a fourth one if
-    training kept the state from which the amend's epochs began. An output counts as a third of a
-    gradient.
+    Three models are compared on some of the forgotten examples and on the probe, and a fourth one
+    if training kept the state from which the amend's epochs began. An output counts as a third of
+    a gradient.
     """
     models = 3 + (amend.epochs(plan) in plan.spec.tail_epochs())
-    forgotten = sum(min(len(members), PROBE_MAX) for members in forget.values())
-    outputs = 3 * forgotten + models * len(probe.inputs) * len(forget)
+    lengths = [len(members) for members in forget.values()] + [len(probe.inputs)] * len(forget)
+    outputs = models * sum(min(length, CHECKED_MAX) for length in lengths)
     return Checks(int(bool(forget)), len(forget), round(outputs / 3))
 
 
