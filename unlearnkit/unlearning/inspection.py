@@ -276,7 +276,8 @@ class Probe:
         It is the KL divergence in nats of what the loss maps outputs to, if these are
         probabilities. Otherwise it is half the squared difference of the outputs.
         """
-        pair = self.loss.probabilities(reference), self.loss.probabilities(outputs)
+        # In float32, rounding would drown small divergences.
+        pair = tuple(self.loss.probabilities(each.double()) for each in (reference, outputs))
         if self.targets.is_floating_point() or all(map(_are_probabilities, pair)):
             return float(task_of(self.targets).divergence(*pair).mean())
         return float(gaussian_kl(reference, outputs).mean())
