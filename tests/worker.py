@@ -19,7 +19,7 @@ from cases import CASES
 from unlearnkit.data.examples import Examples
 from unlearnkit.store import Checkpoint, MemoryStore
 from unlearnkit.training import train
-from unlearnkit.training.plan import make_plan
+from unlearnkit.training.plan import Plan, make_plan
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -58,7 +58,15 @@ def poisoned(examples: Examples, revoked: np.ndarray) -> Examples:
     real = features.is_floating_point()
     features[gone] = torch.nan if real else torch.iinfo(features.dtype).min
     labels[gone] = torch.nan if labels.is_floating_point() else -1
-    return Examples(examples.ids, features, labels)
+    return Examples(examples.ids, features, labels, groups=examples.groups)
+
+
+def retrained(plan: Plan, examples: Examples, revoked: np.ndarray) -> dict[str, dict[str, State]]:
+    """Contents by key of training in this process, with the plan's model and spec, on poison."""
+    poison, store = poisoned(examples, revoked), MemoryStore()
+    again = make_plan(poison, plan.architecture, plan.spec, revoked=revoked)
+    train.train(again, store, on_progress=False)
+    return {key: content(store.get(key)) for key in store.keys}
 
 
 class Leaky(Examples):

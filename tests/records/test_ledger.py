@@ -4,7 +4,6 @@ import hmac
 import json
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +16,6 @@ from unlearnkit.store.ledger_chain import LedgerExtent, append_lines
 from unlearnkit.unlearning.boundary.protocol import Route
 
 CASE = CASES["logistic"]
-
-
-@pytest.fixture
-def session(tmp_path: Path) -> Session:
-    """Trained, then one exact request, then one approximate one."""
-    session = CASE.session(store=tmp_path / "store")
-    session.train()
-    for max_share in (1, 0):
-        session.revoke(count=2, seed=4)
-        session.unlearn(max_share)
-    return session
 
 
 def test_a_request_without_its_outcome_is_in_the_ledger(session: Session) -> None:

@@ -24,17 +24,6 @@ from unlearnkit.store.ledger_chain import START
 CASE = CASES["logistic"]
 
 
-@pytest.fixture
-def session(tmp_path: Path) -> Session:
-    """Trained, then one exact request, then one approximate one."""
-    session = CASE.session(store=tmp_path / "store")
-    session.train()
-    for max_share in (1, 0):
-        session.revoke(count=2, seed=4)
-        session.unlearn(max_share)
-    return session
-
-
 def ids_of(session: Session) -> list[list[int]]:
     return [one.tolist() for one in session._journal.history.revocations.requests]
 
