@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from unlearnkit.display import plural
 from unlearnkit.models.state import is_finite
 from unlearnkit.records.certificates.model_card import model_card
+from unlearnkit.records.certificates.page import page, written
 from unlearnkit.records.certificates.remains import on_the_device, on_the_numbers
 from unlearnkit.records.history import requests_of
 from unlearnkit.records.inventory import keyed
@@ -54,10 +54,7 @@ class Certificate:
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The certificate as JSON; also written to ``path`` if one is given."""
-        text = json.dumps(self.content, indent=1)
-        if path is not None:
-            Path(path).expanduser().write_text(text, encoding="utf-8")
-        return text
+        return written(json.dumps(self.content, indent=1), path)
 
     def model_card(self) -> str:
         """A model card for Hugging Face or another catalogue of models, as Markdown.
@@ -70,17 +67,9 @@ class Certificate:
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """The certificate as a self-contained HTML page; also written to ``path`` if given."""
-        text = (
-            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Certificate</title>'
-            "<style>body{font:14px sans-serif;max-width:80em;margin:2em auto}"
-            "td,th{padding:.2em .6em;text-align:left;vertical-align:top}"
-            "caption{font-weight:bold;text-align:left;margin-top:1.5em}"
-            "code{overflow-wrap:anywhere}</style>"
-            f"<h1>Certificate of unlearning</h1>{self._repr_html_()}</html>"
-        )
-        if path is not None:
-            Path(path).expanduser().write_text(text, encoding="utf-8")
-        return text
+        css = "body{max-width:80em}caption{font-weight:bold;text-align:left;margin-top:1.5em}"
+        whole = page("Certificate", "Certificate of unlearning", self._repr_html_(), css=css)
+        return written(whole, path)
 
     def _repr_html_(self) -> str:
         content = self.content

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from jaxtyping import Int
 
 from unlearnkit.data.examples import Dataset
 from unlearnkit.display import plural
+from unlearnkit.records.certificates.page import page, written
 from unlearnkit.records.history import debts_after
 from unlearnkit.records.ledger import Record, keyed_digest
 from unlearnkit.training.plan import Plan
@@ -23,10 +23,10 @@ from unlearnkit.unlearning.deadlines import Queue
 FORGOTTEN, OWED = "forgotten", "removed approximately"
 UNREAD, WAITING, HELD = "no longer read", "waiting", "not revoked"
 WORDS = {
-    FORGOTTEN: "forgotten exactly: no model that is used or stored was trained with it",
-    OWED: "removed from its model approximately; exact retraining is still owed",
-    UNREAD: "revoked; no model was trained with it, and evaluations do not read it any more",
-    WAITING: "waits to be forgotten with the next requests",
+    FORGOTTEN: "forgotten exactly (no model in use or in the store was trained with this data)",
+    OWED: "removed from a model approximately; exact retraining is still owed",
+    UNREAD: "revoked; no model was trained on such rows, and evaluations no longer read them",
+    WAITING: "waiting to be forgotten with the next request",
     HELD: "not revoked",
 }
 
@@ -51,18 +51,17 @@ class GroupCertificate:
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The page's content as JSON; also written to ``path`` if one is given."""
-        return _written(json.dumps(self.content, indent=1), path)
+        return written(json.dumps(self.content, indent=1), path)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """The page as self-contained HTML; also written to ``path`` if one is given."""
-        text = (
-            '<!doctype html><html lang="en"><meta charset="utf-8"><title>Your data</title>'
-            "<style>body{font:14px sans-serif;max-width:50em;margin:2em auto}"
-            "td,th{padding:.2em .6em;text-align:left;vertical-align:top}"
-            "code{overflow-wrap:anywhere}</style>"
-            f"<h1>What became of your data</h1>{self._repr_html_()}</html>"
+        whole = page(
+            "Your data",
+            "What became of your data",
+            self._repr_html_(),
+            css="body{max-width:50em}",
         )
-        return _written(text, path)
+        return written(whole, path)
 
     def _repr_html_(self) -> str:
         says = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.content["says"])
@@ -74,12 +73,6 @@ class GroupCertificate:
             for row in self.content["rows"]
         )
         return f"<ul>{says}</ul><table><tr>{top}</tr>{body}</table>"
-
-
-def _written(text: str, path: str | os.PathLike[str] | None) -> str:
-    if path is not None:
-        Path(path).expanduser().write_text(text, encoding="utf-8")
-    return text
 
 
 def _cell(value: Any) -> str:
