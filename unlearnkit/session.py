@@ -641,12 +641,7 @@ class Session:
         Raises:
             ValueError: the data have no groups.
         """
-        if self.dataset.grouping is None:
-            raise ValueError(
-                f"{self.dataset.name} has no groups; say which rows belong together when the data "
-                "are read, as from_frame(frame, target, groups='person')"
-            )
-        return group_costs(self._journal.plan, self.dataset.grouping)
+        return group_costs(self._journal.plan, self.dataset.named_grouping())
 
     @interruptible()
     @own_settings()

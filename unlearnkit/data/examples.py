@@ -373,16 +373,16 @@ class Dataset:
             state.update(f"|{part}|{len(examples)}|{kind}|".encode())
             state.update(examples.ids.astype("<i8").tobytes())
             state.update(examples.digests.tobytes())
-        numbers = self._groups_by_id
-        if numbers is not None:  # which examples share a group, and no name
-            state.update(b"|groups|" + in_order_of_appearance(numbers[1]).astype("<i8").tobytes())
+        if self.grouping is not None:  # which examples share a group, and no name
+            shared = in_order_of_appearance(self._groups_by_id[1])
+            state.update(b"|groups|" + shared.astype("<i8").tobytes())
         return state.hexdigest()
 
     @cached_property
-    def _groups_by_id(self) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]] | None:
-        """All ids, ascending, and the number of the group of each; None without groups."""
+    def _groups_by_id(self) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+        """All ids, ascending, and the number of the group of each; nothing without groups."""
         if self.grouping is None:
-            return None
+            return np.empty(0, np.int64), np.empty(0, np.int64)
         parts = list(self.parts.values())
         ids = np.concatenate([examples.ids for examples in parts])
         numbers = np.concatenate([part.groups for part in parts if part.groups is not None])
@@ -399,13 +399,22 @@ class Dataset:
             KeyError: a group is not known; the message lists the first of those that are.
             ValueError: the dataset has no groups.
         """
-        held = self._groups_by_id
-        if held is None or self.grouping is None:
+        wanted = self.named_grouping().numbers_of(groups)
+        ids, numbers = self._groups_by_id
+        return ids[np.isin(numbers, wanted)]
+
+    def named_grouping(self) -> Grouping:
+        """Return the grouping of the data.
+
+        Raises:
+            ValueError: the dataset has no groups.
+        """
+        if self.grouping is None:
             raise ValueError(
                 f"{self.name} has no groups; say which rows belong together when the data are "
                 "read, as from_frame(frame, target, groups='person')"
             )
-        return held[0][np.isin(held[1], self.grouping.numbers_of(groups))]
+        return self.grouping
 
     def without_test(self, ids: Ids) -> "Dataset":
         """Return the dataset without these examples of its test part; other ids do not matter."""
@@ -435,10 +444,8 @@ class Dataset:
 
         Ids that no part contains are left out.
         """
-        held = self._groups_by_id
-        if held is None:
-            return np.empty(0, np.int64)
-        return np.unique(held[1][np.isin(held[0], _as_ids(ids))])
+        known, numbers = self._groups_by_id
+        return np.unique(numbers[np.isin(known, _as_ids(ids))])
 
     def examples(self, ids: Ids) -> tuple[Shaped[Tensor, " k *feature"], Tensor]:
         """Return inputs and labels of these ids from any part, in the given order.

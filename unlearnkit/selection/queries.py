@@ -34,19 +34,21 @@ METHODS = {
 
 def column_names(dataset: Dataset) -> list[str]:
     """The columns of :func:`table_of` without the scores."""
-    known = ["id", *dataset.label_columns(dataset.train.labels[:1]), "shard", "slice"]
-    known += [] if dataset.grouping is None else [group_column(dataset)]
+    known = [*_usual_columns(dataset), *filter(None, [group_column(dataset)])]
     taken = {*known, *SCORES}
     return [*known, *(f"{n}_" if n in taken else n for n in dataset.feature_names)]
+
+
+def _usual_columns(dataset: Dataset) -> list[str]:
+    return ["id", *dataset.label_columns(dataset.train.labels[:1]), "shard", "slice"]
 
 
 def group_column(dataset: Dataset) -> str:
     """The column with the names of groups; empty without groups."""
     if dataset.grouping is None:
         return ""
-    taken = {"id", *dataset.label_columns(dataset.train.labels[:1]), "shard", "slice", *SCORES}
     name = dataset.grouping.column
-    return f"{name}_" if name in taken else name
+    return f"{name}_" if name in {*_usual_columns(dataset), *SCORES} else name
 
 
 def table_of(
