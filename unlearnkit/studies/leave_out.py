@@ -199,7 +199,7 @@ def leave_out(
             f"examples leave nothing to measure; give k from 1 to {len(train) - 1}, and at least "
             "one subset and one seed"
         )
-    # Each subset has a generator of its own, so that more can be added.
+    # A separate generator draws each subset, so the first ones stay the same if more are drawn.
     subsets = np.stack(
         [
             np.sort(np.random.default_rng([draw, number]).choice(train, k, replace=False))

@@ -98,8 +98,8 @@ def with_doubt(check, doubt):
     [
         (Check(0, agreement=0.6), "agree to 60% only, under 70%"),
         (Check(0, agreement=0.6, sharpness=0.05), ""),
-        (Check(0, agreement=0.2, sharpness=0.05), "agree to 20% only, under the 30%"),
-        (Check(0, agreement=0.9, sharpness=0.1), "the 95% that a sharpness of 0.1 needs"),
+        (Check(0, agreement=0.2, sharpness=0.05), "agree to 20% only, under 30%"),
+        (Check(0, agreement=0.9, sharpness=0.1), "under 95% where training is as sharp as 0.1"),
         (Check(0, agreement=0.96, sharpness=0.1), ""),
         (Check(0, agreement=0.99, drift=30.0, sharpness=0.05), "drifted by 30, over 20"),
         (Check(0, agreement=0.99, drift=float("nan")), "drifted by nan"),

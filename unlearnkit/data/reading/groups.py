@@ -160,7 +160,7 @@ def _values(part: str, groups: Any, length: int) -> Shaped[np.ndarray, " row"]:
     if missing.any():
         raise ValueError(
             f"{what} are missing in {int(missing.sum())} of {length} rows (rows "
-            f"{row_numbers(missing)}); leave these rows out, or give each a group of its own"
+            f"{row_numbers(missing)}); leave these rows out, or name a group for each of them"
         )
     if values.dtype.kind in "mM":  # whose plain form is a number
         values = pd.Series(values).astype(object).to_numpy()

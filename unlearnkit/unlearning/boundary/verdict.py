@@ -37,7 +37,7 @@ def doubt_of(check: Check) -> str:
     strict: few shards that were led away stay within them (``tests/benchmarks/defaults.md``).
 
     >>> doubt_of(Check(0, agreement=0.9, sharpness=0.1))
-    'its correction and its amend agree to 90% only, under the 95% that a sharpness of 0.1 needs'
+    'its correction and its amend agree to 90% only, under 95% where training is as sharp as 0.1'
     >>> doubt_of(Check(0, agreement=0.9, motion=0.01, sharpness=0.05))
     ''
     """
@@ -48,10 +48,12 @@ def doubt_of(check: Check) -> str:
         )
     agreement, least = check.agreement, _least_agreement(check.sharpness)
     if agreement is not None and not agreement >= least:
-        enough = f"{least:.0%}"
-        if check.sharpness is not None:
-            enough = f"the {enough} that a sharpness of {check.sharpness:.2g} needs"
-        return f"its correction and its amend agree to {agreement:.0%} only, under {enough}"
+        where = ""
+        if least == SHARP_AGREEMENT:
+            where = f" where training is as sharp as {check.sharpness:.2g}"
+        return (
+            f"its correction and its amend agree to {agreement:.0%} only, under {least:.0%}{where}"
+        )
     if check.drift is not None and not check.drift <= MAX_DRIFT:
         return f"its outputs on the probe drifted by {check.drift:.2g}, over {MAX_DRIFT:g}"
     if check.motion is not None and not check.motion <= MAX_MOTION:
