@@ -12,13 +12,11 @@ from jaxtyping import Float, Int
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.comparison import MODELS, Comparison
 from unlearnkit.metrics.tasks import margins_of, require_classes
-from unlearnkit.metrics.true_positives import true_positives
+from unlearnkit.metrics.true_positives import RATES, true_positives
 from unlearnkit.torch_settings import own_settings
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RATES = (0.01, 0.001)
 
 
 @own_settings()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+RATES = (0.01, 0.001)  # false positive rates that attacks are judged at
 LEVEL = 0.05  # one minus the confidence of all intervals
 
 
@@ -31,6 +32,16 @@ class TruePositives:
     interval: tuple[float, float]
     members: int
     others: int
+
+
+def threshold_at(others: Float[np.ndarray, " other"], false: float) -> float:
+    """Return the lowest threshold that at most a share ``false`` of the others exceeds.
+
+    >>> threshold_at(np.arange(0.0, 100), 0.01)
+    98.0
+    """
+    place = len(others) - 1 - int(false * len(others) + 1e-9)
+    return float(np.partition(others, place)[place])
 
 
 def true_positives(
@@ -66,9 +77,7 @@ def true_positives(
         raise ValueError("some scores are nan; leave out models whose outputs are not finite")
     from scipy.stats import beta, binom  # slow to import
 
-    descending = np.sort(others)[::-1]
-    threshold = descending[int(false * len(others) + 1e-9)]
-    side = LEVEL / 4
+    descending, threshold, side = np.sort(others)[::-1], threshold_at(others, false), LEVEL / 4
 
     def found_above(rank: int) -> int:
         """Count members above the order statistic that so many others exceed."""

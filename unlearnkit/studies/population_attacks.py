@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from unlearnkit.metrics.true_positives import true_positives
+from unlearnkit.metrics.true_positives import RATES, threshold_at, true_positives
 from unlearnkit.studies.population import KINDS, Margins, Population
-from unlearnkit.studies.population_metrics import log_density
+from unlearnkit.studies.population_metrics import log_density, need_models
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RATES = (0.01, 0.001)
 # What the attacker fits the first Gaussian to.
 VIEWS = {"lira": "original", "ruli": "unlearned"}
 RESAMPLES = 200
@@ -69,11 +68,7 @@ def attack_examples(
     """
     import pandas as pd
 
-    if len(population) < 8:
-        raise ValueError(
-            f"{population!r} is too small; call populate with at least 8 seeds (hundreds are "
-            "better)"
-        )
+    need_models(population, 8)
     if not 0 < memorised <= 1:
         raise ValueError(f"memorised={memorised} is no share; give one above 0, and at most 1")
     if resamples < 1:
@@ -87,9 +82,10 @@ def attack_examples(
         )
         for kind in ("original", "unlearned"):
             for rate in rates:
-                found = true_positives(scores[kind].ravel(), scores["scratch"].ravel(), rate)
+                members, others = scores[kind], scores["scratch"]
+                found = true_positives(members.ravel(), others.ravel(), rate)
                 drawn = [
-                    _rate_above(scores[kind][draw].ravel(), scores["scratch"][draw].ravel(), rate)
+                    (members[draw] > threshold_at(others[draw].ravel(), rate)).mean()
                     for draw in draws
                 ]
                 low, high = np.quantile(drawn, (0.025, 0.975))
@@ -132,12 +128,3 @@ def _most_memorised(shadows: dict[str, Margins], share: float) -> Bool[np.ndarra
     chosen = np.zeros(len(raised), bool)
     chosen[np.argsort(-raised, kind="stable")[: max(1, round(share * len(raised)))]] = True
     return chosen
-
-
-def _rate_above(
-    members: Float[np.ndarray, " member"], others: Float[np.ndarray, " other"], false: float
-) -> float:
-    """Return the true positive rate alone, which is faster than with its interval."""
-    rank = int(false * len(others) + 1e-9)
-    threshold = np.partition(others, len(others) - 1 - rank)[len(others) - 1 - rank]
-    return float((members > threshold).mean())

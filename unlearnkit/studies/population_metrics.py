@@ -76,7 +76,7 @@ def klom(
         KeyError: no estimator, kind of model or part has this name, or ``seeds`` is unknown.
         ValueError: the population has fewer than four models, or ``bins`` or ``swaps`` is below 1.
     """
-    _need(population, 4)
+    need_models(population, 4)
     _check_choice("estimator", estimator, ESTIMATORS)
     _check_count("bins", bins)
 
@@ -127,7 +127,7 @@ def ulira(
         ValueError: the population has fewer than eight models, or 16 with independent seeds (each
             Gaussian is fitted to at least four); or ``swaps`` is below 1.
     """
-    _need(population, 16 if seeds == "independent" else 8)
+    need_models(population, 16 if seeds == "independent" else 8)
     retrained, other = population.of("scratch"), population.of(kind)
     values, null, p_value = _beside_null(retrained, other, _areas, seeds, swaps, signed=True)
     note = f"{len(population)} models, {seeds} seeds"
@@ -154,7 +154,7 @@ def judge(population: Population, part: str = "forget", *, swaps: int = 199) -> 
     """
     import pandas as pd
 
-    _need(population, 8)
+    need_models(population, 8)
     rows = []
     for kind, seeds in itertools.product(("original", "unlearned"), SEEDS):
         found = {
@@ -303,7 +303,12 @@ def _mean_interval(values: PerExample) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def _need(population: Population, count: int) -> None:
+def need_models(population: Population, count: int) -> None:
+    """Refuse a population of fewer models.
+
+    Raises:
+        ValueError: it has fewer.
+    """
     if len(population) < count:
         raise ValueError(
             f"{population!r} is too small; call populate with at least {count} seeds (hundreds are "
