@@ -282,8 +282,8 @@ class Session:
         for ids, what in ((self.revoked, "revoked"), (self._pending, "pending")):
             if len(ids):
                 extra += f", {len(ids)} {what}"
-                if self.dataset.grouping is not None:
-                    extra += f" of {plural(len(self.dataset.groups_of(ids)), 'group')}"
+                if (groups := self.dataset.count_groups(ids)) is not None:
+                    extra += f" of {plural(groups, 'group')}"
         if self._journal.queue.first is not None:
             extra += f", due by {self._journal.queue.first:%Y-%m-%d %H:%M} UTC"
         if self.debt:

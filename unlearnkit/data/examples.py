@@ -447,6 +447,10 @@ class Dataset:
         known, numbers = self._groups_by_id
         return np.unique(numbers[np.isin(known, _as_ids(ids))])
 
+    def count_groups(self, ids: Ids) -> int | None:
+        """Return the number of groups that these ids belong to; None without groups."""
+        return None if self.grouping is None else len(self.groups_of(ids))
+
     def examples(self, ids: Ids) -> tuple[Shaped[Tensor, " k *feature"], Tensor]:
         """Return inputs and labels of these ids from any part, in the given order.
 

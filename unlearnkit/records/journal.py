@@ -173,7 +173,7 @@ class Journal:
             plan_key=self._plan_key,
             method=method,
             amend=amend,
-            num_groups=None if self.dataset.grouping is None else len(self.dataset.groups_of(ids)),
+            num_groups=self.dataset.count_groups(ids),
         )
         queue = self.queue.without(ids.tolist())
         with self._committing:

@@ -285,5 +285,4 @@ def returned(tombstones: Tombstones, dataset: Dataset, revocations: Revocations)
             f"the tombstones name all {len(dataset.train)} training examples of {dataset.name} as "
             "forgotten before, so nothing is left to train on; give other data"
         )
-    held = None if dataset.grouping is None else len(dataset.groups_of(ids))
-    return Returned(ids, held, len(found) - len(ids))
+    return Returned(ids, dataset.count_groups(ids), len(found) - len(ids))

@@ -107,8 +107,7 @@ def check_request(
         )
     if not len(fresh):
         notes.append("The request is empty: there is nothing to forget.")
-    held = None if dataset.grouping is None else len(dataset.groups_of(fresh))
-    return Request(fresh, tuple(notes), held)
+    return Request(fresh, tuple(notes), dataset.count_groups(fresh))
 
 
 def select(
