@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unlearnkit.display import as_html
+from unlearnkit.display import as_html, plural
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.boundary.custom import ask, deadline_of
 from unlearnkit.unlearning.boundary.protocol import Boundary, Costs, Decision
@@ -58,7 +58,7 @@ class Assessment:
     def __repr__(self) -> str:
         debt = f", debt in {len(self.debts)} shards" if self.debts else ""
         return (
-            f"Assessment({len(self.workload.shards)} shards hit, "
+            f"Assessment({plural(len(self.workload.shards), 'shard')} hit, "
             f"{self.workload.share:.1%} of from scratch{debt})"
         )
 

@@ -129,7 +129,7 @@ class Workload:
         groups = "" if self.num_groups is None else f"{plural(self.num_groups, 'group')}, "
         text = (
             f"Workload({groups}{self.visits:,} visits, {self.share:.1%} of training from scratch"
-            f"{seconds}, {hit} shards hit"
+            f"{seconds}, {plural(hit, 'shard')} hit"
         )
         if self.outstanding:
             text += f"; {self.outstanding_visits:,} visits outstanding elsewhere"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from unlearnkit.display import as_html
+from unlearnkit.display import as_html, plural
 from unlearnkit.training.clock import MIN_MULTIPLE, Interval
 from unlearnkit.training.kernels.repeats import NOTHING_REPEATED, Repeated
 from unlearnkit.unlearning.boundary.spot_check import SpotCheck
@@ -310,7 +310,8 @@ class Decision:
     def __repr__(self) -> str:
         seconds = "" if self.interval is None else f"{self.interval}, "
         return (
-            f"Decision({len(self.exact)} shards exact, {len(self.approximate)} approximate, "
+            f"Decision({plural(len(self.exact), 'shard')} exact, "
+            f"{len(self.approximate)} approximate, "
             f"{seconds}by {self.boundary.partition('(')[0]}"
             f"{f'; {len(self.doubtful)} doubtful' if self.doubtful else ''}"
             f"{'' if self.spot_check is None else f'; {self.spot_check.result}'})"
