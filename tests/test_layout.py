@@ -56,6 +56,7 @@ TESTED_ELSEWHERE = {
     *("widgets/ledger/sections.py", "widgets/parts/export.py", "widgets/parts/html.py"),
     *("widgets/parts/picker.py", "widgets/parts/plot.py", "widgets/parts/runner.py"),
     *("widgets/parts/section.py", "widgets/parts/shared.py", "widgets/parts/view.py"),
+    "widgets/revocation/base.py",
 }
 
 TOP_LEVEL = {

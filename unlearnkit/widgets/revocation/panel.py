@@ -11,13 +11,10 @@ from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.pictures import pictures
 from unlearnkit.widgets.parts.shared import SessionPanel, label_counts, listing, plural
-from unlearnkit.widgets.revocation.grid_and_map import GridSelector, MapSelector
-from unlearnkit.widgets.revocation.selectors import (
-    HardestSelector,
-    ListSelector,
-    QuerySelector,
-    Selector,
-)
+from unlearnkit.widgets.revocation.base import Selector
+from unlearnkit.widgets.revocation.grid import GridSelector
+from unlearnkit.widgets.revocation.map import MapSelector
+from unlearnkit.widgets.revocation.selectors import HardestSelector, ListSelector, QuerySelector
 
 BY_ID, BY_CLASS, AT_RANDOM = "by id", "by class", "at random"
 ALL, NUMBER, SHARE = "all", "a number", "a share (%)"

@@ -1,4 +1,4 @@
-"""The grid of examples and their map, without a browser."""
+"""The grid of examples, without a browser."""
 
 import numpy as np
 import pandas as pd
@@ -6,9 +6,9 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from unlearnkit.selection.example_map import example_map
 from unlearnkit.widgets import PANELS
-from unlearnkit.widgets.revocation import grid_and_map, selectors
+from unlearnkit.widgets.revocation import map, selectors
+from unlearnkit.widgets.revocation.grid import ROWS
 from worker import content
 
 
@@ -38,7 +38,7 @@ def test_the_grid_turns_pages_keeps_picks_and_marks_the_request(session, panel):
     panel.mode.value = "from a table"
     grid = panel.selector
     first = [item["id"] for item in grid.picker.items]
-    assert first == session.plan.partition.ids[: grid_and_map.ROWS].tolist()
+    assert first == session.plan.partition.ids[:ROWS].tolist()
     assert [item["waiting"] for item in grid.picker.items][:2] == [True, False]
     assert grid.picker.headers[:4] == ["id", "class", "shard", "slice"]
     assert grid.back.disabled and "1 to 20 of 34" in grid.place.html
@@ -70,7 +70,7 @@ def test_forgotten_examples_leave_grid_map_and_picks(session, panel):
 def test_what_was_computed_is_kept_until_the_models_change(session, panel, monkeypatch):
     asked = []
     for name in ("score_table", "example_map"):
-        for module in (selectors, grid_and_map):
+        for module in (selectors, map):
             if hasattr(module, name):
                 whole = getattr(module, name)
                 monkeypatch.setattr(
@@ -100,29 +100,6 @@ def test_images_are_drawn(session):
         and not panel.selector.picker.headers
     )
     assert items[1]["label"].startswith("example 10, class ")
-
-
-def test_the_map_says_what_it_draws_and_rings_the_request(session, panel, monkeypatch):
-    panel.mode.value = "on a map"
-    assert "All training examples are drawn" in panel.selector.summary.html
-    view = panel.selector.plot.view
-    names = [trace["name"] for trace in view.spec["data"]]
-    assert names == ["a", "b", "c"] and view.spec["layout"]["dragmode"] == "lasso"
-    panel.ids.value, panel.mode.value = "7, 13", "by id"
-    panel.add.click()
-    panel.mode.value = "on a map"
-    assert view.spec["data"][-1]["customdata"] == [7, 13]
-    panel.selector.source.value = 1
-    assert "shard 1&#x27;s model" in panel.selector.plot.caption.html
-    drawn = panel.selector.plot.export._frame()
-    assert sorted(drawn["id"]) == session.plan.partition.ids.tolist()
-
-    whole = example_map
-    monkeypatch.setattr(grid_and_map, "example_map", lambda *given: whole(*given, most=20))
-    panel.selector.source.value = -1
-    said = panel.selector.summary.html
-    assert "of 34 training examples are drawn: a uniform sample" in said
-    assert {7, 13} <= set(panel.selector._found().ids.tolist())
 
 
 def test_a_table_shows_its_columns_by_name():
