@@ -11,16 +11,16 @@ from unlearnkit.approximate.amends.distillation import Distillation
 from unlearnkit.approximate.amends.fine_tuning import FineTune
 from unlearnkit.approximate.amends.replay import NoAmend, Replay
 from unlearnkit.approximate.amends.rewind import RewindAndReplay
-from unlearnkit.approximate.baselines.ascent import GradientAscent, NegGradPlus
+from unlearnkit.approximate.baselines.certified.newton import Newton
 from unlearnkit.approximate.baselines.dampening import Dampening
 from unlearnkit.approximate.baselines.deltagrad import DeltaGrad
-from unlearnkit.approximate.baselines.fine_tuning import FineTuning
 from unlearnkit.approximate.baselines.fixed_damping import FixedDamping
 from unlearnkit.approximate.baselines.kfac import KroneckerInfluence
-from unlearnkit.approximate.baselines.newton import Newton
-from unlearnkit.approximate.baselines.relabelling import Relabelling
-from unlearnkit.approximate.baselines.scrub import Scrub
 from unlearnkit.approximate.baselines.single_gradient import SingleGradient
+from unlearnkit.approximate.baselines.training.ascent import GradientAscent, NegGradPlus
+from unlearnkit.approximate.baselines.training.fine_tuning import FineTuning
+from unlearnkit.approximate.baselines.training.relabelling import Relabelling
+from unlearnkit.approximate.baselines.training.scrub import Scrub
 from unlearnkit.approximate.baselines.trajectory import Advance, AlongTraining
 from unlearnkit.approximate.influence.staged import StagedInfluence
 from unlearnkit.approximate.protocol import (

@@ -8,7 +8,7 @@ from unlearnkit.approximate import (
     NegGradPlus,
     Relabelling,
 )
-from unlearnkit.approximate.baselines.relabelling import wrong_labels
+from unlearnkit.approximate.baselines.training.relabelling import wrong_labels
 
 
 def test_relabelling_trains_on_wrong_labels_and_leaves_the_data_alone():

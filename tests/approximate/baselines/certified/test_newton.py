@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 import unlearnkit as uk
 from rounds import quiet, tiny_session, uneven_rounds, uneven_session
-from unlearnkit.approximate.baselines.newton import Newton, Objective, newton
+from unlearnkit.approximate.baselines.certified.newton import Newton, Objective, newton
 from unlearnkit.models.losses import CrossEntropy, SquaredError
 
 

@@ -1,0 +1,1 @@
+"""Methods with a proof of how far they are from retraining."""
