@@ -406,6 +406,26 @@ def visits_without_debt(plan: Plan, workload: Workload, forget: Int[np.ndarray, 
     return total
 
 
+def visits_of_forgetting(plan: Plan, forget: Int[np.ndarray, " request"]) -> tuple[int, int]:
+    """Return the visits of exact retraining after a request, and of training everything.
+
+    Debt and other requests are left out, so the costs depend on the plan alone. Examples that are
+    in no shard, or forgotten already, cost nothing.
+
+    Args:
+        plan: the plan of the retain set before the request.
+        forget: the ids of the request.
+
+    Returns:
+        The visits of the stages that the request makes stale, and those of training all stages
+        from scratch without its examples.
+    """
+    partition, kept = plan.partition, plan.retained
+    lost = partition.sizes(kept & np.isin(partition.ids, forget)).cumsum(1)
+    left = (partition.sizes(kept).cumsum(1) - lost) * np.array(plan.spec.stage_epochs())
+    return int(left[lost > 0].sum()), int(left.sum())
+
+
 def debt_places(plan: Plan, debt: "dict[int, np.ndarray]") -> Int[np.ndarray, "shard slice"]:
     """Return the number of owed examples in each shard and slice."""
     ids = np.concatenate([np.empty(0, np.int64), *debt.values()])

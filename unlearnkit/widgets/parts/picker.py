@@ -10,16 +10,30 @@ _ESM = """
 function render({ model, el }) {
   el.classList.add("uk-picker");
   el.setAttribute("role", "group");
-  let buttons = [];
+  let buttons = [], pointed = null;
   const picked = () => new Set(model.get("picked"));
   const mark = () => {
-    const chosen = picked();
+    const chosen = picked(), kin = new Set(model.get("kin"));
     for (const button of buttons) {
       const on = chosen.has(Number(button.dataset.id));
+      const whole = button.closest("tr") ?? button, group = whole.dataset.group;
       button.setAttribute("aria-pressed", String(on));
-      button.closest("tr")?.classList.toggle("uk-picked", on);
+      whole.classList.toggle("uk-picked", on);
+      // What belongs together: with something picked, or with what is pointed at.
+      const near = group !== undefined && (kin.has(Number(group)) || group === pointed);
+      whole.classList.toggle("uk-kin", near && !on);
     }
   };
+  const point = (event) => {
+    const group = event.target.closest?.("[data-group]")?.dataset.group ?? null;
+    if (group === pointed) return;
+    pointed = group;
+    mark();
+  };
+  for (const kind of ["pointerover", "focusin"]) el.addEventListener(kind, point);
+  for (const kind of ["pointerleave", "focusout"]) {
+    el.addEventListener(kind, () => { pointed = null; mark(); });
+  }
   const toggle = (id) => {
     const chosen = picked();
     if (!chosen.delete(id)) chosen.add(id);
@@ -79,6 +93,7 @@ function render({ model, el }) {
       grid.className = "uk-picker-grid";
       for (const item of items) {
         const node = button(item, grid);
+        if (item.group !== undefined) node.dataset.group = item.group;
         node.addEventListener("click", () => toggle(item.id));
         const image = make("img", node);
         image.src = item.source;
@@ -94,6 +109,7 @@ function render({ model, el }) {
       const body = make("tbody", table);
       for (const item of items) {
         const line = make("tr", body);
+        if (item.group !== undefined) line.dataset.group = item.group;
         button(item, make("td", line));
         for (const cell of item.cells) make("td", line, cell);
         line.addEventListener("click", () => toggle(item.id));
@@ -105,7 +121,12 @@ function render({ model, el }) {
   build();
   model.on("change:items", build);
   model.on("change:picked", mark);
-  return () => { model.off("change:items", build); model.off("change:picked", mark); };
+  model.on("change:kin", mark);
+  return () => {
+    model.off("change:items", build);
+    model.off("change:picked", mark);
+    model.off("change:kin", mark);
+  };
 }
 export default { render };
 """
@@ -127,6 +148,9 @@ _CSS = """
   content: "\\2713"; position: absolute; top: -2px; right: -2px; width: 15px; height: 15px;
   border-radius: 50%; background: #0072B2; color: white; font: 700 11px/15px var(--uk-ui);
 }
+.uk-picker button.uk-kin { border: 2px dotted #0072B2; }
+.uk-picker tr.uk-kin { background: rgba(0, 114, 178, .07); }
+.uk-picker tr.uk-kin td:first-child { box-shadow: inset 3px 0 #0072B2; }
 .uk-picker button.uk-waiting img { opacity: .35; }
 .uk-picker button.uk-waiting { border: 2px dashed #D55E00; }
 .uk-picker .uk-scroll { overflow-x: auto; max-height: 600px; overflow-y: auto; }
@@ -152,9 +176,11 @@ class Picker(anywidget.AnyWidget):
     Attributes:
         items: the examples on the current page. Each has an ``id``, a ``label`` for screen
             readers, ``waiting`` if it is already in the request, and either the ``source`` of its
-            picture or the ``cells`` of its row.
+            picture or the ``cells`` of its row. Examples with the same ``group``, a number, are
+            marked together when one of them is pointed at.
         headers: column titles; empty for pictures. Set them before ``items``.
         picked: ids of the picked examples on all pages.
+        kin: groups whose examples are marked, because some of them are picked.
         label: accessible name of the whole picker.
     """
 
@@ -163,6 +189,7 @@ class Picker(anywidget.AnyWidget):
     items: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
     headers: "traitlets.List[str]" = traitlets.List().tag(sync=True)
     picked: "traitlets.List[int]" = traitlets.List().tag(sync=True)
+    kin: "traitlets.List[int]" = traitlets.List().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
 
     def show(self, items: Sequence[dict[str, Any]], headers: Sequence[str] = ()) -> None:

@@ -99,6 +99,15 @@ def label_counts(dataset: Dataset, ids: Int[np.ndarray, " example"] | list[int])
     return f"By class: {classes}{', ...' if len(found) > 12 else ''}."
 
 
+def strip(images: list[str], ids: Int[np.ndarray, " example"], total: int) -> str:
+    """Return a row of pictures with their ids, and count those that are not shown."""
+    shown = "".join(
+        f"<figure>{image}{int(i)}</figure>" for image, i in zip(images, ids, strict=True)
+    )
+    more = f'<span class="uk-quiet">and {total - len(ids):,} more</span>'
+    return f'<div class="uk-strip">{shown}{more if total > len(ids) else ""}</div>'
+
+
 def listing(numbers: "tuple[int, ...] | list[int]", most: int = 8) -> str:
     """List numbers in text, and count those beyond the first few.
 

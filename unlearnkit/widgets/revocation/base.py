@@ -1,13 +1,16 @@
 """What all selectors of examples to forget share."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import ipywidgets
 import numpy as np
 from jaxtyping import Int
 
+from unlearnkit.data.examples import Dataset
+from unlearnkit.display import plural
 from unlearnkit.session import Session
 from unlearnkit.unlearning.request import Request
+from unlearnkit.widgets.parts.groups import groups_in
 from unlearnkit.widgets.parts.html import table
 from unlearnkit.widgets.parts.panel import Panel
 from unlearnkit.widgets.parts.pictures import are_images, pictures
@@ -24,6 +27,7 @@ class Selector:
     Attributes:
         name: label of the selector in the panel.
         panel: the panel that shows errors.
+        groups: the groups of the data; None without groups.
         widget: the controls.
     """
 
@@ -31,6 +35,7 @@ class Selector:
 
     def __init__(self, panel: Panel, session: Session) -> None:
         self.panel, self.session = panel, session
+        self.groups = groups_in(session.dataset)
         self._built = False
         self.widget = ipywidgets.VBox()
         self.widget.add_class("uk-body")
@@ -63,6 +68,48 @@ class Selector:
     def revoke(self) -> Request:
         """Add the selected examples to the request."""
         return self.session.revoke(self.ids())
+
+    def names_of(self, ids: Ids | list[int]) -> list[Hashable]:
+        """Return the names of the groups that these examples are; none if they hold a part of one.
+
+        Examples that are forgotten already are not asked for.
+        """
+        groups = self.groups
+        if groups is None or not len(ids):
+            return []
+        numbers = np.unique(groups.of(ids))
+        left = np.setdiff1d(groups.rows(numbers), self.session.revoked, assume_unique=True)
+        names = [groups.name(number) for number in numbers.tolist()]
+        return names if len(left) == len(ids) and None not in names else []
+
+    def revoke_whole(self, ids: Ids) -> Request:
+        """Add examples to the request, as whole groups if that is what they are."""
+        names = self.names_of(ids)
+        return self.session.revoke(groups=names) if names else self.session.revoke(ids)
+
+    def call(self, ids: list[int]) -> str:
+        """Return the Python call that revokes these examples, or the groups that they are."""
+        names = self.names_of(ids)
+        return group_call(names) if names else revoke_call(ids)
+
+    def with_groups(self, ids: Ids | list[int]) -> list[int]:
+        """Return all examples of the groups of these examples, without those forgotten already."""
+        if self.groups is None:
+            return [int(i) for i in ids]
+        rows = self.groups.rows(np.unique(self.groups.of(ids)))
+        found: list[int] = np.setdiff1d(rows, self.session.revoked, assume_unique=True).tolist()
+        return found
+
+    def described(self, ids: list[int]) -> str:
+        """Say which groups the selected examples belong to; empty without groups."""
+        if self.groups is None or not ids:
+            return ""
+        numbers = np.unique(self.groups.of(ids))
+        text = f"They belong to {self.groups.count(len(numbers))}: {self.groups.listing(numbers)}."
+        rest = len(self.with_groups(ids)) - len(ids)
+        if rest:
+            text += f" {plural(rest, 'other example')} of theirs {_verb(rest)} not selected."
+        return text
 
     def revoked(self) -> None:
         """Reset the selection after it was added to the request."""
@@ -103,34 +150,67 @@ def class_choice(session: Session) -> ipywidgets.Dropdown:
 
 
 def facts(session: Session, ids: Ids) -> tuple[list[str], list[list[str]]]:
-    """Return column titles and cells of a table of examples: id, label, shard, slice, features."""
-    dataset, partition = session.dataset, session.plan.partition
+    """Return column titles and cells of a table of examples: id, label, place, group, features."""
+    dataset, groups = session.dataset, groups_in(session.dataset)
     _, labels = dataset.examples(ids)
-    rows = partition.rows(ids)
+    places = _places(session, ids)
+    whose = [] if groups is None else [[groups.texts[n]] for n in groups.of(ids).tolist()]
     features = np.empty((len(ids), 0))
     names: Sequence[str] = ()
     if not are_images(dataset):
-        places = dataset.train.rows(ids)
-        features = dataset.train.features[places].flatten(1)[:, :MOST_FEATURES].numpy()
+        features = _features(dataset, ids)
         names = dataset.feature_names or [f"x{i}" for i in range(features.shape[1])]
-    headers = ["id", dataset.label_kind, "shard", "slice", *names[: features.shape[1]]]
+    noun = [] if groups is None else [groups.noun]
+    headers = ["id", dataset.label_kind, "shard", "slice", *noun, *names[: features.shape[1]]]
     return headers, [
-        [
-            str(i),
-            label,
-            str(shard),
-            str(stage),
-            *(f"{value:.4g}" for value in values),
-        ]
-        for i, label, shard, stage, values in zip(
+        [str(i), label, *place, *whom, *(f"{value:.4g}" for value in values)]
+        for i, label, place, whom, values in zip(
             ids.tolist(),
             dataset.label_texts(labels),
-            partition.shard[rows].tolist(),
-            partition.slice_[rows].tolist(),
+            places,
+            whose or [[]] * len(ids),
             features.tolist(),
             strict=True,
         )
     ]
+
+
+def _places(session: Session, ids: Ids) -> list[list[str]]:
+    """Return shard and slice of each example; of the probe and test parts, a dash and the part."""
+    partition, data = session.plan.partition, session.dataset
+    places = [["-", "-"] for _ in ids]
+    trained = np.flatnonzero(np.isin(ids, partition.ids))
+    rows = partition.rows(ids[trained])
+    for at, shard, stage in zip(
+        trained.tolist(),
+        partition.shard[rows].tolist(),
+        partition.slice_[rows].tolist(),
+        strict=True,
+    ):
+        places[at] = [str(shard), str(stage)]
+    for part in ("probe", "test"):
+        for at in np.flatnonzero(np.isin(ids, data.parts[part].ids)).tolist():
+            places[at] = [part, "-"]
+    return places
+
+
+def _features(dataset: Dataset, ids: Ids) -> np.ndarray:
+    """Return the first features of each example, as the dataset stores them."""
+    width = min(MOST_FEATURES, dataset.train.features[:1].flatten(1).shape[1])
+    found = np.empty((len(ids), width))
+    for part in dataset.parts.values():
+        rows, there = part.find(ids)
+        found[there] = part.features[rows[there]].flatten(1)[:, :width].numpy()
+    return found
+
+
+def _verb(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def group_call(names: Sequence[Hashable]) -> str:
+    """Return the Python call that revokes these groups."""
+    return f"session.revoke({f'group={names[0]!r}' if len(names) == 1 else f'groups={names!r}'})"
 
 
 def revoke_call(ids: Sequence[int]) -> str:

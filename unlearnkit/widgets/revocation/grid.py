@@ -9,7 +9,7 @@ import numpy as np
 from unlearnkit.data.examples import Dataset
 from unlearnkit.selection.example_map import score_table
 from unlearnkit.session import Session
-from unlearnkit.unlearning.request import select
+from unlearnkit.unlearning.request import Request, select
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import Panel, row
 from unlearnkit.widgets.parts.picker import Picker
@@ -22,13 +22,12 @@ from unlearnkit.widgets.revocation.base import (
     button,
     class_choice,
     facts,
-    revoke_call,
 )
 from unlearnkit.widgets.revocation.selectors import SCORE_MEANING, SCORE_NAMES
 
 PAGE = 48  # pictures per page
 ROWS = 20  # table rows per page
-BY_ID = "id"
+BY_ID, BY_GROUP = "id", "group"
 
 
 class GridSelector(Selector):
@@ -42,6 +41,9 @@ class GridSelector(Selector):
         """Create the class and order fields, the page, and the list of picked examples."""
         self.label = class_choice(self.session)
         orders = [("id", BY_ID), *((text, name) for name, text in SCORE_NAMES.items())]
+        noun = self.groups.noun if self.groups else ""
+        if noun:
+            orders.insert(1, (noun, BY_GROUP))
         self.order = ipywidgets.Dropdown(options=orders, description="ordered by")
         self.order.layout.width = "250px"
         self.order.style.description_width = "initial"
@@ -49,6 +51,10 @@ class GridSelector(Selector):
         self.on = button("Next page", "Show the examples after these")
         self.whole = button("Pick this page", "Pick every example on this page")
         self.none = button("Pick none", "Unpick all examples")
+        self.all = button(
+            f"Pick whole {noun}s", f"Pick every example of the {noun}s of those picked"
+        )
+        self.all.layout.display = None if noun else "none"
         self.place = Html(live=True)
         self.picker = Picker(label="Examples; arrow keys move, the space bar picks")
         self.chosen = Html(live=True)
@@ -61,6 +67,7 @@ class GridSelector(Selector):
         self.on.on_click(guard(lambda button: self._turn(1)))
         self.whole.on_click(guard(lambda button: self._pick_page()))
         self.none.on_click(guard(lambda button: self._pick([])))
+        self.all.on_click(guard(lambda button: self._pick(self.with_groups(self.picker.picked))))
         self.picker.observe(guard(lambda change: self._say()), names="picked")
         meaning = Html(
             html=fold("What do loss and self-influence mean?", paragraphs(SCORE_MEANING))
@@ -69,7 +76,7 @@ class GridSelector(Selector):
             row(self.label, self.order),
             row(self.back, self.on, self.place),
             self.picker,
-            row(self.whole, self.none, self.chosen),
+            row(self.whole, self.all, self.none, self.chosen),
             meaning,
         ]
 
@@ -83,7 +90,8 @@ class GridSelector(Selector):
             self._seen = ()
             self._ids = self._ordered()
             self._seen, self._page = seen, 0
-            self.picker.picked = [i for i in self.picker.picked if i in set(self._all().tolist())]
+            alive = set(self._all().tolist())
+            self.picker.picked = [i for i in self.picker.picked if i in alive]
         self._show()
 
     def _all(self) -> Ids:
@@ -97,6 +105,9 @@ class GridSelector(Selector):
             ids = np.intersect1d(ids, select(self.session.dataset, label=self.label.value))
         if order == BY_ID:
             return ids
+        if order == BY_GROUP and self.groups is not None:
+            together: np.ndarray = ids[np.argsort(self.groups.of(ids), kind="stable")]
+            return together
         if self.session.busy:
             raise RuntimeError("this session is busy; order the examples when it is done")
         frame = score_table(self.session, order).set_index("id").loc[ids]
@@ -122,11 +133,15 @@ class GridSelector(Selector):
         waiting = np.isin(ids, self.session.pending)
         headers, cells = facts(self.session, ids)
         drawn = sources(self.session.dataset, ids)
+        whose = [] if self.groups is None else self.groups.of(ids).tolist()
         items: list[dict[str, Any]] = []
         for number, (i, line) in enumerate(zip(ids.tolist(), cells, strict=True)):
             label = f"example {i}, {headers[1]} {line[1]}, shard {line[2]}, slice {line[3]}"
+            shown: dict[str, Any] = {"source": drawn[number]} if drawn else {"cells": line}
+            if self.groups is not None:
+                label += f", {self.groups.noun} {line[4]}"
+                shown["group"] = whose[number]
             label += ", in the request already" if waiting[number] else ""
-            shown = {"source": drawn[number]} if drawn else {"cells": line}
             items.append({"id": i, "label": label, "waiting": bool(waiting[number]), **shown})
         self.picker.show(items, () if drawn else headers)
         begin, total = self._page * self._size, len(self._ids)
@@ -145,11 +160,15 @@ class GridSelector(Selector):
 
     def _say(self) -> None:
         picked = self.picker.picked
-        self.none.disabled = not picked
+        self.none.disabled = self.all.disabled = not picked
+        if self.groups is not None:
+            self.picker.kin = np.unique(self.groups.of(picked)).tolist()
         self.chosen.html = paragraphs(
             f"{len(picked):,} picked: {listing(sorted(picked), most=12)}."
             if picked
-            else "None picked. Click examples, or move with Tab and the arrow keys and press space."
+            else "None picked. Click examples, or move with Tab and the arrow keys and press "
+            "space.",
+            self.described(picked),
         )
 
     def ids(self) -> Ids:
@@ -158,6 +177,10 @@ class GridSelector(Selector):
             raise ValueError("no example is picked; click some, or press space on them")
         return np.asarray(sorted(self.picker.picked), np.int64)
 
+    def revoke(self) -> Request:
+        """Add the picked examples to the request, as whole groups if that is what they are."""
+        return self.revoke_whole(self.ids())
+
     def revoked(self) -> None:
         """Unpick all examples."""
         self.picker.picked = []
@@ -165,7 +188,7 @@ class GridSelector(Selector):
     @property
     def code(self) -> str:
         """The call that revokes the selected ids."""
-        return revoke_call(self.picker.picked)
+        return self.call(self.picker.picked)
 
 
 def grid_name(dataset: Dataset) -> str:

@@ -8,14 +8,16 @@ import numpy as np
 
 from unlearnkit import figures
 from unlearnkit.selection.example_map import ExampleMap, example_map
+from unlearnkit.unlearning.request import Request
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.plot import Plot
 from unlearnkit.widgets.parts.shared import label_counts, plural
-from unlearnkit.widgets.revocation.base import Ids, Selector, revoke_call
+from unlearnkit.widgets.revocation.base import Ids, Selector, button
 from unlearnkit.widgets.revocation.grid import grid_name
 
 INPUTS = -1  # means the inputs where a shard is expected
+MOST_FOLLOWED = 10  # groups whose examples are ringed together
 
 
 class MapSelector(Selector):
@@ -30,6 +32,10 @@ class MapSelector(Selector):
         self.source.style.description_width = "initial"
         self.observed(self.source)
         self.summary, self.chosen = Html(), Html(live=True)
+        noun = self.groups.noun if self.groups else ""
+        self.all = button(f"Select whole {noun}s", f"Add all examples of the {noun}s selected")
+        self.all.on_click(self.panel.guard(lambda pressed: self._select_whole()))
+        self.all.layout.display = None if noun else "none"
         self.plot = Plot(name="example-map", frame=lambda: self._found().to_frame())
         self.plot.view.on_select(self.panel.guard(self._selected))
         self._map: ExampleMap | None = None
@@ -48,7 +54,7 @@ class MapSelector(Selector):
             row(self.source),
             self.summary,
             self.plot.widget,
-            self.chosen,
+            row(self.all, self.chosen),
             Html(html=fold("What does this mean?", paragraphs(meaning))),
         ]
 
@@ -87,7 +93,13 @@ class MapSelector(Selector):
 
     def _draw(self) -> None:
         found, session = self._found(), self.session
-        spec = figures.example_map.spec(found, session.dataset.class_names, session.pending)
+        whose: list[str] = []
+        if self.groups is not None:
+            numbers = self.groups.of(found.ids).tolist()
+            whose = [f"{self.groups.noun} {self.groups.texts[number]}" for number in numbers]
+        spec = figures.example_map.spec(
+            found, session.dataset.class_names, session.pending, whose=whose, kin=self._kin()
+        )
         spec["layout"] |= {"selectionrevision": self._rounds, "uirevision": str(self.source.value)}
         self.plot.show(spec)
         drawn = len(found.ids)
@@ -109,16 +121,33 @@ class MapSelector(Selector):
         return self._map
 
     def _selected(self, event: dict[str, Any]) -> None:
+        before = self._kin()
         self._picked = sorted({int(i) for i in event["customdata"]})
+        if self._kin() != before:
+            self._draw()
         self._say()
 
+    def _select_whole(self) -> None:
+        self._picked = sorted(self.with_groups(self._picked))
+        self._draw()
+
+    def _kin(self) -> list[int]:
+        """Return all examples of the groups selected, unless these are too many to follow."""
+        if self.groups is None or not self._picked:
+            return []
+        if len(np.unique(self.groups.of(self._picked))) > MOST_FOLLOWED:
+            return []
+        return self.with_groups(self._picked)
+
     def _say(self) -> None:
+        self.all.disabled = not self._picked
         if not self._picked:
             self.chosen.html = paragraphs("None selected.")
             return
         self.chosen.html = paragraphs(
             f"{plural(len(self._picked), 'example')} selected. "
-            + label_counts(self.session.dataset, self._picked)
+            + label_counts(self.session.dataset, self._picked),
+            self.described(self._picked),
         )
 
     def ids(self) -> Ids:
@@ -126,6 +155,10 @@ class MapSelector(Selector):
         if not self._picked:
             raise ValueError("no example is selected; draw a line around some on the map")
         return np.asarray(self._picked, np.int64)
+
+    def revoke(self) -> Request:
+        """Add the selected examples to the request, as whole groups if that is what they are."""
+        return self.revoke_whole(self.ids())
 
     def revoked(self) -> None:
         """Remove the selection."""
@@ -136,4 +169,4 @@ class MapSelector(Selector):
     @property
     def code(self) -> str:
         """The call that revokes the selected ids."""
-        return revoke_call(self._picked)
+        return self.call(self._picked)

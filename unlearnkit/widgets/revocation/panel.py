@@ -7,12 +7,14 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit.session import Session
+from unlearnkit.widgets.parts.groups import counted, groups_in
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.pictures import pictures
-from unlearnkit.widgets.parts.shared import SessionPanel, label_counts, listing, plural
+from unlearnkit.widgets.parts.shared import SessionPanel, label_counts, listing, plural, strip
 from unlearnkit.widgets.revocation.base import Selector
 from unlearnkit.widgets.revocation.grid import GridSelector
+from unlearnkit.widgets.revocation.groups import GroupSelector
 from unlearnkit.widgets.revocation.map import MapSelector
 from unlearnkit.widgets.revocation.selectors import HardestSelector, ListSelector, QuerySelector
 
@@ -50,6 +52,8 @@ class RevocationPanel(SessionPanel):
         classes = session.dataset.class_names
         drawn = [BY_CLASS, AT_RANDOM] if classes else [AT_RANDOM]
         selectors = [kind(self, session) for kind in SELECTORS]
+        if (groups := groups_in(session.dataset)) is not None:
+            selectors.insert(0, GroupSelector(self, session, groups))
         self.selectors: dict[str, Selector] = {one.name: one for one in selectors}
         self.mode = ipywidgets.RadioButtons(
             options=[BY_ID, *drawn, *self.selectors],
@@ -125,18 +129,19 @@ class RevocationPanel(SessionPanel):
         ids = session.pending
         self.withdraw_all.disabled = not len(ids)
         done = len(session.revoked)
-        before = f"Forgotten so far: {plural(done, 'example')}." if done else ""
+        data = session.dataset
+        before = f"Forgotten so far: {counted(data, session.revoked)}." if done else ""
         if not len(ids):
             self.pending.html = paragraphs("The request is empty.", before)
             return
         self.pending.html = (
             paragraphs(
-                f"The request: {plural(len(ids), 'example')} to forget. "
-                + label_counts(session.dataset, ids),
+                f"The request: {counted(data, ids)} to forget. {label_counts(data, ids)}",
+                self._whose(ids),
                 self._where(ids),
                 before,
             )
-            + self._strip(ids[:MOST_PICTURES], len(ids))
+            + self._pictures(ids)
             + fold("The ids", paragraphs(listing(ids.tolist(), most=400)))
         )
 
@@ -156,19 +161,37 @@ class RevocationPanel(SessionPanel):
         text = f"Shards hit: {len(hit)} of {partition.num_shards}"
         text += f": {firsts}{more}." if len(hit) else "."
         if probe:
-            text += f" {plural(probe, 'probe example')} among them; no model was trained on these."
+            data = self.session.dataset
+            held = np.isin(ids, data.test.ids).sum()
+            some = plural(probe, "probe example")
+            if held:
+                some = f"{plural(probe, 'example')} of the probe or test part"
+            text += f" {some} among them; no model was trained on these."
         return text
 
-    def _strip(self, ids: np.ndarray, total: int) -> str:
-        """Return pictures of the examples; empty unless they are images."""
-        drawn = pictures(self.session.dataset, ids)
-        if not drawn:
+    def _whose(self, ids: np.ndarray) -> str:
+        """Name the groups of the request, and those of which it holds a part only."""
+        groups = groups_in(self.session.dataset)
+        if groups is None:
             return ""
-        shown = "".join(
-            f"<figure>{image}{int(i)}</figure>" for image, i in zip(drawn, ids, strict=True)
-        )
-        more = f'<span class="uk-quiet">and {total - len(ids)} more</span>'
-        return f'<div class="uk-strip">{shown}{more if total > len(ids) else ""}</div>'
+        numbers = np.unique(groups.of(ids))
+        text = f"{groups.noun.capitalize()}{'s' * (len(numbers) > 1)}: "
+        text += f"{groups.listing(numbers, most=8)}."
+        left = np.setdiff1d(groups.rows(numbers), self.session.revoked, assume_unique=True)
+        partly = np.flatnonzero(groups.sizes(left) > groups.sizes(ids))
+        partly = partly[np.isin(partly, numbers)]
+        if len(partly):
+            text += (
+                f" Only a part of the examples of {groups.count(len(partly))} is in the request: "
+                f"{groups.listing(partly)}. Mode {f'by {groups.noun}'!r} adds the others."
+            )
+        return text
+
+    def _pictures(self, ids: np.ndarray) -> str:
+        """Return pictures of the first examples; empty unless they are images."""
+        few = ids[:MOST_PICTURES]
+        drawn = pictures(self.session.dataset, few)
+        return strip(drawn, few, len(ids)) if drawn else ""
 
     def _arrange(self, change: Any = None) -> None:
         """Show the fields of the current mode."""
@@ -221,18 +244,19 @@ class RevocationPanel(SessionPanel):
             request = self.session.revoke(self._ids())
         else:
             request = self.session.revoke(**self._selection())
-        self.say(" ".join([f"{plural(len(request), 'example')} revoked.", *request.notes]))
+        said = f"{counted(self.session.dataset, request.ids)} revoked."
+        self.say(" ".join([said, *request.notes]))
         self.changed()
 
     def _withdraw(self, button: Any) -> None:
-        before = len(self.session.pending)
+        before = self.session.pending
         ids = None if button is self.withdraw_all else self._ids()
         if ids is not None and self.selector is not None:
             # Not all examples of a query or a region of the map need be pending.
             ids = np.intersect1d(ids, self.session.pending).tolist()
         self.session.withdraw(ids)
-        gone = before - len(self.session.pending)
-        self.say(f"{plural(gone, 'example')} withdrawn.")
+        gone = np.setdiff1d(before, self.session.pending)
+        self.say(f"{counted(self.session.dataset, gone)} withdrawn.")
         self.changed()
 
     def _ids(self) -> list[int]:

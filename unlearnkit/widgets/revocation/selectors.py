@@ -16,7 +16,7 @@ from unlearnkit.selection.queries import (
     ids_in,
     query_ids,
 )
-from unlearnkit.unlearning.request import Request
+from unlearnkit.unlearning.request import Request, Revocations
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.shared import plural
@@ -88,6 +88,8 @@ class QuerySelector(Selector):
             raise
         few = f"The first {MOST_ROWS}" if len(ids) > MOST_ROWS else "All of them"
         text = f"{plural(len(ids), 'training example')} found."
+        if self.groups is not None:
+            text = f"{self.groups.counted(ids)} found."
         self.found.html = paragraphs(text) + (
             self.examples(ids[:MOST_ROWS], few) if len(ids) else ""
         )
@@ -95,7 +97,8 @@ class QuerySelector(Selector):
     def ids(self) -> Ids:
         """Return the ids that match the query."""
         session = self.session
-        return query_ids(session.dataset, session.plan, session.store, self.query.value)
+        gone = Revocations().with_request(session.revoked)
+        return query_ids(session.dataset, session.plan, session.store, self.query.value, gone)
 
     def revoke(self) -> Request:
         """Run the query again, because the data may have changed."""
