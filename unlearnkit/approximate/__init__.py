@@ -18,9 +18,13 @@ from unlearnkit.approximate.baselines.fixed_damping import FixedDamping
 from unlearnkit.approximate.baselines.kfac import KroneckerInfluence
 from unlearnkit.approximate.baselines.single_gradient import SingleGradient
 from unlearnkit.approximate.baselines.training.ascent import GradientAscent, NegGradPlus
+from unlearnkit.approximate.baselines.training.bad_teacher import BadTeacher
 from unlearnkit.approximate.baselines.training.fine_tuning import FineTuning
+from unlearnkit.approximate.baselines.training.l1_sparse import L1Sparse
 from unlearnkit.approximate.baselines.training.relabelling import Relabelling
+from unlearnkit.approximate.baselines.training.saliency import SaliencyUnlearning
 from unlearnkit.approximate.baselines.training.scrub import Scrub
+from unlearnkit.approximate.baselines.training.unsir import Unsir
 from unlearnkit.approximate.baselines.trajectory import Advance, AlongTraining
 from unlearnkit.approximate.influence.staged import StagedInfluence
 from unlearnkit.approximate.protocol import (
@@ -77,6 +81,10 @@ METHODS: Registry[Method] = Registry(
         "scrub": EachState(Scrub()),
         "ssd": EachState(Dampening()),
         "amnesiac-relabelling": EachState(Relabelling()),
+        "salun": EachState(SaliencyUnlearning()),
+        "bad-teacher": EachState(BadTeacher()),
+        "l1-sparse": EachState(L1Sparse()),
+        "unsir": EachState(Unsir()),
         "single-gradient": AlongTraining(SingleGradient()),
         "deltagrad": AlongTraining(DeltaGrad()),
     },
@@ -117,6 +125,7 @@ __all__ = [
     "AlongTraining",
     "Amend",
     "Amended",
+    "BadTeacher",
     "Dampening",
     "DeltaGrad",
     "Distillation",
@@ -126,6 +135,7 @@ __all__ = [
     "FixedDamping",
     "GradientAscent",
     "KroneckerInfluence",
+    "L1Sparse",
     "Members",
     "Method",
     "Modified",
@@ -137,9 +147,11 @@ __all__ = [
     "Replay",
     "RewindAndReplay",
     "Rule",
+    "SaliencyUnlearning",
     "Scrub",
     "ShardRound",
     "ShardState",
     "SingleGradient",
     "StagedInfluence",
+    "Unsir",
 ]

@@ -5,12 +5,14 @@ They use the training optimizer, freshly reset, at a multiple of its learning ra
 running statistics of the state.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, cycle
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unlearnkit.approximate.protocol import Members, ShardRound
@@ -56,18 +58,41 @@ class Optimisation:
         self.inputs, self.targets = given.state.data(pool)
         self.architecture = plan.architecture
         self.module = plan.architecture.module(stored.state)
-        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        self.parameters = [p for p in self.module.parameters() if p.requires_grad]
         spec = plan.spec.with_(learning_rate=rate * plan.spec.learning_rate)
-        self.optimizer = make_optimizer(parameters, spec)
+        self.optimizer = make_optimizer(self.parameters, spec)
         self.visits = 0
+        self._held: list[tuple[Tensor, Tensor]] = []
 
-    def step(self, rows: Rows, slope: OutputGradient) -> None:
-        """Take one optimizer step on these rows of the partition."""
+    def hold(self, mask: Bool[Tensor, " parameter"]) -> None:
+        """Keep the trainable parameters of this mask, in the order of flatten(), as they are now.
+
+        The optimizers update every parameter by itself, so the others move as they would anyway.
+        """
+        parts = mask.split([p.numel() for p in self.parameters])
+        masks = [part.view_as(p) for part, p in zip(parts, self.parameters, strict=True)]
+        self._held = [
+            (held, p.detach()[held].clone()) for held, p in zip(masks, self.parameters, strict=True)
+        ]
+
+    def step(self, rows: Rows, slope: OutputGradient, l1: float = 0.0) -> None:
+        """Take one optimizer step on these rows of the partition.
+
+        Args:
+            rows: the rows.
+            slope: gradient of the objective with respect to the outputs.
+            l1: multiple of the L1 norm of the trainable parameters in the objective.
+        """
         places = torch.from_numpy(np.searchsorted(self.rows, rows))
         outputs = self.module(self.inputs[places])
         self.optimizer.zero_grad()
         outputs.backward(slope(outputs.detach(), self.targets[places], places))
-        self.optimizer.step()
+        with torch.no_grad():
+            for p in self.parameters if l1 else ():
+                p.grad = l1 * p.sign() + (0 if p.grad is None else p.grad)
+            self.optimizer.step()
+            for p, (held, values) in zip(self.parameters, self._held, strict=bool(self._held)):
+                p[held] = values
         self.visits += len(rows)
 
     @torch.no_grad()
@@ -121,6 +146,58 @@ def endless_batches(members: Members, size: int, generator: np.random.Generator)
     """Yield batches of the members without end, in a new random order in each pass."""
     while True:
         yield from batches_of(members, size, generator)
+
+
+def mixed_batches(given: ShardRound, stored: StoredState, passes: int) -> Iterator[Rows]:
+    """Yield the batches of passes over the retained and the forgotten examples together.
+
+    Each consists of a keyed batch of retained examples and a part of the forgotten ones, which are
+    divided evenly, in a new random order in each pass.
+    """
+    for batches in retained_batches(given.state.plan, given.state.shard, stored.stage, passes):
+        order = given.generator.permutation(stored.forget.rows)
+        for keep, drop in zip(batches, np.array_split(order, len(batches)), strict=True):
+            yield np.concatenate([keep, drop])
+
+
+def paired_batches(
+    given: ShardRound, stored: StoredState, passes: int
+) -> Iterator[tuple[Rows, Rows]]:
+    """Yield each keyed batch of retained examples with a whole batch of forgotten ones."""
+    plan = given.state.plan
+    forget = batches_of(stored.forget, plan.spec.batch_size, given.generator)
+    retained = retained_batches(plan, given.state.shard, stored.stage, passes)
+    return zip(chain(*retained), cycle(forget), strict=False)
+
+
+def check_setting(
+    name: str, value: object, low: float, high: float = math.inf, *, whole: bool = False
+) -> None:
+    """Refuse a setting of a method that is no number, or out of range.
+
+    Args:
+        name: name of the setting.
+        value: its value.
+        low: least value.
+        high: largest value; infinity itself is refused.
+        whole: whether it has to be a whole number.
+
+    >>> check_setting("rate", 0.1, 0)
+    >>> check_setting("passes", 0, 1, whole=True)
+    Traceback (most recent call last):
+    ValueError: passes=0 is out of range; give a whole number from 1 up
+
+    Raises:
+        TypeError: the value is no number, or not whole.
+        ValueError: it is out of range.
+    """
+    kinds = int if whole else int | float
+    noun = "whole number" if whole else "number"
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}; give a {noun}")
+    if not (low <= value <= high and value < math.inf):
+        limits = f"from {low:g} up" if high == math.inf else f"from {low:g} to {high:g}"
+        raise ValueError(f"{name}={value!r} is out of range; give a {noun} {limits}")
 
 
 def divergence_gradient(

@@ -6,7 +6,7 @@ separately, on the slices up to its stage, and they use the training optimizer (
 """
 
 from dataclasses import dataclass
-from itertools import chain, cycle, islice
+from itertools import islice
 
 import numpy as np
 import torch
@@ -14,10 +14,9 @@ from torch import Tensor
 
 from unlearnkit.approximate.optimise import (
     Optimisation,
-    batches_of,
     endless_batches,
     no_steps,
-    retained_batches,
+    paired_batches,
 )
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.routes import refusal
@@ -87,11 +86,9 @@ class NegGradPlus:
     def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
         """See :class:`~unlearnkit.approximate.stored_states.Rule`."""
         plan = given.state.plan
-        loss, size = plan.spec.loss, plan.spec.batch_size
+        loss = plan.spec.loss
         run = Optimisation(given, stored, self.rate)
-        forget = batches_of(stored.forget, size, given.generator)
-        retained = retained_batches(plan, given.state.shard, stored.stage, self.passes)
-        for keep, drop in zip(chain(*retained), cycle(forget), strict=False):
+        for keep, drop in paired_batches(given, stored, self.passes):
             weights = torch.cat(
                 [
                     torch.full((len(keep),), (1 - self.forget_weight) / len(keep)),

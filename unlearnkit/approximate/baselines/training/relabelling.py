@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unlearnkit.approximate.optimise import Optimisation, no_steps, retained_batches
+from unlearnkit.approximate.optimise import Optimisation, mixed_batches, no_steps
 from unlearnkit.approximate.protocol import ShardRound
 from unlearnkit.approximate.routes import refusal
 from unlearnkit.approximate.stored_states import Size, StoredState
@@ -49,10 +49,8 @@ class Relabelling:
         def slope(outputs: Tensor, targets: Tensor, places: Tensor) -> Tensor:
             return loss.output_gradient(outputs, targets) / len(places)
 
-        for batches in retained_batches(plan, given.state.shard, stored.stage, self.passes):
-            order = generator.permutation(stored.forget.rows)
-            for keep, drop in zip(batches, np.array_split(order, len(batches)), strict=True):
-                run.step(np.concatenate([keep, drop]), slope)
+        for rows in mixed_batches(given, stored, self.passes):
+            run.step(rows, slope)
         return run.state, run.visits
 
     def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
@@ -60,15 +58,10 @@ class Relabelling:
         return self.passes * size.steps, self.passes * (size.retain + size.forget)
 
     def unsuitable(self, plan: Plan) -> str:
-        """Refuse regressions, single outputs, and modules that no step can be taken with.
-
-        Regressions and models with a single output have no other label.
-        """
-        if plan.examples.labels.is_floating_point():
-            return "random labels need classes, and this is a regression, so it is retrained"
-        if plan.architecture.num_outputs == 1:
-            return "with one output there is no other label to give, so it is retrained"
-        return refusal("relabelling trains in evaluation mode", no_steps(plan))
+        """Refuse regressions, single outputs, and modules that no step can be taken with."""
+        return no_other_label(plan) or refusal(
+            "relabelling trains in evaluation mode", no_steps(plan)
+        )
 
 
 def wrong_labels(labels: Tensor, num_classes: int, generator: np.random.Generator) -> Tensor:
@@ -79,3 +72,12 @@ def wrong_labels(labels: Tensor, num_classes: int, generator: np.random.Generato
     """
     shift = torch.from_numpy(generator.integers(1, num_classes, len(labels)))
     return (labels + shift) % num_classes
+
+
+def no_other_label(plan: Plan) -> str:
+    """Return a sentence that refuses plans whose examples have no other label, or ""."""
+    if plan.examples.labels.is_floating_point():
+        return "random labels need classes, and this is a regression, so it is retrained"
+    if plan.architecture.num_outputs == 1:
+        return "with one output there is no other label to give, so it is retrained"
+    return ""
