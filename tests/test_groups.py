@@ -1,5 +1,6 @@
 """Groups from the data to the store: exact by person, byte for byte, on every kind of grouping."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,13 @@ from worker import content, retrained
 GIVEN = {"hidden": (7,), "epochs": 4, "num_shards": 4, "num_slices": 3, "seed": 2}
 
 
-def data_of(persons: Any) -> Dataset:
+def data_of(persons: Any, **options: Any) -> Dataset:
     """Noisy blobs, of which each row belongs to a person."""
     rng = np.random.default_rng(len(persons))
     kind = rng.integers(0, 3, len(persons))
     columns = {f"x{i}": rng.normal(size=len(persons)) + (kind == i) for i in range(4)}
     frame = pd.DataFrame({**columns, "person": persons, "kind": kind})
-    return from_frame(frame, "kind", groups="person")
+    return from_frame(frame, "kind", groups="person", **options)
 
 
 def equal_persons() -> list[str]:
@@ -60,6 +61,54 @@ def test_a_person_is_forgotten_to_the_bytes_of_training_without_their_rows(perso
         assert request.num_groups == 1
         assert session.unlearn(1).debt_after == 0
         assert is_exact(session)
+
+
+def likely(persons: Any) -> dict[Any, float]:
+    """Rates by person, of whom every fifth is likely to leave."""
+    return {p: 9.0 if i % 5 == 0 else 1.0 for i, p in enumerate(dict.fromkeys(persons))}
+
+
+@pytest.mark.parametrize("persons", [equal_persons, one_with_a_tenth, persons_of_one_row])
+def test_propensities_shape_bits_through_the_partition_alone(persons) -> None:
+    names = list(persons())
+    data = data_of(names, propensity=likely(names))
+    plain = Session(replace(data, train=replace(data.train, propensity=None)), **GIVEN)
+    session = Session(data, **GIVEN)
+    assert session.plan.partition.digest != plain.plan.partition.digest
+    same = Session(plain.dataset, partition=session.plan.partition, **GIVEN)
+    assert same.plan.digest == session.plan.digest
+    session.train()
+    held = np.unique(data.train.groups)
+    rates = likely(names)
+    for leaving in (True, False):
+        name = next(
+            n for n in map(data.grouping.names.__getitem__, held) if (rates[n] > 1) is leaving
+        )
+        session.revoke(group=name)
+        assert session.unlearn(1).debt_after == 0
+        assert is_exact(session)
+
+
+def test_a_store_goes_on_with_the_same_propensities_only(tmp_path: Path) -> None:
+    names = equal_persons()
+    rates = likely(names)
+    Session(data_of(names), store=tmp_path / "plain", **GIVEN).train()
+    session = Session(data_of(names, propensity=rates), store=tmp_path / "run", **GIVEN)
+    session.train()
+    name = in_part(session.dataset, "train", 1)[0]
+    session.revoke(group=name)
+    session.unlearn(1)
+    session.store.close()
+    doubled = {name: 2 * rate for name, rate in rates.items()}
+    again = Session(data_of(names, propensity=doubled), store=tmp_path / "run")
+    assert again.trained and is_exact(again)
+    again.store.close()
+    assert audit(tmp_path / "run", dataset=again.dataset, retrain=True)
+    for folder, other in (("run", rates | {name: 5.0}), ("run", None), ("plain", rates)):
+        with pytest.raises(StoreError, match=r"belongs to another run\. Its dataset"):
+            Session(data_of(names, propensity=other), store=tmp_path / folder, **GIVEN)
+    everyone_alike = dict.fromkeys(rates, 3.0)
+    assert Session(data_of(names, propensity=everyone_alike), store=tmp_path / "plain").trained
 
 
 def test_groups_of_one_row_train_what_is_trained_without_groups() -> None:

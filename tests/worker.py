@@ -8,7 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def poisoned(examples: Examples, revoked: np.ndarray) -> Examples:
     real = features.is_floating_point()
     features[gone] = torch.nan if real else torch.iinfo(features.dtype).min
     labels[gone] = torch.nan if labels.is_floating_point() else -1
-    return Examples(examples.ids, features, labels, groups=examples.groups)
+    return replace(examples, features=features, labels=labels)
 
 
 def retrained(plan: Plan, examples: Examples, revoked: np.ndarray) -> dict[str, dict[str, State]]:

@@ -533,6 +533,27 @@ def test_groups_are_forgotten_whole_by_name() -> None:
     assert retrained(classifier.plan_, examples, classifier.revoked_) == bits(classifier)
 
 
+def test_likely_leavers_of_an_estimator_are_late_and_forgotten_exactly() -> None:
+    X, y = problem()
+    persons = np.arange(61) // 3
+    by_person = {person: 9.0 if person % 4 == 0 else 1.0 for person in range(21)}
+    rates = np.array([by_person[person] for person in persons])
+    classifier = UnlearnableClassifier("logistic", **OURS).fit(X, y, persons, propensity=by_person)
+    given = classifier.dataset_.train
+    assert given.propensity.tolist() == (rates / 9).tolist()
+    partition = classifier.plan_.partition
+    assert partition.slice_[rates > 1].mean() > partition.slice_[rates == 1].mean()
+    same = UnlearnableClassifier("logistic", **OURS).fit(X, y, persons, propensity=rates)
+    assert bits(same) == bits(classifier)
+    classifier.unlearn(groups=[4, 5])
+    assert retrained(classifier.plan_, given, classifier.revoked_) == bits(classifier)
+    assert (classifier.dataset_.train.propensity[classifier.revoked_] == 0).all()
+    with pytest.raises(ValueError, match="propensity is a mapping by group, but the data have no"):
+        classifier.fit(X, y, propensity=by_person)
+    with pytest.raises(ValueError, match=r"shape \(60,\) for 61 rows"):
+        classifier.fit(X, y, propensity=rates[1:])
+
+
 def test_a_regressor_takes_groups_too() -> None:
     X, _ = problem()
     regressor = UnlearnableRegressor("linear", **OURS).fit(X, X[:, 1], groups=np.arange(61) // 3)

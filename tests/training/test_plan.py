@@ -162,3 +162,14 @@ def test_what_is_no_partition_is_refused() -> None:
 def test_a_schedule_larger_than_the_memory_is_refused(changes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"schedule and inputs take .* GB, and .* are free; use"):
         make_plan(CASE.dataset().train, CASE.architecture(), CASE.spec.with_(**changes))
+
+
+def test_a_plan_says_how_many_requests_are_expected_in_the_last_slices() -> None:
+    case = CASES["logistic"]
+    examples = case.dataset().train
+    rates = np.where(np.arange(44) < 10, 9.0, 1.0)  # 101 of 124 in the 21 places of slice 2
+    plan = make_plan(replace(examples, propensity=rates), case.architecture(), case.spec)
+    assert "visits, 81% of requests expected in the last slices" in repr(plan)
+    for other in (np.ones(len(examples)), None):
+        even = make_plan(replace(examples, propensity=other), case.architecture(), case.spec)
+        assert "requests" not in repr(even)

@@ -1,12 +1,13 @@
 """Datasets from arrays. The split depends on the number of rows and a seed, never on content."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
 from unlearnkit.data.coercion import (
@@ -28,6 +29,7 @@ from unlearnkit.data.reading.groups import (
     numbers_of_groups,
     rows_of_parts,
 )
+from unlearnkit.data.reading.propensities import propensities_of
 from unlearnkit.torch_settings import own_settings
 
 FEATURES = "features and labels"
@@ -55,6 +57,7 @@ def from_arrays(
     target_names: Sequence[str] = (),
     dtype: torch.dtype | None = None,
     groups: Any = None,
+    propensity: Any = None,
 ) -> Dataset:
     """Make a dataset from tensors or arrays.
 
@@ -103,14 +106,23 @@ def from_arrays(
             whole: each is in one part only, and in one shard and slice where it is small enough;
             the split then depends on which rows share a group as well. All rows of a group are
             revoked by ``session.revoke(group=...)``.
+        propensity: how likely each row is to be revoked, as relative rates of 0 or more: one per
+            row of ``features``, or a mapping from the name of each group to its rate. Rates are no
+            features, and shape only the partition: those who are likely to leave are put into the
+            last slices of few shards, where forgetting them is cheap, and expected costs count them
+            in (see :func:`~unlearnkit.training.partition.make_partition`, also for what it may
+            cost in accuracy). Whoever can read a store can read from the partition who was held
+            likely to leave.
 
     Raises:
-        KeyError: constants are given for a column that does not exist.
+        KeyError: constants are given for a column that does not exist, or a propensity for a group
+            that does not, or not for all groups.
         TypeError: features or labels have an unsupported type (text, complex numbers, objects), or
-            constants are not numbers.
+            constants or propensities are not numbers.
         ValueError: lengths differ, there are no examples or fewer than two classes, labels are
             outside 0..C-1 or ambiguous, values are not finite, a part would be empty, constants
-            are given that do not suit the task, or groups are missing or in two given parts.
+            are given that do not suit the task, groups are missing or in two given parts, or
+            propensities are missing, negative, all 0 or unequal within a group.
 
     >>> data = from_arrays(torch.eye(20), torch.arange(20) % 2, num_classes=2)
     >>> data
@@ -192,6 +204,10 @@ def from_arrays(
     }
     lengths = {NAMES.get(what, what): len(rows) for what, (rows, _) in given.items()}
     numbers, grouping = (None, None) if groups is None else numbers_of_groups(groups, lengths)
+    rates = None
+    if propensity is not None:
+        held = None if numbers is None else numbers[: len(own)]
+        rates = propensities_of(propensity, len(own), held, grouping)
     parts = _split_rows(len(own), shares, seed, None if numbers is None else numbers[: len(own)])
     for part in ("test", "probe"):
         if part in given:
@@ -210,6 +226,7 @@ def from_arrays(
         target_scale=scales,
         groups=numbers,
         grouping=grouping,
+        propensity=rates,
     )
 
 
@@ -307,8 +324,12 @@ def split(
     target_scale: tuple[float, ...] = (),
     groups: Int64[np.ndarray, " n"] | None = None,
     grouping: Grouping | None = None,
+    propensity: Float64[np.ndarray, " first"] | None = None,
 ) -> Dataset:
-    """Make a dataset of rows; each part is given by its row numbers, which become the ids."""
+    """Make a dataset of rows; each part is given by its row numbers, which become the ids.
+
+    Propensities are those of the first rows, among which all rows of the training part are.
+    """
     examples = {}
     for part, chosen in parts.items():
         ids = np.sort(chosen)
@@ -316,6 +337,8 @@ def split(
         # Indexing copies, so that later changes to the caller's arrays do not affect the dataset.
         own = None if groups is None else groups[ids]
         examples[part] = Examples(ids, features[rows], labels[rows], offset, scale, own)
+        if propensity is not None and part == "train":
+            examples[part] = replace(examples[part], propensity=propensity[ids])
     train, probe, test = (examples[part] for part in PARTS)
     return Dataset(
         name,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int64, Shaped, UInt8
 from torch import Tensor
 
 from unlearnkit.data.conversion import listed
 from unlearnkit.data.reading.groups import Grouping, in_order_of_appearance
+from unlearnkit.data.reading.propensities import has_unequal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,8 @@ class Examples:
         scale: constant in the same formula.
         groups: number of the group, such as a person, that each example belongs to; None without
             groups. Groups shape the partition, and are no part of the contents.
+        propensity: how likely each example is to be revoked, as relative rates; None if nothing is
+            known of it. They shape the partition, and are no part of the contents.
 
     Raises:
         ValueError: lengths differ, ids do not ascend, or constants are given for int64 features.
@@ -67,6 +70,7 @@ class Examples:
     offset: float = 0.0
     scale: float = 1.0
     groups: Int64[np.ndarray, " n"] | None = None
+    propensity: Float64[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
         """Check lengths and ids, and normalise constants and memory layout.
@@ -98,6 +102,11 @@ class Examples:
             raise ValueError(
                 f"{len(self.ids)} ids and groups of shape {self.groups.shape}; give the number of "
                 "one group per example"
+            )
+        if self.propensity is not None and self.propensity.shape != self.ids.shape:
+            raise ValueError(
+                f"{len(self.ids)} ids and propensities of shape {self.propensity.shape}; give one "
+                "rate per example"
             )
 
     def __len__(self) -> int:
@@ -366,7 +375,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of ids, contents, parts, classes and preprocessing, as 32 hexadecimal digits."""
+        """Digest of ids, contents, parts, classes and preprocessing, as 32 hexadecimal digits.
+
+        It covers what shapes the partition as well: who shares a group, and unequal propensities.
+        """
         state = hashlib.blake2b(f"dataset|{self.num_classes}".encode(), digest_size=16)
         for part, examples in self.parts.items():
             kind = self._kind(examples)
@@ -376,6 +388,9 @@ class Dataset:
         if self.grouping is not None:  # which examples share a group, and no name
             shared = in_order_of_appearance(self._groups_by_id[1])
             state.update(b"|groups|" + shared.astype("<i8").tobytes())
+        rates = self.train.propensity
+        if rates is not None and has_unequal(rates):
+            state.update(b"|propensity|" + rates.astype("<f8").tobytes())
         return state.hexdigest()
 
     @cached_property
@@ -527,9 +542,10 @@ class Dataset:
         """Name, sizes, classes and input shape."""
         sizes = ", ".join(f"{len(examples)} {part}" for part, examples in self.parts.items())
         groups = "" if self.grouping is None else f"; {len(self.grouping)} groups"
+        rates = "" if self.train.propensity is None else "; with propensities"
         return (
             f"Dataset({self.name!r}: {sizes}; {self._outputs_text}; inputs {self.feature_shape}"
-            f"{groups})"
+            f"{groups}{rates})"
         )
 
     @property
@@ -565,6 +581,8 @@ class Dataset:
             facts["classes"] = f"{self.num_classes}: {listed(self.class_names, 10)}"
         if self.grouping is not None:
             facts["groups"] = f"{len(self.grouping)}, by {self.grouping.column}"
+        if self.train.propensity is not None:
+            facts["propensities"] = "relative rates of revocation, of each training example"
         said = {"source": self.source, "licence": self.licence}
         facts |= {word: text for word, text in said.items() if text}
         rows = "".join(

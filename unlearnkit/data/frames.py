@@ -60,6 +60,7 @@ def from_frame(
     target_scale: float = 1.0,
     dtype: "torch.dtype | None" = None,
     groups: Hashable = None,
+    propensity: Hashable | Mapping[Hashable, float] = None,
 ) -> Dataset:
     """Make a dataset from a table: a pandas DataFrame, or one of polars, pyarrow and the like.
 
@@ -81,7 +82,8 @@ def from_frame(
     Args:
         frame: one row per example. The id of an example is its row number, not its index label.
         target: column with the classes or the targets.
-        features: columns to learn from; None takes all except the target and the groups.
+        features: columns to learn from; None takes all except the target, the groups and
+            the propensity.
         categories: the vocabulary of each column that is to be one-hot. Columns with a categorical
             dtype already have one.
         hash_buckets: length of the vector that all remaining text columns are hashed into. Choose
@@ -105,13 +107,16 @@ def from_frame(
             shall stay so.
         groups: column that says which rows belong together, such as ``"person"``, for requests
             that come from persons; see :func:`from_arrays`. It is no feature.
+        propensity: column that says how likely each row is to be revoked, as relative rates, or a
+            mapping from the name of each group to its rate; see :func:`from_arrays`. It is no
+            feature.
 
     Raises:
         KeyError: the frame lacks a column; the message lists its columns.
         TypeError: a feature column holds neither numbers nor booleans, and is not encoded; or the
-            target or the groups are no name of a column.
-        ValueError: a target value is missing or matches no class name, or the groups are the
-            target or a feature; also as in :func:`from_arrays`.
+            target, the groups or the propensity are no name of a column.
+        ValueError: a target value is missing or matches no class name, or the groups or the
+            propensity are the target or a feature; also as in :func:`from_arrays`.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"size": range(20), "kind": ["cat", "dog"] * 10})
@@ -134,14 +139,19 @@ def from_frame(
             "targets per row as an array, with from_arrays"
         )
     columns: list[Hashable] = list(frame.columns if features is None else _listed(features))
-    check_groups(groups, target, None if features is None else columns)
+    chosen = None if features is None else columns
+    rates = check_apart(groups, propensity, target, chosen)
+    rates_of_rows = None
     if features is None:  # a set compares names of any kind, also tuples with numpy's numbers
-        left_out = {target} if groups is None else {target, groups}
+        left_out = {target, *(one for one in (groups, rates) if one is not None)}
         columns = [column for column in columns if column not in left_out]
     for what, table in given.items():
         check_columns(what, table, target, columns, groups)
         if len(table) == 0:
             raise ValueError(f"{what}: no examples; give at least one row")
+    if rates is not None:
+        check_columns("frame", frame, target, columns, rates)
+        rates_of_rows = frame[rates]
     if hash_buckets is None:
         objects = [column for column in columns if column not in (categories or {})]
         given = {what: as_numbers(table, objects) for what, table in given.items()}
@@ -192,36 +202,57 @@ def from_frame(
         target_scale=target_scale,
         dtype=dtype,
         groups=held,
+        propensity=propensity if rates is None else rates_of_rows,
     )
     feature_names = map(str, columns) if encoding is None else encoding.names
     target_names = (str(target),) if dataset.is_regression else ()
     return replace(dataset, feature_names=tuple(feature_names), target_names=target_names)
 
 
-def check_groups(groups: object, target: Hashable, features: Sequence[Hashable] | None) -> None:
-    """Refuse groups that name no column, or that of the target or of a feature.
+def check_apart(
+    groups: object,
+    propensity: object,
+    target: Hashable,
+    features: Sequence[Hashable] | None,
+) -> Hashable:
+    """Refuse groups or a propensity that name no column, or that of the target or of a feature.
+
+    Returns:
+        The column of the propensity; None if none is named.
 
     Raises:
         TypeError: they are no name of a column.
-        ValueError: they are the target, or a feature.
+        ValueError: they are the target, or a feature, or the same column.
     """
-    if groups is None:
+    rates = None if isinstance(propensity, Mapping) else propensity
+    _check_column("groups", groups, "group", target, features)
+    _check_column("propensity", rates, "rate", target, features)
+    if groups is not None and groups == rates:
+        raise ValueError(
+            f"groups={groups!r} is the propensity as well; name another column, which holds the "
+            "relative rate at which each row, or its group, is revoked"
+        )
+    return rates if isinstance(rates, Hashable) else None  # others were refused
+
+
+def _check_column(
+    what: str, name: object, item: str, target: Hashable, features: Sequence[Hashable] | None
+) -> None:
+    if name is None:
         return
-    named = isinstance(groups, str | bytes | tuple) or not hasattr(groups, "__len__")
-    if not named or not isinstance(groups, Hashable):
+    named = isinstance(name, str | bytes | tuple) or not hasattr(name, "__len__")
+    if not named or not isinstance(name, Hashable):
         raise TypeError(
-            f"groups is a {type(groups).__name__}; name the column that holds the groups, or give "
-            "one group per row to from_arrays"
+            f"{what} is a {type(name).__name__}; name the column that holds the {item}s, or give "
+            f"one {item} per row to from_arrays"
         )
-    if groups == target:
+    if name == target:
+        meant = "which rows belong together" if what == "groups" else "who is likely to be revoked"
+        raise ValueError(f"{what}={name!r} is the target; name another column, which says {meant}")
+    if features is not None and name in features:
         raise ValueError(
-            f"groups={groups!r} is the target; name another column, which says which rows belong "
-            "together"
-        )
-    if features is not None and groups in features:
-        raise ValueError(
-            f"groups={groups!r} is among the features; leave it out of them, since a model that "
-            "knows the groups would keep them"
+            f"{what}={name!r} is among the features; leave it out of them, since a model that "
+            f"knows the {item}s would keep them"
         )
 
 
@@ -265,7 +296,8 @@ def from_file(
         target: column with the classes or the targets.
         test: file of the test part; None splits it off from the first file.
         probe: the same for the probe part.
-        options: further arguments of :func:`from_frame`, such as ``categories`` and ``groups``.
+        options: further arguments of :func:`from_frame`, such as ``categories``, ``groups`` and
+            ``propensity``.
 
     Raises:
         FileNotFoundError: there is no such file.

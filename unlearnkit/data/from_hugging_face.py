@@ -1,6 +1,6 @@
 """Datasets from Hugging Face objects, which are recognised by their methods, without an import."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch import Tensor
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.conversion import listed
 from unlearnkit.data.examples import Dataset
-from unlearnkit.data.frames import check_groups, from_frame
+from unlearnkit.data.frames import check_apart, from_frame
 from unlearnkit.data.from_torch import IMAGE_OFFSET, IMAGE_SCALE, as_input, is_image, stack
 from unlearnkit.data.reading.classes import match_classes
 from unlearnkit.data.reading.vocabulary import class_numbers, vocabulary_of
@@ -56,6 +56,7 @@ def from_hugging_face(
     test: Table | None = None,
     probe: Table | None = None,
     groups: str | None = None,
+    propensity: str | Mapping[Hashable, float] | None = None,
     **options: Any,
 ) -> Dataset:
     """Make a dataset from a Hugging Face ``Dataset`` or ``DatasetDict``.
@@ -70,11 +71,14 @@ def from_hugging_face(
             ``"validation"`` (as probe part) are taken.
         target: column with the classes or the targets. None takes the only column of type
             ``ClassLabel``, with its class names, or else ``"label"``.
-        features: columns to learn from; None takes all except the target and the groups.
+        features: columns to learn from; None takes all except the target, the groups and
+            the propensity.
         test: the test part; None splits it off.
         probe: the probe part; None splits it off.
         groups: column that says which rows belong together, such as ``"person"``; see
             :func:`~unlearnkit.data.arrays.from_arrays`.
+        propensity: column of the training part that says how likely each row is to be revoked, as
+            relative rates, or a mapping from the name of each group to its rate; see there.
         options: further arguments of :func:`~unlearnkit.data.arrays.from_arrays`, or for tables of
             :func:`~unlearnkit.data.frames.from_frame`.
 
@@ -97,11 +101,13 @@ def from_hugging_face(
     for what, part in given.items():
         _check_table(what, part)
     target = _target(data) if target is None else target
-    check_groups(groups, target, features)
-    columns = [column for column in data.column_names if column not in (target, groups)]
+    check_apart(groups, propensity, target, features)
+    rates = propensity if isinstance(propensity, str) else None
+    columns = [column for column in data.column_names if column not in (target, groups, rates)]
     columns = columns if features is None else list(features)
     named = [target, *([] if groups is None else [groups]), *columns]
     absent = [c for part in given.values() for c in named if c not in part.column_names]
+    absent += [] if rates is None or rates in data.column_names else [rates]
     if absent or not columns:
         raise KeyError(
             f"there are no columns {absent or 'to learn from'}; choose from {data.column_names}"
@@ -138,6 +144,8 @@ def from_hugging_face(
             frame[target] = labels[what]
             if groups is not None:
                 frame[groups] = _groups(given[what], groups)
+        if rates is not None:
+            frames["data"][rates] = _frame(data, [rates])[rates]
         return from_frame(
             frames["data"],
             target,
@@ -145,6 +153,7 @@ def from_hugging_face(
             test=frames.get("test"),
             probe=frames.get("probe"),
             groups=groups,
+            propensity=propensity,
             **options,
         )
     if len(columns) > 1:
@@ -167,6 +176,7 @@ def from_hugging_face(
             "train" if what == "data" else what: _groups(part, groups)
             for what, part in given.items()
         }
+    options["propensity"] = propensity if rates is None else _frame(data, [rates])[rates]
     return from_arrays(*pairs["data"], test=pairs.get("test"), probe=pairs.get("probe"), **options)
 
 

@@ -48,7 +48,8 @@ def from_torch(
         test: the test part; None splits it off.
         probe: the probe part; None splits it off.
         options: further arguments of :func:`~unlearnkit.data.arrays.from_arrays`, such as
-            ``offset``, ``scale`` and ``groups``, which has one entry per index.
+            ``offset`` and ``scale``, or ``groups`` and ``propensity``, which have one entry per
+            index.
 
     Raises:
         TypeError: the dataset has no indices, an item is not a pair, or an image is neither grey

@@ -31,6 +31,7 @@ from unlearnkit.data.column_constants import (
 from unlearnkit.data.conversion import as_tensor, listed
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.data.reading.groups import named_groups, numbers_of_groups
+from unlearnkit.data.reading.propensities import propensities_of
 from unlearnkit.estimators.reading import validated
 from unlearnkit.evaluation.comparison import RETAIN_MAX, Comparison, affected_shards, compare
 from unlearnkit.evaluation.original import cut_last_error
@@ -98,7 +99,9 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     random_state: int | np.random.RandomState | None = None
 
     @own_settings()
-    def fit(self, X: Any, y: Any, groups: Any = None, **unsupported: Any) -> Self:
+    def fit(
+        self, X: Any, y: Any, groups: Any = None, propensity: Any = None, **unsupported: Any
+    ) -> Self:
         """Train on all rows from scratch.
 
         Args:
@@ -108,15 +111,21 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 removal; one name or number per row. Groups are no features. All rows of a group
                 are in one shard and slice, where it is small enough, so that forgetting it is
                 cheap; :meth:`unlearn` takes groups by name then.
+            propensity: how likely each row is to be forgotten, as relative rates of 0 or more: one
+                per row, or a mapping from the name of each group to its rate. Those who are likely
+                to leave are put where forgetting them is cheap; see
+                :func:`~unlearnkit.training.partition.make_partition`.
             unsupported: nothing, or None. ``sample_weight`` is refused with the reason.
 
         Raises:
             KeyError, TypeError: constants name unknown columns, or are not numbers; a setting has
-                the wrong type or an unknown name; or ``sample_weight`` is given.
+                the wrong type or an unknown name; propensities are no numbers, or not those of the
+                groups; or ``sample_weight`` is given.
             ValueError: X, y or groups have missing values, X or y infinite or non-numeric ones, y
-                holds fewer than two classes, there is not one group per row, constants do not fit
-                the columns, settings are out of range, or there are too few rows for this number
-                of shards and slices.
+                holds fewer than two classes, there is not one group per row, propensities are
+                negative, infinite, all 0 or not one per row, constants do not fit the columns,
+                settings are out of range, or there are too few rows for this number of shards and
+                slices.
             NotFiniteError: the training of a shard diverged.
 
         Warns:
@@ -127,7 +136,8 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         if unsupported:
             raise TypeError(_unsupported(unsupported))
         dataset = self._prepared(X, y)
-        return self._fit(dataset if groups is None else _grouped(dataset, groups))
+        dataset = dataset if groups is None else _grouped(dataset, groups)
+        return self._fit(dataset if propensity is None else _with_rates(dataset, propensity))
 
     def _prepared(self, X: Any, y: Any) -> Dataset:
         """Check X and y of ``fit``, and return them as the training part of a dataset."""
@@ -512,6 +522,13 @@ def _grouped(dataset: Dataset, groups: Any) -> Dataset:
     return replace(
         dataset, train=replace(train, groups=numbers), probe=none, test=none, grouping=grouping
     )
+
+
+def _with_rates(dataset: Dataset, propensity: Any) -> Dataset:
+    """Return the dataset of ``fit`` with the propensity of each row."""
+    train = dataset.train
+    rates = propensities_of(propensity, len(train), train.groups, dataset.grouping)
+    return replace(dataset, train=replace(train, propensity=rates))
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:

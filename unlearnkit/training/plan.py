@@ -18,12 +18,14 @@ import torch
 from jaxtyping import Bool, Int
 
 from unlearnkit.data.examples import Examples
+from unlearnkit.data.reading.propensities import has_unequal
 from unlearnkit.display import as_html, plural
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.seeding import digest
 from unlearnkit.store.footprint import announced, free_memory, size
 from unlearnkit.training.environment import STACKED_KERNEL, Environment, environment, resolve_device
 from unlearnkit.training.partition import Partition, make_partition
+from unlearnkit.training.partition.likely_late import share_of_last_slices
 from unlearnkit.training.spec import TrainSpec
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class Plan:
         return (
             f"Plan({self.partition.num_shards} shards x {self.partition.num_slices} slices, "
             f"{int(self.retained.sum())} examples{self._groups_text}, {self.total_visits:,} visits"
-            f"{announced(self.checkpoint_bytes)})"
+            f"{self._rates_text}{announced(self.checkpoint_bytes)})"
         )
 
     @property
@@ -107,6 +109,14 @@ class Plan:
         divided = int((places > 1).sum())
         text = f" of {plural(len(places), 'group')}"
         return f"{text}, {divided} of them in several shards" if divided else text
+
+    @property
+    def _rates_text(self) -> str:
+        """Which share of requests is expected in the last slices, if propensities are unequal."""
+        if not has_unequal(self.examples.propensity) or self.spec.num_slices == 1:
+            return ""
+        share = share_of_last_slices(self.examples, self.partition.slice_, self.retained)
+        return f", {share:.0%} of requests expected in the last slices"
 
     @property
     def num_shards(self) -> int:
@@ -223,6 +233,7 @@ class Plan:
                 features=self.examples.features[kept],
                 labels=self.examples.labels[kept],
                 groups=None,  # the partition is made
+                propensity=None,
             ),
             partition=Partition(
                 whole.ids[rows],
@@ -257,7 +268,9 @@ class Plan:
         labels[torch.from_numpy(unlabelled)] = torch.nan if labels.is_floating_point() else -1
         # A digest would let a reader check guesses about the content.
         digests = np.where(gone[:, None], np.uint8(0), whole.digests)
-        examples = replace(self.examples, features=features, labels=labels)
+        rates = self.examples.propensity
+        rates = None if rates is None else np.where(gone, 0, rates)
+        examples = replace(self.examples, features=features, labels=labels, propensity=rates)
         examples.__dict__["digests"] = digests  # in place of those that would be computed of NaN
         partition = Partition(whole.ids, whole.shard, whole.slice_, digests)
         return replace(self, examples=examples, partition=partition)

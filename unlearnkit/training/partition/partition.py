@@ -2,6 +2,7 @@
 
 With groups, such as the rows of one person, a group is dealt to one slice of one shard as a whole,
 so that forgetting it retrains one shard from that slice on. Shards and slices are balanced by rows.
+With propensities, those who are likely to leave are in the last slices of few shards.
 
 Revoking an example empties its slot and moves neither the bounds of slices nor other examples.
 Retraining therefore stays coupled to the original run, and a plan changes only for affected shards.
@@ -17,9 +18,11 @@ from jaxtyping import Bool, Int, UInt8
 
 from unlearnkit.data.examples import Examples
 from unlearnkit.data.reading.groups import has_shared_groups, in_order_of_appearance
+from unlearnkit.data.reading.propensities import has_unequal
 from unlearnkit.display import as_html
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.training.partition.dealing import check_smallest, dealt_places
+from unlearnkit.training.partition.likely_late import likely_late
 from unlearnkit.training.spec import TrainSpec
 
 if TYPE_CHECKING:
@@ -137,12 +140,28 @@ def balanced_sizes(
     return split(shards, num_slices)
 
 
-def make_partition(examples: Examples, spec: TrainSpec) -> Partition:
+def make_partition(examples: Examples, spec: TrainSpec, *, spread: bool = False) -> Partition:
     """Divide the examples into shards and slices by a permutation keyed by the seed.
 
     Their sizes are those of :func:`balanced_sizes`. If examples share groups, whole groups are
     dealt instead (:func:`~unlearnkit.training.partition.dealing.deal_groups`), and sizes are only
     about equal.
+
+    If the examples have unequal propensities, the likeliest to leave are put into the last slice of
+    the first shard, the next ones into that of the second, and so on, so that requests mostly
+    retrain the last stage of few shards. **Shards are then unlike each other as far as leaving goes
+    with labels or features.** This costs accuracy if most examples of a class are likely to leave,
+    because most shards never see it: two points on Fashion-MNIST where all of one class were, and
+    nothing measurable where they were a tenth of all rows, half of two classes, or the brightest
+    rows. Then spread the likely leavers over the last slices of all shards, which saves less::
+
+        partition = make_partition(data.train, spec, spread=True)
+        session = uk.Session(data, spec=spec, partition=partition)
+
+    Args:
+        examples: the training part. Neither features nor labels are read.
+        spec: the training specification, which has the seed.
+        spread: whether likely leavers are spread over the last slices of all shards.
 
     Raises:
         ValueError: there are too few examples for the numbers of shards and slices.
@@ -160,4 +179,6 @@ def make_partition(examples: Examples, spec: TrainSpec) -> Partition:
         shards, slices = np.indices(sizes.shape, np.int32)
         shard[order] = np.repeat(shards, sizes.ravel())
         slice_[order] = np.repeat(slices + 1, sizes.ravel())
+    if has_unequal(examples.propensity):
+        shard, slice_ = likely_late(examples, shard, slice_, generator, spread)
     return Partition(np.asarray(examples.ids), shard, slice_, examples.digests)
