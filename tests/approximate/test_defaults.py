@@ -31,7 +31,7 @@ def test_a_perceptron_with_small_shards_is_solved_in_output_space(slices, subste
     assert method.damping > 0 and method.merge == merge
 
 
-@pytest.mark.parametrize(("slices", "substeps"), [(1, 2), (4, 2), (5, 1)])
+@pytest.mark.parametrize(("slices", "substeps"), [(1, 1), (4, 2), (5, 1)])
 def test_a_perceptron_with_large_shards_draws_by_curvature(slices, substeps):
     arrays = np.zeros((12_000, 3), np.float32), np.arange(12_000) % 2
     data = uk.from_arrays(*arrays, test=arrays, probe=arrays)
@@ -39,6 +39,19 @@ def test_a_perceptron_with_large_shards_draws_by_curvature(slices, substeps):
     method = default_method(session.plan)
     assert method.draws_by_curvature(6_000) and not method.by_outputs
     assert (method.substeps, method.merge) == (substeps, 1) and method.damping > 0
+
+
+def test_long_segments_take_more_iterations():
+    images = np.zeros((18_000, 3), np.float32), np.arange(18_000) % 2
+
+    def method_of(shards, slices):
+        data = uk.from_arrays(*images, test=images, probe=images)
+        session = uk.Session(data, model="mlp", num_shards=shards, num_slices=slices)
+        return default_method(session.plan)
+
+    usual = method_of(shards=3, slices=5)
+    for longer in (method_of(shards=3, slices=1), method_of(shards=2, slices=5)):
+        assert longer.iterations > usual.iterations and longer.damping < usual.damping
 
 
 def test_a_convolutional_network_is_corrected_in_its_last_layer():

@@ -24,6 +24,10 @@ LARGE_SHARDS_INFLUENCE = replace(
     iterations=16,
     damping=0.3,
 )
+LONG_SEGMENTS_INFLUENCE = replace(
+    LARGE_SHARDS_INFLUENCE, iterations=20, damping=0.15, curvature_max=400
+)
+LARGEST_SHARDS = 9000  # shard size from which segments are long even with many slices
 LINEAR_CURVATURE_MAX = 768  # upper limit of curvature examples for a linear model
 LINEAR_SMALL_SHARD = 1500  # shard size below which a linear model takes fewer substeps, undamped
 LINEAR_DAMPING = 0.4  # in larger shards
@@ -48,7 +52,8 @@ def earlier_defaults(plan: Plan) -> list[Method]:
     former = StagedInfluence()
     small = replace(former, curvature_min=112, tolerance=0.1, by_outputs=True)
     undamped = replace(usual_method(plan), damping=0.0, merge=1)
-    return [undamped, NETWORK_INFLUENCE, former, small, replace(small, substeps=1)]
+    networks = [NETWORK_INFLUENCE, LARGE_SHARDS_INFLUENCE]
+    return [undamped, *networks, former, small, replace(small, substeps=1)]
 
 
 def is_usual(plan: Plan, method: object, amend: object) -> bool:
@@ -70,7 +75,8 @@ def usual_method(plan: Plan) -> StagedInfluence:
     - Of linear models and of perceptrons with small shards, the first two fifths of the stages,
       which hold about a sixth of the visits, are merged.
     - Perceptrons in large shards of five slices or more have one substep too, with fewer candidates
-      and more iterations.
+      and more iterations. Where segments are long, because there is one slice or because a shard
+      has ``LARGEST_SHARDS`` examples or more, there are still more iterations, and less damping.
 
     tests/benchmarks/defaults.md has the measurements behind these settings.
     """
@@ -88,6 +94,8 @@ def usual_method(plan: Plan) -> StagedInfluence:
         return LAST_LAYER_INFLUENCE
     chosen = NETWORK_INFLUENCE
     if chosen.draws_by_curvature(shard_size):
+        if one_slice or (slices >= MANY_SLICES and shard_size >= LARGEST_SHARDS):
+            return LONG_SEGMENTS_INFLUENCE
         return chosen if slices < MANY_SLICES else LARGE_SHARDS_INFLUENCE
     if one_slice:
         return replace(SMALL_SHARDS_INFLUENCE, substeps=1, curvature_min=128)
