@@ -48,7 +48,9 @@ Approximation.
 
 Choosing examples and judging unlearning.
 
-* ``hardest`` finds the examples with the highest loss or self-influence, to revoke them.
+* ``hardest`` finds the examples with the highest loss, under the models that never saw them or the
+  one that did, or the highest self-influence; ``session.held_out_probabilities()`` is for packages
+  that look for wrong labels.
 * ``expected_visits`` predicts the workload of a random request, before there is any model.
 * ``METRICS`` lists the metrics that ``session.compare()`` reports; add your own there.
 * ``relearn_time`` measures how fast the unlearned models relearn the forgotten examples.

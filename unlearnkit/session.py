@@ -41,6 +41,7 @@ from unlearnkit.records.ledger import entry_of, ledger_frame
 from unlearnkit.records.persistence import open_store, provenance, warn_of_changed_code
 from unlearnkit.records.stored_settings import stored_settings
 from unlearnkit.records.tombstones import Tombstones, as_tombstones, returned, tombstones_of
+from unlearnkit.selection.held_out import held_out_frame
 from unlearnkit.selection.queries import chosen_ids
 from unlearnkit.store import DiskStore, MemoryStore, StoreError
 from unlearnkit.store.footprint import Footprint, announced
@@ -447,6 +448,33 @@ class Session:
             inputs, labels = self.dataset.examples(chosen)
             result[part] = task.score(ensemble.probabilities(inputs), labels)
         return result
+
+    @interruptible()
+    def held_out_probabilities(self) -> "pd.DataFrame":
+        """Predict each training example by the models that never saw it: those of other shards.
+
+        The result is what packages that look for label errors ask for as out-of-sample
+        probabilities. cleanlab, for example, takes the numbers and the labels as arrays::
+
+            p = session.held_out_probabilities()
+            _, labels = session.dataset.examples(p.index)
+            issues = cleanlab.filter.find_label_issues(labels.numpy(), p.to_numpy())
+            session.revoke(p.index[issues])
+
+        The mean of the other constituents' probabilities is taken, whatever the aggregation of the
+        ensemble. All examples of a group are in one shard, so no model that predicts them saw
+        another example of the group.
+
+        Returns:
+            One row for each training example that is not revoked, with its id as index, and one
+            column for each class, in the order of the class numbers. Of a regression the columns
+            are the targets, and the values are predictions in their units.
+
+        Raises:
+            LookupError: the session is not trained yet.
+            ValueError: fewer than two shards have models.
+        """
+        return held_out_frame(self)
 
     # Steps
 

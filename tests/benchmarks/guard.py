@@ -170,7 +170,7 @@ def requests(session: uk.Session) -> Iterator[tuple[str, np.ndarray]]:
         ("5% alike", ("alike", 0.05)),
     ):
         yield name, Revoked.of(what).draw(session.plan, numpy_generator(seed, "guard", name))
-    ranked = np.asarray(uk.hardest(session, len(ids)))
+    ranked = np.asarray(uk.hardest(session, len(ids), "loss"))
     yield "5% hardest", np.sort(ranked[: round(0.05 * len(ids))])
     yield "10% easiest", np.sort(ranked[-round(0.1 * len(ids)) :])
     person = numpy_generator(seed, "guard", "person").integers(len(ids) // PERSON)

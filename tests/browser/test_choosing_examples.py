@@ -78,7 +78,7 @@ print(json.dumps(points))
         "from a list": panel.get_by_text("Paste ids, or rows"),
         "from pictures": cells.first,
         "on a map": drag,
-        "hardest examples": panel.locator("caption", has_text="Highest loss first"),
+        "hardest examples": panel.locator("caption", has_text="Highest held-out loss first"),
     }
     for selector, there in selectors.items():
         panel.get_by_label(selector).check()

@@ -47,11 +47,13 @@ def test_scores_are_those_of_autograd_under_the_shards_own_models(session):
 
 def test_the_hardest_come_first_and_revoked_ones_never(session):
     fork = session.fork()
-    frame = example_table(fork, ["loss", "self_influence"])
-    for score in ("loss", "self_influence"):
+    scores = ("held_out_loss", "loss", "self_influence")
+    frame = example_table(fork, scores)
+    for score in scores:
         hard = uk.hardest(fork, 3, score)
         assert hard.tolist() == frame.nlargest(3, score)["id"].tolist()
     worst = uk.hardest(fork, 2)
+    assert worst.tolist() == uk.hardest(fork, 2, by="held-out loss").tolist()
     fork.revoke(worst)
     fork.unlearn(0.0)  # approximate: corrected checkpoints stand for those that are gone
     assert not set(uk.hardest(fork, 5).tolist()) & set(worst.tolist())
@@ -64,7 +66,7 @@ def test_a_score_needs_models_of_the_right_kind():
     untrained = CASES["uneven"].session()
     with pytest.raises(LookupError, match="no model yet; train first"):
         uk.hardest(untrained, 1)
-    with pytest.raises(KeyError, match="named 'size'; choose from loss, self_influence"):
+    with pytest.raises(KeyError, match="named 'size'; choose from held_out_loss, loss, self_"):
         uk.hardest(untrained, 1, "size")
     softly = uk.Session(
         CASES["uneven"].dataset(),

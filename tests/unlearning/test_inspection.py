@@ -39,7 +39,7 @@ def test_hard_examples_move_a_calm_network_far_and_are_no_sign_of_chaos():
     calm = {"epochs": 15, "learning_rate": 0.03, "tails": (4, 1)}
     session = uk.Session("digits", model="mlp", num_shards=2, num_slices=2, seed=1, **calm)
     session.train()
-    session.revoke(uk.hardest(session, 60))
+    session.revoke(uk.hardest(session, 60, "loss"))
     decision = session.unlearn(boundary=Approximating()).decision
     assert decision.approximate == (0, 1)
     for check in decision.checks:

@@ -13,7 +13,7 @@ from unlearnkit.display import as_html
 from unlearnkit.evaluation.representations import HIDDEN, OUTPUT, layer_outputs, principal_axes
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.selection.example_scores import stage_state
-from unlearnkit.selection.queries import INFLUENCE, LOSS, SCORES, table_of
+from unlearnkit.selection.queries import HELD_OUT, INFLUENCE, LOSS, SCORES, table_of
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.session_view import SessionView
 from unlearnkit.unlearning.request import select
@@ -75,44 +75,64 @@ def example_table(session: SessionView, scores: Collection[str] = ()) -> "pd.Dat
 
     Args:
         session: the session that holds the examples.
-        scores: scores to add as columns: ``"loss"``, ``"self_influence"`` or both
-            (:mod:`unlearnkit.selection.example_scores`).
+        scores: scores to add as columns: ``"held_out_loss"``, ``"loss"`` and ``"self_influence"``,
+            which :func:`hardest` explains.
 
     Raises:
         KeyError: no score has this name.
         LookupError: scores are asked for, and the session is not trained yet.
+        ValueError: the held-out loss is asked for, and fewer than two shards have models.
     """
-    unknown = [name for name in scores if name not in SCORES]
-    if unknown:
-        raise KeyError(f"no score is named {unknown[0]!r}; choose from {', '.join(SCORES)}")
-    return table_of(session.dataset, session.plan, session.store, scores)
+    named = [score_named(name) for name in scores]
+    return table_of(session.dataset, session.plan, session.store, named)
 
 
 @own_settings()
 def hardest(
-    session: SessionView, count: int, by: str = LOSS, *, label: int | str | None = None
+    session: SessionView, count: int, by: str = HELD_OUT, *, label: int | str | None = None
 ) -> Int[np.ndarray, " example"]:
     """Ids of the hardest training examples, the hardest first.
 
-    Hard examples are often mislabelled, and they test unlearning most severely::
+    Hard examples are often mislabelled, and they test unlearning most severely. The models of the
+    other shards, which never saw an example, find wrong labels best, because the model of its own
+    shard may have memorised it::
 
         session.revoke(uk.hardest(session, 20))
 
     Args:
         session: a trained session.
         count: the number of examples.
-        by: the score: ``"loss"`` under the model of the example's shard, or ``"self_influence"``,
-            which is TracIn in the last layer
-            (:func:`unlearnkit.selection.example_scores.self_influence`).
+        by: the score: ``"held_out_loss"`` under the models of all other shards
+            (:mod:`unlearnkit.selection.held_out`), which needs at least two shards; ``"loss"``
+            under the model of the example's shard; or ``"self_influence"``, which is TracIn in the
+            last layer (:func:`unlearnkit.selection.example_scores.self_influence`). Blanks and
+            hyphens may stand for underscores.
         label: a class, by number or name, from which to choose; None chooses from all.
 
     Raises:
         KeyError: no score or class has this name.
         LookupError: the session is not trained yet.
         TypeError: ``count`` is not a whole number.
-        ValueError: ``count`` is below 1, or there are fewer examples.
+        ValueError: ``count`` is below 1, or there are fewer examples; or the held-out loss is asked
+            for, and fewer than two shards have models.
     """
+    by = score_named(by)
     return hardest_of(score_table(session, by), count, by, session.dataset, label)
+
+
+def score_named(by: str) -> str:
+    """The name of a score as its column has it.
+
+    >>> score_named("held-out loss")
+    'held_out_loss'
+
+    Raises:
+        KeyError: no score has this name.
+    """
+    name = by.replace("-", "_").replace(" ", "_") if isinstance(by, str) else by
+    if name not in SCORES:
+        raise KeyError(f"no score is named {by!r}; choose from {', '.join(SCORES)}")
+    return name
 
 
 @own_settings()
@@ -122,10 +142,10 @@ def score_table(session: SessionView, by: str) -> "pd.DataFrame":
     Raises:
         KeyError: no score has this name.
         LookupError: the session is not trained yet.
+        ValueError: the held-out loss is asked for, and fewer than two shards have models.
     """
-    if by not in SCORES:
-        raise KeyError(f"no score is named {by!r}; choose from {', '.join(SCORES)}")
-    return table_of(session.dataset, session.plan, session.store, [by], features=False)
+    named = [score_named(by)]
+    return table_of(session.dataset, session.plan, session.store, named, features=False)
 
 
 def hardest_of(
@@ -201,4 +221,12 @@ def example_map(
     )
 
 
-__all__ = ["INFLUENCE", "LOSS", "ExampleMap", "example_map", "example_table", "hardest"]
+__all__ = [
+    "HELD_OUT",
+    "INFLUENCE",
+    "LOSS",
+    "ExampleMap",
+    "example_map",
+    "example_table",
+    "hardest",
+]

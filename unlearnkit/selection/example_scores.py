@@ -1,7 +1,7 @@
 """Scores of training examples: loss and self-influence, under the model of the example's shard.
 
-Only this model was trained on the example. The losses of the other constituents say nothing about
-what the ensemble remembers of it.
+Only this model was trained on the example. What the other constituents make of it is in
+:mod:`unlearnkit.selection.held_out`.
 """
 
 from collections.abc import Iterator

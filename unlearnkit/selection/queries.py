@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int
 
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.selection.example_scores import example_losses, self_influence
+from unlearnkit.selection.held_out import held_out_losses
 from unlearnkit.store import Store
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.plan import Plan
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTHING = Revocations()
-LOSS, INFLUENCE = "loss", "self_influence"
-SCORES = {LOSS: example_losses, INFLUENCE: self_influence}
+HELD_OUT, LOSS, INFLUENCE = "held_out_loss", "loss", "self_influence"
+SCORES = {HELD_OUT: held_out_losses, LOSS: example_losses, INFLUENCE: self_influence}
 EXAMPLE = "label == 3 and shard in [0, 2]"
 # The methods that a query may call. pandas would allow every method of a column, including those
 # that write files, and on a public page (Voila) strangers write the queries.
@@ -143,9 +144,9 @@ def query_ids(
 
     The condition is an expression of ``pandas.DataFrame.query`` on the columns of
     :func:`table_of`, such as ``"label == 3 and shard in [0, 2]"`` or ``"loss > 2"``. The scores
-    ``loss`` and ``self_influence`` are computed if it uses them. Column names with spaces or ``=``
-    need backticks. Python variables (``@name``) are not available, and only the methods in
-    ``METHODS`` of this module can be called.
+    ``held_out_loss``, ``loss`` and ``self_influence`` are computed if it uses them. Column names
+    with spaces or ``=`` need backticks. Python variables (``@name``) are not available, and only
+    the methods in ``METHODS`` of this module can be called.
 
     Args:
         dataset: the data.

@@ -49,7 +49,7 @@ def test_the_grid_turns_pages_keeps_picks_and_marks_the_request(session, panel):
     grid.none.click()
     assert grid.picker.picked == []
     grid.order.value = "loss"
-    assert [item["id"] for item in grid.picker.items] == uk.hardest(session, 20).tolist()
+    assert [item["id"] for item in grid.picker.items] == uk.hardest(session, 20, "loss").tolist()
     grid.label.value = "c"
     assert {item["cells"][1] for item in grid.picker.items} == {"c"}
 

@@ -23,7 +23,7 @@ from unlearnkit.widgets.revocation.base import (
     class_choice,
     facts,
 )
-from unlearnkit.widgets.revocation.selectors import SCORE_MEANING, SCORE_NAMES
+from unlearnkit.widgets.revocation.selectors import SCORE_MEANING, score_options
 
 PAGE = 48  # pictures per page
 ROWS = 20  # table rows per page
@@ -40,7 +40,7 @@ class GridSelector(Selector):
     def build(self) -> Sequence[ipywidgets.Widget]:
         """Create the class and order fields, the page, and the list of picked examples."""
         self.label = class_choice(self.session)
-        orders = [("id", BY_ID), *((text, name) for name, text in SCORE_NAMES.items())]
+        orders = [("id", BY_ID), *score_options(self.session)]
         noun = self.groups.noun if self.groups else ""
         if noun:
             orders.insert(1, (noun, BY_GROUP))
@@ -69,9 +69,7 @@ class GridSelector(Selector):
         self.none.on_click(guard(lambda button: self._pick([])))
         self.all.on_click(guard(lambda button: self._pick(self.with_groups(self.picker.picked))))
         self.picker.observe(guard(lambda change: self._say()), names="picked")
-        meaning = Html(
-            html=fold("What do loss and self-influence mean?", paragraphs(SCORE_MEANING))
-        )
+        meaning = Html(html=fold("What do these scores mean?", paragraphs(SCORE_MEANING)))
         return [
             row(self.label, self.order),
             row(self.back, self.on, self.place),

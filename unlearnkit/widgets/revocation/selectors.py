@@ -9,6 +9,7 @@ import numpy as np
 from unlearnkit.selection.example_map import hardest_of, score_table
 from unlearnkit.selection.queries import (
     EXAMPLE,
+    HELD_OUT,
     INFLUENCE,
     LOSS,
     SCORES,
@@ -16,6 +17,7 @@ from unlearnkit.selection.queries import (
     ids_in,
     query_ids,
 )
+from unlearnkit.session import Session
 from unlearnkit.unlearning.request import Request, Revocations
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import row
@@ -25,16 +27,33 @@ from unlearnkit.widgets.revocation.base import ALL_CLASSES, Ids, Selector, class
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORE_NAMES = {LOSS: "highest loss", INFLUENCE: "highest self-influence"}
+SCORE_NAMES = {
+    HELD_OUT: "highest held-out loss",
+    LOSS: "highest loss",
+    INFLUENCE: "highest self-influence",
+}
+SCORE_HEADS = {
+    HELD_OUT: "held-out loss (nats)",
+    LOSS: "loss (nats)",
+    INFLUENCE: "self-influence",
+}
 SCORE_MEANING = (
-    "Loss: the training loss of the example under the model of its own shard, the only one that "
-    "was trained on it. Self-influence: as in TracIn (Pruthi, Liu, Sundararajan and Kale 2020), in "
-    "the last layer: the learning rate times the squared norm of the gradient of the example's own "
-    "loss, summed over the shard's checkpoints that have trained on it, once for each epoch. "
-    "Rare, mislabelled and unusual examples rank high: models memorise them, and they are the "
-    "hardest to forget."
+    "Held-out loss: the loss of the mean prediction of all other shards' models, which never saw "
+    "the example. It finds wrong labels best, because the model of the example's own shard may "
+    "have memorised them. Loss: the training loss of the example under the model of its own shard, "
+    "the only one that was trained on it. Self-influence: as in TracIn (Pruthi, Liu, Sundararajan "
+    "and Kale 2020), in the last layer: the learning rate times the squared norm of the gradient "
+    "of the example's own loss, summed over the shard's checkpoints that have trained on it, once "
+    "for each epoch. Rare, mislabelled and unusual examples rank high: models memorise them, and "
+    "they are the hardest to forget."
 )
 MOST_ROWS = 10
+
+
+def score_options(session: Session) -> list[tuple[str, str]]:
+    """Return the scores to choose from, as (text, name); one shard has no held-out loss."""
+    known = session.spec.num_shards > 1
+    return [(text, name) for name, text in SCORE_NAMES.items() if known or name != HELD_OUT]
 
 
 class QuerySelector(Selector):
@@ -69,9 +88,10 @@ class QuerySelector(Selector):
             "The columns",
             paragraphs(
                 ", ".join(names) + ".",
-                "loss and self_influence need trained models. Features are as the dataset stores "
-                "them, scaled and encoded. Put names with blanks or = in backticks. The table "
-                "itself is example_table(session), from unlearnkit.selection.example_map.",
+                "held_out_loss, loss and self_influence need trained models. Features are as the "
+                "dataset stores them, scaled and encoded. Put names with blanks or = in backticks. "
+                "The table itself is example_table(session), from "
+                "unlearnkit.selection.example_map.",
                 SCORE_MEANING,
             ),
         )
@@ -165,16 +185,14 @@ class ListSelector(Selector):
 
 
 class HardestSelector(Selector):
-    """Selects the examples with the highest loss or self-influence."""
+    """Selects the examples with the highest held-out loss, loss or self-influence."""
 
     name = "hardest examples"
 
     def build(self) -> Sequence[ipywidgets.Widget]:
         """Create the score, class and number fields and the list of examples."""
         self._seen: tuple[tuple[object, ...], pd.DataFrame] | None = None
-        self.by = ipywidgets.Dropdown(
-            options=[(text, name) for name, text in SCORE_NAMES.items()], description="by"
-        )
+        self.by = ipywidgets.Dropdown(options=score_options(self.session), description="by")
         self.by.layout.width = "230px"
         self.label = class_choice(self.session)
         self.number = ipywidgets.BoundedIntText(
@@ -205,7 +223,7 @@ class HardestSelector(Selector):
         caption = f"{SCORE_NAMES[self.by.value].capitalize()} first"
         caption += f"; {len(ids) - len(few)} more follow" if len(ids) > len(few) else ""
         scores = self._ranked().set_index("id")[self.by.value]
-        head = {LOSS: "loss (nats)", INFLUENCE: "self-influence"}[self.by.value]
+        head = SCORE_HEADS[self.by.value]
         self.listed.html = self.examples(few, caption, scores[few].to_dict(), head)
 
     def _ranked(self) -> "pd.DataFrame":
@@ -224,6 +242,6 @@ class HardestSelector(Selector):
     @property
     def code(self) -> str:
         """The call that ranks and revokes."""
-        more = "" if self.by.value == LOSS else f", {self.by.value!r}"
+        more = "" if self.by.value == HELD_OUT else f", {self.by.value!r}"
         more += "" if self.label.value == ALL_CLASSES else f", label={self.label.value!r}"
         return f"session.revoke(uk.hardest(session, {self.number.value}{more}))"
