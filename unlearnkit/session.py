@@ -69,7 +69,7 @@ from unlearnkit.unlearning.boundary.verdict import warn
 from unlearnkit.unlearning.deadlines import Queue, as_deadline
 from unlearnkit.unlearning.debt import debts_of, total_debt
 from unlearnkit.unlearning.error_model import ErrorModel
-from unlearnkit.unlearning.expected_workload import GroupCosts, group_costs
+from unlearnkit.unlearning.expected_workload import GroupCosts, expected_share, group_costs
 from unlearnkit.unlearning.inspection import PROBE_MAX, Probe
 from unlearnkit.unlearning.repay import repay
 from unlearnkit.unlearning.request import Request, check_pending, check_request, pending_of
@@ -670,6 +670,24 @@ class Session:
             ValueError: the data have no groups.
         """
         return group_costs(self._journal.plan, self.dataset.named_grouping())
+
+    def expected_share(self, num_requests: int = 1) -> float:
+        """What requests cost on average, executed together, as a share of training from scratch.
+
+        Requests are for one group each, or for one example where the data have no groups, and come
+        in proportion to the propensities, or uniformly without propensities. The pending request
+        and debt do not count::
+
+            session.expected_share(10)  # such as the requests of a month
+
+        Args:
+            num_requests: number of requests.
+
+        Raises:
+            TypeError: it is not a whole number.
+            ValueError: there are not as many groups or examples that may leave, or all would.
+        """
+        return expected_share(self._journal.plan, num_requests)
 
     @interruptible()
     @own_settings()

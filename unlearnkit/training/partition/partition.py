@@ -151,7 +151,7 @@ def make_partition(examples: Examples, spec: TrainSpec, *, spread: bool = False)
     the first shard, the next ones into that of the second, and so on, so that requests mostly
     retrain the last stage of few shards. **Shards are then unlike each other as far as leaving goes
     with labels or features.** This costs accuracy if most examples of a class are likely to leave,
-    because most shards never see it: two points on Fashion-MNIST where all of one class were, and
+    because most shards never see it: two to four points on images where all of one class were, and
     nothing measurable where they were a tenth of all rows, half of two classes, or the brightest
     rows. Then spread the likely leavers over the last slices of all shards, which saves less::
 

@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from unlearnkit.data.reading.groups import Grouping
+from unlearnkit.data.reading.propensities import has_unequal
 from unlearnkit.display import as_html, plural
 from unlearnkit.training.plan import Plan
+from unlearnkit.unlearning.expected_workload.unequal import departures
 from unlearnkit.unlearning.expected_workload.uniform import expected_of
 
 if TYPE_CHECKING:
@@ -31,8 +33,11 @@ class GroupCosts:
         visits: example gradients of retraining.
         share: visits as a share of training everything from scratch without the group.
         shard_rows: mean number of remaining rows of a shard.
-        expected: expected visits by number of groups that are forgotten together, chosen uniformly.
+        expected: expected visits by number of groups that are forgotten together, each chosen in
+            proportion to its rate.
+        remaining: expected visits of training everything from scratch without them.
         total_visits: visits of training everything from scratch on the current retain set.
+        rates: relative rate at which each group leaves: its propensity, or 1 without propensities.
     """
 
     names: tuple[Hashable, ...]
@@ -42,12 +47,17 @@ class GroupCosts:
     share: Float[np.ndarray, " group"]
     shard_rows: float
     expected: Callable[[int], float] = field(repr=False)
+    remaining: Callable[[int], float] = field(repr=False)
     total_visits: int
+    rates: Float[np.ndarray, " group"]
 
     @property
     def mean_share(self) -> float:
-        """What one group costs on average, as a share of training everything from scratch."""
-        return float(self.share.mean()) if len(self.share) else 0.0
+        """What one group costs on average, as a share of training everything from scratch.
+
+        Propensities weight the average; it is 0 if no group is left that may leave.
+        """
+        return float(np.average(self.share, weights=self.rates)) if self.rates.any() else 0.0
 
     @property
     def worst(self) -> Hashable:
@@ -63,18 +73,26 @@ class GroupCosts:
     def share_of(self, num_groups: int) -> float:
         """Return the expected share of forgetting this many groups in one request.
 
-        The groups are chosen uniformly, as those of a month that are forgotten together at its end.
+        The groups are those of a month, say, which are forgotten together at its end. Each is
+        chosen in proportion to its propensity, or uniformly without propensities.
 
         Raises:
-            ValueError: there are not as many groups, or all would be forgotten.
+            ValueError: there are not as many groups that may leave, or all would be forgotten.
         """
-        count = len(self.names)
-        if not 0 <= num_groups < max(count, 1):
+        count, most = len(self.names), self._most
+        if not 0 <= num_groups <= most:
+            may_leave = int((self.rates > 0).sum())
+            some = f", {may_leave:,} of which may leave," if may_leave < count else ""
             raise ValueError(
-                f"num_groups is {num_groups}, but {count:,} groups have rows in the training part; "
-                f"give a number from 0 to {max(0, count - 1):,}"
+                f"num_groups is {num_groups}, but {count:,} groups{some} have rows in the training "
+                f"part; give a number from 0 to {most:,}"
             )
-        return self.expected(num_groups) / (self.total_visits * (1 - num_groups / max(count, 1)))
+        return self.expected(num_groups) / max(1.0, self.remaining(num_groups))
+
+    @property
+    def _most(self) -> int:
+        """How many groups may leave so that one remains."""
+        return max(0, min(int((self.rates > 0).sum()), len(self.names) - 1))
 
     @property
     def note(self) -> str:
@@ -98,18 +116,25 @@ class GroupCosts:
         count = len(self.names)
         if not count:
             return "GroupCosts(no group has a row left)"
+        weighted = " by propensity" if has_unequal(self.rates) else ""
         text = (
             f"GroupCosts({plural(count, 'group')}: forgetting one costs {self.mean_share:.1%} of "
-            f"training from scratch on average, {self.share.max():.1%} at worst ({self.worst!r})"
+            f"training from scratch on average{weighted}, {self.share.max():.1%} at worst "
+            f"({self.worst!r})"
         )
-        return text + (f", ten together {self.share_of(10):.1%})" if count > 10 else ")")
+        return text + (f", ten together {self.share_of(10):.1%})" if self._most >= 10 else ")")
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row per group, the most expensive first: group, rows, shards, visits and share."""
+        """One row per group, the most expensive first: group, rows, shards, visits and share.
+
+        Unequal propensities follow as a further column.
+        """
         import pandas as pd
 
         names = np.fromiter(self.names, object, len(self.names))
         columns = {n: getattr(self, n) for n in ("rows", "shards", "visits", "share")}
+        if has_unequal(self.rates):
+            columns["propensity"] = self.rates
         frame = pd.DataFrame({"group": names, **columns})
         return frame.sort_values("share", ascending=False, kind="stable", ignore_index=True)
 
@@ -125,7 +150,8 @@ def group_costs(plan: Plan, grouping: Grouping) -> GroupCosts:
     group's. For k of G groups, chosen uniformly, the formula of
     :func:`~unlearnkit.unlearning.expected_workload.uniform.expected_visits` holds with
     k / G, and with q_sr = C(G - n_sr, k) / C(G, k), where n_sr counts the groups with a row in
-    slices 1..r of shard s.
+    slices 1..r of shard s. With unequal propensities the formula of
+    :class:`~unlearnkit.unlearning.expected_workload.unequal.Departures` takes its place.
 
     Args:
         plan: the plan of the current retain set.
@@ -150,17 +176,36 @@ def group_costs(plan: Plan, grouping: Grouping) -> GroupCosts:
     def total(values: Int[np.ndarray, " pair"]) -> Int[np.ndarray, " group"]:
         return np.bincount(by_group, values, len(present)).astype(np.int64)
 
-    visits, remaining = total(whole[shard, first - 1] - own), plan.total_visits - total(own)
-    holders = holders_of(plan, pairs, first)
+    visits, left = total(whole[shard, first - 1] - own), plan.total_visits - total(own)
+    expected, remaining = _expectation(plan, members, holders_of(plan, pairs, first), len(present))
     return GroupCosts(
         names=tuple(grouping.names[number] for number in present.tolist()),
         rows=total(np.bincount(at, minlength=len(pairs))),
         shards=total(np.ones(len(pairs), np.int64)),
         visits=visits,
-        share=visits / np.maximum(1, remaining),
+        share=visits / np.maximum(1, left),
         shard_rows=float(kept.sum() / max(1, (members[:, -1] > 0).sum())),
-        expected=partial(expected_of, members, holders, epochs.tolist(), len(present)),
+        expected=expected,
+        remaining=remaining,
         total_visits=plan.total_visits,
+        rates=departures(plan).rates,
+    )
+
+
+def _expectation(
+    plan: Plan,
+    members: Int[np.ndarray, "shard slice"],
+    holders: Int[np.ndarray, "shard slice"],
+    num_groups: int,
+) -> tuple[Callable[[int], float], Callable[[int], float]]:
+    """Return the expected visits of forgetting some groups, and of what then remains."""
+    units = departures(plan)
+    if has_unequal(units.rates):
+        return units.visits, units.remaining
+    epochs, total = plan.spec.stage_epochs(), plan.total_visits
+    return (
+        partial(expected_of, members, holders, epochs, num_groups),
+        lambda k: total * (1 - k / num_groups),
     )
 
 

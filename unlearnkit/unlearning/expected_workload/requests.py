@@ -7,6 +7,7 @@ from jaxtyping import Int
 
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.expected_workload.groups import holders_of, places_of_groups
+from unlearnkit.unlearning.expected_workload.unequal import departures
 from unlearnkit.unlearning.expected_workload.uniform import expected_of, expected_visits_of
 from unlearnkit.unlearning.workload import Workload
 
@@ -47,6 +48,35 @@ def expected_like(plan: Plan, ids: Int[np.ndarray, " request"]) -> float:
     if count == held:
         return 0.0
     return expected_of(sizes.cumsum(1), holders_of(plan, pairs, first), epochs, held, count)
+
+
+def expected_share(plan: Plan, num_requests: int = 1) -> float:
+    """Return the expected share of training from scratch that requests cost, executed together.
+
+    A request is for one group, or for one example where there are no groups, which is chosen from
+    the retain set in proportion to its propensity, or uniformly without propensities.
+
+    Args:
+        plan: the plan of the retain set before the requests.
+        num_requests: number of requests.
+
+    Raises:
+        TypeError: the number is not a whole number.
+        ValueError: there are not as many groups or examples that may leave, or all would.
+    """
+    if isinstance(num_requests, bool) or not isinstance(num_requests, int | np.integer):
+        raise TypeError(f"num_requests={num_requests!r} is not a whole number; give an int")
+    units = departures(plan)
+    most = max(0, min(units.most, len(units.rates) - 1))
+    if not 0 <= num_requests <= most:
+        kind = "examples" if plan.examples.groups is None else "groups"
+        raise ValueError(
+            f"num_requests is {num_requests}, but {units.most:,} of {len(units.rates):,} {kind} "
+            f"may leave; give a number from 0 to {most:,}"
+        )
+    if not num_requests:
+        return 0.0
+    return units.visits(num_requests) / max(1.0, units.remaining(num_requests))
 
 
 def stage_frame(workload: Workload) -> "pd.DataFrame":
