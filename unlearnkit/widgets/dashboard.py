@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets
+import numpy as np
 
 from unlearnkit.session import Session
 from unlearnkit.widgets.boundary.panel import BoundaryPanel
 from unlearnkit.widgets.comparison.panel import ComparisonPanel
 from unlearnkit.widgets.ledger.panel import LedgerPanel
+from unlearnkit.widgets.parts.groups import groups_in
 from unlearnkit.widgets.parts.html import Html
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.shared import SessionPanel, plural, update_panels
@@ -59,7 +61,7 @@ class OverviewPanel(SessionPanel):
         pending, last = len(session.pending), session.last
         states = [
             ("1. Train", trained, ""),
-            ("2. Revoke", bool(pending), f"{pending:,} waiting" if pending else ""),
+            ("2. Revoke", bool(pending), self._waiting() if pending else ""),
             ("3. Decide and unlearn", last is not None and not pending, ""),
             ("4. Compare", False, "original discarded" if last and not session.original else ""),
             ("5. Ledger", False, _debt(sum(len(debt) for debt in session.debt.values()))),
@@ -78,6 +80,11 @@ class OverviewPanel(SessionPanel):
             current = ' aria-current="step"' if number == upcoming else ""
             items.append(f'<li class="{kind}"{current}>{html.escape(step + mark + more)}</li>')
         self.steps.html = f'<ol class="uk-steps">{"".join(items)}</ol>'
+
+    def _waiting(self) -> str:
+        pending, groups = self.session.pending, groups_in(self.session.dataset)
+        of = "" if groups is None else f" of {groups.count(len(np.unique(groups.of(pending))))}"
+        return f"{len(pending):,}{of} waiting"
 
 
 class Dashboard:

@@ -262,7 +262,7 @@ def _listed(frame: "pd.DataFrame", ringed: list[int]) -> str:
             + one["policy"],
             *([f"{one['method']}, {one['amend']}"] if mixed else []),
             f"{one['model']}, {one['num_shards']} x {one['num_slices']}",
-            f"{one['revoked']:,} {one['kind']}",
+            f"{one['revoked']:,} {'by group' if one['kind'] == 'group' else one['kind']}",
             f"{one['speed']:.2g}x",
             "-" if one["gap_removed"] != one["gap_removed"] else percent(one["gap_removed"]),
             percent(one["workload_share"]),

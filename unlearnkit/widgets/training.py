@@ -3,6 +3,8 @@
 import threading
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from unlearnkit import figures
 from unlearnkit.evaluation.amplification import Amplification, default_shard, visits_of
 from unlearnkit.evaluation.stage_scores import stage_accuracies
@@ -13,6 +15,7 @@ from unlearnkit.session import Session
 from unlearnkit.store.footprint import size
 from unlearnkit.training.train import TrainReport, work_of
 from unlearnkit.unlearning.unlearn import Unlearned
+from unlearnkit.widgets.parts.groups import groups_in
 from unlearnkit.widgets.parts.html import Html, paragraphs
 from unlearnkit.widgets.parts.job import Job
 from unlearnkit.widgets.parts.panel import row
@@ -115,6 +118,9 @@ class TrainingPanel(SessionPanel):
             f"{plural(plan.num_shards, 'shard')} of {plural(spec.num_slices, 'slice')}, "
             f"one {plan.architecture.name} each."
         )
+        if (groups := groups_in(session.dataset)) is not None:
+            kept = groups.count(len(np.unique(groups.of(plan.partition.ids[plan.retained]))))
+            what += f" They belong to {kept}; the examples of each lie together."
         missing = plan.missing(session.store)
         visits = sum(stage.visits for stage in missing)
         seconds = session.clock.exact_seconds(work_of(plan, missing, session.threads))

@@ -18,6 +18,7 @@ from unlearnkit.unlearning.expected_workload import (
     whole_groups,
 )
 from unlearnkit.unlearning.workload import Workload
+from unlearnkit.widgets.parts.groups import groups_in, usual_cost
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs, table
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.plot import Plot
@@ -140,9 +141,17 @@ class Stages(Section):
         curve = expected_curve(plan, workload)
         self.curve.show(figures.expected_curve.spec(curve, unit, actual, without))
         self.summary.html = paragraphs(*self._sentences(workload, ids, visits))
-        self.shards.html = _table(workload) if workload.shards else ""
+        self.shards.html = self._table(workload, ids) if workload.shards else ""
         if self._code_line is not None:
             self._code_line.code = self.code
+
+    def _table(self, workload: Workload, ids: np.ndarray) -> str:
+        groups, partition = groups_in(self._session.dataset), self._session.plan.partition
+        if groups is None:
+            return _table(workload, "", {})
+        shards = partition.shard[partition.rows(ids)]
+        held = {s: len(np.unique(groups.of(ids[shards == s]))) for s in np.unique(shards).tolist()}
+        return _table(workload, groups.noun, held)
 
     def _sentences(self, workload: Workload, ids: np.ndarray, visits: int) -> list[str]:
         plan = self._session.plan
@@ -152,8 +161,11 @@ class Stages(Section):
             if workload.outstanding
             else ""
         )
+        held = groups_in(self._session.dataset)
+        usually = [] if held is None else usual_cost(held, self._session.group_costs())
         if not len(ids):
-            return ["The request is empty: choose the examples to forget in step 2.", owing]
+            empty = "The request is empty: choose the examples to forget in step 2."
+            return [empty, *usually, owing]
         timed = "" if workload.seconds is None else _timed(workload.seconds, workload.pace)
         usual = 0.0
         if len(ids) < plan.retained.sum():
@@ -163,9 +175,15 @@ class Stages(Section):
         if abs(beside) >= 0.005:
             compared = f"{percent(abs(beside), 0)} {'more' if beside > 0 else 'fewer'} than"
         groups = whole_groups(plan, ids)
-        asked = plural(len(ids), "example") if groups is None else plural(groups, "group")
+        asked = plural(len(ids), "example")
+        if groups is not None and held is not None:
+            asked = held.count(groups)
+        whose = ""
+        if held is not None:
+            counted = held.count(len(np.unique(held.of(ids))))
+            whose = f" ({plural(len(ids), 'training example')} of {counted})"
         lines = [
-            f"Exact retraining for this request: {workload.visits:,} visits, "
+            f"Exact retraining for this request{whose}: {workload.visits:,} visits, "
             f"{percent(workload.share)} of training from scratch{timed}; "
             f"{len(workload.shards)} of {plural(plan.num_shards, 'shard')} hit.",
             f"{asked} drawn at random would take {usual:,.0f} visits on "
@@ -178,7 +196,7 @@ class Stages(Section):
                 f"{workload.visits - visits:,} of these visits are due to debt from earlier "
                 "requests."
             )
-        return [*lines, owing]
+        return [*lines, *usually, owing]
 
 
 class WorkloadPanel(SessionPanel):
@@ -232,12 +250,15 @@ def _in(workload: Workload, unit: str, visits: int, seconds: float | None) -> fl
     return workload.seconds * visits / workload.visits
 
 
-def _table(workload: Workload) -> str:
-    headers = ["shard", "to forget", "owed before", "from slice", "visits", "share", "CPU time"]
+def _table(workload: Workload, noun: str, held: dict[int, int]) -> str:
+    """Return the hit shards, with the number of groups of each if groups have a noun."""
+    headers = ["shard", "to forget", *[f"{noun}s"] * bool(noun), "owed before", "from slice"]
+    headers += ["visits", "share", "CPU time"]
     rows = [
         [
             str(record["shard"]),
             str(record["forget"]),
+            *[str(held.get(record["shard"], 0))] * bool(noun),
             str(record["debt"]),
             str(record["first_stage"]),
             f"{record['visits']:,}",

@@ -88,7 +88,11 @@ def test_a_click_revokes_the_whole_person_as_the_python_call_says(session, panel
     assert panel.code == f"session.revoke(group={name!r})"
     ids = session.dataset.ids_of_groups([name])
     assert all(f"<td>{i}</td>" in panel.selector.rows.html for i in ids.tolist())
-    assert f"5 examples (5 in the {part} part)" in text(panel.selector.cost)
+    named = {"train": "training"}.get(part, part)
+    assert f"5 examples (5 in the {named} part)" in text(panel.selector.cost)
+    panel.selector.search.value = name
+    state = panel.selector.picker.items[0]["cells"][5]
+    assert state == ("" if part == "train" else "never trained on")
     call(panel.code, fork)
     panel.add.click()
     assert panel.error is None and panel.message == "5 examples of 1 person revoked."

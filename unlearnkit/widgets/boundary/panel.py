@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import ipywidgets
 
 from unlearnkit import figures
+from unlearnkit.data.examples import Dataset
 from unlearnkit.figures import CurvePoint
 from unlearnkit.figures.drawing import percent
 from unlearnkit.progress import OnProgress
@@ -33,6 +34,7 @@ from unlearnkit.widgets.boundary.sentences import (
     refusals,
     sentences,
 )
+from unlearnkit.widgets.parts.groups import counted, groups_in
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.plot import Plot
@@ -172,7 +174,7 @@ class BoundaryPanel(SessionPanel):
             self._voters = len(alive) if mean else 0
         else:
             self._assessment = None
-        self.result.html = _result(session.last) if session.last else ""
+        self.result.html = _result(session.last, session.dataset) if session.last else ""
         self.decide()
 
     def _reassess(self) -> None:
@@ -217,6 +219,9 @@ class BoundaryPanel(SessionPanel):
         now = point(assessment, self._voters, reached, decision, self._checks)
         error = None if now is None else now.error
         lines = sentences(assessment.workload, decision, assessment.costs, at)
+        data = self.session.dataset
+        if groups_in(data) is not None:
+            lines.insert(0, f"The request: {counted(data, self.session.pending)}.")
         if decision.approximate:
             lines += predicted_error(self.session.error_model, self._checks, error)
             lines.append(checked(self.session.spot_checks, decision.drawn))
@@ -299,7 +304,7 @@ class BoundaryPanel(SessionPanel):
         }
 
     def _finished(self, result: Unlearned) -> None:
-        self.say(f"{plural(len(result.ids), 'example')} unlearned. Step 4 compares.")
+        self.say(f"{counted(self.session.dataset, result.ids)} unlearned. Step 4 compares.")
 
     def _prepare_trial(self) -> Work[tuple[Decision, Boundary]]:
         fork, judge, names = self.session.fork(), self.boundary, self.approximation.names
@@ -326,8 +331,10 @@ class BoundaryPanel(SessionPanel):
         self.decide()
 
 
-def _result(result: Unlearned) -> str:
+def _result(result: Unlearned, dataset: Dataset) -> str:
     """Describe the last unlearning and the checks of its approximations."""
     table = checks_table(result.decision)
     more = fold("Checks of the approximations", table) if table else ""
-    return paragraphs(*outcome(result), refusals(result.decision)) + more
+    return (
+        paragraphs(*outcome(result, counted(dataset, result.ids)), refusals(result.decision)) + more
+    )

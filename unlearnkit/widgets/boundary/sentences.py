@@ -90,14 +90,16 @@ def outstanding(workload: Workload) -> str:
     )
 
 
-def outcome(result: Unlearned) -> list[str]:
-    """Describe what an unlearning did, with predicted and measured costs."""
+def outcome(result: Unlearned, asked: str) -> list[str]:
+    """Describe what an unlearning did, with predicted and measured costs.
+
+    Args:
+        result: the result.
+        asked: the number of examples, and of groups if the data have them.
+    """
     decision = result.decision
     if not decision.routes:
-        return [
-            f"Last request: {plural(len(result.ids), 'example')} forgotten; no model was "
-            "trained on them."
-        ]
+        return [f"Last request: {asked} forgotten; no model was trained on them."]
     routes = [
         f"{word} {listing(shards)} {how}"
         for shards, how in (
@@ -119,7 +121,7 @@ def outcome(result: Unlearned) -> list[str]:
         visits += f" Approximate part: {result.approximate_visits:,} visits."
     debt = f" Debt: {result.debt_before} before, {result.debt_after} after."
     return [
-        f"Last request: {plural(len(result.ids), 'example')} forgotten, {', '.join(routes)}. "
+        f"Last request: {asked} forgotten, {', '.join(routes)}. "
         f"{time}{'w' if time else 'W'}all time: {duration(result.seconds)}.{visits}{debt}",
         *_checked(result),
     ]

@@ -1,7 +1,6 @@
 """The fifth step: completed requests, the remaining debt, certificate and audit."""
 
 import threading
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from unlearnkit.widgets.ledger.sections import (
     describe_entry,
 )
 from unlearnkit.widgets.parts.files import Files
+from unlearnkit.widgets.parts.groups import Groups, groups_in, noun_in
 from unlearnkit.widgets.parts.html import Html, paragraphs, table
 from unlearnkit.widgets.parts.plot import Plot
 from unlearnkit.widgets.parts.runner import Runner, Work
@@ -98,13 +98,13 @@ class LedgerPanel(SessionPanel):
     def refresh(self) -> None:
         """List the requests and the debt."""
         ledger = self.session.ledger()
-        self.requests.html = _requests(ledger)
+        self.requests.html = _requests(ledger, noun_in(self.session.dataset))
         if len(ledger):
             self.costs.show(figures.ledger_costs.spec(ledger))
         self.saved.layout.display = None if len(ledger) else "none"
-        self.waiting.html = _waiting(self.session.queue)
+        self.waiting.html = _waiting(self.session.queue, groups_in(self.session.dataset))
         debts = self.session.debt if self.session.trained else {}
-        self.debts.html = self._debts(debt_sizes(debts))
+        self.debts.html = self._debts(debts)
         options = [("all shards", -1), *((f"shard {shard}", shard) for shard in sorted(debts))]
         if list(self.which.options) != options:
             self.which.options = options
@@ -116,7 +116,8 @@ class LedgerPanel(SessionPanel):
         for section in self.sections:
             section.renew()
 
-    def _debts(self, debts: dict[int, int]) -> str:
+    def _debts(self, owed: dict[int, np.ndarray]) -> str:
+        debts, groups = debt_sizes(owed), groups_in(self.session.dataset)
         if not debts:
             return paragraphs(
                 "No debt: every constituent is exact." if self.session.trained else ""
@@ -131,13 +132,15 @@ class LedgerPanel(SessionPanel):
                 [
                     str(shard),
                     str(debt),
+                    *([] if groups is None else [str(len(np.unique(groups.of(owed[shard]))))]),
                     percent(debt / (debt + int(sizes[shard]))),
                     str(missing[0].index) if missing else "-",
                     f"{visits:,}",
                     percent(visits / plan.total_visits),
                 ]
             )
-        headers = ["shard", "owed", "of shard", "from slice", "visits", "share"]
+        owners = [] if groups is None else [f"of {groups.noun}s"]
+        headers = ["shard", "owed", *owners, "of shard", "from slice", "visits", "share"]
         caption = (
             "Debt: examples removed only approximately, and the retraining that would clear it"
         )
@@ -176,17 +179,26 @@ class LedgerPanel(SessionPanel):
         )
 
 
-def _waiting(queue: Queue) -> str:
+def _waiting(queue: Queue, groups: Groups | None) -> str:
     """Return a table of pending examples with a deadline, the most urgent first."""
     if not len(queue):
         return ""
-    now, counts = datetime.now(UTC), Counter(queue.deadlines.values())
+    now, ids = datetime.now(UTC), dict[datetime, list[int]]()
+    for i, when in queue.deadlines.items():
+        ids.setdefault(when, []).append(i)
+    owners = [] if groups is None else [f"{groups.noun}s"]
     rows = [
-        [f"{when:%Y-%m-%d %H:%M}", f"{count:,}", "due" if when <= now else _until(when - now)]
-        for when, count in sorted(counts.items())
+        [
+            f"{when:%Y-%m-%d %H:%M}",
+            f"{len(found):,}",
+            *([] if groups is None else [f"{len(np.unique(groups.of(found))):,}"]),
+            "due" if when <= now else _until(when - now),
+        ]
+        for when, found in sorted(ids.items())
     ]
     caption = "Waiting for their deadline; step 3 forgets all of them together"
-    return table(["deadline (UTC)", "examples", "left"], rows, caption=caption, text=(0, 2))
+    headers = ["deadline (UTC)", "examples", *owners, "left"]
+    return table(headers, rows, caption=caption, text=(0, len(headers) - 1))
 
 
 def _until(left: timedelta) -> str:
@@ -194,14 +206,14 @@ def _until(left: timedelta) -> str:
     return f"{days} d {hours} h" if days else f"{hours} h {left.seconds // 60 % 60} min"
 
 
-def _requests(ledger: "pd.DataFrame") -> str:
+def _requests(ledger: "pd.DataFrame", noun: str) -> str:
     entries = ledger.to_dict("records")
     if not entries:
         return paragraphs("No request has been completed yet.")
     rows = [
         [
             str(entry["time"]).replace("T", " ").replace("-", "\N{NON-BREAKING HYPHEN}")[:16],
-            describe_entry(entry),
+            describe_entry(entry, noun),
             f"{entry['exact_shards']}\N{NO-BREAK SPACE}exact, "
             f"{entry['approximate_shards']}\N{NO-BREAK SPACE}approx.",
             f"{entry['predicted_visits']:,} / {entry['visits']:,}",

@@ -18,6 +18,7 @@ from unlearnkit.unlearning.boundary.protocol import Decision, Route
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.widgets.boundary.sentences import ROUTE_NAMES, checks_table, refusals
 from unlearnkit.widgets.parts.files import Files
+from unlearnkit.widgets.parts.groups import noun_in
 from unlearnkit.widgets.parts.html import Html, bullets, coloured, paragraphs, table
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.runner import Runner, Work
@@ -64,11 +65,9 @@ class DecisionSection(Section):
     def draw(self) -> None:
         """Offer the requests, latest first, and show the chosen one."""
         self._requests = self.session.certificate().content["requests"]
+        noun = noun_in(self.session.dataset)
         options = [
-            (
-                f"{number + 1}: {describe_entry(one)}, {one['time'][:16].replace('T', ' ')} UTC",
-                number,
-            )
+            (f"{number + 1}: {describe_entry(one, noun)}, {_minute(one['time'])} UTC", number)
             for number, one in reversed(list(enumerate(self._requests)))
         ]
         if list(self.which.options) != options:
@@ -242,10 +241,18 @@ class AuditSection(Section):
         self.claims.html = bullets(claims) + paragraphs(f"All {len(claims)} claims hold.")
 
 
-def describe_entry(one: Mapping[Any, Any]) -> str:
-    """Describe a request or repayment in a few words."""
-    count = one["examples"]
-    return f"{one['kind']} {plural(count, 'example')}" if count else str(one["kind"])
+def describe_entry(one: Mapping[Any, Any], noun: str = "") -> str:
+    """Describe a request or repayment in a few words, with its groups if these have a noun."""
+    count, groups = one["examples"], one.get("groups")
+    if not count:
+        return str(one["kind"])
+    # A table holds NA, and the certificate nothing, where groups were not counted.
+    whose = f" of {plural(groups, noun)}" if noun and isinstance(groups, int) else ""
+    return f"{one['kind']} {plural(count, 'example')}{whose}"
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
 
 
 def _seen(kind: str, decision: Decision) -> str:

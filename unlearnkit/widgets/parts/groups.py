@@ -10,6 +10,8 @@ from jaxtyping import Int
 
 from unlearnkit.data.examples import Dataset
 from unlearnkit.display import plural
+from unlearnkit.figures.drawing import percent
+from unlearnkit.unlearning.expected_workload import GroupCosts
 
 NOUN = "group"
 # Endings of nouns whose plural takes more than an s.
@@ -124,6 +126,23 @@ def groups_in(dataset: Dataset) -> Groups | None:
 
 
 _GROUPS: "weakref.WeakKeyDictionary[Dataset, Groups]" = weakref.WeakKeyDictionary()
+
+
+def usual_cost(groups: Groups, costs: GroupCosts) -> list[str]:
+    """Say what one group costs on average and at worst, and ten together."""
+    if not costs.names:
+        return []
+    text = (
+        f"Forgetting one {groups.noun} costs {percent(costs.mean_share)} of training from scratch "
+        f"on average, and {percent(float(costs.share.max()))} at worst ({costs.worst})"
+    )
+    ten = f"; ten together {percent(costs.share_of(10))}" if len(costs.names) > 10 else ""
+    return [f"{text}{ten}.", costs.note]
+
+
+def noun_in(dataset: Dataset) -> str:
+    """Return what the groups of a dataset are called; empty if it has none."""
+    return "" if dataset.grouping is None else noun_of(dataset.grouping.column)
 
 
 def counted(dataset: Dataset, ids: Ids) -> str:

@@ -105,13 +105,19 @@ function render({ model, el }) {
       scroll.className = "uk-scroll";
       const table = make("table", scroll), row = make("tr", make("thead", table));
       make("td", row);
-      for (const head of headers) make("th", row, head).scope = "col";
+      const text = new Set(model.get("text"));
+      const kind = (place) => text.has(place) ? "uk-text" : "";
+      headers.forEach((head, place) => {
+        const node = make("th", row, head);
+        node.scope = "col";
+        node.className = kind(place);
+      });
       const body = make("tbody", table);
       for (const item of items) {
         const line = make("tr", body);
         if (item.group !== undefined) line.dataset.group = item.group;
         button(item, make("td", line));
-        for (const cell of item.cells) make("td", line, cell);
+        item.cells.forEach((cell, place) => { make("td", line, cell).className = kind(place); });
         line.addEventListener("click", () => toggle(item.id));
       }
     }
@@ -159,6 +165,7 @@ _CSS = """
   padding: 2px 10px 2px 0; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--uk-line);
 }
+.uk-picker :is(th, td).uk-text { text-align: left; }
 .uk-picker th { font-weight: 600; vertical-align: bottom; }
 .uk-picker tbody tr { cursor: pointer; }
 .uk-picker tbody tr:hover { background: var(--uk-wash); }
@@ -179,6 +186,7 @@ class Picker(anywidget.AnyWidget):
             picture or the ``cells`` of its row. Examples with the same ``group``, a number, are
             marked together when one of them is pointed at.
         headers: column titles; empty for pictures. Set them before ``items``.
+        text: indices of the columns of text, which are left-aligned.
         picked: ids of the picked examples on all pages.
         kin: groups whose examples are marked, because some of them are picked.
         label: accessible name of the whole picker.
@@ -188,6 +196,7 @@ class Picker(anywidget.AnyWidget):
     _css = _CSS
     items: "traitlets.List[dict[str, Any]]" = traitlets.List().tag(sync=True)
     headers: "traitlets.List[str]" = traitlets.List().tag(sync=True)
+    text: "traitlets.List[int]" = traitlets.List().tag(sync=True)
     picked: "traitlets.List[int]" = traitlets.List().tag(sync=True)
     kin: "traitlets.List[int]" = traitlets.List().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)

@@ -11,7 +11,7 @@ from unlearnkit.figures.drawing import percent
 from unlearnkit.session import Session
 from unlearnkit.unlearning.expected_workload import GroupCosts, visits_of_forgetting
 from unlearnkit.unlearning.request import Request
-from unlearnkit.widgets.parts.groups import Groups
+from unlearnkit.widgets.parts.groups import Groups, usual_cost
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import Panel, row
 from unlearnkit.widgets.parts.picker import Picker
@@ -40,6 +40,7 @@ class GroupSelector(Selector):
         self.summary = Html(live=True)
         self.picker = Picker(
             label=f"{noun.capitalize()}s; arrow keys move, the space bar picks",
+            text=[0, 5],
         )
         self.none = button("Pick none", f"Unpick all {noun}s")
         self.chosen, self.cost, self.rows = Html(live=True), Html(live=True), Html()
@@ -119,7 +120,9 @@ class GroupSelector(Selector):
 
     def _cells(self, number: int) -> list[str]:
         rows, waiting = int(self._rows[number]), int(self._waiting[number])
-        state = "forgotten" if not rows else ""
+        state = "" if self._shards[number] else "never trained on"
+        if not rows:
+            state = "forgotten"
         if waiting:
             state = "in the request" if waiting == rows else f"{waiting} of {rows} in the request"
         return [
@@ -147,7 +150,7 @@ class GroupSelector(Selector):
                 f"None picked. Click a {groups.noun}, or move with Tab and the arrow keys and "
                 "press space."
             )
-            self.cost.html = paragraphs(*self._usual())
+            self.cost.html = paragraphs(*usual_cost(groups, self.costs))
             self.rows.html = ""
             return
         ids = self._alive(numbers)
@@ -155,19 +158,6 @@ class GroupSelector(Selector):
         self.chosen.html = paragraphs(f"{groups.count(len(numbers))} chosen: {named}.")
         self.cost.html = paragraphs(self._where(ids), self._price(numbers, ids))
         self.rows.html = self._shown(ids)
-
-    def _usual(self) -> list[str]:
-        """Say what one group costs on average and at worst, and ten together."""
-        costs, groups = self.costs, self.found
-        if not costs.names:
-            return []
-        worst = groups.texts[int(self._share.argmax())]
-        text = (
-            f"Forgetting one {groups.noun} costs {percent(costs.mean_share)} of training from "
-            f"scratch on average, and {percent(float(costs.share.max()))} at worst ({worst})"
-        )
-        ten = f"; ten together {percent(costs.share_of(10))}" if len(costs.names) > 10 else ""
-        return [f"{text}{ten}.", costs.note]
 
     def _alive(self, numbers: list[int]) -> Ids:
         ids: Ids = np.setdiff1d(self.found.rows(numbers), self.session.revoked, assume_unique=True)
@@ -181,7 +171,8 @@ class GroupSelector(Selector):
         held = {
             part: int(np.isin(ids, examples.ids).sum()) for part, examples in data.parts.items()
         }
-        parts = [f"{count:,} in the {part} part" for part, count in held.items() if count]
+        words = {"train": "training", "probe": "probe", "test": "test"}
+        parts = [f"{count:,} in the {words[part]} part" for part, count in held.items() if count]
         trained = ids[np.isin(ids, partition.ids)]
         rows = partition.rows(trained)
         places = np.unique(np.stack([partition.shard[rows], partition.slice_[rows]]), axis=1).T
