@@ -136,7 +136,8 @@ def usual_cost(groups: Groups, costs: GroupCosts) -> list[str]:
         f"Forgetting one {groups.noun} costs {percent(costs.mean_share)} of training from scratch "
         f"on average, and {percent(float(costs.share.max()))} at worst ({costs.worst})"
     )
-    ten = f"; ten together {percent(costs.share_of(10))}" if len(costs.names) > 10 else ""
+    may_leave = min(int((costs.rates > 0).sum()), len(costs.names) - 1)
+    ten = f"; ten together {percent(costs.share_of(10))}" if may_leave >= 10 else ""
     return [f"{text}{ten}.", costs.note]
 
 
