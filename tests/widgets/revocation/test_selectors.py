@@ -76,7 +76,7 @@ def test_every_selector_revokes_what_its_python_call_says(session, panel, choose
 
 
 def test_nothing_is_made_before_its_selector_is_chosen(panel):
-    assert [selector.widget.children for selector in panel.selectors.values()] == [()] * 5
+    assert [selector.widget.children for selector in panel.selectors.values()] == [()] * 6
     panel.mode.value = "from a table"
     assert panel.selector.widget.children and panel.selector.widget.layout.display is None
     grid = panel.selector

@@ -98,7 +98,7 @@ function render({ model, el }) {
         const image = make("img", node);
         image.src = item.source;
         image.alt = "";
-        make("span", node, item.id);
+        make("span", node, item.caption);
       }
     } else if (items.length) {
       const scroll = make("div", el);
@@ -182,9 +182,9 @@ class Picker(anywidget.AnyWidget):
 
     Attributes:
         items: the examples on the current page. Each has an ``id``, a ``label`` for screen
-            readers, ``waiting`` if it is already in the request, and either the ``source`` of its
-            picture or the ``cells`` of its row. Examples with the same ``group``, a number, are
-            marked together when one of them is pointed at.
+            readers, ``waiting`` if it is already in the request, and either the ``source`` and the
+            ``caption`` of its picture or the ``cells`` of its row. Examples with the same
+            ``group``, a number, are marked together when one of them is pointed at.
         headers: column titles; empty for pictures. Set them before ``items``.
         text: indices of the columns of text, which are left-aligned.
         picked: ids of the picked examples on all pages.

@@ -129,13 +129,16 @@ class GridSelector(Selector):
     def _show(self) -> None:
         ids = self._on_show()
         waiting = np.isin(ids, self.session.pending)
-        headers, cells = facts(self.session, ids)
+        headers, cells = self._facts(ids)
         drawn = sources(self.session.dataset, ids)
         whose = [] if self.groups is None else self.groups.of(ids).tolist()
         items: list[dict[str, Any]] = []
         for number, (i, line) in enumerate(zip(ids.tolist(), cells, strict=True)):
             label = f"example {i}, {headers[1]} {line[1]}, shard {line[2]}, slice {line[3]}"
-            shown: dict[str, Any] = {"source": drawn[number]} if drawn else {"cells": line}
+            label += self._spoken(line)
+            shown: dict[str, Any] = {"cells": line}
+            if drawn:
+                shown = {"source": drawn[number], "caption": self._caption(line)}
             if self.groups is not None:
                 label += f", {self.groups.noun} {line[4]}"
                 shown["group"] = whose[number]
@@ -149,6 +152,18 @@ class GridSelector(Selector):
             f"{begin + 1:,} to {begin + len(ids):,} of {total:,}" if total else "None left."
         )
         self._say()
+
+    def _facts(self, ids: Ids) -> tuple[list[str], list[list[str]]]:
+        """Return column titles and cells of the examples, as :func:`facts` does."""
+        return facts(self.session, ids)
+
+    def _caption(self, line: list[str]) -> str:
+        """Return what stands below a picture, from the cells of its row."""
+        return line[0]
+
+    def _spoken(self, line: list[str]) -> str:
+        """Return what the accessible name of an example says besides its class and place."""
+        return ""
 
     def _pick_page(self) -> None:
         self._pick([*dict.fromkeys([*self.picker.picked, *self._on_show().tolist()])])

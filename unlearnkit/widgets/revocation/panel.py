@@ -17,6 +17,7 @@ from unlearnkit.widgets.revocation.grid import GridSelector
 from unlearnkit.widgets.revocation.groups import GroupSelector
 from unlearnkit.widgets.revocation.map import MapSelector
 from unlearnkit.widgets.revocation.selectors import HardestSelector, ListSelector, QuerySelector
+from unlearnkit.widgets.revocation.suspects import SuspectSelector
 
 BY_ID, BY_CLASS, AT_RANDOM = "by id", "by class", "at random"
 ALL, NUMBER, SHARE = "all", "a number", "a share (%)"
@@ -52,6 +53,8 @@ class RevocationPanel(SessionPanel):
         classes = session.dataset.class_names
         drawn = [BY_CLASS, AT_RANDOM] if classes else [AT_RANDOM]
         selectors = [kind(self, session) for kind in SELECTORS]
+        if classes and session.spec.num_shards > 1:
+            selectors.append(SuspectSelector(self, session))
         if (groups := groups_in(session.dataset)) is not None:
             selectors.insert(0, GroupSelector(self, session, groups))
         self.selectors: dict[str, Selector] = {one.name: one for one in selectors}
