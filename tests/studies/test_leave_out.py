@@ -103,12 +103,38 @@ def test_interrupted_work_is_resumed_with_the_same_bits(tmp_path):
     assert np.array_equal(more.subsets[:4], whole.subsets)
 
 
+def test_workers_make_the_same_models(tmp_path):
+    path, events = tmp_path / "left.jsonl", []
+    here = leave_out("digits", 5, num_subsets=2, seeds=[3, 4], **OPTIONS)
+    leave_out("digits", 5, num_subsets=1, seeds=[3], path=path, **OPTIONS)
+    there = leave_out(
+        "digits",
+        5,
+        num_subsets=2,
+        seeds=[3, 4],
+        path=path,
+        parallel=2,
+        on_progress=lambda event: events.append((event.done_visits, event.total_visits)),
+        **OPTIONS,
+    )
+    assert np.array_equal(here.margins, there.margins) and np.array_equal(here.whole, there.whole)
+    assert events == [(done, 6) for done in range(2, 7)]
+    assert len(path.read_text().splitlines()) == 6
+
+
+def test_a_seed_that_is_given_twice_is_trained_once(tmp_path):
+    path = tmp_path / "left.jsonl"
+    left = leave_out("digits", 1, num_subsets=1, seeds=[3, 3], path=path, **OPTIONS)
+    assert len(path.read_text().splitlines()) == 2 and len(left) == 1
+
+
 @pytest.mark.parametrize(
     ("data", "k", "options", "message"),
     [
         ("digits", 0, {}, "k=0, num_subsets=200 and 1 seeds of .* training examples leave nothing"),
         ("digits", 10**6, {}, "leave nothing to measure; give k from 1 to"),
         ("digits", 5, {"seeds": []}, "and 0 seeds"),
+        ("digits", 5, {"parallel": 0}, "parallel=0"),
         ("diabetes", 5, {}, "leaving out by margins needs classes"),
     ],
 )

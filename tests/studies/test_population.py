@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import unlearnkit as uk
-from unlearnkit.session import Session
+from unlearnkit.studies import population
 
 IDS = [3, 141, 592]
 OPTIONS = {"model": "logistic", "num_shards": 2, "num_slices": 2, "epochs": 3}
@@ -40,17 +40,17 @@ def test_a_population_grows_in_its_file(tmp_path):
 
 def test_populations_of_two_methods_share_the_retrained_models(tmp_path, monkeypatch):
     settings = {"seeds": range(2), "path": tmp_path / "population.jsonl", **OPTIONS}
-    whole, retrainings = Session.unlearn, []
+    whole, retrainings = population.unlearned, []
 
-    def unlearn(session, *thresholds, **options):
-        retrainings.extend(thresholds)
-        return whole(session, *thresholds, **options)
+    def unlearned(session, ids, *how, **options):
+        retrainings.extend([] if how else [session.spec.seed])
+        return whole(session, ids, *how, **options)
 
-    monkeypatch.setattr(Session, "unlearn", unlearn)
+    monkeypatch.setattr(population, "unlearned", unlearned)
     first = uk.populate("digits", IDS, **settings)
-    assert retrainings == [1.0, 1.0]
+    assert retrainings == [0, 1]
     second = uk.populate("digits", IDS, method="newton", amend="none", **settings)
-    assert retrainings == [1.0, 1.0]
+    assert retrainings == [0, 1]
     assert np.array_equal(first.of("scratch"), second.of("scratch"))
     assert not np.array_equal(first.of("unlearned"), second.of("unlearned"))
     alone = uk.populate("digits", IDS, seeds=1, method="newton", amend="none", **OPTIONS)

@@ -17,14 +17,18 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from unlearnkit.data.datasets import as_dataset
+from unlearnkit.data.examples import Dataset
 from unlearnkit.display import as_html
 from unlearnkit.metrics.metrics import Measure
 from unlearnkit.metrics.tasks import margins_of, require_classes
-from unlearnkit.progress import Progress, ProgressEvent, running
+from unlearnkit.progress import OnProgress, Progress, ProgressEvent, running
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
 from unlearnkit.studies.log import Log
+from unlearnkit.studies.seed_models import trained, unlearned
+from unlearnkit.studies.workers import results_of
 from unlearnkit.torch_settings import own_settings
+from unlearnkit.training.workers import check_parallel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,6 +162,7 @@ def leave_out(
     draw: int = 0,
     num_test: int = 100,
     path: str | os.PathLike[str] | None = None,
+    parallel: int | None = None,
     on_progress: Progress = None,
     cancel: threading.Event | None = None,
     **options: Any,
@@ -178,15 +183,19 @@ def leave_out(
         num_test: the number of test examples; the first ones are taken.
         path: a file to which the margins of each retrained model are added. Those that it already
             holds are not computed again, so the work can be interrupted and resumed.
+        parallel: the number of worker processes, with the same bits; -1 uses all cores. Each trains
+            the models with all examples of a seed once. None works in this process.
         on_progress: a callable that receives an event after each model; True shows a progress bar,
             False none (:mod:`unlearnkit.progress`).
-        cancel: setting this event stops after the current model.
+        cancel: setting this event stops after the current model, and stops workers at once.
         **options: ``model``, ``num_shards`` and other arguments of the session. With a single shard
             and slice, margins are those of one model.
 
     Raises:
         ValueError: ``k`` is not between 1 and one less than the number of training examples, there
-            are no seeds or subsets, this is a regression, or a line of the file is something else.
+            are no seeds or subsets, this is a regression, ``parallel`` is 0, or a line of the file
+            is something else.
+        TypeError: ``parallel`` is not a whole number.
         Cancelled: ``cancel`` was set; completed models are in the file.
     """
     dataset = as_dataset(data)
@@ -206,51 +215,85 @@ def leave_out(
             for number in range(num_subsets)
         ]
     )
+    check_parallel(parallel)
     log = Log(path)
-    sums, done = np.zeros((1 + num_subsets, len(test))), 0
-    nothing = np.empty(0, train.dtype)
-    with running(on_progress, cancel) as run:
-        for seed in seeds:
-            margins = _Margins(dataset, test, seed, log, options)
-            for number, ids in enumerate([nothing, *subsets]):
-                run.check()
-                sums[number] += margins.without(ids)
+    chosen = [np.empty(0, train.dtype), *subsets]
+    models = [_models_of(dataset, test, {**options, "seed": seed}, chosen) for seed in seeds]
+    whole = [model for some in models for model in some]
+    missing = {model.key: model for model in whole if model.key not in log.rows}
+    with running(on_progress, cancel, parallel=parallel) as run:
+        done = sum(model.key in log.rows for model in whole)
+        if done:
+            run.on_progress(ProgressEvent("population", None, None, done, len(whole)))
+        calls = ((model,) for model in missing.values())
+        try:
+            for key, margins in results_of(_margins, calls, run):
+                log.add(key, {"margins": margins}, {})
                 done += 1
-                total = len(sums) * len(seeds)
-                run.on_progress(ProgressEvent("population", None, None, done, total))
-    means = sums / len(seeds)
+                run.on_progress(ProgressEvent("population", None, None, done, len(whole)))
+        finally:
+            _LAST.clear()
+    found = np.array([[log.rows[model.key]["margins"] for model in some] for some in models])
+    means = found.mean(0)
     return LeftOut(train, test, subsets, means[1:], means[0])
 
 
-class _Margins:
-    """The margins of test examples under models of one seed, kept in a log."""
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """A model to retrain.
 
-    def __init__(
-        self, dataset: Any, test: Int[np.ndarray, " test"], seed: int, log: Log, options: Any
-    ) -> None:
-        self.dataset, self.test, self.log = dataset, test, log
-        self.session = Session(dataset, **{**options, "seed": seed})
-        plan = self.session.plan
-        self.about = (
-            *(dataset.fingerprint, plan.architecture.digest, plan.spec.digest),
-            *(plan.partition.digest, self.session.aggregation, test.tobytes()),
-        )
+    Attributes:
+        dataset: the data.
+        test: ids of the test examples.
+        options: arguments of the session, with the seed.
+        trained: digest of what the model with all examples depends on.
+        key: digest of what this model depends on.
+        ids: the examples that are left out.
+    """
 
-    def without(self, ids: Int[np.ndarray, " some"]) -> Float[np.ndarray, " test"]:
-        """Return the margins of a model that was trained without these examples."""
-        key = digest(*self.about, ids.tobytes())
-        if key not in self.log.rows:
-            if not self.session.trained:
-                self.session.train(on_progress=False)
-            session = self.session
-            if len(ids):
-                session = self.session.fork()
-                session.revoke(ids)
-                session.unlearn(1.0, on_progress=False)  # exact retraining
-            inputs, labels = self.dataset.examples(self.test)
-            found = margins_of(session.ensemble.probabilities(inputs), labels)
-            self.log.add(key, {"margins": found.tolist()}, {})
-        return np.array(self.log.rows[key]["margins"])
+    dataset: Dataset
+    test: Int[np.ndarray, " test"]
+    options: dict[str, Any]
+    trained: str
+    key: str
+    ids: Int[np.ndarray, " some"]
+
+
+def _models_of(
+    dataset: Dataset,
+    test: Int[np.ndarray, " test"],
+    options: dict[str, Any],
+    chosen: list[np.ndarray],
+) -> list[_Model]:
+    """Return the models of a seed, each without some examples."""
+    session = Session(dataset, **options)
+    plan = session.plan
+    about = (
+        *(dataset.fingerprint, plan.architecture.digest, plan.spec.digest),
+        *(plan.partition.digest, session.aggregation, test.tobytes()),
+    )
+    whole = digest(*about)
+    return [
+        _Model(dataset, test, options, whole, digest(*about, ids.tobytes()), ids) for ids in chosen
+    ]
+
+
+# The last session that this process trained, by what it depends on: successive models of a seed
+# are retrained from the same one.
+_LAST: dict[str, Session] = {}
+
+
+def _margins(model: _Model, on_progress: OnProgress) -> tuple[str, list[float]]:
+    """Return the key of a model, and the margins of the test examples under it."""
+    session = _LAST.get(model.trained)
+    if session is None:
+        session = trained(model.dataset, model.options, on_progress=on_progress)
+        _LAST.clear()
+        _LAST[model.trained] = session
+    ensemble = unlearned(session, model.ids, on_progress=on_progress) if len(model.ids) else None
+    inputs, labels = model.dataset.examples(model.test)
+    found = margins_of((ensemble or session.ensemble).probabilities(inputs), labels)
+    return model.key, found.tolist()
 
 
 def _correlation(

@@ -9,7 +9,6 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +27,14 @@ from unlearnkit.registry import Registry
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
 from unlearnkit.studies.identity import described
+from unlearnkit.studies.seed_models import trained, unlearned
+from unlearnkit.studies.workers import results_of
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.partition import make_partition
 from unlearnkit.training.workers import check_parallel
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
-from unlearnkit.unlearning.boundary.verdict import quietly
 from unlearnkit.unlearning.request import Revocations, check_request
 
 if TYPE_CHECKING:
@@ -255,29 +255,11 @@ class _Recipe:
             retrained: margins of retrained models that are known already.
             run: reports progress, and gives the number of workers.
         """
-        if run.parallel is None:
-            for oracle in oracles:
-                run.check()
-                kept = retrained.get(oracle.retrained)
-                yield oracle, self.margins(oracle.seed, kept, run.details)
-            return
-        if not oracles:
-            return
-        import joblib
-
-        # Memory maps are off, because they would write examples to files.
-        pool = joblib.Parallel(
-            run.parallel, return_as="generator_unordered", batch_size=1, max_nbytes=None
-        )
-        recipe = self.resolved(oracles[0].seed)
-        calls = (
-            joblib.delayed(_in_worker)(recipe, oracle, retrained.get(oracle.retrained))
-            for oracle in oracles
-        )
-        with closing(pool(calls)) as results:
-            for result in results:
-                yield result
-                run.check()
+        recipe = self
+        if oracles and run.parallel is not None:
+            recipe = self.resolved(oracles[0].seed)
+        calls = ((recipe, oracle, retrained.get(oracle.retrained)) for oracle in oracles)
+        yield from results_of(_made, calls, run)
 
     def resolved(self, seed: int) -> "_Recipe":
         """Replace names by objects, since a worker does not know entries of the user's."""
@@ -289,37 +271,28 @@ class _Recipe:
         self, seed: int, retrained: list[float] | None, details: OnProgress = silent
     ) -> dict[str, list[float]]:
         """Train, unlearn and, unless its margins are known, retrain; return margins by kind."""
-        session = Session(self.dataset, seed=seed, **self.options)
-        session.train(on_progress=details)
-        unlearned, scratch = session.fork(), session.fork()
-        unlearned.revoke(self.forget)
-        with quietly():  # the population is compared with the retrained one
-            unlearned.unlearn(
-                boundary=self.boundary,
-                method=self.method,
-                amend=self.amend,
-                spot_check=False,  # measures the modified models themselves
-                on_progress=details,
-            )
-        models = {"original": session, "unlearned": unlearned}
+        options = {**self.options, "seed": seed}
+        session = trained(self.dataset, options, self.boundary, details)
+        how = self.boundary, self.method, self.amend
+        models = {
+            "original": session.ensemble,
+            "unlearned": unlearned(session, self.forget, *how, on_progress=details),
+        }
         if retrained is None:
-            scratch.revoke(self.forget)
-            scratch.unlearn(1.0, on_progress=details)  # exact retraining
-            models["scratch"] = scratch
+            models["scratch"] = unlearned(session, self.forget, on_progress=details)
         inputs, labels = self.dataset.examples(np.concatenate([self.forget, self.test]))
         found = {
-            kind: margins_of(one.ensemble.probabilities(inputs), labels).tolist()
-            for kind, one in models.items()
+            kind: margins_of(ensemble.probabilities(inputs), labels).tolist()
+            for kind, ensemble in models.items()
         }
         return found if retrained is None else {**found, "scratch": retrained}
 
 
-def _in_worker(
-    recipe: _Recipe, oracle: _Oracle, retrained: list[float] | None
+def _made(
+    recipe: _Recipe, oracle: _Oracle, retrained: list[float] | None, on_progress: OnProgress
 ) -> tuple[_Oracle, dict[str, list[float]]]:
-    """Make the models of a seed in a worker."""
-    with running(False):
-        return oracle, recipe.margins(oracle.seed, retrained)
+    """Make the models of a seed."""
+    return oracle, recipe.margins(oracle.seed, retrained, on_progress)
 
 
 def _identity(
