@@ -2,7 +2,8 @@
 # make test      what CI runs: lint, types, doctests, tests, notebooks and browser tests
 # make quick     lint, spelling, types and the quick tests
 # make test-all  what CI has no time for as well; takes about an hour
-# make bench     list the benchmarks; NAME=gap runs one, ARGS="--quick" is passed on to it
+# make bench     list the benchmarks; NAME=gap runs one, ARGS="--quick" is passed on to it, and
+#                NAME=report renews every table that is out of date (ARGS=--list only lists them)
 # make docs      searchable API pages in build/docs
 # make course    the student versions of the course, from the instructor's
 # make format    let ruff rewrite what it can

@@ -228,14 +228,15 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="the whole grid, five seeds")
     given = parser.parse_args()
     name = "accuracy-quick" if given.quick else "accuracy"
-    log = Log(report.output() / f"{name}.jsonl")
+    log = Log(report.log(__file__, f"{name}.jsonl"))
     rows = [compare(cell, log, given.quick, given.full) for cell in cells(given.quick, given.full)]
     print(table_of(rows))
     arguments = "--quick" if given.quick else "--full" if given.full else ""
     command = report.command(__file__, arguments)
     report.keep(name, command, rows)
     if not given.quick:
-        report.put("accuracy", table_of(rows), command)
+        seeds = "seeds in the last column"
+        report.publish("accuracy", rows, table_of, command, file=__file__, seeds=seeds)
 
 
 if __name__ == "__main__":

@@ -78,12 +78,12 @@ def main() -> None:
     torch.set_num_threads(1)
     data, rows = uk.load("fashion-mnist"), list[dict[str, object]]()
     for size, epochs in BATCHES:
-        rows += measure(data, size, epochs)
+        rows += report.once(__file__, measure, data, size, epochs)
         print(rows[-2:], flush=True)
     print(table_of(rows))
     command = report.command(__file__)
     report.keep("batches", command, rows)
-    report.put("batches", table_of(rows), command)
+    report.publish("batches", rows, table_of, command, file=__file__, seeds="seed 0")
 
 
 if __name__ == "__main__":

@@ -387,13 +387,13 @@ def as_table(rows: list[Row]) -> pd.DataFrame:
     )
 
 
-def speed_table(rows: list[Row]) -> str:
-    """How many times faster than the plain loop, a line a workload, as Markdown."""
+def speed_rows(rows: list[Row]) -> list[Row]:
+    """How many times faster than the plain loop, a row a workload."""
     speed = [r for r in rows if r["group"] == "speed"]
     lines = {work: {"work": work} for work in dict.fromkeys(r["work"] for r in speed)}
     for r in speed:
         lines[r["work"]][r["what"]] = f"{r['value']:.2g}x"
-    return report.markdown(pd.DataFrame(list(lines.values())))
+    return list(lines.values())
 
 
 def draw(rows: list[Row], path: Path) -> None:
@@ -449,9 +449,10 @@ def main() -> None:
     path = report.keep("engine", command, rows)
     draw(rows, path.with_suffix(".html"))
     if not options.quick and not options.only:
-        report.put("engine speed", speed_table(rows), command)
-        others = as_table([r for r in rows if r["group"] != "speed"])
-        report.put("engine", report.markdown(others), command)
+        how = {"file": __file__, "seeds": "seed 0"}
+        report.publish("engine speed", speed_rows(rows), report.table, command, **how)
+        others = as_table([row for row in rows if row["group"] != "speed"])
+        report.publish("engine", others.to_dict("records"), report.table, command, **how)
     print(f"{seconds:.0f} s; wrote {path} and {path.with_suffix('.html')}")
 
 

@@ -7,32 +7,25 @@ for each seed; then 1 % and 10 % of the training examples are revoked at random.
 unlearned from that session with every shard exact; as the adaptive boundary decides, with and
 without a spot check; with every shard approximate; and by the default amend without a correction.
 Doing nothing removes 0 % of each gap, and always exact has a speed of 1. Speeds are ratios of CPU
-seconds in one run. The exact branch is the retrained model that the others are compared with. Shown
-are medians over the seeds. Learning rates and tails are the defaults; a second table has other
-learning rates.
+seconds in one run. Another seed (``judging.py``) is trained beside the first seed of each cell.
+Shown are medians over the seeds. Learning rates and tails are the defaults; a second table has
+other learning rates. A cell and seed that was measured by the same code is not measured again.
 """
 
 import argparse
-import warnings
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import report
-import torch
-from jaxtyping import Int
+from judging import WAYS, judged
+from tables import COLUMNS, chaos, lines_of, rule
 
 import unlearnkit as uk
-from unlearnkit.approximate import EachState, ShardRound
-from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.data.examples import Dataset
-from unlearnkit.metrics.membership_auc import membership_auc
-from unlearnkit.metrics.metrics import output_kl
-from unlearnkit.store.checkpoint import State
-from unlearnkit.training.ensemble import Ensemble
-from unlearnkit.training.plan import Plan
 
 # Mean and standard deviation of the pixels of Fashion-MNIST (published constants).
 OFFSET, SCALE = 72.94, 90.02
@@ -90,23 +83,6 @@ SWEPT = Cell("mlp", 10_000, seeds=1)
 QUICK = (Cell("mlp", 0, shards=5, slices=3, seeds=1),)
 
 
-@dataclass(frozen=True)
-class AsTrained:
-    """A rule that corrects nothing."""
-
-    def __call__(self, given: ShardRound, stored: StoredState) -> tuple[State, int]:
-        """Return the stored state."""
-        return stored.state, 0
-
-    def cost(self, plan: Plan, size: Size) -> tuple[int, int]:
-        """Return that nothing is computed."""
-        return 0, 0
-
-    def unsuitable(self, plan: Plan) -> str:
-        """Return that every plan is suitable."""
-        return ""
-
-
 def data_of(cell: Cell) -> Dataset:
     """Return the data of a cell."""
     if not cell.examples:
@@ -121,27 +97,9 @@ def data_of(cell: Cell) -> Dataset:
     return replace(data, **parts)
 
 
-ADAPTIVE = "adaptive boundary"
-WAYS: dict[str, dict[str, Any]] = {  # arguments of Session.unlearn
-    ADAPTIVE: {"boundary": "adaptive", "spot_check": False},
-    f"{ADAPTIVE}, spot check": {"boundary": "adaptive", "spot_check": True},
-    "all approximate": {"max_share": 0, "spot_check": False},
-    "replay without a correction": {
-        "max_share": 0,
-        "spot_check": False,
-        "method": EachState(AsTrained()),
-    },
-}
-
-
-def measure(
-    cell: Cell,
-    seed: int,
-    ways: Mapping[str, Mapping[str, Any]] = WAYS,
-    shares: tuple[float, ...] = SHARES,
-) -> Iterator[dict[str, object]]:
-    """Yield a row for each share and way of unlearning, of one trained session."""
-    session = uk.Session(
+def session_of(cell: Cell, seed: int = 0) -> uk.Session:
+    """Return the session of a cell, not trained."""
+    return uk.Session(
         data_of(cell),
         model=cell.model,
         num_shards=cell.shards,
@@ -151,102 +109,72 @@ def measure(
         seed=seed,
         tails=cell.tails,
     )
-    session.train()
-    spec = session.spec
-    shown = str(replace(cell, rate=spec.learning_rate, tails=spec.tail_epochs()))
-    accuracy, before = session.accuracy()["test"], session.ensemble
-    for share in shares:
-        exact = session.fork()
-        exact.revoke(share=share, seed=100 + seed)
-        request = exact.unlearn(1)
-        null = distances(session, request.ids, before, exact.ensemble)
-        for name, arguments in ways.items():
-            fork = session.fork()
-            fork.revoke(request.ids)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of doubts, which are counted
-                done = fork.unlearn(**arguments)
-            left = distances(session, request.ids, fork.ensemble, exact.ensemble)
-            spent, predicted = done.cpu_seconds, done.predicted_seconds
-            assert spent is not None and request.cpu_seconds is not None
-            yield {
-                "cell": shown,
-                "seed": seed,
-                "accuracy": accuracy,
-                "revoked": share,
-                "method": name,
-                "modified": len(done.decision.approximate) / max(1, len(done.decision.routes)),
-                "doubtful": len(done.decision.doubtful),
-                **{gap: 1 - left[gap] / null[gap] for gap in null},
-                "speed": request.cpu_seconds / spent,
-                "predicted over spent": (predicted or 0) / spent,
-                **{f"{gap}, doing nothing": value for gap, value in null.items()},
-            }
 
 
-def distances(
-    session: uk.Session, ids: Int[np.ndarray, " request"], found: Ensemble, scratch: Ensemble
-) -> dict[str, float]:
-    """Return the distances of an ensemble to the retrained one.
+def measure(
+    cell: Cell,
+    seed: int,
+    ways: Mapping[str, Mapping[str, Any]] = WAYS,
+    shares: tuple[float, ...] = SHARES,
+) -> Iterator[report.Row]:
+    """Yield a row for each share and way of unlearning, of one trained session.
 
-    Test KL, mean KL of the hit constituents on their own forgotten examples, and the absolute
-    difference of the areas under the curve of membership inference.
+    Another seed is trained beside the first seed of a cell only.
     """
-    data, partition = session.dataset, session.plan.partition
-    (test, test_labels), (inputs, labels) = data.test[data.test.ids], data.train[ids]
-    shards = partition.shard[partition.rows(ids)]
-    sides = []
-    for shard in sorted(set(shards.tolist())):
-        own = inputs[torch.from_numpy(shards == shard)]
-        p, q = (e.constituent_probabilities(own)[shard] for e in (scratch, found))
-        sides.append(output_kl(p, q))
-    areas = [
-        membership_auc(e.probabilities(inputs), labels, e.probabilities(test), test_labels).auc
-        for e in (scratch, found)
-    ]
-    return {
-        "test KL": output_kl(scratch.probabilities(test), found.probabilities(test)),
-        "forget-side KL": sum(sides) / len(sides),
-        "MIA gap": abs(areas[1] - areas[0]),
+    session = session_of(cell, seed)
+    session.train(on_progress=False)
+    spec = session.spec
+    about = {
+        "cell": str(replace(cell, rate=spec.learning_rate, tails=spec.tail_epochs())),
+        "seed": seed,
+        "accuracy": session.accuracy()["test"],
+        "amplification": session.amplification(on_progress=False).value,
     }
+    for share in shares:
+        fork = session.fork()
+        fork.revoke(share=share, seed=100 + seed)
+        for row in judged(session, fork.pending, ways, another=seed == 0):
+            yield {**about, "revoked": share, **row}
 
 
-def table_of(rows: list[dict[str, object]]) -> str:
+def table_of(rows: list[report.Row]) -> str:
     """Return medians over the seeds as Markdown."""
-    keys = ["cell", "revoked", "method"]
-    groups = pd.DataFrame(rows).groupby(keys, sort=False)
-    medians = groups.median(numeric_only=True).assign(seeds=groups.size()).reset_index()
-    lines = [
-        "| trained | test accuracy | revoked | method | shards modified (doubtful) | test KL of "
-        "doing nothing | test KL removed | forget-side KL per constituent removed | MIA gap of "
-        "doing nothing | MIA gap removed | speed | seeds |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for _, row in medians.iterrows():
-        kl, side, mia = (
-            "below 0" if row[gap] < 0 else f"{row[gap]:.0%}"
-            for gap in ("test KL", "forget-side KL", "MIA gap")
-        )
-        lines.append(
-            f"| {row.cell} | {row.accuracy:.3f} | {row.revoked:.0%} | {row.method} | "
-            f"{row.modified:.0%} ({row.doubtful:.0f}) | {row['test KL, doing nothing']:.2g} | {kl} "
-            f"| {side} | {row['MIA gap, doing nothing']:.2g} | {mia} | {row.speed:.1f}x | "
-            f"{row.seeds} |"
-        )
+    lines = [f"| trained | test accuracy | amplification | revoked | {COLUMNS} | seeds |"]
+    lines.append(rule(lines[0]))
+    frame = pd.DataFrame(rows)
+    if "amplification" not in frame:
+        frame["amplification"] = float("nan")
+    for cell, trained in frame.groupby("cell", sort=False):
+        shown = chaos(pd.to_numeric(trained.amplification).median())
+        known = trained.groupby("seed").first().accuracy.median()
+        for share, some in trained.groupby("revoked", sort=False):
+            begin = f"| {cell} | {known:.3f} | {shown} | {share:.0%} |"
+            lines += [f"{begin} {line} |" for line in lines_of(some)]
     return "\n".join(lines) + "\n"
 
 
-def at_rates(cell: Cell) -> Iterator[dict[str, object]]:
+def at_rates(cell: Cell) -> Iterator[report.Row]:
     """Yield the rows of a cell at ``RATES``; a training that diverges has none."""
-    spec = uk.Session(
-        data_of(cell), model=cell.model, num_shards=cell.shards, num_slices=cell.slices
-    ).spec
+    default = session_of(cell).spec.learning_rate
     for factor in RATES:
-        rate = float(f"{factor * spec.learning_rate:.2g}")
+        rate = float(f"{factor * default:.2g}")
+        faster = replace(cell, rate=rate)
         try:
-            yield from measure(replace(cell, rate=rate), 0, shares=SHARES[-1:])
+            rows = report.once(__file__, measure, faster, 0, WAYS, SHARES[-1:])
         except uk.NotFiniteError:
             print(f"{cell} diverges at a rate of {rate}", flush=True)
+        else:
+            yield from rows
+
+
+def cell_of(row: report.Row) -> str:
+    """Return what a row was measured on, without rate and tails, which follow the defaults."""
+    return str(row["cell"]).partition(" rate")[0]
+
+
+def kind_of(row: report.Row) -> tuple[object, ...]:
+    """Return the key of the rows that ``--nulls`` renews."""
+    return (row["cell"], row["seed"], row["method"])
 
 
 def main() -> None:
@@ -255,32 +183,43 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="digits only, one seed")
     parser.add_argument("--rates", action="store_true", help="only the table of other rates")
     parser.add_argument("--only", default="", help="cells with this text; keep the others' rows")
+    parser.add_argument(
+        "--nulls", action="store_true", help="measure another seed only; keep the other rows"
+    )
+    parser.add_argument("--rows", type=Path, help="publish a file of raw rows; keep other cells")
     given = parser.parse_args()
-    rows: list[dict[str, object]] = []
-    chosen = () if given.rates else [c for c in CELLS if given.only in str(c)]
-    if given.only:
-        names = [str(cell).partition(" rate")[0] for cell in chosen]
-        kept = report.kept("frontier")
-        rows += [row for row in kept if str(row["cell"]).partition(" rate")[0] not in names]
-    for cell in QUICK if given.quick else chosen:
-        for seed in range(cell.seeds):
-            print(f"{cell}, seed {seed} ...", flush=True)
-            rows += measure(cell, seed)
-        print(table_of(rows), flush=True)
-    command = report.command(__file__, "--quick" if given.quick else "")
-    if rows:
-        print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format))
-        report.keep("frontier-quick" if given.quick else "frontier", command, rows)
     if given.quick:
+        rows = [row for cell in QUICK for row in measure(cell, 0)]
+        print(table_of(rows))
+        report.keep("frontier-quick", report.command(__file__, "--quick"), rows)
         return
-    if rows:
-        report.put("frontier", table_of(rows), command)
-    if given.only:
+    how = {"file": __file__, "seeds": "seeds from 0 on"}
+    if given.rows:
+        record = json.loads(given.rows.read_text())
+        rates = "--rates" in record["command"]
+        table, key = ("frontier rates", None) if rates else ("frontier", cell_of)
+        rows = record.pop("rows")
+        report.publish(table, rows, table_of, record["command"], by=key, about=record, **how)
+        return
+    cells = () if given.rates else [cell for cell in CELLS if given.only in str(cell)]
+    for cell in cells:
+        found: list[report.Row] = []
+        for seed in range(1 if given.nulls else cell.seeds):
+            print(f"{cell}, seed {seed} ...", flush=True)
+            ways = {} if given.nulls else WAYS
+            found += report.once(__file__, measure, cell, seed, ways, SHARES)
+        print(table_of(found), flush=True)
+        # Each cell as soon as it is known: a run that is stopped loses no other.
+        arguments = "--nulls" if given.nulls else ""
+        command = report.command(__file__, arguments)
+        by = kind_of if given.nulls else cell_of
+        report.publish("frontier", found, table_of, command, by=by, **how)
+    if given.only or given.nulls:
         return
     swept = list(at_rates(SWEPT))
     command = report.command(__file__, "--rates")
-    report.keep("frontier-rates", command, swept)
-    report.put("frontier rates", table_of(swept), command)
+    print(table_of(swept))
+    report.publish("frontier rates", swept, table_of, command, file=__file__, seeds="seed 0")
 
 
 if __name__ == "__main__":

@@ -5,67 +5,53 @@
 For digits and 10,000 examples of Fashion-MNIST at the default specs, a tenth of the training
 examples is revoked at random, several times over. Each request is unlearned once with every shard
 approximate and once with every shard exact, in turn, from the same trained session; both times come
-from that same run.
+from that same run. Another seed (``judging.py``) is trained beside the first request.
 """
 
 import argparse
 
 import pandas as pd
 import report
+from judging import WAYS, judged
+from tables import COLUMNS, chaos, lines_of, rule
 
 import unlearnkit as uk
 from unlearnkit.data.examples import Dataset
 
+WAY = "all approximate"
+SHARE, REQUESTS = 0.1, 3
 
-def measure(data: Dataset, model: str, share: float, repeats: int) -> dict[str, object]:
-    """Medians over the repeats for one model."""
+
+def measure(data: Dataset, model: str, requests: int) -> list[report.Row]:
+    """Return the rows of one model, one for each request and one of another seed."""
     session = uk.Session(data, model=model)
-    session.train()
+    session.train(on_progress=False)
+    about = {
+        "data": data.name,
+        "examples": len(data.train),
+        "model": model,
+        "accuracy": session.accuracy()["test"],
+        "amplification": session.amplification(on_progress=False).value,
+    }
     rows = []
-    for seed in range(repeats):
-        approximate, exact = session.fork(), session.fork()
-        for fork in (approximate, exact):
-            fork.revoke(share=share, seed=seed)
-        seconds = {
-            "approximate": approximate.unlearn(0, spot_check=False).seconds,
-            "exact": exact.unlearn(1).seconds,
-        }
-        comparison, check = approximate.compare(), exact.compare()
-        if not check.bit_identical:
-            raise SystemExit(f"{data.name} {model}: the exact branch is not bit-identical")
-        accuracy = comparison.accuracies.loc["unlearned"] - comparison.accuracies.loc["scratch"]
-        rows.append(
-            {
-                "KL": comparison.output_kl["unlearned"],
-                "KL, doing nothing": comparison.output_kl["original"],
-                "MIA gap": abs(comparison.membership_gap.value),
-                "MIA gap, doing nothing": abs(comparison.original_membership_gap.value),
-                "|test accuracy gap|": abs(float(accuracy["test"])),
-                "|forget accuracy gap|": abs(float(accuracy["forget"])),
-                "speed over exact": seconds["exact"] / seconds["approximate"],
-            }
-        )
-    medians = pd.DataFrame(rows).median()
-    name = {"data": data.name, "examples": len(data.train), "model": model, "share": share}
-    removed = 1 - medians["KL"] / medians["KL, doing nothing"]
-    accuracy = session.accuracy()["test"]
-    return {**name, "test accuracy": accuracy, **medians.to_dict(), "gap removed": removed}
+    for number in range(requests):
+        fork = session.fork()
+        fork.revoke(share=SHARE, seed=number)
+        found = judged(session, fork.pending, {WAY: WAYS[WAY]}, another=number == 0)
+        rows += [{**about, "request": number, **row} for row in found]
+    return rows
 
 
-def table_of(rows: list[dict[str, object]]) -> str:
-    """As Markdown."""
-    lines = [
-        "| data | model | test accuracy | output KL | doing nothing | gap removed | "
-        "membership gap | doing nothing | speed |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for _, row in pd.DataFrame(rows).iterrows():
-        lines.append(
-            f"| {row.data} ({row.examples:,}) | {row.model} | {row['test accuracy']:.3f} | "
-            f"{row.KL:.1e} | {row['KL, doing nothing']:.1e} | {row['gap removed']:.0%} | "
-            f"{row['MIA gap']:.1e} | {row['MIA gap, doing nothing']:.1e} | "
-            f"{row['speed over exact']:.1f}x |"
-        )
+def table_of(rows: list[report.Row]) -> str:
+    """Return medians over the requests as Markdown."""
+    lines = [f"| data | model | test accuracy | amplification | {COLUMNS} | requests |"]
+    lines.append(rule(lines[0]))
+    keys = ["data", "examples", "model"]
+    for (name, size, model), some in pd.DataFrame(rows).groupby(keys, sort=False):
+        about = some.iloc[0]
+        begin = f"| {name} ({size:,}) | {model} | {about.accuracy:.3f} | "
+        begin += f"{chaos(about.amplification)} |"
+        lines += [f"{begin} {line} |" for line in lines_of(some)]
     return "\n".join(lines) + "\n"
 
 
@@ -77,17 +63,20 @@ def main() -> None:
     sets = [uk.load("digits")]
     if not quick:
         sets.append(uk.load("fashion-mnist", num_examples=10_000))
-    rows = []
+    rows: list[report.Row] = []
     for data in sets:
         for model in ("logistic", "mlp", "cnn"):
             print(f"{data.name}, {model} ...", flush=True)
-            rows.append(measure(data, model, 0.1, 1 if quick else 3))
-    table = pd.DataFrame(rows)
-    print(table.to_string(index=False, float_format="{:.4g}".format))
+            if quick:
+                rows += measure(data, model, 1)
+            else:
+                rows += report.once(__file__, measure, data, model, REQUESTS)
+    print(table_of(rows))
     command = report.command(__file__, "--quick" if quick else "")
     report.keep("gap-quick" if quick else "gap", command, rows)
     if not quick:
-        report.put("gap", table_of(rows), command)
+        seeds = f"seed 0, requests of {report.counted(REQUESTS)}"
+        report.publish("gap", rows, table_of, command, file=__file__, seeds=seeds)
 
 
 if __name__ == "__main__":

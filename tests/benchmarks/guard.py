@@ -232,7 +232,7 @@ def judged(frame: pd.DataFrame) -> pd.DataFrame:
     ).assign(good=lambda rows: rows.removed >= GOOD)
 
 
-def table_of(frame: pd.DataFrame, by: str | list[str]) -> str:
+def rows_by(frame: pd.DataFrame, by: str | list[str]) -> list[report.Row]:
     """What the checks said, by learning rate, say."""
     rows = []
     for group, some in [*frame.groupby(by, sort=False), ("all", frame)]:
@@ -245,7 +245,7 @@ def table_of(frame: pd.DataFrame, by: str | list[str]) -> str:
             for verdict in ("silent", "doubtful", "refused"):
                 row[f"{name}: {verdict}"] = int((chosen.verdict == verdict).sum())
         rows.append(row)
-    return report.markdown(pd.DataFrame(rows))
+    return rows
 
 
 def main() -> None:
@@ -262,7 +262,10 @@ def main() -> None:
             for seed in range(43, 43 + given.seeds):
                 for factor in FACTORS[1::2] if given.quick else FACTORS:
                     try:
-                        found = list(measure(data, kind, seed, factor))
+                        if given.quick:
+                            found = list(measure(data, kind, seed, factor))
+                        else:
+                            found = report.once(__file__, measure, data, kind, seed, factor)
                     except uk.NotFiniteError as error:
                         print(f"{name}, {kind}, {factor:g} times the rate: {error}", flush=True)
                         continue
@@ -274,10 +277,12 @@ def main() -> None:
     command = report.command(__file__, "--quick" if given.quick else "")
     report.keep("guard-quick" if quick else "guard", command, frame.to_dict("records"))
     for name, by in ways.items():
-        table = table_of(frame, by)
-        print(f"{name}\n{table}")
+        shown = rows_by(frame, by)
+        print(f"{name}\n{report.table(shown)}")
         if not quick:
-            report.put(name, table, command)
+            report.publish(
+                name, shown, report.table, command, file=__file__, seeds=report.counted(1, 43)
+            )
 
 
 if __name__ == "__main__":

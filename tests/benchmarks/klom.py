@@ -7,8 +7,7 @@ shards, a hundredth of them revoked, and 1,000 in a single shard, at the same le
 twentieth revoked, where there is more to forget; at random, the same for every seed. Each seed is
 trained once, unlearned approximately in every shard, and retrained. LiRA and RULI attack the tenth
 of the forgotten examples that the original models remember most. Models are kept in ``.bench``
-as they are made, so a run that was stopped goes on where it was; delete the files after a change of
-the methods.
+as they are made, so a run that was stopped goes on where it was while the code is the same.
 """
 
 import argparse
@@ -94,7 +93,7 @@ def main() -> None:
                 num_slices=5,
                 learning_rate=None if options.quick else 0.003,
                 parallel=options.parallel,
-                path=report.output() / f"klom-{data.name}-{len(data.train)}.jsonl",
+                path=report.log(__file__, f"klom-{data.name}-{len(data.train)}.jsonl"),
                 on_progress=lambda event: print(f"{event.done_visits} models", flush=True),
             )
             about = {"examples": len(data.train), "revoked": len(ids), "amend": amend}
@@ -115,7 +114,8 @@ def main() -> None:
     command = report.command(__file__, arguments)
     report.keep("klom-quick" if options.quick else "klom", command, rows)
     if not options.quick:
-        report.put("klom", table_of(rows), command)
+        seeds = report.counted(options.seeds)
+        report.publish("klom", rows, table_of, command, file=__file__, seeds=seeds)
 
 
 if __name__ == "__main__":

@@ -170,6 +170,11 @@ def table_of(results: dict[str, Any]) -> str:
     return report.markdown(pd.DataFrame(rows, columns=["setting", "figure", "value"]))
 
 
+def published(rows: list[report.Row]) -> str:
+    """Return the table of the rows that are kept."""
+    return table_of({row["setting"]: {k: row[k] for k in row if k != "setting"} for row in rows})
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -193,7 +198,8 @@ def main() -> None:
     command = report.command(__file__, "--quick" if options.quick else "")
     report.keep("latency-quick" if options.quick else "latency", command, results)
     if not options.quick:
-        report.put("latency", table_of(results), command)
+        shown = [{"setting": name, **found} for name, found in results.items()]
+        report.publish("latency", shown, published, command, file=__file__, seeds="seed 0")
 
 
 if __name__ == "__main__":

@@ -42,14 +42,19 @@ def measure(data: Dataset, model: str, seed: int) -> dict[str, object]:
     }
 
 
-def table_of(frame: pd.DataFrame) -> str:
-    """Medians over the seeds."""
+def measured(data: Dataset, model: str, seed: int) -> list[dict[str, object]]:
+    """Return the row of one stream."""
+    return [measure(data, model, seed)]
+
+
+def table_of(rows: list[dict[str, object]]) -> str:
+    """Return medians over the seeds as Markdown."""
     lines = [
         "| model | shards x slices | CPU seconds of a request | always retraining | cheaper | "
         "shards modified | retrained, all bit-identical | most debt |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for model, some in frame.groupby("model", sort=False):
+    for model, some in pd.DataFrame(rows).groupby("model", sort=False):
         row = some.median(numeric_only=True)
         lines.append(
             f"| {model} | {row.num_shards:.0f} x {row.num_slices:.0f} | {row.seconds:.2g} | "
@@ -73,16 +78,23 @@ def main() -> None:
     rows = []
     for model in options.models:
         for seed in range(options.seeds):
-            rows.append(measure(data, model, seed))
+            rows += report.once(__file__, measured, data, model, seed)
             print(rows[-1], flush=True)
-    table = table_of(pd.DataFrame(rows))
-    print(table)
+    print(table_of(rows))
     if options.quick:
         return
     title = f"streams {name}-{len(data.train)}"
     command = report.command(__file__, " ".join(sys.argv[1:]))
     report.keep(title.replace(" ", "-"), command, rows)
-    report.put(title, table, command)
+    report.publish(
+        title,
+        rows,
+        table_of,
+        command,
+        file=__file__,
+        seeds=report.counted(options.seeds),
+        by=lambda row: row["model"],
+    )
 
 
 if __name__ == "__main__":

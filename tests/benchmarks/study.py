@@ -9,9 +9,9 @@
 
 Shards 5 and 10, slices 1 and 5, 20 epochs. Requests of 10 and 100 examples, of a tenth and of a
 class; of 60,000 examples 100, a hundredth and a tenth. Means are over requests of random examples;
-classes, which networks retrain exactly, have rows of their own. Rows are added to
-``.bench/study-*.jsonl`` as they are measured, so a run that was stopped goes on where it was. With
-``--data``, ``--seed``, ``--revoked`` or ``--models`` the report stays as it is.
+classes, which networks retrain exactly, have rows of their own. Rows are kept in
+``.bench`` as they are measured, so a run that was stopped goes on where it was while the code is
+the same. With ``--data``, ``--seed``, ``--revoked`` or ``--models`` the report stays as it is.
 
 Beside the exact engine stands a plain SISA loop (``reference_sisa.py``): the CPU seconds that it
 takes for a visit are measured on one epoch of a tenth of the examples, and multiplied by the visits
@@ -180,8 +180,8 @@ def cell_table(cells: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def show(frame: pd.DataFrame, title: str, publish: bool) -> None:
-    """Print, write and draw what there is."""
+def show(frame: pd.DataFrame, title: str, seeds: int, publish: bool) -> None:
+    """Print, write and draw what there is; publish it if it is all."""
     cells = summarise(frame)
     best = headline(cells)
     command = report.command(__file__, " ".join(sys.argv[1:]))
@@ -193,8 +193,21 @@ def show(frame: pd.DataFrame, title: str, publish: bool) -> None:
     rows = {"headline": best.to_dict("records"), "cells": cells.to_dict("records")}
     report.keep(f"study-{title}", command, rows)
     if publish:
-        report.put(f"study {title}", summary_table(best), command)
-        report.put(f"study {title}, every cell", cell_table(cells), command)
+        kept, how = cells.to_dict("records"), {"file": __file__, "seeds": report.counted(seeds)}
+        report.publish(
+            f"study {title}",
+            best.to_dict("records"),
+            lambda rows: summary_table(pd.DataFrame(rows)),
+            command,
+            **how,
+        )
+        report.publish(
+            f"study {title}, every cell",
+            kept,
+            lambda rows: cell_table(pd.DataFrame(rows)),
+            command,
+            **how,
+        )
     drawn = [
         figures.study_speed,
         figures.study_gap,
@@ -250,7 +263,7 @@ def axis(
             seeds=seeds,
             revoked=(100, 0.01, 0.1),
             policies={"approximate": uk.FixedBoundary(0.0)},
-            path=report.output() / f"study-{data.name}-{len(data.train)}.jsonl",
+            path=report.log(__file__, f"study-{data.name}-{len(data.train)}.jsonl"),
             on_progress=tell,
         ).assign(setting=shown)
         for shown, (model, rate) in settings.items()
@@ -258,6 +271,22 @@ def axis(
     frame = pd.concat(frames, ignore_index=True)
     command = report.command(__file__, " ".join(sys.argv[1:]))
     report.keep(f"study-{option}-{title}", command, frame.to_dict("records"))
+    rows = frame.to_dict("records")
+    print(axis_table(rows, varied))
+    if publish:
+        report.publish(
+            f"{option} {title}",
+            rows,
+            lambda rows: axis_table(rows, varied),
+            command,
+            file=__file__,
+            seeds=report.counted(len(seeds), seeds[0]),
+        )
+
+
+def axis_table(rows: list[report.Row], varied: str) -> str:
+    """Return medians over seeds and slices by what is varied, as Markdown."""
+    frame = pd.DataFrame(rows)
     columns = ["output_kl_of_nothing", "gap_removed", "membership_gap_removed", "speed"]
     exact = frame[frame.policy == "exact"].groupby("setting").test_accuracy.mean()
     lines = [
@@ -272,9 +301,7 @@ def axis(
             f"| {setting} | {exact[setting]:.3f} | {revoked} | {row.output_kl_of_nothing:.1e} | "
             f"{row.gap_removed:.0%} | {row.membership_gap_removed:.0%} | {row.speed:.1f}x |"
         )
-    print("\n".join(lines))
-    if publish:
-        report.put(f"{option} {title}", "\n".join(lines) + "\n", command)
+    return "\n".join(lines) + "\n"
 
 
 def request(word: str) -> float | str | tuple[str, float]:
@@ -351,13 +378,14 @@ def main() -> None:
                     "adaptive": uk.AdaptiveBoundary(),
                     "approximate": uk.FixedBoundary(0.0),
                 },
-                path=report.output() / f"study-{data.name}-{len(data.train)}.jsonl",
+                path=report.log(__file__, f"study-{data.name}-{len(data.train)}.jsonl"),
                 on_progress=tell,
             )
         )
         rate = (before + sisa_seconds(data, model)) / 2
         frames[-1]["speed_over_sisa"] = frames[-1].visits * rate / frames[-1].cpu_seconds
-        show(pd.concat(frames, ignore_index=True), title, publish)
+        whole = len(frames) == len(models)
+        show(pd.concat(frames, ignore_index=True), title, options.seeds, publish and whole)
 
 
 if __name__ == "__main__":
