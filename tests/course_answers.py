@@ -10,7 +10,10 @@ WRONG: dict[str, tuple[Mistake, tuple[str, ...]]] = {
     # The survivors of a spared stage are charged, and the revoked examples are visited.
     "workload": (
         ("expected_visits", "(1 - num_revoked / total - untouched)", "(1 - untouched)"),
-        ("test_expected", "test_expected_uneven", "test_expected_ends", "test_largest"),
+        (
+            *("test_expected", "test_expected_uneven", "test_expected_ends", "test_largest"),
+            "test_scattered",
+        ),
     ),
     # A key that names its own slice and forgets what came before.
     "retraining": (
@@ -40,7 +43,7 @@ MISTAKES: dict[str, list[tuple[Mistake, tuple[str, ...]]]] = {
                 "comb(others, num_revoked) / comb(num_examples, num_revoked)",
                 "(others / num_examples) ** num_revoked",
             ),
-            ("test_untouched", "test_untouched_hidden", "test_expected"),
+            ("test_untouched", "test_untouched_hidden", "test_expected", "test_scattered"),
         ),
         (("simulated_visits", "replace=False", "replace=True"), ("test_simulated_hidden",)),
         (  # the mean instead of single requests
@@ -50,6 +53,31 @@ MISTAKES: dict[str, list[tuple[Mistake, tuple[str, ...]]]] = {
         (
             ("largest_request", "return within[-1]", "return len(within)"),
             ("test_largest", "test_largest_hidden"),
+        ),
+        (  # the stage of the person's own slice alone
+            (
+                "whole_person_visits",
+                "np.dot(epochs[r:], members[r:] - size)",
+                "epochs[r] * (members[r] - size)",
+            ),
+            ("test_whole", "test_whole_hidden"),
+        ),
+        (  # large persons count more
+            (
+                "whole_person_visits",
+                "return np.mean(costs)",
+                "sizes = [n for shard in persons for one in shard for n in one]\n"
+                "    return np.average(costs, weights=sizes)",
+            ),
+            ("test_whole", "test_whole_hidden"),
+        ),
+        (  # a person of mean size
+            (
+                "scattered_person_visits",
+                "return np.mean([expected_visits(sizes, epochs, size) for size in everybody])",
+                "return expected_visits(sizes, epochs, round(np.mean(everybody) + 0.1))",
+            ),
+            ("test_scattered", "test_scattered_hidden"),
         ),
     ],
     "retraining": [
@@ -153,6 +181,24 @@ def largest_request(sizes, epochs, max_share):
         within = expected_visits(sizes, epochs, k) / scratch <= max_share + 1e-9
         low, high = (k, high) if within else (low, k)
     return np.int64(low)
+""",
+        "whole_person_visits": """
+def whole_person_visits(persons, epochs):
+    # Every stage charges each of its persons with all the others.
+    visits, count = np.int64(0), sum(len(one) for shard in persons for one in shard)
+    for shard in persons:
+        for r, e in enumerate(epochs):
+            there = np.array([size for one in shard[: r + 1] for size in one])
+            visits += e * (there.sum() - there).sum()
+    return visits / count
+""",
+        "scattered_person_visits": """
+def scattered_person_visits(persons, epochs):
+    sizes = np.array([[sum(one) for one in shard] for shard in persons])
+    everybody = np.array([size for shard in persons for one in shard for size in one])
+    kinds, counts = np.unique(everybody, return_counts=True)
+    costs = [float(expected_visits(sizes, epochs, int(kind))) for kind in kinds]
+    return float(np.dot(costs, counts)) / len(everybody)
 """,
     },
     "retraining": {
