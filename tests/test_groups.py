@@ -272,7 +272,11 @@ def test_workload_and_ledger_count_groups() -> None:
     workload = session.workload()
     assert workload.num_groups == 2 and repr(workload).startswith("Workload(2 groups, ")
     assert repr(session).endswith(", trained, 18 pending of 3 groups)")
-    session.unlearn(0)
+    assert repr(session.assess()).startswith("Assessment(2 groups, ")
+    assert repr(session.unlearn(0)).startswith("Unlearned(18 examples of 3 groups, ")
+    assert ", debt of 2 groups in " in repr(session)
+    owed = np.concatenate(list(session.debt.values()))
+    assert set(session.dataset.group_names(owed)) == set(in_part(session.dataset, "train"))
     session.repay()
     assert repr(session).endswith(", trained, 18 revoked of 3 groups)")
     ledger = session.ledger()
@@ -281,8 +285,58 @@ def test_workload_and_ledger_count_groups() -> None:
     plain.train()
     plain.revoke(count=1)
     assert plain.workload().num_groups is None and "group" not in repr(plain.workload())
-    plain.unlearn(1)
+    assert "group" not in repr(plain.assess())
+    assert "group" not in repr(plain.unlearn(1))
     assert "groups" not in plain.ledger()
+
+
+def test_the_queue_says_whose_rows_are_due(tmp_path: Path) -> None:
+    session = Session(data_of(equal_persons()), store=tmp_path / "run", **GIVEN)
+    session.train()
+    first, second = in_part(session.dataset, "train")
+    session.revoke(group=second, deadline=timedelta(days=9))
+    session.revoke(group=first, deadline=timedelta(days=1))
+    assert repr(session.queue).startswith("Queue(12 examples of 2 groups, the first due by ")
+    assert session.queue.to_frame()["group"].tolist() == [first] * 6 + [second] * 6
+    assert session.dataset.group_names(session.due(timedelta(days=2))) == (first,)
+    session.store.close()
+    again = Session(session.dataset, store=tmp_path / "run")
+    assert again.queue.to_frame()["group"].tolist() == [first] * 6 + [second] * 6
+    again.withdraw(group=first)
+    assert repr(again.queue).startswith("Queue(6 examples of 1 group, ")
+    again.store.close()
+    plain = Session(session.dataset.without_groups(), **GIVEN)
+    plain.revoke(count=1, deadline=timedelta(days=1))
+    assert repr(plain.queue).startswith("Queue(1 example, the first due by ")
+    assert plain.queue.to_frame().columns.tolist() == ["id", "deadline"]
+    with pytest.raises(ValueError, match="has no groups; say which rows belong together"):
+        plain.dataset.group_names([3])
+
+
+@pytest.mark.parametrize("persons", [equal_persons, one_with_a_tenth])
+def test_whole_groups_are_drawn_at_random(persons) -> None:
+    session = Session(data_of(persons()), **GIVEN)
+    data = session.dataset
+    total = len(np.unique(data.train.groups))
+    drawn = session.revoke(count=3, by_group=True, seed=4)
+    assert drawn.num_groups == 3
+    assert drawn.ids.tolist() == data.ids_of_groups(data.group_names(drawn.ids)).tolist()
+    assert session.revoke(share=0.5, by_group=True).num_groups == round((total - 3) / 2)
+    session.withdraw()
+    assert session.revoke(count=3, by_group=True, seed=4).ids.tolist() == drawn.ids.tolist()
+    session.withdraw()
+    half = data.ids_of_groups([data.grouping.names[data.train.groups[0]]])[:1]
+    session.revoke(half)  # a group that is revoked in part can still be drawn, for its rest
+    assert session.revoke(share=0.9, by_group=True).num_groups == round(total * 0.9)
+    with pytest.raises(ValueError, match=rf"count={total} is out of range; \d+ groups are left"):
+        session.revoke(count=total, by_group=True)
+    for options in ({}, {"label": 1, "count": 1}, {"label": 1}):
+        with pytest.raises(ValueError, match="by_group=True draws whole groups; give count= or"):
+            session.revoke(by_group=True, **options)
+    with pytest.raises(ValueError, match="were both given"):
+        session.revoke([3], by_group=True, count=1)
+    with pytest.raises(ValueError, match="has no groups; say which rows belong together"):
+        Session(data.without_groups(), **GIVEN).revoke(count=1, by_group=True)
 
 
 def test_studies_and_streams_revoke_whole_groups() -> None:

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -287,8 +288,10 @@ class Session:
                     extra += f" of {plural(groups, 'group')}"
         if self._journal.queue.first is not None:
             extra += f", due by {self._journal.queue.first:%Y-%m-%d %H:%M} UTC"
-        if self.debt:
-            extra += f", debt in {len(self.debt)} shards"
+        if debts := self.debt:
+            whose = self.dataset.count_groups(np.concatenate(list(debts.values())))
+            of = "" if whose is None else f" of {plural(whose, 'group')}"
+            extra += f", debt{of} in {plural(len(debts), 'shard')}"
         extra += announced(self.plan.checkpoint_bytes)
         return (
             f"Session({self.dataset.name}, {self.plan.architecture.name}, {spec.num_shards} shards "
@@ -358,8 +361,9 @@ class Session:
 
     @property
     def queue(self) -> Queue:
-        """The pending ids that have a deadline. A store on disk keeps them."""
-        return self._journal.queue
+        """The pending ids that have a deadline, and their groups. A store on disk keeps the ids."""
+        queue = self._journal.queue
+        return queue.with_groups(self.dataset.group_of_each(queue.ids))
 
     def due(self, ahead: timedelta = timedelta(0)) -> Int[np.ndarray, " due"]:
         """The pending ids whose deadline has passed, or passes within ``ahead``, ascending.
@@ -369,6 +373,8 @@ class Session:
 
             if len(session.due(timedelta(hours=1))):
                 session.unlearn()
+
+        Whose they are ``session.dataset.group_names(session.due())`` says.
 
         Args:
             ahead: how far to look into the future.
@@ -553,6 +559,7 @@ class Session:
         count: int | None = None,
         share: float | None = None,
         query: str | None = None,
+        by_group: bool = False,
         seed: int = 0,
         deadline: datetime | timedelta | None = None,
     ) -> Request:
@@ -563,6 +570,7 @@ class Session:
 
             session.revoke([3, 141])
             session.revoke(group="ann")
+            session.revoke(count=3, by_group=True)
             session.revoke(label=7, count=20)
             session.revoke(query="label == 3 and loss > 2")
 
@@ -578,6 +586,7 @@ class Session:
             share: which share of the examples is drawn at random, above 0 and at most 1.
             query: a condition on the examples' columns; see
                 :func:`~unlearnkit.selection.queries.query_ids`.
+            by_group: whether ``count`` and ``share`` draw whole groups instead of examples.
             seed: the seed of the random choice.
             deadline: when the examples have to be forgotten: a ``datetime``, or a ``timedelta``
                 from now. A store on disk keeps requests with a deadline, and :meth:`due` lists
@@ -607,6 +616,7 @@ class Session:
             share=share,
             query=query,
             seed=seed,
+            by_group=by_group,
         )
         request = check_request(ids, self.dataset, gone)
         merged = np.union1d(self._pending, request.ids)
@@ -877,6 +887,7 @@ class Session:
                 spot_check=spot_check,
             )
             with finishing():
+                result = replace(result, num_groups=self.dataset.count_groups(request))
                 self._take_note(result, original)
             return result
 

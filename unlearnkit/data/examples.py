@@ -466,6 +466,27 @@ class Dataset:
         """Return the number of groups that these ids belong to; None without groups."""
         return None if self.grouping is None else len(self.groups_of(ids))
 
+    def group_names(self, ids: Ids) -> tuple[Hashable, ...]:
+        """Return the names of the groups that these ids belong to, in the order of the groups.
+
+        They say whose rows are due or owed: ``data.group_names(session.due())``.
+
+        Raises:
+            ValueError: the dataset has no groups.
+        """
+        names = self.named_grouping().names
+        return tuple(names[number] for number in self.groups_of(ids).tolist())
+
+    def group_of_each(self, ids: Ids) -> dict[int, Hashable]:
+        """Return the name of the group of each id that a part contains; nothing without groups."""
+        if self.grouping is None:
+            return {}
+        known, numbers = self._groups_by_id
+        found = np.isin(known, _as_ids(ids))
+        names = self.grouping.names
+        pairs = zip(known[found].tolist(), numbers[found].tolist(), strict=True)
+        return {i: names[number] for i, number in pairs}
+
     def examples(self, ids: Ids) -> tuple[Shaped[Tensor, " k *feature"], Tensor]:
         """Return inputs and labels of these ids from any part, in the given order.
 

@@ -296,6 +296,7 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.clock_ = result.clock
         if len(request) == 0:
             return self
+        result = replace(result, num_groups=request.num_groups)
         self.plan_, self.unlearned_, self.original_ = result.plan, result, original
         self.revoked_ = np.union1d(self.revoked_, request.ids)
         self._erase()

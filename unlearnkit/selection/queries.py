@@ -220,6 +220,7 @@ def chosen_ids(
     share: float | None,
     query: str | None,
     seed: int,
+    by_group: bool = False,
 ) -> int | Iterable[int]:
     """Resolve the arguments of :meth:`~unlearnkit.session.Session.revoke` to ids.
 
@@ -235,13 +236,14 @@ def chosen_ids(
         share: the share of the examples to draw at random, from 0 to 1.
         query: a condition, as for :func:`query_ids`.
         seed: the seed of the random choice.
+        by_group: whether whole groups are drawn at random.
 
     Raises:
         KeyError: a group or the class is not known.
         LookupError: the query uses a score, and a shard has no model yet.
         ValueError: the arguments contradict each other, or none is given.
     """
-    chooses = label is not None or count is not None or share is not None
+    chooses = label is not None or count is not None or share is not None or by_group
     if groups is not None:
         if ids is not None or chooses or query is not None:
             raise ValueError("groups and another choice were both given; give one of them")
@@ -260,7 +262,9 @@ def chosen_ids(
         raise ValueError(
             "nothing selected: give ids, or group=, groups=, label=, count=, share= or query="
         )
-    return select(dataset, gone, label=label, count=count, share=share, seed=seed)
+    return select(
+        dataset, gone, label=label, count=count, share=share, by_group=by_group, seed=seed
+    )
 
 
 def ids_in(text: str, column: str | None = None) -> list[int]:

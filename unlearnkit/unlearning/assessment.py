@@ -57,8 +57,10 @@ class Assessment:
 
     def __repr__(self) -> str:
         debt = f", debt in {len(self.debts)} shards" if self.debts else ""
+        groups = self.workload.num_groups
+        asked = "" if groups is None else f"{plural(groups, 'group')}, "
         return (
-            f"Assessment({plural(len(self.workload.shards), 'shard')} hit, "
+            f"Assessment({asked}{plural(len(self.workload.shards), 'shard')} hit, "
             f"{self.workload.share:.1%} of from scratch{debt})"
         )
 

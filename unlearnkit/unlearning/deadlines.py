@@ -4,15 +4,15 @@ Requests that are executed together cost far less than one by one, because a sha
 them hit is retrained only once.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
 
-from unlearnkit.display import as_html
+from unlearnkit.display import as_html, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,7 @@ class Queue:
 
     Attributes:
         deadlines: the deadline of each id, in UTC.
+        groups: name of the group of each id, for display; empty without groups. Stores keep none.
 
     >>> day = datetime(2030, 5, 17, tzinfo=UTC)
     >>> queue = Queue().with_request([3, 141], day).with_request([3], day + timedelta(days=1))
@@ -34,6 +35,7 @@ class Queue:
     """
 
     deadlines: Mapping[int, datetime] = field(default_factory=dict)
+    groups: Mapping[int, Hashable] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.deadlines)
@@ -41,7 +43,12 @@ class Queue:
     def __repr__(self) -> str:
         if self.first is None:
             return "Queue(empty)"
-        return f"Queue({len(self)} examples, the first due by {self.first:%Y-%m-%d %H:%M} UTC)"
+        whose = {self.groups[i] for i in self.deadlines if i in self.groups}
+        of = f" of {plural(len(whose), 'group')}" if whose else ""
+        return (
+            f"Queue({plural(len(self), 'example')}{of}, the first due by "
+            f"{self.first:%Y-%m-%d %H:%M} UTC)"
+        )
 
     @property
     def first(self) -> datetime | None:
@@ -60,19 +67,28 @@ class Queue:
     def with_request(self, ids: Iterable[int], deadline: datetime) -> "Queue":
         """Return the queue with one more request; an id keeps the earlier of two deadlines."""
         fresh = {int(i): min(deadline, self.deadlines.get(int(i), deadline)) for i in ids}
-        return Queue({**self.deadlines, **fresh})
+        return replace(self, deadlines={**self.deadlines, **fresh})
 
     def without(self, ids: Iterable[int]) -> "Queue":
         """Return the queue without these ids."""
         gone = {int(i) for i in ids}
-        return Queue({i: when for i, when in self.deadlines.items() if i not in gone})
+        left = {i: when for i, when in self.deadlines.items() if i not in gone}
+        return replace(self, deadlines=left)
+
+    def with_groups(self, groups: Mapping[int, Hashable]) -> "Queue":
+        """Return the queue with the name of each id's group, for display."""
+        return replace(self, groups=groups)
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return a table with one row per example, the most urgent first."""
+        """Return a table with one row per example, the most urgent first, and its group if any."""
         import pandas as pd
 
         rows = sorted((when, i) for i, when in self.deadlines.items())
-        return pd.DataFrame([(i, when) for when, i in rows], columns=["id", "deadline"])
+        frame = pd.DataFrame([(i, when) for when, i in rows], columns=["id", "deadline"])
+        if self.groups:
+            names = [self.groups.get(i) for _, i in rows]
+            frame["group"] = pd.Series(names, dtype=object).infer_objects()
+        return frame
 
     def _repr_html_(self) -> str:
         return as_html(self)

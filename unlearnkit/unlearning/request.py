@@ -117,6 +117,7 @@ def select(
     label: int | str | None = None,
     count: int | None = None,
     share: float | None = None,
+    by_group: bool = False,
     seed: int = 0,
 ) -> Ids:
     """Choose training examples that are not yet revoked: by class, at random, or both.
@@ -128,37 +129,74 @@ def select(
         count: number of examples to choose at random; all if neither ``count`` nor ``share`` is
             given.
         share: share of the examples to choose at random, from 0 to 1.
+        by_group: whether ``count`` and ``share`` are of groups, all of whose remaining training
+            examples are chosen.
         seed: seed of the random choice.
 
     Raises:
         KeyError: there is no such class.
         TypeError: ``count`` is not a whole number.
         ValueError: nothing was asked for, ``count`` or ``share`` is out of range, both are given,
-            or ``label`` is given for a regression.
+            ``label`` is given for a regression, or groups are asked for together with a class or
+            where there are none.
     """
+    if by_group:
+        return _whole_groups(dataset, revocations, label, count, share, seed)
     keep = revocations.retained(dataset.train)
     if label is not None:
         keep &= dataset.train.labels.numpy() == _class_number(dataset, label)
     candidates: Ids = dataset.train.ids[keep]
     if label is None and count is None and share is None:
         raise ValueError("nothing selected: give label=, count= or share=")
+    count = _number_of(count, share, len(candidates), "examples")
+    if count is None:
+        return candidates
+    generator = numpy_generator(seed, "select", len(revocations.ids))
+    chosen: Ids = np.sort(generator.choice(candidates, count, replace=False))
+    return chosen
+
+
+def _number_of(count: int | None, share: float | None, left: int, kind: str) -> int | None:
+    """Return how many of the candidates are to be drawn; None if neither number is given."""
     if count is not None and share is not None:
         raise ValueError(f"count={count} and share={share} were both given; give one of them")
     if share is not None:
         if not 0 <= share <= 1:
             raise ValueError(f"share={share} is out of range; give a number from 0 to 1")
-        count = round(share * len(candidates))
+        count = round(share * left)
     if count is None:
-        return candidates
+        return None
     if isinstance(count, bool) or not isinstance(count, int | np.integer):
         raise TypeError(f"count={count!r} is not a whole number; give an int such as 5")
-    if not 0 <= count <= len(candidates):
+    if not 0 <= count <= left:
         raise ValueError(
-            f"count={count} is out of range; {len(candidates)} examples are left to choose from, "
-            f"so give a number from 0 to {len(candidates)}"
+            f"count={count} is out of range; {left} {kind} are left to choose from, "
+            f"so give a number from 0 to {left}"
         )
-    generator = numpy_generator(seed, "select", len(revocations.ids))
-    chosen: Ids = np.sort(generator.choice(candidates, count, replace=False))
+    return int(count)
+
+
+def _whole_groups(
+    dataset: Dataset,
+    revocations: Revocations,
+    label: int | str | None,
+    count: int | None,
+    share: float | None,
+    seed: int,
+) -> Ids:
+    """Draw groups that have training examples left, and return all of these examples."""
+    dataset.named_grouping()
+    if label is not None or (count is None and share is None):
+        raise ValueError(
+            "by_group=True draws whole groups; give count= or share= with it, and no label="
+        )
+    groups, keep = dataset.train.groups, revocations.retained(dataset.train)
+    assert groups is not None
+    candidates = np.unique(groups[keep])
+    count = _number_of(count, share, len(candidates), "groups")
+    generator = numpy_generator(seed, "select-groups", len(revocations.ids))
+    drawn = generator.choice(candidates, count, replace=False)
+    chosen: Ids = dataset.train.ids[keep & np.isin(groups, drawn)]
     return chosen
 
 

@@ -74,6 +74,7 @@ class Unlearned:
             amend did not change the parameters.
         cpu_seconds: CPU seconds measured of the same work, which ``predicted_seconds`` predicts;
             None if workers did a part of it.
+        num_groups: number of groups, such as persons, that the ids belong to; None without groups.
     """
 
     ids: Int[np.ndarray, " request"]
@@ -90,6 +91,7 @@ class Unlearned:
     clock: Clock
     bounds: dict[int, float] = field(default_factory=dict)
     cpu_seconds: float | None = None
+    num_groups: int | None = None
 
     @property
     def spot_check(self) -> SpotCheck | None:
@@ -107,6 +109,8 @@ class Unlearned:
                 "Unlearned(no debt was repaid: there is none, or no shard fits into the given time)"
             )
         gone = plural(len(self.ids), "example")
+        if self.num_groups is not None and len(self.ids):
+            gone += f" of {plural(self.num_groups, 'group')}"
         if not self.decision.routes:
             return f"Unlearned({gone}; no shard is hit, nothing was retrained)"
         interval = self.predicted_interval
