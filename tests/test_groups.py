@@ -15,6 +15,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation import membership, representations
 from unlearnkit.records.audit import audit
 from unlearnkit.store import StoreError
+from unlearnkit.unlearning.expected_workload import visits_of_forgetting
 from worker import content, retrained
 
 GIVEN = {"hidden": (7,), "epochs": 4, "num_shards": 4, "num_slices": 3, "seed": 2}
@@ -41,6 +42,11 @@ def persons_of_one_row() -> list[int | str]:
     return [row if row % 2 else f"person {row}" for row in range(300)]
 
 
+def one_with_a_tenth_and_5000_with_one_row() -> np.ndarray:
+    persons = np.r_[np.zeros(600, int), np.arange(5000) + 1, np.arange(400) // 8 + 5001]
+    return np.random.default_rng(0).permutation(persons)
+
+
 def is_exact(session: Session) -> bool:
     """Whether each checkpoint has the bytes of training on data whose revoked rows are NaN."""
     found, plan = retrained(session.plan, session.dataset.train, session.revoked), session.plan
@@ -61,6 +67,94 @@ def test_a_person_is_forgotten_to_the_bytes_of_training_without_their_rows(perso
         assert request.num_groups == 1
         assert session.unlearn(1).debt_after == 0
         assert is_exact(session)
+
+
+@pytest.mark.parametrize("rates", [False, True])
+def test_very_unbalanced_persons_are_kept_whole_and_forgotten_exactly(rates: bool) -> None:
+    persons = one_with_a_tenth_and_5000_with_one_row()
+    data = data_of(persons, propensity=likely(persons) if rates else None)
+    held = [set(part.groups.tolist()) for part in data.parts.values()]
+    assert sum(map(len, held)) == len(set.union(*held)) == len(data.grouping) == 5051
+    assert [len(part) for part in data.parts.values()] == [4200, 600, 1200]
+    given = {**GIVEN, "epochs": 1, "num_shards": 5, "batch_size": 256}
+    session = Session(data, **given)
+    places = session.plan.partition.shard * 10 + session.plan.partition.slice_
+    sizes = session.plan.partition.sizes(session.plan.retained)
+    assert np.ptp(sizes.sum(1)) <= 8 * 1.2 and sizes.sum() == 4200
+    numbers = data.train.groups
+    apart = [g for g in np.unique(numbers) if len(np.unique(places[numbers == g])) > 1]
+    assert [data.grouping.names[number] for number in apart] == [0]
+    assert len(np.unique(session.plan.partition.shard[np.isin(numbers, apart)])) == 1
+    session.train()
+    for name in (0, *in_part(data, "train", 9)[-2:]):
+        session.revoke(group=name)
+        assert session.unlearn(1).debt_after == 0
+        assert is_exact(session)
+    assert is_about_nobody_else(session, 0) and is_about_nobody_else(session, name)
+
+
+def is_about_nobody_else(session: Session, name: Any) -> bool:
+    """Whether the page for a person holds their rows and no id, name or value of anybody else."""
+    page = session.certificate(group=name)
+    own = session.dataset.ids_of_groups([name])
+    assert [row["id"] for row in page.content["rows"]] == own.tolist()
+    text = page.to_json() + page.to_html()
+    for examples in session.dataset.parts.values():
+        others = ~np.isin(examples.ids, own)
+        values = examples.features.numpy()[others][:200].ravel()
+        assert not any(str(abs(value)) in text for value in values.tolist())
+
+    def leaves(content: Any) -> list[Any]:
+        if isinstance(content, dict):
+            return [leaf for value in content.values() for leaf in leaves(value)]
+        if isinstance(content, list | tuple):
+            return [leaf for value in content for leaf in leaves(value)]
+        return [content]
+
+    return {leaf for leaf in leaves(page.content["rows"]) if type(leaf) is int} == {*own.tolist()}
+
+
+@pytest.mark.parametrize(
+    "persons", [equal_persons, one_with_a_tenth, one_with_a_tenth_and_5000_with_one_row]
+)
+def test_a_person_costs_about_what_one_row_of_the_same_slice_costs(persons) -> None:
+    session = Session(data_of(persons()), **GIVEN)
+    data, plan, costs = session.dataset, session.plan, session.group_costs()
+    whole = 0
+    for name, visits in list(zip(costs.names, costs.visits.tolist(), strict=True))[:300]:
+        rows = plan.partition.rows(data.ids_of_groups([name]))
+        places = {*zip(plan.partition.shard[rows], plan.partition.slice_[rows], strict=True)}
+        one_row, _ = visits_of_forgetting(plan, plan.partition.ids[rows[:1]])
+        if len(places) == 1:
+            assert visits <= 1.2 * one_row
+            whole += 1
+    assert whole >= 30
+
+
+def test_an_average_person_of_twenty_rows_costs_a_twentieth_of_training_at_most() -> None:
+    persons = np.random.default_rng(0).permutation(np.repeat(np.arange(500), 20))
+    session = Session(data_of(persons), **{**GIVEN, "num_shards": 20})
+    assert session.group_costs().mean_share <= 0.05
+    assert session.expected_share() == pytest.approx(session.group_costs().share_of(1))
+
+
+def test_a_backup_with_likely_leavers_is_recognised_and_not_trained_on(tmp_path: Path) -> None:
+    names = equal_persons()
+    data = data_of(names, propensity=likely(names))
+    session = Session(data, **GIVEN)
+    session.train()
+    leaver = in_part(data, "train", 1)[0]
+    session.revoke(group=leaver)
+    session.unlearn(1)
+    session.tombstones().save(tmp_path / "tombstones.json")
+    # The backup comes back with other rates, which make another partition.
+    backup = data_of(names, propensity={name: 1.0 + (name == leaver) for name in names})
+    with pytest.warns(UserWarning, match="name 6 rows of 1 group of the data as forgotten before"):
+        later = Session(backup, tombstones=tmp_path / "tombstones.json", **GIVEN)
+    later.train()
+    assert later.revoked.tolist() == backup.ids_of_groups([leaver]).tolist() and is_exact(later)
+    page = later.certificate(group=leaver)
+    assert is_about_nobody_else(later, leaver) and "6 rows" in repr(page)
 
 
 def likely(persons: Any) -> dict[Any, float]:
