@@ -12,6 +12,7 @@ from unlearnkit.approximate.amends.fine_tuning import FineTune
 from unlearnkit.approximate.amends.replay import NoAmend, Replay
 from unlearnkit.approximate.amends.rewind import RewindAndReplay
 from unlearnkit.approximate.baselines.certified.newton import Newton
+from unlearnkit.approximate.baselines.certified.rewind import RewindToDelete
 from unlearnkit.approximate.baselines.dampening import Dampening
 from unlearnkit.approximate.baselines.deltagrad import DeltaGrad
 from unlearnkit.approximate.baselines.fixed_damping import FixedDamping
@@ -85,6 +86,7 @@ METHODS: Registry[Method] = Registry(
         "bad-teacher": EachState(BadTeacher()),
         "l1-sparse": EachState(L1Sparse()),
         "unsir": EachState(Unsir()),
+        "rewind-to-delete": RewindToDelete(),
         "single-gradient": AlongTraining(SingleGradient()),
         "deltagrad": AlongTraining(DeltaGrad()),
     },
@@ -146,6 +148,7 @@ __all__ = [
     "Relabelling",
     "Replay",
     "RewindAndReplay",
+    "RewindToDelete",
     "Rule",
     "SaliencyUnlearning",
     "Scrub",
