@@ -24,6 +24,8 @@ from unlearnkit.approximate import (
 from unlearnkit.records.audit import audit
 from unlearnkit.seeding import state_bytes
 
+CONVEX = ("newton", "noisy-newton")  # for convex models alone
+
 
 @pytest.mark.parametrize("model", ["logistic", "mlp-dropout", "cnn-batchnorm"])
 @pytest.mark.parametrize("name", METHODS)
@@ -73,8 +75,7 @@ def test_later_rounds_go_on_from_what_a_method_left(name: str, tmp_path: Path) -
     ("name", "model"),
     [
         *((name, "logistic") for name in METHODS),
-        # Newton's step is for convex models alone.
-        *((name, uk.MLP((9,))) for name in METHODS if name != "newton"),
+        *((name, uk.MLP((9,))) for name in METHODS if name not in CONVEX),
     ],
 )
 def test_a_shard_does_not_depend_on_those_handled_with_it(name, model):
@@ -93,7 +94,7 @@ def test_a_shard_does_not_depend_on_those_handled_with_it(name, model):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_planned_work_covers_what_is_done(name):
-    session = uneven_session("logistic" if name == "newton" else uk.MLP((9,)))
+    session = uneven_session("logistic" if name in CONVEX else uk.MLP((9,)))
     method, rounds = METHODS[name], uneven_rounds(session)
     for given, found in zip(rounds, method(rounds, on_progress=quiet), strict=True):
         plan, shard = given.state.plan, given.state.shard
@@ -191,7 +192,7 @@ EACH = [("staged-influence", amend) for amend in AMENDS] + [
 
 @pytest.mark.parametrize(("method", "amend"), EACH)
 def test_every_method_and_amend_keeps_the_contract(method, amend):
-    model = {"newton": "logistic"}.get(method, uk.MLP((8,)))
+    model = "logistic" if method in CONVEX else uk.MLP((8,))
     session = tiny_session(model)
     session.train()
     before = {key: state_bytes(session.store.get(key).state) for key in session.store.keys}

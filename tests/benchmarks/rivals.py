@@ -71,8 +71,10 @@ NAMES = {
     "bad-teacher": "Bad Teacher",
     "l1-sparse": "l1-sparse",
     "unsir": "UNSIR",
+    "rewind-to-delete": "Rewind-to-Delete",
     "single-gradient": "single gradient",
     "deltagrad": "DeltaGrad",
+    "noisy-newton": "Newton with calibrated noise",
     "newton": "Newton with a certificate (last layer)",
 }
 

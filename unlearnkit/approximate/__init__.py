@@ -12,6 +12,7 @@ from unlearnkit.approximate.amends.fine_tuning import FineTune
 from unlearnkit.approximate.amends.replay import NoAmend, Replay
 from unlearnkit.approximate.amends.rewind import RewindAndReplay
 from unlearnkit.approximate.baselines.certified.newton import Newton
+from unlearnkit.approximate.baselines.certified.noisy_newton import NoisyNewton
 from unlearnkit.approximate.baselines.certified.rewind import RewindToDelete
 from unlearnkit.approximate.baselines.dampening import Dampening
 from unlearnkit.approximate.baselines.deltagrad import DeltaGrad
@@ -74,6 +75,7 @@ METHODS: Registry[Method] = Registry(
         "staged-influence": NETWORK_INFLUENCE,
         "last-layer-influence": LAST_LAYER_INFLUENCE,
         "newton": Newton(),
+        "noisy-newton": NoisyNewton(),
         "fixed-damping": EachState(FixedDamping()),
         "kfac": EachState(KroneckerInfluence()),
         "fine-tuning": FineTuning(),
@@ -144,6 +146,7 @@ __all__ = [
     "NegGradPlus",
     "Newton",
     "NoAmend",
+    "NoisyNewton",
     "OnStep",
     "Relabelling",
     "Replay",

@@ -14,6 +14,7 @@ import numpy as np
 from unlearnkit.display import plural
 from unlearnkit.models.state import is_finite
 from unlearnkit.records.certificates.model_card import model_card
+from unlearnkit.records.certificates.noise import on_the_noise
 from unlearnkit.records.certificates.page import page, written
 from unlearnkit.records.certificates.remains import on_the_device, on_the_numbers
 from unlearnkit.records.history import requests_of
@@ -157,6 +158,7 @@ def certify(
     revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests_of(records)]))
     requests = [line for line, _ in records if line.get("kind") == "unlearn"]
     constituents, artefacts, last = [], [], plan.spec.num_slices
+    methods = dict[int, str]()
     for shard in range(plan.num_shards):
         debt = len(debts.get(shard, ()))
         state = LEFT if not plan.alive(shard) else APPROXIMATE if debt else EXACT
@@ -170,6 +172,7 @@ def certify(
         artefacts += [_artefact(store.get(key), EXACT, secret) for key in clean]
         approximation = ShardModel(plan, store, shard).approximation if debt else None
         if approximation is not None:
+            methods[shard] = approximation.method
             kept = sorted(approximation.checkpoints.items())
             artefacts += [_artefact(checkpoint, APPROXIMATE, secret) for _, checkpoint in kept]
     says = [
@@ -194,6 +197,7 @@ def certify(
             if (untrained := sum(each["state"] == UNTRAINED for each in constituents))
             else []
         ),
+        *on_the_noise(plan, methods, [str(line.get("method", "")) for line in requests]),
         *_on_the_model(plan, repeated),
         "The models from before the last request are still in this session's memory, for "
         "comparison; session.discard_original() releases them."

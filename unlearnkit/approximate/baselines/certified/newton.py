@@ -20,8 +20,10 @@ Guo et al. 2020, Certified Data Removal from Machine Learning Models, take one N
 the remaining gradient, and mask it by noise that is added to the training objective. Their removal
 is indistinguishable from retraining in the sense of differential privacy. Here there are several
 steps and no noise. The certificate bounds the distance to the minimiser, not the information that
-the parameters reveal. Training that stops early ends elsewhere, with or without the forget set, and
-the certificate does not cover that distance.
+the parameters reveal, for which :mod:`.noisy_newton` adds noise. Training that stops early ends
+elsewhere, with or without the forget set, and the certificate does not cover that distance. The
+bound is loose by the ratio of the curvature along w - w* to lambda, because it knows no curvature
+but that of the penalty.
 
 Deviation from the source, because of the chain of checkpoints: every stored state of a stage, tails
 included, becomes the minimiser on the slices up to that stage. This is the retrained model only if
@@ -108,26 +110,48 @@ class Newton:
                 on_progress(
                     f"shard {given.state.shard}: {stored.name}", number / len(stored_states)
                 )
-                state, bound, spent = self._minimise(given, stored)
+                state, bound, spent = self.minimise(given, stored)
                 found[stored.stage] = state, bound
                 visits += spent
         states = {stored.name: found[stored.stage][0] for stored in stored_states}
         return modified(given, stored_states, states, visits, found[stored_states[-1].stage][1])
 
-    def _minimise(self, given: ShardRound, stored: StoredState) -> tuple[State, float, int]:
+    def minimise(self, given: ShardRound, stored: StoredState) -> tuple[State, float, int]:
+        """Return the minimiser of a stored state's objective, the certified bound, and the visits.
+
+        Without retained examples it is the initial state.
+        """
         if not len(stored.retain):
             return initial_state(given), 0.0, 0
-        spec, stack = given.state.plan.spec, given.state.plan.architecture.stack
-        assert stack is not None  # else it is unsuitable
-        names = [f"{stack.linears[0]}.{part}" for part in ("weight", "bias")]
+        solution, objective = self.solve(given, stored)
+        rounded = solution.float()
+        bound = objective.distance_bound(rounded)
+        return state_of(given.state.plan, rounded), bound, objective.visits
+
+    def solve(
+        self, given: ShardRound, stored: StoredState
+    ) -> tuple[Float[Tensor, "class in1"], "Objective"]:
+        """Return the solution in double precision, and the objective on the retained examples."""
+        spec = given.state.plan.spec
         inputs, targets = given.state.data(stored.retain)
         objective = Objective(inputs.flatten(1), targets, spec.loss, spec.weight_decay)
-        start = torch.cat([stored.state[names[0]], stored.state[names[1]][:, None]], 1)
-        solution = newton(
-            objective, start.double(), self.tolerance * spec.weight_decay, self.steps, self.products
-        ).float()
-        state = dict(zip(names, (solution[:, :-1].clone(), solution[:, -1].clone()), strict=True))
-        return state, objective.distance_bound(solution), objective.passes * len(inputs)
+        weight, bias = (stored.state[name] for name in names_of(given.state.plan))
+        start = torch.cat([weight, bias[:, None]], 1).double()
+        goal = self.tolerance * spec.weight_decay
+        return newton(objective, start, goal, self.steps, self.products), objective
+
+
+def names_of(plan: Plan) -> tuple[str, str]:
+    """Return the names of the weights and the biases of a linear model."""
+    stack = plan.architecture.stack
+    assert stack is not None  # else it is unsuitable
+    return f"{stack.linears[0]}.weight", f"{stack.linears[0]}.bias"
+
+
+def state_of(plan: Plan, w: Float[Tensor, "class in1"]) -> State:
+    """Return the state with these weights, whose last column is the bias."""
+    weight, bias = names_of(plan)
+    return {weight: w[:, :-1].clone(), bias: w[:, -1].clone()}
 
 
 @dataclass(eq=False)
@@ -151,6 +175,11 @@ class Objective:
     def __post_init__(self) -> None:
         """Append a 1 to every input for the bias."""
         self.inputs = torch.nn.functional.pad(self.inputs.double(), (0, 1), value=1.0)
+
+    @property
+    def visits(self) -> int:
+        """Example gradients so far."""
+        return self.passes * len(self.inputs)
 
     def value(self, w: Float[Tensor, "class in1"]) -> float:
         """Return F(w)."""
