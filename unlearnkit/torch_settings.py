@@ -7,6 +7,7 @@ default dtype or device that it cannot work with is refused, and what else chang
 training is part of its environment (:mod:`unlearnkit.training.environment`).
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,49 @@ def own_settings() -> Iterator[None]:
         finally:
             for kind in autocast:
                 torch.set_autocast_enabled(kind, True)
+
+
+@contextmanager
+def compute_threads(count: int) -> Iterator[None]:
+    """Set torch's number of compute threads, and restore it afterwards.
+
+    Once a thread has asked torch for the number, the setting belongs to that thread; other threads
+    neither see nor change it.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Make CUDA computations bit-reproducible: deterministic operators only, and no TF32.
+
+    The settings apply to the whole process and are restored afterwards. An operator without a
+    deterministic implementation raises torch's error, which names the operator. On a CPU nothing is
+    changed.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first use of cuBLAS
+    cudnn = torch.backends.cudnn
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        cudnn.benchmark,
+        cudnn.allow_tf32,
+    )
+    torch.use_deterministic_algorithms(True)
+    cudnn.benchmark = cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        cudnn.benchmark, cudnn.allow_tf32 = before[2:]
 
 
 def check_defaults() -> None:

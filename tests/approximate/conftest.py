@@ -2,7 +2,7 @@
 
 import pytest
 
-from unlearnkit.training.kernels import compute_threads
+from unlearnkit.torch_settings import compute_threads
 
 
 @pytest.fixture(autouse=True)

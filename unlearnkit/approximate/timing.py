@@ -17,10 +17,9 @@ from unlearnkit.approximate.linearised import (
 from unlearnkit.approximate.routes import head_stack
 from unlearnkit.models.vector import head_names, trainable_names
 from unlearnkit.store import Store
-from unlearnkit.torch_settings import own_settings
+from unlearnkit.torch_settings import compute_threads, own_settings
 from unlearnkit.training.clock import Batches
 from unlearnkit.training.kernels.cpu_time import cpu_clock
-from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
 
 LEAST_PROBE = 0.005  # CPU seconds below which large batches are not timed beforehand

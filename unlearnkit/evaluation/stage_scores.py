@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unlearnkit.metrics.tasks import task_of
-from unlearnkit.torch_settings import own_settings
+from unlearnkit.torch_settings import compute_threads, own_settings
 from unlearnkit.training.ensemble import state_probabilities
 from unlearnkit.training.kernels.finite import NotFiniteError
-from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.session_view import SessionView
 
 if TYPE_CHECKING:

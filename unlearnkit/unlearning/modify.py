@@ -29,11 +29,10 @@ from unlearnkit.seeding import numpy_generator
 from unlearnkit.store import Approximation, Store
 from unlearnkit.store.footprint import return_freed_memory
 from unlearnkit.threads import deal
-from unlearnkit.torch_settings import own_settings
+from unlearnkit.torch_settings import compute_threads, own_settings
 from unlearnkit.training.clock import Batches, Checks, Work
 from unlearnkit.training.kernels.cpu_time import cpu_clock
 from unlearnkit.training.kernels.dealing import threads_used
-from unlearnkit.training.kernels.loop import compute_threads
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.shard_model import ShardModel
 from unlearnkit.training.train import work_of

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unlearnkit.training.kernels.loop import compute_threads, deterministic
+from unlearnkit.torch_settings import compute_threads, deterministic
 
 
 def test_the_settings_of_the_process_are_left_alone():

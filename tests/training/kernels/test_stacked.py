@@ -11,7 +11,8 @@ from unlearnkit.models.architecture import as_architecture
 from unlearnkit.models.builtin import Logistic
 from unlearnkit.progress import Run
 from unlearnkit.seeding import state_bytes
-from unlearnkit.training.kernels.loop import compute_threads, run_loop
+from unlearnkit.torch_settings import compute_threads
+from unlearnkit.training.kernels.loop import run_loop
 from unlearnkit.training.kernels.stacked import _Group, run_stacked
 from unlearnkit.training.plan import make_plan
 from unlearnkit.training.schedule import END, TAIL, make_job

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from unlearnkit.progress import Run
 from unlearnkit.store import Checkpoint
 from unlearnkit.store.checkpoint import State
-from unlearnkit.torch_settings import own_settings
-from unlearnkit.training.kernels.loop import compute_threads, deterministic, run_loop
+from unlearnkit.torch_settings import compute_threads, deterministic, own_settings
+from unlearnkit.training.kernels.loop import run_loop
 from unlearnkit.training.kernels.repeats import Repeats
 from unlearnkit.training.kernels.stacked import OnProbe, run_stacked
 from unlearnkit.training.plan import Plan

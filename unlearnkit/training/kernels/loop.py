@@ -4,9 +4,7 @@ Gradients are computed by a :class:`~unlearnkit.training.kernels.stepper.Stepper
 module.
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -240,46 +238,3 @@ def make_optimizer(parameters: list[nn.Parameter], spec: TrainSpec) -> torch.opt
         )
     kind = torch.optim.Adam if spec.optimizer == "adam" else torch.optim.AdamW
     return kind(parameters, rate, weight_decay=decay, foreach=True)
-
-
-@contextmanager
-def compute_threads(count: int) -> Iterator[None]:
-    """Set torch's number of compute threads, and restore it afterwards.
-
-    Once a thread has asked torch for the number, the setting belongs to that thread; other threads
-    neither see nor change it.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def deterministic(device: torch.device) -> Iterator[None]:
-    """Make CUDA computations bit-reproducible: deterministic operators only, and no TF32.
-
-    The settings apply to the whole process and are restored afterwards. An operator without a
-    deterministic implementation raises torch's error, which names the operator. On a CPU nothing is
-    changed.
-    """
-    if device.type != "cuda":
-        yield
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read at the first use of cuBLAS
-    cudnn = torch.backends.cudnn
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        cudnn.benchmark,
-        cudnn.allow_tf32,
-    )
-    torch.use_deterministic_algorithms(True)
-    cudnn.benchmark = cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        cudnn.benchmark, cudnn.allow_tf32 = before[2:]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from unlearnkit.progress import Run
 from unlearnkit.store import Store
-from unlearnkit.training.kernels.loop import compute_threads, deterministic, first_step
+from unlearnkit.torch_settings import compute_threads, deterministic
+from unlearnkit.training.kernels.loop import first_step
 from unlearnkit.training.kernels.repeats import ChangedModelError, Repeats, witness_of
 from unlearnkit.training.plan import Plan, Stage
 from unlearnkit.training.schedule import make_job, starting_state
