@@ -28,6 +28,8 @@ Training.
 * ``TrainSpec`` holds all settings of training; a session takes single ones as arguments too.
 * ``MLP`` and ``CNN`` are built-in models; use them to set widths, activations or dropout.
   ``MODELS`` lists all models that a session takes by name.
+* ``Frozen`` puts a head on a frozen backbone, such as a pretrained network: features are computed
+  once, and training and unlearning work on them.
 * ``NotFiniteError`` is raised if training diverges, and says what is likely to help.
 * ``CrossEntropy`` (the default for classes), ``WeightedCrossEntropy`` (for classes of unequal
   importance) and ``SquaredError`` (for regression) are the losses.
@@ -99,6 +101,7 @@ from unlearnkit.evaluation.relearn import relearn_time
 from unlearnkit.interrupts import Cancelled
 from unlearnkit.metrics.metrics import METRICS
 from unlearnkit.models.builtin import CNN, MLP, MODELS
+from unlearnkit.models.frozen.backbone import Frozen
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.notebook import Session
 from unlearnkit.records.audit import audit
@@ -138,6 +141,7 @@ __all__ = [
     "CrossEntropy",
     "DiskStore",
     "FixedBoundary",
+    "Frozen",
     "NotFiniteError",
     "OverriddenBoundary",
     "Replay",

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 DELAY, INTERVAL = 1.0, 0.1  # seconds until a bar appears, and between two updates of it
+FEATURES = "features"  # the phase in which a frozen backbone computes features
 PHASES = {
+    FEATURES: "computing features",
     "train": "training",
     "scratch": "training from scratch",
     "modify": "modifying",
@@ -55,8 +57,8 @@ class ProgressEvent:
         shard: the shard that is being processed, or None.
         stage: its stage that is being processed, counted from 1, or None.
         done_visits: the example gradients computed so far. In the phases ``"study"`` and
-            ``"stream"`` requests are counted instead, in ``"population"`` seeds, and in
-            ``"relearn"`` shards.
+            ``"stream"`` requests are counted instead, in ``"population"`` seeds, in ``"relearn"``
+            shards, and in ``"features"`` examples.
         total_visits: the same count for all of the work.
         loss: the mean training loss of the epoch that has just ended, or None.
         epoch: the number of completed epochs of the stage.

@@ -22,7 +22,7 @@ from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.approximate.timing import time_large_batches
 from unlearnkit.data.column_constants import warn_of_magnitudes
-from unlearnkit.data.datasets import as_dataset
+from unlearnkit.data.datasets import as_dataset, text_options
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.reading.groups import named_groups
 from unlearnkit.display import plural
@@ -32,6 +32,8 @@ from unlearnkit.evaluation.original import Original
 from unlearnkit.evaluation.rehearsal import rehearse
 from unlearnkit.interrupts import Cancelled, check, finishing, interruptible, stopped_by
 from unlearnkit.metrics.tasks import require_classes, task_of
+from unlearnkit.models.frozen.backbone import Frozen
+from unlearnkit.models.frozen.features import features_of, with_features
 from unlearnkit.models.losses import Loss
 from unlearnkit.models.signature import Signature
 from unlearnkit.progress import Progress
@@ -145,7 +147,8 @@ class Session:
                 yourself and pass the result.
             model: the architecture of the constituents: ``"logistic"`` (for regression
                 ``"linear"``), ``"mlp"`` (the default), ``"cnn"``, a built-in model with options
-                such as ``MLP((64,))``, or a callable that returns a new ``nn.Module``.
+                such as ``MLP((64,))``, a callable that returns a new ``nn.Module``, or a
+                :class:`~unlearnkit.models.frozen.backbone.Frozen` backbone with a head.
             hidden: widths of the hidden layers of ``"mlp"``.
             num_shards: the number of shards, each of which trains one constituent. For this and
                 all arguments up to ``tails``, None takes the value of ``spec``, else that of the
@@ -212,7 +215,9 @@ class Session:
         """
         forgotten = as_tombstones(tombstones)
         stored = stored_settings(store)
-        self.dataset: Dataset = stored.dataset() if data is None else as_dataset(data)
+        self.dataset: Dataset = (
+            stored.dataset() if data is None else as_dataset(data, **_options(data, model))
+        )
         stored = stored.of(self.dataset)
         given = {
             "num_shards": num_shards,
@@ -232,12 +237,15 @@ class Session:
             "tails": tails,
         }
         chosen = stored.chosen_model(model, hidden, self.dataset)
+        spec = stored.chosen_spec(given) if spec is None else spec
+        compute = getattr(spec, "num_threads", 1) if num_threads is None else num_threads
+        self.dataset = with_features(self.dataset, chosen, compute)
         architecture, spec = choose_model_and_spec(
             self.dataset,
             chosen,
             hidden=hidden,
             version=stored.version if version is model is hidden is None else version,
-            spec=stored.chosen_spec(given) if spec is None else spec,
+            spec=spec,
             **given,
         )
         regression, width = self.dataset.is_regression, self.dataset.num_outputs
@@ -259,11 +267,18 @@ class Session:
         if partition is None:
             partition = stored.partition(self.dataset.train, spec)
         plan = make_plan(self.dataset.train, architecture, spec, partition=partition)
-        if architecture.described is not None and not self.store.keys:
+        features = features_of(self.dataset.train)
+        if architecture.described is not None and not self.store.keys and features is None:
             warn_of_magnitudes(self.dataset)
         try:
             self._journal = Journal(self.dataset, plan, self.store)
+            if features is not None:
+                self._journal.destroy_features()
+                features.keep_in(self.store, plan.environment.digest)
+                self._journal.destroy_features()  # those that a crash left in the store
             try_module(self._journal.plan)
+            if features is not None and architecture.described and not self.store.keys:
+                features.warn_of_magnitudes()
             warn_of_changed_code(self._journal.plan, self.store)
             self._pending: Int[np.ndarray, " request"] = self._journal.queue.ids
             self._revoke_returned(forgotten)
@@ -294,8 +309,8 @@ class Session:
             extra += f", debt{of} in {plural(len(debts), 'shard')}"
         extra += announced(self.plan.checkpoint_bytes)
         return (
-            f"Session({self.dataset.name}, {self.plan.architecture.name}, {spec.num_shards} shards "
-            f"x {spec.num_slices} slices, {state}{extra})"
+            f"Session({self.dataset.name}, {self.plan.architecture.title}, "
+            f"{spec.num_shards} shards x {spec.num_slices} slices, {state}{extra})"
         )
 
     # State
@@ -1044,6 +1059,7 @@ class Session:
             other._work = threading.Lock()
             other.store = self.store.fork()
             other._journal = self._journal.fork(other.store)
+            other.dataset = other._journal.dataset
             return other
 
     def discard_original(self) -> None:
@@ -1277,3 +1293,8 @@ class Session:
     def _enqueue(self, queue: Queue) -> None:
         with self._working():
             self._journal.save(queue=queue)
+
+
+def _options(data: Any, model: Any) -> dict[str, Any]:
+    """Return how data are read for a model: a frozen backbone takes texts as they are."""
+    return text_options(data) if isinstance(model, Frozen) else {}

@@ -579,3 +579,25 @@ def test_bad_groups_of_an_estimator() -> None:
     with pytest.raises(TypeError, match="groups='ann' is a str; give a list of names, or"):
         classifier.unlearn(groups="ann")
     assert len(classifier.revoked_) == 0
+
+
+def test_an_estimator_trains_a_head_on_a_frozen_backbone() -> None:
+    X, y = problem()
+    body = nn.Sequential(nn.Linear(X.shape[1], 7), nn.Tanh()).eval()
+    model = unlearnkit.Frozen(body, head="logistic", batch_size=8)
+    one = UnlearnableClassifier(model, num_shards=2, num_slices=2, epochs=3, random_state=0)
+    with torch.no_grad():
+        features = body(torch.tensor(X, dtype=torch.float32)).numpy()
+    plain = clone(one).set_params(model="logistic").fit(features, y)
+    one = clone(one).fit(X, y)
+    assert np.allclose(one.predict_proba(X), plain.predict_proba(features), atol=1e-5)
+    gone = [0, 5]
+    kept = one.plan_.examples.computed
+    one.unlearn(gone)
+    plain.unlearn(gone)
+    assert np.allclose(one.predict_proba(X), plain.predict_proba(features), atol=1e-5)
+    assert not np.isin(gone, kept.kept).any()
+    assert bool(one.plan_.examples.features[gone].isnan().all())
+    again = pickle.loads(pickle.dumps(one))
+    assert np.array_equal(again.predict_proba(X), one.predict_proba(X))
+    assert one.compare(X, y, forgotten=(X[gone], y[gone])).bit_identical

@@ -30,6 +30,7 @@ from unlearnkit.data.reading.groups import (
     rows_of_parts,
 )
 from unlearnkit.data.reading.propensities import propensities_of
+from unlearnkit.data.reading.texts import Texts
 from unlearnkit.torch_settings import own_settings
 
 FEATURES = "features and labels"
@@ -55,7 +56,7 @@ def from_arrays(
     target_offset: float | Sequence[float] = 0.0,
     target_scale: float | Sequence[float] = 1.0,
     target_names: Sequence[str] = (),
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | type[str] | None = None,
     groups: Any = None,
     propensity: Any = None,
 ) -> Dataset:
@@ -98,8 +99,9 @@ def from_arrays(
         target_scale: fixed constant, or one per target, that divides the difference.
         target_names: names of the targets for display.
         dtype: ``torch.int64`` keeps features as whole numbers, exactly, for a model of your own
-            that looks them up, such as one that begins with ``nn.Embedding``; built-in models
-            refuse them.
+            that looks them up, such as one that begins with ``nn.Embedding``, or for a frozen
+            backbone; built-in models refuse them. ``str`` keeps a list of strings as texts, for a
+            frozen backbone that reads them (``uk.Frozen``).
         groups: the group that each row belongs to, such as the person who can ask for its removal:
             one name or number per row, or, if parts are given separately, a mapping
             ``{"train": ..., "test": ...}`` with those of each. Groups are no features. They stay
@@ -215,7 +217,7 @@ def from_arrays(
             parts[part] = np.arange(end, end + len(given[part][0]))
     return split(
         name,
-        torch.cat([rows for rows, _ in given.values()]),
+        _joined([rows for rows, _ in given.values()]),
         torch.cat([labels for _, labels in given.values()]),
         parts,
         class_names=names,
@@ -228,6 +230,12 @@ def from_arrays(
         grouping=grouping,
         propensity=rates,
     )
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Return the features of all parts, tensors or texts, one after another."""
+    first, *others = parts
+    return first.joined(others) if isinstance(first, Texts) else torch.cat(parts)
 
 
 def _check_columns(features: Array, parts: Mapping[str, tuple[Array, Array] | None]) -> None:
@@ -312,7 +320,7 @@ def _split_rows(
 
 def split(
     name: str,
-    features: Shaped[Tensor, " n *feature"],
+    features: Any,
     labels: Shaped[Tensor, " n *target"],
     parts: Mapping[str, Int64[np.ndarray, " k"]],
     *,

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int64, Shaped
 from torch import Tensor
 
 from unlearnkit.data.conversion import Array, as_tensor, listed, row_numbers
+from unlearnkit.data.reading.texts import is_text, texts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ def as_pair(
     what: str,
     convert: Callable[[Shaped[Tensor, " n *feature"]], Shaped[Tensor, " n *feature"]] | None = None,
     dtype: Any = None,
-) -> tuple[Shaped[Tensor, " n *feature"], Shaped[Tensor, " n *target"]]:
+) -> tuple[Any, Shaped[Tensor, " n *target"]]:
     """Convert features to uint8 or float32, and labels to a tensor, of the same length.
 
     The values themselves are checked later, by :func:`check_contents`.
@@ -50,11 +51,23 @@ def as_pair(
         what: the argument that the pair comes from, for messages.
         convert: what is applied to the features in their own precision; None keeps uint8 and
             converts other types to float32.
-        dtype: int64 for features that stay whole numbers; None for the types above.
+        dtype: int64 for features that stay whole numbers, ``str`` for texts; None for the types
+            above.
+
+    Returns:
+        The features, a tensor or :class:`~unlearnkit.data.reading.texts.Texts`, and the labels.
     """
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise TypeError(f"{what}= is a {type(pair).__name__}; give a pair (features, labels)")
     _tell_other_order(what, *pair)
+    if is_text(dtype):
+        texts, labels = texts_of(what, pair[0]), as_tensor(pair[1], what, "labels")
+        if labels.ndim == 0 or len(texts) != len(labels):
+            raise ValueError(
+                f"{what}: {len(texts)} texts and labels of shape {tuple(labels.shape)}; give one "
+                "label per text"
+            )
+        return texts, labels
     features, labels = (
         as_tensor(array, what, role) for array, role in zip(pair, ROLES, strict=True)
     )
@@ -92,12 +105,12 @@ def check_dtype(dtype: Any) -> None:
     """Refuse a type that features cannot be kept in.
 
     Raises:
-        ValueError: it is neither None nor int64.
+        ValueError: it is neither None nor int64, nor ``str``.
     """
-    if dtype not in (None, torch.int64, np.int64, "int64"):
+    if not is_text(dtype) and dtype not in (None, torch.int64, np.int64, "int64"):
         raise ValueError(
-            f"dtype={dtype!r}; give torch.int64 for features that stay whole numbers, or None for "
-            "float32"
+            f"dtype={dtype!r}; give torch.int64 for features that stay whole numbers, str for "
+            "texts that a frozen backbone reads, or None for float32"
         )
 
 
@@ -416,7 +429,7 @@ def tell_lost_digits(what: str, name: str, given: np.ndarray, kept: np.ndarray) 
 
 def check_contents(
     what: str,
-    features: Shaped[Tensor, " n *feature"],
+    features: Any,
     labels: Shaped[Tensor, " n *target"],
     num_classes: int,
 ) -> None:

@@ -198,6 +198,27 @@ def warn_of_magnitudes(dataset: Dataset) -> None:
         )
 
 
+def warn_of_features(name: str, features: Float32[Tensor, "row feature"]) -> None:
+    """Warn if a backbone's features are so large or so small that the built-in heads learn badly.
+
+    Args:
+        name: name of the backbone.
+        features: features of some examples.
+    """
+    met = _magnitude(features)
+    if met is not None:
+        frame, level = sys._getframe(), 1
+        while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in INSIDE:
+            frame, level = frame.f_back, level + 1
+        warnings.warn(
+            f"features of {name} {met[1]}, from which heads learn badly or not at all; let the "
+            "backbone divide them by a fixed constant that brings them near 1, or normalise each "
+            "row by itself (torch.nn.functional.layer_norm)",
+            UserWarning,
+            stacklevel=level,
+        )
+
+
 def _magnitude(values: Shaped[Tensor, "row column"]) -> tuple[list[int], str] | None:
     """Columns whose numbers are far from 1, and how far; None if there are none."""
     values = values.to(torch.float64)

@@ -196,6 +196,31 @@ def as_dataset(data: object, **options: Any) -> Dataset:
     )
 
 
+def text_options(data: object) -> dict[str, Any]:
+    """Return the option that keeps texts as they are, for data that hold nothing else.
+
+    These are a pair of a list of strings and labels, and a pair of a table and its target, with a
+    single other column, which holds texts.
+
+    >>> text_options((["a", "b"], [0, 1]))
+    {'dtype': <class 'str'>}
+    >>> text_options(([[1.0], [2.0]], [0, 1]))
+    {}
+    """
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        return {}
+    first, second = data
+    if not isinstance(first, str | os.PathLike) and is_frame(first):
+        frame = as_frame("frame", first)
+        if not _names_column(frame, second):
+            return {}
+        columns = [column for column in frame.columns if column != second]
+        first = frame[columns[0]] if len(columns) == 1 else []
+    rows = first.tolist() if isinstance(first, np.ndarray) or hasattr(first, "to_list") else first
+    texts = isinstance(rows, list | tuple) and rows and all(isinstance(row, str) for row in rows)
+    return {"dtype": str} if texts else {}
+
+
 def _of_pair(first: Any, second: Any, **options: Any) -> Dataset:
     if isinstance(first, str | os.PathLike):
         return from_file(first, second, **options)

@@ -10,7 +10,7 @@ import html
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from unlearnkit.data.conversion import listed
 from unlearnkit.data.reading.groups import Grouping, in_order_of_appearance
 from unlearnkit.data.reading.propensities import has_unequal
+from unlearnkit.data.reading.texts import Texts, text_hasher
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,31 @@ Labels: TypeAlias = Int64[Tensor, " n"] | Float32[Tensor, "n target"]
 Ids: TypeAlias = "Sequence[SupportsIndex] | np.ndarray | pd.Series | pd.Index | Tensor"
 
 PARTS = ("train", "probe", "test")
+
+
+class Computed(Protocol):
+    """Inputs of models that a frozen backbone computes from the raw values of examples."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example's inputs."""
+        ...
+
+    def rows(self, ids: Int64[np.ndarray, " k"]) -> Float32[Tensor, " k *input"]:
+        """Return the inputs of these ids as a new tensor, computing those that are not kept."""
+        ...
+
+    def stored(
+        self, ids: Int64[np.ndarray, " k"]
+    ) -> tuple[Float32[Tensor, " n *input"], Int64[np.ndarray, " k"]]:
+        """Return the tensor that keeps all inputs, and the places of these ids in it."""
+        ...
+
+    def digests(self, ids: Int64[np.ndarray, " k"]) -> UInt8[np.ndarray, "k 16"]:
+        """Return the digests of the raw contents of these ids."""
+        ...
+
+
 MAX_SHIFT = 16.0  # largest |offset / scale| for which inputs are computed in a single pass
 ROWS_AT_A_TIME = 512  # examples converted at a time, few enough to fit into the CPU's cache
 
@@ -41,7 +67,7 @@ class Examples:
     Attributes:
         ids: stable ids, strictly ascending.
         features: raw values as given: uint8 or float32, or int64 for modules that take whole
-            numbers, which get them as they are.
+            numbers, which get them as they are; or texts for a frozen backbone.
         labels: class numbers, or for a regression rows of scaled targets.
         offset: constant in ``inputs = (features - offset) / scale``.
         scale: constant in the same formula.
@@ -49,6 +75,8 @@ class Examples:
             groups. Groups shape the partition, and are no part of the contents.
         propensity: how likely each example is to be revoked, as relative rates; None if nothing is
             known of it. They shape the partition, and are no part of the contents.
+        computed: what gives the inputs if a frozen backbone computes them; None for the formula
+            above. The features are then what the backbone is given.
 
     Raises:
         ValueError: lengths differ, ids do not ascend, or constants are given for int64 features.
@@ -65,12 +93,13 @@ class Examples:
     """
 
     ids: Int64[np.ndarray, " n"]
-    features: Shaped[Tensor, " n *feature"]
+    features: Any
     labels: Labels
     offset: float = 0.0
     scale: float = 1.0
     groups: Int64[np.ndarray, " n"] | None = None
     propensity: Float64[np.ndarray, " n"] | None = None
+    computed: Computed | None = None
 
     def __post_init__(self) -> None:
         """Check lengths and ids, and normalise constants and memory layout.
@@ -144,7 +173,28 @@ class Examples:
             KeyError: some ids are absent; the message lists the first of them.
         """
         rows = torch.from_numpy(self.rows(ids))
+        if self.computed is not None:
+            return self.computed.rows(_as_ids(ids)), self.labels[rows]
+        self._need_numbers()
         return self._scaled(self.features[rows]), self.labels[rows]
+
+    def _need_numbers(self) -> None:
+        if isinstance(self.features, Texts):
+            raise TypeError(
+                "the features are texts, which models do not take; give a model that reads them: "
+                "uk.Frozen(encoder, head=...)"
+            )
+
+    def raw(self, ids: Ids) -> Any:
+        """Return the scaled features of these ids, whatever the inputs of models are.
+
+        Without a frozen backbone they are the inputs. Texts are returned as a list of strings.
+
+        Raises:
+            KeyError: some ids are absent; the message lists the first of them.
+        """
+        found = self.features[torch.from_numpy(self.rows(ids))]
+        return found.tolist() if isinstance(found, Texts) else self._scaled(found)
 
     def read(self, ids: Ids, into: Float32[Tensor, "k feature"]) -> Tensor:
         """Write the flattened inputs of these ids into a tensor, without an intermediate copy.
@@ -163,6 +213,10 @@ class Examples:
             KeyError: some ids are absent; the message lists the first of them.
         """
         rows = torch.from_numpy(self.rows(ids))
+        if self.computed is not None:
+            for some, part in zip(_pieces(_as_ids(ids)), into.split(ROWS_AT_A_TIME), strict=True):
+                part.copy_(self.computed.rows(some).flatten(1))
+            return self.labels[rows]
         features, shift = self.features.flatten(1), torch.tensor(-self.offset / self.scale)
         for some, part in zip(rows.split(ROWS_AT_A_TIME), into.split(ROWS_AT_A_TIME), strict=True):
             part.copy_(features.index_select(0, some))  # features[some] is slower
@@ -174,15 +228,25 @@ class Examples:
 
     def inputs(self) -> Shaped[Tensor, " n *feature"]:
         """Return all inputs as a new tensor of ``input_dtype``."""
+        if self.computed is not None:
+            return self.computed.rows(self.ids)
+        self._need_numbers()
         return self._scaled(self.features.clone())
 
     @property
     def input_dtype(self) -> torch.dtype:
-        """The type of inputs: float32, or int64 if the features are."""
-        return torch.int64 if self.features.dtype == torch.int64 else torch.float32
+        """The type of inputs: float32, or int64 if the features are and no backbone takes them."""
+        whole = self.features.dtype == torch.int64 and self.computed is None
+        return torch.int64 if whole else torch.float32
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example's inputs."""
+        return tuple(self.features.shape[1:]) if self.computed is None else self.computed.shape
 
     def _scaled(self, fresh: Shaped[Tensor, " k *feature"]) -> Shaped[Tensor, " k *feature"]:
-        return self.scale_(fresh.to(self.input_dtype).contiguous())
+        kind = torch.int64 if fresh.dtype == torch.int64 else torch.float32
+        return self.scale_(fresh.to(kind).contiguous())
 
     def scale_(self, values: Shaped[Tensor, " k *feature"]) -> Shaped[Tensor, " k *feature"]:
         """Convert raw values to inputs, in place."""
@@ -198,9 +262,16 @@ class Examples:
         whatever their ids. It is computed on first use. (SHA-256 is used because most processors
         have instructions for it.)
         """
+        if self.computed is not None:
+            return self.computed.digests(self.ids)
         kind = f"{self.features.dtype}|{tuple(self.features.shape[1:])}|{self.offset}|{self.scale}"
         if self.labels.is_floating_point():
             kind += f"|{self.labels.shape[1]} targets"
+        if isinstance(self.features, Texts):
+            kind = f"{self.labels.dtype}|{tuple(self.labels.shape[1:])}"
+            rows = _bytes(self.labels.detach().cpu().unsqueeze(-1).flatten(1))
+            texts = self.features.digests(text_hasher(kind), rows)
+            return np.frombuffer(b"".join(texts), np.uint8).reshape(len(self), 16)
         start = hashlib.sha256(kind.encode())
         features = self.features.detach().cpu().flatten(1)
         label_bytes = _bytes(self.labels.detach().cpu().unsqueeze(-1).flatten(1))
@@ -447,6 +518,13 @@ class Dataset:
         )
         return replace(self, test=test)
 
+    def with_computed(self, computed: Computed | None) -> "Dataset":
+        """Return the dataset with inputs that a frozen backbone computes, or without."""
+        if all(part.computed is computed for part in self.parts.values()):
+            return self
+        train, probe, test = (replace(part, computed=computed) for part in self.parts.values())
+        return replace(self, train=train, probe=probe, test=test)
+
     def without_groups(self) -> "Dataset":
         """Return the dataset without its groups."""
         if self.grouping is None:
@@ -494,7 +572,7 @@ class Dataset:
             KeyError: no part contains some of the ids; the message lists the first of them.
         """
         wanted = _as_ids(ids)
-        inputs = torch.empty(len(wanted), *self.feature_shape, dtype=self.train.input_dtype)
+        inputs = torch.empty(len(wanted), *self.train.input_shape, dtype=self.train.input_dtype)
         labels = self.train.labels.new_empty(len(wanted), *self.train.labels.shape[1:])
         missing = np.ones(len(wanted), bool)
         for part in self.parts.values():
@@ -505,6 +583,29 @@ class Dataset:
         if missing.any():
             raise _unknown_ids(wanted[missing], self.parts)
         return inputs, labels
+
+    def raw(self, ids: Ids) -> Any:
+        """Return the scaled features of these ids from any part, in the given order.
+
+        Without a frozen backbone they are the inputs of models. Texts are returned as a list.
+
+        Raises:
+            KeyError: no part contains some of the ids.
+        """
+        wanted = _as_ids(ids)
+        found = [(part, *part.find(wanted)) for part in self.parts.values()]
+        missing = ~np.any([known for _, _, known in found], axis=0)
+        if missing.any():
+            raise _unknown_ids(wanted[missing], self.parts)
+        if isinstance(self.train.features, Texts):
+            texts: dict[int, str] = {}
+            for part, _, known in found:
+                texts |= dict(zip(wanted[known].tolist(), part.raw(wanted[known]), strict=True))
+            return [texts[one] for one in wanted.tolist()]
+        rows = self.train.raw(wanted[:0]).new_empty(len(wanted), *self.feature_shape)
+        for part, _, known in found:
+            rows[torch.from_numpy(np.flatnonzero(known))] = part.raw(wanted[known])
+        return rows
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a table with one row per example: id, part, :meth:`label_columns`, and group."""
@@ -612,6 +713,10 @@ class Dataset:
             for key, fact in facts.items()
         )
         return f"<table><caption>{html.escape(self.name)}</caption>{rows}</table>"
+
+
+def _pieces(ids: Int64[np.ndarray, " k"]) -> list[Int64[np.ndarray, " some"]]:
+    return [ids[begin : begin + ROWS_AT_A_TIME] for begin in range(0, len(ids), ROWS_AT_A_TIME)]
 
 
 def _bytes(rows: Shaped[Tensor, "k column"]) -> UInt8[np.ndarray, "k byte"]:

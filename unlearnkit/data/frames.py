@@ -12,6 +12,7 @@ import numpy as np
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.coercion import check_columns
 from unlearnkit.data.column_constants import Constants
+from unlearnkit.data.conversion import listed
 from unlearnkit.data.encoding import (
     as_numbers,
     check_kinds,
@@ -22,6 +23,7 @@ from unlearnkit.data.encoding import (
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.reading.files import read_parts
 from unlearnkit.data.reading.tables import as_frame
+from unlearnkit.data.reading.texts import is_text
 from unlearnkit.data.reading.vocabulary import (
     class_numbers,
     refuse_many_words,
@@ -58,7 +60,7 @@ def from_frame(
     task: str | None = None,
     target_offset: float = 0.0,
     target_scale: float = 1.0,
-    dtype: "torch.dtype | None" = None,
+    dtype: "torch.dtype | type[str] | None" = None,
     groups: Hashable = None,
     propensity: Hashable | Mapping[Hashable, float] = None,
 ) -> Dataset:
@@ -104,7 +106,8 @@ def from_frame(
         target_offset: as in :func:`from_arrays`.
         target_scale: as in :func:`from_arrays`.
         dtype: as in :func:`from_arrays`: ``torch.int64`` if all columns hold whole numbers that
-            shall stay so.
+            shall stay so; ``str`` if one column of texts, named by ``features=["text"]``, is to
+            reach a frozen backbone as it is.
         groups: column that says which rows belong together, such as ``"person"``, for requests
             that come from persons; see :func:`from_arrays`. It is no feature.
         propensity: column that says how likely each row is to be revoked, as relative rates, or a
@@ -152,7 +155,13 @@ def from_frame(
     if rates is not None:
         check_columns("frame", frame, target, columns, rates)
         rates_of_rows = frame[rates]
-    if hash_buckets is None:
+    texts = is_text(dtype)
+    if texts and len(columns) != 1:
+        raise ValueError(
+            f"dtype=str keeps the texts of one column, but the features are {listed(columns)}; "
+            "name one of them, as features=['text'], or join them in the table first"
+        )
+    if hash_buckets is None and not texts:
         objects = [column for column in columns if column not in (categories or {})]
         given = {what: as_numbers(table, objects) for what, table in given.items()}
         frame = given["frame"]
@@ -163,9 +172,10 @@ def from_frame(
     if task == "regression" and class_names is None:
         refuse_words_as_targets(targets)
     names: Sequence[Hashable] | None = class_names if vocabulary is None else vocabulary
+    kept = [] if texts and not (categories or hash_buckets) else columns
     encoding = encoding_of(
         frame,
-        columns,
+        kept,
         categories=categories,
         hash_buckets=hash_buckets,
         offset=offset,
@@ -173,12 +183,18 @@ def from_frame(
     )
     if dtype is not None and encoding is not None:
         raise ValueError(
-            f"dtype={dtype} applies to tables that hold whole numbers only, but columns are "
+            "dtype=str keeps texts as they are, but columns are encoded or scaled here; leave out "
+            "dtype=, or categories=, hash_buckets=, offset= and scale="
+            if texts
+            else f"dtype={dtype} applies to tables that hold whole numbers only, but columns are "
             "encoded or scaled here; leave out dtype=, or give these columns as numbers"
         )
     encode = plain_array if encoding is None else encoding
-    pairs = {}
+    pairs: dict[str, tuple[Any, np.ndarray]] = {}
     for what, table in given.items():
+        if texts:
+            pairs[what] = (table[columns[0]], class_numbers(what, targets[what], vocabulary))
+            continue
         check_kinds(what, table[columns], encoding, first=what == "frame", whole=dtype is not None)
         encoded = encode(table[columns]) if dtype is None else whole_array(what, table[columns])
         pairs[what] = (encoded, class_numbers(what, targets[what], vocabulary))
@@ -206,7 +222,8 @@ def from_frame(
     )
     feature_names = map(str, columns) if encoding is None else encoding.names
     target_names = (str(target),) if dataset.is_regression else ()
-    return replace(dataset, feature_names=tuple(feature_names), target_names=target_names)
+    names = () if texts else tuple(feature_names)
+    return replace(dataset, feature_names=names, target_names=target_names)
 
 
 def check_apart(
@@ -320,6 +337,7 @@ def from_file(
     paths = {"path": path, "test": test, "probe": probe}
     given = {what: file for what, file in paths.items() if file is not None}
     wanted = options.get("features")
+    texts = is_text(options.get("dtype"))
     tables = read_parts(
         given,
         target,
@@ -327,6 +345,7 @@ def from_file(
         class_names=options.get("class_names"),
         features=None if wanted is None else _listed(wanted),
         groups=options.get("groups"),
+        texts=texts,
     )
     return from_frame(
         tables["path"],

@@ -36,6 +36,7 @@ from unlearnkit.estimators.reading import validated
 from unlearnkit.evaluation.comparison import RETAIN_MAX, Comparison, affected_shards, compare
 from unlearnkit.evaluation.original import cut_last_error
 from unlearnkit.models.builtin import MLP
+from unlearnkit.models.frozen.features import features_of, with_features
 from unlearnkit.models.losses import Loss
 from unlearnkit.models.signature import Signature
 from unlearnkit.progress import Progress
@@ -153,19 +154,22 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _fit(self, dataset: Dataset) -> Self:
         """Train an ensemble from scratch on the training part of a dataset."""
         plain = self.hidden is None and isinstance(self.model, str) and self.model == "mlp"
+        given = self._given(dataset)
+        compute = given["num_threads"] or getattr(self.spec, "num_threads", 1)
+        dataset = with_features(dataset, self.model, compute)
         architecture, spec = choose_model_and_spec(
             dataset,
             MLP() if plain else self.model,
             hidden=self.hidden,
             version=self.version,
             spec=self.spec,
-            **self._given(dataset),
+            **given,
         )
         regression, width = dataset.is_regression, dataset.num_outputs
         Ensemble(architecture, spec.loss, (), self.aggregation, regression)  # checks its name
         trial = dataset.train.labels.new_zeros((1, width) if regression else 1)
         spec.loss.value(torch.zeros(1, width), trial)  # checks that the loss fits the labels
-        if architecture.described is not None:
+        if architecture.described is not None and architecture.backbone is None:
             warn_of_magnitudes(dataset)
         self.dataset_ = dataset
         self.store_ = MemoryStore()
@@ -431,8 +435,14 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         dataset = replace(
             data,
             train=self._measured(last.ids, rows),
-            test=data.test if X is None else replace(self._read(X, y), ids=test),
+            probe=replace(data.probe, computed=None),
+            test=replace(data.test, computed=None)
+            if X is None
+            else replace(self._read(X, y), ids=test),
         )
+        features = features_of(train)
+        if features is not None:  # the raw rows are given here; their features are not kept
+            dataset = features.of_dataset(dataset)
         return compare(
             last if rows is not None else replace(last, ids=none),
             self.store_,

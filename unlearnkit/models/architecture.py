@@ -6,7 +6,7 @@ seed have the same initial state. The rest of the package relies on these checks
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from unlearnkit.models.builtin import BUILT_IN, Logistic, describe
 from unlearnkit.models.checks import check_module
 from unlearnkit.models.dropout import key_dropout
 from unlearnkit.models.factories import Factory, as_factory, new_module, unshared
+from unlearnkit.models.frozen.backbone import Backbone
 from unlearnkit.models.handling import Handling
 from unlearnkit.models.stack import Stack, as_stack
 from unlearnkit.models.state import batch_statistics_layers, copied, get_state
@@ -46,6 +47,8 @@ class Architecture:
         version: the version that the user gave, or None.
         trials: results of what was tried on the module, such as the approximate routes that are
             open, so that nothing is tried twice. They are plain values.
+        backbone: the frozen backbone that computes the features; None if the model takes the
+            examples themselves. Only the head above it is an architecture's module.
     """
 
     name: str
@@ -56,9 +59,20 @@ class Architecture:
     described: dict[str, Any] | None = None
     version: str | None = None
     trials: dict[str, Any] = field(default_factory=dict)
+    backbone: Backbone | None = None
 
     def __repr__(self) -> str:
-        return f"Architecture({self.name}, {self.num_parameters:,} parameters)"
+        return f"Architecture({self.title}, {self.num_parameters:,} parameters)"
+
+    @property
+    def title(self) -> str:
+        """The name for display, with that of a frozen backbone."""
+        return self.name if self.backbone is None else f"{self.name} on {self.backbone.name}"
+
+    def on(self, backbone: Backbone) -> "Architecture":
+        """Return the architecture as the head on a frozen backbone, with a digest of both."""
+        both = digest("frozen backbone", backbone.digest, self.digest)
+        return replace(self, digest=both, backbone=backbone)
 
     @own_settings()
     def initial(self, seed: int, shard: int) -> State:

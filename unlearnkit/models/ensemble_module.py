@@ -21,6 +21,7 @@ class EnsembleModule(nn.Module):
         constituents: the models of the shards.
         loss: the loss whose ``probabilities`` map outputs to what is aggregated.
         aggregate: maps stacked probabilities (constituent, example, class) to (example, class).
+        backbone: maps inputs to the features that the models take; None if they take the inputs.
 
     >>> from unlearnkit.models.losses import SquaredError
     >>> module = EnsembleModule([nn.Identity(), nn.Tanh()], SquaredError(), lambda p: p.mean(0))
@@ -35,9 +36,11 @@ class EnsembleModule(nn.Module):
         constituents: Iterable[nn.Module],
         loss: Loss,
         aggregate: Callable[[Tensor], Tensor],
+        backbone: nn.Module | None = None,
     ) -> None:
         """Take over the models, and freeze them."""
         super().__init__()
+        self.backbone = backbone
         self.constituents = nn.ModuleList(constituents)
         self.loss, self.aggregate = loss, aggregate
         self.requires_grad_(False)
@@ -49,5 +52,7 @@ class EnsembleModule(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the probabilities of the ensemble, or a regression's scaled predictions."""
+        if self.backbone is not None:
+            inputs = self.backbone(inputs)
         parts = [self.loss.probabilities(each(inputs)) for each in self.constituents]
         return self.aggregate(torch.stack(parts))

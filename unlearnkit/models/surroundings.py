@@ -84,7 +84,7 @@ class Surroundings:
         """Return digests of the current values, by name; entries of a dict are listed as well."""
         found = dict(self._codes)
         for place in self._places.values():
-            found.update(_fingerprints(place.name, _absent_as_none(place.read)))
+            found.update(fingerprints(place.name, _absent_as_none(place.read)))
         return found
 
     def restore(self, names: Iterable[str] | None = None) -> None:
@@ -145,7 +145,7 @@ class Surroundings:
 
     def _search_class(self, kind: type) -> None:
         for each in kind.__mro__:
-            if id(each) in self._seen or not _is_users(each):
+            if id(each) in self._seen or not is_users(each):
                 continue
             self._seen.add(id(each))
             for name, value in vars(each).items():
@@ -175,11 +175,11 @@ class Surroundings:
         function = getattr(found, "__func__", None) or getattr(found, "__wrapped__", found)
         if not isinstance(function, FunctionType):
             return
-        if id(function) in self._seen or not _is_users(function):
+        if id(function) in self._seen or not is_users(function):
             return
         self._seen.add(id(function))
         name = _name(function)
-        self._codes[f"the code of {name}"] = _of_code(function.__code__)
+        self._codes[f"the code of {name}"] = code_digest(function.__code__)
         defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
         for value in defaults:
             self._search_value(
@@ -194,7 +194,7 @@ class Surroundings:
                 functools.partial(setattr, cell, "cell_contents"),
             )
         variables, attributes = function.__globals__, set(_names(function.__code__))
-        for variable in sorted(set(_globals(function.__code__)) & variables.keys()):
+        for variable in sorted(set(global_names(function.__code__)) & variables.keys()):
             value = variables[variable]
             if isinstance(value, ModuleType):
                 self._search_module(value, attributes)
@@ -248,7 +248,7 @@ def users_functions(module: nn.Module) -> list[Any]:
         found += [each for each in vars(layer).values() if isinstance(each, CODE)]
     for parameter in module.parameters():
         found += gradient_hooks(parameter)
-    return [each for each in found if _is_users(_unwrapped(each))]
+    return [each for each in found if is_users(_unwrapped(each))]
 
 
 def may_remember(function: Any) -> bool:
@@ -315,16 +315,21 @@ def changed_or_new(before: Mapping[str, str], after: Mapping[str, str]) -> tuple
     )
 
 
+def value_digest(value: Any) -> str:
+    """Return a digest of a value's contents, as far as these can be told."""
+    return digest(*_parts(value, DEPTH))
+
+
 def alike(one: Any, other: Any) -> bool:
     """Whether two values have the same contents, as far as these can be told.
 
     >>> alike([1, torch.ones(2)], [1, torch.ones(2)]), alike(1, 2)
     (True, False)
     """
-    return digest(*_parts(one, DEPTH)) == digest(*_parts(other, DEPTH))
+    return value_digest(one) == value_digest(other)
 
 
-def _fingerprints(name: str, value: Any) -> Iterator[tuple[str, str]]:
+def fingerprints(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """Return the digest of a value; of a dict, one for each entry, so that growth can be told."""
     if not isinstance(value, dict):
         yield name, digest(*_parts(value, DEPTH))
@@ -414,25 +419,31 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _globals(code: CodeType) -> Iterator[str]:
+def global_names(code: CodeType) -> Iterator[str]:
     """Yield the names of globals alone."""
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL"):
             yield instruction.argval
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _globals(constant)
+            yield from global_names(constant)
 
 
-def _of_code(code: CodeType) -> str:
+def code_digest(code: CodeType) -> str:
     """Return a digest of what code does, whatever its line numbers."""
-    constants = [
-        _of_code(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts
-    ]
+    constants = [_of_constant(each) for each in code.co_consts]
     return digest(code.co_code, *code.co_names, *constants)
 
 
-def _is_users(found: Any) -> bool:
+def _of_constant(value: Any) -> str:
+    if isinstance(value, CodeType):
+        return code_digest(value)
+    if isinstance(value, frozenset):  # whose order differs between processes
+        return f"frozenset {sorted(map(repr, value))}"
+    return repr(value)
+
+
+def is_users(found: Any) -> bool:
     """Whether a class or function is the user's own code."""
     module = sys.modules.get(found.__module__ or "")
     return _is_users_file(found.__module__ or "", getattr(module, "__file__", None))
@@ -447,7 +458,7 @@ def _is_users_file(name: str, file: str | None) -> bool:
 
 def _is_own_module(value: Any) -> bool:
     """Whether a value is an instance of a class or function of an installed package."""
-    return callable(value) and not isinstance(value, nn.Module) and not _is_users(type(value))
+    return callable(value) and not isinstance(value, nn.Module) and not is_users(type(value))
 
 
 def _unchanged(value: Any) -> Any:

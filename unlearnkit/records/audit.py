@@ -16,18 +16,23 @@ import torch
 
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset, Examples
+from unlearnkit.data.reading.texts import Texts
 from unlearnkit.display import plural
 from unlearnkit.models.architecture import Architecture, as_architecture
+from unlearnkit.models.frozen.backbone import Frozen
+from unlearnkit.models.frozen.features import features_of, with_features
 from unlearnkit.models.state import is_finite
 from unlearnkit.records.history import debts_after, owing_shards, requests_of
 from unlearnkit.records.inventory import Inventory, differences, missing_files
 from unlearnkit.records.ledger import keyed_digest, plan_digest, read_lines, with_ids
 from unlearnkit.records.replay import replay as replay_modifications
 from unlearnkit.records.same_bits import AuditError, different_bits
+from unlearnkit.records.stored_features import check_features, compare_features
 from unlearnkit.records.stored_run import stored_model, stored_partition
 from unlearnkit.seeding import digest
 from unlearnkit.store import Approximation, Checkpoint, DiskStore, StoreError
 from unlearnkit.store.ledger_chain import START
+from unlearnkit.training.defaults import choose_model_and_spec
 from unlearnkit.training.door import try_module
 from unlearnkit.training.kernels import run_jobs
 from unlearnkit.training.kernels.finite import NotFiniteError
@@ -119,6 +124,7 @@ def audit(
     revoked = np.unique(np.concatenate([np.empty(0, np.int64), *requests]))
     completed = [line for line, _ in records if line]
     yield from _lineage(store, revoked, completed if known else None)
+    yield from check_features(store, revoked, data)
     yield from _inventory(store, plain, secret, None if head is None else heads.index(head))
     if data is None:
         return
@@ -296,6 +302,7 @@ def _retrain(
             f"spec, model and requests lead to; the first is of shard {kept.shard}, stage "
             f"{kept.stage}"
         )
+    yield from compare_features(store, plan)
     # Overwrite the revoked rows, since a leak in both runs would otherwise go unnoticed.
     plan = replace(plan, examples=_overwritten(plan.examples, revoked))
     begun, count, visits, jobs = time.perf_counter(), 0, 0, []
@@ -351,10 +358,16 @@ def _same(kept: Checkpoint, fresh: Checkpoint) -> None:
 def _overwritten(examples: Examples, revoked: np.ndarray) -> Examples:
     """The examples with the features and labels of the revoked rows overwritten."""
     gone = torch.from_numpy(np.isin(examples.ids, revoked))
-    features, labels = examples.features.clone(), examples.labels.clone()
-    features[gone] = torch.nan if features.is_floating_point() else ~features[gone]
+    labels = examples.labels.clone()
+    if isinstance(examples.features, Texts):
+        features: Any = examples.features.overwritten(gone.numpy())
+    else:
+        features = examples.features.clone()
+        features[gone] = torch.nan if features.is_floating_point() else ~features[gone]
     labels[gone] = torch.nan if labels.is_floating_point() else -1
-    return Examples(examples.ids, features, labels, examples.offset, examples.scale)
+    overwritten = Examples(examples.ids, features, labels, examples.offset, examples.scale)
+    computed = features_of(examples)
+    return overwritten if computed is None else computed.of_others(overwritten)
 
 
 # Rebuilding the run
@@ -413,9 +426,13 @@ def _plan_of(store: DiskStore, dataset: Dataset, model: Any, spec: TrainSpec | N
             "audit(..., model=...)"
         )
     spec = as_recorded(spec, run.get("spec"))
-    architecture = as_architecture(
-        model, dataset.feature_shape, dataset.num_outputs, version=version
-    )
+    dataset = with_features(dataset, model, spec.num_threads)
+    if isinstance(model, Frozen):
+        architecture, _ = choose_model_and_spec(dataset, model, version=version, spec=spec)
+    else:
+        architecture = as_architecture(
+            model, dataset.feature_shape, dataset.num_outputs, version=version
+        )
     train = dataset.train
     partition = stored_partition(store, train)
     try:
@@ -432,7 +449,7 @@ def _agree(run: dict[str, Any], plan: Plan) -> None:
     architecture: Architecture = plan.architecture
     ours = {
         "spec": repr(plan.spec),
-        "model": {"name": architecture.name, "digest": architecture.digest},
+        "model": {"name": architecture.title, "digest": architecture.digest},
         "environment": asdict(plan.environment),
     }
     for part, mine in ours.items():

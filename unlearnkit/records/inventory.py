@@ -148,6 +148,8 @@ def differences(inventory: Inventory, store: DiskStore, secret: bytes) -> list[s
     if keyed(canonical(run.get("queue")), secret) != inventory.queue:
         found.append("the requests that wait are not those that the ledger records")
     identity = {part: run.get(part) for part in IDENTITY}
+    if run.get("backbone") is not None:  # of heads on a frozen backbone
+        identity["backbone"] = run["backbone"]
     if keyed(canonical(identity), secret) != inventory.run:
         found.append(
             "the run is not the one that the ledger records: data, spec, model or partition"

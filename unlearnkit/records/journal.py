@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.data.examples import Dataset
+from unlearnkit.models.frozen.features import features_of
 from unlearnkit.records.history import History
 from unlearnkit.records.inventory import fields_of, says_something
 from unlearnkit.records.ledger import Entry, outcome_line, repay_line, request_line, state_line
@@ -100,7 +101,21 @@ class Journal:
         """The same state on another store, which holds the same checkpoints."""
         other = copy.copy(self)
         other.store = store
+        features = features_of(self.dataset.train)
+        if features is not None:  # the copy keeps and forgets features for itself
+            other.dataset = self.dataset.with_computed(features.fork())
+            other.plan = replace(self.plan, examples=other.dataset.train)
         return other
+
+    def destroy_features(self) -> None:
+        """Destroy what a frozen backbone computed of examples that are revoked.
+
+        Raises:
+            StoreIOError: the file of features could not be written.
+        """
+        features = features_of(self.dataset.train)
+        if features is not None:
+            features.forget(self.history.revocations.ids)
 
     def save(
         self,
@@ -180,6 +195,7 @@ class Journal:
             line = self.save(line, queue, decision.repeated, plan) or line
             self.history = self.history.after({**line, "ids": ids.tolist()})
             self.plan = plan
+        self.destroy_features()
 
     def take_tombstones(self, given: Tombstones) -> None:
         """Add tombstones to those that the session was given before, and keep them."""

@@ -97,10 +97,12 @@ def open_store(store: str | os.PathLike[str] | AnyStore | None) -> AnyStore:
 
 def provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
     """Identity of a run; constant for a store."""
+    backbone = plan.architecture.backbone
     return {
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "spec": repr(plan.spec),
-        "model": {"name": plan.architecture.name, "digest": plan.architecture.digest},
+        **({} if backbone is None else {"backbone": backbone.described}),
+        "model": {"name": plan.architecture.title, "digest": plan.architecture.digest},
         "partition": plan.partition.digest,
         "environment": asdict(plan.environment),
     }
@@ -109,7 +111,8 @@ def provenance(dataset: Dataset, plan: Plan) -> dict[str, Any]:
 def _rebuild(plan: Plan) -> dict[str, Any]:
     """Plain values from which an audit rebuilds the spec and a built-in model."""
     architecture = plan.architecture
-    model = {"built-in": architecture.described, "version": architecture.version}
+    built_in = None if architecture.backbone is not None else architecture.described
+    model = {"built-in": built_in, "version": architecture.version}
     return {"spec": plan.spec.to_dict(), "model": model}
 
 
@@ -133,7 +136,7 @@ def resume(dataset: Dataset, plan: Plan, store: AnyStore) -> Kept:
                 f"{store.folder} has checkpoints but no manifest; use another folder{COPIED}"
             )
         return Kept()
-    for part, mine in provenance(dataset, plan).items():
+    for part, mine in {"backbone": None, **provenance(dataset, plan)}.items():
         theirs = store.manifest.get(part)
         if theirs != mine:
             if part == "model":  # digests alone do not show what differs
@@ -169,7 +172,8 @@ def keep(
     partition = plan.partition
     if store.manifest is None:
         whole = {"ids": partition.ids, "shard": partition.shard, "slice": partition.slice_}
-        tested = {} if dataset.grouping is None else {"test": dataset.test.ids}
+        needed = dataset.grouping is not None or plan.architecture.backbone is not None
+        tested = {"test": dataset.test.ids} if needed else {}
         store.keep_arrays({**whole, "probe": dataset.probe.ids, **tested})
     run = {
         **provenance(dataset, plan),

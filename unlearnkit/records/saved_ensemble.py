@@ -13,6 +13,7 @@ from torch import nn
 
 from unlearnkit.models.architecture import Architecture, as_architecture
 from unlearnkit.models.builtin import MODELS, built_in
+from unlearnkit.models.frozen.backbone import Backbone, Frozen, RowKind
 from unlearnkit.models.handling import Handling
 from unlearnkit.models.losses import LOSSES, Loss, as_loss
 from unlearnkit.models.signature import Signature
@@ -52,7 +53,8 @@ def load_ensemble(
     Args:
         folder: the folder.
         model: the model of your own that was trained, as a session takes it: a callable that
-            returns a new ``nn.Module``. Built-in models, and those in ``MODELS``, need none.
+            returns a new ``nn.Module``, or a ``uk.Frozen``. Built-in models, and those in
+            ``MODELS``, need none.
         loss: the loss of your own that was used, if it is not in ``LOSSES``.
 
     Raises:
@@ -77,7 +79,19 @@ def load_ensemble(
         architecture = _rebuilt(path, told, states)
     else:
         given = _own_model(path, told.name, model)
-        architecture = as_architecture(given, told.shape, told.width, version=told.version)
+        if (told.backbone is None) is isinstance(given, Frozen):
+            raise ValueError(
+                f"the ensemble in {path} is of {told.name!r}, "
+                + ("which has no" if told.backbone is None else "whose heads are on a")
+                + " frozen backbone; give the model that was trained"
+                + ("" if told.backbone is None else ": uk.Frozen(backbone, head=...)")
+            )
+        head = given
+        if isinstance(given, Frozen) and told.backbone is not None:
+            head = built_in(told.backbone["head"]) if told.backbone["head"] else given.head
+        architecture = as_architecture(head, told.shape, told.width, version=told.version)
+        if isinstance(given, Frozen) and told.backbone is not None:
+            architecture = architecture.on(_same_backbone(path, given, told.backbone))
         architecture.trials.setdefault(Handling.__name__, told.handling)
         if differing := _differing(architecture.module(), states):
             raise ValueError(
@@ -94,6 +108,20 @@ def load_ensemble(
     if architecture.foreign and told.expected is not None:
         _check_probabilities(path, ensemble, told.expected)
     return ensemble
+
+
+def _same_backbone(path: Path, frozen: Frozen, told: dict[str, Any]) -> Backbone:
+    """Return the backbone that was given, if it is the one below the heads that were saved."""
+    kind = RowKind(_shape(told["shape"]), _typed(told["rows"], str))
+    backbone = Backbone(frozen, kind, _count(told["threads"]))
+    if backbone.digest != told["digest"]:
+        raise ValueError(
+            f"the ensemble in {path} is on the frozen backbone {told['name']!r}, of which "
+            f"{backbone.name} is another version: its parameters, its code, the batch size "
+            f"({told['batch size']}) or the environment differ; give the one that was used, or "
+            "the same version='...' if only its environment is another one"
+        )
+    return backbone
 
 
 @dataclass(frozen=True)
@@ -114,6 +142,7 @@ class _Told:
     expected: list[float] | None
     shards: list[int]
     debts: list[int]
+    backbone: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> "_Told":
@@ -141,6 +170,7 @@ class _Told:
             None if expected is None else [float(_typed(value, float)) for value in expected],
             [_count(each["shard"]) for each in entries],
             [_count(each["debt"]) for each in entries],
+            _typed(told.get("backbone"), dict, None),
         )
         if made.shards != sorted(set(made.shards)) or not made.shards:
             raise ValueError("its constituents are not those of an ensemble")

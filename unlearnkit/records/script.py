@@ -5,7 +5,7 @@ import json
 import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def cells(
     """
     where = plan.environment
     about = (
-        f"# {dataset.name}, {plan.architecture.name}\n\nWritten by `session.to_script()`. It "
+        f"# {dataset.name}, {plan.architecture.title}\n\nWritten by `session.to_script()`. It "
         f"reproduces the same bits with torch {where.torch}, numpy {where.numpy}, {where.cpu}, "
         f"device {where.device}; elsewhere it agrees up to rounding."
     )
@@ -162,6 +162,16 @@ def _spec(spec: TrainSpec) -> str:
 
 
 def _model(architecture: Architecture) -> str:
+    backbone = architecture.backbone
+    if backbone is not None:
+        known = [] if backbone.frozen.version is None else [f"version={backbone.frozen.version!r}"]
+        return _call(
+            "uk.Frozen",
+            f"{PLACEHOLDER} the backbone {backbone.name!r}",
+            f"head={_model(replace(architecture, backbone=None))}",
+            f"batch_size={backbone.batch_size}",
+            *known,
+        )
     described = architecture.described
     if described is None and architecture.name in MODELS.own:
         return repr(architecture.name)

@@ -295,7 +295,7 @@ class _Bench:
         self.settings = {
             "data": dataset.name,
             "examples": len(dataset.train),
-            "model": plan.architecture.name,
+            "model": plan.architecture.title,
             "num_shards": plan.spec.num_shards,
             "num_slices": plan.spec.num_slices,
             "learning_rate": plan.spec.learning_rate,

@@ -1,10 +1,14 @@
 """Default model and spec of a session, which depend on the data."""
 
+import math
 from typing import Any
 
 from unlearnkit.data.examples import Dataset
+from unlearnkit.data.reading.texts import Texts
 from unlearnkit.models.architecture import Architecture, as_architecture
 from unlearnkit.models.builtin import MLP, Linear, Logistic
+from unlearnkit.models.frozen.backbone import Frozen
+from unlearnkit.models.frozen.features import backbone_of
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy, as_loss
 from unlearnkit.training.spec import TrainSpec, default_tails
 
@@ -37,6 +41,9 @@ def choose_model_and_spec(
         dataset: the data to train on.
         model: a name, or any model that
             :func:`~unlearnkit.models.architecture.as_architecture` accepts; None for ``"mlp"``.
+            Of a :class:`~unlearnkit.models.frozen.backbone.Frozen` model the architecture is the
+            head; the data are those that
+            :func:`~unlearnkit.models.frozen.features.with_features` returned.
         hidden: widths of the hidden layers; for ``"mlp"`` only.
         version: identifies a model that is given as a callable.
         spec: the spec that ``given`` changes; None takes :func:`default_spec`, with the learning
@@ -49,6 +56,7 @@ def choose_model_and_spec(
         TypeError: the spec is not a TrainSpec, or the model is of another kind than accepted.
         ValueError: the arguments contradict each other.
     """
+    frozen, model = (model, model.head) if isinstance(model, Frozen) else (None, model)
     if hidden is not None:
         if model not in (None, "mlp"):
             raise ValueError(
@@ -63,9 +71,16 @@ def choose_model_and_spec(
         raise TypeError(f"spec={spec!r} is not a TrainSpec; give an instance: TrainSpec(epochs=10)")
     if dataset.is_regression and (model == "logistic" or type(model) is Logistic):
         model = Linear()
-    architecture = as_architecture(
-        model, dataset.feature_shape, dataset.num_outputs, version=version
-    )
+    if frozen is None and isinstance(dataset.train.features, Texts):
+        raise TypeError(
+            f"the features of {dataset.name} are texts, which {model!r} does not take; give "
+            "model=uk.Frozen(encoder, head=...), where the encoder maps a list of strings to "
+            "features, or make the data without dtype=str"
+        )
+    shape = dataset.train.input_shape
+    architecture = as_architecture(model, shape, dataset.num_outputs, version=version)
+    if frozen is not None:
+        architecture = architecture.on(backbone_of(dataset.train))
     if spec is None:
         chosen = {name: given.get(name) for name in FOLLOWED}
         spec = default_spec(dataset, architecture.name, **chosen)
@@ -165,7 +180,7 @@ def default_rate(dataset: Dataset, model: str, spec: TrainSpec) -> float:
         model: name of the architecture.
         spec: the spec whose shards, batch size and momentum are used.
     """
-    inputs = dataset.train.features.shape[1:].numel()
+    inputs = math.prod(dataset.train.input_shape)
     examples = max(1, len(dataset.train) // spec.num_shards)
     kind = "regression" if dataset.is_regression else model
     time, power = TIMES.get(kind, TIMES["cnn"])

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.checks import describe_dtypes
+from unlearnkit.models.frozen.features import features_of
 from unlearnkit.models.handling import Handling
 from unlearnkit.models.losses import CrossEntropy, SquaredError, WeightedCrossEntropy
 from unlearnkit.models.state import get_state, memory_of, named_tensors
@@ -127,6 +128,10 @@ def try_module(plan: Plan) -> Handling:
     rows = np.flatnonzero(plan.retained)[: max(plan.spec.batch_size, FEW)]
     if not len(rows):
         return Handling()
+    features = features_of(plan.examples)
+    if features is not None:
+        ids = plan.partition.ids
+        features.compute(ids[rows], ids[~plan.retained])  # tries the backbone first
     with own_settings():
         trial = _Trial(plan, *plan.examples[plan.partition.ids[rows]])
         try:

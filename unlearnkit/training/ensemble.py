@@ -18,6 +18,7 @@ from unlearnkit.display import as_html, plural
 from unlearnkit.models.architecture import Architecture
 from unlearnkit.models.chunks import chunks
 from unlearnkit.models.ensemble_module import EnsembleModule
+from unlearnkit.models.frozen.backbone import is_module
 from unlearnkit.models.losses import Loss, plain_loss
 from unlearnkit.models.signature import UNKNOWN, Signature
 from unlearnkit.registry import Registry
@@ -162,7 +163,9 @@ class Ensemble:
 
         Args:
             inputs: examples as ``dataset.test.inputs()`` returns them, that is, scaled by the
-                constants of the data set; a tensor, or an array, a table or lists of numbers.
+                constants of the data set; a tensor, or an array, a table or lists of numbers. On
+                a frozen backbone these are features; rows as ``dataset.raw(ids)`` returns them go
+                through the backbone first.
 
         Raises:
             NotFiniteError: a constituent holds NaN or infinite numbers, or its outputs do.
@@ -183,6 +186,10 @@ class Ensemble:
 
     def _checked(self, inputs: Array) -> Num[Tensor, "batch ..."]:
         """Return inputs as a tensor, after checking their type and the shape of an example."""
+        backbone = self.architecture.backbone
+        if backbone is not None and backbone.takes(inputs):
+            double = isinstance(inputs, Tensor) and inputs.dtype == torch.float64
+            return backbone(inputs).to(torch.float64 if double else torch.float32)
         found = inputs if isinstance(inputs, Tensor) else as_tensor(inputs, "inputs", "features")
         if self.architecture.described is None:  # a model of the user's own may take other inputs
             return found
@@ -236,8 +243,15 @@ class Ensemble:
             ValueError: there are no constituents.
         """
         self._check_usable("become a module")
+        backbone = self.architecture.backbone
+        if backbone is not None and not is_module(backbone):
+            raise ValueError(
+                f"{backbone.name}, the frozen backbone, is no nn.Module, so that the ensemble "
+                "cannot become one; use the ensemble itself, which takes rows as well"
+            )
         models = [self.architecture.module(each.state) for each in self.constituents]
-        return EnsembleModule(models, self.loss, AGGREGATIONS[self.aggregation])
+        body = None if backbone is None else backbone.as_module()
+        return EnsembleModule(models, self.loss, AGGREGATIONS[self.aggregation], body)
 
     @own_settings()
     def save(
@@ -275,20 +289,22 @@ class Ensemble:
 
     def _description(self) -> dict[str, Any]:
         architecture, handling = self.architecture, self.architecture.handling
+        backbone, head = architecture.backbone, architecture.described
         signature = self.signature.to_dict()
         return {
             "unlearnkit": sys.modules["unlearnkit"].__version__,
             "torch": str(torch.__version__),
             "digest": self.digest,
             "model": {
-                "name": architecture.name,
-                "built-in": architecture.described,
+                "name": architecture.title,
+                "built-in": head if backbone is None else None,
                 "version": architecture.version,
                 "rebuilt": handling.rebuilt,
                 "clones inputs": handling.clones_inputs,
                 "casts outputs": handling.casts_outputs,
             },
             "loss": {"name": self.loss.name, "plain": plain_loss(self.loss)},
+            "backbone": None if backbone is None else {**backbone.described, "head": head},
             "aggregation": self.aggregation,
             "regression": self.is_regression,
             "inputs": {
@@ -308,7 +324,8 @@ class Ensemble:
 
         They tell models apart whose parameters have the same names and shapes.
         """
-        kind = getattr(torch, self.signature.dtype)
+        backbone = self.architecture.backbone
+        kind = torch.float32 if backbone is not None else getattr(torch, self.signature.dtype)
         ones = torch.ones(1, *self.architecture.feature_shape, dtype=kind)
         try:
             return self.probabilities(ones)[0].double().tolist()

@@ -77,7 +77,8 @@ def environment(architecture: Architecture, spec: TrainSpec) -> Environment:
     stacked = architecture.stack is not None and spec.kernel != "loop"
     kernel = STACKED_KERNEL if stacked else LOOP_KERNEL
     settings = f"{torch.get_default_dtype()}, matmul {matmul_precision()}"
-    settings += unusual_settings(built_in=architecture.described is not None)
+    own = architecture.described is not None and architecture.backbone is None
+    settings += unusual_settings(built_in=own)
     # numpy guarantees the streams of its permutations within a release series only.
     series = ".".join(np.__version__.split(".")[:2])
     device = resolve_device(spec.device)

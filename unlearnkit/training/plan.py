@@ -8,6 +8,7 @@ operation with different stores and retain sets.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ from unlearnkit.data.examples import Examples
 from unlearnkit.data.reading.propensities import has_unequal
 from unlearnkit.display import as_html, plural
 from unlearnkit.models.architecture import Architecture
+from unlearnkit.models.frozen.features import features_of
 from unlearnkit.seeding import digest
 from unlearnkit.store.footprint import announced, free_memory, size
 from unlearnkit.training.environment import STACKED_KERNEL, Environment, environment, resolve_device
@@ -225,16 +227,22 @@ class Plan:
         rows = np.flatnonzero(np.isin(self.partition.shard, sorted(set(shards))))
         retained, whole = self.retained[rows], self.partition
         kept = torch.from_numpy(rows[retained])  # the rows of partition and examples coincide
-        return replace(
-            self,
-            examples=replace(
+        ids = self.examples.ids[kept.numpy()]
+        if self.examples.computed is None:
+            examples = replace(
                 self.examples,
-                ids=self.examples.ids[kept.numpy()],
+                ids=ids,
                 features=self.examples.features[kept],
                 labels=self.examples.labels[kept],
                 groups=None,  # the partition is made
                 propensity=None,
-            ),
+            )
+        else:  # workers get what a backbone has computed, and not the backbone
+            examples = Examples(ids, *self.examples[ids])
+        return replace(
+            self,
+            examples=examples,
+            architecture=replace(self.architecture, backbone=None),
             partition=Partition(
                 whole.ids[rows],
                 whole.shard[rows],
@@ -270,9 +278,16 @@ class Plan:
         digests = np.where(gone[:, None], np.uint8(0), whole.digests)
         rates = self.examples.propensity
         rates = None if rates is None else np.where(gone, 0, rates)
-        examples = replace(self.examples, features=features, labels=labels, propensity=rates)
+        examples = replace(
+            self.examples, features=features, labels=labels, propensity=rates, computed=None
+        )
         examples.__dict__["digests"] = digests  # in place of those that would be computed of NaN
         partition = Partition(whole.ids, whole.shard, whole.slice_, digests)
+        computed = features_of(self.examples)
+        if computed is not None:
+            computed.forget(whole.ids[gone])
+            computed.release_contents("train", examples)
+            examples = replace(examples, computed=computed)
         return replace(self, examples=examples, partition=partition)
 
     def check_environment(self) -> None:
@@ -374,7 +389,7 @@ def check_schedule(partition: Partition, examples: Examples, spec: TrainSpec) ->
         epochs * batch * -(-pool // batch)
         for epochs, pool in zip(spec.stage_epochs(), pools, strict=True)
     )
-    taken = slots * SLOT_BYTES + batch * examples.features[:1].numel() * FEATURE_BYTES
+    taken = slots * SLOT_BYTES + batch * math.prod(examples.input_shape) * FEATURE_BYTES
     if taken < FEW_BYTES:
         return
     free = free_memory()

@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from unlearnkit.display import as_html
-from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, running
+from unlearnkit.models.frozen.features import features_of
+from unlearnkit.progress import FEATURES, OnProgress, Progress, ProgressEvent, Run, running
 from unlearnkit.store import Checkpoint, Store
 from unlearnkit.store.checkpoint import State
 from unlearnkit.store.footprint import return_freed_memory
@@ -178,6 +181,7 @@ def train_missing(
     run.check()
     pieces = _consecutive(plan.missing(store, shards))
     if pieces:
+        compute_features(plan, {piece[0].shard for piece in pieces}, run)
         try_module(plan)
     repeats = repeats_of(plan)
     if pieces:
@@ -219,6 +223,32 @@ def train_missing(
         None if run.parallel is not None else working + beside,
         beside,
     )
+
+
+def compute_features(plan: Plan, shards: Iterable[int], run: Run) -> None:
+    """Let a frozen backbone compute what shards lack of the features of retained examples.
+
+    Args:
+        plan: plan of the retain set.
+        shards: the shards that are going to be trained.
+        run: gets an event after every batch, and can cancel.
+
+    Raises:
+        ChangedBackboneError: the backbone is not the one that was given.
+        ValueError: a feature is not finite, or the backbone is not exact.
+        Cancelled: the run was cancelled; the features computed by then are kept.
+    """
+    features = features_of(plan.examples)
+    if features is None:
+        return
+
+    def on_rows(done: int, total: int) -> None:
+        run.check()
+        run.on_progress(ProgressEvent(FEATURES, None, None, done, total))
+
+    chosen = plan.retained & np.isin(plan.partition.shard, sorted(shards))
+    ids = plan.partition.ids
+    features.compute(ids[chosen], ids[~plan.retained], on_rows)
 
 
 def _train_here(

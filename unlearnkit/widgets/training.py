@@ -116,7 +116,7 @@ class TrainingPanel(SessionPanel):
         what = (
             f"{session.dataset.name}: {plural(int(plan.retained.sum()), 'training example')} in "
             f"{plural(plan.num_shards, 'shard')} of {plural(spec.num_slices, 'slice')}, "
-            f"one {plan.architecture.name} each."
+            f"one {plan.architecture.title} each."
         )
         if (groups := groups_in(session.dataset)) is not None:
             kept = groups.count(len(np.unique(groups.of(plan.partition.ids[plan.retained]))))
@@ -270,7 +270,8 @@ class TrainingPanel(SessionPanel):
         import pandas as pd
 
         columns = ("shard", "stage", "epoch", "loss")
-        rows = [[getattr(event, name) for name in columns] for event in list(self._events)]
+        trained = [event for event in list(self._events) if event.shard is not None]
+        rows = [[getattr(event, name) for name in columns] for event in trained]
         return pd.DataFrame(rows, columns=list(columns))
 
     def _share(self) -> float:

@@ -30,6 +30,7 @@ def read_parts(
     class_names: Any = None,
     features: Iterable[Hashable] | None = None,
     groups: Hashable = None,
+    texts: bool = False,
 ) -> "dict[str, pd.DataFrame]":
     """Read the file of each part; columns whose declared values are text are read as text.
 
@@ -41,6 +42,7 @@ def read_parts(
         features: the same.
         groups: the same. If numbers would change a group of a CSV file, as 7 for 007, all groups
             are read as text.
+        texts: whether the features are texts, which keep the form that they have in the file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -55,6 +57,9 @@ def read_parts(
         if not _is_csv(path):
             continue
         _check_header(table, path, target)
+        if texts:
+            chosen = table.columns if features is None else [*features]
+            words |= {c for c in chosen if c in table.columns and c not in (target, groups)}
         # An empty cell becomes "" here, which no vocabulary holds unless it is declared.
         _replace(table, path, [column for column in table.columns if column in words], gaps=False)
     csv = [what for what, path in paths.items() if _is_csv(path)]

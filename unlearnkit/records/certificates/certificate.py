@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from unlearnkit.display import plural
+from unlearnkit.models.frozen.features import features_of
 from unlearnkit.models.state import is_finite
 from unlearnkit.records.certificates.model_card import model_card
 from unlearnkit.records.certificates.noise import on_the_noise
@@ -199,6 +200,7 @@ def certify(
         ),
         *on_the_noise(plan, methods, [str(line.get("method", "")) for line in requests]),
         *_on_the_model(plan, repeated),
+        *_on_the_features(plan),
         "The models from before the last request are still in this session's memory, for "
         "comparison; session.discard_original() releases them."
         if original_in_memory
@@ -234,6 +236,12 @@ def certify(
         "constituents": constituents,
         "artefacts": artefacts,
     }
+    if (features := features_of(plan.examples)) is not None:
+        content["features"] = {
+            "backbone": features.backbone.described,
+            "kept": len(features.kept),
+            "of revoked": int(np.isin(features.kept, revoked).sum()),
+        }
     if plan.architecture.foreign:
         content["repeated"] = repeated.to_dict()
     return Certificate(content)
@@ -300,6 +308,21 @@ def _on_the_model(plan: Plan, repeated: Repeated) -> list[str]:
         forgets = ", ".join(plan.architecture.handling.forgets)
         says.append(f"What {name} keeps outside its state ({forgets}) begins anew in every stage.")
     return says
+
+
+def _on_the_features(plan: Plan) -> list[str]:
+    """Say what is kept of a frozen backbone, and what this certificate does not cover."""
+    features = features_of(plan.examples)
+    if features is None:
+        return []
+    gone = int(np.isin(features.kept, plan.partition.ids[~plan.retained]).sum())
+    none = "none of which is revoked" if not gone else f"{gone} of which are revoked"
+    return [
+        f"The models are heads on a frozen backbone ({features.backbone.name}), which no request "
+        f"changes. Its features are kept for {plural(len(features.kept), 'example')}, {none}: the "
+        "features of an example are overwritten when it is forgotten. What the backbone itself "
+        "learned, before it came here and from whatever data, is not covered."
+    ]
 
 
 def _request(record: Record, secret: bytes | None) -> dict[str, Any]:

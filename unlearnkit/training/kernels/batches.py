@@ -5,6 +5,7 @@ than converting a whole table of them first. A table is converted in advance onl
 where the overhead of calls dominates, and on devices other than the CPU.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,11 +27,11 @@ class BatchReader:
 
     def __init__(self, plan: Plan, shards: Sequence[int]) -> None:
         """Convert a table if it pays, and locate every row of the partition."""
-        examples = plan.examples
+        examples, computed = plan.examples, plan.examples.computed
         rows = np.concatenate([plan.partition.shard_rows(shard) for shard in sorted(set(shards))])
         kept = np.sort(rows[plan.retained[rows]])
         ids = plan.partition.ids[kept]
-        inner = examples.features[0].numel()
+        inner = math.prod(examples.input_shape)
         self.converted = plan.device.type != "cpu" or 4 * inner * len(kept) <= SMALL
         if self.converted:
             inputs, labels = (
@@ -38,8 +39,13 @@ class BatchReader:
                 for part in examples[ids]
             )
             at = np.arange(len(kept))
+        elif computed is not None:  # features in the order in which they are kept
+            inputs, at = computed.stored(ids)
+            labels = examples.labels.new_zeros(len(inputs), *examples.labels.shape[1:])
+            labels[torch.from_numpy(at)] = examples.labels[torch.from_numpy(examples.rows(ids))]
         else:
             inputs, labels, at = examples.features, examples.labels, examples.rows(ids)
+        self.raw_values = not self.converted and computed is None  # they are still to be scaled
         self.examples, self.features, self.labels = examples, inputs.flatten(1), labels
         self.position = np.zeros(len(plan.partition.ids), np.int32)
         self.position[kept] = at
@@ -78,7 +84,8 @@ class BatchReader:
             inputs.copy_(self.raw)
         if self.converted:
             return
-        self.examples.scale_(inputs)
+        if self.raw_values:
+            self.examples.scale_(inputs)
         if empty is not None:
             into.index_fill_(0, empty, 0.0)
 

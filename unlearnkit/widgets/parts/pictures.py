@@ -17,7 +17,7 @@ def sources(dataset: Dataset, ids: Int[np.ndarray, " example"]) -> list[str]:
     """Return a data URL for each image, on one common grey scale; empty for other data."""
     if not are_images(dataset) or not len(ids):
         return []
-    inputs, _ = dataset.examples(ids)
+    inputs = dataset.raw(ids)
     images = inputs.mean(1) if inputs.ndim == 4 else inputs
     low, high = images.amin(), images.amax()
     pixels = ((images - low) / (high - low).clamp_min(1e-12) * 255).byte().numpy()

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.data.examples import Dataset
+from unlearnkit.data.reading.texts import Texts
 from unlearnkit.display import plural
 from unlearnkit.session import Session
 from unlearnkit.unlearning.request import Request
@@ -17,6 +18,7 @@ from unlearnkit.widgets.parts.pictures import are_images, pictures
 
 ALL_CLASSES = "all classes"
 MOST_FEATURES = 6  # columns of a table
+MOST_CHARACTERS = 80  # of a text that a table shows
 
 Ids = Int[np.ndarray, " example"]
 
@@ -155,21 +157,25 @@ def facts(session: Session, ids: Ids) -> tuple[list[str], list[list[str]]]:
     _, labels = dataset.examples(ids)
     places = _places(session, ids)
     whose = [] if groups is None else [[groups.texts[n]] for n in groups.of(ids).tolist()]
-    features = np.empty((len(ids), 0))
+    cells: list[list[str]] = [[] for _ in ids]
     names: Sequence[str] = ()
-    if not are_images(dataset):
+    if isinstance(dataset.train.features, Texts):
+        names, cells = ["text"], [[text[:MOST_CHARACTERS]] for text in dataset.raw(ids)]
+    elif not are_images(dataset):
         features = _features(dataset, ids)
         names = dataset.feature_names or [f"x{i}" for i in range(features.shape[1])]
+        names = names[: features.shape[1]]
+        cells = [[f"{value:.4g}" for value in values] for values in features.tolist()]
     noun = [] if groups is None else [groups.noun]
-    headers = ["id", dataset.label_kind, "shard", "slice", *noun, *names[: features.shape[1]]]
+    headers = ["id", dataset.label_kind, "shard", "slice", *noun, *names]
     return headers, [
-        [str(i), label, *place, *whom, *(f"{value:.4g}" for value in values)]
+        [str(i), label, *place, *whom, *values]
         for i, label, place, whom, values in zip(
             ids.tolist(),
             dataset.label_texts(labels),
             places,
             whose or [[]] * len(ids),
-            features.tolist(),
+            cells,
             strict=True,
         )
     ]

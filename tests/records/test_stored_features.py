@@ -1,0 +1,202 @@
+"""Features in a store: kept for the next session, searched for after forgetting, audited."""
+
+import numpy as np
+import pytest
+import torch
+
+import unlearnkit as uk
+from backbones import BATCH, backbone, images
+from unlearnkit.models.frozen.features import features_of
+from unlearnkit.records.same_bits import AuditError
+from unlearnkit.store import DiskStore, StoreError
+from unlearnkit.store.feature_file import FEATURES
+
+OPTIONS = {"num_shards": 3, "num_slices": 2, "epochs": 4, "batch_size": 8}
+
+
+def session(folder, module=None, head="logistic", twins=0):
+    model = uk.Frozen(backbone() if module is None else module, head=head, batch_size=BATCH)
+    return uk.Session(images(twins=twins), model=model, store=folder, **OPTIONS)
+
+
+def folder_holds(folder, row):
+    bytes_ = row.numpy().tobytes()
+    return any(bytes_ in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_store_gives_the_bits_of_memory_and_its_features_to_the_next_session(tmp_path):
+    one, plain = session(tmp_path), session(None)
+    for each in (one, plain):
+        each.train(on_progress=False)
+    assert one.ensemble.digest == plain.ensemble.digest
+    kept = features_of(one.dataset.train).kept
+    one.store.close()
+    module, seen = backbone(), []
+    module.register_forward_hook(lambda *given: seen.append(1))
+    again = session(tmp_path, module)
+    opened = len(seen)
+    assert np.array_equal(features_of(again.dataset.train).kept, kept)
+    assert again.score() == plain.score()
+    for each in (again, plain):
+        each.revoke(each.dataset.train.ids[[1, 30]])
+        each.unlearn(1.0, on_progress=False)
+    assert again.ensemble.digest == plain.ensemble.digest
+    assert len(seen) == opened <= 4
+    features = features_of(again.dataset.train)
+    assert features._tensor().data_ptr() == features._file.values.data_ptr()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_forgotten_features_are_nowhere_in_the_store(tmp_path, share):
+    one = session(tmp_path, twins=1)
+    one.train(on_progress=False)
+    train = one.dataset.train
+    first, twin, other = train.ids[[0, -1, 7]]
+    rows = train[[first, twin, other]][0]
+    assert all(folder_holds(tmp_path, row) for row in rows)
+    one.revoke([first, other])
+    one.unlearn(share, on_progress=False)
+    assert folder_holds(tmp_path, rows[1]), "an equal row that was not forgotten keeps its own"
+    assert not folder_holds(tmp_path, rows[2])
+    one.revoke([twin])
+    one.unlearn(share, on_progress=False)
+    assert not any(folder_holds(tmp_path, row) for row in rows)
+    one.compare(on_progress=False)
+    assert not any(folder_holds(tmp_path, row) for row in rows)
+
+
+def test_a_crash_after_the_commit_is_made_good_when_the_store_is_opened(tmp_path, monkeypatch):
+    one = session(tmp_path)
+    one.train(on_progress=False)
+    gone = one.dataset.train.ids[[2, 5]]
+    rows = one.dataset.train[gone][0]
+    monkeypatch.setattr("unlearnkit.models.frozen.features.Features.forget", _die)
+    one.revoke(gone)
+    with pytest.raises(KeyboardInterrupt):
+        one.unlearn(1.0, on_progress=False)
+    one.store.close()
+    monkeypatch.undo()
+    assert all(folder_holds(tmp_path, row) for row in rows)
+    session(tmp_path)
+    assert not any(folder_holds(tmp_path, row) for row in rows)
+
+
+def _die(self, ids):
+    if len(ids):
+        raise KeyboardInterrupt
+
+
+def test_damaged_features_are_computed_again(tmp_path):
+    one = session(tmp_path)
+    one.train(on_progress=False)
+    digest, wanted = one.ensemble.digest, one.dataset.train.inputs()
+    one.store.close()
+    with open(tmp_path / FEATURES, "r+b") as handle:
+        handle.write(b"damage" * 40)
+    again = session(tmp_path)
+    assert torch.equal(again.dataset.train.inputs(), wanted)
+    again.revoke(again.dataset.train.ids[:1])
+    again.unlearn(1.0, on_progress=False)
+    assert again.compare(on_progress=False).bit_identical
+    assert digest != again.ensemble.digest
+
+
+def test_another_backbone_is_refused_and_changes_nothing(tmp_path):
+    one = session(tmp_path)
+    one.train(on_progress=False)
+    one.store.close()
+    before = (tmp_path / FEATURES).read_bytes()
+    with pytest.raises(StoreError, match=r"belongs to another run\. Its backbone"):
+        session(tmp_path, backbone(seed=4))
+    with pytest.raises(StoreError, match=r"belongs to another run\. Its backbone"):
+        uk.Session(images(), model="logistic", store=tmp_path, **OPTIONS)
+    with pytest.raises(ValueError, match=r"'logistic on Sequential'.*give it as model="):
+        uk.Session(images(), store=tmp_path)
+    assert (tmp_path / FEATURES).read_bytes() == before
+
+
+def test_a_read_only_session_predicts_and_writes_nothing(tmp_path):
+    one = session(tmp_path)
+    one.train(on_progress=False)
+    reader = session(DiskStore(tmp_path, read_only=True))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert reader.score() == one.score()
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_the_certificate_and_the_audit_tell_of_features(tmp_path):
+    one = session(tmp_path)
+    one.train(on_progress=False)
+    one.revoke(one.dataset.train.ids[[2, 5]])
+    one.unlearn(1.0, on_progress=False)
+    content = one.certificate().content
+    assert content["features"] == {
+        "backbone": one.plan.architecture.backbone.described,
+        "kept": 148,
+        "of revoked": 0,
+    }
+    assert "148 examples, none of which is revoked" in " ".join(content["says"])
+    model = uk.Frozen(backbone(), batch_size=BATCH)
+    says = " ".join(uk.audit(tmp_path, dataset=images(), model=model, retrain=True))
+    assert "features of 148 examples are kept, none of which is revoked; their marks are" in says
+    assert "features have the bits that the backbone computes" in says
+    assert "clean checkpoints have the bits that retraining from scratch" in says
+    with pytest.raises(ValueError, match="the run's model was"):
+        list(uk.audit(tmp_path, dataset=images(), model=uk.Frozen(backbone(4), batch_size=BATCH)))
+
+
+def test_an_audit_finds_features_that_should_be_gone_or_were_changed(tmp_path):
+    one = session(tmp_path)
+    one.train(on_progress=False)
+    one.revoke(one.dataset.train.ids[[0]])
+    one.unlearn(1.0, on_progress=False)
+    one.store.close()
+    whole = bytearray((tmp_path / FEATURES).read_bytes())
+    with_leak, changed = bytearray(whole), bytearray(whole)
+    with_leak[:4] = b"left"  # of the first training example
+    (tmp_path / FEATURES).write_bytes(with_leak)
+    with pytest.raises(AuditError, match="of the revoked example 7 are still in the folder"):
+        list(uk.audit(tmp_path))
+    changed[13 * 4 + 1] ^= 1
+    (tmp_path / FEATURES).write_bytes(changed)
+    list(uk.audit(tmp_path))  # the folder alone does not show it
+    with pytest.raises(AuditError, match="were changed"):
+        model = uk.Frozen(backbone(), batch_size=BATCH)
+        list(uk.audit(tmp_path, dataset=images(), model=model))
+
+
+def test_modifications_on_features_are_replayed(tmp_path):
+    one = session(tmp_path)
+    one.train(on_progress=False)
+    one.revoke(one.dataset.train.ids[[2, 5]])
+    one.unlearn(0.0, on_progress=False, spot_check=False)
+    model = uk.Frozen(backbone(), batch_size=BATCH)
+    says = " ".join(uk.audit(tmp_path, dataset=images(), model=model, replay=True))
+    assert "the bits that modifying the original models again gives" in says
+
+
+def test_a_saved_ensemble_needs_the_same_backbone(tmp_path):
+    one = session(None, head=uk.MLP((6,)))
+    one.train(on_progress=False)
+    one.ensemble.save(tmp_path / "saved")
+    again = uk.load_ensemble(tmp_path / "saved", model=uk.Frozen(backbone(), batch_size=BATCH))
+    rows = one.dataset.raw(one.dataset.test.ids)
+    assert torch.equal(again.probabilities(rows), one.ensemble.probabilities(rows))
+    assert torch.equal(
+        again.predict(one.dataset.test.inputs()), one.ensemble.predict(one.dataset.test.inputs())
+    )
+    for model, words in (
+        (None, "'mlp on Sequential', a model of its author's own"),
+        (uk.MLP((6,)), "heads are on a frozen backbone"),
+        (uk.Frozen(backbone(4), batch_size=BATCH), "another version"),
+        (uk.Frozen(backbone(), batch_size=BATCH + 1), "another version"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            uk.load_ensemble(tmp_path / "saved", model=model)
+
+
+def test_a_script_leaves_the_backbone_to_be_filled_in():
+    text = session(None, head=uk.MLP((6,))).to_script()
+    assert "model=uk.Frozen(" in text
+    assert "to fill in: the backbone 'Sequential'" in text and "head=uk.MLP(hidden=(6,)" in text
+    assert f"batch_size={BATCH}" in text
