@@ -79,6 +79,7 @@ print(json.dumps(points))
         "from pictures": cells.first,
         "on a map": drag,
         "hardest examples": panel.locator("caption", has_text="Highest held-out loss first"),
+        "suspicious labels": panel.locator(".uk-picker button[aria-label*='looks like']").first,
     }
     for selector, there in selectors.items():
         panel.get_by_label(selector).check()

@@ -1,5 +1,7 @@
 """Figures of the membership attack."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from unlearnkit import figures
@@ -39,3 +41,19 @@ def test_an_attack_without_forgotten_examples_draws_what_there_is(mixed):
     figure = figures.membership_roc(curves, areas, rates)
     assert all(not trace.x for trace in figure.data) and "area unknown" in figure.data[0].name
     assert len(figures.membership_losses(losses, "unlearned", 0.5).data[1].x) == 12
+
+
+def test_every_shard_is_drawn_beside_the_retrained_model_the_worst_first():
+    rows = [
+        (shard, model, rate, share, share / 2, min(1.0, 2 * share), rate, 10, 200)
+        for shard, share in (("all", 0.2), (0, 0.1), (4, 0.4))
+        for model in ("original", "unlearned", "scratch")
+        for rate in (0.01, 0.001)
+    ]
+    columns = "shard models false_rate true_rate low high false members others".split()
+    spec = figures.shard_attack.spec(pd.DataFrame(rows, columns=columns), 0.01)
+    assert spec["layout"]["yaxis"]["ticktext"] == ["all shards", "shard 4", "shard 0"]
+    assert [trace["name"] for trace in spec["data"]] == ["original", "unlearned", "retrained"]
+    for trace in spec["data"]:
+        assert dict(zip(np.round(trace["y"]), trace["x"], strict=True)) == {0: 0.2, 2: 0.1, 1: 0.4}
+        assert trace["error_x"]["array"] == pytest.approx([0.2, 0.1, 0.4])

@@ -17,11 +17,13 @@ from torch import Tensor
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation.layer_distances import layer_distances
 from unlearnkit.evaluation.retrained import RetrainedModels
+from unlearnkit.evaluation.shard_outputs import ShardOutputs, shard_outputs, shard_scores
 from unlearnkit.metrics.membership_auc import Attack, membership_auc, membership_gap
 from unlearnkit.metrics.metrics import (
     METRICS,
     NO_CLASSES,
     NO_EXAMPLES,
+    NO_SHARDS,
     Measure,
     churn,
     column_of,
@@ -29,6 +31,7 @@ from unlearnkit.metrics.metrics import (
     try_metrics,
     tug_of_war,
 )
+from unlearnkit.metrics.shard_scores import ShardScores
 from unlearnkit.metrics.tasks import Task, task_of
 from unlearnkit.models.state import same_state
 from unlearnkit.models.vector import flatten
@@ -83,7 +86,8 @@ class Comparison:
         churn: share of test examples whose predicted class differs from that of the retrained
             model, for unlearned and original; empty for a regression.
         measures: every metric of ``METRICS`` against the retrained model: part, metric, model,
-            value, low and high (a 95 % interval), direction (which values are best), source, note.
+            value, low and high (a 95 % interval), direction (which values are best), source, note,
+            null and p_value. Those of single shards are measured on the forget part only.
         tug_of_war: product of 1 - |accuracy gap| over the three parts, between unlearned and
             retrained model; nan for a regression, whose gaps are not shares.
         attacks: result of membership inference on each model.
@@ -100,6 +104,9 @@ class Comparison:
         labels: labels of these examples.
         outputs: outputs of each model for these examples.
         forget_shard: shard of each forgotten example; -1 for an example of the probe.
+        shard_scores: for each model the scores of an attack on the constituents of the shards that
+            forgot examples; :func:`~unlearnkit.evaluation.shard_attack.attack_shards` counts who
+            is found.
     """
 
     constituents: "pd.DataFrame"
@@ -123,6 +130,7 @@ class Comparison:
     labels: dict[str, Tensor]
     outputs: dict[str, Outputs]
     forget_shard: Int[np.ndarray, " forget"]
+    shard_scores: dict[str, ShardScores]
 
     @property
     def accuracies(self) -> "pd.DataFrame":
@@ -169,22 +177,27 @@ class Comparison:
     def measures_on(self, part: str = "test") -> "pd.DataFrame":
         """Return the measures on one part: forget, retain or test.
 
-        Metrics that do not apply, because the part is empty or has no classes, are left out.
+        Metrics that do not apply, because the part is empty or has no classes, or because they are
+        of single shards and the part is not the forget set, are left out.
         """
         frame = self.measures[self.measures["part"] == part]
-        return frame[frame["value"].notna() | ~frame["note"].isin([NO_CLASSES, NO_EXAMPLES])]
+        without = [NO_CLASSES, NO_EXAMPLES, NO_SHARDS]
+        return frame[frame["value"].notna() | ~frame["note"].isin(without)]
 
     def to_frame(self) -> "pd.DataFrame":
         """Return a table with one row per model.
 
         Its columns are the scores, each metric of ``METRICS`` on the test part (named in snake
-        case), the attack's AUC, and the measured and predicted seconds.
+        case; those of single shards are on the forget part), the attack's AUC, and the measured and
+        predicted seconds.
         """
         import pandas as pd
 
         score = self.task.part_score_name.lower()
         frame = self.scores.rename(columns=lambda part: f"{part}_{score}").rename_axis("model")
-        measures = self.measures_on("test").set_index("model")
+        measures, forgotten = (self.measures_on(part) for part in ("test", "forget"))
+        of_shards = forgotten[~forgotten["metric"].isin(measures["metric"])]
+        measures = pd.concat([measures, of_shards]).set_index("model")
         for metric in dict.fromkeys(measures["metric"]):
             frame[column_of(metric)] = measures["value"][measures["metric"] == metric]
         frame["membership_auc"] = pd.Series({name: a.auc for name, a in self.attacks.items()})
@@ -277,8 +290,15 @@ def compare(
     forget_shard = np.full(len(forget), -1)
     trained_on = np.isin(forget, plan.partition.ids)
     forget_shard[trained_on] = plan.partition.shard[plan.partition.rows(forget)]
-    outputs = {name: _outputs(each, examples) for name, each in ensembles.items()}
     task = task_of(dataset)
+    found = {name: _outputs(each, examples, task) for name, each in ensembles.items()}
+    outputs = {name: each for name, (each, _) in found.items()}
+    attacked = {s: np.flatnonzero(forget_shard == s) for s in fresh}
+    attacked = {s: places for s, places in attacked.items() if len(places)}
+    scores_of_shards = {
+        name: shard_scores(ensembles[name], own, attacked, ensembles.values())
+        for name, (_, own) in found.items()
+    }
     scores = pd.DataFrame(
         {
             part: {
@@ -304,7 +324,7 @@ def compare(
         churn={}
         if dataset.is_regression
         else {n: churn(reference, own) for n, own in others.items()},
-        measures=_measure_rows(outputs, labels),
+        measures=_measure_rows(outputs, labels, scores_of_shards),
         tug_of_war=math.nan if dataset.is_regression else _tug_of_war(scores),
         attacks=attacks,
         membership_gap=membership_gap(attacks["unlearned"], attacks["scratch"]),
@@ -319,23 +339,35 @@ def compare(
         labels=labels,
         outputs=outputs,
         forget_shard=forget_shard,
+        shard_scores=scores_of_shards,
     )
 
 
-def _outputs(ensemble: Ensemble, examples: dict[str, tuple[Tensor, Tensor]]) -> Outputs:
-    found = Outputs(*(ensemble.probabilities(examples[part][0]) for part in PARTS))
+def _outputs(
+    ensemble: Ensemble, examples: dict[str, tuple[Tensor, Tensor]], task: Task
+) -> tuple[Outputs, ShardOutputs]:
+    forget, own_forget = shard_outputs(ensemble, *examples["forget"], task)
+    test, own_test = shard_outputs(ensemble, *examples["test"], task)
+    found = Outputs(forget, ensemble.probabilities(examples["retain"][0]), test)
     return_freed_memory(ensemble.architecture.state_bytes)
-    return found
+    return found, ShardOutputs(own_forget, own_test)
 
 
-def _measure_rows(outputs: dict[str, Outputs], labels: dict[str, Tensor]) -> "pd.DataFrame":
+def _measure_rows(
+    outputs: dict[str, Outputs], labels: dict[str, Tensor], scores: dict[str, ShardScores]
+) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
     for part in PARTS:
         reference = getattr(outputs["scratch"], part)
         found = {
-            model: measure_all(getattr(outputs[model], part), reference, labels[part])
+            model: measure_all(
+                getattr(outputs[model], part),
+                reference,
+                labels[part],
+                (scores[model], scores["scratch"]) if part == "forget" else None,
+            )
             for model in MODELS
         }
         for metric in found["scratch"]:
@@ -343,9 +375,11 @@ def _measure_rows(outputs: dict[str, Outputs], labels: dict[str, Tensor]) -> "pd
                 measure = found[model][metric]
                 low, high = measure.interval or (math.nan, math.nan)
                 read = (measure.value, low, high, measure.direction, measure.source, measure.note)
-                rows.append((part, metric, model, *read))
+                chance = (measure.null, measure.p_value)
+                rows.append((part, metric, model, *read, *chance))
     columns = ["part", "metric", "model", "value", "low", "high", "direction", "source", "note"]
-    return pd.DataFrame(rows, columns=columns)
+    columns += ["null", "p_value"]
+    return pd.DataFrame(rows, columns=columns).astype({"null": float, "p_value": float})
 
 
 def _tug_of_war(accuracies: "pd.DataFrame") -> float:

@@ -16,7 +16,7 @@ from unlearnkit.figures.decision import boundary_bars, workload_map
 from unlearnkit.figures.drawing import Drawing, Figure
 from unlearnkit.figures.example_map import example_map
 from unlearnkit.figures.ledger import ledger_costs
-from unlearnkit.figures.membership import membership_losses, membership_roc
+from unlearnkit.figures.membership import membership_losses, membership_roc, shard_attack
 from unlearnkit.figures.parameters import (
     parameter_scatter,
     shift_histogram,
@@ -63,6 +63,7 @@ __all__ = [
     "predicted_targets",
     "prediction_confusion",
     "seed_distances",
+    "shard_attack",
     "shift_histogram",
     "shift_scatter",
     "stage_map",

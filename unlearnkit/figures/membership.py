@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Areas = dict[str, tuple[float, tuple[float, float] | None]]
+ALL_SHARDS = "all"  # the row of all shards in a table of the attack on constituents
+MOST_SHARDS = 12  # shards of which a figure shows the attack
 MOST_STEPS = 250  # points of a curve
 SMALLEST_LOSS = 1e-7  # nats: float32 has no probability closer to 1 except 1 itself
 
@@ -166,6 +168,87 @@ def membership_roc(curves: "pd.DataFrame", areas: Areas, rates: Sequence[Rates] 
                     "y0": 0,
                     "x1": 1,
                     "y1": 1,
+                    "layer": "below",
+                    "line": {"color": GREY, "width": 1, "dash": "dot"},
+                }
+            ],
+        ),
+    }
+
+
+@Drawing
+def shard_attack(frame: "pd.DataFrame", false: float) -> Spec:
+    """Shares of the forgotten examples that an attack finds, for all shards and for each.
+
+    Each example is attacked in the constituent of its shard, calibrated by those of other shards.
+    The goal is the retrained model's share. Shards in which most is found come first.
+
+    Args:
+        frame: table of :func:`~unlearnkit.evaluation.shard_attack.attack_shards` with ``each``.
+        false: the false positive rate to show.
+    """
+    shown = frame[frame["false_rate"] == false]
+    single = shown[shown["shard"] != ALL_SHARDS]
+    most = single[single["models"] != "scratch"].groupby("shard")["true_rate"].max()
+    order = [ALL_SHARDS, *most.sort_values(ascending=False, kind="stable").index[:MOST_SHARDS]]
+    places = {shard: number for number, shard in enumerate(order)}
+    data: list[Spec] = []
+    for number, model in enumerate(MODELS):
+        own = shown[(shown["models"] == model) & shown["shard"].isin(order)]
+        low, high, value = (own[name].to_numpy() for name in ("low", "high", "true_rate"))
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": MODEL_NAMES[model],
+                "x": value.tolist(),
+                "y": [places[shard] + 0.22 * (number - 1) for shard in own["shard"]],
+                "marker": {
+                    "color": MODEL_COLORS[model],
+                    "size": 9,
+                    "symbol": "diamond" if model == "scratch" else "circle",
+                },
+                "error_x": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": (high - value).tolist(),
+                    "arrayminus": (value - low).tolist(),
+                    "color": MODEL_COLORS[model],
+                    "thickness": 1.5,
+                    "width": 3,
+                },
+                "customdata": [
+                    [f"{members:,} forgotten", f"[{a:.1%}, {b:.1%}]"]
+                    for members, a, b in zip(own["members"], low, high, strict=True)
+                ],
+                "hovertemplate": f"{MODEL_NAMES[model]}: %{{x:.1%}} %{{customdata[1]}} of "
+                "%{customdata[0]}<extra></extra>",
+            }
+        )
+    names = ["all shards", *(f"shard {shard}" for shard in order[1:])]
+    return {
+        "data": data,
+        "layout": layout(
+            f"Found in its shard's model, at {false:.1%} false positives",
+            110 + 46 * len(order),
+            xaxis=axis("share of the forgotten examples found", tickformat="~%")
+            | {"range": [-0.02, max(0.1, min(1.02, 1.05 * float(shown["high"].max())))]},
+            yaxis={
+                "tickvals": list(range(len(order))),
+                "ticktext": names,
+                "range": [len(order) - 0.5, -0.5],
+                "showgrid": False,
+                "zeroline": False,
+                "automargin": True,
+            },
+            shapes=[
+                {
+                    "type": "line",
+                    "yref": "paper",
+                    "y0": 0,
+                    "y1": 1,
+                    "x0": false,
+                    "x1": false,
                     "layer": "below",
                     "line": {"color": GREY, "width": 1, "dash": "dot"},
                 }

@@ -10,13 +10,16 @@ since a forget set may be empty.
 import math
 import re
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from unlearnkit.metrics.true_positives import true_positives
+from unlearnkit.metrics.shard_scores import ShardScores, found_in, worst_shard
+from unlearnkit.metrics.true_positives import RATES, threshold_at, true_positives
 from unlearnkit.registry import Registry, instance_of
 
 SMALLEST_PROBABILITY = 1e-12
@@ -28,6 +31,7 @@ Z95 = 1.959963984540054
 
 NO_CLASSES = "a regression has no classes"
 NO_EXAMPLES = "no examples"
+NO_SHARDS = "the forgotten examples and the constituents of at least two shards are needed"
 
 TABLE_COLUMNS = frozenset(
     [
@@ -262,8 +266,6 @@ class AccuracyGap:
     """Accuracy of `a` minus accuracy of `b`, with the interval of Agresti and Min 2005.
 
     The examples are paired, so only those that exactly one of the models predicts correctly count.
-    Half an example is added to each cell of the 2 x 2 table, so that the interval keeps a positive
-    width for few examples and for models that never disagree.
     """
 
     name: ClassVar[str] = "accuracy-gap"
@@ -279,13 +281,7 @@ class AccuracyGap:
             return Measure(self.name, math.nan, "zero", "difference of shares", None, NO_CLASSES)
         _check_pair(a, b)
         gain = _correct(a, data).double() - _correct(b, data).double()
-        interval = None
-        if len(gain):
-            won, lost = float((gain > 0).sum()) + 0.5, float((gain < 0).sum()) + 0.5
-            count = len(gain) + 2
-            middle = (won - lost) / count
-            half = Z95 * math.sqrt(won + lost - (won - lost) ** 2 / count) / count
-            interval = (max(middle - half, -1.0), min(middle + half, 1.0))
+        interval = _paired_interval(gain.cpu().numpy()) if len(gain) else None
         source = "difference of shares; interval: Agresti and Min 2005"
         return Measure(self.name, _mean(gain), "zero", source, interval, _empty(len(gain)))
 
@@ -378,7 +374,99 @@ class TruePositiveGap:
         return Measure(self.name, value, "zero", source, interval, note)
 
 
-BUILT_IN = AccuracyGap(), OutputKL(), Churn(), TruePositiveGap(0.01), TruePositiveGap(0.001)
+@dataclass(frozen=True)
+class ShardTruePositiveGap:
+    """How many more forgotten examples an attack finds in the constituents of `a` than of `b`.
+
+    Each forgotten example is attacked in the constituent of its shard, calibrated by the other
+    constituents (:class:`~unlearnkit.metrics.shard_scores.ShardScores`). The value is the true
+    positive rate at a false positive rate ``false`` among test examples, minus the same rate of the
+    retrained model: best 0. The paired interval of Agresti and Min takes the thresholds as given.
+
+    With ``worst`` the value is that of the shard with the clearest gap, its interval holds for all
+    shards at once (Bonferroni), and null and p-value allow for looking at several shards
+    (:func:`~unlearnkit.metrics.shard_scores.worst_shard`).
+
+    Attributes:
+        false: the false positive rate.
+        worst: whether to judge the worst shard instead of all shards together.
+    """
+
+    false: float = 0.01
+    worst: bool = False
+
+    @property
+    def name(self) -> str:
+        """For example ``"shard-tpr-gap-at-1%"`` or ``"worst-shard-tpr-gap-at-1%"``."""
+        return f"{'worst-' if self.worst else ''}shard-tpr-gap-at-{self.false * 100:g}%"
+
+    def __call__(
+        self,
+        a: Float[Tensor, "batch class"],
+        b: Float[Tensor, "batch class"],
+        data: Targets,
+    ) -> Measure:
+        """Return nan: the outputs of the whole ensembles do not tell."""
+        _check_pair(a, b)
+        return Measure(self.name, math.nan, "zero", "Carlini et al. 2022", None, NO_SHARDS)
+
+    def of_shards(self, a: ShardScores, b: ShardScores) -> Measure:
+        """Compare the constituents of two ensembles."""
+        source = "Carlini et al. 2022; interval: Agresti and Min 2005"
+        if not a.shards:
+            return Measure(self.name, math.nan, "zero", source, None, NO_SHARDS)
+        others = min(map(len, a.others.values()))
+        note = "" if others * self.false >= 1 else f"{others} test examples are few for this rate"
+        if not self.worst:
+            gain = _found(a, self.false) - _found(b, self.false)
+            value, interval = float(gain.mean()), _paired_interval(gain)
+            return Measure(self.name, value, "zero", source, interval, note)
+        worst = worst_shard(a, b, self.false)
+        own, reference = (found_in(each, worst.shard, self.false) for each in (a, b))
+        interval = _paired_interval(own.astype(float) - reference, len(a.shards))
+        return Measure(
+            self.name,
+            worst.gap,
+            "zero",
+            f"{source}; p: Westfall and Young 1993",
+            interval,
+            f"shard {worst.shard}" + (f"; {note}" if note else ""),
+            worst.null,
+            worst.p_value,
+        )
+
+
+def _found(scores: ShardScores, false: float) -> Float[np.ndarray, " member"]:
+    """Return 1 for each member that the attack with one threshold for all shards finds, else 0."""
+    threshold = threshold_at(scores.all_others, false)
+    return (scores.all_members > threshold).astype(float)
+
+
+def _paired_interval(gain: Float[np.ndarray, " example"], looks: int = 1) -> tuple[float, float]:
+    """Interval of a mean of paired differences -1, 0, 1 (Agresti and Min 2005); 95 %.
+
+    Half an example is added to each cell of the 2 x 2 table, so that the interval keeps a positive
+    width for few examples and for models that never disagree.
+
+    Args:
+        gain: the differences.
+        looks: the number of intervals that hold at once (Bonferroni).
+    """
+    z = NormalDist().inv_cdf(1 - 0.025 / looks) if looks > 1 else Z95
+    won, lost = float((gain > 0).sum()) + 0.5, float((gain < 0).sum()) + 0.5
+    count = len(gain) + 2
+    middle = (won - lost) / count
+    half = z * math.sqrt(won + lost - (won - lost) ** 2 / count) / count
+    return max(middle - half, -1.0), min(middle + half, 1.0)
+
+
+BUILT_IN: tuple[Metric, ...] = (
+    AccuracyGap(),
+    OutputKL(),
+    Churn(),
+    *(TruePositiveGap(rate) for rate in RATES),
+    *(ShardTruePositiveGap(rate, worst) for worst in (False, True) for rate in RATES),
+)
 
 METRICS: Registry[Metric] = Registry(
     "METRICS",
@@ -388,8 +476,11 @@ METRICS: Registry[Metric] = Registry(
     An entry is a callable ``(a, b, data) -> Measure``. It gets the outputs of a model `a` and of
     the reference `b`, the retrained model, as tensors (example, class) of probabilities, and the
     labels `data` of the examples; of a regression predictions and targets. The measure it returns
-    says its value, which direction is best and who defined it. Its name, in snake case, is also
-    the name of its column, and therefore must not be that of another column of a table. ::
+    says its value, which direction is best and who defined it. A metric with a method
+    ``of_shards(a, b) -> Measure`` is called on the forget set with the attack scores of both
+    models' constituents (:class:`unlearnkit.metrics.shard_scores.ShardScores`) instead. Its name,
+    in snake case, is also the name of its column, and therefore must not be that of another column
+    of a table. ::
 
         from unlearnkit.metrics.metrics import Measure
 
@@ -408,11 +499,15 @@ METRICS: Registry[Metric] = Registry(
 
 
 def measure_all(
-    a: Float[Tensor, "batch class"], b: Float[Tensor, "batch class"], data: Targets
+    a: Float[Tensor, "batch class"],
+    b: Float[Tensor, "batch class"],
+    data: Targets,
+    shards: tuple[ShardScores, ShardScores] | None = None,
 ) -> dict[str, Measure]:
     """Measure how far model `a` is from the reference `b` by every metric of `METRICS`.
 
-    Without examples no metric is called and all values are nan.
+    Without examples no metric is called and all values are nan. A metric with a method
+    ``of_shards`` is called with the ``shards`` of both models, if they are given.
 
     >>> measures = measure_all(torch.eye(3), torch.eye(3)[[0, 2, 1]], torch.arange(3))
     >>> round(measures["accuracy-gap"].value, 3), round(measures["churn"].value, 3)
@@ -422,7 +517,7 @@ def measure_all(
         ValueError: a metric fails, or a part of its `Measure` has a wrong type.
         TypeError: a metric does not return a `Measure`.
     """
-    return {name: _measured(name, metric, a, b, data) for name, metric in METRICS.items()}
+    return {name: _measured(name, metric, a, b, data, shards) for name, metric in METRICS.items()}
 
 
 def try_metrics(data: Targets, num_outputs: int) -> None:
@@ -467,12 +562,23 @@ def _check_names() -> None:
         )
 
 
-def _measured(name: str, metric: Metric, a: Tensor, b: Tensor, data: Tensor) -> Measure:
+def _measured(
+    name: str,
+    metric: Metric,
+    a: Tensor,
+    b: Tensor,
+    data: Tensor,
+    shards: tuple[ShardScores, ShardScores] | None,
+) -> Measure:
     """Call one metric on copies, which it may change; errors name the metric."""
     if not len(a):
         return Measure(name, math.nan, "zero", "", None, _empty(0))
+    of_shards = getattr(metric, "of_shards", None)
     try:
-        measure = metric(a.clone(), b.clone(), data.clone())
+        if shards is not None and of_shards is not None:
+            measure = of_shards(*shards)
+        else:
+            measure = metric(a.clone(), b.clone(), data.clone())
     except Exception as error:  # whatever a user's code may raise
         raise ValueError(
             f"the metric {name!r} failed with {type(error).__name__}: {error}; fix it, or remove "

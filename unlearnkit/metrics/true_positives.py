@@ -45,7 +45,11 @@ def threshold_at(others: Float[np.ndarray, " other"], false: float) -> float:
 
 
 def true_positives(
-    members: Float[np.ndarray, " member"], others: Float[np.ndarray, " other"], false: float
+    members: Float[np.ndarray, " member"],
+    others: Float[np.ndarray, " other"],
+    false: float,
+    *,
+    looks: int = 1,
 ) -> TruePositives:
     """Measure the true positive rate of an attack at a false positive rate.
 
@@ -64,6 +68,8 @@ def true_positives(
         members: scores of the members; above a threshold an example is called a member.
         others: scores of the others.
         false: the false positive rate, above 0 and below 1.
+        looks: the number of rates that are looked at together. The intervals of all of them hold
+            at once, in at least 95 % of samples (Bonferroni).
 
     Raises:
         ValueError: a sample is empty or holds nan, or ``false`` is out of range.
@@ -77,7 +83,11 @@ def true_positives(
         raise ValueError("some scores are nan; leave out models whose outputs are not finite")
     from scipy.stats import beta, binom  # slow to import
 
-    descending, threshold, side = np.sort(others)[::-1], threshold_at(others, false), LEVEL / 4
+    descending, threshold, side = (
+        np.sort(others)[::-1],
+        threshold_at(others, false),
+        LEVEL / 4 / looks,
+    )
 
     def found_above(rank: int) -> int:
         """Count members above the order statistic that so many others exceed."""

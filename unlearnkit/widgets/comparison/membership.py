@@ -7,9 +7,13 @@ import ipywidgets
 
 from unlearnkit import figures
 from unlearnkit.evaluation import membership
+from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.evaluation.membership import Rates
+from unlearnkit.evaluation.shard_attack import attack_shards
 from unlearnkit.figures.drawing import MODEL_NAMES
 from unlearnkit.figures.membership import Areas
+from unlearnkit.metrics.metrics import ShardTruePositiveGap
+from unlearnkit.metrics.true_positives import RATES
 from unlearnkit.widgets.parts.html import paragraphs, table
 from unlearnkit.widgets.parts.panel import Panel, row
 from unlearnkit.widgets.parts.percent_slider import PercentSlider
@@ -37,8 +41,12 @@ class MembershipView(View):
         "retrained model minus its loss under the unlearned one (difficulty calibration: Watson "
         "et al. 2022, with one reference model): above 0, the unlearned model knows it better "
         "than a model that never saw it. An ensemble can hide the leak of one shard, because the "
-        "others outvote it: choose a constituent. This is a simple attack; if it fails, a "
-        "stronger one may still succeed."
+        "others outvote it: choose a constituent. The attack on constituents takes the other "
+        "shards, whose models never saw an example, as references (Carlini et al. 2022), and "
+        "counts the forgotten examples that it finds almost without false alarms. The bars of "
+        "single shards hold for all of them at once (Bonferroni); p is the probability of a worst "
+        "shard at least as bad without a difference to the retrained model (Westfall and Young "
+        "1993). If these attacks fail, a stronger one may still succeed."
     )
 
     def __init__(self, panel: Panel, source: HasComparison) -> None:
@@ -58,11 +66,16 @@ class MembershipView(View):
         self.summary = self.text()
         self.losses, self.roc = self.plot("membership-losses"), self.plot("membership-roc")
         self.risks = self.text()
+        self.rate = self.choice("false positives", [(f"{rate:.1%}", rate) for rate in RATES])
+        self.worst, self.shards = self.text(), self.plot("shard-attack")
         return [
             row(self.model, self.shard, self.slider),
             self.summary,
             row(self.losses.widget, self.roc.widget),
             self.risks,
+            row(self.rate),
+            self.worst,
+            self.shards.widget,
         ]
 
     @property
@@ -83,7 +96,10 @@ class MembershipView(View):
             f"rates = [membership.rates(losses, m, threshold) for m in ({model!r}, 'scratch')]\n"
             "curves, areas = membership.roc_curves(losses), membership.roc_areas(losses)\n"
             "figures.membership_roc(curves, areas, rates)\n"
-            "membership.riskiest(losses)"
+            "membership.riskiest(losses)\n"
+            "from unlearnkit.evaluation.shard_attack import attack_shards\n"
+            f"found = attack_shards(session.compare(), rates=({self.rate.value:g},), each=True)\n"
+            f"figures.shard_attack(found, {self.rate.value:g})"
         )
 
     def clear(self) -> None:
@@ -104,7 +120,28 @@ class MembershipView(View):
         self._areas = membership.roc_areas(self._losses)
         self._frames = {"membership-losses": self._losses, "membership-roc": self._curves}
         self.risks.html = self._riskiest(membership.riskiest(self._losses))
+        self._attack()
         self.sweep()
+
+    def _attack(self) -> None:
+        """Attack the constituents, and say what is found in the worst shard."""
+        comparison, rate = self.comparison, self.rate.value
+        known = bool(comparison.shard_scores["scratch"].shards)
+        for widget in (self.shards.widget, self.rate):
+            widget.layout.display = None if known else "none"
+        if not known:
+            self.worst.html = paragraphs(
+                "No constituent can be attacked: this needs two shards, one of which forgot an "
+                "example, and test examples."
+            )
+            return
+        frame = attack_shards(comparison, rates=(rate,), each=True)
+        self._frames["shard-attack"] = frame
+        self.shards.show(figures.shard_attack.spec(frame, rate))
+        self.worst.html = paragraphs(
+            "Attack on the constituents, with the other shards as references:",
+            *_found_sentences(comparison, frame, rate),
+        )
 
     def sweep(self) -> None:
         """Show the rates at the threshold."""
@@ -150,6 +187,36 @@ class MembershipView(View):
             text=(1,),
             lead=pictures(dataset, frame["id"].to_numpy()),
         )
+
+
+def _found_sentences(comparison: Comparison, frame: "pd.DataFrame", rate: float) -> list[str]:
+    """Say how many are found in all shards together, and what the worst shard gives away."""
+    whole = frame[frame["shard"] == "all"].set_index("models")
+    shares = ", ".join(
+        f"{title} {row['true_rate']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
+        for title, row in ((title, whole.loc[model]) for model, title in MODEL_NAMES.items())
+    )
+    lines = [f"Found at {rate:.1%} false positives: {shares} of the forgotten examples."]
+    few = whole["others"].iloc[0] * rate < 1
+    if few:
+        lines.append(
+            f"{whole['others'].iloc[0]:,} test examples are few for this rate: no false positive "
+            "is allowed."
+        )
+    measures = comparison.measures
+    worst = measures[
+        (measures["part"] == "forget")
+        & (measures["metric"] == ShardTruePositiveGap(rate, True).name)
+    ].set_index("model")
+    for model in ("unlearned", "original"):
+        if model in worst.index and worst["value"].notna()[model]:
+            found = worst.loc[model]
+            lines.append(
+                f"Worst shard, {MODEL_NAMES[model]}: {found['note'].split(';')[0]} gives away "
+                f"{found['value']:.1%} more than retrained [{found['low']:.1%}, "
+                f"{found['high']:.1%}]; by chance {found['null']:.1%}, p {found['p_value']:.3f}."
+            )
+    return lines
 
 
 def _sentence(rate: Rates) -> str:

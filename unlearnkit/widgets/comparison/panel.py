@@ -299,12 +299,14 @@ def _measures(comparison: Comparison) -> str:
     best = {"lower": "low", "higher": "high", "zero": "0"}
     rows = []
     parts = {part: comparison.measures_on(part) for part in ("test", "forget")}
-    for metric in dict.fromkeys(parts["test"]["metric"]):
+    everything = comparison.measures
+    shown = dict.fromkeys([*parts["test"]["metric"], *parts["forget"]["metric"]])
+    for metric in shown:
         cells = []
         for frame in parts.values():
             own = frame[frame["metric"] == metric].set_index("model")
             cells += [_measured(own, model) for model in ("unlearned", "original")]
-        measure = parts["test"][parts["test"]["metric"] == metric].iloc[0]
+        measure = everything[everything["metric"] == metric].iloc[-1]
         rows.append([metric, *cells, best[measure["direction"]], measure["source"]])
     headers = ["metric", "test", "test, doing nothing", "forgotten", "forgotten, doing nothing"]
     caption = "Each metric in uk.METRICS against the retrained model, with its 95% interval"
