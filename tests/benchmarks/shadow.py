@@ -1,0 +1,177 @@
+"""Whether the models of other shards find wrong labels, and what leaks from the own shard.
+
+    make bench NAME=shadow [ARGS="--quick"]
+
+Labels of digits and of 4,000 images of Fashion-MNIST are made wrong in several ways. Ten shards are
+trained at the default rates. Wrong labels are ranked by the held-out loss, by the loss and by
+self-influence. Then every constituent is attacked on its own training examples, by its loss alone
+and calibrated by the other constituents. The null of a ranking is the same ranking with other
+examples called wrong; the null of the attack is one on a constituent that never saw the examples.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import report
+import torch
+
+import unlearnkit as uk
+from unlearnkit.data.examples import Dataset
+from unlearnkit.data.reading.groups import Grouping
+from unlearnkit.metrics.metrics import auc
+from unlearnkit.metrics.shard_scores import calibrated
+from unlearnkit.metrics.tasks import margins_of
+from unlearnkit.metrics.true_positives import true_positives
+from unlearnkit.selection.example_scores import example_losses, self_influence
+from unlearnkit.selection.held_out import held_out_losses, suspicious_labels
+
+SCORES = {
+    "held-out loss": held_out_losses,
+    "loss": example_losses,
+    "self-influence": self_influence,
+}
+KINDS = ("a tenth, any class", "a tenth, the next class", "one class, 30%", "one shard, 80%")
+PERSON = "one person, all"
+ROWS, TESTED, SHARDS = 40, 3000, 10
+
+
+def spoilt(base: Dataset, kind: str, seed: int) -> tuple[Dataset, np.ndarray]:
+    """Return the data with wrong labels of one kind, and which training rows are wrong."""
+    generator = np.random.default_rng(seed)
+    labels = base.train.labels.numpy().copy()
+    count, classes = len(labels), base.num_classes
+    change = generator.integers(1, classes, count)
+    if kind == "one class, 30%":
+        three = np.flatnonzero(labels == 3)
+        chosen, change[:] = generator.choice(three, round(0.3 * len(three)), replace=False), 2
+    elif kind == "one shard, 80%":
+        partition = uk.Session(base, model="mlp", num_shards=SHARDS, seed=seed).plan.partition
+        own = base.train.rows(partition.ids[partition.shard == 0])
+        chosen = generator.choice(own, round(0.8 * len(own)), replace=False)
+    elif kind == PERSON:
+        assert base.train.groups is not None
+        chosen = np.flatnonzero(base.train.groups == base.train.groups[seed])
+    else:
+        chosen = generator.choice(count, count // 10, replace=False)
+        if kind == "a tenth, the next class":
+            change[:] = 1
+    labels[chosen] = (labels[chosen] + change[chosen]) % classes
+    train = replace(base.train, labels=torch.from_numpy(labels))
+    return replace(base, train=train), np.isin(np.arange(count), chosen)
+
+
+def grouped(base: Dataset) -> Dataset:
+    """Return the data with a person for every 40 training rows, and one for each other part."""
+    count = len(base.train)
+    own = np.arange(count) // ROWS
+    parts = {
+        part: replace(getattr(base, part), groups=np.full(len(getattr(base, part)), number))
+        for part, number in (("probe", own[-1] + 1), ("test", own[-1] + 2))
+    }
+    names = tuple(f"P{i}" for i in range(own[-1] + 3))
+    train = replace(base.train, groups=own)
+    return replace(base, train=train, grouping=Grouping(names, "person"), **parts)
+
+
+def found_first(scores: np.ndarray, wrong: np.ndarray) -> float:
+    """Return which share of the wrong labels is among the first tenth, or as many as are wrong."""
+    first = np.argsort(-scores, kind="stable")[: max(len(scores) // 10, int(wrong.sum()))]
+    return float(wrong[first].sum() / wrong.sum())
+
+
+def area(scores: np.ndarray, wrong: np.ndarray) -> float:
+    """Return the area under the ROC curve."""
+    return auc(torch.from_numpy(scores[wrong]), torch.from_numpy(scores[~wrong]))
+
+
+def attacked(session: uk.Session, data: Dataset) -> dict[str, float]:
+    """Attack each constituent on its own training examples; means over the shards."""
+    ensemble, partition = session.ensemble, session.plan.partition
+    inputs, labels = data.examples(partition.ids)
+    members = np.stack([margins_of(p, labels) for p in ensemble.constituent_probabilities(inputs)])
+    inputs, labels = data.test.inputs(), data.test.labels
+    others = np.stack([margins_of(p, labels) for p in ensemble.constituent_probabilities(inputs)])
+    rows = []
+    for shard in range(SHARDS):
+        own = members[:, partition.shard == shard]
+        innocent = (shard + 1) % SHARDS
+        rest = np.delete(own, shard, 0), np.delete(others, shard, 0)
+        place = innocent - (innocent > shard)
+        for rate in (0.01, 0.001):
+            pairs = {
+                "calibrated": (calibrated(own, shard), calibrated(others, shard)),
+                "loss alone": (own[shard], others[shard]),
+                "null": (calibrated(rest[0], place), calibrated(rest[1], place)),
+            }
+            for name, pair in pairs.items():
+                rows.append((f"{name} at {rate:.1%}", true_positives(*pair, rate).true))
+    frame = pd.DataFrame(rows, columns=["attack", "found"])
+    return frame.groupby("attack", sort=False)["found"].mean().to_dict()
+
+
+def measure(base: Dataset, kind: str, seed: int) -> tuple[list[dict], dict[str, object]]:
+    """Return a row for each score, and one for the attacks, for one seed."""
+    data, wrong = spoilt(grouped(base) if kind == PERSON else base, kind, seed)
+    session = uk.Session(data, model="mlp", num_shards=SHARDS, seed=seed)
+    session.train(on_progress=False)
+    order = data.train.rows(session.plan.partition.ids)
+    wrong = wrong[order]
+    other = np.random.default_rng(seed).permutation(wrong)
+    about, rows = {"data": base.name, "wrong labels": kind}, []
+    for name, score in SCORES.items():
+        begin = time.process_time()
+        scores = score(session.plan, session.store)
+        seconds = time.process_time() - begin
+        rows.append(
+            about
+            | {"score": name, "AUC": area(scores, wrong), "null": area(scores, other)}
+            | {"in the first tenth": found_first(scores, wrong), "chance": max(0.1, wrong.mean())}
+            | {"CPU s for 10,000": seconds * 10_000 / len(wrong)}
+        )
+    suspects = suspicious_labels(session)["id"]
+    flagged = np.isin(session.plan.partition.ids, suspects)
+    rows[0]["suspicious"], rows[0]["of them wrong"] = len(suspects), wrong[flagged].mean()
+    rows[0]["of the wrong"] = wrong[flagged].sum() / wrong.sum()
+    return rows, about | attacked(session, data)
+
+
+def main() -> None:
+    """Run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="digits only, one seed")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    sets, seeds = [uk.load("digits")], 1 if options.quick else options.seeds
+    if not options.quick:
+        images = uk.load("fashion-mnist", num_examples=4000)
+        sets.append(images.without_test(images.test.ids[TESTED:]))
+    ranked, attacks = [], []
+    for data in sets:
+        for kind in (*KINDS, PERSON):
+            for seed in range(seeds):
+                rows, attack = measure(data, kind, seed)
+                ranked += rows
+                attacks.append(attack)
+            print(data.name, kind, flush=True)
+    keys = ["data", "wrong labels"]
+    labels = pd.DataFrame(ranked).groupby([*keys, "score"], sort=False).median().reset_index()
+    found = pd.DataFrame(attacks).groupby(keys, sort=False).median().reset_index()
+    print(labels.to_string(), found.to_string(), sep="\n")
+    command = report.command(__file__, "--quick" if options.quick else "")
+    report.keep("shadow-quick" if options.quick else "shadow", command, ranked + attacks)
+    if not options.quick:
+        report.put("shadow", shown(labels), command)
+        report.put("shadow attack", shown(found), command)
+
+
+def shown(frame: pd.DataFrame) -> str:
+    """Return a table as Markdown, with three decimal places and blanks for what is unknown."""
+    text = frame.map(lambda x: "" if x != x else f"{x:.3g}" if isinstance(x, float) else x)
+    return report.markdown(text)
+
+
+if __name__ == "__main__":
+    main()
