@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import unlearnkit as uk
-from unlearnkit import Session, from_frame
+from unlearnkit import Session, figures, from_frame
 from unlearnkit.data.examples import Dataset
 from unlearnkit.evaluation import membership, representations
 from unlearnkit.records.audit import audit
@@ -451,7 +451,9 @@ def test_studies_and_streams_revoke_whole_groups() -> None:
     share = costs.expected(2) / (costs.total_visits * (1 - 2 / len(costs.names)))
     assert frame["expected_share"].tolist() == pytest.approx([share], rel=0.02)
     rounds = uk.stream(session, rounds=3, size=2, by_group=True, boundary=uk.FixedBoundary(1))
-    assert rounds["revoked"].tolist() == [12, 24, 36]
+    assert rounds["revoked"].tolist() == [12, 24, 36] and rounds["groups"].tolist() == [2, 4, 6]
+    title = figures.stream_debt(rounds).layout.title.text
+    assert title.startswith("A stream of 3 requests of 2 groups: ")
     assert rounds["bit_identical"].tolist() == rounds["exact_operations"].tolist()
     with pytest.raises(ValueError, match="20 requests of 2 groups would use up the 35 remaining"):
         uk.stream(session, rounds=20, size=2, by_group=True)

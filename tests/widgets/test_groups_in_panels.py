@@ -57,6 +57,9 @@ def test_workload_and_decision_say_how_many_persons_ask(session):
     assert "for this request (12 training examples of 2 persons): " in said
     assert "2 persons drawn at random would take " in said
     assert f"Forgetting one person costs {percent(costs.mean_share)} of" in said
+    curve = stages.curve.view.spec["data"][1]
+    assert curve["name"] == "expected for random persons" and curve["x"][1] == 2 * 6
+    assert curve["y"][:2] == pytest.approx([costs.expected(1), costs.expected(2)])
     rows = columns(stages.shards)
     assert rows["persons"] == ["1", "1"] and rows["to forget"] == ["6", "6"]
     assert "The request: 18 examples of 3 persons." in text(board["boundary"].sentence)
@@ -107,4 +110,4 @@ def test_without_groups_no_panel_mentions_them(session):
     shown = " ".join(shown).replace('role="group"', "")
     assert len(shown) > 2000 and "group" not in shown and "person" not in shown
     hidden = [s.all for s in board["revocation"].selectors.values() if hasattr(s, "all")]
-    assert len(hidden) == 2 and all(one.layout.display == "none" for one in hidden)
+    assert len(hidden) == 3 and all(one.layout.display == "none" for one in hidden)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from unlearnkit.display import plural
 from unlearnkit.figures.drawing import BLUE, GREY, ORANGE, PURPLE, Drawing, Spec, axis, layout
 
 if TYPE_CHECKING:
@@ -60,10 +61,11 @@ def stream_debt(frame: "pd.DataFrame") -> Spec:
         }
     )
     last = float(frame["speed"].iloc[-1])
+    each = f" of {plural(int(frame['groups'].iloc[0]), 'group')}" if "groups" in frame else ""
     return {
         "data": data,
         "layout": layout(
-            f"A stream of {len(frame)} requests: {last:.1f} times cheaper than always exact",
+            f"A stream of {len(frame)} requests{each}: {last:.1f} times cheaper than always exact",
             440,
             xaxis=axis("request", anchor="y2"),
             yaxis=axis("CPU seconds so far", domain=[0.5, 1], showgrid=True, rangemode="tozero"),

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unlearnkit.display import plural
 from unlearnkit.figures.decision import MOST_NUMBERED, workload_map
 from unlearnkit.figures.drawing import (
+    BLUE,
     GREY,
     PURPLE,
     VERMILLION,
@@ -104,6 +106,7 @@ def expected_curve(
     unit: str = "visits",
     actual: tuple[int, float] | None = None,
     without_debt: float | None = None,
+    groups: "tuple[str, pd.DataFrame] | None" = None,
 ) -> Spec:
     """Expected workload by number of forgotten examples, with the workload of the request.
 
@@ -112,6 +115,8 @@ def expected_curve(
         unit: one of ``UNITS``.
         actual: number of examples of the request, and its workload in this unit.
         without_debt: workload of the request if nothing were owed from before.
+        groups: what a group is called, such as ``"person"``, and the table that
+            :func:`~unlearnkit.unlearning.expected_workload.expected_group_curve` returned.
     """
     data: list[Spec] = [
         {
@@ -125,6 +130,23 @@ def expected_curve(
             "hovertemplate": "%{x:,} examples: %{customdata}<extra></extra>",
         }
     ]
+    if groups is not None and len(groups[1]):
+        noun, by_group = groups
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": f"expected for random {noun}s",
+                "x": by_group["revoked"].tolist(),
+                "y": by_group[unit].tolist(),
+                "line": {"color": BLUE, "width": 2, "dash": "dash"},
+                "customdata": [
+                    f"{plural(count, noun)}: {format_amount(value, unit)}"
+                    for count, value in zip(by_group["groups"], by_group[unit], strict=True)
+                ],
+                "hovertemplate": "%{customdata}<extra></extra>",
+            }
+        )
     marks = [
         ("this request without the debt", without_debt, PURPLE, "diamond-open"),
         ("this request", None if actual is None else actual[1], VERMILLION, "circle"),

@@ -65,12 +65,12 @@ def stream(
     Returns:
         A table with one row for each request and these columns: ``cpu_seconds`` for the boundary,
         ``exact_cpu_seconds`` for exact retraining, and ``speed``, the quotient of their sums so
-        far (above 1 the boundary is faster); ``revoked``, the number of examples revoked so far;
-        ``debt``, the number of ids that remain removed only
-        approximately; ``exact_operations`` and ``approximate_operations``, the numbers of shards
-        retrained and modified by the boundary; and ``bit_identical``, the number of retrained
-        shards whose checkpoints are byte for byte those of always-exact retraining. A warm-up
-        request is not counted.
+        far (above 1 the boundary is faster); ``revoked``, the number of examples revoked so far,
+        and with ``by_group`` also ``groups``, the number of groups; ``debt``, the number of ids
+        that remain removed only approximately; ``exact_operations`` and
+        ``approximate_operations``, the numbers of shards retrained and modified by the boundary;
+        and ``bit_identical``, the number of retrained shards whose checkpoints are byte for byte
+        those of always-exact retraining. A warm-up request is not counted.
 
     Raises:
         ValueError: the stream would leave no examples, ``rounds`` or ``size`` is below 1, or the
@@ -124,6 +124,7 @@ def stream(
                 {
                     "round": number + 1,
                     "revoked": len(hybrid.revoked) - earlier,
+                    **({"groups": (number + 1) * size} if by_group else {}),
                     "exact_operations": len(decision.exact),
                     "bit_identical": sum(_same(hybrid, exact, shard) for shard in decision.exact),
                     "approximate_operations": len(decision.approximate),

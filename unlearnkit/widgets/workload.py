@@ -1,6 +1,7 @@
 """The workload of a request, stage by stage, before any decision."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import ipywidgets
 import numpy as np
@@ -12,18 +13,22 @@ from unlearnkit.session import Session
 from unlearnkit.unlearning.expected_workload import (
     debt_places,
     expected_curve,
+    expected_group_curve,
     expected_like,
     stage_frame,
     visits_without_debt,
     whole_groups,
 )
 from unlearnkit.unlearning.workload import Workload
-from unlearnkit.widgets.parts.groups import groups_in, usual_cost
+from unlearnkit.widgets.parts.groups import groups_in
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs, table
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.plot import Plot
 from unlearnkit.widgets.parts.section import Section
 from unlearnkit.widgets.parts.shared import SessionPanel, plural
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Stages(Section):
@@ -139,11 +144,19 @@ class Stages(Section):
             if visits < workload.visits:
                 without = _in(workload, unit, visits, None)
         curve = expected_curve(plan, workload)
-        self.curve.show(figures.expected_curve.spec(curve, unit, actual, without))
+        self.curve.show(
+            figures.expected_curve.spec(curve, unit, actual, without, self._by_group(workload))
+        )
         self.summary.html = paragraphs(*self._sentences(workload, ids, visits))
         self.shards.html = self._table(workload, ids) if workload.shards else ""
         if self._code_line is not None:
             self._code_line.code = self.code
+
+    def _by_group(self, workload: Workload) -> "tuple[str, pd.DataFrame] | None":
+        groups = groups_in(self._session.dataset)
+        if groups is None:
+            return None
+        return groups.noun, expected_group_curve(self._session.group_costs(), workload)
 
     def _table(self, workload: Workload, ids: np.ndarray) -> str:
         groups, partition = groups_in(self._session.dataset), self._session.plan.partition
@@ -162,7 +175,7 @@ class Stages(Section):
             else ""
         )
         held = groups_in(self._session.dataset)
-        usually = [] if held is None else usual_cost(held, self._session.group_costs())
+        usually = [] if held is None else held.usual_cost(self._session)
         if not len(ids):
             empty = "The request is empty: choose the examples to forget in step 2."
             return [empty, *usually, owing]

@@ -123,5 +123,6 @@ def test_looking_changes_no_weights(session, panel):
     before = {key: content(session.store.get(key)) for key in session.store.keys}
     for name in panel.selectors:
         panel.mode.value = name
+    panel.mode.value = "hardest examples"
     hardest_examples(panel.selector)
     assert {key: content(session.store.get(key)) for key in session.store.keys} == before

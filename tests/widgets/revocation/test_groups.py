@@ -199,9 +199,7 @@ def test_the_map_names_the_person_and_rings_their_examples(session, panel):
     assert owner == f", person {name}" and "%{text}" in trace["hovertemplate"]
     view.set_state({"selected": {"customdata": [ids[0]], "count": 1}})
     assert view.spec["data"][-1]["customdata"] == ids
-    assert f"They belong to 1 person: {name}. 4 other examples of theirs" in text(
-        panel.selector.chosen
-    )
+    assert f"From 1 person: {name}. 4 other examples of theirs" in text(panel.selector.chosen)
     panel.selector.all.click()
     assert panel.code == f"session.revoke(group={name!r})"
     panel.add.click()
@@ -223,6 +221,35 @@ def test_a_column_that_is_no_noun_makes_groups():
     pick(panel, "Ann")
     panel.add.click()
     assert panel.message == "5 examples of 1 group revoked."
+
+
+def test_names_that_need_an_import_are_called_by_their_ids():
+    days = [*pd.date_range("2024-01-01", periods=40)]
+    session = uk.Session(data_of(days), model="logistic", epochs=1, num_shards=2)
+    fork, panel = session.fork(), PANELS["revocation"](session)
+    panel.mode.value = "by person"
+    panel.selector.search.value = "2024-01-07"
+    panel.selector.picker.set_state({"picked": [panel.selector.picker.items[0]["id"]]})
+    assert panel.code.startswith("session.revoke([")
+    call(panel.code, fork)
+    panel.add.click()
+    assert panel.error is None and len(session.pending) == 5
+    assert session.pending.tolist() == fork.pending.tolist()
+
+
+def test_a_name_is_no_markup():
+    names = ["<b>Ann</b>", *(f"person {n}" for n in range(39))]
+    session = uk.Session(data_of(names), model="logistic", epochs=1, num_shards=2)
+    panel = PANELS["revocation"](session)
+    for mode in panel.mode.options:
+        panel.mode.value = mode
+    panel.mode.value = "by person"
+    pick(panel, "<b>Ann</b>")
+    panel.add.click()
+    panel.mode.value = "on a map"
+    shown = panel.selectors["by person"].rows.html + panel.pending.html
+    assert "<b>Ann" not in shown + str(panel.selector.plot.view.spec)
+    assert "&lt;b&gt;Ann" in panel.pending.html
 
 
 def test_of_a_hundred_thousand_persons_a_page_gets_the_matches_listed_only():

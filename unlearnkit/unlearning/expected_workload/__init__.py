@@ -4,6 +4,7 @@ from unlearnkit.unlearning.expected_workload.groups import GroupCosts, group_cos
 from unlearnkit.unlearning.expected_workload.requests import (
     debt_places,
     expected_curve,
+    expected_group_curve,
     expected_like,
     expected_share,
     stage_frame,
@@ -17,6 +18,7 @@ __all__ = [
     "GroupCosts",
     "debt_places",
     "expected_curve",
+    "expected_group_curve",
     "expected_like",
     "expected_share",
     "expected_visits",

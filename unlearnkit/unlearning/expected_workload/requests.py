@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.training.plan import Plan
-from unlearnkit.unlearning.expected_workload.groups import holders_of, places_of_groups
+from unlearnkit.unlearning.expected_workload.groups import GroupCosts, holders_of, places_of_groups
 from unlearnkit.unlearning.expected_workload.unequal import departures
 from unlearnkit.unlearning.expected_workload.uniform import expected_of, expected_visits_of
 from unlearnkit.unlearning.workload import Workload
@@ -126,6 +126,37 @@ def expected_curve(plan: Plan, workload: Workload) -> "pd.DataFrame":
             "revoked": revoked,
             "visits": visits,
             "share": visits / (total * (1 - revoked / count)),
+            "seconds": visits * rate,
+        }
+    )
+
+
+def expected_group_curve(costs: GroupCosts, workload: Workload) -> "pd.DataFrame":
+    """Return the expected workload of requests of up to half of the groups.
+
+    Each row holds the number of groups, the number of examples that as many groups have on average,
+    and visits, share and seconds as in :func:`expected_curve`.
+
+    Args:
+        costs: the costs of the groups, from :func:`group_costs`.
+        workload: the workload of any request; it gives the seconds per visit.
+    """
+    import pandas as pd
+
+    most = int((costs.rates > 0).sum()) // 2
+    groups = np.unique(np.geomspace(1, max(1, most), MOST_POINTS // 2).round().astype(int))
+    groups = groups[groups <= most]
+    mean = np.average(costs.rows, weights=costs.rates) if len(groups) else 0.0
+    visits = np.array([costs.expected(int(k)) for k in groups])
+    rate = np.nan
+    if workload.total_seconds is not None and workload.total_visits:
+        rate = workload.total_seconds / workload.total_visits
+    return pd.DataFrame(
+        {
+            "groups": groups,
+            "revoked": groups * mean,
+            "visits": visits,
+            "share": [costs.share_of(int(k)) for k in groups],
             "seconds": visits * rate,
         }
     )

@@ -2,7 +2,7 @@
 
 import weakref
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,8 @@ from jaxtyping import Int
 from unlearnkit.data.examples import Dataset
 from unlearnkit.display import plural
 from unlearnkit.figures.drawing import percent
+from unlearnkit.session import Session
+from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.expected_workload import GroupCosts
 
 NOUN = "group"
@@ -41,6 +43,7 @@ class Groups:
         numbers = np.concatenate([part.groups for part in parts if part.groups is not None])
         order = np.argsort(ids)
         self.ids, self.numbers = ids[order], numbers[order]
+        self._usual: tuple[Callable[[], Plan | None], list[str]] = (lambda: None, [])
 
     def __len__(self) -> int:
         """Number of groups."""
@@ -108,6 +111,24 @@ class Groups:
         """Format a number of examples with that of their groups."""
         return f"{plural(len(ids), 'example')} of {self.count(len(np.unique(self.of(ids))))}"
 
+    def usual_cost(self, session: Session) -> list[str]:
+        """Say what one group costs on average and at worst, and ten together; computed once."""
+        plan = session.plan
+        if self._usual[0]() is not plan:
+            self._usual = weakref.ref(plan), self._cost_sentences(session.group_costs())
+        return self._usual[1]
+
+    def _cost_sentences(self, costs: GroupCosts) -> list[str]:
+        if not costs.names:
+            return []
+        text = (
+            f"Forgetting one {self.noun} costs {percent(costs.mean_share)} of training from "
+            f"scratch on average, and {percent(float(costs.share.max()))} at worst ({costs.worst})"
+        )
+        may_leave = min(int((costs.rates > 0).sum()), len(costs.names) - 1)
+        ten = f"; ten together {percent(costs.share_of(10))}" if may_leave >= 10 else ""
+        return [f"{text}{ten}.", costs.note]
+
     def listing(self, numbers: Numbers | list[int], most: int = 4) -> str:
         """List names in text, and count those beyond the first few."""
         texts = [self.texts[int(number)] for number in numbers[:most]]
@@ -126,19 +147,6 @@ def groups_in(dataset: Dataset) -> Groups | None:
 
 
 _GROUPS: "weakref.WeakKeyDictionary[Dataset, Groups]" = weakref.WeakKeyDictionary()
-
-
-def usual_cost(groups: Groups, costs: GroupCosts) -> list[str]:
-    """Say what one group costs on average and at worst, and ten together."""
-    if not costs.names:
-        return []
-    text = (
-        f"Forgetting one {groups.noun} costs {percent(costs.mean_share)} of training from scratch "
-        f"on average, and {percent(float(costs.share.max()))} at worst ({costs.worst})"
-    )
-    may_leave = min(int((costs.rates > 0).sum()), len(costs.names) - 1)
-    ten = f"; ten together {percent(costs.share_of(10))}" if may_leave >= 10 else ""
-    return [f"{text}{ten}.", costs.note]
 
 
 def noun_in(dataset: Dataset) -> str:

@@ -82,7 +82,7 @@ class Selector:
         numbers = np.unique(groups.of(ids))
         left = np.setdiff1d(groups.rows(numbers), self.session.revoked, assume_unique=True)
         names = [groups.name(number) for number in numbers.tolist()]
-        return names if len(left) == len(ids) and None not in names else []
+        return names if len(left) == len(ids) and can_be_written(names) else []
 
     def revoke_whole(self, ids: Ids) -> Request:
         """Add examples to the request, as whole groups if that is what they are."""
@@ -107,7 +107,7 @@ class Selector:
         if self.groups is None or not ids:
             return ""
         numbers = np.unique(self.groups.of(ids))
-        text = f"They belong to {self.groups.count(len(numbers))}: {self.groups.listing(numbers)}."
+        text = f"From {self.groups.count(len(numbers))}: {self.groups.listing(numbers)}."
         rest = len(self.with_groups(ids)) - len(ids)
         if rest:
             text += f" {plural(rest, 'other example')} of theirs {_verb(rest)} not selected."
@@ -137,7 +137,8 @@ class Selector:
                 for i, line in zip(ids, cells, strict=True)
             ]
         lead = pictures(self.session.dataset, ids)
-        return table(headers, cells, caption=caption, text=(1,), lead=lead)
+        text = (1,) if self.groups is None else (1, headers.index(self.groups.noun, 4))
+        return table(headers, cells, caption=caption, text=text, lead=lead)
 
 
 def class_choice(session: Session) -> ipywidgets.Dropdown:
@@ -212,6 +213,11 @@ def _features(dataset: Dataset, ids: Ids) -> np.ndarray:
 
 def _verb(count: int) -> str:
     return "is" if count == 1 else "are"
+
+
+def can_be_written(names: Sequence[Hashable]) -> bool:
+    """Return whether a Python call can hold these names without an import, as dates need one."""
+    return all(isinstance(name, str | bytes | int | float) for name in names)
 
 
 def group_call(names: Sequence[Hashable]) -> str:

@@ -56,7 +56,8 @@ class GridSelector(Selector):
         )
         self.all.layout.display = None if noun else "none"
         self.place = Html(live=True)
-        self.picker = Picker(label="Examples; arrow keys move, the space bar picks")
+        text = [4] if noun else []  # the names of groups
+        self.picker = Picker(label="Examples; arrow keys move, the space bar picks", text=text)
         self.chosen = Html(live=True)
         self._page, self._ids = 0, np.empty(0, np.int64)
         self._seen: tuple[object, ...] = ()

@@ -11,13 +11,13 @@ from unlearnkit.figures.drawing import percent
 from unlearnkit.session import Session
 from unlearnkit.unlearning.expected_workload import GroupCosts, visits_of_forgetting
 from unlearnkit.unlearning.request import Request
-from unlearnkit.widgets.parts.groups import Groups, usual_cost
+from unlearnkit.widgets.parts.groups import Groups
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import Panel, row
 from unlearnkit.widgets.parts.picker import Picker
 from unlearnkit.widgets.parts.pictures import pictures
 from unlearnkit.widgets.parts.shared import plural, strip
-from unlearnkit.widgets.revocation.base import Ids, Selector, button, group_call
+from unlearnkit.widgets.revocation.base import Ids, Selector, button, can_be_written, group_call
 
 MOST_FOUND = 12  # groups in the list
 MOST_SHOWN = 24  # rows of the chosen groups
@@ -150,7 +150,7 @@ class GroupSelector(Selector):
                 f"None picked. Click a {groups.noun}, or move with Tab and the arrow keys and "
                 "press space."
             )
-            self.cost.html = paragraphs(*usual_cost(groups, self.costs))
+            self.cost.html = paragraphs(*groups.usual_cost(self.session))
             self.rows.html = ""
             return
         ids = self._alive(numbers)
@@ -233,4 +233,6 @@ class GroupSelector(Selector):
     def code(self) -> str:
         """The call that revokes the chosen groups."""
         names: list[Hashable] = [self.found.name(number) for number in self._numbers()]
-        return group_call(names) if names else "session.revoke(group=...)"
+        if not names:
+            return "session.revoke(group=...)"
+        return group_call(names) if can_be_written(names) else self.call(self.ids().tolist())

@@ -21,7 +21,7 @@ MEANING = (
     "2021). A label is suspicious if another class is predicted with at least the probability that "
     "this class has on average among the examples labelled as it. The labels with the highest loss "
     "come first. Ambiguous and rare examples are among them, the more so the less accurate the "
-    "models are: look before you revoke. If a person's labels are wrong, choose the person."
+    "models are: look before you revoke."
 )
 
 
@@ -41,7 +41,9 @@ class SuspectSelector(GridSelector):
         self.every = button("Pick all", "Pick every suspicious example of this class, on all pages")
         self.every.on_click(self.panel.guard(lambda button: self._pick(self._ids.tolist())))
         picks.children = (self.every, *picks.children)
-        meaning = Html(html=fold("What does this mean?", paragraphs(MEANING)))
+        noun = self.groups.noun if self.groups else ""
+        whole = f"If all labels of a {noun} are wrong, pick the whole {noun}." if noun else ""
+        meaning = Html(html=fold("What does this mean?", paragraphs(MEANING, whole)))
         return [fields, self.summary, pages, picker, picks, meaning]
 
     def renew(self) -> None:
