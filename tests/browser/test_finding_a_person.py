@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.datasets import load_digits
 import unlearnkit as uk
 pixels, labels = load_digits(return_X_y=True)
-names = np.array(["Ann", "Anna", "Bob", *(f"person {n}" for n in range(57))])
+names = np.array(["Ann", "Anna", "Bob", *(f"guest {n}" for n in range(57))])
 person = pd.Series(names[np.arange(1200) // 20], name="person")
 pictures = np.float32(pixels[:1200].reshape(-1, 8, 8))
 data = uk.from_arrays(pictures, labels[:1200], groups=person, scale=16, num_classes=10)

@@ -108,6 +108,7 @@ def test_without_groups_no_panel_mentions_them(session):
         shown.append(str(getattr(widget, "description", "")))
         shown.append(str(getattr(widget, "options", "")))
     shown = " ".join(shown).replace('role="group"', "")
+    assert board["revocation"].by_group.layout.display == "none"
     assert len(shown) > 2000 and "group" not in shown and "person" not in shown
     hidden = [s.all for s in board["revocation"].selectors.values() if hasattr(s, "all")]
     assert len(hidden) == 3 and all(one.layout.display == "none" for one in hidden)

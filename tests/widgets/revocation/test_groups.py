@@ -123,6 +123,23 @@ def test_the_stated_cost_is_that_of_the_workload(session, panel):
     assert f"ten together {share}." in text(panel.selector.cost)
 
 
+@pytest.mark.parametrize(("amount", "number"), [("a number", 3), ("a share (%)", 10)])
+def test_whole_persons_are_drawn_at_random(session, panel, amount, number):
+    fork = session.fork()
+    panel.mode.value = "at random"
+    assert panel.by_group.layout.display is None
+    panel.amount.value, panel.number.value, panel.by_group.value = amount, number, True
+    assert "by_group=True" in panel.code
+    call(panel.code, fork)
+    panel.add.click()
+    assert panel.error is None and len(session.pending) == 5 * len(
+        session.dataset.groups_of(session.pending)
+    )
+    assert len(session.pending) and session.pending.tolist() == fork.pending.tolist()
+    panel.mode.value = "by class"
+    assert panel.by_group.layout.display == "none" and "by_group" not in panel.code
+
+
 def test_a_name_typed_in_full_need_not_be_picked(session, panel):
     panel.selector.search.value = "ann"
     assert panel.code == "session.revoke(group='Ann')"

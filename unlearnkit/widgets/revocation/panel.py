@@ -72,6 +72,9 @@ class RevocationPanel(SessionPanel):
         self.amount = ipywidgets.Dropdown(options=[ALL, NUMBER, SHARE], description="how many")
         self.number = ipywidgets.FloatText(10, description="number")
         self.seed = ipywidgets.IntText(0, description="seed")
+        noun = "" if groups is None else groups.noun
+        self.by_group = ipywidgets.Checkbox(False, description=f"whole {noun}s", indent=False)
+        self.by_group.layout.width = "auto"
         self.add = ipywidgets.Button(description="Revoke", button_style="primary")
         self.withdraw = ipywidgets.Button(
             description="Withdraw these", tooltip="Remove the examples chosen here from the request"
@@ -84,7 +87,8 @@ class RevocationPanel(SessionPanel):
             field.layout.width = width
         for button in (self.add, self.withdraw, self.withdraw_all):
             button.layout.width = "auto"
-        for field in (self.ids, self.label, self.amount, self.number, self.seed):
+        fields = (self.ids, self.label, self.amount, self.number, self.seed, self.by_group)
+        for field in fields:
             field.style.description_width = "initial"
             field.observe(self.guard(self._arrange), names="value")
         self.mode.observe(self.guard(self._mode_changed), names="value")
@@ -94,7 +98,7 @@ class RevocationPanel(SessionPanel):
         self.pending = Html(live=True)
         self.body.children = [
             row(self.mode),
-            row(self.ids, self.label, self.amount, self.number, self.seed),
+            row(*fields),
             *(selector.widget for selector in self.selectors.values()),
             row(self.add, self.withdraw, self.withdraw_all),
             self.pending,
@@ -206,6 +210,7 @@ class RevocationPanel(SessionPanel):
             self.amount: drawn,
             self.number: drawn and self.amount.value != ALL,
             self.seed: drawn and self.amount.value != ALL,
+            self.by_group: mode == AT_RANDOM and self.session.dataset.grouping is not None,
             self.withdraw: not drawn,
         }
         for widget, visible in shown.items():
@@ -235,6 +240,8 @@ class RevocationPanel(SessionPanel):
             chosen["share"] = round(number / 100, 6)
         elif self.amount.value == NUMBER:
             chosen["count"] = int(number) if number == int(number) else number
+        if self.mode.value == AT_RANDOM and self.by_group.value:
+            chosen["by_group"] = True
         if self.amount.value != ALL and self.seed.value:
             chosen["seed"] = self.seed.value
         return chosen
