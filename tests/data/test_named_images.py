@@ -21,7 +21,10 @@ def test_fashion_mnist_is_the_published_one():
     raw = gzip.open(DEBIAN / "t10k-images-idx3-ubyte.gz").read()[16:]
     image = torch.frombuffer(bytearray(raw[784 * 77 : 784 * 78]), dtype=torch.uint8)
     inputs, _ = data.examples([60_077])
-    assert torch.equal(inputs.reshape(784), (image.float() - 127.5) / 127.5)
+    assert torch.equal(inputs.reshape(784), (image.float() - 72.94) / 90.02)
+    pixels = data.train.features.double()
+    assert abs(pixels.mean().item() - 72.94) < 0.01 and abs(pixels.std().item() - 90.02) < 0.01
+    assert data.input_span == 255 / 90.02
     assert data.class_names[data.examples([0])[1].item()] == "Ankle boot"
     # The paper counts 60,000 different images; digests must not merge any of them.
     assert len(np.unique(data.train.digests, axis=0)) == 60_000

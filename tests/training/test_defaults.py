@@ -1,5 +1,7 @@
 """Defaults of training that follow the data and the loss."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,10 +74,10 @@ def test_twenty_epochs_take_the_effective_time_of_the_shard(model):
     data = images(8000)
     for shards in (1, 4, 10):
         spec = default_spec(data, model, num_shards=shards)
-        time, power = TIMES[model]
+        time, growth, power = TIMES[model]
         steps = 20 * 8000 / shards / spec.batch_size
         taken = effective_time(spec.learning_rate, spec.momentum, round(steps))
-        wanted = time * (8000 / shards) ** 0.5 / 784**power
+        wanted = time * (8000 / shards) ** growth / 784**power
         # Rates have two digits, and the first steps of momentum are short.
         assert taken == pytest.approx(wanted, rel=0.07)
 
@@ -87,7 +89,17 @@ def test_the_default_rate_follows_batches_momentum_and_inputs():
         assert found == pytest.approx(factor * rate, rel=0.06)
     assert default_spec(images(8000, width=14), "mlp").learning_rate > 1.5 * rate
     _, spec = choose_model_and_spec(images(8000), "mlp", num_shards=20)
-    assert spec.learning_rate == pytest.approx(2**0.5 * rate, rel=0.06)
+    growth = TIMES["mlp"][1]  # half as many examples take half as many steps
+    assert spec.learning_rate == pytest.approx(2 ** (1 - growth) * rate, rel=0.06)
+
+
+@pytest.mark.parametrize("model", ["logistic", "mlp", "cnn"])
+def test_the_default_rate_falls_with_the_square_of_the_inputs_span(model):
+    narrow, wide = images(8000), replace(images(8000), input_span=4.0)
+    rates = [default_spec(data, model).learning_rate for data in (narrow, wide)]
+    assert rates[1] == pytest.approx(rates[0] / 4, rel=0.05)
+    tails = [choose_model_and_spec(data, model)[1].tails for data in (narrow, wide)]
+    assert tails[0] == tails[1]
 
 
 @pytest.mark.parametrize("model", ["logistic", "mlp", "cnn"])

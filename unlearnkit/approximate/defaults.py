@@ -14,7 +14,7 @@ from unlearnkit.training.plan import Plan
 
 MANY_SLICES = 5  # slices from which there are many segments, each with one substep
 SMALL_SHARDS_INFLUENCE = replace(
-    NETWORK_INFLUENCE, curvature_min=112, tolerance=0.1, by_outputs=True
+    NETWORK_INFLUENCE, curvature_min=112, tolerance=0.1, by_outputs=True, damping=0.65
 )
 LARGE_SHARDS_INFLUENCE = replace(
     NETWORK_INFLUENCE,
@@ -52,7 +52,8 @@ def earlier_defaults(plan: Plan) -> list[Method]:
     former = StagedInfluence()
     small = replace(former, curvature_min=112, tolerance=0.1, by_outputs=True)
     undamped = replace(usual_method(plan), damping=0.0, merge=1)
-    networks = [NETWORK_INFLUENCE, LARGE_SHARDS_INFLUENCE]
+    less_damped = replace(usual_method(plan), damping=NETWORK_INFLUENCE.damping)
+    networks = [NETWORK_INFLUENCE, LARGE_SHARDS_INFLUENCE, less_damped]
     return [undamped, *networks, former, small, replace(small, substeps=1)]
 
 

@@ -310,6 +310,9 @@ class Dataset:
         target_scale: constant per target that divided the difference.
         grouping: names of the groups that the examples belong to; None without groups. With groups
             the ids of the test part can be revoked as well.
+        input_span: difference between the largest and the smallest value that an input can have,
+            where it is known; the default, 2, is that of inputs from -1 to 1. Default learning
+            rates fall with its square.
 
     Raises:
         ValueError: parts differ in shape, preprocessing or kind of labels, or share ids or groups;
@@ -330,6 +333,7 @@ class Dataset:
     target_offset: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
     grouping: Grouping | None = None
+    input_span: float = 2.0
 
     def __post_init__(self) -> None:
         """Check that the parts belong together."""

@@ -16,9 +16,15 @@ from unlearnkit.data.sources import (
     mnist_arrays,
 )
 
-# Inputs are (pixels - offset) / scale, which maps the published range of pixels to -1..1.
+# Inputs are (pixels - offset) / scale, which maps 0..16 to -1..1.
 DIGITS_OFFSET, DIGITS_SCALE = 8.0, 8.0
-BYTE_OFFSET, BYTE_SCALE = 127.5, 127.5
+
+# Means and standard deviations of all pixels of the training sets, 0..255, as they are commonly
+# published; of CIFAR-10's channels, whose constants hardly differ, the mean. They are constants of
+# this module, so no revoked example has an influence on them.
+FASHION_MNIST_PIXELS = (72.94, 90.02)
+MNIST_PIXELS = (33.32, 78.57)
+CIFAR_10_PIXELS = (120.71, 64.15)
 
 DIGIT_CLASSES = tuple(str(digit) for digit in range(10))
 FASHION_MNIST_CLASSES = (
@@ -84,6 +90,7 @@ def load_fashion_mnist(
         (train_images[:, None], train_labels),
         (test_images[:, None], test_labels),
         num_examples,
+        pixels=FASHION_MNIST_PIXELS,
         class_names=FASHION_MNIST_CLASSES,
         source="Xiao et al. 2017, https://github.com/zalandoresearch/fashion-mnist",
         licence="MIT",
@@ -105,6 +112,7 @@ def load_mnist(*, path: str | Path | None = None, num_examples: int | None = Non
         (train_images[:, None], train_labels),
         (test_images[:, None], test_labels),
         num_examples,
+        pixels=MNIST_PIXELS,
         class_names=DIGIT_CLASSES,
         source="LeCun et al. 1998, http://yann.lecun.com/exdb/mnist",
         licence="CC BY-SA 3.0, copyright of Yann LeCun and Corinna Cortes",
@@ -126,6 +134,7 @@ def load_cifar_10(*, path: str | Path | None = None, num_examples: int | None = 
         (train_images, train_labels),
         (test_images, test_labels),
         num_examples,
+        pixels=CIFAR_10_PIXELS,
         class_names=CIFAR_10_CLASSES,
         source="Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none named; its authors ask that Krizhevsky 2009 be cited",
@@ -138,14 +147,17 @@ def _published(
     test: tuple[UInt8[np.ndarray, "m *pixels"], UInt8[np.ndarray, " m"]],
     num_examples: int | None,
     *,
+    pixels: tuple[float, float],
     class_names: tuple[str, ...],
     source: str,
     licence: str,
 ) -> Dataset:
     """Make a dataset of published parts; a fixed fifth of the test set is the probe part.
 
-    Ids number the examples in the order of the files.
+    Ids number the examples in the order of the files. Inputs are centred and scaled by ``pixels``,
+    the published mean and standard deviation.
     """
+    offset, scale = pixels
     num_train, num_test = len(train[1]), len(test[1])
     held_out = num_train + keyed_permutation(num_test, seed=0)
     chosen = first_of(keyed_permutation(num_train, seed=0), num_examples)
@@ -155,7 +167,7 @@ def _published(
         torch.from_numpy(np.concatenate([train[1], test[1]]).astype(np.int64)),
         {"train": chosen, "probe": held_out[: num_test // 5], "test": held_out[num_test // 5 :]},
         class_names=class_names,
-        offset=BYTE_OFFSET,
-        scale=BYTE_SCALE,
+        offset=offset,
+        scale=scale,
     )
-    return replace(dataset, source=source, licence=licence)
+    return replace(dataset, source=source, licence=licence, input_span=255 / scale)

@@ -14,11 +14,11 @@ from unlearnkit.training.spec import TrainSpec, default_tails
 
 SMALL = 5000  # training examples below which there are fewer shards, slices and hidden units
 EPOCHS = 20  # of the trainings from which TIMES was fitted
-TIMES = {  # t and p of the effective time; own modules are trained as the CNN
-    "logistic": (40.0, 1 / 2),
-    "mlp": (34.0, 0.4),
-    "cnn": (10.6, 1 / 4),
-    "regression": (25.0, 1 / 2),
+TIMES = {  # t, q and p of the effective time; own modules are trained as the CNN
+    "logistic": (40.0, 0.5, 0.5),
+    "mlp": (12.5, 0.65, 0.4),
+    "cnn": (4.9, 0.65, 0.25),
+    "regression": (25.0, 0.5, 0.5),
 }
 FOLLOWED = ("num_shards", "batch_size", "momentum", "optimizer")  # by the default rate
 FEWEST_INPUTS, FEWEST_EXAMPLES = 64, 100  # the least for which h was fitted
@@ -89,7 +89,8 @@ def choose_model_and_spec(
             spec = spec.with_(learning_rate=rate)
         spec = spec.with_(**given)
         if spec.optimizer == "sgd" and spec.tails is None:
-            spec = spec.with_(tails=default_tails(spec, len(dataset.train)))
+            tails = default_tails(spec, len(dataset.train), dataset.input_span)
+            spec = spec.with_(tails=tails)
         return architecture, spec
     if dataset.is_regression and type(spec.loss) is CrossEntropy:
         given = {"loss": SquaredError(), **given}
@@ -154,16 +155,21 @@ def default_rate(dataset: Dataset, model: str, spec: TrainSpec) -> float:
     (:func:`~unlearnkit.approximate.curvature.effective_time`). A shard of n examples with d inputs
     is trained for the effective time
 
-        h = t sqrt(n) / d^p
+        h = t n^q / d^p
 
-    in 20 epochs, with t and p from ``TIMES``, but at most for ``LONGEST_VISIT`` for each example in
+    in 20 epochs, with t, q and p from ``TIMES``, but at most for ``LONGEST_VISIT`` for each example in
     each epoch, since no small shard needed more. In the long run a step adds rate / (1 - b) to the
     effective time, with the momentum b, and 20 epochs with batches of B examples have 20 n / B
     steps, so
 
         rate = h (1 - b) B / (20 n).
 
-    More epochs than 20 therefore train for longer, and do not lower the rate. The constants are
+    More epochs than 20 therefore train for longer, and do not lower the rate. This holds for inputs
+    that span 2, as from -1 to 1. A linear model whose inputs are multiplied by a is trained the same
+    at a rate that is divided by a^2, so the rate is divided by the square of half the span, and for
+    networks too.
+
+    The constants are
     chosen such that test accuracy is within about one point of the best of a grid, at rates that
     are as low as this allows, because approximations are better at lower rates; "Accuracy" in
     tests/benchmarks/README.md has what that costs. The form of h was devised for unlearnkit and
@@ -176,17 +182,18 @@ def default_rate(dataset: Dataset, model: str, spec: TrainSpec) -> float:
     1)/4 for cross-entropy, since p (1 - p) <= 1/4.
 
     Args:
-        dataset: the data to train on; inputs are taken to be near 1.
+        dataset: the data to train on; inputs are taken to have its ``input_span``.
         model: name of the architecture.
         spec: the spec whose shards, batch size and momentum are used.
     """
     inputs = math.prod(dataset.train.input_shape)
     examples = max(1, len(dataset.train) // spec.num_shards)
     kind = "regression" if dataset.is_regression else model
-    time, power = TIMES.get(kind, TIMES["cnn"])
+    time, growth, power = TIMES.get(kind, TIMES["cnn"])
     n = max(FEWEST_EXAMPLES, examples)
-    duration = time * n**0.5 / max(FEWEST_INPUTS, inputs) ** power
+    duration = time * n**growth / max(FEWEST_INPUTS, inputs) ** power
     duration = min(duration, EPOCHS * n * LONGEST_VISIT)
     wanted = duration * (1 - spec.momentum) * min(spec.batch_size, n) / (EPOCHS * n)
     curvature = (inputs + 1) * (1.0 if dataset.is_regression else 0.25)
-    return float(f"{min(wanted, 2 * (1 + spec.momentum) / curvature):.2g}")
+    rate = min(wanted, 2 * (1 + spec.momentum) / curvature) / (dataset.input_span / 2) ** 2
+    return float(f"{rate:.2g}")

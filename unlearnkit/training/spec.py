@@ -19,7 +19,8 @@ KERNELS = ("auto", "loop")
 LARGEST = sys.float_info.max  # integers can be larger
 MOST = 2**31 - 1  # epochs and steps are counted in 32 bits
 MOST_THREADS = 1024  # the process ends where the system cannot start them
-LONG_EPOCH = 5.5  # effective time of an epoch from which the default replay has two epochs
+LONG_EPOCH = 3.9  # effective time of an epoch from which the default replay has two epochs
+MANY_STEPS = 16  # least number of steps of such an epoch
 LONG_STAGE = 16  # epochs of a stage from which it has tails early on
 DEVICES = r"auto|cpu|cuda(:[0-9]+)?"
 
@@ -200,12 +201,13 @@ class TrainSpec:
         return values
 
 
-def default_tails(spec: TrainSpec, num_examples: int) -> tuple[int, ...]:
+def default_tails(spec: TrainSpec, num_examples: int, input_span: float = 2.0) -> tuple[int, ...]:
     """Return the tails of a session that is given none.
 
     The replay from the last tail should last for some effective time, so it has two epochs if an
-    epoch of stage R has at least the effective time ``LONG_EPOCH`` (roughly rate / (1 - momentum)
-    for each step), and otherwise three; but at most half of the stage. A stage of 16 epochs or more
+    epoch of stage R has at least ``MANY_STEPS`` steps and the effective time ``LONG_EPOCH`` (roughly
+    rate / (1 - momentum) for each step), and otherwise three; but at most half of the stage. Inputs
+    that span more than 2 count for as much as the higher rate that they replace. A stage of 16 epochs or more
     has three tails besides, after each fifth of it up to the third, because a correction in a
     single long step is inaccurate. This was devised for unlearnkit; tests/benchmarks/defaults.md
     has the measurements.
@@ -213,6 +215,7 @@ def default_tails(spec: TrainSpec, num_examples: int) -> tuple[int, ...]:
     Args:
         spec: the spec, for SGD.
         num_examples: number of training examples of all shards.
+        input_span: difference between the largest and the smallest possible input.
 
     >>> default_tails(TrainSpec(num_slices=5, num_shards=10, batch_size=32), 10_000)
     (3,)
@@ -221,8 +224,9 @@ def default_tails(spec: TrainSpec, num_examples: int) -> tuple[int, ...]:
     """
     last = spec.stage_epochs()[-1]
     steps = math.ceil(num_examples / spec.num_shards / spec.batch_size)
-    time = steps * spec.learning_rate / (1 - spec.momentum)
-    tail = min(2 if time >= LONG_EPOCH else 3, max(1, last // 2))
+    time = steps * spec.learning_rate / (1 - spec.momentum) * (input_span / 2) ** 2
+    long = time >= LONG_EPOCH and steps >= MANY_STEPS
+    tail = min(2 if long else 3, max(1, last // 2))
     early = tuple(last * fifths // 5 for fifths in (4, 3, 2)) if last >= LONG_STAGE else ()
     return (*early, tail)
 
