@@ -157,17 +157,17 @@ def default_rate(dataset: Dataset, model: str, spec: TrainSpec) -> float:
 
         h = t n^q / d^p
 
-    in 20 epochs, with t, q and p from ``TIMES``, but at most for ``LONGEST_VISIT`` for each example in
-    each epoch, since no small shard needed more. In the long run a step adds rate / (1 - b) to the
+    in 20 epochs, with t, q and p from ``TIMES``, but at most for ``LONGEST_VISIT`` for each example
+    in each epoch, since no small shard needed more. In the long run a step adds rate / (1 - b) to the
     effective time, with the momentum b, and 20 epochs with batches of B examples have 20 n / B
     steps, so
 
         rate = h (1 - b) B / (20 n).
 
     More epochs than 20 therefore train for longer, and do not lower the rate. This holds for inputs
-    that span 2, as from -1 to 1. A linear model whose inputs are multiplied by a is trained the same
-    at a rate that is divided by a^2, so the rate is divided by the square of half the span, and for
-    networks too.
+    that span 2, as from -1 to 1. Multiplying the inputs of a linear model by a multiplies what a
+    step changes in its outputs by a^2, so the rate is divided by the square of half the span; that
+    of networks is too.
 
     The constants are
     chosen such that test accuracy is within about one point of the best of a grid, at rates that

@@ -205,11 +205,11 @@ def default_tails(spec: TrainSpec, num_examples: int, input_span: float = 2.0) -
     """Return the tails of a session that is given none.
 
     The replay from the last tail should last for some effective time, so it has two epochs if an
-    epoch of stage R has at least ``MANY_STEPS`` steps and the effective time ``LONG_EPOCH`` (roughly
-    rate / (1 - momentum) for each step), and otherwise three; but at most half of the stage. Inputs
-    that span more than 2 count for as much as the higher rate that they replace. A stage of 16 epochs or more
-    has three tails besides, after each fifth of it up to the third, because a correction in a
-    single long step is inaccurate. This was devised for unlearnkit; tests/benchmarks/defaults.md
+    epoch of stage R has at least ``MANY_STEPS`` steps and the effective time ``LONG_EPOCH``
+    (roughly rate / (1 - momentum) for each step, times the square of half the span of the inputs),
+    and otherwise three; but at most half of the stage. A stage of 16 epochs or more has three tails
+    besides, after each fifth of it up to the third, because a correction in a single long step is
+    inaccurate. This was devised for unlearnkit; tests/benchmarks/defaults.md
     has the measurements.
 
     Args:
