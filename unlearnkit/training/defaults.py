@@ -158,8 +158,8 @@ def default_rate(dataset: Dataset, model: str, spec: TrainSpec) -> float:
         h = t n^q / d^p
 
     in 20 epochs, with t, q and p from ``TIMES``, but at most for ``LONGEST_VISIT`` for each example
-    in each epoch, since no small shard needed more. In the long run a step adds rate / (1 - b) to the
-    effective time, with the momentum b, and 20 epochs with batches of B examples have 20 n / B
+    in each epoch, since no small shard needed more. In the long run a step adds rate / (1 - b) to
+    the effective time, with the momentum b, and 20 epochs with batches of B examples have 20 n / B
     steps, so
 
         rate = h (1 - b) B / (20 n).
