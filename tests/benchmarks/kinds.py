@@ -11,6 +11,7 @@ images.
 """
 
 import argparse
+from collections.abc import Iterator
 
 import pandas as pd
 import report
@@ -24,18 +25,17 @@ SEEDS = 3
 CHOSEN = {name: WAYS[name] for name in (ADAPTIVE, "all approximate")}
 
 
-def measure(data: str, num_examples: int | None, seed: int) -> list[report.Row]:
-    """Return the rows of one seed."""
+def measure(data: str, num_examples: int | None, seed: int) -> Iterator[report.Row]:
+    """Yield the rows of one seed."""
     dataset = uk.load(data, num_examples=num_examples) if num_examples else uk.load(data)
     session = uk.Session(dataset, model="mlp", seed=seed)
     session.train(on_progress=False)
     accuracy = session.accuracy()["test"]
-    rows = []
     for name, ids in requests(session):
         about = {"seed": seed, "accuracy": accuracy, "request": name, "revoked": len(ids)}
-        rows += [{**about, **row} for row in judged(session, ids, CHOSEN, another=seed == 0)]
+        for row in judged(session, ids, CHOSEN, another=seed == 0):
+            yield {**about, **row}
         print(f"seed {seed}: {name}", flush=True)
-    return rows
 
 
 def table_of(rows: list[report.Row]) -> str:
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many")
     given = parser.parse_args()
     if given.quick:
-        rows = measure("digits", None, 0)
+        rows = list(measure("digits", None, 0))
         print(table_of(rows))
         report.keep("kinds-quick", report.command(__file__, "--quick"), rows)
         return

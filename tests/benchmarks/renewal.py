@@ -8,6 +8,7 @@ the package, of the benchmark and of what it imports, without comments and docst
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -53,6 +54,7 @@ class Part:
         return report.command(self.name, self.arguments)
 
 
+DRAWINGS = "drawings"  # they are of the rows of other parts
 # What later parts draw or refer to comes first, then short ones, and the longest last.
 PARTS = (
     Part("frontier", "", ("frontier", "frontier rates")),
@@ -83,8 +85,21 @@ PARTS = (
         ("study fashion-mnist-60000", "study fashion-mnist-60000, every cell"),
     ),
     Part("peer", "folder", ("peer",), "--peer"),
-    Part("drawings", "", ("figures/frontier.svg", "figures/kinds.svg", "figures/bounds.svg")),
+    Part(DRAWINGS, "", ("figures/frontier.svg", "figures/kinds.svg", "figures/bounds.svg")),
 )
+
+
+def all_parts() -> tuple[Part, ...]:
+    """Return ``PARTS``, and before the drawings what else the report states by its commands."""
+    known = {table for part in PARTS for table in part.tables}
+    head = r'^<!-- (?!end of)(.+) -->\n`make bench NAME=(\w+)(?: ARGS="(.*?)")?`'
+    others: dict[tuple[str, str], list[str]] = {}
+    for table, name, arguments in re.findall(head, report.REPORT.read_text(), re.MULTILINE):
+        if table not in known:
+            others.setdefault((name, arguments), []).append(table)
+    more = [Part(*command, tuple(tables)) for command, tables in others.items()]
+    last = [part for part in PARTS if part.name == DRAWINGS]
+    return (*(part for part in PARTS if part.name != DRAWINGS), *more, *last)
 
 
 @dataclass(frozen=True)
@@ -156,7 +171,7 @@ def state_of(part: Part) -> str:
 
 def is_done(part: Part, records: Records) -> bool:
     """Whether the part's tables are those of the present code."""
-    if part.name == "drawings":  # fast, and of rows that may be new
+    if part.name == DRAWINGS:  # fast, and of rows that may be new
         return False
     return state_of(part) in (records.here(part).code, committed(part).code)
 
@@ -264,7 +279,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--hours", type=float, help="begin no benchmark after so many hours")
     parser.add_argument("--peer", type=Path, help="a checkout of the published SISA code")
     given = parser.parse_args(arguments)
-    names = {part.name for part in PARTS}
+    parts = all_parts()
+    names = {part.name for part in parts}
     if unknown := sorted({*given.only, *given.skip} - names):
         parser.error(f"the report has nothing of {', '.join(unknown)}; {', '.join(sorted(names))}")
     if given.hours is not None and not given.hours > 0:
@@ -272,7 +288,7 @@ def main(arguments: Sequence[str]) -> int:
     records = Records()
     chosen = [
         part
-        for part in PARTS
+        for part in parts
         if (not given.only or part.name in given.only) and part.name not in given.skip
     ]
     without = [part for part in chosen if part.needs and given.peer is None]
