@@ -554,6 +554,41 @@ def test_likely_leavers_of_an_estimator_are_late_and_forgotten_exactly() -> None
         classifier.fit(X, y, propensity=rates[1:])
 
 
+def test_what_an_estimator_has_forgotten_stays_forgotten(tmp_path) -> None:
+    X, y = problem()
+    persons = np.array([f"person {row % 20}" for row in range(61)])
+    classifier = UnlearnableClassifier("logistic", **OURS).fit(X, y, persons, tombstones=True)
+    assert repr(classifier.tombstones()) == "Tombstones(0 groups, 0 row contents)"
+    classifier.unlearn(group="person 7").unlearn([3, 23]).unlearn([43])  # all rows of person 3
+    classifier.unlearn([9], boundary=0)
+    assert repr(classifier.tombstones()) == "Tombstones(2 groups, 7 row contents)"
+    again = pickle.loads(pickle.dumps(classifier))
+    again.tombstones().save(tmp_path / "tombstones.json")
+
+    # A backup, in another order, in which person 7 has new rows, and nobody knows who has row 9.
+    order = np.random.default_rng(0).permutation(61)
+    backup, theirs = X[order].copy(), np.where(persons == "person 9", "x", persons)[order]
+    new = order % 20 == 7
+    backup[new] += 1
+    with pytest.warns(UserWarning, match="name 7 rows of 3 groups of the data as forgotten before"):
+        later = UnlearnableClassifier("logistic", **OURS).fit(
+            backup, y[order], theirs, tombstones=tmp_path / "tombstones.json"
+        )
+    expected = np.flatnonzero(np.isin(order, [3, 23, 43, 9]) | new)
+    assert later.revoked_.tolist() == expected.tolist()
+    assert b"person 7" not in pickle.dumps(later) and b"person 8" in pickle.dumps(later)
+    plain = UnlearnableClassifier("logistic", **OURS).fit(backup, y[order], theirs)
+    assert retrained(later.plan_, plain.dataset_.train, later.revoked_) == bits(later)
+    later.unlearn(group="person 4")
+    assert repr(later.tombstones()) == "Tombstones(3 groups, 13 row contents)"
+    with pytest.raises(LookupError, match=r"keeps no tombstones, .* by fit\(..., tombstones=True"):
+        plain.unlearn([3]).tombstones()
+    with pytest.raises(ValueError, match="name all 61 training examples of X as forgotten before"):
+        plain.fit(X, y, np.full(61, "person 7"), tombstones=classifier.tombstones())
+    with pytest.raises(TypeError, match=r"tombstones=3 is a int; give what session.tombstones\(\)"):
+        plain.fit(X, y, tombstones=3)
+
+
 def test_a_regressor_takes_groups_too() -> None:
     X, _ = problem()
     regressor = UnlearnableRegressor("linear", **OURS).fit(X, X[:, 1], groups=np.arange(61) // 3)

@@ -1,5 +1,6 @@
 """The parameters and methods that both estimators share."""
 
+import os
 import threading
 import warnings
 from collections.abc import Hashable, Iterable, Mapping
@@ -40,6 +41,13 @@ from unlearnkit.models.frozen.features import features_of, with_features
 from unlearnkit.models.losses import Loss
 from unlearnkit.models.signature import Signature
 from unlearnkit.progress import Progress
+from unlearnkit.records.tombstones import (
+    NOTHING_FORGOTTEN,
+    Tombstones,
+    as_tombstones,
+    returned,
+    tombstones_of,
+)
 from unlearnkit.store import MemoryStore
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.clock import Clock
@@ -63,7 +71,7 @@ SETTINGS = (  # parameters that are fields of a TrainSpec
     *("learning_rate", "momentum", "weight_decay", "num_threads", "kernel", "device"),
     "tails",
 )
-NOTHING = np.empty(0, np.int64)
+KEY_BYTES = 32  # of the key of tombstones
 
 
 # A dataclass gives each estimator an __init__ whose signature names all parameters, the shared ones
@@ -99,9 +107,18 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     dtype: torch.dtype | None = None
     random_state: int | np.random.RandomState | None = None
 
+    # Those of estimators that were pickled before there were tombstones.
+    _key, _tombstones = b"", NOTHING_FORGOTTEN
+
     @own_settings()
     def fit(
-        self, X: Any, y: Any, groups: Any = None, propensity: Any = None, **unsupported: Any
+        self,
+        X: Any,
+        y: Any,
+        groups: Any = None,
+        propensity: Any = None,
+        tombstones: Any = None,
+        **unsupported: Any,
     ) -> Self:
         """Train on all rows from scratch.
 
@@ -116,29 +133,47 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
                 per row, or a mapping from the name of each group to its rate. Those who are likely
                 to leave are put where forgetting them is cheap; see
                 :func:`~unlearnkit.training.partition.make_partition`.
+            tombstones: what was forgotten before, as :meth:`tombstones` or that of a session
+                returned it, or the file in which it was saved; True if nothing was yet. Rows that
+                were forgotten before, or are of a forgotten group, are forgotten at once: no model
+                is trained on them, and a warning says how many they are. The estimator then keeps
+                tombstones of its own requests as well, for :meth:`tombstones`.
             unsupported: nothing, or None. ``sample_weight`` is refused with the reason.
 
         Raises:
             KeyError, TypeError: constants name unknown columns, or are not numbers; a setting has
                 the wrong type or an unknown name; propensities are no numbers, or not those of the
-                groups; or ``sample_weight`` is given.
+                groups; ``tombstones`` are of another kind; or ``sample_weight`` is given.
+            FileNotFoundError: there is no such file of tombstones.
             ValueError: X, y or groups have missing values, X or y infinite or non-numeric ones, y
                 holds fewer than two classes, there is not one group per row, propensities are
                 negative, infinite, all 0 or not one per row, constants do not fit the columns,
-                settings are out of range, or there are too few rows for this number of shards and
-                slices.
+                settings are out of range, there are too few rows for this number of shards and
+                slices, or all rows were forgotten before.
             NotFiniteError: the training of a shard diverged.
 
         Warns:
             UserWarning: inputs or targets are so large or so small that a built-in model learns
-                badly.
+                badly; or rows were forgotten before.
         """
+        kept = tombstones is not None and tombstones is not False
+        forgotten = as_tombstones(tombstones if kept and tombstones is not True else None)
         unsupported = {name: value for name, value in unsupported.items() if value is not None}
         if unsupported:
             raise TypeError(_unsupported(unsupported))
         dataset = self._prepared(X, y)
         dataset = dataset if groups is None else _grouped(dataset, groups)
-        return self._fit(dataset if propensity is None else _with_rates(dataset, propensity))
+        dataset = dataset if propensity is None else _with_rates(dataset, propensity)
+        found = returned(forgotten, dataset, Revocations())
+        self._fit(dataset, found.ids)
+        self._key = os.urandom(KEY_BYTES) if kept else b""
+        self._tombstones = NOTHING_FORGOTTEN
+        if kept:
+            self._tombstones = tombstones_of(dataset, found.ids, self._key, forgotten)
+        if len(found.ids):
+            self._erase()
+            warnings.warn(found.sentence(False), stacklevel=3)  # 3: beyond the decorator
+        return self
 
     def _prepared(self, X: Any, y: Any) -> Dataset:
         """Check X and y of ``fit``, and return them as the training part of a dataset."""
@@ -151,8 +186,8 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
     def _chosen_loss(self, dataset: Dataset) -> str | Loss | None:
         return self.loss
 
-    def _fit(self, dataset: Dataset) -> Self:
-        """Train an ensemble from scratch on the training part of a dataset."""
+    def _fit(self, dataset: Dataset, revoked: Int[np.ndarray, " row"]) -> None:
+        """Train an ensemble from scratch on the training part of a dataset, without some rows."""
         plain = self.hidden is None and isinstance(self.model, str) and self.model == "mlp"
         given = self._given(dataset)
         compute = given["num_threads"] or getattr(self.spec, "num_threads", 1)
@@ -173,19 +208,18 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             warn_of_magnitudes(dataset)
         self.dataset_ = dataset
         self.store_ = MemoryStore()
-        self.plan_ = make_plan(dataset.train, architecture, spec)
+        self.plan_ = make_plan(dataset.train, architecture, spec, revoked=revoked)
         given = {"parallel": self.parallel, "threads": plain_value(self.threads)}
         report = train(self.plan_, self.store_, on_progress=False, **given)
         timed = Clock().observe(report.timed, report.tick)
         self.clock_ = timed.observe_pace(report.cpu_seconds, report.seconds)
         signature = Signature.of(dataset)
         self.ensemble_ = assemble(self.plan_, self.store_, self.aggregation, signature)
-        self.revoked_: Int[np.ndarray, " row"] = NOTHING
+        self.revoked_: Int[np.ndarray, " row"] = revoked
         self.unlearned_: Unlearned | None = None
         self.spot_checks_: tuple[SpotCheck, ...] = ()
         self.repaid_: Unlearned | None = None
         self.original_: Ensemble | None = None
-        return self
 
     def _given(self, dataset: Dataset) -> dict[str, Any]:
         """The settings that are given, as fields of a spec; None leaves a field as it is."""
@@ -302,7 +336,11 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
             return self
         result = replace(result, num_groups=request.num_groups)
         self.plan_, self.unlearned_, self.original_ = result.plan, result, original
-        self.revoked_ = np.union1d(self.revoked_, request.ids)
+        earlier_ids, self.revoked_ = self.revoked_, np.union1d(self.revoked_, request.ids)
+        if self._key:
+            self._tombstones = tombstones_of(
+                self.dataset_, self.revoked_, self._key, self._tombstones, erased=earlier_ids
+            )
         self._erase()
         warn(result.decision.warning, 3)  # 3: beyond the decorator
         if result.spot_check is not None:
@@ -323,6 +361,30 @@ class Unlearnable(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no t
         self.dataset_ = replace(self.dataset_, train=self.plan_.examples, grouping=grouping)
         if self.unlearned_ is not None:
             self.unlearned_ = replace(self.unlearned_, plan=self.plan_)
+
+    def tombstones(self) -> Tombstones:
+        """What was forgotten, as keyed digests, for ``fit`` on data in which it may return.
+
+        ::
+
+            classifier.fit(X, y, groups, tombstones=True).unlearn(group="ann")
+            classifier.tombstones().save("tombstones.json")
+            classifier.fit(X_of_a_backup, y, groups, tombstones="tombstones.json")
+
+        They cover all requests since ``fit``, and the tombstones that it was given. The estimator
+        and its pickles hold them with their key, so that whoever has one can check guesses about
+        who was forgotten; without ``tombstones=`` it holds nothing of the kind.
+
+        Raises:
+            LookupError: ``fit`` was given no ``tombstones``.
+        """
+        check_is_fitted(self)
+        if not self._key:
+            raise LookupError(
+                "this estimator keeps no tombstones, which would let others check guesses about "
+                "what it has forgotten; ask for them by fit(..., tombstones=True)"
+            )
+        return self._tombstones
 
     @property
     def debt_(self) -> dict[int, Int[np.ndarray, " debt"]]:

@@ -50,10 +50,16 @@ class Marks:
         plain = int(name) if isinstance(name, float) and name.is_integer() else name
         return keyed(f"group {plain}", self._secret)
 
-    def of_rows(self, examples: Examples) -> list[str]:
-        """The digest of each example: of its features and its label as the dataset holds them."""
+    def of_rows(self, examples: Examples, rows: Int[np.ndarray, " row"] | None = None) -> list[str]:
+        """The digest of each example: of its features and its label as the dataset holds them.
+
+        Args:
+            examples: the examples.
+            rows: positions of those that are meant; all by default.
+        """
         secret = self._secret
-        return [keyed(f"row {digest.hex()}", secret) for digest in map(bytes, examples.digests)]
+        digests = examples.digests if rows is None else examples.digests[rows]
+        return [keyed(f"row {digest.hex()}", secret) for digest in map(bytes, digests)]
 
     @property
     def _secret(self) -> bytes:
@@ -108,12 +114,14 @@ class Tombstones:
         }
         return np.array(sorted(found), np.int64)
 
-    def rows_in(self, examples: Examples) -> Bool[np.ndarray, " example"]:
-        """Return which of these examples have the contents of forgotten rows."""
-        found = np.zeros(len(examples), bool)
+    def rows_in(
+        self, examples: Examples, rows: Int[np.ndarray, " row"] | None = None
+    ) -> Bool[np.ndarray, " example"]:
+        """Return which of these examples, or of some rows, have the contents of forgotten rows."""
+        found = np.zeros(len(examples) if rows is None else len(rows), bool)
         for own in self.marks:
             if own.rows:
-                found |= np.array([one in own.rows for one in own.of_rows(examples)], bool)
+                found |= np.array([one in own.rows for one in own.of_rows(examples, rows)], bool)
         return found
 
     def ids_in(self, dataset: Dataset) -> Int[np.ndarray, " id"]:
@@ -213,7 +221,11 @@ def as_tombstones(given: Any) -> Tombstones:
 
 
 def tombstones_of(
-    dataset: Dataset, revoked: Int[np.ndarray, " id"], secret: bytes, others: Tombstones
+    dataset: Dataset,
+    revoked: Int[np.ndarray, " id"],
+    secret: bytes,
+    others: Tombstones,
+    erased: Int[np.ndarray, " erased"] | None = None,
 ) -> Tombstones:
     """Return the tombstones of a run, with those that it was given.
 
@@ -222,19 +234,22 @@ def tombstones_of(
         revoked: the ids that were forgotten.
         secret: the run's key; the key of the tombstones is made of it, and does not tell it.
         others: the tombstones that the run was given. What they hold is not repeated.
+        erased: those of the revoked ids whose contents the data do not hold any more.
     """
     own = Marks(hmac.digest(secret, TOMBSTONES.encode(), "sha256").hex())
     groups, rows = set[str](), set[str]()
+    readable = revoked if erased is None else np.setdiff1d(revoked, erased)
     for part in dataset.parts.values():
-        gone = part.ids[np.isin(part.ids, revoked) & ~others.rows_in(part)]
-        rows.update(np.array(own.of_rows(part))[part.rows(gone)].tolist())
+        gone = np.flatnonzero(np.isin(part.ids, readable))
+        rows.update(own.of_rows(part, gone[~others.rows_in(part, gone)]))
     if dataset.grouping is not None:
         everyone = np.concatenate([part.ids for part in dataset.parts.values()])
         left = dataset.groups_of(np.setdiff1d(everyone, revoked))
         forgotten = np.setdiff1d(dataset.groups_of(revoked), left)
         names = dataset.grouping.names
         for number in np.setdiff1d(forgotten, others.groups_in(dataset)).tolist():
-            groups.add(own.of_group(names[number]))
+            if names[number] is not None:  # erased, and marked before
+                groups.add(own.of_group(names[number]))
     mine = Marks(own.key, frozenset(groups), frozenset(rows))
     return others | Tombstones((mine,)) if groups or rows else others
 
