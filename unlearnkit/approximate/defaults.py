@@ -24,9 +24,7 @@ LARGE_SHARDS_INFLUENCE = replace(
     iterations=16,
     damping=0.3,
 )
-LONG_SEGMENTS_INFLUENCE = replace(
-    LARGE_SHARDS_INFLUENCE, iterations=20, damping=0.15, curvature_max=400
-)
+LONG_SEGMENTS_INFLUENCE = replace(LARGE_SHARDS_INFLUENCE, iterations=20, curvature_max=400)
 LARGEST_SHARDS = 9000  # shard size from which segments are long even with many slices
 LINEAR_CURVATURE_MAX = 768  # upper limit of curvature examples for a linear model
 LINEAR_SMALL_SHARD = 1500  # shard size below which a linear model takes fewer substeps, undamped
@@ -77,7 +75,7 @@ def usual_method(plan: Plan) -> StagedInfluence:
       which hold about a sixth of the visits, are merged.
     - Perceptrons in large shards of five slices or more have one substep too, with fewer candidates
       and more iterations. Where segments are long, because there is one slice or because a shard
-      has ``LARGEST_SHARDS`` examples or more, there are still more iterations, and less damping.
+      has ``LARGEST_SHARDS`` examples or more, there are still more iterations.
 
     tests/benchmarks/defaults.md has the measurements behind these settings.
     """
