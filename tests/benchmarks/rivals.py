@@ -40,6 +40,7 @@ from unlearnkit.data.examples import Dataset
 
 TUNED, SHOWN = 9, (0, 1, 2, 3, 4)  # seeds of the models; each also draws its request
 SHARE = 0.1
+MODELS = ("logistic", "mlp", "cnn")
 Row = dict[str, Any]
 
 
@@ -193,7 +194,7 @@ def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="digits", choices=["digits", "fashion-mnist"])
-    parser.add_argument("--models", nargs="+", default=["logistic", "mlp", "cnn"])
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--quick", action="store_true", help="few settings, one seed")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -208,7 +209,9 @@ def main() -> None:
         print(table_of(rows), flush=True)
     if options.quick:
         return
-    command = report.command(__file__, f"--data {options.data}" if options.data != "digits" else "")
+    arguments = [f"--data {options.data}"] if options.data != "digits" else []
+    arguments += [] if models == list(MODELS) else [f"--models {' '.join(models)}"]
+    command = report.command(__file__, " ".join(arguments))
     report.keep(f"rivals-{title}", command, rows)
     report.publish(
         f"rivals {title}",
