@@ -61,6 +61,7 @@ PARTS = (
     Part("kinds", "", ("kinds",)),
     Part("bounds", "", ("bounds",)),
     Part("gap", "", ("gap",)),
+    Part("shadow", "", ("shadow", "shadow attack")),
     Part("batches", "", ("batches",)),
     Part("published", "", ("published",)),
     Part("latency", "", ("latency",)),

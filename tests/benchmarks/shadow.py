@@ -156,19 +156,19 @@ def main() -> None:
                 ranked += rows
                 attacks.append(attack)
             print(data.name, kind, flush=True)
-    keys = ["data", "wrong labels"]
-    labels = pd.DataFrame(ranked).groupby([*keys, "score"], sort=False).median().reset_index()
-    found = pd.DataFrame(attacks).groupby(keys, sort=False).median().reset_index()
-    print(labels.to_string(), found.to_string(), sep="\n")
+    print(table_of(ranked), table_of(attacks), sep="\n")
     command = report.command(__file__, "--quick" if options.quick else "")
     report.keep("shadow-quick" if options.quick else "shadow", command, ranked + attacks)
     if not options.quick:
-        report.put("shadow", shown(labels), command)
-        report.put("shadow attack", shown(found), command)
+        words = report.counted(seeds)
+        report.publish("shadow", ranked, table_of, command, file=__file__, seeds=words)
+        report.publish("shadow attack", attacks, table_of, command, file=__file__, seeds=words)
 
 
-def shown(frame: pd.DataFrame) -> str:
-    """Return a table as Markdown, with three decimal places and blanks for what is unknown."""
+def table_of(rows: list[dict[str, object]]) -> str:
+    """Return medians over seeds as Markdown, with blanks for what is unknown."""
+    keys = [name for name in ("data", "wrong labels", "score") if name in rows[0]]
+    frame = pd.DataFrame(rows).groupby(keys, sort=False).median().reset_index()
     text = frame.map(lambda x: "" if x != x else f"{x:.3g}" if isinstance(x, float) else x)
     return report.markdown(text)
 

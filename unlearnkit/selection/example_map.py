@@ -129,7 +129,7 @@ def score_named(by: str) -> str:
     Raises:
         KeyError: no score has this name.
     """
-    name = by.replace("-", "_").replace(" ", "_") if isinstance(by, str) else by
+    name = by.replace("-", "_").replace(" ", "_") if isinstance(by, str) else ""
     if name not in SCORES:
         raise KeyError(f"no score is named {by!r}; choose from {', '.join(SCORES)}")
     return name

@@ -129,7 +129,8 @@ def suspicious_labels(session: SessionView) -> "pd.DataFrame":
         session.revoke(suspects["id"])
 
     Not every suspicious label is wrong: examples that are ambiguous or rare are among them, and the
-    less accurate the models, the more there are. Look at the examples before you revoke them.
+    less accurate the models, the more there are. Class weights shift the predictions, and so make
+    right labels of classes with low weights suspicious. Look at examples before you revoke them.
 
     Source: Northcutt, Jiang and Chuang 2021, Confident Learning: Estimating Uncertainty in Dataset
     Labels (section 3.1; the off-diagonal entries of the confident joint). Departure: their class is
