@@ -286,7 +286,9 @@ def stable(text: str) -> str:
     >>> stable('<g class="clip1ab23cxy"/><g id="g3fa0b1-a" url="#g3fa0b1-a"/>').strip()
     '<g class="clip1ab23cxy"/><g id="g0-a" url="#g0-a"/>'
     """
-    for number, name in enumerate(dict.fromkeys(re.findall(r'id="[a-z]+([0-9a-f]{6})', text))):
+    for number, name in enumerate(
+        dict.fromkeys(re.findall(r'(?:id="[a-z]+| trace)([0-9a-f]{6})', text))
+    ):
         text = text.replace(name, str(number))
     return text.strip() + "\n"
 
