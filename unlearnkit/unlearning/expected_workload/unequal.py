@@ -96,25 +96,23 @@ class Departures:
         decay: np.ndarray = np.exp(-np.append(0, moments)[:, None] * values)
         return decay
 
-    def _others(
-        self, counts: Num[np.ndarray, " level"], num_requests: int
-    ) -> Float[np.ndarray, " request"]:
-        """Return the rates that are left, on average, after 0, 1, ... of some units have left."""
+    def _over_time(
+        self, counts: Num[np.ndarray, "set level"]
+    ) -> tuple[Float[np.ndarray, "set moment"], Float[np.ndarray, "set moment"]]:
+        """Return how many units of some sets have left, and the rates of the others, on average.
+
+        Args:
+            counts: number of units of each rate in each set.
+        """
         values, _ = self._levels
-        gone = np.append((1 - self._decay) @ counts, counts[values > 0].sum())
-        left = np.append(self._decay @ (counts * values), 0.0)
-        then: np.ndarray = np.interp(np.arange(num_requests), gone, left)
-        return then
+        everyone = counts[:, values > 0].sum(1, keepdims=True)
+        gone = np.hstack([counts @ (1 - self._decay).T, everyone])
+        left = np.hstack([(counts * values) @ self._decay.T, 0.0 * everyone])
+        return gone, left
 
-    def _stays(self, own: float, others: Num[np.ndarray, " level"], num_requests: int) -> float:
-        """Return the probability that no unit leaves of some with this sum of rates."""
-        if own <= 0:
-            return 1.0
-        left = self._others(others, num_requests)
-        return float(np.prod(left / (own + left)))
-
-    def _untouched(self, num_requests: int) -> Float[np.ndarray, "shard stage"]:
-        """Return q_sr, the probability that no unit with a row in slices 1..r has left."""
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of slices 1..r of each shard: the sum of rates, and the other units over time."""
         values, code = self._levels
         stages = len(self.epochs)
         cells = self._sums(np.zeros(len(self.row_units))).size
@@ -122,26 +120,50 @@ class Departures:
         held = np.bincount(places, minlength=cells * len(values))
         counts = held.reshape(-1, stages, len(values)).cumsum(1).reshape(cells, -1)
         rates = np.bincount(self.pair_cells, self.rates[self.pair_units], cells)
-        rates = rates.reshape(-1, stages).cumsum(1).ravel()
         others = np.bincount(code, minlength=len(values)) - counts
-        pairs = zip(rates.tolist(), others, strict=True)
-        found = [self._stays(own, other, num_requests) for own, other in pairs]
-        return np.array(found).reshape(-1, stages)
+        return rates.reshape(-1, stages).cumsum(1).ravel(), *self._over_time(others)
+
+    @cached_property
+    def _units(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of one unit with each of some rates: its rate, and the other units over time."""
+        values, code = self._levels
+        sampled = np.unique(np.linspace(0, len(values) - 1, SAMPLED).astype(int))
+        others = np.bincount(code, minlength=len(values)) - np.eye(len(values))[sampled]
+        return values[sampled], *self._over_time(others)
+
+    def _untouched(self, num_requests: int) -> Float[np.ndarray, "shard stage"]:
+        """Return q_sr, the probability that no unit with a row in slices 1..r has left."""
+        found = [_stays(*one, num_requests) for one in zip(*self._places, strict=True)]
+        return np.array(found).reshape(-1, len(self.epochs))
 
     def _left(self, num_requests: int) -> Float[np.ndarray, "shard stage"]:
         """Return n_sr, the expected number of rows that are left in slices 1..r of each shard."""
         if not num_requests:
             return self._sums(np.ones(len(self.row_units)))
         values, code = self._levels
-        counts = np.bincount(code, minlength=len(values)).astype(float)
-        sampled = np.unique(np.linspace(0, len(values) - 1, SAMPLED).astype(int))
-        stays = []
-        for level in sampled:
-            one = np.zeros(len(values))
-            one[level] = 1
-            stays.append(self._stays(float(values[level]), counts - one, num_requests))
-        of_level = np.interp(values, values[sampled], stays)
+        stays = [_stays(*one, num_requests) for one in zip(*self._units, strict=True)]
+        of_level = np.interp(values, self._units[0], stays)
         return self._sums(of_level[code][self.row_units])
+
+
+def _stays(
+    own: float,
+    gone: Float[np.ndarray, " moment"],
+    left: Float[np.ndarray, " moment"],
+    num_requests: int,
+) -> float:
+    """Return the probability that no unit leaves of some with this sum of rates.
+
+    Args:
+        own: the sum of their rates.
+        gone: how many of the other units have left, over time.
+        left: the sum of the rates of the others that have not.
+        num_requests: number of units that leave.
+    """
+    if own <= 0:
+        return 1.0
+    then = np.interp(np.arange(num_requests), gone, left)
+    return float(np.prod(then / (own + then)))
 
 
 def departures(plan: Plan) -> Departures:
