@@ -86,6 +86,26 @@ def test_the_ledger_counts_persons_in_requests_debt_and_queue(session):
     assert all(panel.error is None for panel in board.panels.values())
 
 
+def test_an_average_that_propensities_weight_is_called_so(session):
+    data = session.dataset
+    rates = {name: 1.0 + (name % 2) for name in data.grouping.names}
+    features = np.concatenate([part.features.numpy() for part in data.parts.values()])
+    labels = np.concatenate([part.labels.numpy() for part in data.parts.values()])
+    owners = np.concatenate([part.groups for part in data.parts.values()])
+    whose = pd.Series([data.grouping.names[n] for n in owners], name="person")
+    rated = uk.from_arrays(features, labels, groups=whose, propensity=rates)
+    asked = uk.Session(rated, model="logistic", num_shards=3, epochs=1)
+    panel = asked.panel("revocation")
+    panel.mode.value = "by person"
+    mean = percent(asked.group_costs().mean_share)
+    assert f"costs {mean} of training from scratch on average by propensity, and" in text(
+        panel.selector.cost
+    )
+    plain = session.panel("revocation")
+    plain.mode.value = "by person"
+    assert "on average, and" in text(plain.selector.cost)
+
+
 def test_training_counts_persons_that_are_left(session):
     panel = TrainingPanel(session)
     count = len(session.group_costs().names)

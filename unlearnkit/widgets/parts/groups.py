@@ -123,7 +123,8 @@ class Groups:
             return []
         text = (
             f"Forgetting one {self.noun} costs {percent(costs.mean_share)} of training from "
-            f"scratch on average, and {percent(float(costs.share.max()))} at worst ({costs.worst})"
+            f"scratch on average{by_propensity(costs)}, and {percent(float(costs.share.max()))} "
+            f"at worst ({costs.worst})"
         )
         may_leave = min(int((costs.rates > 0).sum()), len(costs.names) - 1)
         ten = f"; ten together {percent(costs.share_of(10))}" if may_leave >= 10 else ""
@@ -135,6 +136,11 @@ class Groups:
         if len(numbers) > most:
             return f"{', '.join(texts)} and {len(numbers) - most:,} more"
         return " and ".join([*filter(None, [", ".join(texts[:-1])]), *texts[-1:]])
+
+
+def by_propensity(costs: GroupCosts) -> str:
+    """Return the words that qualify an average which propensities weight; empty without them."""
+    return " by propensity" if len(np.unique(costs.rates)) > 1 else ""
 
 
 def groups_in(dataset: Dataset) -> Groups | None:

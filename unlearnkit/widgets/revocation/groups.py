@@ -11,7 +11,7 @@ from unlearnkit.figures.drawing import percent
 from unlearnkit.session import Session
 from unlearnkit.unlearning.expected_workload import GroupCosts, visits_of_forgetting
 from unlearnkit.unlearning.request import Request
-from unlearnkit.widgets.parts.groups import Groups
+from unlearnkit.widgets.parts.groups import Groups, by_propensity
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import Panel, row
 from unlearnkit.widgets.parts.picker import Picker
@@ -190,7 +190,9 @@ class GroupSelector(Selector):
             return "Forgetting them costs nothing."
         one, mean = len(numbers) == 1, self.costs.mean_share
         together = "Forgetting them" if one else "Forgetting all of them together"
-        beside = f"; an average {self.found.noun} costs {percent(mean)}" if one else ""
+        weighted = by_propensity(self.costs)
+        average = f"; one {self.found.noun} costs {percent(mean)} on average{weighted}"
+        beside = average if one else ""
         return (
             f"{together} costs {visits:,} visits of exact retraining, "
             f"{percent(visits / max(1, total))} of training from scratch{beside}."
