@@ -54,6 +54,12 @@ def test_the_default_tails_follow_the_stage_and_the_effective_time(examples, giv
     assert spec.tail_epochs() == (tails or tuple(sorted({min(4, last), 1}, reverse=True)))
 
 
+def test_convolutional_networks_replay_three_epochs():
+    data = images(6000)
+    tails = {m: choose_model_and_spec(data, m, num_shards=1)[1].tails[-1] for m in ("mlp", "cnn")}
+    assert tails == {"mlp": 2, "cnn": 3}
+
+
 def test_a_rate_that_was_given_stays():
     _, spec = choose_model_and_spec(DATA, None, loss=WEIGHTED, learning_rate=0.03)
     assert spec.learning_rate == 0.03

@@ -89,7 +89,8 @@ def choose_model_and_spec(
             spec = spec.with_(learning_rate=rate)
         spec = spec.with_(**given)
         if spec.optimizer == "sgd" and spec.tails is None:
-            tails = default_tails(spec, len(dataset.train), dataset.input_span)
+            count, convolutional = len(dataset.train), architecture.is_convolutional
+            tails = default_tails(spec, count, dataset.input_span, convolutional=convolutional)
             spec = spec.with_(tails=tails)
         return architecture, spec
     if dataset.is_regression and type(spec.loss) is CrossEntropy:

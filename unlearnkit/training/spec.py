@@ -201,21 +201,25 @@ class TrainSpec:
         return values
 
 
-def default_tails(spec: TrainSpec, num_examples: int, input_span: float = 2.0) -> tuple[int, ...]:
+def default_tails(
+    spec: TrainSpec, num_examples: int, input_span: float = 2.0, *, convolutional: bool = False
+) -> tuple[int, ...]:
     """Return the tails of a session that is given none.
 
     The replay from the last tail should last for some effective time, so it has two epochs if an
     epoch of stage R has at least ``MANY_STEPS`` steps and the effective time ``LONG_EPOCH``
     (roughly rate / (1 - momentum) for each step, times the square of half the span of the inputs),
-    and otherwise three; but at most half of the stage. A stage of 16 epochs or more has three tails
-    besides, after each fifth of it up to the third, because a correction in a single long step is
-    inaccurate. This was devised for unlearnkit; tests/benchmarks/defaults.md
-    has the measurements.
+    and otherwise three; but at most half of the stage. Convolutional networks always replay three
+    epochs, because only their last layer is corrected before. A stage of 16 epochs or more has
+    three tails besides, after each fifth of it up to the third, because a correction in a single
+    long step is inaccurate. This was devised for unlearnkit; tests/benchmarks/defaults.md has the
+    measurements.
 
     Args:
         spec: the spec, for SGD.
         num_examples: number of training examples of all shards.
         input_span: difference between the largest and the smallest possible input.
+        convolutional: whether the model is a convolutional network.
 
     >>> default_tails(TrainSpec(num_slices=5, num_shards=10, batch_size=32), 10_000)
     (3,)
@@ -225,7 +229,7 @@ def default_tails(spec: TrainSpec, num_examples: int, input_span: float = 2.0) -
     last = spec.stage_epochs()[-1]
     steps = math.ceil(num_examples / spec.num_shards / spec.batch_size)
     time = steps * spec.learning_rate / (1 - spec.momentum) * (input_span / 2) ** 2
-    long = time >= LONG_EPOCH and steps >= MANY_STEPS
+    long = time >= LONG_EPOCH and steps >= MANY_STEPS and not convolutional
     tail = min(2 if long else 3, max(1, last // 2))
     early = tuple(last * fifths // 5 for fifths in (4, 3, 2)) if last >= LONG_STAGE else ()
     return (*early, tail)
