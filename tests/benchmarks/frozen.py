@@ -27,7 +27,8 @@ from torch import nn
 import unlearnkit as uk
 from unlearnkit.data.examples import Dataset
 
-SIZES = (1_000, 5_000)
+SIZES = (1_000,)
+HEADS = {"logistic": uk.MODELS["logistic"], "mlp": uk.MLP((64,))}
 OPTIONS = {"num_shards": 5, "num_slices": 3, "epochs": 20, "seed": 0}
 REVOKED, WIDTH = 10, 512
 
@@ -48,7 +49,7 @@ def filters(channels: int) -> nn.Module:
 
 def head(kind: str, outputs: int) -> nn.Module:
     """The head, with the layers of the built-in model."""
-    return uk.MODELS[kind]((1024,), outputs)
+    return HEADS[kind]((1024,), outputs)
 
 
 class Inside(nn.Module):
@@ -82,7 +83,7 @@ def measure(data: Dataset, kind: str) -> list[dict[str, object]]:
     backbone, outputs = filters(data.feature_shape[0]), data.num_outputs
     ways = {
         "inside the module": lambda: Inside(backbone, kind, outputs),
-        "uk.Frozen": uk.Frozen(backbone, head=uk.MODELS[kind]),
+        "uk.Frozen": uk.Frozen(backbone, head=HEADS[kind]),
     }
     ids = np.random.default_rng(1).choice(data.train.ids, REVOKED, replace=False)
     rows = []
@@ -149,8 +150,8 @@ def memory(count: int) -> dict[str, object]:
                 model=uk.Frozen(backbone, batch_size=512),
                 store=folder,
                 num_shards=10,
-                num_slices=2,
-                epochs=3,
+                num_slices=1,
+                epochs=1,
                 batch_size=256,
                 threads=1,
             )
@@ -175,6 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="digits, one size")
     parser.add_argument("--memory", type=int, help="number of rows whose memory is measured")
+    parser.add_argument("--heads", nargs="+", choices=HEADS, default=list(HEADS))
     options = parser.parse_args()
     if options.memory:
         found = memory(options.memory)
@@ -187,10 +189,11 @@ def main() -> None:
     rows = []
     for size in SIZES[:1] if options.quick else SIZES:
         data = uk.load("digits" if options.quick else "fashion-mnist", num_examples=size)
-        for kind in ("logistic", "mlp"):
+        for kind in options.heads:
             rows += measure(data, kind)
             print(table_of(rows[-2:]), flush=True)
-    command = report.command(__file__, "--quick" if options.quick else "")
+    chosen = [] if options.heads == list(HEADS) else ["--heads", *options.heads]
+    command = report.command(__file__, " ".join(["--quick"] * options.quick + chosen))
     report.keep("frozen-quick" if options.quick else "frozen", command, rows)
     if not options.quick:
         report.put("frozen", table_of(rows), command)

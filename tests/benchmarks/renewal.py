@@ -65,6 +65,8 @@ PARTS = (
     Part("batches", "", ("batches",)),
     Part("published", "", ("published",)),
     Part("latency", "", ("latency",)),
+    Part("frozen", "", ("frozen",)),
+    Part("frozen", "--memory 1000000", ("frozen memory",)),
     Part("engine", "", ("engine speed", "engine")),
     Part("streams", "--seeds 3", ("streams fashion-mnist-10000",)),
     Part("rivals", "", ("rivals digits-1297",)),

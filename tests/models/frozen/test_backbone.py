@@ -52,6 +52,7 @@ def test_what_cannot_be_called_with_rows_is_refused():
         (lambda rows: rows.flatten(1)[:3], ValueError, "one row for each"),
         (lambda rows: rows.flatten(1) + 0j, TypeError, "complex"),
         (lambda rows: (rows.flatten(1), None), TypeError, r"a tuple .*model\(rows\)\[0\]"),
+        (lambda rows: {"x": rows}, TypeError, r"a dict .*model\(rows\)\['x'\]"),
         (lambda rows: [[1.0], [1.0, 2.0], [1.0], [1.0]], ValueError, "different"),
         (lambda rows: None, TypeError, "None"),
         (lambda rows: rows.no_such_method(), ValueError, r"raised AttributeError.*\(4, 2, 5, 5\)"),

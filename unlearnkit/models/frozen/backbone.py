@@ -340,11 +340,7 @@ class Backbone:
         elif isinstance(returned, tuple | dict) or hasattr(returned, "last_hidden_state"):
             raise TypeError(
                 f"{name} returns a {kind} instead of a tensor of features; {OBJECT}"
-                + (
-                    "lambda rows: model(rows).last_hidden_state[:, 0]"
-                    if hasattr(returned, "last_hidden_state")
-                    else "lambda rows: model(rows)[0]"
-                )
+                f"lambda rows: {_inside(returned)}"
             )
         try:
             features = as_tensor(returned, f"the features of {name}", "features")
@@ -440,6 +436,14 @@ class _Body(nn.Module):
 def is_module(backbone: Backbone) -> bool:
     """Whether the backbone itself is an ``nn.Module``."""
     return isinstance(backbone.frozen.backbone, nn.Module)
+
+
+def _inside(returned: Any) -> str:
+    """Name a way to the features inside of what a backbone returned."""
+    if hasattr(returned, "last_hidden_state"):
+        return "model(rows).last_hidden_state[:, 0]"
+    names = list(returned)[:1] if isinstance(returned, dict) else [0]
+    return f"model(rows)[{names[0] if names else 0!r}]"
 
 
 def _settings() -> str:

@@ -281,6 +281,7 @@ class Features:
             lacking = np.flatnonzero(~self._present[places])
             found = self._tensor().index_select(0, torch.from_numpy(places))
         if len(lacking):  # forgotten ones, which are not kept
+            self.try_out(ids[lacking])
             self.backbone.check()
             some, back = np.unique(places[lacking], return_inverse=True)
             fresh = torch.empty(len(some), *self.shape)
