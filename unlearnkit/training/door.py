@@ -130,8 +130,7 @@ def try_module(plan: Plan) -> Handling:
         return Handling()
     features = features_of(plan.examples)
     if features is not None:
-        ids = plan.partition.ids
-        features.compute(ids[rows], ids[~plan.retained])  # tries the backbone first
+        features.compute(plan.partition.ids[rows])  # tries the backbone first
     with own_settings():
         trial = _Trial(plan, *plan.examples[plan.partition.ids[rows]])
         try:

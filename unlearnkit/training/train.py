@@ -247,8 +247,7 @@ def compute_features(plan: Plan, shards: Iterable[int], run: Run) -> None:
         run.on_progress(ProgressEvent(FEATURES, None, None, done, total))
 
     chosen = plan.retained & np.isin(plan.partition.shard, sorted(shards))
-    ids = plan.partition.ids
-    features.compute(ids[chosen], ids[~plan.retained], on_rows)
+    features.compute(plan.partition.ids[chosen], on_rows)
 
 
 def _train_here(

@@ -101,8 +101,7 @@ class Features:
     """The features of all examples of a data set, found by id.
 
     It is what :class:`~unlearnkit.data.examples.Examples` holds as ``computed``. Features are
-    computed when they are first needed. The ids of a batch are those with the same quotient by the
-    batch size, whatever parts of the data they are in.
+    computed when they are first needed.
 
     Attributes:
         backbone: the backbone.
@@ -307,15 +306,12 @@ class Features:
     def compute(
         self,
         ids: Int64[np.ndarray, " k"],
-        revoked: Int64[np.ndarray, " r"] | None = None,
         on_rows: OnRows | None = None,
     ) -> None:
         """Compute and keep the features of these ids that are neither kept nor forgotten.
 
         Args:
             ids: ids of examples.
-            revoked: if it is given, whole batches are computed: with these ids all others that lie
-                in the same batches, in any part, except for these revoked ones.
             on_rows: called after each batch; it may raise an error to stop.
 
         Raises:
@@ -330,12 +326,6 @@ class Features:
                 return
             self.try_out(self._ids[wanted])
             rest = np.unique(wanted[~self._present[wanted]])
-            if revoked is not None:
-                size = self.backbone.batch_size
-                lacking = ~self._present & ~self._forgotten & ~self._claimed
-                lacking &= ~np.isin(self._ids, revoked)
-                lacking &= np.isin(self._ids // size, np.unique(self._ids[places] // size))
-                rest = np.flatnonzero(lacking)
             if not len(rest):
                 return
             self.backbone.check()
@@ -424,11 +414,16 @@ class Features:
     def _batches(
         self, places: Int64[np.ndarray, " k"]
     ) -> Iterator[tuple[Int64[np.ndarray, " j"], Int64[np.ndarray, " j"]]]:
-        """Yield the places of each batch, and their positions among the given ones."""
-        ids = self._ids[places]
-        order = np.argsort(ids, kind="stable")
-        numbers = ids[order] // self.backbone.batch_size
-        for own in np.split(order, np.flatnonzero(np.diff(numbers)) + 1):
+        """Yield the places of each batch, and their positions among the given ones.
+
+        The rows of a batch are any whose ids demand different places in it: its other rows have no
+        influence on a row. So few rows of widely spread ids need few batches.
+        """
+        slots = self.backbone.places(self._ids[places])
+        order = np.argsort(slots, kind="stable")
+        ranks = np.arange(len(order)) - np.searchsorted(slots[order], slots[order])
+        order = order[np.argsort(ranks, kind="stable")]
+        for own in np.split(order, np.flatnonzero(np.diff(np.sort(ranks))) + 1):
             if len(own):
                 yield places[own], own
 
