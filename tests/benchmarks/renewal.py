@@ -266,7 +266,8 @@ def listed(parts: Sequence[Part], records: Records) -> Iterator[str]:
     for part in parts:
         known = records.last(part)
         state = "done" if is_done(part, records) else "to run"
-        last = f"{duration(known.seconds)} on {known.date}" if known.date else "no run known"
+        took = duration(known.seconds) if known.seconds else "measured"
+        last = f"{took} on {known.date}" if known.date else "no run known"
         yield f"{state:7} {last:26} {part.command}: {'; '.join(part.tables)}"
 
 
