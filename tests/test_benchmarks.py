@@ -252,7 +252,7 @@ def test_no_benchmark_is_begun_after_the_time_is_up(renewal, tmp_path):
         "gap",
         "kinds",
         "klom",
-        "published",
+        "deltagrad",
         "rivals",
         "streams",
         "study",

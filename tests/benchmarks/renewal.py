@@ -63,7 +63,7 @@ PARTS = (
     Part("gap", "", ("gap",)),
     Part("shadow", "", ("shadow", "shadow attack")),
     Part("batches", "", ("batches",)),
-    Part("published", "", ("published",)),
+    Part("deltagrad", "", ("deltagrad",)),
     Part("latency", "", ("latency",)),
     Part("frozen", "", ("frozen",)),
     Part("frozen", "--memory 1000000", ("frozen memory",)),

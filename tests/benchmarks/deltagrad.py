@@ -1,6 +1,6 @@
 """What a paper reports, reproduced in direction: DeltaGrad's speed and error by deletion rate.
 
-    make bench NAME=published [ARGS="--quick"]
+    make bench NAME=deltagrad [ARGS="--quick"]
 
 Wu, Dobriban and Davidson 2020 (DeltaGrad, section 4) train logistic regression by gradient descent
 on large batches, delete 0.005 % to 1 % of the examples at random, and report two things: DeltaGrad
@@ -121,10 +121,10 @@ def main() -> None:
         rows = [row for seed in range(3) for row in report.once(__file__, measure, data, seed)]
     print(table_of(rows))
     command = report.command(__file__, "--quick" if quick else "")
-    report.keep("published-quick" if quick else "published", command, rows)
+    report.keep("deltagrad-quick" if quick else "deltagrad", command, rows)
     if not quick:
         seeds = report.counted(3)
-        report.publish("published", rows, table_of, command, file=__file__, seeds=seeds)
+        report.publish("deltagrad", rows, table_of, command, file=__file__, seeds=seeds)
 
 
 if __name__ == "__main__":
