@@ -12,7 +12,7 @@ batch takes less time than one in a training step.
 
 import platform
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -88,6 +88,16 @@ class Batches:
     shards: int
     batches: int
     visits: int
+
+    @classmethod
+    def total(cls, planned: Iterable[tuple[int, int]]) -> "Batches":
+        """Add up the batches and visits of several shards.
+
+        >>> Batches.total([(2, 64), (3, 90)])
+        Batches(shards=2, batches=5, visits=154)
+        """
+        shards = list(planned)
+        return cls(len(shards), sum(b for b, _ in shards), sum(v for _, v in shards))
 
 
 @dataclass(frozen=True)

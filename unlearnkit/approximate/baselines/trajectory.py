@@ -95,8 +95,7 @@ class AlongTraining:
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
         """Sum the work over all segments, which are processed one after the other."""
-        planned = [self._planned(plan, shard, members) for shard, members in forget.items()]
-        return Batches(len(planned), sum(b for b, _ in planned), sum(v for _, v in planned))
+        return Batches.total(self._planned(plan, shard, own) for shard, own in forget.items())
 
     def _planned(self, plan: Plan, shard: int, forget: Members) -> tuple[int, int]:
         costs = [self.advance.cost(plan, size) for size in sizes_of(plan, shard, forget)]

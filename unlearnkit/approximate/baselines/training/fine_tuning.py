@@ -83,8 +83,7 @@ class FineTuning:
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
         """Count the training batches of every stored state."""
-        planned = [self._planned(plan, shard, members) for shard, members in forget.items()]
-        return Batches(len(planned), sum(b for b, _ in planned), sum(v for _, v in planned))
+        return Batches.total(self._planned(plan, shard, own) for shard, own in forget.items())
 
     def _planned(self, plan: Plan, shard: int, forget: Members) -> tuple[int, int]:
         sizes = sizes_of(plan, shard, forget)
