@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 
 import unlearnkit as uk
 from cases import CASES
@@ -10,23 +9,6 @@ from unlearnkit.widgets import PANELS
 from unlearnkit.widgets.revocation import map, selectors
 from unlearnkit.widgets.revocation.grid import ROWS
 from worker import content
-
-
-@pytest.fixture(scope="module")
-def trained():
-    session = CASES["uneven"].session()
-    session.train()
-    return session
-
-
-@pytest.fixture
-def session(trained):
-    return trained.fork()
-
-
-@pytest.fixture
-def panel(session):
-    return PANELS["revocation"](session)
 
 
 def hardest_examples(selector):

@@ -31,11 +31,6 @@ def trained():
 
 
 @pytest.fixture
-def session(trained):
-    return trained.fork()
-
-
-@pytest.fixture
 def panel(session):
     panel = PANELS["revocation"](session)
     panel.mode.value = "by person"

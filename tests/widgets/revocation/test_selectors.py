@@ -9,23 +9,6 @@ from cases import CASES
 from unlearnkit.widgets import PANELS
 
 
-@pytest.fixture(scope="module")
-def trained():
-    session = CASES["uneven"].session()
-    session.train()
-    return session
-
-
-@pytest.fixture
-def session(trained):
-    return trained.fork()
-
-
-@pytest.fixture
-def panel(session):
-    return PANELS["revocation"](session)
-
-
 def call(code, session):
     """Run a panel's Python call on a session."""
     exec(compile(ast.parse(code), "panel", "exec"), {"session": session, "uk": uk})
