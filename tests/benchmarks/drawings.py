@@ -81,7 +81,7 @@ def frontier(rows: list[report.Row]) -> go.Figure:
 
 
 def kinds(rows: list[report.Row]) -> go.Figure:
-    """Draw what is left of three gaps by kind of request."""
+    """Draw three distances from the retrained model, by kind of request."""
     frame = left_of(pd.DataFrame(rows))
     names = list(dict.fromkeys(frame.request))
     titles = ("test KL", "forget-side KL", "MIA gap")
@@ -107,7 +107,7 @@ def kinds(rows: list[report.Row]) -> go.Figure:
     figure.update_xaxes(type="log", dtick=1, exponentformat="e")
     figure.update_yaxes(autorange="reversed")
     notes = "distance to the retrained model; no mark: exactly 0, where all was retrained"
-    return styled(figure, "What is left by kind of request", notes, 430)
+    return styled(figure, "Distance from the retrained model, by kind of request", notes, 430)
 
 
 def bounds(rows: list[report.Row]) -> go.Figure:
@@ -156,7 +156,7 @@ def bounds(rows: list[report.Row]) -> go.Figure:
 
 
 def left_of(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add what is left of each gap."""
+    """Add the distances that remain."""
     return frame.assign(
         **{f"{gap}, left": (1 - frame[gap]) * frame[f"{gap}, {NOTHING}"] for gap in GAPS}
     )

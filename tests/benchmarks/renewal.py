@@ -180,7 +180,7 @@ def is_done(part: Part, records: Records) -> bool:
 
 
 def renew(parts: Sequence[Part], records: Records, until: float = float("inf")) -> dict[str, str]:
-    """Run parts one after the other, each as a process of its own.
+    """Run parts one after the other, each in a separate process.
 
     Args:
         parts: what to run.

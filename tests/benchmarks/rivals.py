@@ -8,14 +8,14 @@ final model alone and without an amend, and *as here*, on all stored states with
 behind it. Methods that follow the whole training have no form for the final model alone; as
 published, they run on all stored states without an amend.
 
-Settings are chosen from a small grid, for each model and form, by what is left on the forget side:
-the mean of two ratios to doing nothing, of the forget-side KL per constituent and of the absolute
-MIA gap. They are chosen on one request to a model of one seed, and shown on five other requests to
-models of five seeds, none of them used for the choice. Shown are medians and, for the forget-side
-KL, the range. The nulls are doing nothing, another seed, and a replay without a correction. Speeds
-are ratios of CPU seconds to exact retraining of the same request in the same run. Rows are added to
-a log as they are measured, so a run that was stopped goes on where it was while the code is the
-same.
+Settings are chosen from a small grid, for each model and form, by the remaining distances on the
+forget side: the mean of two ratios to doing nothing, of the forget-side KL per constituent and of
+the absolute MIA gap. They are chosen on one request to a model of one seed, and shown on five other
+requests to models of five seeds, none of them used for the choice. Shown are medians and, for the
+forget-side KL, the range. The nulls are doing nothing, another seed, and a replay without a
+correction. Speeds are ratios of CPU seconds to exact retraining of the same request in the same
+run. Rows are added to a log as they are measured, so a run that was stopped goes on where it was
+while the code is the same.
 """
 
 import argparse
