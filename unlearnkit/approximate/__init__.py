@@ -69,7 +69,7 @@ METHODS: Registry[Method] = Registry(
         uk.METHODS["mine"] = EachState(MyRule())
         session.unlearn(0, method="mine")
 
-    The notebook 10-add-a-method writes a method step by step.
+    The notebook 11-add-a-method writes a method step by step.
     """,
     {
         "staged-influence": NETWORK_INFLUENCE,
