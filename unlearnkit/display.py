@@ -1,4 +1,4 @@
-"""Shows tabular results in notebooks, the short repr above the rows, and writes them as CSV."""
+"""How results are shown: tables in notebooks and as CSV, and numbers as text."""
 
 import html
 from typing import TYPE_CHECKING, Any, Protocol
@@ -73,3 +73,43 @@ def plural(count: int, noun: str) -> str:
     ('1 shard', '1,200 examples')
     """
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def listing(numbers: "tuple[int, ...] | list[int]", most: int = 8) -> str:
+    """List numbers in text, and count those beyond the first few.
+
+    >>> listing((1, 2, 5)), listing(range(20), most=3)
+    ('1, 2 and 5', '0, 1, 2 and 17 more')
+    """
+    texts = [str(number) for number in numbers]
+    if len(texts) > most:
+        return ", ".join(texts[:most]) + f" and {len(texts) - most} more"
+    if len(texts) < 2:
+        return "".join(texts)
+    return ", ".join(texts[:-1]) + " and " + texts[-1]
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Format a share as a percentage.
+
+    >>> percent(0.196), percent(0.25), percent(1.0), percent(0.0004), percent(-0.0004)
+    ('19.6%', '25%', '100%', 'under 0.1%', '0%')
+    """
+    if 0 < share < 0.5 * 10.0 ** -(digits + 2):
+        return f"under {10.0**-digits:g}%"
+    text = f"{share:.{digits}%}".replace("." + "0" * digits + "%", "%")
+    return "0%" if text == "-0%" else text
+
+
+def duration(seconds: float) -> str:
+    """Format seconds with two significant digits, from a minute on with minutes.
+
+    >>> duration(0.034), duration(1.66), duration(48.2), duration(130)
+    ('0.034 s', '1.7 s', '48 s', '2 min 10 s')
+    """
+    if seconds >= 59.5:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s"
+    if seconds >= 10:
+        return f"{seconds:.0f} s"
+    return f"{max(seconds, 0):.2g} s"

@@ -9,6 +9,9 @@ from typing import Any, Generic, ParamSpec
 
 import plotly.graph_objects as go
 
+from unlearnkit.display import duration as duration
+from unlearnkit.display import percent as percent
+
 P = ParamSpec("P")
 Spec = dict[str, Any]  # a figure as plotly JSON: "data" and "layout"
 
@@ -24,32 +27,6 @@ PLOTLY = "application/vnd.plotly.v1+json"
 MOST_ROWS = 40  # rows of the table that replaces a figure if no script runs
 # A figure does not know the theme of the page, so its text is readable on white and on black.
 _INK, _GRID = "#767676", "rgba(128,128,128,0.25)"
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """Format a share as a percentage.
-
-    >>> percent(0.196), percent(0.25), percent(1.0), percent(0.0004), percent(-0.0004)
-    ('19.6%', '25%', '100%', 'under 0.1%', '0%')
-    """
-    if 0 < share < 0.5 * 10.0 ** -(digits + 2):
-        return f"under {10.0**-digits:g}%"
-    text = f"{share:.{digits}%}".replace("." + "0" * digits + "%", "%")
-    return "0%" if text == "-0%" else text
-
-
-def duration(seconds: float) -> str:
-    """Format seconds with two significant digits, from a minute on with minutes.
-
-    >>> duration(0.034), duration(1.66), duration(48.2), duration(130)
-    ('0.034 s', '1.7 s', '48 s', '2 min 10 s')
-    """
-    if seconds >= 59.5:
-        minutes, rest = divmod(round(seconds), 60)
-        return f"{minutes} min {rest} s"
-    if seconds >= 10:
-        return f"{seconds:.0f} s"
-    return f"{max(seconds, 0):.2g} s"
 
 
 def axis(title: str, **more: Any) -> Spec:

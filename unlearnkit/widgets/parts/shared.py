@@ -9,6 +9,7 @@ from IPython import get_ipython
 from jaxtyping import Int
 
 from unlearnkit.data.examples import Dataset
+from unlearnkit.display import listing as listing
 from unlearnkit.display import plural as plural
 from unlearnkit.session import Session
 from unlearnkit.widgets.parts.panel import Panel
@@ -106,17 +107,3 @@ def strip(images: list[str], ids: Int[np.ndarray, " example"], total: int) -> st
     )
     more = f'<span class="uk-quiet">and {total - len(ids):,} more</span>'
     return f'<div class="uk-strip">{shown}{more if total > len(ids) else ""}</div>'
-
-
-def listing(numbers: "tuple[int, ...] | list[int]", most: int = 8) -> str:
-    """List numbers in text, and count those beyond the first few.
-
-    >>> listing((1, 2, 5)), listing(range(20), most=3)
-    ('1, 2 and 5', '0, 1, 2 and 17 more')
-    """
-    texts = [str(number) for number in numbers]
-    if len(texts) > most:
-        return ", ".join(texts[:most]) + f" and {len(texts) - most} more"
-    if len(texts) < 2:
-        return "".join(texts)
-    return ", ".join(texts[:-1]) + " and " + texts[-1]
