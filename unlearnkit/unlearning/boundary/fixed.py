@@ -1,6 +1,7 @@
 """The fixed boundary: retrain shards exactly up to a share of the cost of training from scratch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from unlearnkit.unlearning.boundary.protocol import (
     APPROXIMATE,
@@ -14,6 +15,7 @@ from unlearnkit.unlearning.boundary.protocol import (
 from unlearnkit.unlearning.workload import ShardWork, Workload
 
 UNITS = ("visits", "seconds")
+TOLERANCE = 1e-12  # of a threshold, for sums of shares that are rounded
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class FixedBoundary(Boundary):
             elif cost.forced:
                 kind, reason = EXACT, cost.forced
                 spent += share
-            elif running <= self.max_share + 1e-12 or self.max_share == 1:
+            elif running <= self.max_share + TOLERANCE or self.max_share == 1:
                 kind = EXACT
                 what = (
                     "all hit shards together" if self.whole else "the exact shards up to this one"
@@ -91,6 +93,25 @@ class FixedBoundary(Boundary):
                 )
             routes.append(costs.route(work, kind, share, reason))
         return Decision.of(routes, self, costs)
+
+    def starts(self, workload: Workload, costs: Costs) -> list[float]:
+        """Return the thresholds from which on further shards are retrained exactly, ascending.
+
+        They are the running sums that :meth:`decide` compares with ``max_share``, which they do not
+        depend on; sums above 1 count as 1. The first is 0.
+
+        Raises:
+            LookupError: as for :meth:`decide`.
+        """
+        everything = replace(self, max_share=1.0).decide(workload, costs, {})
+        free = {work.shard for work in workload.shards if not costs.of(work.shard).forced}
+        if self.whole:
+            sums = [sum(self._share(work, workload, costs) for work in workload.shards)]
+        else:
+            exact = [route for route in everything.routes if route.kind == EXACT]
+            running = accumulate(route.share for route in exact)
+            sums = [t for route, t in zip(exact, running, strict=True) if route.shard in free]
+        return sorted({0.0, 1.0, *(total for total in sums if total <= 1 + TOLERANCE)})
 
     def _share(self, work: ShardWork, workload: Workload, costs: Costs) -> float:
         if self.unit == "visits":
