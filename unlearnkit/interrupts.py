@@ -32,6 +32,17 @@ class Cancelled(RuntimeError):
 
     Stages of training, repaid shards and rows of a study that were finished before are kept; a
     request that was being unlearned stays pending, and nothing is changed.
+
+    >>> import threading
+    >>> import unlearnkit as uk
+    >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0)
+    >>> cancel = threading.Event()
+    >>> cancel.set()  # usually in another thread, while the work runs
+    >>> try:
+    ...     session.train(cancel=cancel)
+    ... except uk.Cancelled:
+    ...     print("stopped")
+    stopped
     """
 
 

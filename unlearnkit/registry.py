@@ -1,6 +1,8 @@
 """Registries: the methods, boundaries, metrics and so on that can be chosen by name."""
 
 import difflib
+import inspect
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeVar, overload
 
@@ -26,6 +28,25 @@ def instance_of(value: Any) -> Any:
         raise TypeError(
             f"{value.__name__} is a class that needs arguments ({error}); give an instance of it"
         ) from error
+
+
+def summary(entry: Any) -> str:
+    """Describe an entry in a line: the first sentence of its docstring, and its settings.
+
+    An object that applies a rule is described by the docstring of the rule.
+
+    >>> summary(str.upper)
+    'Return a copy of the string converted to uppercase.'
+    """
+    told = next((getattr(entry, p) for p in ("rule", "advance") if hasattr(entry, p)), entry)
+    named = inspect.isroutine(entry) or inspect.isclass(entry)
+    kind = type(told)
+    doc = told.__doc__ if named or kind.__module__ not in ("builtins", "functools") else None
+    text = " ".join((inspect.cleandoc(doc or "")).partition("\n\n")[0].split())
+    if text.startswith(f"{kind.__name__}("):  # which dataclasses write if nobody else does
+        text = ""
+    settings = "" if named else repr(entry)
+    return " ".join(part for part in (text, f"``{settings}``" if settings else "") if part)
 
 
 class Registry(MutableMapping[str, Entry]):
@@ -70,15 +91,16 @@ class Registry(MutableMapping[str, Entry]):
     ) -> None:
         self.name, self.noun, self.adapt = name, noun, adapt
         self.parts, self.fields = parts, fields
-        self.__doc__ = about
+        self._about = inspect.cleandoc(about)
         self._entries: dict[str, Entry] = {}
         self.include(entries)
 
     def include(self, entries: Mapping[str, Entry]) -> None:
         """Add the package's own entries, when some of them need the registry to exist first."""
         for key, entry in entries.items():
-            self[key] = entry
+            self._add(key, entry)
         self._built_in = dict(self._entries)
+        self._explain()
 
     def __getitem__(self, name: str) -> Entry:
         """Return the entry with this name.
@@ -101,9 +123,8 @@ class Registry(MutableMapping[str, Entry]):
         Raises:
             TypeError: the name is not a string, or the entry lacks a part of its protocol.
         """
-        if not isinstance(name, str):
-            raise TypeError(f"{name!r} cannot be the name of a {self.noun}; give a string")
-        self._entries[name] = self._checked(entry)
+        self._add(name, entry)
+        self._explain()
 
     def __delitem__(self, name: str) -> None:
         """Remove an entry.
@@ -113,6 +134,7 @@ class Registry(MutableMapping[str, Entry]):
         """
         self[name]  # refuses an unknown name
         del self._entries[name]
+        self._explain()
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -164,6 +186,25 @@ class Registry(MutableMapping[str, Entry]):
     def name_of(self, entry: Entry) -> str | None:
         """The name of this entry, or of an equal one; None if it is not in the registry."""
         return next((n for n, e in self._entries.items() if e is entry or e == entry), None)
+
+    def _add(self, name: str, entry: Any) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"{name!r} cannot be the name of a {self.noun}; give a string")
+        self._entries[name] = self._checked(entry)
+
+    def _explain(self) -> None:
+        """Renew the docstring, which ``help()`` shows, with a line for each present entry."""
+        lines = [
+            textwrap.fill(
+                f"* ``{name}``: {summary(entry)}",
+                90,
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            for name, entry in self._entries.items()
+        ]
+        self.__doc__ = "\n".join((self._about, "", "It holds these entries:", "", *lines))
 
     def _checked(self, value: Any) -> Entry:
         entry: Entry = self.adapt(value)

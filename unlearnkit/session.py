@@ -149,32 +149,41 @@ class Session:
                 ``"linear"``), ``"mlp"`` (the default), ``"cnn"``, a built-in model with options
                 such as ``MLP((64,))``, a callable that returns a new ``nn.Module``, or a
                 :class:`~unlearnkit.models.frozen.backbone.Frozen` backbone with a head.
-            hidden: widths of the hidden layers of ``"mlp"``.
+            hidden: widths of the hidden layers of ``"mlp"``: by default one layer, of 64 units
+                below 5,000 training examples and of 256 otherwise.
             num_shards: the number of shards, each of which trains one constituent. For this and
                 all arguments up to ``tails``, None takes the value of ``spec``, else that of the
-                run in the store, else the default that was measured for data of this size
-                (:func:`~unlearnkit.training.defaults.default_spec`).
+                run in the store, else the default, which was measured for data of this size
+                (:func:`~unlearnkit.training.defaults.default_spec`): here 5 below 5,000 training
+                examples and 10 otherwise.
             num_slices: the number of slices per shard; each ends in a checkpoint, from which
-                retraining can start.
-            epochs: the training effort of a shard, in epochs;
+                retraining can start. By default 3 below 5,000 training examples and 5 otherwise.
+            epochs: the training effort of a shard, in epochs, by default 20;
                 :class:`~unlearnkit.training.spec.TrainSpec` distributes it over the slices.
-            epoch_rule: how ``epochs`` determines the epochs of each stage: ``"sisa"``, ``"full"``
-                or ``"equal_work"``.
-            batch_size: examples per step.
-            optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
+            epoch_rule: how ``epochs`` determines the epochs of each stage: ``"sisa"`` (the
+                default), ``"full"`` or ``"equal_work"``.
+            batch_size: examples per step, by default 32.
+            optimizer: ``"sgd"`` (the default), ``"adam"`` or ``"adamw"``.
             learning_rate: the step size, above 0 and constant during training. The default of SGD
-                is divided by the largest class weight of the loss.
-            momentum: the momentum of SGD, at least 0 and below 1; other optimizers ignore it.
-            weight_decay: the coefficient of L2 regularisation, at least 0.
+                follows from the model, the number of inputs, the size of a shard, the batch size
+                and the momentum (:func:`~unlearnkit.training.defaults.default_rate`), and is
+                divided by the largest class weight of the loss; of ``"mlp"`` on ``"digits"`` it
+                is 0.045. The default of the other optimizers is 0.003.
+            momentum: the momentum of SGD, at least 0 and below 1, by default 0.9; other optimizers
+                ignore it.
+            weight_decay: the coefficient of L2 regularisation, at least 0, by default 0.0001.
             loss: a :class:`~unlearnkit.models.losses.Loss` or its name; cross-entropy by default,
                 or squared error for regression. ``WeightedCrossEntropy((1, 5))`` weights classes.
             seed: the seed of partition, initial weights, batches and dropout masks; 0 by default.
-            num_threads: compute threads of torch during training. The resulting bits depend on it.
-            kernel: ``"auto"``, or ``"loop"`` to train every model lane by lane.
-            device: device for training, such as ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"auto"``.
-                The resulting bits depend on it.
+            num_threads: compute threads of torch during training, by default 1. The resulting bits
+                depend on it.
+            kernel: ``"auto"`` (the default), or ``"loop"`` to train every model lane by lane.
+            device: device for training: ``"cpu"`` (the default), ``"cuda"``, ``"cuda:1"`` and so
+                on, or ``"auto"``. The resulting bits depend on it.
             tails: how many epochs before the end of the last stage weights are kept, from which an
-                amend may replay. The resulting bits depend on it.
+                amend may replay. By default they follow from the length of the stage
+                (:func:`~unlearnkit.training.spec.default_tails`); of ``"mlp"`` on ``"digits"``
+                they are (3,). The resulting bits depend on it.
             spec: a :class:`~unlearnkit.training.spec.TrainSpec` with all settings of training; the
                 arguments from ``num_shards`` to ``tails`` change single ones of them. Without
                 ``spec`` the settings that are not given follow the size of the data.

@@ -63,13 +63,19 @@ METHODS: Registry[Method] = Registry(
     An entry is a frozen callable ``(rounds, *, on_progress) -> list[Modified]`` with three methods:
     ``visits(plan, shard, forget)`` and ``batches(plan, forget)`` predict its work, and
     ``unsuitable(plan)`` returns a sentence why the method does not fit a model, or "" if it does.
-    The protocol is :class:`unlearnkit.approximate.protocol.Method`. To turn a rule that corrects
-    one checkpoint at a time into a method, wrap it in ``unlearnkit.approximate.EachState``::
+    The protocol is :class:`unlearnkit.approximate.protocol.Method`. ``EachState(MyRule())`` of
+    ``unlearnkit.approximate`` makes a method of a rule that corrects one checkpoint at a time; the
+    notebook 11-add-a-method writes one step by step. To add an entry, assign it. A built-in method
+    with other settings is one too:
 
-        uk.METHODS["mine"] = EachState(MyRule())
-        session.unlearn(0, method="mine")
-
-    The notebook 11-add-a-method writes a method step by step.
+    >>> import unlearnkit as uk
+    >>> uk.METHODS["strongly-damped"] = uk.StagedInfluence(damping=5.0)
+    >>> session = uk.Session("digits", model="mlp", epochs=2, seed=0)
+    >>> report = session.train()
+    >>> request = session.revoke([3, 141])
+    >>> session.unlearn(0, method="strongly-damped").debt_after
+    2
+    >>> del uk.METHODS["strongly-damped"]
     """,
     {
         "staged-influence": NETWORK_INFLUENCE,
@@ -103,10 +109,17 @@ AMENDS: Registry[Amend] = Registry(
     An entry is a frozen callable ``(rounds, modified, *, on_progress) -> list[Amended]`` with two
     methods: ``epochs(plan)`` returns the number of epochs of the last stage that the amend runs,
     and ``longer(plan)`` returns the amend to try next if this one was not enough, or None. The
-    protocol is :class:`unlearnkit.approximate.protocol.Amend`. ::
+    protocol is :class:`unlearnkit.approximate.protocol.Amend`. To add an entry, assign it; a
+    built-in amend with other settings is one too:
 
-        uk.AMENDS["mine"] = MyAmend()
-        session.unlearn(0, amend="mine")
+    >>> import unlearnkit as uk
+    >>> uk.AMENDS["long-replay"] = uk.Replay(tail=4)
+    >>> session = uk.Session("digits", model="logistic", epochs=4, seed=0)
+    >>> report = session.train()
+    >>> request = session.revoke([3, 141])
+    >>> session.unlearn(0, amend="long-replay").debt_after
+    2
+    >>> del uk.AMENDS["long-replay"]
     """,
     {
         "replay": Replay(),

@@ -153,15 +153,30 @@ class Method(Protocol):
         ...
 
     def visits(self, plan: Plan, shard: int, forget: Members) -> int:
-        """Return an upper bound on the large-batch visits of a call for this shard."""
+        """Return an upper bound on the large-batch visits of a call for one shard.
+
+        Args:
+            plan: plan of the retain set.
+            shard: 0-based shard.
+            forget: the examples of the shard that are to be forgotten.
+        """
         ...
 
     def batches(self, plan: Plan, forget: Mapping[int, Members]) -> Batches:
-        """Return the expected work of a call for these shards, from which the clock predicts."""
+        """Return the expected work of a call, from which the clock predicts its seconds.
+
+        Args:
+            plan: plan of the retain set.
+            forget: for each shard of the call, the examples that are to be forgotten.
+        """
         ...
 
     def unsuitable(self, plan: Plan) -> str:
-        """Return a sentence on why the method does not fit this plan, or "" if it does."""
+        """Return a sentence on why the method does not fit a plan, or "" if it does.
+
+        Args:
+            plan: plan with the model and the settings of training in question.
+        """
         ...
 
 
@@ -181,9 +196,17 @@ class Amend(Protocol):
         ...
 
     def epochs(self, plan: Plan) -> int:
-        """Return the number of epochs of the last stage that a call runs."""
+        """Return the number of epochs of the last stage that a call runs.
+
+        Args:
+            plan: plan of the retain set.
+        """
         ...
 
     def longer(self, plan: Plan) -> "Amend | None":
-        """Return the amend to try next if this one was not enough, or None."""
+        """Return the amend to try next if this one was not enough, or None.
+
+        Args:
+            plan: plan of the retain set.
+        """
         ...

@@ -75,6 +75,10 @@ class Rule(Protocol):
 
         The caller corrects the running statistics of BatchNorm layers. There is at least one
         retained and one forgotten example.
+
+        Args:
+            given: the round of the shard: plan, examples and generator.
+            stored: the stored state to correct; it is not changed.
         """
         ...
 
@@ -82,11 +86,19 @@ class Rule(Protocol):
         """Return upper bounds on the batches and on the example gradients of a call.
 
         A third number, if present, is the cost of other work in gradients of one example.
+
+        Args:
+            plan: plan of the retain set.
+            size: sizes of the stored state.
         """
         ...
 
     def unsuitable(self, plan: Plan) -> str:
-        """Return a sentence on why the rule does not fit this plan, or "" if it does."""
+        """Return a sentence on why the rule does not fit a plan, or "" if it does.
+
+        Args:
+            plan: plan with the model and the settings of training in question.
+        """
         ...
 
 

@@ -70,7 +70,17 @@ DATASETS: Registry[DatasetSource] = Registry(
     An entry is a callable ``(*, path, num_examples) -> Dataset``, as
     :class:`unlearnkit.data.datasets.DatasetSource` describes it. Data of your own need no entry:
     ``uk.from_arrays``, ``uk.from_frame``, ``uk.from_file``, ``uk.from_torch`` and
-    ``uk.from_hugging_face`` make a data set of them.
+    ``uk.from_hugging_face`` make a data set of them. To add an entry, assign it:
+
+    >>> import numpy as np
+    >>> import unlearnkit as uk
+    >>> def coins(*, path=None, num_examples=None):
+    ...     X = np.linspace(-1, 1, num_examples or 90, dtype="float32")[:, None]
+    ...     return uk.from_arrays(X, (X[:, 0] > 0).astype(int), name="coins")
+    >>> uk.DATASETS["coins"] = coins
+    >>> uk.load("coins").name
+    'coins'
+    >>> del uk.DATASETS["coins"]
     """,
     {
         "digits": load_digits,

@@ -326,6 +326,16 @@ def from_file(
         UserWarning: a column counts the rows, as the index that pandas writes; the header names a
             column twice; a column holds codes such as 01067, and is read as numbers; or two groups
             are the same number, such as 007 and 7.
+
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> import unlearnkit as uk
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> rows = pd.DataFrame({"size": range(40), "kind": ["low"] * 20 + ["high"] * 20})
+    >>> rows.to_csv(f"{folder.name}/rows.csv", index=False)
+    >>> uk.from_file(f"{folder.name}/rows.csv", "kind").class_names
+    ('high', 'low')
+    >>> folder.cleanup()
     """
     known = inspect.signature(from_frame).parameters
     unknown = [option for option in options if option not in known]

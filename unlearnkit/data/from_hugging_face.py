@@ -86,6 +86,12 @@ def from_hugging_face(
         KeyError: a part or column is missing, or the target column cannot be determined.
         TypeError: a part has no length, or the columns cannot be combined.
         ValueError: a part has a transform (``with_transform``); also as in the functions above.
+
+    >>> import datasets
+    >>> import unlearnkit as uk
+    >>> rows = {"size": [i / 40 for i in range(40)], "kind": ["low"] * 20 + ["high"] * 20}
+    >>> uk.from_hugging_face(datasets.Dataset.from_dict(rows), "kind").class_names
+    ('high', 'low')
     """
     if isinstance(data, Mapping):
         if "train" not in data:

@@ -160,6 +160,9 @@ class UnlearnableClassifier(ClassifierMixin, Unlearnable):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Float[np.ndarray, "row class"]:
         """The ensemble's probability of each class, in the order of ``classes_``.
 
+        Args:
+            X: rows of features.
+
         Raises:
             sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.
             ValueError: X has missing, infinite or non-numeric values, or another number of columns
@@ -170,6 +173,9 @@ class UnlearnableClassifier(ClassifierMixin, Unlearnable):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Shaped[np.ndarray, " row"]:
         """The most probable class of each row.
+
+        Args:
+            X: rows of features.
 
         Raises:
             sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.

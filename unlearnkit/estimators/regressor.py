@@ -24,11 +24,49 @@ class UnlearnableRegressor(RegressorMixin, Unlearnable):  # type: ignore[misc]  
     """A sharded and sliced regressor that can forget rows of its training data.
 
     It minimises the squared error and predicts the mean of its constituents' predictions. Its
-    parameters and fitted attributes are those of :class:`UnlearnableClassifier`, without
-    ``class_weight`` and ``classes_``, and with the two below. ``model`` may be ``"linear"``, which
-    ``"logistic"`` means here, and ``loss`` is the squared error by default.
+    fitted attributes are those of :class:`UnlearnableClassifier`, without ``classes_``.
 
     Args:
+        model: the architecture of the constituents: ``"linear"``, which ``"logistic"`` means here,
+            ``"mlp"``, ``"cnn"``, a built-in model with options such as ``MLP((64,))``, or a
+            callable that returns a new ``nn.Module``.
+        hidden: widths of the hidden layers of ``"mlp"``.
+        num_shards: the number of shards, each of which trains one constituent. For this and all
+            parameters up to ``device``, None takes the value of ``spec``, else the default of a
+            session for data of this size, as for :class:`UnlearnableClassifier`.
+        num_slices: the number of slices per shard; each ends in a checkpoint.
+        epochs: the training effort of a shard, in epochs.
+        epoch_rule: how ``epochs`` determines the epochs of each stage: ``"sisa"``, ``"full"`` or
+            ``"equal_work"``.
+        batch_size: examples per step.
+        optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"``.
+        learning_rate: the step size, above 0 and constant during training.
+        momentum: the momentum of SGD, at least 0 and below 1; other optimizers ignore it.
+        weight_decay: the coefficient of L2 regularisation, at least 0.
+        loss: a :class:`~unlearnkit.models.losses.Loss` or its name; squared error by default.
+        num_threads: compute threads of torch during training. The resulting bits depend on it.
+        kernel: ``"auto"``, or ``"loop"`` to train every model lane by lane.
+        device: device for training, such as ``"cpu"``, ``"cuda"`` or ``"auto"``. The resulting bits
+            depend on it.
+        tails: how many epochs before the end of the last stage weights are kept, from which an
+            amend may replay. The resulting bits depend on it.
+        spec: a :class:`~unlearnkit.training.spec.TrainSpec` with all settings of training; the
+            parameters from ``num_shards`` to ``tails`` change single ones of them, and
+            ``random_state`` its seed.
+        aggregation: how the constituents' outputs are combined, a name in
+            ``unlearnkit.training.ensemble.AGGREGATIONS``.
+        version: a text that identifies a model given as a callable.
+        parallel: the number of worker processes that train shards at the same time; -1 uses all
+            processors. The resulting bits are the same. None trains in this process.
+        threads: upper limit of the number of threads of this process that train shards at the same
+            time. The resulting bits are the same. None uses one for each core.
+        offset: a constant that is subtracted from X: one number, or one for each column. It must
+            not be estimated from the data.
+        scale: a constant by which X is divided after that, given as ``offset`` is.
+        dtype: ``torch.int64`` keeps X as whole numbers, exactly, for a model of your own that looks
+            them up. None makes them float32.
+        random_state: the seed of partition, initial weights and batches. With None the seed is that
+            of ``spec``, or, like with a ``RandomState``, drawn at each ``fit``.
         target_offset: a constant that is subtracted from y, or one for each column of y.
         target_scale: a constant by which y is divided after that, or one for each column of y. The
             default learning rate suits targets whose magnitude is then about 1.
@@ -74,6 +112,9 @@ class UnlearnableRegressor(RegressorMixin, Unlearnable):  # type: ignore[misc]  
 
     def predict(self, X: Any) -> Float[np.ndarray, "row *target"]:
         """The mean prediction of the constituents, in the units and the shape of y.
+
+        Args:
+            X: rows of features.
 
         Raises:
             sklearn.exceptions.NotFittedError: ``fit`` has not been called yet.

@@ -48,6 +48,14 @@ def relearn_time(
     Returns:
         The measure; its value is nan, with a note, if nothing was forgotten, or if the gradients of
         the module cannot be computed.
+
+    >>> import unlearnkit as uk
+    >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0)
+    >>> report = session.train()
+    >>> request = session.revoke([3, 141])
+    >>> result = session.unlearn(max_share=1)  # exact, so there is nothing left to relearn faster
+    >>> uk.relearn_time(session.compare(), result, session.dataset).value
+    0.0
     """
     spec, partition = result.plan.spec, result.plan.partition
     if cause := Routes(result.plan).gradients:

@@ -117,6 +117,11 @@ class Metric(Protocol):
         For a regression, `a` and `b` are predictions and `data` targets, in units of their scale; a
         metric for classes then returns nan and a note.
 
+        Args:
+            a: probabilities of the model that is judged, one row for each example.
+            b: probabilities of the reference.
+            data: labels of the examples.
+
         Raises:
             ValueError: the number of examples or classes of `a`, `b` and the labels differ.
         """
@@ -480,18 +485,22 @@ METRICS: Registry[Metric] = Registry(
     ``of_shards(a, b) -> Measure`` is called on the forget set with the attack scores of both
     models' constituents (:class:`unlearnkit.metrics.shard_scores.ShardScores`) instead. Its name,
     in snake case, is also the name of its column, and therefore must not be that of another column
-    of a table. ::
+    of a table. The protocol is :class:`unlearnkit.metrics.metrics.Metric`. To add an entry, assign
+    it:
 
-        from unlearnkit.metrics.metrics import Measure
-
-        def total_variation(a, b, data):
-            value = float((a - b).abs().sum(-1).mean() / 2)
-            return Measure("total-variation", value, "lower", "half the L1 distance")
-
-        uk.METRICS["total-variation"] = total_variation
-        session.compare().to_frame()["total_variation"]
-
-    The protocol is :class:`unlearnkit.metrics.metrics.Metric`.
+    >>> import unlearnkit as uk
+    >>> from unlearnkit.metrics.metrics import Measure
+    >>> def total_variation(a, b, data):
+    ...     value = float((a - b).abs().sum(-1).mean() / 2)
+    ...     return Measure("total-variation", value, "lower", "half the L1 distance")
+    >>> uk.METRICS["total-variation"] = total_variation
+    >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0)
+    >>> report = session.train()
+    >>> request = session.revoke([3, 141])
+    >>> result = session.unlearn(max_share=1)  # the shards are retrained exactly
+    >>> float(session.compare().to_frame().loc["unlearned", "total_variation"])
+    0.0
+    >>> del uk.METRICS["total-variation"]
     """,
     {metric.name: metric for metric in BUILT_IN},
     adapt=instance_of,

@@ -56,6 +56,12 @@ class MLP:
         KeyError: the activation is not known.
         TypeError: a width is not a whole number.
         ValueError: a width or the dropout rate is out of range.
+
+    >>> import unlearnkit as uk
+    >>> uk.MLP((32, 16), activation="tanh")(feature_shape=(64,), num_outputs=10)[1]
+    Linear(in_features=64, out_features=32, bias=True)
+    >>> uk.Session("digits", model=uk.MLP((32, 16), dropout=0.2))
+    Session(digits, mlp, 5 shards x 3 slices, not trained)
     """
 
     hidden: tuple[int, ...] = (256,)
@@ -98,6 +104,12 @@ class CNN:
     Raises:
         TypeError: a number of channels is not a whole number.
         ValueError: there are no channels, or fewer than 1.
+
+    >>> import unlearnkit as uk
+    >>> uk.CNN((4, 8))(feature_shape=(1, 8, 8), num_outputs=10)[0]
+    Conv2d(1, 4, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
+    >>> uk.Session("digits", model=uk.CNN((4, 8)))
+    Session(digits, cnn, 5 shards x 3 slices, not trained)
     """
 
     channels: tuple[int, int] = (8, 16)
@@ -137,7 +149,14 @@ MODELS: Registry[Callable[[tuple[int, ...], int], nn.Module]] = Registry(
 
     An entry is a callable ``(feature_shape, num_outputs) -> nn.Module`` that returns a new module
     each time, for one example's shape and as many outputs as there are classes or targets. Its
-    initial weights must come from torch's random numbers alone.
+    initial weights must come from torch's random numbers alone. To add an entry, assign it; a
+    built-in model with other options is one too:
+
+    >>> import unlearnkit as uk
+    >>> uk.MODELS["narrow"] = uk.MLP((8,))
+    >>> uk.Session("digits", model="narrow")
+    Session(digits, narrow, 5 shards x 3 slices, not trained)
+    >>> del uk.MODELS["narrow"]
     """,
     {"logistic": Logistic(), "mlp": MLP(), "cnn": CNN(), "linear": Linear()},
 )

@@ -42,6 +42,10 @@ class Loss(Protocol):
     ) -> Float[Tensor, "*batch"]:
         """The loss of each example, unreduced.
 
+        Args:
+            outputs: outputs of the model, one row for each example.
+            targets: the label of each example, or for a regression its row of targets.
+
         Raises:
             TypeError: this loss does not accept targets of this kind.
             ValueError: the targets' shape does not fit the outputs.
@@ -53,6 +57,10 @@ class Loss(Protocol):
         targets: Integer[Tensor, "*batch"] | Float[Tensor, "*batch class"],
     ) -> Float[Tensor, "*batch class"]:
         """The gradient d value_i / d outputs_i of each example i, without any 1/n.
+
+        Args:
+            outputs: as for `value`.
+            targets: as for `value`.
 
         Raises:
             TypeError: as `value`.
@@ -67,12 +75,20 @@ class Loss(Protocol):
         The function takes no targets: where H_i depends on the target, use its expectation over
         the targets that the outputs stand for. The result must be positive semidefinite,
         so that conjugate gradients apply to the Gauss-Newton matrix.
+
+        Args:
+            outputs: as for `value`.
+            vectors: the vectors v_i, one row for each example.
         """
 
     def probabilities(
         self, outputs: Float[Tensor, "*batch class"]
     ) -> Float[Tensor, "*batch class"]:
-        """Map outputs to what an ensemble averages: class probabilities, if the loss has them."""
+        """Map outputs to what an ensemble averages: class probabilities, if the loss has them.
+
+        Args:
+            outputs: as for `value`.
+        """
 
 
 @dataclass(frozen=True)
@@ -273,7 +289,24 @@ LOSSES: Registry[Loss] = Registry(
     An entry is a frozen dataclass with ``name`` (its key here), ``value(outputs, targets)``,
     ``output_gradient(outputs, targets)``, ``output_hessian_product(outputs, vectors)`` and
     ``probabilities(outputs)``; its repr enters the digests of specs. The protocol is
-    :class:`unlearnkit.models.losses.Loss`.
+    :class:`unlearnkit.models.losses.Loss`. To add an entry, assign it:
+
+    >>> from dataclasses import dataclass
+    >>> import unlearnkit as uk
+    >>> from unlearnkit.models.losses import LOSSES
+    >>> @dataclass(frozen=True)
+    ... class Halved(uk.SquaredError):
+    ...     name = "halved"
+    ...     def value(self, outputs, targets):
+    ...         return super().value(outputs, targets) / 2
+    ...     def output_gradient(self, outputs, targets):
+    ...         return super().output_gradient(outputs, targets) / 2
+    ...     def output_hessian_product(self, outputs, vectors):
+    ...         return vectors / 2
+    >>> LOSSES["halved"] = Halved
+    >>> uk.TrainSpec(loss="halved").loss
+    Halved()
+    >>> del LOSSES["halved"]
     """,
     {loss.name: loss for loss in (CrossEntropy(), SquaredError())},
     parts=("value", "output_gradient", "output_hessian_product", "probabilities"),

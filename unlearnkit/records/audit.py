@@ -72,6 +72,17 @@ def audit(
         AuditError: the first claim that does not hold.
         StoreError: a file is damaged.
         ValueError: data, model, spec or environment are not those of the run.
+
+    >>> import tempfile
+    >>> import unlearnkit as uk
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0, store=folder.name)
+    >>> report = session.train()
+    >>> for claim in uk.audit(folder.name):
+    ...     print(claim)  # doctest: +ELLIPSIS
+    all 15 files are those that were committed
+    the ledger's 2 lines follow on each other up to its head ...
+    >>> folder.cleanup()
     """
     folder = store.folder if isinstance(store, DiskStore) else store
     store = DiskStore(folder, read_only=True)

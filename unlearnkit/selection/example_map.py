@@ -115,6 +115,12 @@ def hardest(
         TypeError: ``count`` is not a whole number.
         ValueError: ``count`` is below 1, or there are fewer examples; or the held-out loss is asked
             for, and fewer than two shards have models.
+
+    >>> import unlearnkit as uk
+    >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0)
+    >>> report = session.train()
+    >>> len(uk.hardest(session, 20)), len(uk.hardest(session, 5, by="loss", label=3))
+    (20, 5)
     """
     by = score_named(by)
     return hardest_of(score_table(session, by), count, by, session.dataset, label)

@@ -102,7 +102,7 @@ class Store(Protocol):
         ...
 
     def approximation(self, base: str) -> Approximation | None:
-        """Return the approximation stored under this final stage key, or None."""
+        """Return the approximation whose base is this key of a final stage, or None."""
         ...
 
     def put_approximation(self, approximation: Approximation) -> None:

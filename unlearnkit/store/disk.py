@@ -63,7 +63,18 @@ _OPEN: "WeakValueDictionary[str, DiskStore]" = WeakValueDictionary()
 
 
 class DiskStore:
-    """A store in a folder, to which one process at a time may write."""
+    """A store in a folder, to which one process at a time may write.
+
+    >>> import tempfile
+    >>> import unlearnkit as uk
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> store = uk.DiskStore(folder.name, wait_seconds=10)
+    >>> report = uk.Session("digits", model="logistic", epochs=2, seed=0, store=store).train()
+    >>> store.close()
+    >>> uk.Session(store=folder.name)  # data, model and settings are those of the folder
+    Session(digits, logistic, 5 shards x 3 slices, trained)
+    >>> folder.cleanup()
+    """
 
     def __init__(
         self,
@@ -177,7 +188,7 @@ class DiskStore:
             self._put(checkpoint)
 
     def approximation(self, base: str) -> Approximation | None:
-        """Return the approximation stored under this final stage key, or None."""
+        """Return the approximation whose base is this key of a final stage, or None."""
         name = self._approximate.get(base)
         kept = None if name is None else self._load(name)
         assert kept is None or isinstance(kept, Approximation)  # by its name

@@ -33,7 +33,17 @@ _MAX_SPARSE_BYTES = 64 << 20  # larger files must occupy a quarter of their size
 
 
 class StoreError(ValueError):
-    """The store is damaged, in use, or belongs to another run."""
+    """The store is damaged, in use, or belongs to another run.
+
+    >>> import tempfile
+    >>> import unlearnkit as uk
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     try:
+    ...         uk.DiskStore(file.name)
+    ...     except uk.StoreError as error:
+    ...         print(str(error).partition("; ")[2])
+    give the path of a folder for the store
+    """
 
 
 class MismatchError(ValueError):

@@ -46,7 +46,7 @@ class MemoryStore:
         self._clean[checkpoint.key] = checkpoint
 
     def approximation(self, base: str) -> Approximation | None:
-        """Return the approximation stored under this final stage key, or None."""
+        """Return the approximation whose base is this key of a final stage, or None."""
         return self._approximate.get(base)
 
     def put_approximation(self, approximation: Approximation) -> None:

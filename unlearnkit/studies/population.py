@@ -162,6 +162,11 @@ def populate(
         TypeError: an object lacks a part of its protocol, or an id or ``parallel`` is not a whole
             number.
         Cancelled: ``cancel`` was set; completed seeds are in the file.
+
+    >>> import unlearnkit as uk
+    >>> population = uk.populate("digits", [3, 141], seeds=range(8), model="logistic", epochs=1)
+    >>> population
+    Population(8 models, 2 examples forgotten)
     """
     dataset = as_dataset(data)
     require_classes(dataset, "a population of margins", "compare single models: session.compare()")

@@ -75,6 +75,12 @@ def klom(
     Raises:
         KeyError: no estimator, kind of model or part has this name, or ``seeds`` is unknown.
         ValueError: the population has fewer than four models, or ``bins`` or ``swaps`` is below 1.
+
+    >>> import unlearnkit as uk
+    >>> population = uk.populate("digits", [3, 141], seeds=range(8), model="logistic", epochs=1)
+    >>> forgotten = uk.klom(population, estimator="gaussian")
+    >>> forgotten.value < uk.klom(population, "original", estimator="gaussian").value
+    True
     """
     need_models(population, 4)
     _check_choice("estimator", estimator, ESTIMATORS)
@@ -126,6 +132,11 @@ def ulira(
         KeyError: no kind of model has this name, or ``seeds`` is unknown.
         ValueError: the population has fewer than eight models, or 16 with independent seeds (each
             Gaussian is fitted to at least four); or ``swaps`` is below 1.
+
+    >>> import unlearnkit as uk
+    >>> population = uk.populate("digits", [3, 141], seeds=range(8), model="logistic", epochs=1)
+    >>> -0.5 <= uk.ulira(population).value <= 0.5
+    True
     """
     need_models(population, 16 if seeds == "independent" else 8)
     retrained, other = population.of("scratch"), population.of(kind)

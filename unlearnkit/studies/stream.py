@@ -80,6 +80,13 @@ def stream(
             number.
         LookupError: the session is not trained yet.
         Cancelled: ``cancel`` was set.
+
+    >>> import unlearnkit as uk
+    >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0)
+    >>> report = session.train()
+    >>> table = uk.stream(session, rounds=2, size=3)
+    >>> table["revoked"].tolist()
+    [3, 6]
     """
     import pandas as pd
 

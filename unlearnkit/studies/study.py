@@ -150,6 +150,11 @@ def study(
             examples, a metric fails, a policy is named ``"exact"``, or with ``path`` only its
             memory address identifies an object.
         Cancelled: ``cancel`` was set.
+
+    >>> import unlearnkit as uk
+    >>> table = uk.study("digits", models="logistic", epochs=2, revoked=(1, 3))
+    >>> table["policy"].tolist()
+    ['exact', 'hybrid', 'approximate', 'exact', 'hybrid', 'approximate']
     """
     import pandas as pd
 

@@ -64,7 +64,16 @@ AGGREGATIONS: Registry[Aggregation] = Registry(
     """Aggregations by name, for ``aggregation=``: they combine the constituents' outputs.
 
     An entry is a function from a tensor (constituent, example, class) of probabilities, or of a
-    regression's predictions, to a tensor (example, class).
+    regression's predictions, to a tensor (example, class). To add an entry, assign it:
+
+    >>> import unlearnkit as uk
+    >>> from unlearnkit.training.ensemble import AGGREGATIONS
+    >>> AGGREGATIONS["median"] = lambda probabilities: probabilities.median(0).values
+    >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0, aggregation="median")
+    >>> report = session.train()
+    >>> session.ensemble.aggregation
+    'median'
+    >>> del AGGREGATIONS["median"]
     """,
     {"mean-probability": mean_probability, "majority-vote": majority_vote},
 )
@@ -209,13 +218,20 @@ class Ensemble:
 
     @own_settings()
     def probabilities(self, inputs: Array) -> Float[Tensor, "batch class"]:
-        """Return the probabilities of the ensemble."""
+        """Return the probabilities of the ensemble, or a regression's predictions.
+
+        Args:
+            inputs: inputs of the examples, one row each, as ``dataset.examples(ids)`` returns them.
+        """
         return AGGREGATIONS[self.aggregation](self.constituent_probabilities(inputs))
 
     def predict(self, inputs: Array) -> Int[Tensor, " batch"] | Float[Tensor, "batch target"]:
         """Return the most probable classes, or a regression's predictions of scaled targets.
 
         ``dataset.in_units(...)`` converts such predictions to the original units of the targets.
+
+        Args:
+            inputs: as for :meth:`probabilities`.
         """
         outputs = self.probabilities(inputs)
         return outputs if self.is_regression else outputs.argmax(1)

@@ -61,6 +61,11 @@ class TrainSpec:
         KeyError: there is no loss of that name.
         TypeError: a field has the wrong type.
         ValueError: a field is out of range or not known.
+
+    >>> import unlearnkit as uk
+    >>> spec = uk.TrainSpec(num_shards=4, num_slices=2, learning_rate=0.01)
+    >>> uk.Session("digits", model="logistic", spec=spec, epochs=5).spec.stage_epochs()
+    (3, 4)
     """
 
     num_shards: int = 5
@@ -170,6 +175,9 @@ class TrainSpec:
 
     def with_(self, **changes: Any) -> "TrainSpec":
         """Return a copy with some fields changed.
+
+        Args:
+            **changes: the fields to change, by name.
 
         Raises:
             KeyError, TypeError, ValueError: as for the class.

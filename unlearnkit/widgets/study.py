@@ -217,6 +217,10 @@ def explore(study: "pd.DataFrame | str | os.PathLike[str]") -> StudyViewer:
     Args:
         study: the frame returned by :func:`~unlearnkit.studies.study.study`, or the path of its
             file, which may still be growing.
+
+    >>> import unlearnkit as uk
+    >>> table = uk.study("digits", models="logistic", epochs=2, revoked=3)
+    >>> viewer = uk.explore(table)  # as the last line of a cell, it is displayed
     """
     return StudyViewer(study)
 

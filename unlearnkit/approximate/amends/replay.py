@@ -22,6 +22,14 @@ class Replay:
     Attributes:
         tail: q. If training kept no tail of this length, the longest shorter one is used, or the
             shortest of all.
+
+    >>> import unlearnkit as uk
+    >>> session = uk.Session("digits", model="logistic", epochs=4, tails=(3, 1), seed=0)
+    >>> report = session.train()
+    >>> request = session.revoke([3, 141])
+    >>> result = session.unlearn(0, amend=uk.Replay(tail=3))
+    >>> result.debt_after
+    2
     """
 
     tail: int = 1

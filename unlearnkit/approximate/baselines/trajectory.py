@@ -36,6 +36,11 @@ class Advance(Protocol):
         """Return the difference at the end of the segment and the number of example gradients.
 
         There is at least one retained and one forgotten example.
+
+        Args:
+            given: the round of the shard: plan, examples and generator.
+            segment: the segment of training.
+            before: the difference at the start of the segment, as one vector.
         """
         ...
 
@@ -49,7 +54,11 @@ class Advance(Protocol):
         ...
 
     def unsuitable(self, plan: Plan) -> str:
-        """Return a sentence on why the advance does not fit this plan, or "" if it does."""
+        """Return a sentence on why the advance does not fit a plan, or "" if it does.
+
+        Args:
+            plan: plan with the model and the settings of training in question.
+        """
         ...
 
 

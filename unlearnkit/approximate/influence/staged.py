@@ -128,6 +128,13 @@ class StagedInfluence(InfluenceSettings):
     Raises:
         ValueError: the scope is not known, ``references`` or ``by_outputs`` do not fit it, or the
             damping is negative or not finite.
+
+    >>> import unlearnkit as uk
+    >>> session = uk.Session("digits", model=uk.MLP((8,)), epochs=2, seed=0)
+    >>> report = session.train()
+    >>> request = session.revoke([3, 141])
+    >>> session.unlearn(0, method=uk.StagedInfluence(iterations=5, damping=0.5)).debt_after
+    2
     """
 
     def unsuitable(self, plan: Plan) -> str:

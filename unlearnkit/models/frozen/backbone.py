@@ -72,6 +72,14 @@ class Frozen:
     Raises:
         TypeError: the backbone cannot be called with rows, or the batch size is no whole number.
         ValueError: the batch size is below 1.
+
+    >>> import unlearnkit as uk
+    >>> import torch
+    >>> backbone = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.Tanh())
+    >>> session = uk.Session("digits", model=uk.Frozen(backbone.eval()), epochs=2)
+    >>> report = session.train()
+    >>> session.dataset.train.input_shape
+    (16,)
     """
 
     backbone: Callable[[Any], Any]

@@ -29,6 +29,14 @@ class NotFiniteError(ArithmeticError):
         shard: 0-based shard of the model, if it is known.
         stage: 1-based stage, if it was in training.
         epoch: 1-based epoch of the stage, if it was in training.
+
+    >>> import unlearnkit as uk
+    >>> session = uk.Session("digits", model="linear", loss="squared-error", learning_rate=1e30)
+    >>> try:
+    ...     session.train()
+    ... except uk.NotFiniteError as error:
+    ...     print(error.stage)
+    1
     """
 
     def __init__(

@@ -74,6 +74,14 @@ class AdaptiveBoundary(Boundary):
 
     Raises:
         ValueError: a field is out of its range.
+
+    >>> import unlearnkit as uk
+    >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0)
+    >>> report = session.train()
+    >>> request = session.revoke([3, 141])
+    >>> decision = session.preview(boundary=uk.AdaptiveBoundary(light=1))  # all requests are light
+    >>> len(decision.exact), len(decision.approximate)
+    (2, 0)
     """
 
     seconds: float | None = None

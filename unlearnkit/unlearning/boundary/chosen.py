@@ -30,6 +30,13 @@ class ChosenBoundary(Boundary):
         longer: pairs (shard, epochs). The amend of such a shard replays at least this number of
             epochs, if the amend has a variant that long. These are the shards whose first amend
             was refused.
+
+    >>> import unlearnkit as uk
+    >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0)
+    >>> report = session.train()
+    >>> request = session.revoke([3, 141])
+    >>> session.preview(boundary=uk.ChosenBoundary((3,))).exact  # it hits the shards 3 and 4
+    (3,)
     """
 
     exact: tuple[int, ...] = ()
@@ -78,6 +85,14 @@ class OverriddenBoundary(Boundary):
     Raises:
         TypeError: the base is None, or lacks a part of the protocol of boundaries.
         ValueError: a route is neither of the two.
+
+    >>> import unlearnkit as uk
+    >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0)
+    >>> report = session.train()
+    >>> request = session.revoke([3, 141])
+    >>> exact = uk.FixedBoundary(1)
+    >>> session.preview(boundary=uk.OverriddenBoundary(exact, {3: "approximate"})).approximate
+    (3,)
     """
 
     base: str | Boundary = field(default_factory=FixedBoundary)

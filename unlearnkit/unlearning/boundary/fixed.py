@@ -37,6 +37,14 @@ class FixedBoundary(Boundary):
     Raises:
         TypeError: ``max_share`` is not a number.
         ValueError: ``max_share`` or ``unit`` is out of its range.
+
+    >>> import unlearnkit as uk
+    >>> session = uk.Session("digits", model="logistic", epochs=2, seed=0)
+    >>> report = session.train()
+    >>> request = session.revoke([3, 141])
+    >>> [len(session.preview(boundary=uk.FixedBoundary(share)).exact) for share in (0, 1)]
+    [0, 2]
+    >>> session.boundary = uk.FixedBoundary(0.1)  # for all calls that name no boundary
     """
 
     max_share: float = 0.25
