@@ -10,7 +10,7 @@ in another order, and differs from the retrained one by chance alone.
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,10 @@ from unlearnkit.approximate import EachState, ShardRound
 from unlearnkit.approximate.stored_states import Size, StoredState
 from unlearnkit.metrics.membership_auc import membership_auc, membership_gap
 from unlearnkit.metrics.metrics import output_kl
-from unlearnkit.store import MemoryStore
 from unlearnkit.store.checkpoint import State
-from unlearnkit.training.ensemble import Ensemble, assemble
-from unlearnkit.training.plan import Plan, make_plan
-from unlearnkit.training.train import train
+from unlearnkit.studies.seed_models import of_another_seed
+from unlearnkit.training.ensemble import Ensemble
+from unlearnkit.training.plan import Plan
 
 GAPS = ("test KL", "forget-side KL", "MIA gap")
 NOTHING, ANOTHER = "doing nothing", "another seed"
@@ -146,18 +145,3 @@ def distances(
 def one_of(ensemble: Ensemble, shard: int, inputs: torch.Tensor) -> torch.Tensor:
     """Return the probabilities of a shard's constituent."""
     return ensemble.constituent_probabilities(inputs)[list(ensemble.by_shard).index(shard)]
-
-
-def of_another_seed(exact: uk.Session) -> Ensemble:
-    """Train on the retained examples of a session in its shards and slices, with the next seed."""
-    plan = exact.plan
-    other = make_plan(
-        plan.examples,
-        plan.architecture,
-        replace(plan.spec, seed=plan.spec.seed + 1),
-        partition=plan.partition,
-        revoked=plan.partition.ids[~plan.retained],
-    )
-    store = MemoryStore()
-    train(other, store, on_progress=False)
-    return assemble(other, store, exact.aggregation)

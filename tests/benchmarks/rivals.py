@@ -37,6 +37,7 @@ import unlearnkit as uk
 from unlearnkit.approximate import METHODS, EachState, Method
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.examples import Dataset
+from unlearnkit.studies.seed_models import of_another_seed
 
 TUNED, SHOWN = 9, (0, 1, 2, 3, 4)  # seeds of the models; each also draws its request
 SHARE = 0.1
@@ -88,7 +89,7 @@ class Race:
             session, exact, exact_seconds, null = self.trained(seed)
             ids = exact.revoked
             if method is None:
-                found, speed = judging.of_another_seed(exact), math.nan
+                found, speed = of_another_seed(exact), math.nan
             else:
                 fork = session.fork()
                 fork.revoke(ids)

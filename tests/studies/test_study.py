@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 import unlearnkit as uk
+from unlearnkit.evaluation.rehearsal import rehearse
 from unlearnkit.seeding import numpy_generator
+from unlearnkit.store import MemoryStore
 from unlearnkit.studies.log import read_study
 from unlearnkit.studies.requests import KINDS, Revoked
+from unlearnkit.training.ensemble import assemble
+from unlearnkit.training.plan import make_plan
+from unlearnkit.training.train import train
 
 SETTINGS = {"models": ("logistic",), "num_shards": (4,), "num_slices": (2,), "epochs": 3}
 
@@ -65,6 +70,48 @@ def test_the_amplification_of_every_training_is_measured_where_asked_for(tmp_pat
         assert set(rows.amplification) == {session.amplification().value}
     again = uk.study("digits", **several, amplification=True)
     assert again.equals(frame) and read_study(path).equals(frame)
+
+
+def test_another_seed_gives_the_gaps_their_scale(tmp_path):
+    several = {**SETTINGS, "revoked": (0.1,), "path": tmp_path / "study.jsonl"}
+    without = uk.study("digits", **several)
+    assert not any(column.endswith("_of_another_seed") for column in without)
+    frame = uk.study("digits", **several, another_seed=True)
+    assert frame[without.columns].equals(without)  # nothing else was measured again
+    whole = uk.study("digits", **SETTINGS, revoked=(0.1,), another_seed=True)
+    columns = [column for column in whole if column.endswith("_of_another_seed")]
+    assert {"output_kl_of_another_seed", "membership_gap_of_another_seed"} <= set(columns)
+    assert frame[columns].equals(whole[columns])
+
+    session = uk.Session("digits", model="logistic", num_shards=4, num_slices=2, epochs=3)
+    ids = Revoked("uniform", 0.1).draw(
+        session.plan, numpy_generator(0, "study", repr(Revoked("uniform", 0.1)))
+    )
+    retrained = dict(partition=session.plan.partition, revoked=ids)
+    outputs = []
+    for seed in (0, 1):
+        spec = session.spec.with_(seed=seed)
+        plan = make_plan(session.dataset.train, session.plan.architecture, spec, **retrained)
+        store = MemoryStore()
+        train(plan, store)
+        test = session.dataset.examples(session.dataset.test.ids)[0]
+        outputs.append(assemble(plan, store).probabilities(test))
+    expected = float((outputs[0] * (outputs[0] / outputs[1]).log()).sum(1).mean())
+    # A mean of float32 over 300 examples.
+    assert whole.output_kl_of_another_seed.tolist() == pytest.approx([expected] * 3, rel=1e-4)
+
+
+@pytest.mark.parametrize("policies", [["adaptive"], {"all": uk.FixedBoundary(0.0)}])
+def test_rates_are_measured_once_before_any_request_is_timed(monkeypatch, policies):
+    begun = []
+
+    def counted(plan, store, clock, *others, **options):
+        begun.append(clock)
+        return rehearse(plan, store, clock, *others, **options)
+
+    monkeypatch.setattr("unlearnkit.session.rehearse", counted)
+    uk.study("digits", **SETTINGS, revoked=(3, 0.1), policies=policies, seeds=(0, 1))
+    assert len(begun) == 2  # one for each trained ensemble
 
 
 def test_threads_change_no_result():

@@ -6,14 +6,13 @@ which differs by chance alone. (So do Golatkar, Achille and Soatto 2020, for exa
 """
 
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.progress import Progress
 from unlearnkit.store import MemoryStore
 from unlearnkit.torch_settings import own_settings
-from unlearnkit.training.plan import Plan, make_plan
+from unlearnkit.training.plan import Plan
 from unlearnkit.training.train import train
 
 if TYPE_CHECKING:
@@ -60,13 +59,7 @@ def seed_distances(
     seed = plan.spec.seed + 1 if seed is None else seed
     if seed == plan.spec.seed:
         raise ValueError(f"seed={seed} is the ensemble's own seed; give another one")
-    other = make_plan(
-        plan.examples,
-        plan.architecture,
-        replace(plan.spec, seed=seed),
-        partition=plan.partition,
-        revoked=plan.partition.ids[~plan.retained],
-    )
+    other = plan.with_seed(seed)
     store = MemoryStore()
     train(other, store, shards=[shard], on_progress=on_progress, cancel=cancel, phase="scratch")
     states = {

@@ -33,6 +33,7 @@ NO_CLASSES = "a regression has no classes"
 NO_EXAMPLES = "no examples"
 NO_SHARDS = "the forgotten examples and the constituents of at least two shards are needed"
 
+OF_NULLS = ("_of_nothing", "_of_another_seed")  # ends of the columns of what has no policy
 TABLE_COLUMNS = frozenset(
     [
         *"data examples kind amount revoked policy method amend model seed debt visits".split(),
@@ -43,13 +44,14 @@ TABLE_COLUMNS = frozenset(
         *(
             f"{gap}{end}"
             for gap in ("output_kl", "churn", "membership_gap")
-            for end in ("", "_of_nothing")
+            for end in ("", *OF_NULLS)
         ),
         *(
-            f"{part}_{score}{end}"
+            f"{part}_{score}{kind}{end}"
             for part in ("forget", "retain", "test")
             for score in ("accuracy", "rmse")
-            for end in ("", "_of_nothing", "_gap", "_gap_of_nothing")
+            for kind in ("", "_gap")
+            for end in ("", *OF_NULLS)
         ),
     ]
 )
@@ -556,14 +558,15 @@ def _check_names() -> None:
     usual = {metric.name for metric in BUILT_IN}
     for name in METRICS:
         column = column_of(name)
+        nulls = [f"{column}{end}" for end in OF_NULLS]
         if not column:
             reason = "it has no letter or digit, so its column would have no name"
-        elif name not in usual and {column, f"{column}_of_nothing"} & TABLE_COLUMNS:
+        elif name not in usual and {column, *nulls} & TABLE_COLUMNS:
             reason = f"comparisons and studies fill the column {column!r} with another number"
         elif column in columns:
             reason = f"the metric {columns[column]!r} has the same column {column!r}"
         else:
-            columns |= dict.fromkeys((column, f"{column}_of_nothing"), name)
+            columns |= dict.fromkeys((column, *nulls), name)
             continue
         raise ValueError(
             f"{name!r} cannot be the name of a metric, because {reason}; give the metric another "

@@ -94,6 +94,30 @@ def unlearned(
     return fork.ensemble
 
 
+def of_another_seed(session: Session, on_progress: OnProgress = silent) -> Ensemble:
+    """Train on the retained examples of a session in its shards and slices, with the next seed.
+
+    The models differ from those that the session would retrain by chance alone, and so give the
+    distance of other models to these its scale.
+    """
+    plan = session.plan.with_seed(session.plan.spec.seed + 1)
+    store = MemoryStore()
+    train(plan, store, on_progress=on_progress, parallel=session.parallel, threads=session.threads)
+    return assemble(plan, store, session.aggregation, Signature.of(session.dataset))
+
+
+def rehearse(session: Session) -> None:
+    """Time small modifications on a copy, as a session does before its first request.
+
+    Forks of the session then have the rates already, so that none of them measures rates while its
+    request is timed.
+    """
+    one = session.plan.partition.ids[session.plan.retained][:1]
+    session.revoke(one)
+    session.assess()
+    session.withdraw(one)
+
+
 def _unlearned(
     fork: Session,
     boundary: Boundary,

@@ -17,6 +17,7 @@ from unlearnkit.evaluation.retrained import same_bytes
 from unlearnkit.progress import Progress, ProgressEvent, Run, running
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.session import Session
+from unlearnkit.studies.seed_models import rehearse
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
@@ -70,7 +71,8 @@ def stream(
         that remain removed only approximately; ``exact_operations`` and
         ``approximate_operations``, the numbers of shards retrained and modified by the boundary;
         and ``bit_identical``, the number of retrained shards whose checkpoints are byte for byte
-        those of always-exact retraining. A warm-up request is not counted.
+        those of always-exact retraining. A warm-up request is not counted, nor is the rehearsal
+        that precedes a session's first request.
 
     Raises:
         ValueError: the stream would leave no examples, ``rounds`` or ``size`` is below 1, or the
@@ -107,6 +109,7 @@ def stream(
     for each in (hybrid, exact):
         each.withdraw()
     with running(on_progress, cancel) as run:
+        rehearse(hybrid)
         for warm_up in (FixedBoundary(0.0), FixedBoundary(1.0)):
             first = hybrid.fork()
             first.revoke(count=1)

@@ -27,6 +27,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.metrics.membership_auc import membership_auc
 from unlearnkit.metrics.metrics import (
     METRICS,
+    OF_NULLS,
     TABLE_COLUMNS,
     churn,
     column_of,
@@ -40,8 +41,10 @@ from unlearnkit.session import Session
 from unlearnkit.studies.identity import described
 from unlearnkit.studies.log import Log
 from unlearnkit.studies.requests import NO_GROUPS, Ids, RequestLike, Revoked
+from unlearnkit.studies.seed_models import of_another_seed, rehearse
 from unlearnkit.threads import check_threads
 from unlearnkit.torch_settings import own_settings
+from unlearnkit.training.ensemble import Ensemble
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
@@ -74,6 +77,7 @@ def study(
     methods: str | Method | Iterable[str | Method | None] | None = (None,),
     amends: str | Amend | Iterable[str | Amend | None] | None = (None,),
     amplification: bool = False,
+    another_seed: bool = False,
     threads: int | None = None,
     path: str | os.PathLike[str] | None = None,
     on_progress: Progress = None,
@@ -111,6 +115,9 @@ def study(
         amplification: whether to measure how chaotic the training is under every setting, as
             :meth:`Session.amplification() <unlearnkit.session.Session.amplification>` does. This
             costs the training of one more shard for each.
+        another_seed: whether to train a model of another seed on the retained examples of every
+            request, whose distance to the retrained model is due to chance alone. This costs one
+            training more for each.
         threads: upper limit of the number of threads that train shards at the same time, as for a
             session; None uses one for each core. Results are the same, but CPU seconds are more
             with several threads.
@@ -129,8 +136,9 @@ def study(
         - ``visits``: the example gradients that exact retraining needs; ``workload_share`` is
           their share of training everything, ``expected_share`` the expected share for a uniform
           request of this size;
-        - ``cpu_seconds``: CPU time of this process for the request, after a warm-up; below one
-          second the median of three runs;
+        - ``cpu_seconds``: CPU time of this process for the request, after a warm-up and after the
+          rehearsal that precedes a session's first request; below one second the median of three
+          runs;
         - ``speed`` and ``speed_over_scratch``: the CPU time of exact retraining, and of training
           everything, divided by the policy's;
         - ``output_kl``: the mean divergence of test outputs from those of the retrained model, in
@@ -141,6 +149,7 @@ def study(
           initial weights; above about 10 to 12 training is chaotic, and approximations remove
           little;
         - ``..._of_nothing``: the gap of the original ensemble, which forgets nothing;
+        - ``..._of_another_seed``, if it is asked for: the gap of a model of another seed;
         - a column for each metric that you entered in ``METRICS``.
 
     Raises:
@@ -201,7 +210,8 @@ def study(
                 seed=seed,
                 threads=threads,
             )
-            bench = _Bench(dataset, session, log, variants, metrics, amplification, run.details)
+            nulls = _Nulls(amplification, another_seed)
+            bench = _Bench(dataset, session, log, variants, metrics, nulls, run.details)
             for request in requests:
                 run.check()
                 rows += bench.measure(request)
@@ -220,6 +230,14 @@ class _Variant:
     amend: Amend | None = None
     method_name: str = "default"
     amend_name: str = "default"
+
+
+@dataclass(frozen=True)
+class _Nulls:
+    """What is measured besides the policies where it is asked for, as in :func:`study`."""
+
+    amplification: bool
+    another_seed: bool
 
 
 EXACT_VARIANT = _Variant("exact", FixedBoundary(1.0))
@@ -291,11 +309,11 @@ class _Bench:
         log: Log,
         variants: Sequence["_Variant"],
         metrics: dict[str, str],
-        amplify: bool,
+        nulls: _Nulls,
         on_progress: OnProgress,
     ) -> None:
         self.dataset, self.session, self.log, self.variants = dataset, session, log, variants
-        self.metrics, self.amplify, self.on_progress = metrics, amplify, on_progress
+        self.metrics, self.nulls, self.on_progress = metrics, nulls, on_progress
         plan = session.plan
         self.settings = {
             "data": dataset.name,
@@ -329,19 +347,19 @@ class _Bench:
         ]
         if all(self._up_to_date(key) for key in keys):
             own = {column_of(name) for name in self.metrics}
-            shown = TABLE_COLUMNS | own | {f"{column}_of_nothing" for column in own}
+            shown = TABLE_COLUMNS | {f"{column}{end}" for column in own for end in ("", *OF_NULLS)}
             return [
-                {column: value for column, value in self._amplified(key).items() if column in shown}
-                for key in keys
+                {column: value for column, value in row.items() if column in shown}
+                for row in self._completed(keys, request)
             ]
         self._train()
-        plan = self.session.plan
-        ids = request.draw(plan, numpy_generator(plan.spec.seed, "study", repr(request)))
+        plan, ids = self.session.plan, self._drawn(request)
         forget = self.dataset.examples(ids)
-        before = self._outputs(self.session, forget)
+        before = self._outputs(self.session.ensemble, forget)
         exact, result, cpu = self._unlearn(ids, FixedBoundary(1.0), None, None)
-        reference = self._outputs(exact, forget)
+        reference = self._outputs(exact.ensemble, forget)
         nothing = self._gaps(reference, before, forget)
+        by_chance = self._by_chance(exact, reference, forget) if self.nulls.another_seed else {}
         baseline = cpu
         expected = expected_like(plan, ids)
         rows = []
@@ -351,7 +369,7 @@ class _Bench:
                 fork, result, cpu = self._unlearn(
                     ids, variant.boundary, variant.method, variant.amend
                 )
-                outputs = self._outputs(fork, forget)
+                outputs = self._outputs(fork.ensemble, forget)
             gaps = self._gaps(reference, outputs, forget)
             row = {
                 **self.settings,
@@ -375,8 +393,9 @@ class _Bench:
                 "gap_removed": _removed(gaps, nothing, "output_kl"),
                 "membership_gap_removed": _removed(gaps, nothing, "membership_gap"),
                 **{f"{gap}_of_nothing": value for gap, value in nothing.items()},
+                **by_chance,
                 "debt": result.debt_after,
-                **({"amplification": self.amplification} if self.amplify else {}),
+                **({"amplification": self.amplification} if self.nulls.amplification else {}),
             }
             rows.append(self.log.add(key, row, self.metrics))
         return rows
@@ -387,13 +406,35 @@ class _Bench:
         self._train()
         return self.session.amplification(on_progress=self.on_progress).value
 
-    def _amplified(self, key: str) -> dict[str, Any]:
-        """A row of the log; the amplification is added if it is asked for and missing there."""
-        row = self.log.rows[key]
-        if self.amplify and "amplification" not in row:
-            row = {**row, "amplification": self.amplification}
-            self.log.add(key, row, self.log.metrics[key])
-        return row
+    def _completed(self, keys: list[str], request: Revoked) -> list[dict[str, Any]]:
+        """The rows of a request in the log; nulls that are asked for and missing are added."""
+        missing: dict[str, float] = {}
+        first = self.log.rows[keys[0]]
+        if self.nulls.amplification and "amplification" not in first:
+            missing["amplification"] = self.amplification
+        if self.nulls.another_seed and f"output_kl{OF_NULLS[1]}" not in first:
+            self._train()
+            exact, forget = self.session.fork(), self.dataset.examples(self._drawn(request))
+            exact.revoke(self._drawn(request))
+            exact.unlearn(boundary=FixedBoundary(1.0), on_progress=self.on_progress)
+            missing |= self._by_chance(exact, self._outputs(exact.ensemble, forget), forget)
+        if missing:
+            for key in keys:
+                self.log.add(key, self.log.rows[key] | missing, self.log.metrics[key])
+        return [self.log.rows[key] for key in keys]
+
+    def _drawn(self, request: Revoked) -> Ids:
+        """The ids of a request."""
+        plan = self.session.plan
+        return request.draw(plan, numpy_generator(plan.spec.seed, "study", repr(request)))
+
+    def _by_chance(
+        self, exact: Session, reference: tuple[Tensor, Tensor], forget: tuple[Tensor, Tensor]
+    ) -> dict[str, float]:
+        """The gaps of a model of another seed, by the names of their columns."""
+        outputs = self._outputs(of_another_seed(exact, self.on_progress), forget)
+        gaps = self._gaps(reference, outputs, forget)
+        return {f"{gap}{OF_NULLS[1]}": value for gap, value in gaps.items()}
 
     def _up_to_date(self, key: str) -> bool:
         """Whether the log has this row, with every metric of the user's as it is now."""
@@ -410,6 +451,7 @@ class _Bench:
         begun = time.process_time()
         self.session.train(on_progress=self.on_progress)
         self.scratch_cpu = time.process_time() - begun
+        rehearse(self.session)
         # The first call of each function is slow; this warm-up keeps it out of the timings.
         one = self.session.plan.partition.ids[:1]
         self._unlearn(one, FixedBoundary(1.0), None, None)
@@ -437,9 +479,8 @@ class _Bench:
             taken.append(time.process_time() - begun)
         return fork, result, float(np.median(taken))
 
-    def _outputs(self, session: Session, forget: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def _outputs(self, ensemble: Ensemble, forget: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """The outputs on the test examples and on the forgotten ones."""
-        ensemble = session.ensemble
         return ensemble.probabilities(self.test[0]), ensemble.probabilities(forget[0])
 
     def _gaps(

@@ -218,6 +218,19 @@ class Plan:
         )
         return replace(changed, chains=chains)
 
+    def with_seed(self, seed: int) -> "Plan":
+        """Return the plan of another training on the same retained examples.
+
+        Shards and slices stay as they are; initial weights and batches are those of the seed.
+        """
+        return make_plan(
+            self.examples,
+            self.architecture,
+            self.spec.with_(seed=seed),
+            partition=self.partition,
+            revoked=self.partition.ids[~self.retained],
+        )
+
     def only(self, shards: Iterable[int]) -> "Plan":
         """Return the plan reduced to the data needed to train some shards in another process.
 
