@@ -487,7 +487,7 @@ class Session:
         probabilities. cleanlab, for example, takes the numbers and the labels as arrays::
 
             p = session.held_out_probabilities()
-            _, labels = session.dataset.examples(p.index)
+            labels = session.dataset.labels(p.index)
             issues = cleanlab.filter.find_label_issues(labels.numpy(), p.to_numpy())
             session.revoke(p.index[issues])
 

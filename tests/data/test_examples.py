@@ -146,6 +146,9 @@ def test_examples_of_all_parts_answer_to_one_numbering():
     inputs, found = data.examples(ids)
     assert inputs.tolist() == features[ids].tolist()
     assert found.tolist() == labels[ids].tolist()
+    assert data.labels(ids).tolist() == labels[ids].tolist()
+    with pytest.raises(KeyError, match="unknown ids 40"):
+        data.labels([0, 40])
     everything = np.concatenate([data.train.ids, data.probe.ids, data.test.ids])
     assert sorted(everything) == list(range(40))
     assert (len(data.train), len(data.probe), len(data.test)) == (28, 4, 8)

@@ -1,5 +1,7 @@
 """Features in a store: kept for the next session, searched for after forgetting, audited."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -85,6 +87,83 @@ def test_a_crash_after_the_commit_is_made_good_when_the_store_is_opened(tmp_path
 def _die(self, ids):
     if len(ids):
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("forked_first", [True, False])
+def test_a_fork_and_a_session_on_disk_forget_for_themselves(tmp_path, forked_first):
+    one = session(tmp_path, twins=1)
+    one.train(on_progress=False)
+    branch = one.fork()
+    gone = one.dataset.train.ids[[2, 5, 6, 40]]
+    rows = one.dataset.train[gone][0]
+    forgets, other = (branch, one) if forked_first else (one, branch)
+    forgets.revoke(gone)
+    forgets.unlearn(1.0, on_progress=False)
+    assert any(folder_holds(tmp_path, row) for row in rows) == forked_first
+    assert not any(row.numpy().tobytes() in memory_of(forgets) for row in rows)
+    assert all(row.numpy().tobytes() in memory_of(other) for row in rows)
+    other.revoke(one.dataset.train.ids[[7, 8]])
+    other.unlearn(1.0, on_progress=False)
+    assert other.compare(on_progress=False).bit_identical
+    assert np.isin(gone, features_of(other.dataset.train).kept).all()
+
+
+def memory_of(one):
+    return features_of(one.dataset.train)._tensor().numpy().tobytes()
+
+
+def test_a_fork_is_not_misled_by_the_next_session_on_its_store(tmp_path):
+    one = session(tmp_path)
+    one.train(on_progress=False)
+    branch, gone = one.fork(), one.dataset.train.ids[[2, 5, 6, 40]]
+    wanted = one.dataset.train[gone][0]
+    next_one = session(tmp_path)  # takes the store over
+    next_one.revoke(gone)
+    next_one.unlearn(1.0, on_progress=False)
+    assert not any(folder_holds(tmp_path, row) for row in wanted)
+    assert torch.equal(branch.dataset.train[gone][0], wanted)
+    branch.revoke(branch.dataset.train.ids[:1])
+    branch.unlearn(1.0, on_progress=False)
+    assert branch.compare(on_progress=False).bit_identical
+
+
+def test_a_fork_is_not_misled_by_another_process_on_its_store(tmp_path):
+    module, seen = backbone(), []
+    one = session(tmp_path, module)
+    one.train(on_progress=False)
+    branch, ids = one.fork(), one.dataset.train.ids
+    wanted = one.dataset.train[ids][0]
+    one.store.close()
+    with open(tmp_path / FEATURES, "r+b") as handle:  # as another process may do from now on
+        handle.write(bytes(4 * wanted[0].numel()))
+    module.register_forward_hook(lambda *given: seen.append(1))
+    assert torch.equal(branch.dataset.train[ids][0], wanted)
+    assert len(seen) == 2, "the row that is gone was computed again, once more as a check"
+    with open(tmp_path / FEATURES, "r+b") as handle:
+        handle.write(bytes(4 * wanted.numel()))
+    assert torch.equal(branch.dataset.train[ids][0], wanted) and len(seen) == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_fork_takes_no_memory_for_features_in_a_file(tmp_path):
+    rows = torch.arange(40_000).reshape(20_000, 2) % 251
+    data = uk.from_arrays(rows.to(torch.uint8), rows[:, 0] % 2, offset=125, scale=125)
+    wide = torch.nn.Sequential(torch.nn.Linear(2, 512), torch.nn.Tanh()).eval()
+    model = uk.Frozen(wide, head="logistic", batch_size=512)
+    settings = {"num_shards": 2, "num_slices": 1, "epochs": 1, "batch_size": 512, "threads": 1}
+    one = uk.Session(data, model=model, store=tmp_path, **settings)
+    one.train(on_progress=False)
+    size = (tmp_path / FEATURES).stat().st_size
+    before = anonymous()
+    branch = one.fork()
+    branch.dataset.train[branch.dataset.train.ids[:64]]
+    assert anonymous() - before < size / 4
+
+
+def anonymous():
+    """Bytes of anonymous memory of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
 def test_damaged_features_are_computed_again(tmp_path):

@@ -588,6 +588,26 @@ class Dataset:
             raise _unknown_ids(wanted[missing], self.parts)
         return inputs, labels
 
+    def labels(self, ids: Ids) -> Tensor:
+        """Return the labels of these ids from any part, in the given order.
+
+        Nothing is computed for it, while the inputs of :meth:`examples` may be.
+
+        Raises:
+            KeyError: no part contains some of the ids; the message lists the first of them.
+        """
+        wanted = _as_ids(ids)
+        labels = self.train.labels.new_empty(len(wanted), *self.train.labels.shape[1:])
+        missing = np.ones(len(wanted), bool)
+        for part in self.parts.values():
+            rows, known = part.find(wanted)
+            at = torch.from_numpy(np.flatnonzero(known))
+            labels[at] = part.labels[torch.from_numpy(rows[known])]
+            missing &= ~known
+        if missing.any():
+            raise _unknown_ids(wanted[missing], self.parts)
+        return labels
+
     def raw(self, ids: Ids) -> Any:
         """Return the scaled features of these ids from any part, in the given order.
 

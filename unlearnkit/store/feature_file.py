@@ -10,10 +10,13 @@ failure, or was damaged, is computed again. To destroy a row means to overwrite 
 
 import contextlib
 import hashlib
+import mmap
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +31,13 @@ MARK = 16  # bytes of the mark of a row
 CHUNK_BYTES = 8 << 20  # of features that are read or written at a time
 
 
+class Reader(Protocol):
+    """Who reads a file through a private map of its own."""
+
+    def take(self, places: Int64[np.ndarray, " k"]) -> None:
+        """Copy rows that are about to be erased into memory, where they are still needed."""
+
+
 class FeatureFile:
     """The rows of features in a store's folder.
 
@@ -35,6 +45,9 @@ class FeatureFile:
         values: the rows, which are mapped into memory; they are changed by this class only.
         marks: the marks of all rows; a mark of zeros means that the row is empty.
     """
+
+    # By device and inode, so that a store that is opened again finds those who read it before.
+    _readers: ClassVar[dict[tuple[int, int], "weakref.WeakSet[Reader]"]] = {}
 
     def __init__(self, store: DiskStore, count: int, width: int) -> None:
         """Open the file, or create an empty one of this size.
@@ -66,6 +79,21 @@ class FeatureFile:
     def __repr__(self) -> str:
         held = int(self.filled.sum())
         return f"FeatureFile({str(self.path)!r}, {held:,} of {len(self.marks):,} rows)"
+
+    def private(self, reader: Reader) -> Float32[Tensor, "row value"]:
+        """Return the rows as a private map, whose changes take memory and do not reach the file.
+
+        The reader is told before a row is erased in this process, as long as it exists.
+        """
+        rows, (count, width) = mmap.mmap(self._file, 0, access=mmap.ACCESS_COPY), self.values.shape
+        self._readers.setdefault(self._key, weakref.WeakSet()).add(reader)
+        values = np.frombuffer(rows, np.float32, count * width)
+        return torch.from_numpy(values.reshape(count, width))
+
+    @property
+    def _key(self) -> tuple[int, int]:
+        about = os.fstat(self._file)
+        return about.st_dev, about.st_ino
 
     @property
     def filled(self) -> Bool[np.ndarray, " row"]:
@@ -107,25 +135,38 @@ class FeatureFile:
     def erase(self, places: Int64[np.ndarray, " k"]) -> None:
         """Overwrite rows and their marks with zeros, and wait until they are on the device.
 
+        Those who read the file through a map of their own copy the rows first.
+
         Raises:
             StoreError: the store can no longer be written.
             StoreIOError: writing failed.
         """
+        for reader in tuple(self._readers.get(self._key, ())):
+            reader.take(places)
         nothing = np.zeros((len(places), self._width), np.float32)
         self._write(places, nothing, np.zeros((len(places), MARK), np.uint8))
         with reporting_failure(self._store.folder, "written"):
             os.fsync(self._file)
 
     def fitting(
-        self, places: Int64[np.ndarray, " k"], origins: Sequence[bytes]
+        self,
+        places: Int64[np.ndarray, " k"],
+        origins: Sequence[bytes],
+        rows: Float32[np.ndarray, "k value"] | None = None,
     ) -> Bool[np.ndarray, " k"]:
-        """Return which rows hold the features of these origins, unchanged."""
+        """Return which rows hold the features of these origins, unchanged.
+
+        Args:
+            places: the numbers of the rows.
+            origins: for each row, bytes that identify what it was computed from.
+            rows: copies of the rows; None stands for those of the file.
+        """
         fits = np.zeros(len(places), bool)
         some = max(1, CHUNK_BYTES // (4 * self._width))
         for begin in range(0, len(places), some):
             at = places[begin : begin + some]
-            rows = self.values.numpy()[at]
-            found = self._marks_of(rows, origins[begin : begin + some])
+            held = self.values.numpy()[at] if rows is None else rows[begin : begin + some]
+            found = self._marks_of(held, origins[begin : begin + some])
             fits[begin : begin + some] = (found == self.marks[at]).all(1)
         return fits
 

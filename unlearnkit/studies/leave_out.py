@@ -10,7 +10,7 @@ library computed them, as plain arrays.
 import os
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from unlearnkit.seeding import digest
 from unlearnkit.session import Session
 from unlearnkit.studies.log import Log
 from unlearnkit.studies.seed_models import trained, unlearned
+from unlearnkit.studies.shared_features import with_shared_features
 from unlearnkit.studies.workers import results_of
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.workers import check_parallel
@@ -225,7 +226,8 @@ def leave_out(
         done = sum(model.key in log.rows for model in whole)
         if done:
             run.on_progress(ProgressEvent("population", None, None, done, len(whole)))
-        calls = ((model,) for model in missing.values())
+        shared = with_shared_features(dataset, options, test) if missing else dataset
+        calls = ((replace(model, dataset=shared),) for model in missing.values())
         try:
             for key, margins in results_of(_margins, calls, run):
                 log.add(key, {"margins": margins}, {})

@@ -28,6 +28,7 @@ from unlearnkit.seeding import digest
 from unlearnkit.session import Session
 from unlearnkit.studies.identity import described
 from unlearnkit.studies.seed_models import trained, unlearned
+from unlearnkit.studies.shared_features import with_shared_features
 from unlearnkit.studies.workers import results_of
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.partition import make_partition
@@ -185,6 +186,9 @@ def populate(
     oracles = recipe.identified(seeds, path)
     # A seed that is given twice is made once.
     missing = {oracle.key: oracle for oracle in oracles if oracle.key not in known}
+    if missing:
+        shared = with_shared_features(dataset, options, np.union1d(forget, test))
+        recipe = replace(recipe, dataset=shared)
     with running(on_progress, cancel, parallel=parallel) as run:
         done = len(seeds) - len(missing)
         if done:

@@ -187,7 +187,7 @@ def study(
             raise ValueError(
                 f"the ids of {request.kind!r} are all training examples; leave some to train on"
             )
-    try_metrics(dataset.examples(dataset.test.ids)[1], dataset.num_outputs)
+    try_metrics(dataset.labels(dataset.test.ids), dataset.num_outputs)
     metrics = {name: repr(metric) for name, metric in METRICS.own.items()}
     if path is not None:
         metrics = {name: described("metric", metric) for name, metric in METRICS.own.items()}
@@ -199,9 +199,10 @@ def study(
     total, done = len(settings) * len(requests), 0
     rows: list[dict[str, Any]] = []
     with running(on_progress, cancel) as run:
+        examples = dataset
         for model, shards, slices, rate, seed in settings:
             session = Session(
-                dataset,
+                examples,
                 model=model,
                 num_shards=shards,
                 num_slices=slices,
@@ -210,8 +211,9 @@ def study(
                 seed=seed,
                 threads=threads,
             )
+            examples = session.dataset  # the next session uses features of the same backbone again
             nulls = _Nulls(amplification, another_seed)
-            bench = _Bench(dataset, session, log, variants, metrics, nulls, run.details)
+            bench = _Bench(examples, session, log, variants, metrics, nulls, run.details)
             for request in requests:
                 run.check()
                 rows += bench.measure(request)
@@ -338,7 +340,6 @@ class _Bench:
             for variant in variants
         ]
         self.scratch_cpu = math.nan
-        self.test = dataset.examples(dataset.test.ids)
 
     def measure(self, request: Revoked) -> list[dict[str, Any]]:
         """The rows of one request: from the log if it has all of them, else measured."""
@@ -399,6 +400,11 @@ class _Bench:
             }
             rows.append(self.log.add(key, row, self.metrics))
         return rows
+
+    @cached_property
+    def test(self) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of the test examples."""
+        return self.dataset.examples(self.dataset.test.ids)
 
     @cached_property
     def amplification(self) -> float:

@@ -114,6 +114,14 @@ def test_each_example_passes_the_backbone_once():
     assert len(seen) <= 4
 
 
+def test_labels_need_no_features():
+    module, seen = backbone(), []
+    data = with_features(images(), frozen(module=module))
+    module.register_forward_hook(lambda layer, rows, out: seen.append(rows[0].clone()))
+    ids = np.concatenate([part.ids[:3] for part in data.parts.values()])
+    assert data.labels(ids).tolist() == images().examples(ids)[1].tolist() and not seen
+
+
 def values_of(one):
     return features_of(one.dataset.train)._tensor()
 

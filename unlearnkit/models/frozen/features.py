@@ -1,8 +1,9 @@
 """The features of a data set: computed once for each example, kept, and destroyed with it.
 
-They are kept in memory, or in a file of the store that is mapped into memory. Features of an
-example that is forgotten are overwritten at once; if they are needed once more, as for a comparison
-on forgotten examples, they are computed again, to the same bits, and not kept.
+They are kept in memory, or in a file of the store that is mapped into memory. A fork reads the same
+memory or the same file. Features of an example that is forgotten are overwritten at once, but not
+those of a fork, which forgets for itself. If they are needed once more, as for a comparison on
+forgotten examples, they are computed again, to the same bits, and not kept.
 """
 
 import copy
@@ -127,6 +128,8 @@ class Features:
         self._file: FeatureFile | None = None
         self._origin = ""
         self._shared = False  # whether another object may read the same values
+        self._base: FeatureFile | None = None  # of a fork: the file that its values are a map of
+        self._own = np.zeros(count, bool)  # rows of a fork that no longer follow the file
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -137,9 +140,10 @@ class Features:
         """Everything but the file and the lock, so that an estimator can be pickled."""
         with self._lock:
             state = dict(self.__dict__)
-            if self._file is not None:
+            if self._file is not None or self._base is not None:
                 state["_values"] = self._tensor().clone()
-        state |= {"_file": None, "_claimed": np.zeros_like(self._claimed), "_shared": False}
+        state |= {"_file": None, "_base": None, "_shared": False}
+        state |= {"_claimed": np.zeros_like(self._claimed), "_own": np.zeros_like(self._own)}
         del state["_lock"]
         return state
 
@@ -177,7 +181,11 @@ class Features:
         return found
 
     def fork(self, *, forgotten: bool = True) -> Self:
-        """Return a copy in memory that computes, keeps and forgets for itself.
+        """Return a copy that computes, keeps and forgets for itself.
+
+        It shares memory with these features until either forgets. Of features in a file the copy is
+        a private map, which takes memory only for the rows that it computes or forgets, or that the
+        session with the file forgets.
 
         Args:
             forgotten: whether the copy has forgotten the same examples; otherwise none.
@@ -186,19 +194,31 @@ class Features:
             other = copy.copy(self)
             other._lock = threading.RLock()
             other._parts = dict(self._parts)
-            other._present = self._present.copy()
-            other._forgotten = self._forgotten.copy()
+            other._present, other._claimed = self._present.copy(), self._claimed.copy()
+            other._forgotten, other._own = self._forgotten.copy(), self._own.copy()
             if not forgotten:
                 other._forgotten[:] = False
-            if self._file is not None:
-                self._verify(np.flatnonzero(self._claimed))
-                other._present = self._present.copy()
-                other._values, other._file = self._tensor().clone(), None
-                other._claimed = np.zeros_like(self._claimed)
-            else:
+            file = self._file or self._base
+            if file is None:
                 self._shared = other._shared = self._values is not None
-                other._claimed = self._claimed.copy()
+                return other
+            other._file, other._base = None, file
+            other._values = file.private(other).view(-1, *self.shape)
+            own = torch.from_numpy(np.flatnonzero(self._own))
+            other._values[own] = self._tensor()[own]
             return other
+
+    def take(self, places: Int64[np.ndarray, " k"]) -> None:
+        """Keep rows of a private map in memory, because the file is about to lose them.
+
+        What this fork has not verified yet it computes again when it is needed.
+        """
+        with self._lock:
+            self._claimed[places] = False
+            wanted = places[self._present[places] & ~self._own[places]]
+            rows = torch.from_numpy(wanted)
+            self._tensor()[rows] = self._tensor()[rows]
+            self._own[wanted] = True
 
     # Keeping
 
@@ -222,6 +242,7 @@ class Features:
             self._origin = origin_of(self.backbone.digest, environment)
             self._file = FeatureFile(store, len(self._ids), self.width)
             self._values = self._file.values.view(-1, *self.shape)
+            self._base, self._own[:] = None, False
             self._claimed = self._file.filled.copy()
             self._present[:] = False
             if before is not None:
@@ -250,6 +271,7 @@ class Features:
                 if self._shared:  # what a fork reads stays as it is
                     self._values, self._shared = self._tensor().clone(), False
                 self._tensor()[torch.from_numpy(held)] = 0
+                self._own[held] = True
             self._present[held] = self._claimed[held] = False
 
     def of_others(self, examples: Examples) -> Examples:
@@ -321,6 +343,7 @@ class Features:
         places = self._places(ids)
         with self._lock:
             self._verify(places[self._claimed[places]])
+            self._follow_file(places)
             wanted = places[~self._present[places] & ~self._forgotten[places]]
             if not len(wanted) or not self._can_keep:
                 return
@@ -441,6 +464,7 @@ class Features:
             self._file.write(places, features.flatten(1), self._origins(places))
         else:
             self._tensor()[torch.from_numpy(places)] = features
+            self._own[places] = True
         self._present[places] = True
         self._claimed[places] = False
 
@@ -452,12 +476,26 @@ class Features:
 
     def _verify(self, places: Int64[np.ndarray, " k"]) -> None:
         """Use the rows of the file at these places whose mark fits."""
-        if self._file is None or not len(places):
+        file = self._file or self._base
+        if file is None or not len(places):
             return
         places = np.unique(places)
-        fits = self._file.fitting(places, self._origins(places))
+        fits = file.fitting(places, self._origins(places))
         self._claimed[places] = False
         self._present[places[fits]] = True
+
+    def _follow_file(self, places: Int64[np.ndarray, " k"]) -> None:
+        """Keep rows of a private map in memory once the store may be another process's.
+
+        That process may erase rows at any time and tells nobody, so what was read is verified.
+        """
+        if self._base is None or self._base.writable:
+            return
+        some = np.unique(places[self._present[places] & ~self._own[places]])
+        self.take(some)
+        rows = self._tensor()[torch.from_numpy(some)].flatten(1)
+        fits = self._base.fitting(some, self._origins(some), rows.numpy())
+        self._present[some[~fits]] = False
 
     def _origins(self, places: Int64[np.ndarray, " k"]) -> list[bytes]:
         """For each place, what its features are computed from: content, place, backbone, run."""

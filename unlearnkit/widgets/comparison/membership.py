@@ -164,7 +164,7 @@ class MembershipView(View):
                 "The request forgets no training example here, so there is nothing to attack."
             )
         dataset = self._source.session.dataset
-        labels = dataset.label_texts(dataset.examples(frame["id"].to_numpy())[1])
+        labels = dataset.label_texts(dataset.labels(frame["id"].to_numpy()))
         rows = [
             [
                 str(record["id"]),

@@ -29,7 +29,7 @@ def pictures(dataset: Dataset, ids: Int[np.ndarray, " example"]) -> list[str]:
     found = sources(dataset, ids)
     if not found:
         return []
-    _, labels = dataset.examples(ids)
+    labels = dataset.labels(ids)
     return [
         picture(source, f"example {i}, {dataset.label_kind} {label}")
         for source, i, label in zip(found, ids, dataset.label_texts(labels), strict=True)

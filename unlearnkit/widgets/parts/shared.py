@@ -90,7 +90,7 @@ def watch_cells() -> None:
 
 def label_counts(dataset: Dataset, ids: Int[np.ndarray, " example"] | list[int]) -> str:
     """Describe how many examples of each class there are, or the range of the targets."""
-    _, labels = dataset.examples(ids)
+    labels = dataset.labels(ids)
     values = dataset.label_values(labels)
     if dataset.is_regression:
         return f"Targets: {values.min():.4g} to {values.max():.4g}."

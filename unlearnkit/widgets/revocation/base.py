@@ -155,7 +155,7 @@ def class_choice(session: Session) -> ipywidgets.Dropdown:
 def facts(session: Session, ids: Ids) -> tuple[list[str], list[list[str]]]:
     """Return column titles and cells of a table of examples: id, label, place, group, features."""
     dataset, groups = session.dataset, groups_in(session.dataset)
-    _, labels = dataset.examples(ids)
+    labels = dataset.labels(ids)
     places = _places(session, ids)
     whose = [] if groups is None else [[groups.texts[n]] for n in groups.of(ids).tolist()]
     cells: list[list[str]] = [[] for _ in ids]
