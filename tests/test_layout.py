@@ -58,7 +58,7 @@ TESTED_ELSEWHERE = {
     "estimators/regressor.py",
     *("figures/example_map.py", "widgets/boundary/route_table.py", "widgets/boundary/controls.py"),
     *("widgets/ledger/sections.py", "widgets/parts/export.py", "widgets/parts/html.py"),
-    *("widgets/parts/picker.py", "widgets/parts/plot.py", "widgets/parts/runner.py"),
+    *("widgets/revocation/picker.py", "widgets/parts/plot.py", "widgets/parts/runner.py"),
     *("widgets/parts/section.py", "widgets/parts/shared.py", "widgets/parts/view.py"),
     "widgets/revocation/base.py",
 }

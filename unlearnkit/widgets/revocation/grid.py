@@ -12,7 +12,6 @@ from unlearnkit.session import Session
 from unlearnkit.unlearning.request import Request, select
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import Panel, row
-from unlearnkit.widgets.parts.picker import Picker
 from unlearnkit.widgets.parts.pictures import are_images, sources
 from unlearnkit.widgets.parts.shared import listing
 from unlearnkit.widgets.revocation.base import (
@@ -23,6 +22,7 @@ from unlearnkit.widgets.revocation.base import (
     class_choice,
     facts,
 )
+from unlearnkit.widgets.revocation.picker import Picker
 from unlearnkit.widgets.revocation.selectors import SCORE_MEANING, score_options
 
 PAGE = 48  # pictures per page

@@ -14,10 +14,10 @@ from unlearnkit.unlearning.request import Request
 from unlearnkit.widgets.parts.groups import Groups, by_propensity
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import Panel, row
-from unlearnkit.widgets.parts.picker import Picker
 from unlearnkit.widgets.parts.pictures import pictures
 from unlearnkit.widgets.parts.shared import plural, strip
 from unlearnkit.widgets.revocation.base import Ids, Selector, button, can_be_written, group_call
+from unlearnkit.widgets.revocation.picker import Picker
 
 MOST_FOUND = 12  # groups in the list
 MOST_SHOWN = 24  # rows of the chosen groups
