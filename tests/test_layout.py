@@ -60,7 +60,7 @@ TESTED_ELSEWHERE = {
     *("widgets/ledger/sections.py", "widgets/parts/export.py", "widgets/parts/html.py"),
     *("widgets/revocation/picker.py", "widgets/parts/plot.py", "widgets/parts/runner.py"),
     *("widgets/parts/section.py", "widgets/parts/shared.py", "widgets/parts/view.py"),
-    "widgets/revocation/base.py",
+    *("widgets/revocation/base.py", "widgets/parts/elements/head.py", "widgets/workbench/strip.py"),
 }
 
 TOP_LEVEL = {

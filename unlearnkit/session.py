@@ -86,6 +86,7 @@ PROBE_SHARE = 0.01  # share of the training time that may be spent on timing lar
 # The first exact requests time large batches again, within this share of the request's time.
 PROBES_AGAIN, PROBE_SHARE_AGAIN = 3, 0.05
 NOTHING = np.empty(0, np.int64)
+TRAINING = "training"  # the work of which the other steps ask whether it is running
 
 
 class Session:
@@ -271,6 +272,7 @@ class Session:
         self.threads = threads
         self.store = open_store(store)
         self._work = threading.Lock()
+        self._at_work = ""  # names the work while the lock is held
         if isinstance(self.store, DiskStore):
             spec = as_recorded(spec, (self.store.manifest or {}).get("spec"))
         if partition is None:
@@ -539,7 +541,7 @@ class Session:
             NotFiniteError: the training of a shard diverged; finished stages are kept.
             RuntimeError: the session is busy in another thread.
         """
-        with self._working():
+        with self._working(TRAINING):
             debts = self.debt
             shards = [s for s in range(self._journal.plan.num_shards) if s not in debts]
             self._journal.save()
@@ -872,7 +874,7 @@ class Session:
         on_progress: Progress,
         cancel: threading.Event | None,
     ) -> Unlearned:
-        with self._working():
+        with self._working("unlearning"):
             # A fixed threshold needs no prediction: it is worth no more memory where the models are
             # on disk, and no time where nothing is modified.
             fixed = boundary.max_share if isinstance(boundary, FixedBoundary) else None
@@ -945,7 +947,7 @@ class Session:
             Cancelled: ``cancel`` was set.
             RuntimeError: the session is busy in another thread.
         """
-        with self._working():
+        with self._working("a repayment"):
             result = repay(
                 self._journal.plan,
                 self.store,
@@ -1062,10 +1064,10 @@ class Session:
         >>> len(branch.pending), len(session.pending)
         (2, 0)
         """
-        with self._working(writes=False):
+        with self._working("copying the session", writes=False):
             other = object.__new__(type(self))
             other.__dict__.update(self.__dict__)
-            other._work = threading.Lock()
+            other._work, other._at_work = threading.Lock(), ""
             other.store = self.store.fork()
             other._journal = self._journal.fork(other.store)
             other.dataset = other._journal.dataset
@@ -1202,13 +1204,13 @@ class Session:
     # Helpers
 
     @contextmanager
-    def _working(self, writes: bool = True) -> Iterator[None]:
+    def _working(self, work: str, writes: bool = True) -> Iterator[None]:
+        """Do one piece of work at a time; ``work`` names it in the error that others meet."""
         if writes and isinstance(self.store, DiskStore):
             self.store.need_writable()
         if not self._work.acquire(blocking=False):
-            raise RuntimeError(
-                "this session is at work in another thread; wait for that work or cancel it"
-            )
+            raise self._busy_error()
+        self._at_work = work
         try:
             with own_settings():
                 if writes:
@@ -1220,7 +1222,14 @@ class Session:
                         self._journal.commit_finished()
                     raise
         finally:
+            self._at_work = ""
             self._work.release()
+
+    def _busy_error(self) -> RuntimeError:
+        return RuntimeError(
+            f"{self._at_work or 'other work'} is running: this session is at work in another "
+            "thread; wait for that work or cancel it"
+        )
 
     def _revoke_returned(self, forgotten: Tombstones) -> None:
         """Revoke the rows that tombstones name, those that the store keeps among them."""
@@ -1238,6 +1247,8 @@ class Session:
             warnings.warn(found.sentence(late), stacklevel=4)  # 4: the caller, as in __init__
 
     def _need_training(self) -> None:
+        if not self.trained and self._at_work == TRAINING:
+            raise self._busy_error()  # it is being trained, so "train first" would be no help
         if not self.trained:
             raise LookupError("the session is not trained yet; train first: session.train()")
 
@@ -1300,7 +1311,7 @@ class Session:
             self._time_modifying(PROBE_SHARE_AGAIN * spent)
 
     def _enqueue(self, queue: Queue) -> None:
-        with self._working():
+        with self._working("noting a deadline"):
             self._journal.save(queue=queue)
 
 

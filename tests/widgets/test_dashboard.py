@@ -1,13 +1,52 @@
 """Panels without a browser: set values, click, and read the session and the words on show."""
 
 import threading
+import time
+from contextlib import contextmanager
 
+import ipywidgets
 import pytest
 
 from panels import CASE, call, run, text, weights
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from unlearnkit.widgets import PANELS, Dashboard, PlotView
 from unlearnkit.widgets.parts import shared
+
+
+def click(dashboard, act, name=""):
+    """Click on the strip of a dashboard, as its page does."""
+    dashboard.strip._handle_custom_msg({"act": act, "name": name}, [])
+
+
+@contextmanager
+def waiting(runner):
+    """Wait for the job that starts inside the block."""
+    started, start = [], runner.start
+    runner.start = lambda: started.append(start()) or started[0]
+    yield
+    runner.start = start
+    assert started and started[0].wait(60)
+
+
+def shown(dashboard):
+    return dashboard.strip.state["said"][0]
+
+
+def steps(dashboard, mark):
+    return [step["name"] for step in dashboard.strip.state["steps"] if step[mark]]
+
+
+def coming(dashboard):
+    (name,) = steps(dashboard, "next")
+    return name
+
+
+def done(dashboard):
+    return steps(dashboard, "done")
+
+
+def notes(dashboard):
+    return [step["note"] for step in dashboard.strip.state["steps"]]
 
 
 def test_every_panel_stands_alone_and_shows_itself(session):
@@ -18,13 +57,103 @@ def test_every_panel_stands_alone_and_shows_itself(session):
 
 
 def test_a_dashboard_of_some_panels(session):
-    dashboard = Dashboard(session, ["boundary", "ledger"])
-    assert list(dashboard.panels) == ["overview", "boundary", "ledger"]
+    dashboard = Dashboard(session, ["ledger", "boundary"])
+    assert dashboard.names == ("boundary", "ledger")
     with pytest.raises(KeyError, match="no panel is named 'map'; choose from training, "):
         Dashboard(session, ["map"])
-    with pytest.raises(KeyError, match="no panel 'training'; it has overview, boundary"):
+    with pytest.raises(KeyError, match="no panel 'training'; it has boundary, ledger"):
         dashboard["training"]
-    assert "interactive when the notebook runs" in dashboard._repr_mimebundle_()["text/html"]
+    session.revoke(count=2)
+    dashboard.update()
+    assert shown(dashboard).startswith("To forget: 2 examples in ")
+    assert Dashboard(session, ["ledger"]).strip.state["said"] == ["To forget: 2 examples."]
+
+
+def test_a_dashboard_is_a_widget_with_words_where_no_widget_runs(dashboard):
+    outer = ipywidgets.VBox([ipywidgets.Label("above"), dashboard])
+    assert outer.children[1] is dashboard and dashboard.model_id
+    bundle = dashboard._repr_mimebundle_()
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == dashboard.model_id
+    assert "To forget: 3 examples in 2 of 3 shards." in bundle["text/html"]
+    assert bundle["text/plain"].startswith("Dashboard(Session(")
+
+
+def test_one_step_is_open_and_a_panel_is_built_when_its_step_is_opened(session):
+    dashboard = session.dashboard()
+    assert dashboard.step == "revocation" and list(dashboard.panels) == ["revocation"]
+    seen = []
+    for name in dashboard.names:
+        click(dashboard, "open", name)
+        seen.append(name)
+        visible = [n for n, p in dashboard.panels.items() if p.widget.layout.display is None]
+        assert visible == [name] == [dashboard.step] == [dashboard.strip.state["open"]]
+        assert set(dashboard.panels) == {"revocation", *seen}
+
+
+def test_the_strip_leads_from_training_to_the_comparison(request_on_two):
+    session = CASE.session()
+    dashboard = session.dashboard()
+    assert dashboard.step == "training" and coming(dashboard) == "training"
+    assert shown(dashboard) == "Not trained yet: step 1 trains one model for each shard."
+    run(dashboard["training"].runner)
+    assert coming(dashboard) == "revocation" and done(dashboard) == ["training"]
+    dashboard["revocation"].ids.value = " ".join(map(str, request_on_two))
+    dashboard["revocation"].add.click()
+    assert coming(dashboard) == "boundary" and "3 waiting" in notes(dashboard)
+    assert dashboard.strip.state["unlearn"]
+    dashboard["boundary"].slider.value = 30
+    decision = dashboard["boundary"].decision
+    assert dashboard.strip.state["said"][1].startswith("Threshold 30%: 1 shard retrained, 1 mod")
+    with waiting(dashboard["boundary"].runner):
+        click(dashboard, "unlearn")
+    assert session.last.decision.exact == decision.exact
+    assert shown(dashboard).startswith("3 examples forgotten: 1 shard retrained, 1 modified in ")
+    assert "; retraining all 2 would have taken about " in shown(dashboard)
+    assert dashboard.step == "training" and coming(dashboard) == "comparison"
+    assert dashboard.strip.state["compare"] and not dashboard.strip.state.get("unlearn")
+    with waiting(dashboard["comparison"].runner):
+        click(dashboard, "compare")
+    assert dashboard.step == "comparison" and dashboard["comparison"].comparison is not None
+
+
+def test_a_click_on_the_better_choice_retrains_all(dashboard):
+    dashboard["boundary"].slider.value = 0
+    click(dashboard, "better")
+    assert dashboard["boundary"].decision.approximate == ()
+    assert not dashboard.strip.state["better"]
+    assert dashboard.strip.state["said"][1].startswith("Threshold 100%: 2 shards retrained")
+
+
+def test_running_work_is_shown_in_the_strip_and_can_be_cancelled_there():
+    session = CASE.session(spec=CASE.spec.with_(epochs=150))
+    dashboard = session.dashboard()
+    job = dashboard["training"].runner.start()
+    while not dashboard["training"]._events:
+        time.sleep(0.001)
+    click(dashboard, "open", "revocation")
+    state = dashboard.strip.state
+    assert state["busy"] and state["stoppable"] and state["said"][0] == "1. Train: Train"
+    click(dashboard, "cancel")
+    assert job.wait(60) and not session.trained
+    assert "busy" not in dashboard.strip.state
+
+
+def test_how_a_request_ended_is_gone_when_the_next_one_waits(dashboard, session):
+    runner = dashboard["boundary"].runner
+    run(runner)
+    assert runner.label.value.startswith("done in ") and runner.bar.value == 1
+    session.revoke(count=1)
+    dashboard.update()
+    assert runner.label.value == "" and runner.bar.layout.display == "none"
+    assert shown(dashboard).startswith("To forget: 1 example in ")
+
+
+def test_an_error_of_unlearning_shows_in_the_strip_beside_another_step(dashboard, monkeypatch):
+    click(dashboard, "open", "revocation")
+    monkeypatch.setattr(dashboard.session, "unlearn", lambda **options: 1 / 0)
+    with waiting(dashboard["boundary"].runner):
+        click(dashboard, "unlearn")
+    assert dashboard.strip.state["problem"] == "ZeroDivisionError: division by zero"
 
 
 def test_the_slider_decides_as_preview_does_and_changes_nothing(dashboard, session):
@@ -63,7 +192,7 @@ def test_an_untrained_session_is_no_error():
     dashboard = CASE.session().dashboard()
     assert "not trained yet" in text(dashboard["boundary"].sentence)
     assert "Nothing has been unlearned yet" in text(dashboard["comparison"].note)
-    assert all(panel.error is None for panel in dashboard.panels.values())
+    assert all(dashboard[name].error is None for name in dashboard.names)
 
 
 def test_compare_discard_and_repay(dashboard, session):
@@ -105,17 +234,18 @@ def test_a_click_in_one_panel_refreshes_the_others(session, request_on_two):
     dashboard["revocation"].add.click()
     for panel in (dashboard["boundary"], alone):
         assert "At a threshold of" in text(panel.sentence)
-    assert "3 waiting" in text(dashboard["overview"].steps)
+    assert "3 waiting" in notes(dashboard)
 
 
 def test_what_a_cell_does_shows_in_the_panels(session, request_on_two):
     dashboard = session.dashboard()
+    assert dashboard["boundary"].assessment is not None
     session.revoke(request_on_two)
     assert "The request is empty" in text(dashboard["boundary"].sentence)
     shared._after_cell()  # what IPython calls after a cell
     assert "At a threshold of" in text(dashboard["boundary"].sentence)
     session.withdraw()
-    dashboard["overview"].again.click()
+    dashboard.update()
     assert "The request is empty" in text(dashboard["boundary"].sentence)
 
 

@@ -18,7 +18,7 @@ def test_training_by_a_click_equals_training_by_code(session):
     assert "The session is trained" in text(panel.status) and "on test examples" in text(
         panel.status
     )
-    assert panel.runner.button.disabled and "stages trained" in panel.message
+    assert panel.runner.button.disabled and ": 9 stages, " in text(panel.status)
     assert len(panel.curves.view.figure.data) == clicked.plan.num_shards
     assert panel.curves.widget.layout.display is None
 
@@ -89,28 +89,46 @@ def test_the_accuracies_shown_are_those_of_the_checkpoints():
 
 def test_chaos_is_measured_by_a_click_at_the_cost_said_before(session):
     untrained = PANELS["training"](CASE.session())
-    assert untrained.chaos_runner.widget.layout.display == "none" and not untrained.chaos.html
+    assert untrained.chaos.widget.layout.display == "none"
     panel = PANELS["training"](session)
+    panel.chaos.open = True
     events, before = [], weights(session)
     expected = session.amplification(on_progress=events.append)
-    said = text(panel.chaos)
-    assert f"shard {expected.shard} is trained once more" in said
+    said = text(panel.chaos.said)
+    assert f"Shard {expected.shard} is trained once more" in said
     assert f": {events[-1].total_visits:,} visits, " in said and "of wall time" in said
-    run(panel.chaos_runner)
-    assert text(panel.chaos).strip() == expected.sentence and weights(session) == before
-    assert "session.amplification()" in panel.code
+    run(panel.chaos.runner)
+    assert text(panel.chaos.said).strip() == expected.sentence and weights(session) == before
+    assert panel.chaos.code == "session.amplification()"
 
 
 def test_a_cancelled_measurement_of_chaos_leaves_the_offer():
     clicked = CASE.session(spec=CASE.spec.with_(epochs=150))
     clicked.train()
     panel = PANELS["training"](clicked)
-    said = text(panel.chaos)
-    job = panel.chaos_runner.start()
-    panel.chaos_runner.cancel.click()
+    panel.chaos.open = True
+    said = text(panel.chaos.said)
+    job = panel.chaos.runner.start()
+    panel.chaos.runner.cancel.click()
     assert job.wait(60) and panel.error is None
-    assert job.state == "cancelled" and text(panel.chaos) == said
-    assert not panel.chaos_runner.button.disabled
+    assert job.state == "cancelled" and text(panel.chaos.said) == said
+    assert not panel.chaos.runner.button.disabled
+
+
+def test_a_cell_that_unlearns_during_training_hears_that_training_is_running():
+    clicked = CASE.session(spec=CASE.spec.with_(epochs=150))
+    panel = PANELS["training"](clicked)
+    job = panel.runner.start()
+    while not panel._events:
+        time.sleep(0.001)
+    with pytest.raises(
+        RuntimeError, match=r"^training is running: .* wait for that work or cancel"
+    ):
+        clicked.unlearn()
+    panel.runner.cancel.click()
+    assert job.wait(60)
+    with pytest.raises(LookupError, match="not trained yet"):
+        CASE.session().unlearn()
 
 
 def test_a_session_trained_before_says_so_and_how_well(session):

@@ -41,15 +41,15 @@ def test_the_panel_says_the_request_and_follows_it(indebted):
     assert scope["workload"].visits == workload.visits
 
 
-def test_folded_it_assesses_nothing(indebted):
+def test_it_assesses_nothing_before_its_step_is_opened(indebted):
     session = indebted.fork()
     dashboard = session.dashboard()
-    panel = dashboard["workload"]
     session.revoke([of_slice(session, 1, 2)])
     dashboard.update()
     dashboard["boundary"].slider.value = 40
-    assert panel.stages.workload is None and not panel.stages.open
-    panel.stages.open = True
+    assert "workload" not in dashboard.panels
+    dashboard.open_step("workload")
+    panel = dashboard["workload"]
     assessed = panel.stages.workload
     assert assessed is not None
     assert "Exact retraining for this request" in text(panel.stages.summary)

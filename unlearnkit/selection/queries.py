@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Hashable, Iterable
+from tokenize import TokenError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Int
 from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.selection.example_scores import example_losses, self_influence
 from unlearnkit.selection.held_out import held_out_losses
+from unlearnkit.selection.query_syntax import slip_in
 from unlearnkit.store import Store
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.training.plan import Plan
@@ -165,6 +167,8 @@ def query_ids(
     bare = re.sub(r"`[^`]*`", "x", words)
     if not bare.strip():
         raise ValueError(f"the query is empty; write one, such as {EXAMPLE}")
+    if slip := slip_in(query, column_names(dataset)):
+        raise ValueError(f"the query {query.strip()!r} {slip}; a query reads like {EXAMPLE}")
     if "@" in bare:
         raise ValueError("a query cannot use Python variables (@); write their values in it")
     for method in re.findall(r"\.\s*([A-Za-z_]\w*)", bare):
@@ -191,11 +195,14 @@ def query_ids(
         KeyError,
         AttributeError,
         NotImplementedError,
+        TokenError,
     ) as error:
-        problem = str(error).strip().splitlines() or [type(error).__name__]
+        # What pandas says of the syntax speaks of its own insides.
+        by_itself = isinstance(error, SyntaxError | NotImplementedError | TokenError)
+        problem = "" if by_itself else f" ({str(error).strip().splitlines()[0]})"
         raise ValueError(
-            f"the query {query.strip()!r} cannot be read ({problem[0]}); write one such as "
-            f"{EXAMPLE}"
+            f"the query {query.strip()!r} cannot be read{problem}; write comparisons of columns "
+            f"with values, joined by 'and' or 'or', such as {EXAMPLE}"
         ) from error
     holds = np.asarray(found)
     if holds.shape != (len(frame),) or holds.dtype != bool:

@@ -1,22 +1,22 @@
-"""The dashboard: all panels of a session in order, from training to the ledger."""
+"""The dashboard: one step of a session at a time, below a strip that stays in sight."""
 
-import html
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import ipywidgets
-import numpy as np
 
 from unlearnkit.session import Session
+from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.widgets.boundary.panel import BoundaryPanel
 from unlearnkit.widgets.comparison.panel import ComparisonPanel
 from unlearnkit.widgets.ledger.panel import LedgerPanel
-from unlearnkit.widgets.parts.groups import groups_in
-from unlearnkit.widgets.parts.html import Html
-from unlearnkit.widgets.parts.panel import row
-from unlearnkit.widgets.parts.shared import SessionPanel, plural, update_panels
+from unlearnkit.widgets.parts.elements.fallback import bundle, page_of
+from unlearnkit.widgets.parts.groups import counted
+from unlearnkit.widgets.parts.shared import SessionPanel, follow, update_panels
 from unlearnkit.widgets.revocation.panel import RevocationPanel
 from unlearnkit.widgets.training import TrainingPanel
+from unlearnkit.widgets.workbench.strip import Strip
+from unlearnkit.widgets.workbench.summary import better, chosen, happened, page_lines, requested
 from unlearnkit.widgets.workload import WorkloadPanel
 
 PANELS: dict[str, type[SessionPanel]] = {
@@ -26,117 +26,207 @@ PANELS: dict[str, type[SessionPanel]] = {
         *(ComparisonPanel, LedgerPanel),
     )
 }
+# The steps in their order; every other panel stands behind them.
+STEPS = {
+    "training": "1. Train",
+    "revocation": "2. Revoke",
+    "boundary": "3. Decide and unlearn",
+    "comparison": "4. Compare",
+}
+MORE = {"workload": "Workload", "ledger": "Ledger"}
 
 
-class OverviewPanel(SessionPanel):
-    """Shows which steps of the session are completed, with a button that refreshes all panels."""
+class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """All steps of a session, of which one is open at a time.
 
-    name = "overview"
-    reads_models = False
-    title = "unlearnkit"
-    explanation = (
-        "Step by step from training to forgetting. Changes made by cells are shown as well."
-    )
-
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
-        self.steps = Html(live=True)
-        self.again = ipywidgets.Button(
-            description="Refresh", tooltip="Show changes that a cell has made to the session"
-        )
-        self.again.layout.width = "auto"
-        self.again.on_click(self.guard(lambda button: update_panels(session)))
-        self.body.children = [self.steps, row(self.again)]
-        self.update()
-
-    @property
-    def code(self) -> str:
-        """The call that shows the dashboard."""
-        return "session.dashboard()"
-
-    def refresh(self) -> None:
-        """Mark the completed steps and the next one."""
-        session = self.session
-        trained = session.trained
-        pending, last = len(session.pending), session.last
-        states = [
-            ("1. Train", trained, ""),
-            ("2. Revoke", bool(pending), self._waiting() if pending else ""),
-            ("3. Decide and unlearn", last is not None and not pending, ""),
-            ("4. Compare", False, "original discarded" if last and not session.original else ""),
-            ("5. Ledger", False, _debt(sum(len(debt) for debt in session.debt.values()))),
-        ]
-        if not trained:
-            upcoming = 0
-        elif pending:
-            upcoming = 2
-        else:
-            upcoming = 1 if last is None or session.original is None else 3
-        items = []
-        for number, (step, done, extra) in enumerate(states):
-            kind = "uk-next" if number == upcoming else "uk-done" if done else ""
-            mark = " \N{CHECK MARK}" if done and number != upcoming else ""
-            more = f" \N{MIDDLE DOT} {extra}" if extra else ""
-            current = ' aria-current="step"' if number == upcoming else ""
-            items.append(f'<li class="{kind}"{current}>{html.escape(step + mark + more)}</li>')
-        self.steps.html = f'<ol class="uk-steps">{"".join(items)}</ol>'
-
-    def _waiting(self) -> str:
-        pending, groups = self.session.pending, groups_in(self.session.dataset)
-        of = "" if groups is None else f" of {groups.count(len(np.unique(groups.of(pending))))}"
-        return f"{len(pending):,}{of} waiting"
-
-
-class Dashboard:
-    """All panels of a session, one below the other.
+    It is a widget, so it can be a child of other widgets. A panel is built when its step is first
+    opened or asked for.
 
     Args:
         session: the session to show and drive.
-        panels: names in ``PANELS`` or panel classes, in order; all panels by default.
+        panels: names in ``PANELS`` or panel classes; all panels by default.
 
     Attributes:
-        panels: the panels by name.
-        widget: the whole dashboard.
+        session: the session.
+        panels: the panels built so far, by name.
+        names: the names of all panels.
+        strip: the tabs and the strip below them.
     """
+
+    _ipython_display_ = None  # ipywidgets 7 would display the view without its fallbacks
 
     def __init__(
         self, session: Session, panels: Sequence[str | type[SessionPanel]] | None = None
     ) -> None:
-        chosen = list(PANELS) if panels is None else panels
-        kinds: list[type[SessionPanel]] = [OverviewPanel, *(panel_kind(panel) for panel in chosen)]
+        kinds = [panel_kind(panel) for panel in (PANELS if panels is None else panels)]
+        ordered = {name: kind for name in STEPS for kind in kinds if kind.name == name}
+        self._kinds = ordered | {kind.name: kind for kind in kinds}
         self.session = session
-        # The boundary panel maps the workload too, so the workload panel starts folded.
-        folded = {WorkloadPanel} if panels is None else set()
-        self.panels: dict[str, SessionPanel] = {
-            kind.name: WorkloadPanel(session, folded=True) if kind in folded else kind(session)
-            for kind in kinds
-        }
-        self.widget = ipywidgets.VBox([panel.widget for panel in self.panels.values()])
-        self.widget.add_class("uk-dashboard")
-        self.widget.layout.grid_gap = "8px"
+        self.names = tuple(self._kinds)
+        self.panels: dict[str, SessionPanel] = {}
+        self.strip = Strip()
+        self._stage = ipywidgets.VBox()
+        self._stage.add_class("uk-stage")
+        self._open = ""
+        super().__init__([self.strip, self._stage])
+        self.add_class("uk-dashboard")
+        self.strip.on_msg(lambda strip, content, buffers: self._acted(content))
+        follow(session, self)
+        self.open_step(self._next() if self._next() in self._kinds else self.names[0])
 
     def __getitem__(self, name: str) -> SessionPanel:
-        """Return a panel by name."""
+        """Return a panel by name, and build it if it has not been opened yet."""
+        if name not in self._kinds:
+            raise KeyError(f"this dashboard has no panel {name!r}; it has {', '.join(self.names)}")
         if name not in self.panels:
-            raise KeyError(f"this dashboard has no panel {name!r}; it has {', '.join(self.panels)}")
+            panel = self._kinds[name](self.session)
+            panel.widget.layout.display = "none"
+            self.panels[name] = panel
+            self._stage.children = [built.widget for built in self.panels.values()]
+            panel.watch(self.refresh)
         return self.panels[name]
+
+    @property
+    def step(self) -> str:
+        """The name of the open step."""
+        return self._open
+
+    def open_step(self, name: str) -> None:
+        """Open a step and close the one that was open."""
+        panel, before = self[name], self.panels.get(self._open)
+        if before is not None:
+            before.widget.layout.display = "none"
+        panel.widget.layout.display = None
+        self._open = name
+        self.refresh()
 
     def update(self) -> "Dashboard":
         """Refresh all panels after code has changed the session."""
         update_panels(self.session)
         return self
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle = self.widget._repr_mimebundle_(**kwargs)
-        return {
-            **(bundle[0] if isinstance(bundle, tuple) else bundle),
-            "text/plain": repr(self),
-            "text/html": f"<p><b>{html.escape(repr(self))}</b>: interactive when the notebook "
-            "runs.</p>",
+    def refresh(self) -> None:
+        """Show the steps, the request and its cost, or what came of it."""
+        state = {"steps": self._steps(), "open": self._open, **self._about()}
+        if state != self.strip.state:
+            self.strip.state = state
+
+    def _next(self) -> str:
+        """Return the name of the step to take next."""
+        session = self.session
+        if not session.trained:
+            return "training"
+        if len(session.pending):
+            return "boundary"
+        return "revocation" if session.last is None or session.original is None else "comparison"
+
+    def _steps(self) -> list[dict[str, Any]]:
+        session, coming = self.session, self._next()
+        waiting, last = len(session.pending), session.last
+        owed = sum(len(debt) for debt in session.debt.values())
+        done = {
+            "training": session.trained,
+            "revocation": bool(waiting),
+            "boundary": last is not None and not waiting,
         }
+        notes = {
+            "revocation": f"{waiting:,} waiting" if waiting else "",
+            "comparison": "original discarded" if last and session.original is None else "",
+            "ledger": f"{owed:,} owed" if owed else "",
+        }
+        titles = STEPS | MORE
+        return [
+            {
+                "name": name,
+                "label": titles.get(name, kind.title or name),
+                "note": notes.get(name, ""),
+                "done": done.get(name, False) and name != coming,
+                "next": name == coming,
+                "more": name not in STEPS,
+            }
+            for name, kind in self._kinds.items()
+        ]
+
+    def _about(self) -> dict[str, Any]:
+        """Return the two sentences of the strip and the buttons that go with them."""
+        session = self.session
+        for panel in list(self.panels.values()):
+            for runner in panel.runners:
+                if runner.running:
+                    said = [f"{panel.title}: {runner.button.description}", runner.label.value]
+                    share, idle = runner.bar.value, runner.cancel.disabled
+                    return {"said": said, "busy": True, "share": share, "stoppable": not idle}
+        if session.busy:
+            return {"said": ["A cell or another panel is at work on this session."]}
+        if not session.trained:
+            return {"said": ["Not trained yet: step 1 trains one model for each shard."]}
+        if len(session.pending):
+            return self._request()
+        empty = "The request is empty: choose the examples to forget in step 2."
+        if session.last is None:
+            return {"said": ["The session is trained.", empty]}
+        line = happened(session.last, counted(session.dataset, session.last.ids))
+        known = session.original is not None and "comparison" in self._kinds
+        compares = known and self._open != "comparison"  # which has a button of its own
+        return {"said": [line, empty], "compare": compares}
+
+    def _request(self) -> dict[str, Any]:
+        session = self.session
+        asked = f"To forget: {counted(session.dataset, session.pending)}."
+        if "boundary" not in self._kinds:
+            return {"said": [asked]}
+        panel = cast(BoundaryPanel, self["boundary"])
+        assessment, decision = panel.assessment, panel.decision
+        failed = panel.message if panel.error and self._open != "boundary" else ""
+        if assessment is None:
+            return {"said": [asked], "problem": failed}
+        said = [requested(session, assessment)]
+        if decision is None:
+            return {"said": said, "unlearn": True, "problem": failed}
+        said.append(chosen(assessment, decision, panel.boundary))
+        cheaper = better(assessment, decision)
+        return {"said": said, "unlearn": True, "better": cheaper, "problem": failed}
+
+    def _acted(self, content: Any) -> None:
+        """Do what a click on the strip asks for; the open panel shows what goes wrong."""
+        if not isinstance(content, dict):
+            return
+        acts = {
+            "open": lambda: self.open_step(str(content.get("name"))),
+            "unlearn": self._unlearn,
+            "better": self._choose_all_exact,
+            "compare": self._compare,
+            "cancel": self._cancel,
+        }
+        if content.get("act") in acts:
+            self[self._open].guard(acts[content["act"]])()
+
+    def _unlearn(self) -> None:
+        cast(BoundaryPanel, self["boundary"]).runner.start()
+
+    def _choose_all_exact(self) -> None:
+        cast(BoundaryPanel, self["boundary"]).choose(FixedBoundary(1.0))
+
+    def _compare(self) -> None:
+        self.open_step("comparison")
+        panel = cast(ComparisonPanel, self["comparison"])
+        if panel.comparison is None:
+            panel.runner.start()
+
+    def _cancel(self) -> None:
+        for panel in list(self.panels.values()):
+            for runner in panel.runners:
+                runner.request_stop()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        state = self.strip.state
+        page = page_of(
+            "unlearnkit", page_lines(state["steps"], state["said"]), "session.dashboard()"
+        )
+        return bundle(self, repr(self), page)
 
     def __repr__(self) -> str:
-        return f"Dashboard({self.session!r}, {', '.join(self.panels)})"
+        return f"Dashboard({self.session!r}, {', '.join(self.names)})"
 
 
 def panel_kind(panel: str | type[SessionPanel]) -> type[SessionPanel]:
@@ -150,7 +240,3 @@ def panel_kind(panel: str | type[SessionPanel]) -> type[SessionPanel]:
     if panel not in PANELS:
         raise KeyError(f"no panel is named {panel!r}; choose from {', '.join(PANELS)}")
     return PANELS[panel]
-
-
-def _debt(count: int) -> str:
-    return f"debt of {plural(count, 'example')}" if count else ""

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unlearnkit import figures
-from unlearnkit.evaluation.amplification import Amplification, default_shard, visits_of
 from unlearnkit.evaluation.stage_scores import stage_accuracies
-from unlearnkit.figures.drawing import duration, percent
+from unlearnkit.figures.drawing import duration
 from unlearnkit.metrics.tasks import task_of
 from unlearnkit.progress import OnProgress, ProgressEvent
 from unlearnkit.session import Session
 from unlearnkit.store.footprint import size
 from unlearnkit.training.train import TrainReport, work_of
 from unlearnkit.unlearning.unlearn import Unlearned
+from unlearnkit.widgets.amplification import ChaosSection
 from unlearnkit.widgets.parts.groups import groups_in
 from unlearnkit.widgets.parts.html import Html, paragraphs
 from unlearnkit.widgets.parts.job import Job
@@ -47,10 +47,7 @@ class TrainingPanel(SessionPanel):
         "Loss is the mean of the training losses computed during an epoch. Accuracy (for a "
         "regression, R2: 1 is perfect, 0 is predicting the mean) is that of a single shard's "
         "model on probe examples, which are held out and differ from the test examples; the "
-        "ensemble is better. "
-        "Training is chaotic where a small change of the initial weights leads to quite different "
-        "outputs. Correcting a model for forgotten examples then removes little of their "
-        "influence, whatever the method (the measure is ours)."
+        "ensemble is better."
     )
 
     def __init__(self, session: Session) -> None:
@@ -60,6 +57,7 @@ class TrainingPanel(SessionPanel):
         self._at: Unlearned | None = None  # the last unlearning at the time of the measurement
         self._measuring: Job[dict[str, float]] | None = None
         self._measured: dict[str, float] = {}
+        self._done = ""  # what the last run did, as the end of a sentence
         self._pace: float | None = None  # seconds per visit in the last run
         self._pause = threading.Event()
         self.status = Html(live=True)
@@ -74,35 +72,18 @@ class TrainingPanel(SessionPanel):
         )
         self.curves = Plot(name="training-loss", frame=self._losses)
         self.accuracies = Plot(name="shard-accuracy", frame=self._stages)
-        self.chaos = Html(live=True)
-        self.chaos_runner: Runner[Amplification] = Runner(
-            self,
-            "Measure chaos",
-            self._prepare_chaos,
-            self._chaos_measured,
-            ended=self.update,
-            stops="Stop now; nothing was changed",
-        )
-        self.chaos_runner.button.button_style = ""
-        self.chaos_runner.button.tooltip = "Measure how much approximations can remove"
-        self._amplification: Amplification | None = None
+        self.chaos = ChaosSection(self, session)
         plots = row(self.curves.widget, self.accuracies.widget)
-        self.body.children = [
-            *(self.status, self.runner.widget, plots),
-            *(self.chaos, self.chaos_runner.widget),
-        ]
+        self.body.children = [self.status, self.runner.widget, plots, self.chaos.widget]
         self.update()
 
     @property
     def code(self) -> str:
         """The call that trains, and the one that draws the accuracies."""
-        lines = "session.train()"
-        if self._amplification is not None:
-            lines += "\nsession.amplification()"
         if not self._measured:
-            return lines
+            return "session.train()"
         return (
-            f"{lines}\n"
+            "session.train()\n"
             "from unlearnkit import figures\n"
             "from unlearnkit.evaluation.stage_scores import stage_accuracies\n"
             "figures.accuracy_curves(stage_accuracies(session), session.spec)"
@@ -130,7 +111,7 @@ class TrainingPanel(SessionPanel):
         left = "" if seconds is None else f", about {duration(seconds)} of wall time"
         total = sum(1 for _ in plan.stages)
         if trained:
-            state = "The session is trained. " + self._accuracy_text()
+            state = f"The session is trained{self._done}. {self._accuracy_text()}"
         elif len(missing) < total:
             state = (
                 f"Partly trained: {total - len(missing)} of {total} stages are done, "
@@ -139,7 +120,7 @@ class TrainingPanel(SessionPanel):
         else:
             state = (
                 f"Not trained yet: {plural(total, 'stage')}, {plan.total_visits:,} visits "
-                f"(gradients of one example){left}. Checkpoints will take "
+                f"(gradients of one example){left}. The checkpoints will take "
                 f"{size(plan.checkpoint_bytes)} {session.footprint.where}."
             )
         self.status.html = paragraphs(what, state)
@@ -148,47 +129,11 @@ class TrainingPanel(SessionPanel):
         self.runner.button.description = "Continue training" if resumes else "Train"
         if trained and not self._accuracy and self._measuring is None:
             self._measure()
-        self._offer_chaos()
-
-    def _offer_chaos(self) -> None:
-        """Say what measuring the chaos costs, or what it found; only after training."""
-        plan = self.session.plan
-        any_left = any(plan.alive(shard) for shard in range(plan.num_shards))
-        shown = (self.session.trained and any_left) or self.chaos_runner.running
-        for widget in (self.chaos, self.chaos_runner.widget):
-            widget.layout.display = None if shown else "none"
-        self.chaos_runner.button.disabled = self.chaos_runner.running
-        if self._amplification is not None:
-            self.chaos.html = paragraphs(self._amplification.sentence)
-        elif self.session.trained and any_left:
-            self.chaos.html = paragraphs(self._cost_of_chaos())
-
-    def _cost_of_chaos(self) -> str:
-        session, plan = self.session, self.session.plan
-        shard = default_shard(plan, session.store)
-        visits = visits_of(plan, session.store, shard)
-        once = sum(stage.visits for stage in plan.chains[shard])
-        seconds = session.clock.exact_seconds(work_of(plan, plan.chains[shard]))
-        time = ""
-        if seconds is not None:
-            wall = seconds * session.clock.pace * visits / once
-            time = f", about {duration(wall)} of wall time"
-        return (
-            "How well can this training be approximated? To measure how chaotic it is, shard "
-            f"{shard} is trained {'once more' if visits == once else 'twice'}, from slightly "
-            f"changed initial weights: {visits:,} visits, "
-            f"{percent(visits / plan.total_visits)} of training{time}. Nothing is stored or "
-            "changed."
-        )
-
-    def _prepare_chaos(self) -> Work[Amplification]:
-        def work(on_progress: OnProgress, cancel: threading.Event) -> Amplification:
-            return self.session.amplification(on_progress=on_progress, cancel=cancel)
-
-        return work
-
-    def _chaos_measured(self, found: Amplification) -> None:
-        self._amplification = found
+        # A session whose shards have all lost their examples has nothing to train again.
+        offered = trained and any(plan.alive(shard) for shard in range(plan.num_shards))
+        self.chaos.widget.layout.display = None if offered else "none"
+        if offered:
+            self.chaos.renew()
 
     def _accuracy_text(self) -> str:
         if not self._accuracy:
@@ -239,16 +184,16 @@ class TrainingPanel(SessionPanel):
         self._at = self.session.last
         if report.visits:
             self._pace = report.seconds / report.visits
+            self._done = (
+                f": {plural(len(report.runs), 'stage')}, {report.visits:,} visits in "
+                f"{duration(report.seconds)} of wall time"
+            )
         self._draw()
         if report.paused:
+            self.say("Paused: finished stages are kept.")
             self.runner.bar.bar_style = "warning"
             self.runner.bar.value = self._share()
             self.runner.label.value = f"paused after {duration(report.seconds)}"
-        self.say(
-            f"{plural(len(report.runs), 'stage')} trained: {report.visits:,} visits in "
-            f"{duration(report.seconds)} of wall time."
-            + (" Paused: finished stages are kept." if report.paused else "")
-        )
 
     def _draw(self) -> None:
         events = [event for event in list(self._events) if event.loss is not None]

@@ -4,6 +4,7 @@ import ipywidgets
 
 from unlearnkit.widgets.parts.job import Job
 from unlearnkit.widgets.parts.panel import Panel, row
+from unlearnkit.widgets.revocation.panel import parse_ids
 
 
 class Halver(Panel):
@@ -33,8 +34,9 @@ def test_a_panel_shows_what_refresh_made_and_the_python_call():
     panel = Halver().update()
     assert panel.out.value == "4"
     assert panel._code_line.code == "halve('8')"
-    assert panel.widget.children[1] is panel.body
-    assert "Halves &amp; &lt;more&gt;" in panel.widget.children[0].value
+    head, message, body = panel.widget.children
+    assert head.title == "Halves & <more>" and body is panel.body
+    assert message.message["text"] == ""
 
 
 def test_an_error_in_a_callback_is_a_sentence_with_its_traceback_kept():
@@ -50,6 +52,21 @@ def test_an_error_in_a_callback_is_a_sentence_with_its_traceback_kept():
     panel.field.value = "6"
     panel.button.click()
     assert (panel.message, panel.traceback, panel.error, panel.out.value) == ("", "", None, "3")
+
+
+def test_a_mistake_that_the_package_explains_shows_no_traceback():
+    panel = Halver()
+    panel.guard(parse_ids)("3, seven")
+    assert panel.message.startswith("'seven' is not an id; give whole numbers")
+    assert panel.traceback == "" and isinstance(panel.error, ValueError)
+
+
+def test_a_watcher_hears_of_every_callback():
+    panel, heard = Halver(), []
+    panel.watch(lambda: heard.append(panel.message))
+    panel.guard(lambda: None)()
+    panel.guard(lambda: 1 / 0)()
+    assert heard == ["", "ZeroDivisionError: division by zero"]
 
 
 def test_a_note_survives_the_callback_that_said_it_and_goes_with_the_next():

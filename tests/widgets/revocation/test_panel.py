@@ -88,3 +88,16 @@ def test_wrong_input_is_one_sentence_and_breaks_nothing(session, fields, sentenc
 def test_ids_with_dashes_and_blanks():
     assert parse_ids("3 - 5;9") == [range(3, 6), 9]
     assert parse_ids("") == []
+
+
+def test_only_new_examples_are_counted_as_revoked(session):
+    panel = PANELS["revocation"](session)
+    for ids, said in (
+        ("7 13", "2 examples revoked."),
+        ("7 13 10", "1 example revoked; 2 were in the request already."),
+        ("10", "Nothing new: 1 example was in the request already."),
+    ):
+        panel.ids.value = ids
+        panel.add.click()
+        assert panel.message == said
+    assert session.pending.tolist() == [7, 10, 13]

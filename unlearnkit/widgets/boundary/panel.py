@@ -21,7 +21,7 @@ from unlearnkit.unlearning.boundary.verdict import quietly
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.unlearn import Unlearned
 from unlearnkit.widgets.boundary.approximation import ApproximationChoice
-from unlearnkit.widgets.boundary.controls import BoundaryChoice
+from unlearnkit.widgets.boundary.controls import HAND, BoundaryChoice
 from unlearnkit.widgets.boundary.curve import curve, point, stages
 from unlearnkit.widgets.boundary.route_table import RouteTable
 from unlearnkit.widgets.boundary.sentences import (
@@ -139,6 +139,17 @@ class BoundaryPanel(SessionPanel):
             self.tried,
         ]
         self.update()
+
+    @property
+    def assessment(self) -> Assessment | None:
+        """The assessed request; None before training."""
+        return self._assessment
+
+    def choose(self, boundary: FixedBoundary) -> None:
+        """Set the threshold by hand, as by moving the slider."""
+        self.table.chosen = {}
+        self.boundary_choice.mode.value = HAND
+        self.slider.value = 100 * boundary.max_share
 
     @property
     def boundary(self) -> Boundary:

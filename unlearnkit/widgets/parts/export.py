@@ -1,4 +1,4 @@
-"""Buttons that download a figure as HTML or PNG and its numbers as CSV.
+"""A menu that downloads a figure as HTML or PNG and its numbers as CSV.
 
 The browser already has the figure and plotly's script, so it creates HTML and PNG files itself; the
 kernel is asked only for the numbers.
@@ -60,8 +60,17 @@ async function page(view, runtime, drawn) {
 }
 
 function render({ model, el }) {
-  el.classList.add("uk-export");
-  el.setAttribute("role", "group");
+  el.classList.add("uk-export", "uk-menu");
+  const menu = el.appendChild(document.createElement("details"));
+  const head = menu.appendChild(document.createElement("summary"));
+  head.textContent = "Save";
+  const group = menu.appendChild(document.createElement("div"));
+  group.setAttribute("role", "group");
+  const away = ({ target, key }) => {
+    if (key ? key === "Escape" : !el.contains(target)) menu.open = false;
+  };
+  document.addEventListener("pointerdown", away);
+  el.addEventListener("keydown", away);
   let asked = false;
   const name = (end) => `${model.get("name")}.${end}`;
   const complain = (error) => {
@@ -85,16 +94,14 @@ function render({ model, el }) {
     },
     CSV: async () => { asked = true; model.send({ want: "csv" }); },
   };
-  const label = el.appendChild(document.createElement("span"));
-  label.textContent = "Save as";
   for (const [word, run] of Object.entries(actions)) {
-    const button = el.appendChild(document.createElement("button"));
+    const button = group.appendChild(document.createElement("button"));
     button.type = "button";
     button.textContent = word;
     button.setAttribute("aria-label", `Save ${model.get("name")} as ${word}`);
     button.addEventListener("click", () => { says.textContent = ""; run().catch(complain); });
   }
-  const says = el.appendChild(document.createElement("span"));
+  const says = group.appendChild(document.createElement("span"));
   says.setAttribute("role", "status");
   // All views of the panel receive the answer; only the one that asked uses it.
   const answered = ({ csv, failed }) => {
@@ -103,8 +110,13 @@ function render({ model, el }) {
     if (failed) says.textContent = failed;
     else save(csv, "text/csv", name("csv"));
   };
+  const named = () => head.setAttribute("aria-label", `Save ${model.get("name")}`);
+  named();
   model.on("msg:custom", answered);
-  return () => model.off("msg:custom", answered);
+  return () => {
+    model.off("msg:custom", answered);
+    document.removeEventListener("pointerdown", away);
+  };
 }
 export default { render };
 """
@@ -119,11 +131,23 @@ SAVE_CSS = """
   font: inherit; text-decoration: underline; text-underline-offset: 2px;
 }
 .uk-export button:hover { color: var(--uk-ink); }
+/* the menu of a plot lies over its upper right corner */
+.uk-plot { position: relative; }
+.uk-plot:has(> .uk-menu) > .uk-prose { padding-right: 48px; }
+.uk-plot > .uk-menu { position: absolute; top: 0; right: 0; margin: 0; z-index: 3; }
+.uk-menu summary {
+  list-style: none; text-decoration: underline; text-underline-offset: 2px; margin-left: auto;
+}
+.uk-menu summary::-webkit-details-marker { display: none; }
+.uk-menu details > div {
+  display: flex; gap: 4px 12px; padding: 4px 10px; border: 1px solid var(--uk-line);
+  border-radius: 3px; background: var(--uk-page); box-shadow: 0 1px 4px rgba(0, 0, 0, .25);
+}
 """
 
 
 class Export(anywidget.AnyWidget):
-    """Buttons that save one plot of a panel.
+    """A menu in the corner of a plot that saves it.
 
     Args:
         view: the plot to save.

@@ -13,15 +13,6 @@ from jaxtyping import UInt8
 
 # The content is replaced only when it changes, so nothing flickers and a selection survives.
 _ESM = """
-// JupyterLab uses the arrow keys to move between cells unless the focused control claims them.
-const NEEDS_KEYS = ".uk-panel :is(input[type=range], input[type=radio], select)";
-if (!globalThis.__unlearnkit_keys) {
-  globalThis.__unlearnkit_keys = true;
-  document.addEventListener("focusin", ({ target }) => {
-    if (target.matches?.(NEEDS_KEYS)) target.setAttribute("data-lm-suppress-shortcuts", "true");
-  });
-}
-
 function render({ model, el }) {
   el.classList.add("uk-prose");
   let width = 0;
@@ -62,7 +53,6 @@ _CSS = """
 .uk-prose ul { margin: 2px 0; padding-left: 20px; max-width: 88ch; overflow-wrap: anywhere; }
 .uk-row > .uk-prose { flex: 1 1 240px; width: auto; }
 .uk-revocation .uk-prose .uk-scroll { max-height: 480px; }
-.uk-revocation .uk-code code { max-height: 96px; overflow-y: auto; }
 .uk-prose .uk-quiet { color: var(--uk-quiet); }
 .uk-prose .uk-exact, .uk-prose .uk-approximate { white-space: nowrap; }
 .uk-prose .uk-caption { margin: 2px 0 0; max-width: none; }
@@ -85,12 +75,6 @@ _CSS = """
 }
 .uk-panel .uk-plot { margin: 0; min-width: 0; overflow: visible; flex-shrink: 0; }
 .uk-panel .uk-row > .uk-plot { flex: 1 1 320px; width: auto; align-self: flex-start; }
-.uk-panel .widget-radio {
-  display: flex; flex-flow: row wrap; align-items: center; height: auto; gap: 0 12px; width: auto;
-}
-.uk-panel .widget-radio .widget-radio-box {
-  width: auto; margin: 0 !important; gap: 0 10px; flex-flow: row wrap;
-}
 .uk-prose .uk-exact::before, .uk-prose .uk-approximate::before {
   content: ""; display: inline-block; width: .8em; height: .8em; border-radius: 2px;
   margin-right: .35em; vertical-align: -.06em;

@@ -1,172 +1,22 @@
 """The base of all panels: a titled box with an explanation, a message line and its Python call."""
 
 import functools
-import html
 import threading
 import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
-import anywidget
 import ipywidgets
-import traitlets
 
 from unlearnkit.evaluation.original import cut_traceback
+from unlearnkit.widgets.parts.elements.fallback import bundle, page_of
+from unlearnkit.widgets.parts.elements.head import Head
+from unlearnkit.widgets.parts.elements.message import Message
+from unlearnkit.widgets.parts.elements.subshells import survive_reloads
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-# All colours come from Jupyter's theme; the fallbacks are for pages without one.
-_CSS = """
-.uk-panel {
-  --uk-ink: var(--jp-ui-font-color1, var(--vscode-foreground, rgba(0, 0, 0, 0.87)));
-  --uk-quiet: var(--jp-ui-font-color2, var(--vscode-foreground, rgba(0, 0, 0, 0.6)));
-  --uk-line: var(--jp-border-color2, rgba(128, 128, 128, 0.35));
-  --uk-wash: var(--jp-layout-color2, rgba(128, 128, 128, 0.1));
-  --uk-brand: var(--jp-brand-color1, #0072b2);
-  --uk-page: var(--jp-layout-color0, var(--vscode-editor-background, Canvas));
-  --uk-error: var(--jp-error-color1, #c62828);
-  --uk-ui: var(--jp-ui-font-family, system-ui, sans-serif);
-  --uk-mono: var(--jp-code-font-family, ui-monospace, Menlo, monospace);
-}
-.jupyter-widgets.uk-panel {
-  box-sizing: border-box; width: 100%; min-width: 0; margin: 0; padding: 12px 16px;
-  gap: 10px; overflow: hidden; border: 1px solid var(--uk-line); border-radius: 6px;
-  color: var(--uk-ink); font: 13px/1.45 var(--uk-ui);
-}
-.uk-panel .jupyter-widgets { max-width: 100%; }
-.uk-panel > .jupyter-widgets, .uk-panel .uk-body, .uk-panel .uk-row {
-  margin: 0; width: auto; min-width: 0; overflow: visible; flex-shrink: 0;
-}
-.uk-panel .uk-body { gap: 8px; }
-.uk-panel .uk-row { flex-flow: row wrap; align-items: center; gap: 6px 12px; }
-.uk-panel .uk-head .widget-html-content { line-height: inherit; white-space: normal; }
-.uk-panel .uk-head p { margin: 0; color: var(--uk-quiet); max-width: 80ch; }
-.uk-panel .uk-title { margin: 0; color: var(--uk-ink); font: 600 15px/1.5 var(--uk-ui); }
-.uk-panel details { color: var(--uk-quiet); max-width: 80ch; }
-.uk-panel summary { cursor: pointer; width: fit-content; }
-.uk-panel .uk-row > .widget-slider { flex: 1 1 300px; max-width: 480px; }
-/* ipywidgets truncates labels after 80 px */
-.uk-panel .widget-label { color: var(--uk-ink); width: auto; min-width: 0; flex-shrink: 0; }
-.uk-panel .widget-checkbox .widget-label-basic {
-  display: flex; align-items: center; height: var(--jp-widgets-inline-height, 28px);
-}
-.uk-panel .widget-checkbox input { margin: 0 8px 0 0; }
-.uk-panel .widget-readout { color: var(--uk-ink); }
-/* the arrow of ipywidgets is black even in dark themes; this grey is visible in both */
-.uk-panel .widget-dropdown > select {
-  background-image: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' \
-viewBox='0 0 18 18'%3E%3Cpath d='M4 7l5 5 5-5' fill='none' stroke='%23888' \
-stroke-width='2'/%3E%3C/svg%3E");
-}
-/* the class is repeated to override ipywidgets, which removes the outline */
-.uk-panel.uk-panel :focus-visible { outline: 2px solid var(--uk-brand); outline-offset: 2px; }
-.uk-message:empty { display: none; }
-.uk-message {
-  border-left: 3px solid var(--uk-brand); border-radius: 3px; padding: 6px 10px;
-  background: var(--uk-wash); color: var(--uk-ink);
-}
-.uk-message.uk-error { border-left-color: var(--uk-error); }
-.uk-message p { margin: 0; overflow-wrap: anywhere; }
-.uk-message .uk-kind { font-weight: 600; }
-.uk-message.uk-error .uk-kind { color: var(--uk-error); }
-.uk-message details { max-width: none; margin-top: 2px; }
-.uk-message pre {
-  margin: 6px 0 2px; max-height: 260px; overflow: auto; color: var(--uk-ink);
-  font: 12px/1.4 var(--uk-mono); white-space: pre; background: none;
-}
-.uk-code {
-  display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 8px; color: var(--uk-quiet);
-}
-.uk-code[hidden] { display: none; }
-.uk-code > span { flex: none; }
-.uk-code code {
-  flex: 0 1 auto; min-width: 0; overflow-wrap: anywhere; white-space: pre-wrap; padding: 1px 6px;
-  border-radius: 3px; background: var(--uk-wash); color: var(--uk-ink);
-  font: 12px/1.5 var(--uk-mono);
-}
-.uk-code button {
-  flex: none; border: 1px solid var(--uk-line); border-radius: 3px; padding: 0 8px;
-  background: none; color: var(--uk-quiet); font: 12px/1.6 var(--uk-ui); cursor: pointer;
-}
-.uk-code button:hover { color: var(--uk-ink); background: var(--uk-wash); }
-"""
-
-# Only textContent is set, so no message or user-supplied name is interpreted as markup.
-_MESSAGE_ESM = """
-function render({ model, el }) {
-  el.classList.add("uk-message");
-  const make = (tag, text, parent) => {
-    const node = parent.appendChild(document.createElement(tag));
-    node.textContent = text;
-    return node;
-  };
-  const show = () => {
-    const { kind, text, details } = model.get("message");
-    el.replaceChildren();
-    el.classList.toggle("uk-error", kind === "error");
-    el.setAttribute("role", kind === "error" ? "alert" : "status");
-    if (!text) return;
-    const line = make("p", "", el);
-    make("span", kind === "error" ? "Error: " : "Note: ", line).className = "uk-kind";
-    make("span", text, line).className = "uk-text";
-    if (!details) return;
-    const fold = make("details", "", el);
-    make("summary", "Traceback", fold);
-    make("pre", details, fold).tabIndex = 0;
-  };
-  show();
-  model.on("change:message", show);
-  return () => model.off("change:message", show);
-}
-export default { render };
-"""
-
-_CODE_ESM = """
-function render({ model, el }) {
-  el.classList.add("uk-code");
-  el.innerHTML = '<span>The same in Python</span><code></code><button type="button"></button>';
-  const [, code, button] = el.children;
-  const show = () => {
-    code.textContent = model.get("code");
-    button.textContent = "Copy";
-    button.setAttribute("aria-label", "Copy the Python call");
-    el.hidden = !model.get("code");
-  };
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-      button.textContent = "Copied";
-    } catch {   // no permission, or no https: select the text for Ctrl+C
-      getSelection().selectAllChildren(code);
-      button.textContent = "Press Ctrl+C";
-    }
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
-  };
-  show();
-  button.addEventListener("click", copy);
-  model.on("change:code", show);
-  return () => model.off("change:code", show);
-}
-export default { render };
-"""
-
-_SILENCE = {"kind": "note", "text": "", "details": ""}
-
-
-class _Message(anywidget.AnyWidget):
-    """The message line with an optional traceback; it also carries the CSS of all panels."""
-
-    _esm = _MESSAGE_ESM
-    _css = _CSS
-    message = traitlets.Dict(_SILENCE).tag(sync=True)
-
-
-class CodeLine(anywidget.AnyWidget):
-    """A Python call with a button that copies it."""
-
-    _esm = _CODE_ESM
-    code = traitlets.Unicode().tag(sync=True)
 
 
 class Panel:
@@ -186,6 +36,7 @@ class Panel:
         meaning: the text of the fold-out "What does this mean?", with its source.
         widget: the whole panel.
         body: the box for the widgets of the subclass.
+        runners: the runners of the panel's jobs; each adds itself.
         error: the exception behind the current error message, or None. Its traceback is
             kept as text only, because the local variables in it hold models and data.
 
@@ -205,15 +56,17 @@ class Panel:
         self.error: Exception | None = None
         # Counts messages, to tell whether a callback has left one.
         self._said = 0
+        self._watchers: list[Callable[[], object]] = []
+        self.runners: list[Any] = []
         self._lock = threading.Lock()
-        self._message = _Message()
-        self._code_line = CodeLine()
+        self._message = Message()
+        self._code_line = Head(title=self.title, explanation=self.explanation, meaning=self.meaning)
         self.body = ipywidgets.VBox()
         self.body.add_class("uk-body")
-        head = ipywidgets.HTML(_heading(self.title, self.explanation, self.meaning))
-        head.add_class("uk-head")
-        self.widget = ipywidgets.VBox([head, self.body, self._message, self._code_line])
+        # The message stands above the body, where it is in sight however long the body is.
+        self.widget = ipywidgets.VBox([self._code_line, self._message, self.body])
         self.widget.add_class("uk-panel")
+        survive_reloads()
 
     @property
     def code(self) -> str:
@@ -222,6 +75,10 @@ class Panel:
 
     def refresh(self) -> None:
         """Update the body from its data; subclasses override this."""
+
+    def moment(self) -> tuple[Any, ...]:
+        """Return objects of which one is replaced whenever what the panel shows has changed."""
+        return ()
 
     def update(self) -> Self:
         """Refresh the body and the code line; an error is shown in the message line."""
@@ -243,11 +100,17 @@ class Panel:
         self._show({"kind": "note", "text": text, "details": ""}, None)
 
     def show_error(self, error: Exception) -> None:
-        """Show an exception as one sentence, with its traceback in a fold-out."""
+        """Show an exception as one sentence.
+
+        A sentence of this package, which says what was wrong with a value, stands alone; every
+        other exception has its traceback in a fold-out.
+        """
         frames = error.__traceback__
         if frames is not None and frames.tb_frame.f_code.co_name == "guarded":
             frames = frames.tb_next  # leave out the frame of the wrapper
-        details = "".join(traceback.format_exception(type(error), error, frames))
+        details = ""
+        if not (_is_spoken(error) and _raised_here(frames)):
+            details = "".join(traceback.format_exception(type(error), error, frames))
         cut_traceback(error)
         self._show({"kind": "error", "text": _sentence(error), "details": details}, error)
 
@@ -272,13 +135,23 @@ class Panel:
             # The only place that catches every exception: the panel shows it with its traceback.
             except Exception as error:
                 self.show_error(error)
+                self._tell()
                 return None
             self._code_line.code = code
             if clears and said == self._said and self.message:
                 self.say("")
+            self._tell()
             return result
 
         return guarded
+
+    def watch(self, watcher: Callable[[], object]) -> None:
+        """Call ``watcher`` after every callback of this panel, in the thread of the callback."""
+        self._watchers.append(watcher)
+
+    def _tell(self) -> None:
+        for watcher in self._watchers:
+            watcher()
 
     def _show(self, message: dict[str, str], error: Exception | None) -> None:
         with self._lock:
@@ -287,15 +160,11 @@ class Panel:
             self._message.message = message
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle = self.widget._repr_mimebundle_(**kwargs)
-        call = f"<p><code>{html.escape(self.code)}</code></p>" if self.code else ""
-        return {
-            **(bundle[0] if isinstance(bundle, tuple) else bundle),
-            "text/plain": repr(self),
-            # For viewers that run no widgets, such as a preview on the web.
-            "text/html": f"<p><b>{html.escape(self.title)}</b>: a panel, interactive when the "
-            f"notebook runs. {html.escape(self.explanation)}</p>{call}",
-        }
+        lines = [
+            self.explanation,
+            "This panel works while the notebook's kernel runs: run the cell again.",
+        ]
+        return bundle(self.widget, repr(self), page_of(self.title, lines, self.code))
 
     def __repr__(self) -> str:
         return (
@@ -312,13 +181,6 @@ def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:
     return box
 
 
-def _heading(title: str, explanation: str, meaning: str) -> str:
-    fold = f"<details><summary>What does this mean?</summary>{html.escape(meaning)}</details>"
-    return f'<h3 class="uk-title">{html.escape(title)}</h3><p>{html.escape(explanation)}</p>' + (
-        fold if meaning else ""
-    )
-
-
 def _sentence(error: Exception) -> str:
     """Format an exception as one line.
 
@@ -331,8 +193,25 @@ def _sentence(error: Exception) -> str:
     >>> _sentence(ZeroDivisionError("division by zero"))
     'ZeroDivisionError: division by zero'
     """
-    # str() of a KeyError is the repr of its message.
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
+    text = _text(error)
     line = text.splitlines()[0] if text else "no further message"
-    spoken = isinstance(error, ValueError | TypeError | KeyError | RuntimeError) and " " in text
-    return line if spoken else f"{type(error).__name__}: {line}"
+    return line if _is_spoken(error) else f"{type(error).__name__}: {line}"
+
+
+def _text(error: Exception) -> str:
+    # str() of a KeyError is the repr of its message.
+    return str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
+
+
+def _is_spoken(error: Exception) -> bool:
+    """Return whether the message of an exception is a sentence."""
+    kinds = ValueError | TypeError | LookupError | RuntimeError
+    return isinstance(error, kinds) and " " in _text(error)
+
+
+def _raised_here(frames: TracebackType | None) -> bool:
+    """Return whether an exception was raised by the code of this package."""
+    while frames is not None and frames.tb_next is not None:
+        frames = frames.tb_next
+    name = "" if frames is None else str(frames.tb_frame.f_globals.get("__name__", ""))
+    return name.partition(".")[0] == __name__.partition(".")[0]

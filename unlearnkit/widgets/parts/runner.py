@@ -53,6 +53,8 @@ class Runner(Generic[Result]):
     ) -> None:
         self.job: Job[Result] | None = None
         self._panel = panel
+        self._ended_at: tuple[Any, ...] | None = None
+        panel.runners.append(self)
         self._prepare, self._finished, self._ended = prepare, finished, ended
         self._progressed, self._weights_now = progressed, weights
         self._weights: Mapping[str, float] = {}
@@ -89,6 +91,7 @@ class Runner(Generic[Result]):
         if self.running:
             raise RuntimeError("this job is already running; wait for it to end, or cancel it")
         work = self._prepare()
+        self._ended_at = None
         self._weights = self._weights_now()
         self.button.disabled, self.cancel.disabled = True, False
         self.bar.value, self.bar.bar_style, self.label.value = 0.0, "", "starting"
@@ -145,6 +148,17 @@ class Runner(Generic[Result]):
                 self._panel.show_error(status.error)
         finally:
             self._ended()
+            self._ended_at = self._panel.moment()
+
+    def forget(self) -> None:
+        """Hide how the last job ended, once what the panel shows has changed since."""
+        before, now = self._ended_at, self._panel.moment()
+        if before is None or all(a is b for a, b in zip(before, now, strict=True)):
+            return
+        self._ended_at = None
+        self.bar.value, self.bar.bar_style, self.label.value = 0.0, "", ""
+        for widget in (self.bar, self.label):
+            widget.layout.display = "none"
 
     def _show(self, event: ProgressEvent, seconds: float) -> None:
         share = overall(event, self._weights)

@@ -7,15 +7,18 @@ import anywidget
 import ipywidgets
 import traitlets
 
-from unlearnkit.widgets.parts.html import Html, fold, paragraphs
-from unlearnkit.widgets.parts.panel import CodeLine, Panel
+from unlearnkit.widgets.parts.elements.head import TOOLS_CSS, TOOLS_JS
+from unlearnkit.widgets.parts.panel import Panel
 
-_ESM = """
+_ESM = (
+    TOOLS_JS
+    + """
 function render({ model, el }) {
   el.classList.add("uk-section-head");
-  el.innerHTML = '<button type="button"><span aria-hidden="true"></span><b></b></button>'
-    + '<p role="status"></p>';
-  const [button, line] = el.children;
+  el.innerHTML = '<div class="uk-heading"><button type="button"><span aria-hidden="true"></span>'
+    + '<b></b></button><div></div></div><p role="status"></p><div></div>';
+  const [heading, line, boxes] = el.children;
+  const [button, place] = heading.children;
   const [mark, title] = button.children;
   const show = () => {
     const open = model.get("expanded");
@@ -23,20 +26,24 @@ function render({ model, el }) {
     title.textContent = model.get("title");
     line.textContent = model.get("busy") ? "Computing ..." : model.get("explanation");
     button.setAttribute("aria-expanded", String(open));
+    place.hidden = boxes.hidden = !open;
   };
   button.addEventListener("click", () => {
     model.set("expanded", !model.get("expanded"));
     model.save_changes();
   });
+  const end = tools(model, place, boxes);
   show();
-  model.on("change:expanded", show);
-  model.on("change:busy", show);
-  return () => { model.off("change:expanded", show); model.off("change:busy", show); };
+  model.on("change:expanded change:busy", show);
+  return () => { model.off("change:expanded change:busy", show); end(); };
 }
 export default { render };
 """
+)
 
-_CSS = """
+_CSS = (
+    TOOLS_CSS
+    + """
 .jupyter-widgets.uk-section {
   margin: 0; width: auto; min-width: 0; overflow: visible; flex-shrink: 0;
   border-top: 1px solid var(--uk-line); padding-top: 6px;
@@ -45,18 +52,23 @@ _CSS = """
 .uk-section .uk-row > .uk-beside { flex: 1 1 420px; align-self: flex-start; }
 @media (max-width: 900px) { .uk-section > .uk-body { padding-left: 0; } }
 .uk-section-head { color: var(--uk-ink); font: 13px/1.5 var(--uk-ui); min-width: 0; }
-.uk-section-head button {
+.uk-section-head .uk-heading { display: flex; flex-wrap: wrap; align-items: baseline; }
+.uk-section-head [hidden] { display: none; }
+.uk-section-head .uk-heading > button {
   display: flex; align-items: baseline; gap: 6px; border: none; padding: 2px 6px 2px 0;
   background: none; color: inherit; font: inherit; text-align: left; cursor: pointer;
 }
-.uk-section-head button:hover b { text-decoration: underline; text-underline-offset: 2px; }
-.uk-section-head button span { width: 12px; color: var(--uk-quiet); }
-.uk-section-head p { margin: 0 0 0 18px; color: var(--uk-quiet); max-width: 90ch; }
+.uk-section-head .uk-heading > button:hover b {
+  text-decoration: underline; text-underline-offset: 2px;
+}
+.uk-section-head .uk-heading > button span { width: 12px; color: var(--uk-quiet); }
+.uk-section-head > p { margin: 0 0 0 18px; color: var(--uk-quiet); max-width: 90ch; }
 """
+)
 
 
 class _Head(anywidget.AnyWidget):
-    """The heading, which opens and closes its section by mouse or keyboard."""
+    """The heading, which opens and closes its section, with the tools of an open section."""
 
     _esm = _ESM
     _css = _CSS
@@ -64,6 +76,8 @@ class _Head(anywidget.AnyWidget):
     explanation = traitlets.Unicode().tag(sync=True)
     expanded = traitlets.Bool(False).tag(sync=True)
     busy = traitlets.Bool(False).tag(sync=True)
+    meaning = traitlets.Unicode().tag(sync=True)
+    code = traitlets.Unicode().tag(sync=True)
 
 
 class Section:
@@ -89,8 +103,8 @@ class Section:
     def __init__(self, panel: Panel) -> None:
         self.panel = panel
         self._stale = True
-        self._head = _Head(title=self.title, explanation=self.explanation)
-        self._code_line: CodeLine | None = None
+        self._head = _Head(title=self.title, explanation=self.explanation, meaning=self.meaning)
+        self._code_line: _Head | None = None  # None until the body is built
         self.body = ipywidgets.VBox()
         self.body.add_class("uk-body")
         self.body.layout.display = "none"
@@ -149,10 +163,8 @@ class Section:
 
     def _toggled(self) -> None:
         if self.open and self._code_line is None:
-            meaning = Html(html=fold("What does this mean?", paragraphs(self.meaning)))
-            line = CodeLine()
-            self.body.children = [*self.build(), meaning, line]
-            self._code_line = line
+            self.body.children = list(self.build())
+            self._code_line = self._head
         if self.open and self._stale:
             self.redraw()
         self.body.layout.display = None if self.open else "none"

@@ -2,7 +2,7 @@
 
 import weakref
 from collections import deque
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from IPython import get_ipython
@@ -20,8 +20,19 @@ _MOST_PANELS = 24
 _PANELS: "weakref.WeakKeyDictionary[Session, deque[weakref.ref[SessionPanel]]]" = (
     weakref.WeakKeyDictionary()
 )
+# Dashboards, which are refreshed after the panels.
+_FOLLOWERS: "weakref.WeakKeyDictionary[Session, deque[weakref.ref[Follower]]]" = (
+    weakref.WeakKeyDictionary()
+)
 # The state of each session when its panels were last refreshed.
 _SEEN: "weakref.WeakKeyDictionary[Session, tuple[Any, ...]]" = weakref.WeakKeyDictionary()
+
+
+class Follower(Protocol):
+    """An object that shows a session and is refreshed after the session's panels."""
+
+    def refresh(self) -> None:
+        """Show the present state of the session."""
 
 
 class SessionPanel(Panel):
@@ -46,9 +57,15 @@ class SessionPanel(Panel):
 
     def update(self) -> Self:
         """Refresh from the session; while work is running, wait for its end to refresh."""
+        for runner in self.runners:
+            runner.forget()
         if not (self.reads_models and self.session.busy):
             self.guard(self.refresh, clears=False)()
         return self
+
+    def moment(self) -> tuple[Any, ...]:
+        """Return objects of which one is replaced whenever the session has changed."""
+        return _state(self.session)
 
     def changed(self) -> None:
         """Refresh every panel of this session after a change."""
@@ -62,6 +79,16 @@ def update_panels(session: Session) -> None:
         panel = reference()
         if panel is not None:
             panel.update()
+    for known in list(_FOLLOWERS.get(session, ())):
+        follower = known()
+        if follower is not None:
+            follower.refresh()
+
+
+def follow(session: Session, follower: Follower) -> None:
+    """Refresh ``follower`` after the panels of a session, for as long as it lives."""
+    _FOLLOWERS.setdefault(session, deque(maxlen=_MOST_PANELS)).append(weakref.ref(follower))
+    watch_cells()
 
 
 def _state(session: Session) -> tuple[Any, ...]:
@@ -73,7 +100,7 @@ def _state(session: Session) -> tuple[Any, ...]:
 
 def _after_cell(*result: Any) -> None:
     """Refresh the panels of every session that the last cell has changed."""
-    for session in list(_PANELS):
+    for session in {*_PANELS, *_FOLLOWERS}:
         seen, now = _SEEN.get(session), _state(session)
         if not session.busy and (
             seen is None or any(a is not b for a, b in zip(seen, now, strict=True))

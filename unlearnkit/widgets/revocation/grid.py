@@ -45,10 +45,10 @@ class GridSelector(Selector):
         if noun:
             orders.insert(1, (noun, BY_GROUP))
         self.order = ipywidgets.Dropdown(options=orders, description="ordered by")
-        self.order.layout.width = "250px"
+        self.order.layout.width = "auto"
         self.order.style.description_width = "initial"
-        self.back = button("Previous page", "Show the examples before these")
-        self.on = button("Next page", "Show the examples after these")
+        self.back = button("Back", "Show the examples before these")
+        self.on = button("Next", "Show the examples after these")
         self.whole = button("Pick this page", "Pick every example on this page")
         self.none = button("Pick none", "Unpick all examples")
         self.all = button(
@@ -72,8 +72,7 @@ class GridSelector(Selector):
         self.picker.observe(guard(lambda change: self._say()), names="picked")
         meaning = Html(html=fold("What do these scores mean?", paragraphs(SCORE_MEANING)))
         return [
-            row(self.label, self.order),
-            row(self.back, self.on, self.place),
+            row(self.label, self.order, self.back, self.on, self.place),
             self.picker,
             row(self.whole, self.all, self.none, self.chosen),
             meaning,

@@ -18,6 +18,7 @@ from unlearnkit.widgets.revocation.grid import grid_name
 
 INPUTS = -1  # means the inputs where a shard is expected
 MOST_FOLLOWED = 10  # groups whose examples are ringed together
+MOST_HEIGHT = 400  # pixels, so that the map fits on a screen with what acts on it
 
 
 class MapSelector(Selector):
@@ -101,6 +102,7 @@ class MapSelector(Selector):
             found, session.dataset.class_names, session.pending, whose=whose, kin=self._kin()
         )
         spec["layout"] |= {"selectionrevision": self._rounds, "uirevision": str(self.source.value)}
+        spec["layout"]["height"] = min(MOST_HEIGHT, spec["layout"]["height"])
         self.plot.show(spec)
         drawn = len(found.ids)
         sampled = (

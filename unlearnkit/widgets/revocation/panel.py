@@ -7,12 +7,13 @@ import ipywidgets
 import numpy as np
 
 from unlearnkit.session import Session
+from unlearnkit.widgets.parts.elements.choice import Choice
 from unlearnkit.widgets.parts.groups import counted, groups_in
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.pictures import pictures
 from unlearnkit.widgets.parts.shared import SessionPanel, label_counts, listing, plural, strip
-from unlearnkit.widgets.revocation.base import Selector
+from unlearnkit.widgets.revocation.base import Ids, Selector
 from unlearnkit.widgets.revocation.grid import GridSelector
 from unlearnkit.widgets.revocation.groups import GroupSelector
 from unlearnkit.widgets.revocation.map import MapSelector
@@ -32,7 +33,7 @@ SELECTORS: tuple[type[Selector], ...] = (
 # The limit for one text keeps a typing error such as 1-99999999999 from filling the memory.
 MOST_IDS = 1_000_000
 
-Ids = list[int | range]
+Tokens = list[int | range]
 
 
 class RevocationPanel(SessionPanel):
@@ -58,12 +59,7 @@ class RevocationPanel(SessionPanel):
         if (groups := groups_in(session.dataset)) is not None:
             selectors.insert(0, GroupSelector(self, session, groups))
         self.selectors: dict[str, Selector] = {one.name: one for one in selectors}
-        self.mode = ipywidgets.RadioButtons(
-            options=[BY_ID, *drawn, *self.selectors],
-            description="choose",
-            orientation="horizontal",
-        )
-        self.mode.style.description_width = "initial"
+        self.mode = Choice([BY_ID, *drawn, *self.selectors], description="choose")
         self.ids = ipywidgets.Textarea(
             "", placeholder="3, 141, 592 or 10-20", description="ids", rows=2
         )
@@ -96,11 +92,13 @@ class RevocationPanel(SessionPanel):
         self.withdraw.on_click(self.guard(self._withdraw))
         self.withdraw_all.on_click(self.guard(self._withdraw))
         self.pending = Html(live=True)
+        actions = row(self.add, self.withdraw, self.withdraw_all)
+        actions.add_class("uk-actions")
         self.body.children = [
-            row(self.mode),
+            self.mode,
             row(*fields),
             *(selector.widget for selector in self.selectors.values()),
-            row(self.add, self.withdraw, self.withdraw_all),
+            actions,
             self.pending,
         ]
         self._arrange()
@@ -247,6 +245,7 @@ class RevocationPanel(SessionPanel):
         return chosen
 
     def _add(self, button: Any) -> None:
+        before = self.session.pending
         if self.selector is not None:
             request = self.selector.revoke()
             self.selector.revoked()
@@ -254,9 +253,19 @@ class RevocationPanel(SessionPanel):
             request = self.session.revoke(self._ids())
         else:
             request = self.session.revoke(**self._selection())
-        said = f"{counted(self.session.dataset, request.ids)} revoked."
-        self.say(" ".join([said, *request.notes]))
+        self.say(" ".join([self._added(request.ids, before), *request.notes]))
         self.changed()
+
+    def _added(self, ids: Ids, before: np.ndarray) -> str:
+        """Say how many examples are new in the request."""
+        new = np.setdiff1d(ids, before)
+        again = len(np.unique(ids)) - len(new)
+        if not again:
+            return f"{counted(self.session.dataset, new)} revoked."
+        if not len(new):
+            return f"Nothing new: {plural(again, 'example')} {_verb(again)} in the request already."
+        known = f"{again:,} {_verb(again)} in the request already"
+        return f"{counted(self.session.dataset, new)} revoked; {known}."
 
     def _withdraw(self, button: Any) -> None:
         before = self.session.pending
@@ -278,7 +287,11 @@ class RevocationPanel(SessionPanel):
         return [i for token in tokens for i in (token if isinstance(token, range) else [token])]
 
 
-def parse_ids(text: str) -> Ids:
+def _verb(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def parse_ids(text: str) -> Tokens:
     """Parse ids separated by commas, blanks or new lines; ``10-20`` is an inclusive range.
 
     >>> parse_ids("3, 141 10-20")
@@ -287,7 +300,7 @@ def parse_ids(text: str) -> Ids:
     Raises:
         ValueError: an entry is neither an id nor a range.
     """
-    tokens: Ids = []
+    tokens: Tokens = []
     size = 0
     for word in re.split(r"[\s,;\[\]()]+", re.sub(r"(?<=\d)\s*[-–]\s*(?=\d)", "-", text)):
         if not word:
@@ -307,7 +320,7 @@ def parse_ids(text: str) -> Ids:
     return tokens
 
 
-def _expression(tokens: Ids) -> str:
+def _expression(tokens: Tokens) -> str:
     """Return a Python expression for these ids."""
     if len(tokens) == 1 and isinstance(tokens[0], range):
         return repr(tokens[0])

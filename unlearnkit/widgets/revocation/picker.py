@@ -73,7 +73,6 @@ function render({ model, el }) {
     const node = make("button", parent);
     node.type = "button";
     node.dataset.id = item.id;
-    node.setAttribute("data-lm-suppress-shortcuts", "true");
     node.setAttribute("aria-label", item.label);
     node.title = item.label;
     node.tabIndex = buttons.length ? -1 : 0;

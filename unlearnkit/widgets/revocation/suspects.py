@@ -35,7 +35,7 @@ class SuspectSelector(GridSelector):
     def build(self) -> Sequence[ipywidgets.Widget]:
         """Create the class field, the page, and the list of picked examples."""
         self._found: tuple[tuple[object, ...], pd.DataFrame] | None = None
-        fields, pages, picker, picks, _ = super().build()
+        pages, picker, picks, _ = super().build()
         self.order.layout.display = "none"
         self.summary = Html(live=True)
         self.every = button("Pick all", "Pick every suspicious example of this class, on all pages")
@@ -44,7 +44,7 @@ class SuspectSelector(GridSelector):
         noun = self.groups.noun if self.groups else ""
         whole = f"If all labels of a {noun} are wrong, pick the whole {noun}." if noun else ""
         meaning = Html(html=fold("What does this mean?", paragraphs(MEANING, whole)))
-        return [fields, self.summary, pages, picker, picks, meaning]
+        return [self.summary, pages, picker, picks, meaning]
 
     def renew(self) -> None:
         """Look for suspicious labels again if the models may have changed."""
