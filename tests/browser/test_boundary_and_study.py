@@ -25,7 +25,7 @@ def test_an_override_by_keyboard_and_a_click_that_rings(lab, page, screenshot, t
     shard = override.get_attribute("aria-label").split()[-1]
     page.keyboard.press("ArrowDown")
     code = f"uk.OverriddenBoundary(uk.AdaptiveBoundary(), {{{shard}: 'exact'}})"
-    page.locator(".uk-boundary .uk-code code", has_text=code).wait_for()
+    page.locator(".uk-boundary .uk-code code", has_text=code).wait_for(state="attached")
     assert page.evaluate("document.activeElement.value") == "exact"  # the focus stays
 
     study = page.locator(".uk-study")

@@ -39,7 +39,9 @@ def test_a_person_is_found_by_name_and_followed_in_grid_and_map(lab, page, scree
     found.first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Space")
-    panel.locator(".uk-code code", has_text="session.revoke(group='Anna')").wait_for()
+    panel.locator(".uk-code code", has_text="session.revoke(group='Anna')").wait_for(
+        state="attached"
+    )
     assert panel.locator(".uk-strip:visible img").count() == 20
     panel.get_by_role("button", name="Revoke", exact=True).click()
     panel.locator(".uk-prose p", has_text="20 examples of 1 person to forget").wait_for()
@@ -61,7 +63,9 @@ def test_a_person_is_found_by_name_and_followed_in_grid_and_map(lab, page, scree
     first.click()
     panel.locator(".uk-prose p", has_text=f"From 1 person: {whose}. 19 other").wait_for()
     panel.get_by_role("button", name="Pick whole persons").click()
-    panel.locator(".uk-code code", has_text=f"session.revoke(group='{whose}')").wait_for()
+    panel.locator(".uk-code code", has_text=f"session.revoke(group='{whose}')").wait_for(
+        state="attached"
+    )
     screenshot(page, "person-picked")
 
     panel.get_by_label("on a map").check()
@@ -79,7 +83,9 @@ def test_a_person_is_found_by_name_and_followed_in_grid_and_map(lab, page, scree
     panel.locator(".uk-prose p", has_text=f"From 1 person: {whose}. 19 other").wait_for()
     panel.locator(".uk-legend:visible", has_text="belong together").wait_for()
     panel.get_by_role("button", name="Select whole persons").click()
-    panel.locator(".uk-code code", has_text=f"session.revoke(group='{whose}')").wait_for()
+    panel.locator(".uk-code code", has_text=f"session.revoke(group='{whose}')").wait_for(
+        state="attached"
+    )
     panel.get_by_role("button", name="Revoke", exact=True).click()
     panel.locator(".uk-prose p", has_text="20 examples of 1 person to forget").wait_for()
     names = "print(json.dumps(person[session.pending].unique().tolist()))"

@@ -138,7 +138,7 @@ def test_the_slider_redraws_and_a_click_comes_back(demo, screenshot):
     demo.locator(".uk-panel .noUi-handle").focus()
     demo.keyboard.press("ArrowRight")
     titles_are(demo, "level 51", "map 51")
-    demo.locator(".uk-code code", has_text="max_share=0.51").wait_for()
+    demo.locator(".uk-code code", has_text="max_share=0.51").wait_for(state="attached")
     settled(demo, "the start")
     bar = demo.locator(".uk-plotview").first.locator(".point").nth(6).bounding_box()
     demo.mouse.move(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)

@@ -18,7 +18,7 @@ from unlearnkit.widgets.revocation.grid import grid_name
 
 INPUTS = -1  # means the inputs where a shard is expected
 MOST_FOLLOWED = 10  # groups whose examples are ringed together
-MOST_HEIGHT = 400  # pixels, so that the map fits on a screen with what acts on it
+MOST_HEIGHT = 350  # pixels, so that the map fits on a screen with what acts on it
 
 
 class MapSelector(Selector):

@@ -1,7 +1,7 @@
 """Selectors of examples to forget: by a query, from a list of ids, by a score."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 import numpy as np
@@ -159,9 +159,9 @@ class ListSelector(Selector):
     def _read(self) -> None:
         if not self.file.value:
             return
-        given = self.file.value[0]
-        self.text.value = bytes(given["content"]).decode("utf-8-sig", errors="replace")
-        self.panel.say(f"{given['name']} was read; press Revoke to add its ids to the request.")
+        name, content = uploaded(self.file.value)
+        self.text.value = content.decode("utf-8-sig", errors="replace")
+        self.panel.say(f"{name} was read; press Revoke to add its ids to the request.")
 
     def ids(self) -> Ids:
         """Return the ids in the text."""
@@ -182,6 +182,20 @@ class ListSelector(Selector):
             "from unlearnkit.selection.queries import ids_in\n"
             f"session.revoke(ids_in({text!r}{named}))"
         )
+
+
+def uploaded(value: Any) -> tuple[str, bytes]:
+    """Return name and content of the uploaded file, from either version of ipywidgets.
+
+    >>> uploaded(({"name": "a.csv", "content": memoryview(b"3")},))
+    ('a.csv', b'3')
+    >>> uploaded({"a.csv": {"metadata": {}, "content": b"3"}})  # ipywidgets 7
+    ('a.csv', b'3')
+    """
+    if isinstance(value, dict):
+        [name, given] = next(iter(value.items()))
+        return str(name), bytes(given["content"])
+    return str(value[0]["name"]), bytes(value[0]["content"])
 
 
 class HardestSelector(Selector):
