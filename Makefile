@@ -78,7 +78,7 @@ docs: .venv/installed-docs
 
 # nbgrader calls alembic by name.
 course: .venv/installed-test
-	cd notebooks/course && for name in workload retraining influence; do \
+	cd notebooks/course && for name in workload retraining influence audit; do \
 	    PATH="$(CURDIR)/$(BIN):$$PATH" nbgrader generate_assignment $$name --force --log-level=WARN || exit 1; \
 	done
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(COURSE))
 from marking import marker  # noqa: E402
 from marking.student import Process  # noqa: E402
 
-ASSIGNMENTS = ("workload", "retraining", "influence")
+ASSIGNMENTS = ("workload", "retraining", "influence", "audit")
 SECRET = "a secret of the tests"
 
 
