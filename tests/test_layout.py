@@ -38,7 +38,7 @@ MOST_IN_A_WING, MOST_AT_THE_TOP = 15, 25
 
 # Tests of what no single module does; all others lie as the module that they test.
 CROSS_CUTTING = {
-    "test_course_audit.py",
+    *("test_course_audit.py", "test_course_kit.py"),
     *("test_binder.py", "test_course.py", "test_devices.py", "test_exactness.py"),
     *("test_benchmarks.py", "test_docstrings.py", "test_groups.py", "test_layout.py"),
     "test_package.py",
