@@ -1,5 +1,8 @@
 """Attacks on single examples, in populations whose best attack is known."""
 
+from math import log
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -41,6 +44,30 @@ def test_the_attacks_are_as_good_as_the_best_between_two_gaussians(rate, apart):
         assert found["true_rate"] == pytest.approx(best, rel=apart)
         assert found["low"] <= found["true_rate"] <= found["high"]
         assert found["scores"] == 400 * 20 and found["false"] == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_scores_are_those_of_slow_code(seed):
+    """Algorithm 1 of Carlini et al. 2022, online; each half of the models has its own shadows."""
+    population, rate = drawn(models=24, examples=5, seed=seed), 0.1
+    frame = attack_examples(population, rates=(rate,), resamples=1)
+    for attacker, learned in (("lira", "original"), ("ruli", "unlearned")):
+        scores = {kind: [] for kind in ("original", "unlearned", "scratch")}
+        for model in range(24):
+            for example in range(5):
+                others = range((model + 1) % 2, 24, 2)
+                inside, outside = (
+                    NormalDist.from_samples([population.of(kind)[i, example] for i in others])
+                    for kind in (learned, "scratch")
+                )
+                for kind, found in scores.items():
+                    margin = population.of(kind)[model, example]
+                    found.append(log(inside.pdf(margin)) - log(outside.pdf(margin)))
+        innocent = sorted(scores["scratch"], reverse=True)
+        threshold = innocent[round(rate * len(innocent))]  # so many are above it
+        for kind in ("original", "unlearned"):
+            caught = sum(score > threshold for score in scores[kind]) / len(scores[kind])
+            assert row(frame, attacker, kind, rate)["true_rate"] == pytest.approx(caught)
 
 
 def test_only_the_second_attacker_sees_what_was_pushed_too_far():

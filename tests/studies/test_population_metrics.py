@@ -1,5 +1,8 @@
 """KLoM and U-LiRA on populations whose distances are known."""
 
+from math import log
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from scipy.stats import kstest, norm
@@ -95,6 +98,28 @@ def test_histograms_are_those_of_the_published_code(reverse):
     pairs = (unlearned, scratch) if reverse else (scratch, unlearned)
     expected = np.mean([published(p, q) for p, q in zip(*pairs, strict=True)])
     assert uk.klom(population, reverse=reverse).value == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_attack_is_that_of_slow_code(seed):
+    """Algorithm 1 of Hayes et al. 2024: Gaussians fitted to one half of the models of each kind."""
+    population = drawn(0.8, models=30, examples=6, seed=seed)
+    areas = []
+    for example in range(6):
+        shadows, targets = {}, {}
+        for kind in ("unlearned", "scratch"):
+            margins = population.of(kind)[:, example].tolist()
+            own, targets[kind] = margins[0::2], margins[1::2]
+            shadows[kind] = NormalDist.from_samples(own)
+        ratios = {
+            kind: [
+                log(shadows["unlearned"].pdf(m)) - log(shadows["scratch"].pdf(m)) for m in margins
+            ]
+            for kind, margins in targets.items()
+        }
+        wins = [(a > b) + (a == b) / 2 for a in ratios["unlearned"] for b in ratios["scratch"]]
+        areas.append(sum(wins) / len(wins) - 0.5)
+    assert uk.ulira(population).value == pytest.approx(sum(areas) / 6, abs=1e-12)
 
 
 def test_margins_that_never_vary_have_no_divergence():

@@ -73,3 +73,60 @@ def test_groups_are_drawn_whole(plan):
         assert ids.tolist() == plan.partition.ids[np.isin(groups, chosen)].tolist()
     with pytest.raises(ValueError, match="requests of kind 'group' need groups"):
         Revoked.of(("group", 1)).draw(plan, np.random.default_rng(1))
+
+
+@pytest.fixture(scope="module")
+def weighted():
+    """Forty people of five rows, of whom every fourth never leaves and every other fourth early."""
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(200, 3)).astype("f4"), np.arange(200) % 2
+    rates = np.array([0.0, 1.0, 1.0, 6.0])[np.arange(200) // 5 % 4]
+    data = uk.from_arrays(
+        features, labels, groups=np.arange(200) // 5, propensity=rates, test_share=0.1
+    )
+    return uk.Session(data, model="logistic", num_shards=2, num_slices=2, epochs=2)
+
+
+@pytest.mark.parametrize("kind", ["likely", "group"])
+def test_examples_and_groups_are_drawn_by_propensity(weighted, kind):
+    plan = weighted.plan
+    drawn = [KINDS[kind](plan, 1, np.random.default_rng(seed)) for seed in range(400)]
+    rates = plan.examples.propensity
+    found = np.array([rates[plan.partition.rows(ids)].mean() for ids in drawn])
+    pools = rates if kind == "likely" else rates[np.unique(plan.examples.groups, True)[1]]
+    often = pools[pools == 1].sum() / pools.sum()
+    assert found.max() == 1 and found.min() > 0  # divided by the largest rate
+    # Three standard deviations of a share of 400 draws are at most .075.
+    assert abs((found == 1).mean() - often) < 0.075
+    everyone = KINDS[kind](plan, 1.0, np.random.default_rng(0))
+    assert set(everyone) == set(plan.partition.ids[rates > 0])
+
+
+def test_a_study_draws_by_propensity_unless_told_otherwise(weighted):
+    data = weighted.dataset
+    settings = {"models": "logistic", "num_shards": 2, "num_slices": 2, "epochs": 2}
+    frame = uk.study(data, revoked=(4, ("uniform", 4)), policies=["fixed"], **settings)
+    assert frame["kind"].tolist() == ["likely"] * 2 + ["uniform"] * 2
+    same = uk.study(replace_rates(data, 1.0), revoked=4, policies=["fixed"], **settings)
+    assert same["kind"].unique().tolist() == ["uniform"], "equal rates are as none"
+    with pytest.raises(ValueError, match="kind 'likely' need propensities"):
+        uk.study("digits", revoked=[("likely", 3)], **settings)
+    with pytest.raises(ValueError, match="kind 'likely' need propensities"):
+        KINDS["likely"](uk.Session("digits").plan, 3, np.random.default_rng(0))
+
+
+def replace_rates(data, rate):
+    train = replace(data.train, propensity=np.full(len(data.train), rate))
+    return replace(data, train=train)
+
+
+@pytest.mark.parametrize("by_group", [False, True])
+def test_a_stream_draws_by_propensity(weighted, by_group):
+    session = uk.Session(weighted.dataset, model="logistic", num_shards=2, num_slices=2, epochs=2)
+    session.train(on_progress=False)
+    rates = session.plan.examples.propensity
+    left = len({*session.plan.examples.groups[rates > 0]}) if by_group else int((rates > 0).sum())
+    frame = uk.stream(session, rounds=left - 1, size=1, by_group=by_group, boundary="fixed")
+    assert frame["revoked"].iloc[-1] <= (rates > 0).sum() and len(frame) == left - 1
+    with pytest.raises(ValueError, match=f"use up the {left} that are left and may leave"):
+        uk.stream(session, rounds=left, size=1, by_group=by_group)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # The speed-up that the abstract of Li, Yu, Wang et al. 2024 reports, drawn as a band for
 # orientation; it is not a claim about these runs.
 PAPER_SPEEDS = (1.5, 8.0)
+AT_RANDOM = ("uniform", "likely")  # kinds of requests whose examples are drawn from all
 GROUP_COLUMNS = ["policy", "method", "amend"]
 SPEEDS = axis(
     "speed relative to exact retraining",
@@ -38,7 +39,7 @@ def study_speed(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
     """Speed relative to exact retraining by number of revoked examples, one line per policy.
 
     There is one panel per model. Points are medians over all other settings, and bars reach from
-    the minimum to the maximum. If there are uniform requests, only these are shown.
+    the minimum to the maximum. If there are requests of examples at random, only these are shown.
 
     Args:
         frame: table that :func:`~unlearnkit.studies.study.study` returned.
@@ -123,8 +124,8 @@ def _lines(
     shapes: list[Spec],
     chosen: Collection[Any],
 ) -> Spec:
-    """Draw one line per policy in one panel per model, of uniform requests if there are any."""
-    uniform = frame[frame["kind"] == "uniform"]
+    """Draw one line per policy in one panel per model, of requests at random if there are any."""
+    uniform = frame[frame["kind"].isin(AT_RANDOM)]
     frame = uniform if len(uniform) else frame
     models = list(dict.fromkeys(frame["model"]))
     wide = 1 / len(models)

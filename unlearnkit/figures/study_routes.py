@@ -13,7 +13,7 @@ from unlearnkit.figures.drawing import (
     layout,
     line_colors,
 )
-from unlearnkit.figures.study import describe_request, rings
+from unlearnkit.figures.study import AT_RANDOM, describe_request, rings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @Drawing
 def study_workload(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
-    """Actual workload of uniform requests against the workload expected beforehand.
+    """Actual workload of random requests against the workload expected beforehand.
 
     Args:
         frame: table that :func:`~unlearnkit.studies.study.study` returned.
         chosen: index labels of the rows to mark with a ring.
     """
-    uniform = frame[frame["kind"] == "uniform"]
+    uniform = frame[frame["kind"].isin(AT_RANDOM)]
     some = uniform[uniform["policy"] == frame["policy"].iloc[0]]  # the same for all policies
     groups = list(some.groupby(["num_shards", "num_slices"]))
     data: list[Spec] = [
@@ -63,18 +63,18 @@ def study_map(
     """Share of shards that a policy unlearns approximately, by shards, slices and request size.
 
     Args:
-        frame: table that :func:`~unlearnkit.studies.study.study` returned; only its uniform
+        frame: table that :func:`~unlearnkit.studies.study.study` returned; only its random
             requests are shown.
         policy: a name in its ``policy`` column.
         chosen: index labels of the rows whose cells are framed.
 
     Raises:
-        KeyError: the table has no uniform request of this policy.
+        KeyError: the table has no random request of this policy.
     """
-    met = frame[(frame["policy"] == policy) & (frame["kind"] == "uniform")]
+    met = frame[(frame["policy"] == policy) & frame["kind"].isin(AT_RANDOM)]
     if not len(met):
         known = ", ".join(dict.fromkeys(frame["policy"]))
-        raise KeyError(f"there is no uniform request with policy {policy!r}; choose from {known}")
+        raise KeyError(f"there is no random request with policy {policy!r}; choose from {known}")
     table = met.assign(
         setting=[_setting(row) for row in met.itertuples()],
         share=met["approximate_shards"]
@@ -114,7 +114,7 @@ def study_map(
     y = axis("", autorange="reversed", showgrid=False, automargin=True)
     title = f"Routes of {policy!r}: blue exact, brown approximate; speed relative to exact"
     height = max(260, 130 + 30 * len(shares))
-    ringed = frame[frame.index.isin(chosen) & (frame["kind"] == "uniform")]
+    ringed = frame[frame.index.isin(chosen) & frame["kind"].isin(AT_RANDOM)]
     cells = {(_setting(row), row.revoked) for row in ringed.itertuples()}
     sizes: list[Any] = shares.columns.tolist()
     settings: list[Any] = shares.index.tolist()

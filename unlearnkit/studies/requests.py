@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from numbers import Integral
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
+from unlearnkit.data.reading.propensities import has_unequal
 from unlearnkit.seeding import digest
 from unlearnkit.training.plan import Plan
 from unlearnkit.unlearning.request import as_ids
@@ -17,11 +18,27 @@ NO_GROUPS = (
     "requests of kind 'group' need groups; say which rows belong together when the data are read "
     "(groups=), or use another kind"
 )
+NO_PROPENSITIES = (
+    "requests of kind 'likely' need propensities; say how likely each row is to be revoked when "
+    "the data are read (propensity=), or use 'uniform'"
+)
 
 
 def uniform(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
     """Training examples drawn uniformly at random."""
     return _draw(plan.partition.ids, amount, generator)
+
+
+def likely(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
+    """Training examples drawn in proportion to their propensities; those of 0 never are.
+
+    Raises:
+        ValueError: the data have no propensities.
+    """
+    rates = plan.examples.propensity
+    if rates is None:
+        raise ValueError(NO_PROPENSITIES)
+    return _draw(plan.partition.ids, amount, generator, rates)
 
 
 def of_class(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
@@ -66,9 +83,10 @@ def nearest(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
 
 
 def of_groups(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids:
-    """All training examples of groups, such as persons, that are drawn uniformly at random.
+    """All training examples of groups, such as persons, that are drawn at random.
 
-    The amount is a number of groups, or a share of them.
+    The amount is a number of groups, or a share of them. Groups of unequal propensities are drawn
+    in proportion to them.
 
     Raises:
         ValueError: the data have no groups.
@@ -76,13 +94,18 @@ def of_groups(plan: Plan, amount: Amount, generator: np.random.Generator) -> Ids
     groups = plan.examples.groups
     if groups is None:
         raise ValueError(NO_GROUPS)
-    chosen = _draw(np.unique(groups), amount, generator)
+    numbers, first = np.unique(groups, return_index=True)
+    rates = plan.examples.propensity
+    if rates is not None:  # all rows of a group have the same
+        rates = rates[first] if has_unequal(rates) else None
+    chosen = _draw(numbers, amount, generator, rates)
     ids: Ids = plan.partition.ids[np.isin(groups, chosen)]
     return ids
 
 
 KINDS: dict[str, Callable[[Plan, Amount, np.random.Generator], Ids]] = {
     "uniform": uniform,
+    "likely": likely,
     "class": of_class,
     "costly": costly,
     "alike": nearest,
@@ -106,8 +129,12 @@ class Revoked:
     ids: tuple[int, ...] | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, request: "RequestLike") -> "Revoked":
+    def of(cls, request: "RequestLike", usual: str = "uniform") -> "Revoked":
         """Convert an entry of ``revoked`` in :func:`~unlearnkit.studies.study.study`.
+
+        Args:
+            request: the entry.
+            usual: the kind of an amount without a kind.
 
         >>> Revoked.of(0.1), Revoked.of("half-class")
         (Revoked(kind='uniform', amount=0.1), Revoked(kind='class', amount=0.5))
@@ -131,7 +158,7 @@ class Revoked:
                 "ids alone were given; give a pair of a name and the ids, such as "
                 "('mislabelled', [3, 7])"
             )
-        kind, amount = request if isinstance(request, tuple) else ("uniform", request)
+        kind, amount = request if isinstance(request, tuple) else (usual, request)
         if isinstance(amount, Iterable):
             return cls._given(kind, amount)
         amount = int(amount) if isinstance(amount, Integral) else float(amount)
@@ -176,7 +203,18 @@ def _count(amount: Amount, available: int) -> int:
 
 
 def _draw(
-    ids: Int[np.ndarray, " candidate"], amount: Amount, generator: np.random.Generator
+    ids: Int[np.ndarray, " candidate"],
+    amount: Amount,
+    generator: np.random.Generator,
+    rates: Float64[np.ndarray, " candidate"] | None = None,
 ) -> Ids:
-    chosen: np.ndarray = generator.choice(ids, _count(amount, len(ids)), replace=False)
+    """Draw some of the candidates, each time one of the rest, in proportion to its rate if given.
+
+    Candidates with a rate of 0 are left out.
+    """
+    odds = None
+    if rates is not None:
+        ids, rates = ids[rates > 0], rates[rates > 0]
+        odds = rates / rates.sum()
+    chosen: np.ndarray = generator.choice(ids, _count(amount, len(ids)), replace=False, p=odds)
     return np.sort(chosen)

@@ -7,12 +7,14 @@ over a stream of requests, repayments included.
 
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from unlearnkit.approximate import AMENDS, METHODS, Amend, Method
+from unlearnkit.data.reading.propensities import has_unequal
 from unlearnkit.evaluation.retrained import same_bytes
 from unlearnkit.progress import Progress, ProgressEvent, Run, running
 from unlearnkit.seeding import numpy_generator
@@ -46,6 +48,8 @@ def stream(
     """Unlearn a sequence of random requests twice: by a boundary, and always exactly.
 
     Use it to see whether a boundary still saves time after many requests, when debt has built up.
+    Examples, or groups, are drawn uniformly from those that are left, or in proportion to their
+    propensities if the data have unequal ones.
 
     Args:
         session: a trained session. It is not changed; the requests are executed in forks.
@@ -97,11 +101,12 @@ def stream(
             raise TypeError(f"{name}={number!r} is not a whole number; give an int such as 10")
         if number < 1:
             raise ValueError(f"{name}={number} is out of range; give a whole number from 1 on")
-    left = len(session.group_costs().names) if by_group else int(session.plan.retained.sum())
+    names, rates = _candidates(session, by_group)
+    left = len(names) if rates is None else int((rates > 0).sum())
     if rounds * size >= left:
         raise ValueError(
             f"{rounds} requests of {size} {'groups' if by_group else 'examples'} would use up the "
-            f"{left} remaining ones; use fewer rounds or a smaller size"
+            f"{left} that are left and may leave; use fewer rounds or a smaller size"
         )
     chosen = BOUNDARIES.choose(boundary) or AdaptiveBoundary()
     approximation = METHODS.choose(method), AMENDS.choose(amend)
@@ -118,10 +123,7 @@ def stream(
         totals, earlier = [0.0, 0.0], len(hybrid.revoked)
         for number in range(rounds):
             run.check()
-            if by_group:
-                hybrid.revoke(groups=_drawn_groups(hybrid, size, seed))
-            else:
-                hybrid.revoke(count=size, seed=seed)
+            _revoke(hybrid, size, seed, by_group)
             exact.revoke(hybrid.pending)
             spent = (
                 _unlearn(hybrid, chosen, run, *approximation),
@@ -148,11 +150,33 @@ def stream(
     return pd.DataFrame(rows)
 
 
-def _drawn_groups(session: Session, count: int, seed: int) -> list[Hashable]:
-    """Draw groups that have training examples left, by a generator keyed by what was revoked."""
-    names = session.group_costs().names
-    generator = numpy_generator(seed, "stream-groups", len(session.revoked))
-    return [names[at] for at in generator.choice(len(names), count, replace=False).tolist()]
+def _candidates(
+    session: Session, by_group: bool
+) -> tuple[Sequence[Hashable], Float64[np.ndarray, " candidate"] | None]:
+    """Return groups or ids that have training examples left, and their rates if these differ."""
+    if by_group:
+        costs = session.group_costs()
+        return costs.names, costs.rates if has_unequal(costs.rates) else None
+    retained = session.plan.retained
+    ids, rates = session.plan.partition.ids[retained], session.plan.examples.propensity
+    rates = None if rates is None else rates[retained]
+    return ids.tolist(), rates if has_unequal(rates) else None
+
+
+def _revoke(session: Session, count: int, seed: int, by_group: bool) -> None:
+    """Revoke a random choice, drawn by a generator that is keyed by what was revoked before."""
+    names, rates = _candidates(session, by_group)
+    if not by_group and rates is None:
+        session.revoke(count=count, seed=seed)
+        return
+    odds = None if rates is None else rates / rates.sum()
+    stream = "stream-groups" if by_group else "stream-examples"
+    generator = numpy_generator(seed, stream, len(session.revoked))
+    chosen = [names[at] for at in generator.choice(len(names), count, replace=False, p=odds)]
+    if by_group:
+        session.revoke(groups=chosen)
+    else:
+        session.revoke(chosen)
 
 
 def _unlearn(

@@ -24,6 +24,7 @@ from unlearnkit.approximate import AMENDS, METHODS, Amend, Method, Replay
 from unlearnkit.approximate.defaults import default_method
 from unlearnkit.data.datasets import as_dataset
 from unlearnkit.data.examples import Dataset
+from unlearnkit.data.reading.propensities import has_unequal
 from unlearnkit.metrics.membership_auc import membership_auc
 from unlearnkit.metrics.metrics import (
     METRICS,
@@ -40,7 +41,7 @@ from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
 from unlearnkit.studies.identity import described
 from unlearnkit.studies.log import Log
-from unlearnkit.studies.requests import NO_GROUPS, Ids, RequestLike, Revoked
+from unlearnkit.studies.requests import NO_GROUPS, NO_PROPENSITIES, Ids, RequestLike, Revoked
 from unlearnkit.studies.seed_models import of_another_seed, rehearse
 from unlearnkit.threads import check_threads
 from unlearnkit.torch_settings import own_settings
@@ -104,7 +105,9 @@ def study(
         seeds: the seeds; each determines a partition, a training run and a draw of the requests.
         revoked: the requests. Each is a number of examples (an int), a share of the examples (a
             float), ``"class"``, ``"half-class"``, a pair (kind, amount) with a kind in
-            ``unlearnkit.studies.requests.KINDS``, or a pair of a name and ids.
+            ``unlearnkit.studies.requests.KINDS``, or a pair of a name and ids. Amounts without a
+            kind are drawn uniformly, or by propensity (the kind ``"likely"``) if the data have
+            unequal ones; so are groups.
         policies: a dict of boundaries by their names in the column ``policy``, or a list of
             names in ``BOUNDARIES`` such as ``["adaptive"]``. The default is ``"hybrid"`` (a fixed
             boundary with its default threshold) and ``"approximate"`` (every shard is modified).
@@ -167,15 +170,21 @@ def study(
     """
     import pandas as pd
 
-    requests = [Revoked.of(request) for request in _listed(revoked)]
+    for each in _listed(revoked):
+        Revoked.of(each)  # refuse wrong requests before data are read
     variants = _variants(
         POLICIES if policies is None else policies, _listed(methods), _listed(amends)
     )
     check_threads(threads)
     dataset = as_dataset(data)
+    rates = dataset.train.propensity
+    usual = "likely" if has_unequal(rates) else "uniform"
+    requests = [Revoked.of(request, usual) for request in _listed(revoked)]
     for request in requests:
         if request.kind == "group" and dataset.grouping is None:
             raise ValueError(NO_GROUPS)
+        if request.kind == "likely" and rates is None:
+            raise ValueError(NO_PROPENSITIES)
         unknown = np.setdiff1d(request.ids or (), dataset.train.ids)
         if len(unknown):
             raise ValueError(

@@ -10,6 +10,7 @@ import ipywidgets
 from unlearnkit import figures
 from unlearnkit.evaluation.amplification import chaos_of, times
 from unlearnkit.figures.drawing import Spec, duration, percent
+from unlearnkit.figures.study import AT_RANDOM
 from unlearnkit.studies.log import read_study
 from unlearnkit.widgets.parts.html import Html, paragraphs, table
 from unlearnkit.widgets.parts.panel import Panel, row
@@ -67,7 +68,7 @@ class StudyViewer(Panel):
         "the divergence from the retrained model (mean KL of test outputs); the gap removed is the "
         "part of the original model's gap that unlearning removes: 100% is as good as retraining, "
         "0% is no better than doing nothing, and below 0% is worse. Right and up is better; the "
-        "line is the Pareto front. The expected workload of a uniform request follows our formula, "
+        "line is the Pareto front. The expected workload of a random request follows our formula, "
         "which is tested by simulation. In the map, blue is where a policy retrained exactly and "
         "brown where it modified. The amplification, if the study measured it, says how much "
         "training multiplies a small change of the initial weights: above about 10 to 12 training "
@@ -155,7 +156,7 @@ class StudyViewer(Panel):
         self.clear.layout.display = None if ringed else "none"
         self.rows.html = _listed(frame, ringed)
         self.chaos.html = _chaos(frame)
-        uniform = frame[frame["kind"] == "uniform"]
+        uniform = frame[frame["kind"].isin(AT_RANDOM)]
         drawings: dict[str, tuple[bool, Callable[[], Spec]]] = {
             "study_speed": (len(frame) > 0, lambda: figures.study_speed.spec(frame, ringed)),
             "study_gap": (
@@ -200,7 +201,7 @@ class StudyViewer(Panel):
             self.choose([int(label) for label in event.get("customdata") or []])
             return
         frame = self.shown
-        rows = frame[(frame["policy"] == self.policy.value) & (frame["kind"] == "uniform")]
+        rows = frame[(frame["policy"] == self.policy.value) & frame["kind"].isin(AT_RANDOM)]
         self.choose(
             [
                 label
