@@ -30,7 +30,7 @@ PANELS: dict[str, type[SessionPanel]] = {
 STEPS = {
     "training": "1. Train",
     "revocation": "2. Revoke",
-    "boundary": "3. Decide and unlearn",
+    "boundary": "3. Decide",
     "comparison": "4. Compare",
 }
 MORE = {"workload": "Workload", "ledger": "Ledger"}

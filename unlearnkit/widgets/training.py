@@ -35,7 +35,7 @@ class TrainingPanel(SessionPanel):
     name = "training"
     title = "1. Train"
     explanation = (
-        "Each shard of the data trains one model, slice after slice; the models vote together."
+        "Each shard of the data trains a model of its own, slice after slice; the models vote."
     )
     meaning = (
         "A shard's model is trained on its shard only, so forgetting an example concerns one model "
@@ -96,12 +96,12 @@ class TrainingPanel(SessionPanel):
         spec = plan.spec
         what = (
             f"{session.dataset.name}: {plural(int(plan.retained.sum()), 'training example')} in "
-            f"{plural(plan.num_shards, 'shard')} of {plural(spec.num_slices, 'slice')}, "
-            f"one {plan.architecture.title} each."
+            f"{plural(plan.num_shards, 'shard')} of {plural(spec.num_slices, 'slice')}; each shard "
+            f"trains one {plan.architecture.title}."
         )
         if (groups := groups_in(session.dataset)) is not None:
             kept = groups.count(len(np.unique(groups.of(plan.partition.ids[plan.retained]))))
-            what += f" They belong to {kept}; the examples of each lie together."
+            what += f" They belong to {kept}, and the examples of each lie together."
         missing = plan.missing(session.store)
         visits = sum(stage.visits for stage in missing)
         seconds = session.clock.exact_seconds(work_of(plan, missing, session.threads))

@@ -43,7 +43,7 @@ def test_the_request_is_described(session, request_on_two):
     panel.add.click()
     said = text(panel.pending)
     assert "The request: 3 examples to forget." in said
-    assert "Shards hit: 2 of 3: 1 (from slice 3), 2 (from slice 1)." in said
+    assert "They lie in 2 of 3 shards: shard 1 from slice 3, shard 2 from slice 1." in said
     panel.ids.value = str(request_on_two[0])
     panel.withdraw.click()
     assert session.pending.tolist() == sorted(request_on_two[1:])

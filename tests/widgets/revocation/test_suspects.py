@@ -90,7 +90,11 @@ def test_rows_of_a_table_name_both_classes_too():
     panel.mode.value = NAME
     found, suspects = panel.selector, suspicious_labels(session)
     if len(suspects):
-        assert found.picker.headers[4:7] == ["looks like", "with", "its class with"]
+        assert found.picker.headers[4:7] == [
+            "looks like",
+            "probability",
+            "probability of its label",
+        ]
         names = [session.dataset.class_names[i] for i in suspects["suggested"]]
         assert [item["cells"][4] for item in found.picker.items] == names[:20]
     else:

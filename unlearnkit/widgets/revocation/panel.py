@@ -160,10 +160,10 @@ class RevocationPanel(SessionPanel):
         hit = np.unique(shards)
         first = [int(partition.slice_[rows[shards == s]].min()) for s in hit]
         firsts = ", ".join(
-            f"{s} (from slice {r})" for s, r in list(zip(hit, first, strict=True))[:10]
+            f"shard {s} from slice {r}" for s, r in list(zip(hit, first, strict=True))[:10]
         )
         more = f" and {len(hit) - 10} more" if len(hit) > 10 else ""
-        text = f"Shards hit: {len(hit)} of {partition.num_shards}"
+        text = f"They lie in {len(hit)} of {plural(partition.num_shards, 'shard')}"
         text += f": {firsts}{more}." if len(hit) else "."
         if probe:
             data = self.session.dataset
@@ -171,7 +171,7 @@ class RevocationPanel(SessionPanel):
             some = plural(probe, "probe example")
             if held:
                 some = f"{plural(probe, 'example')} of the probe or test part"
-            text += f" {some} among them; no model was trained on these."
+            text += f" No model was trained on {some} among them."
         return text
 
     def _whose(self, ids: np.ndarray) -> str:

@@ -98,7 +98,7 @@ class SuspectSelector(GridSelector):
             strict=True,
         ):
             line[place:place] = [names[other], f"{p:.0%}", f"{q:.1%}"]
-        headers[place:place] = ["looks like", "with", "its class with"]
+        headers[place:place] = ["looks like", "probability", "probability of its label"]
         return headers, cells
 
     def _caption(self, line: list[str]) -> str:

@@ -149,7 +149,7 @@ _CSS = (
 .uk-strip-bar {
   position: sticky; top: 0; z-index: 6; padding: 8px 14px; border-radius: 6px 6px 0 0;
   border-bottom: 1px solid var(--uk-line); background: var(--uk-page); color: var(--uk-ink);
-  font: 13px/1.45 var(--uk-ui);
+  font: 13px/1.45 var(--uk-ui); container-type: inline-size;
 }
 .uk-tabs { display: flex; flex-wrap: wrap; gap: 4px; }
 .uk-tab {
@@ -164,6 +164,7 @@ _CSS = (
 .uk-tab.uk-more { border-color: transparent; }
 .uk-tab.uk-more[aria-selected=true] { border-color: var(--uk-brand); }
 .uk-tab.uk-more:not(.uk-more ~ .uk-more) { margin-left: auto; }
+@container (max-width: 700px) { .uk-tab { padding: 1px 7px; } }
 .uk-facts { display: flex; align-items: flex-start; gap: 6px 16px; margin-top: 6px; }
 .uk-lines { flex: 1 1 300px; min-width: 0; min-height: 40px; }
 .uk-lines p { margin: 0; overflow-wrap: anywhere; }
