@@ -127,7 +127,7 @@ _CSS = (
     CSS
     + """
 /* The strip sticks to the top of the notebook, so nothing around it may scroll by itself. */
-:is(.jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output):has(.uk-dashboard) {
+:is(.jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output, .widget-box):has(.uk-dashboard) {
   overflow: visible;
 }
 .jupyter-widgets.uk-dashboard {

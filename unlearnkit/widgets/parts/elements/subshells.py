@@ -4,7 +4,7 @@ JupyterLab sends the messages of widgets to a subshell of the kernel, a thread o
 makes with the page and removes with it. ipykernel 7.4 remembers, for each widget, the subshell in
 which it last sent something, and hands later messages to it (``BaseComm._reply_subshell_for``).
 After a reload that subshell is gone, so the kernel answers "Unknown subshell_id" and the widget
-seems dead (https://github.com/ipython/ipykernel/issues).
+seems dead (https://github.com/ipython/ipykernel/issues/1557).
 """
 
 from collections.abc import Callable
