@@ -28,12 +28,14 @@ class Selector:
 
     Attributes:
         name: label of the selector in the panel.
+        meaning: what the panel's "What does this mean?" says of the selector.
         panel: the panel that shows errors.
         groups: the groups of the data; None without groups.
         widget: the controls.
     """
 
     name: str = ""
+    meaning: str = ""
 
     def __init__(self, panel: Panel, session: Session) -> None:
         self.panel, self.session = panel, session

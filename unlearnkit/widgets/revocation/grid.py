@@ -10,7 +10,7 @@ from unlearnkit.data.examples import Dataset
 from unlearnkit.selection.example_map import score_table
 from unlearnkit.session import Session
 from unlearnkit.unlearning.request import Request, select
-from unlearnkit.widgets.parts.html import Html, fold, paragraphs
+from unlearnkit.widgets.parts.html import Html, paragraphs
 from unlearnkit.widgets.parts.panel import Panel, row
 from unlearnkit.widgets.parts.pictures import are_images, sources
 from unlearnkit.widgets.parts.shared import listing
@@ -32,6 +32,8 @@ BY_ID, BY_GROUP = "id", "group"
 
 class GridSelector(Selector):
     """Selects from pictures of the examples, or from the rows of their table, page by page."""
+
+    meaning = SCORE_MEANING
 
     def __init__(self, panel: Panel, session: Session) -> None:
         super().__init__(panel, session)
@@ -70,12 +72,10 @@ class GridSelector(Selector):
         self.none.on_click(guard(lambda button: self._pick([])))
         self.all.on_click(guard(lambda button: self._pick(self.with_groups(self.picker.picked))))
         self.picker.observe(guard(lambda change: self._say()), names="picked")
-        meaning = Html(html=fold("What do these scores mean?", paragraphs(SCORE_MEANING)))
         return [
             row(self.label, self.order, self.back, self.on, self.place),
             self.picker,
             row(self.whole, self.all, self.none, self.chosen),
-            meaning,
         ]
 
     def renew(self) -> None:

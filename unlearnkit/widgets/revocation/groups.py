@@ -12,7 +12,7 @@ from unlearnkit.session import Session
 from unlearnkit.unlearning.expected_workload import GroupCosts, visits_of_forgetting
 from unlearnkit.unlearning.request import Request
 from unlearnkit.widgets.parts.groups import Groups, by_propensity
-from unlearnkit.widgets.parts.html import Html, fold, paragraphs
+from unlearnkit.widgets.parts.html import Html, paragraphs
 from unlearnkit.widgets.parts.panel import Panel, row
 from unlearnkit.widgets.parts.pictures import pictures
 from unlearnkit.widgets.parts.shared import plural, strip
@@ -29,7 +29,17 @@ class GroupSelector(Selector):
     def __init__(self, panel: Panel, session: Session, groups: Groups) -> None:
         super().__init__(panel, session)
         self.found: Groups = groups
-        self.name = f"by {groups.noun}"
+        self.name, noun = f"by {groups.noun}", groups.noun
+        self.meaning = (
+            f"All rows of a {noun} lie in one slice of one shard where they fit, so that "
+            f"forgetting them costs little more than forgetting one of them. The cost is "
+            f"that of exact retraining: the visits (gradients of one example) of the "
+            f"stages that were trained on these rows, and their share of training "
+            f"everything from scratch without them. An early slice is expensive, a late "
+            f"one cheap. Debt and the request that waits come on top: the workload counts "
+            f"them. A {noun} whose rows are all in the probe or test part costs nothing, "
+            f"because no model was trained on them."
+        )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
         """Create the search field, the list of matches, and the rows of the chosen groups."""
@@ -49,28 +59,12 @@ class GroupSelector(Selector):
         self.search.observe(guard(lambda change: self._list()), names="value")
         self.picker.observe(guard(lambda change: self._say()), names="picked")
         self.none.on_click(guard(lambda pressed: self.picker.set_trait("picked", [])))
-        meaning = Html(
-            html=fold(
-                "What does this mean?",
-                paragraphs(
-                    f"All rows of a {noun} lie in one slice of one shard where they fit, so that "
-                    f"forgetting them costs little more than forgetting one of them. The cost is "
-                    f"that of exact retraining: the visits (gradients of one example) of the "
-                    f"stages that were trained on these rows, and their share of training "
-                    f"everything from scratch without them. An early slice is expensive, a late "
-                    f"one cheap. Debt and the request that waits come on top: the workload counts "
-                    f"them. A {noun} whose rows are all in the probe or test part costs nothing, "
-                    f"because no model was trained on them.",
-                ),
-            )
-        )
         return [
             row(self.search, self.summary),
             self.picker,
             row(self.none, self.chosen),
             self.cost,
             self.rows,
-            meaning,
         ]
 
     def renew(self) -> None:

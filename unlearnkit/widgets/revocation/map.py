@@ -9,7 +9,7 @@ import numpy as np
 from unlearnkit import figures
 from unlearnkit.selection.example_map import ExampleMap, example_map
 from unlearnkit.unlearning.request import Request
-from unlearnkit.widgets.parts.html import Html, fold, paragraphs
+from unlearnkit.widgets.parts.html import Html, paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.plot import Plot
 from unlearnkit.widgets.parts.shared import label_counts, plural
@@ -25,6 +25,13 @@ class MapSelector(Selector):
     """Selects from a scatter plot of the data with a lasso or a box."""
 
     name = "on a map"
+    meaning = (
+        "Every dot is a training example, placed by principal component analysis (Pearson "
+        "1901) in the plane of greatest variance of the inputs, or of their features in the "
+        "last hidden layer of one shard's model, which was trained on its own shard only. Dots "
+        "that are close in the plane can be far apart in space: the axes give the share of the "
+        "variance that is shown. The name of a class stands at the median of its dots."
+    )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
         """Create the choice of the projected features, the map, and the list of selected ids."""
@@ -44,19 +51,11 @@ class MapSelector(Selector):
         self._seen: tuple[object, ...] = ()
         self._picked: list[int] = []
         self._rounds = 0
-        meaning = (
-            "Every dot is a training example, placed by principal component analysis (Pearson "
-            "1901) in the plane of greatest variance of the inputs, or of their features in the "
-            "last hidden layer of one shard's model, which was trained on its own shard only. Dots "
-            "that are close in the plane can be far apart in space: the axes give the share of the "
-            "variance that is shown. The name of a class stands at the median of its dots."
-        )
         return [
             row(self.source),
             self.summary,
             self.plot.widget,
             row(self.all, self.chosen),
-            Html(html=fold("What does this mean?", paragraphs(meaning))),
         ]
 
     def renew(self) -> None:

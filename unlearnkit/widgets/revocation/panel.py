@@ -226,6 +226,8 @@ class RevocationPanel(SessionPanel):
         options = [NUMBER, SHARE] if self.mode.value == AT_RANDOM else [ALL, NUMBER, SHARE]
         if list(self.amount.options) != options:
             self.amount.options = options
+        more = "" if self.selector is None else self.selector.meaning
+        self._code_line.meaning = "\n".join(filter(None, [self.meaning, more]))
         self._arrange()
 
     def _selection(self) -> dict[str, Any]:

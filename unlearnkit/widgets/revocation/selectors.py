@@ -202,6 +202,7 @@ class HardestSelector(Selector):
     """Selects the examples with the highest held-out loss, loss or self-influence."""
 
     name = "hardest examples"
+    meaning = SCORE_MEANING
 
     def build(self) -> Sequence[ipywidgets.Widget]:
         """Create the score, class and number fields and the list of examples."""
@@ -217,8 +218,7 @@ class HardestSelector(Selector):
             field.style.description_width = "initial"
             self.observed(field)
         self.listed = Html(live=True)
-        meaning = Html(html=fold("What does this mean?", paragraphs(SCORE_MEANING)))
-        return [row(self.by, self.label, self.number), self.listed, meaning]
+        return [row(self.by, self.label, self.number), self.listed]
 
     def renew(self) -> None:
         """Rank the examples and list the first."""

@@ -10,7 +10,7 @@ from unlearnkit.display import plural
 from unlearnkit.selection.held_out import suspicious_labels
 from unlearnkit.session import Session
 from unlearnkit.unlearning.request import select
-from unlearnkit.widgets.parts.html import Html, fold, paragraphs
+from unlearnkit.widgets.parts.html import Html, paragraphs
 from unlearnkit.widgets.parts.panel import Panel
 from unlearnkit.widgets.revocation.base import ALL_CLASSES, Ids, button, facts
 from unlearnkit.widgets.revocation.grid import GridSelector
@@ -31,20 +31,20 @@ class SuspectSelector(GridSelector):
     def __init__(self, panel: Panel, session: Session) -> None:
         super().__init__(panel, session)
         self.name = "suspicious labels"
+        noun = self.groups.noun if self.groups else ""
+        whole = f"If all labels of a {noun} are wrong, pick the whole {noun}." if noun else ""
+        self.meaning = "\n".join(filter(None, [MEANING, whole]))
 
     def build(self) -> Sequence[ipywidgets.Widget]:
         """Create the class field, the page, and the list of picked examples."""
         self._found: tuple[tuple[object, ...], pd.DataFrame] | None = None
-        pages, picker, picks, _ = super().build()
+        pages, picker, picks = super().build()
         self.order.layout.display = "none"
         self.summary = Html(live=True)
         self.every = button("Pick all", "Pick every suspicious example of this class, on all pages")
         self.every.on_click(self.panel.guard(lambda button: self._pick(self._ids.tolist())))
         picks.children = (self.every, *picks.children)
-        noun = self.groups.noun if self.groups else ""
-        whole = f"If all labels of a {noun} are wrong, pick the whole {noun}." if noun else ""
-        meaning = Html(html=fold("What does this mean?", paragraphs(MEANING, whole)))
-        return [self.summary, pages, picker, picks, meaning]
+        return [self.summary, pages, picker, picks]
 
     def renew(self) -> None:
         """Look for suspicious labels again if the models may have changed."""
