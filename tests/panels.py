@@ -26,6 +26,14 @@ def text(prose):
     return re.sub(r"<[^>]+>", " ", prose.html)
 
 
+def drawn(panel):
+    """The route of every shard as the instrument shows it."""
+    view = getattr(panel, "instrument", panel)
+    kinds = {"e": "exact", "a": "approximate", "l": "leave"}
+    shown = [kinds[letter] for letter in view.outcome["kinds"]]
+    return dict(zip(view.table["shards"], shown, strict=True))
+
+
 def weights(session):
     return {key: content(session.store.get(key)) for key in session.store.keys}
 

@@ -62,6 +62,7 @@ TESTED_ELSEWHERE = {
     *("widgets/revocation/picker.py", "widgets/parts/plot.py", "widgets/parts/runner.py"),
     *("widgets/parts/section.py", "widgets/parts/shared.py", "widgets/parts/view.py"),
     *("widgets/revocation/base.py", "widgets/parts/elements/head.py", "widgets/workbench/strip.py"),
+    "widgets/instrument/still.py",
 }
 
 TOP_LEVEL = {

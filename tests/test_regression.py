@@ -284,7 +284,7 @@ def test_every_panel_goes_from_training_to_comparison(case) -> None:
     assert "training examples found" in text(query.found) and revocation.error is None
 
     boundary = dashboard["boundary"]
-    boundary.slider.value = 0.0
+    boundary.instrument.threshold = 0
     run(boundary)
     assert session.last.decision.approximate
     comparison = run(dashboard["comparison"])

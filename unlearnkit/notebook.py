@@ -9,6 +9,7 @@ from unlearnkit.records.script import Cell, as_notebook, as_script, cells
 
 if TYPE_CHECKING:
     from unlearnkit.widgets import Dashboard, SessionPanel
+    from unlearnkit.widgets.instrument.instrument import Instrument
 
 
 class Session(session.Session):
@@ -52,6 +53,18 @@ class Session(session.Session):
         from unlearnkit.widgets.dashboard import panel_kind
 
         return panel_kind(name)(self)
+
+    def instrument(self, max_share: float | None = None) -> "Instrument":
+        """The boundary as a single widget: drag its line to see what a threshold would decide.
+
+        A saved notebook or an exported page keeps a copy of it that needs no kernel.
+
+        Args:
+            max_share: the initial threshold, from 0 to 1; the session's boundary by default.
+        """
+        from unlearnkit.widgets.instrument.instrument import Instrument
+
+        return Instrument(self, max_share)
 
     def to_script(self, path: str | os.PathLike[str] | None = None) -> str:
         """Export the session as a Python script that reproduces its models, bit for bit.

@@ -2,12 +2,13 @@
 
     make bench NAME=latency [ARGS="--quick"]
 
-JupyterLab and Chromium are started on this machine, and the boundary's slider is moved by arrow
-key. A move is timed in the page, from the key to the frame after the last linked view shows the new
-threshold: the sentence, the bars, the curve and the table. Beside that: how soon a dashboard is
-visible, how large a notebook with one is when saved, and while a training runs how long another
-cell waits, how often the progress is updated, and how soon Cancel takes effect. ``--quick`` leaves
-out the 60,000 examples. Run it on an idle machine: the raw file has the load average.
+JupyterLab and Chromium are started on this machine, and the boundary's line is moved by arrow key
+and by mouse, with the kernel idle and with it busy. A move is timed in the page, from the time
+stamp of the input to the first animation frame in which the sentence and the label of the line
+show the new threshold. Beside that: how soon a dashboard is visible, how large a notebook with one
+is when saved, and while a training runs how long another cell waits, how often the progress is
+updated, and how soon Cancel takes effect. ``--quick`` leaves out the 60,000 examples. Run it on an
+idle machine: the raw file has the load average.
 """
 
 import argparse
@@ -43,24 +44,25 @@ import unlearnkit as uk
 other = uk.Session("digits", model="mlp", num_shards=10, num_slices=5, epochs=2000)
 other.panel("training")
 """
-# Resolves with milliseconds from the next key to the frame after the last view has followed.
-WATCH = """(share) => { window.painted = new Promise((resolve) => {
-  const all = (selector, has) =>
-    [...document.querySelectorAll(`.uk-boundary ${selector}`)].some((node) => has(node));
-  const point = () => document.querySelectorAll('.uk-boundary .uk-plotview')[2]
-    ?.querySelector('.shapelayer path')?.getAttribute('d');
-  const before = point();
-  const starts = (text) => (node) => node.textContent.startsWith(text);
-  const ends = new RegExp(`(within|over) ${share.replace('%', '')}(\\\\.0)?%$`);
-  const there = () => all('.uk-prose p', starts(`At a threshold of ${share},`))
-    && all('.shape-label', starts(`threshold ${share}`))
-    && point() !== before
-    && all('.uk-routes td', (node) => ends.test(node.textContent));
-  let start = 0;
-  const look = () => requestAnimationFrame(
-    there() ? () => resolve(performance.now() - start) : look);
-  window.addEventListener('keydown', () => { start = performance.now(); look(); },
-    { once: true, capture: true });
+BUSY = "import time\nend = time.time() + 3600\nwhile time.time() < end: sum(range(10000))"
+HOST = ".uk-boundary .uk-instrument"
+# Resolves with milliseconds from the next input of a kind to the first frame that shows it.
+WATCH = """(kind) => { window.painted = new Promise((resolve) => {
+  const root = document.querySelector('.uk-boundary .uk-instrument').shadowRoot;
+  const tags = [...root.querySelectorAll('svg > .now')];
+  const tag = tags.find((node) => node.textContent.endsWith('%'));
+  const sentence = root.querySelector('.sentence');
+  const before = tag.textContent;
+  window.addEventListener(kind, (event) => {
+    const start = event.timeStamp;
+    const look = () => requestAnimationFrame(() => {
+      const there = tag.textContent !== before
+        && sentence.textContent.startsWith(`At a threshold of ${tag.textContent},`);
+      if (there) resolve(performance.now() - start);
+      else look();
+    });
+    look();
+  }, { once: true, capture: true });
 }); }"""
 # Counts how often the progress of a training is written anew.
 COUNT = """() => {
@@ -81,53 +83,84 @@ def run_cell(page: Any, number: int, seconds: float = 600) -> None:
     )
 
 
-def slide(page: Any) -> list[float]:
-    """Milliseconds of every move of the slider."""
-    slider = page.locator(".uk-boundary input[type=range]")
-    slider.evaluate("(node) => node.scrollIntoView()")
-    slider.focus()
-    page.wait_for_timeout(1500)
+def by_keys(page: Any) -> list[float]:
+    """Milliseconds of every move by arrow key."""
+    page.locator(f"{HOST} .handle").press("Home")
     waits = []
-    for half in range(21, 21 + MOVES):
-        page.evaluate(WATCH, f"{half / 2:g}%")
+    for _ in range(MOVES):
+        page.evaluate(WATCH, "keydown")
         page.keyboard.press("ArrowRight")
         waits.append(page.evaluate("() => window.painted"))
-        page.wait_for_timeout(50)
+        page.wait_for_timeout(30)
     return waits
+
+
+def by_mouse(page: Any) -> list[float]:
+    """Milliseconds of every move by mouse."""
+    page.locator(f"{HOST} .handle").press("Home")
+    knob = page.locator(f"{HOST} .knob").bounding_box()
+    plot = page.locator(f"{HOST} .plot").bounding_box()
+    x, y = knob["x"] + knob["width"] / 2, knob["y"] + knob["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    waits = []
+    for move in range(1, MOVES + 1):
+        page.evaluate(WATCH, "pointermove")
+        page.mouse.move(x + (plot["width"] - 60) * move / MOVES, y)
+        waits.append(page.evaluate("() => window.painted"))
+        page.wait_for_timeout(30)
+    page.mouse.up()
+    return waits
+
+
+def moves(page: Any) -> dict[str, Any]:
+    """Milliseconds by keys and by mouse, with the kernel idle and with it busy."""
+    page.locator(HOST).evaluate("(node) => node.scrollIntoView({ block: 'center' })")
+    page.wait_for_timeout(1500)
+    found: dict[str, Any] = {"moves": MOVES}
+    for kernel in ("idle", "busy"):
+        if kernel == "busy":
+            page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
+            page.locator(".jp-InputPrompt", has_text="*").wait_for()
+        for name, measure in (("key", by_keys), ("mouse", by_mouse)):
+            waits = sorted(measure(page))
+            found[f"{name}, kernel {kernel}, median ms"] = round(statistics.median(waits), 1)
+            found[f"{name}, kernel {kernel}, 95th percentile ms"] = round(
+                waits[int(0.95 * len(waits))], 1
+            )
+    assert page.locator(".jp-InputPrompt", has_text="*").count()  # the kernel was busy throughout
+    command(page, "notebook:interrupt-kernel")
+    page.locator(".jp-InputPrompt", has_text="*").wait_for(state="detached")
+    return found
 
 
 def dashboard(page: Any, server: Any, setting: tuple[Any, ...]) -> dict[str, Any]:
     """A dashboard of one session: visible, moved, saved."""
     data, shards, slices, count = setting
     cell = CELL.format(data=data, shards=shards, slices=slices, count=count)
-    cells = [cell, "session.boundary = uk.FixedBoundary(0.1)\nsession.dashboard()"]
+    cells = [cell, "session.boundary = uk.FixedBoundary(0.1)\nsession.dashboard()", BUSY]
     path = write_notebook(server.root / f"{data}.ipynb", cells)
     open_notebook(page, server, path.name)
     run_cell(page, 0)
     begun = time.perf_counter()
-    command(page, "notebook:run-cell")
-    page.locator(".uk-ledger").wait_for(timeout=60_000)
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')")
+    page.locator(f"{HOST} .handle").wait_for(timeout=60_000)
     visible = time.perf_counter() - begun
-    page.locator(".uk-boundary .barlayer .point").first.wait_for(timeout=60_000)
-    drawn = time.perf_counter() - begun
-    waits = sorted(slide(page))
+    found = moves(page)
     inside = ask(
         page,
         "import time\n"
         "panel = session.panel('boundary')\n"
         "begun = time.process_time()\n"
-        "for half in range(20, 60): panel.slider.value = half / 2\n"
+        "for half in range(20, 60): panel.instrument.threshold = half / 200\n"
         "print((time.process_time() - begun) / 40 * 1000)",
     )
     command(page, "docmanager:save")
     page.wait_for_timeout(1000)
     return {
-        "moves": len(waits),
-        "median ms": round(statistics.median(waits), 1),
-        "95th percentile ms": round(waits[int(0.95 * len(waits))], 1),
-        "kernel CPU ms a move": round(float(inside), 2),
-        "dashboard visible s": round(visible, 2),
-        "plots drawn s": round(drawn, 2),
+        **found,
+        "kernel CPU ms a gesture": round(float(inside), 2),
+        "instrument visible s": round(visible, 2),
         "saved notebook kB": round(path.stat().st_size / 1000, 1),
     }
 

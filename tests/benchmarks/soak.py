@@ -29,6 +29,7 @@ session.revoke(count=20, seed=1000)
 session.dashboard()
 """
 FRESH = "uk.Session('digits', model='mlp', num_shards=5, num_slices=2, epochs=2).train(); None"
+SENTENCE = ".uk-boundary .uk-instrument .sentence"
 RESIDENT = """
 import ctypes, gc
 gc.collect()
@@ -46,22 +47,19 @@ def memory(page: Any, browser: Any) -> tuple[float, float]:
 
 def round_trip(page: Any, number: int) -> None:
     """Move, revoke, unlearn, train."""
-    slider = page.locator(".uk-boundary input[type=range]")
-    slider.focus()
+    handle = page.locator(".uk-boundary .uk-instrument .handle")
+    handle.focus()
     key = "ArrowRight" if number % 2 else "ArrowLeft"
     for _ in range(MOVES):
-        before = slider.input_value()
+        before = handle.get_attribute("aria-valuenow")
         page.keyboard.press(key)
-        page.locator(".uk-boundary .uk-prose p", has_text="At a threshold of").first.wait_for()
         page.wait_for_timeout(30)
-        assert slider.input_value() != before
-    page.locator(".uk-boundary button", has_text="Unlearn").click()
-    page.locator(".uk-boundary .uk-prose p", has_text="The request is empty").first.wait_for(
-        timeout=60_000
-    )
+        assert handle.get_attribute("aria-valuenow") != before
+    page.locator(".uk-boundary .uk-instrument .unlearn").click()
+    page.locator(SENTENCE, has_text="The request is empty").wait_for(timeout=60_000)
     ask(page, FRESH)
     ask(page, f"session.revoke(count=2, seed={number})")
-    page.locator(".uk-boundary .uk-prose p", has_text="At a threshold of").first.wait_for()
+    page.locator(SENTENCE, has_text="At a threshold of").wait_for()
 
 
 def main() -> None:
@@ -77,7 +75,7 @@ def main() -> None:
     ):
         write_notebook(server.root / "soak.ipynb", [CELL])
         open_and_run(page, server, "soak.ipynb")
-        page.locator(".uk-boundary .barlayer .point").first.wait_for(timeout=60_000)
+        page.locator(SENTENCE, has_text="At a threshold of").wait_for(timeout=60_000)
         browser = page.context.new_cdp_session(page)
         for number in range(1, rounds + 1):
             round_trip(page, number)

@@ -19,7 +19,9 @@ def test_an_override_by_keyboard_and_a_click_that_rings(lab, page, screenshot, t
     write_notebook(lab.root / "say.ipynb", [BOUNDARY, STUDY])
     open_and_run(page, lab, "say.ipynb")
     page.locator(".uk-boundary").get_by_text("adaptive", exact=True).click(timeout=60_000)
-    page.locator(".uk-boundary .uk-prose p", has_text="With the adaptive boundary").first.wait_for()
+    sentence = page.locator(".uk-boundary .uk-instrument .sentence")
+    sentence.filter(has_text="With the adaptive boundary").wait_for()
+    page.get_by_text("Shard by shard: costs").click()
     override = page.locator(".uk-routes select").first
     override.focus()
     shard = override.get_attribute("aria-label").split()[-1]

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import ipywidgets
 import pytest
 
-from panels import CASE, call, run, text, weights
-from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
+from panels import CASE, call, drawn, run, text, weights
+from unlearnkit.unlearning.boundary.protocol import APPROXIMATE
 from unlearnkit.widgets import PANELS, Dashboard, PlotView
 from unlearnkit.widgets.parts import shared
 
@@ -101,7 +101,7 @@ def test_the_strip_leads_from_training_to_the_comparison(request_on_two):
     dashboard["revocation"].add.click()
     assert coming(dashboard) == "boundary" and "3 waiting" in notes(dashboard)
     assert dashboard.strip.state["unlearn"]
-    dashboard["boundary"].slider.value = 30
+    dashboard["boundary"].instrument.threshold = 0.3
     decision = dashboard["boundary"].decision
     assert dashboard.strip.state["said"][1].startswith("Threshold 30%: 1 shard retrained, 1 mod")
     with waiting(dashboard["boundary"].runner):
@@ -117,7 +117,7 @@ def test_the_strip_leads_from_training_to_the_comparison(request_on_two):
 
 
 def test_a_click_on_the_better_choice_retrains_all(dashboard):
-    dashboard["boundary"].slider.value = 0
+    dashboard["boundary"].instrument.threshold = 0
     click(dashboard, "better")
     assert dashboard["boundary"].decision.approximate == ()
     assert not dashboard.strip.state["better"]
@@ -156,16 +156,14 @@ def test_an_error_of_unlearning_shows_in_the_strip_beside_another_step(dashboard
     assert dashboard.strip.state["problem"] == "ZeroDivisionError: division by zero"
 
 
-def test_the_slider_decides_as_preview_does_and_changes_nothing(dashboard, session):
+def test_the_line_decides_as_preview_does_and_changes_nothing(dashboard, session):
     panel, before = dashboard["boundary"], weights(session)
     seen = set()
     for percent in range(101):
-        panel.slider.value = percent
-        decision = session.preview(round(percent / 100, 4))
+        panel.instrument.threshold = percent / 100
+        decision = session.preview(percent / 100)
         assert panel.decision.routes == decision.routes
-        exact = [t for t in panel.map.view.figure.data if t.name == "exact: retrained"]
-        drawn = {y for t in exact for y, row in zip(t.y, t.z, strict=True) if any(row)}
-        assert drawn == set(decision.exact)
+        assert drawn(panel) == {route.shard: route.kind for route in decision.routes}
         seen.add((decision.exact, decision.approximate))
     assert len(seen) == 3  # both approximate, the cheaper one exact, both exact
     assert weights(session) == before and session.last is None and len(session.pending) == 3
@@ -175,9 +173,9 @@ def test_the_slider_decides_as_preview_does_and_changes_nothing(dashboard, sessi
 @pytest.mark.parametrize("options", [{}, {"whole": True}, {"unit": "seconds"}])
 def test_unlearning_by_a_click_equals_the_python_call(dashboard, session, share, options):
     panel, fork = dashboard["boundary"], session.fork()
-    panel.slider.value = 100 * share
+    panel.instrument.threshold = share
     for name, value in options.items():
-        getattr(panel, name).value = value
+        setattr(panel.instrument, name, value)
     kinds = {route.shard: route.kind for route in panel.decision.routes}
     call(panel.code, fork)
     run(panel.runner)
@@ -185,12 +183,12 @@ def test_unlearning_by_a_click_equals_the_python_call(dashboard, session, share,
     assert {r.shard: r.kind for r in session.last.decision.routes} == kinds
     assert weights(session) == weights(fork)
     assert sorted(session.debt) == [s for s, kind in kinds.items() if kind == APPROXIMATE]
-    assert "measured" in text(panel.result) and "The request is empty" in text(panel.sentence)
+    assert "measured" in text(panel.result) and "The request is empty" in panel.sentence
 
 
 def test_an_untrained_session_is_no_error():
     dashboard = CASE.session().dashboard()
-    assert "not trained yet" in text(dashboard["boundary"].sentence)
+    assert "not trained yet" in dashboard["boundary"].sentence
     assert "Nothing has been unlearned yet" in text(dashboard["comparison"].note)
     assert all(dashboard[name].error is None for name in dashboard.names)
 
@@ -198,7 +196,7 @@ def test_an_untrained_session_is_no_error():
 def test_compare_discard_and_repay(dashboard, session):
     boundary, comparison, ledger = (dashboard[n] for n in ("boundary", "comparison", "ledger"))
     assert comparison.runner.button.disabled
-    boundary.slider.value = 30
+    boundary.instrument.threshold = 0.3
     routes = boundary.decision
     assert len(routes.exact) == len(routes.approximate) == 1
     run(boundary.runner)
@@ -233,7 +231,7 @@ def test_a_click_in_one_panel_refreshes_the_others(session, request_on_two):
     dashboard["revocation"].ids.value = " ".join(map(str, request_on_two))
     dashboard["revocation"].add.click()
     for panel in (dashboard["boundary"], alone):
-        assert "At a threshold of" in text(panel.sentence)
+        assert "At a threshold of" in panel.sentence
     assert "3 waiting" in notes(dashboard)
 
 
@@ -241,16 +239,16 @@ def test_what_a_cell_does_shows_in_the_panels(session, request_on_two):
     dashboard = session.dashboard()
     assert dashboard["boundary"].assessment is not None
     session.revoke(request_on_two)
-    assert "The request is empty" in text(dashboard["boundary"].sentence)
+    assert "The request is empty" in dashboard["boundary"].sentence
     shared._after_cell()  # what IPython calls after a cell
-    assert "At a threshold of" in text(dashboard["boundary"].sentence)
+    assert "At a threshold of" in dashboard["boundary"].sentence
     session.withdraw()
     dashboard.update()
-    assert "The request is empty" in text(dashboard["boundary"].sentence)
+    assert "The request is empty" in dashboard["boundary"].sentence
 
 
 def test_panels_wait_while_the_session_is_at_work(dashboard, session):
-    before = text(dashboard["boundary"].sentence)
+    before = dashboard["boundary"].sentence
     reached, go_on = threading.Event(), threading.Event()
 
     def hold(event):
@@ -261,23 +259,23 @@ def test_panels_wait_while_the_session_is_at_work(dashboard, session):
     worker.start()
     assert reached.wait(30)
     dashboard.update()
-    assert text(dashboard["boundary"].sentence) == before
-    dashboard["boundary"].slider.value = 3  # still decides, on the request as assessed
-    assert "At a threshold of 3%" in text(dashboard["boundary"].sentence)
+    assert dashboard["boundary"].sentence == before
+    dashboard["boundary"].instrument.threshold = 0.03  # still decides, on the request as assessed
+    assert "At a threshold of 3%" in dashboard["boundary"].sentence
     run(dashboard["ledger"].runner) if session.debt else None
     started = run(dashboard["boundary"].runner)
     assert started and "at work in another thread" in dashboard["boundary"].message
     go_on.set()
     worker.join()
     dashboard.update()
-    assert "The request is empty" in text(dashboard["boundary"].sentence)
+    assert "The request is empty" in dashboard["boundary"].sentence
 
 
-def test_moving_the_slider_sends_no_more_than_it_must(dashboard):
+def test_moving_the_line_sends_no_outcomes_again(dashboard):
     panel = dashboard["boundary"]
-    kinds = {r.shard: r.kind for r in panel.decision.routes}
-    assert EXACT in kinds.values()
-    map_before = panel.map.view.spec
-    panel.slider.value += 0.5  # crosses no shard's sum
-    assert {r.shard: r.kind for r in panel.decision.routes} == kinds
-    assert panel.map.view.spec == map_before
+    data = panel.instrument.data
+    panel.instrument.threshold = 0.31
+    panel.instrument.whole = True
+    assert panel.instrument.data is data
+    panel.instrument.chosen = {"1": APPROXIMATE}
+    assert panel.instrument.data is not data

@@ -62,7 +62,7 @@ def test_workload_and_decision_say_how_many_persons_ask(session):
     assert curve["y"][:2] == pytest.approx([costs.expected(1), costs.expected(2)])
     rows = columns(stages.shards)
     assert rows["persons"] == ["1", "1"] and rows["to forget"] == ["6", "6"]
-    assert "The request: 18 examples of 3 persons." in text(board["boundary"].sentence)
+    assert "The request: 18 examples of 3 persons." in text(board["boundary"].notes)
     assert board.strip.state["said"][0].startswith("To forget: 18 examples of 3 persons in ")
     assert all(panel.error is None for panel in board.panels.values())
 

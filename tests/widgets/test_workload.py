@@ -46,14 +46,14 @@ def test_it_assesses_nothing_before_its_step_is_opened(indebted):
     dashboard = session.dashboard()
     session.revoke([of_slice(session, 1, 2)])
     dashboard.update()
-    dashboard["boundary"].slider.value = 40
+    dashboard["boundary"].instrument.threshold = 0.4
     assert "workload" not in dashboard.panels
     dashboard.open_step("workload")
     panel = dashboard["workload"]
     assessed = panel.stages.workload
     assert assessed is not None
     assert "Exact retraining for this request" in text(panel.stages.summary)
-    dashboard["boundary"].slider.value = 60
+    dashboard["boundary"].instrument.threshold = 0.6
     assert panel.stages.workload is assessed
 
 

@@ -10,13 +10,15 @@ from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.widgets.boundary.panel import BoundaryPanel
 from unlearnkit.widgets.comparison.panel import ComparisonPanel
 from unlearnkit.widgets.ledger.panel import LedgerPanel
-from unlearnkit.widgets.parts.elements.fallback import bundle, page_of
+from unlearnkit.widgets.parts.elements.fallback import bundle
 from unlearnkit.widgets.parts.groups import counted
 from unlearnkit.widgets.parts.shared import SessionPanel, follow, update_panels
 from unlearnkit.widgets.revocation.panel import RevocationPanel
+from unlearnkit.widgets.saved.outputs import Copy, show, touch
+from unlearnkit.widgets.saved.picture import picture_of
 from unlearnkit.widgets.training import TrainingPanel
 from unlearnkit.widgets.workbench.strip import Strip
-from unlearnkit.widgets.workbench.summary import better, chosen, happened, page_lines, requested
+from unlearnkit.widgets.workbench.summary import better, chosen, happened, requested
 from unlearnkit.widgets.workload import WorkloadPanel
 
 PANELS: dict[str, type[SessionPanel]] = {
@@ -53,8 +55,6 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         strip: the tabs and the strip below them.
     """
 
-    _ipython_display_ = None  # ipywidgets 7 would display the view without its fallbacks
-
     def __init__(
         self, session: Session, panels: Sequence[str | type[SessionPanel]] | None = None
     ) -> None:
@@ -62,6 +62,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         ordered = {name: kind for name in STEPS for kind in kinds if kind.name == name}
         self._kinds = ordered | {kind.name: kind for kind in kinds}
         self.session = session
+        self._copies: list[Copy] = []
         self.names = tuple(self._kinds)
         self.panels: dict[str, SessionPanel] = {}
         self.strip = Strip()
@@ -110,6 +111,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         state = {"steps": self._steps(), "open": self._open, **self._about()}
         if state != self.strip.state:
             self.strip.state = state
+            touch()
 
     def _next(self) -> str:
         """Return the name of the step to take next."""
@@ -219,11 +221,10 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
                 runner.request_stop()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        state = self.strip.state
-        page = page_of(
-            "unlearnkit", page_lines(state["steps"], state["said"]), "session.dashboard()"
-        )
-        return bundle(self, repr(self), page)
+        return bundle(self, repr(self), picture_of(self))
+
+    def _ipython_display_(self) -> None:
+        self._copies.append(show(self, lambda: repr(self)))
 
     def __repr__(self) -> str:
         return f"Dashboard({self.session!r}, {', '.join(self.names)})"

@@ -1,13 +1,12 @@
 """The boundary's panel: adaptive settings, an override for every shard, a try on a copy."""
 
-import re
 from dataclasses import replace
 
 import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from panels import call, run, text, weights
+from panels import call, drawn, run, text, weights
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.widgets import BoundaryPanel
@@ -26,12 +25,6 @@ def kinds(decision):
     return {route.shard: route.kind for route in decision.routes}
 
 
-def drawn(panel):
-    """Shards by the colour of their bar."""
-    bars = [trace for trace in panel.bars.view.figure.data if trace.type == "bar"]
-    return {int(shard): trace.name for trace in bars for shard in trace.x if shard is not None}
-
-
 def test_adaptive_mode_decides_as_the_boundary_of_its_fields(session):
     panel = BoundaryPanel(session, 1.0)
     panel.boundary_choice.mode.value = ADAPTIVE
@@ -47,12 +40,11 @@ def test_adaptive_mode_decides_as_the_boundary_of_its_fields(session):
     assert panel.boundary == boundary
     expected = session.preview(boundary=boundary)
     assert panel.decision.routes == expected.routes and drawn(panel) == kinds(expected)
-    assert "With the adaptive boundary" in text(panel.sentence)
+    assert "With the adaptive boundary" in panel.sentence
     shown = {row["shard"]: row["cells"] for row in panel.table.table["rows"]}
     assert {route.shard: route.reason for route in expected.routes} == {
         shard: cells[-1] for shard, cells in shown.items()
     }
-    assert not panel.bars.view.figure.layout.shapes  # there is no threshold
     assert "boundary=uk.AdaptiveBoundary(seconds=0.0001, min_gain=1, light=0.075)" in panel.code
     fork = session.fork()
     call(panel.code, fork)
@@ -70,16 +62,16 @@ def test_the_panel_begins_with_the_sessions_own_boundary(session):
 
 def test_an_override_is_shown_done_and_forgotten_with_the_request(session):
     panel = BoundaryPanel(session, 1.0)
-    assert set(kinds(panel.decision).values()) == {EXACT} and panel.reset.layout.display == "none"
+    assert set(kinds(panel.decision).values()) == {EXACT} and panel.instrument.chosen == {}
     (first, second) = sorted(kinds(panel.decision))
     panel.table.chosen = {str(second): APPROXIMATE}
     assert kinds(panel.decision) == drawn(panel) == {first: EXACT, second: APPROXIMATE}
-    assert "with 1 shard overridden, " in text(panel.sentence)
+    assert f"({second})" in panel.sentence or f"shard {second} is" in panel.sentence
     assert f"uk.OverriddenBoundary(uk.FixedBoundary(1), {{{second}: 'approximate'}})" in panel.code
-    owed = panel.curve.view.label
     forget = {work.shard: work.forget for work in session.workload().shards}
-    assert f"{forget[second]} owed" in owed
-    panel.reset.click()
+    assert panel.instrument.outcome["owed"] == forget[second]
+    assert panel.instrument.chosen == panel.table.chosen
+    panel.instrument.chosen = {}
     assert set(kinds(panel.decision).values()) == {EXACT} and "Overridden" not in panel.code
     panel.table.chosen = {str(second): APPROXIMATE}
     fork = session.fork()
@@ -121,7 +113,7 @@ def test_a_wrong_setting_is_one_sentence_and_decides_nothing(session, field, typ
 def test_trying_on_a_copy_shows_the_checks_and_changes_nothing(session):
     panel = BoundaryPanel(session, 0.0)
     before = weights(session)
-    assert "No approximation has been checked against retraining yet" in text(panel.sentence)
+    assert "No approximation has been checked against retraining yet" in text(panel.notes)
     run(panel.trial)
     assert panel.error is None and weights(session) == before and session.last is None
     assert len(session.pending) == 6 and "Tried on a copy" in text(panel.tried)
@@ -154,28 +146,16 @@ def test_errors_are_predicted_where_calibrated_and_tried(session):
     pairs = tuple((0.05 * n, 0.0005 * n) for n in range(1, 60))
     session._journal.history = replace(session._journal.history, error_model=ErrorModel(pairs))
     panel = BoundaryPanel(session, 0.0)
-    assert "can be predicted once the corrections have been tried" in text(panel.sentence)
+    assert "can be predicted once the corrections have been tried" in text(panel.notes)
     run(panel.trial)
     bounds = [session.error_model.bound(s, check.correction) for s, check in panel._checks.items()]
     expected = sum(bounds) / session.plan.num_shards  # of three, the third is not hit
-    assert panel._points(panel._assessment)[0].error == pytest.approx(expected)
-    assert f"at most {expected:.2g} nats" in text(panel.sentence)
-    assert panel.curve.view.figure.layout.yaxis2.title.text == "error, nats"
+    assert panel.instrument.outcome["error"] == pytest.approx(expected)
+    assert f"at most {expected:.2g} nats" in text(panel.notes)
     assert "error at most" in panel.table.table["headers"]
-    panel.slider.value = 100
-    assert "Predicted error" not in text(panel.sentence)  # exact leaves none
-    assert panel.curve.view.label.endswith("error at most 0 nats")
-
-
-def test_every_plot_can_be_saved(session):
-    panel = BoundaryPanel(session, 0.3)
-    heads = [plot.export.csv().splitlines()[0] for plot in (panel.map, panel.bars, panel.curve)]
-    assert heads[0] == "shard,slice,visits,status"
-    assert heads[1].startswith("shard,kind,visits,share,seconds,reason")
-    assert heads[2] == "share,seconds,exact,owed,error"
-    stages = session.plan.num_shards * session.plan.spec.num_slices
-    assert len(panel.map.export.csv().splitlines()) == 1 + stages
-    assert panel.boundary_choice.mode.value == HAND and not re.search("{|}", text(panel.sentence))
+    panel.instrument.threshold = 1.0
+    assert "Predicted error" not in text(panel.notes)  # exact leaves none
+    assert panel.instrument.outcome["error"] == 0
 
 
 class RetrainOdd:
@@ -219,7 +199,7 @@ def test_entries_of_ones_own_stand_among_the_choices_while_they_are_there(sessio
         panel.boundary_choice.mode.value = "odd"
         assert panel.code.count("(boundary='odd', method='mine', amend='half')") == 2
         assert panel.decision.exact == session.preview(boundary="odd").exact
-        assert "With the boundary" in text(panel.sentence) and "odd" in text(panel.sentence)
+        assert "With the boundary" in panel.sentence and "odd" in panel.sentence
         told = next(route.shard for route in panel.decision.routes if route.shard % 2)
         panel.table.chosen = {str(told): APPROXIMATE}
         assert kinds(panel.decision)[told] == APPROXIMATE

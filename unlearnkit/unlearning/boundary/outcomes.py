@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 AT = "{at}"  # stands for the threshold in sentences
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Circumstances:
     """What is known of a request beside its assessment.
 
     Attributes:
-        ids: ids of the request, to count the groups that would be owed; None without groups.
+        ids: ids of the request if its examples are in groups, to count those that would be owed.
         spot_check: as for :meth:`Assessment.decide`.
         checks: checks of approximations that were tried, by shard.
         voters: number of constituents after the request; 0 if the ensemble's output is not the
@@ -283,16 +283,21 @@ def describe(assessment: Assessment, decision: Decision, at: str, owed: str) -> 
 
 def _predicted(workload: Workload, costs: Costs, decision: Decision) -> str:
     """Compare the predicted CPU seconds with those of retraining."""
+    seconds, scratch = decision.seconds, costs.scratch_seconds
     whole = costs.seconds((work.shard for work in workload.shards if work.retained), ())
-    if decision.seconds is None or whole is None or not costs.scratch_seconds:
+    if seconds is None or whole is None or not scratch:
         return ""
-    rest = f"training everything from scratch {duration(costs.scratch_seconds)}."
+    first = f"Predicted: {duration(seconds)} of CPU time"
     if not decision.approximate:
-        return f"Predicted: {duration(decision.seconds)} of CPU time; {rest}"
-    slower = " Retraining is predicted to cost less here." * (decision.seconds > whole)
+        return f"{first}; training everything from scratch takes {duration(scratch)}."
+    if seconds > whole:
+        return (
+            f"{first}, more than the {duration(whole)} of retraining every hit shard; training "
+            f"everything from scratch takes {duration(scratch)}."
+        )
     return (
-        f"Predicted: {duration(decision.seconds)} of CPU time; retraining every hit shard "
-        f"{duration(whole)}, {rest}{slower}"
+        f"{first}, against {duration(whole)} for retraining every hit shard and "
+        f"{duration(scratch)} for training everything from scratch."
     )
 
 

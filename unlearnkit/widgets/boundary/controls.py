@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets
@@ -10,29 +10,36 @@ import ipywidgets
 from unlearnkit.unlearning.boundary import BOUNDARIES
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
 from unlearnkit.unlearning.boundary.chosen import OverriddenBoundary
-from unlearnkit.unlearning.boundary.fixed import UNITS, FixedBoundary
+from unlearnkit.unlearning.boundary.fixed import FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import Boundary
 from unlearnkit.widgets.boundary.approximation import offer
+from unlearnkit.widgets.instrument import view
+from unlearnkit.widgets.instrument.calls import argument
+from unlearnkit.widgets.instrument.data import DECIDED, Decided
+from unlearnkit.widgets.instrument.view import InstrumentView
 from unlearnkit.widgets.parts.panel import row
-from unlearnkit.widgets.parts.percent_slider import PercentSlider
 
 HAND, ADAPTIVE, OWN = "by hand", "adaptive", "the session's own"
 
 
 class BoundaryChoice:
-    """The choice of a boundary and its settings.
+    """The choice of a boundary and its settings; the instrument has the threshold and its unit.
 
     Attributes:
-        widget: all controls.
+        widget: all controls but those of the instrument.
         mode: by hand, adaptive, the name of a user's entry in ``BOUNDARIES``, or the session's
             boundary if it is none of these.
 
     Args:
         boundary: the initial boundary; fields of an adaptive one without a control here are kept.
+        instrument: shows and changes the threshold, and may turn to it from another boundary.
         changed: called after every change.
     """
 
-    def __init__(self, boundary: Boundary, changed: Callable[[Any], object]) -> None:
+    def __init__(
+        self, boundary: Boundary, instrument: InstrumentView, changed: Callable[[Any], object]
+    ) -> None:
+        self._instrument = instrument
         self._adaptive = boundary if type(boundary) is AdaptiveBoundary else AdaptiveBoundary()
         fixed = boundary if type(boundary) is FixedBoundary else FixedBoundary()
         self._own: Boundary | None = None
@@ -43,14 +50,9 @@ class BoundaryChoice:
             self._own = boundary
         self.mode = ipywidgets.RadioButtons(options=[mode], value=mode, description="boundary")
         self.offer()
-        self.slider = PercentSlider(value=100 * fixed.max_share, description="threshold")
-        self.unit = ipywidgets.Dropdown(
-            options=list(UNITS), value=fixed.unit, description="measured in"
-        )
-        self.unit.layout.width = "190px"
-        self.whole = ipywidgets.Checkbox(fixed.whole, description="all shards alike", indent=False)
-        self.whole.layout.width = "auto"
-        self.whole.tooltip = "One decision for the whole request, as in the paper's abstract"
+        instrument.set_trait("threshold", float(fixed.max_share))
+        instrument.set_trait("unit", fixed.unit)
+        instrument.set_trait("whole", fixed.whole)
         given = self._adaptive
         self.seconds = _text(
             "deadline (wall s)",
@@ -70,16 +72,15 @@ class BoundaryChoice:
             given.min_gain,
             "Approximate only if it is this many times faster than exact",
         )
-        self._by_hand = row(self.slider, self.unit, self.whole)
         self._by_rule = row(self.seconds, self.error, self.light, self.gain)
-        self.widget = ipywidgets.VBox([self.mode, self._by_hand, self._by_rule])
+        self.widget = ipywidgets.VBox([self.mode, self._by_rule])
         self.widget.add_class("uk-body")
-        settings = (self.slider, self.unit, self.whole, self.mode)
-        for control in (*settings, self.seconds, self.error, self.light, self.gain):
+        for control in (self.mode, self.seconds, self.error, self.light, self.gain):
             if "description_width" in getattr(control, "style", ipywidgets.Widget()).traits():
                 control.style.description_width = "initial"
             control.observe(changed, names="value")
         self.mode.observe(lambda change: self._show(), names="value")
+        instrument.observe(lambda change: self._turn(), names="mode")
         self._show()
 
     @property
@@ -94,8 +95,7 @@ class BoundaryChoice:
         if self.mode.value not in (HAND, ADAPTIVE):
             return BOUNDARIES[self.mode.value]
         if self.mode.value == HAND:
-            share = round(self.slider.value / 100, 4)
-            return FixedBoundary(share, whole=self.whole.value, unit=self.unit.value)
+            return self._instrument.fixed
         return replace(
             self._adaptive,
             seconds=number_of(self.seconds),
@@ -103,12 +103,6 @@ class BoundaryChoice:
             light=number_of(self.light, 100 * AdaptiveBoundary.light) / 100,
             min_gain=number_of(self.gain, AdaptiveBoundary.min_gain),
         )
-
-    @property
-    def by_hand(self) -> FixedBoundary | None:
-        """The fixed boundary of the threshold; None if another boundary is chosen."""
-        chosen = self.boundary if self.mode.value == HAND else None
-        return chosen if isinstance(chosen, FixedBoundary) else None
 
     @property
     def phrase(self) -> str:
@@ -126,47 +120,37 @@ class BoundaryChoice:
         """Return the argument of a call, with its overrides; empty for the default boundary."""
         if self.mode.value in (HAND, ADAPTIVE):
             chosen = self.boundary
-            if isinstance(chosen, FixedBoundary) and not overrides:
-                if chosen == FixedBoundary(chosen.max_share):
-                    return f"{chosen.max_share:g}"
-            if overrides:
-                chosen = OverriddenBoundary(chosen, overrides)
-            return f"boundary={code_of(chosen)}"
+            return argument(OverriddenBoundary(chosen, overrides) if overrides else chosen)
         name = repr(self.mode.value)
         if not overrides:
             return "" if self.mode.value == OWN else f"boundary={name}"
         base = "session.boundary" if self.mode.value == OWN else f"uk.BOUNDARIES[{name}]"
         return f"boundary=uk.OverriddenBoundary({base}, {dict(overrides)!r})"
 
+    def decided(self, overrides: Mapping[int, str]) -> Decided | None:
+        """Return the boundary if it is one without a threshold.
+
+        Raises:
+            ValueError: as for :attr:`boundary`.
+        """
+        if self.mode.value == HAND:
+            return None
+        return Decided(self.boundary, self.phrase, self.arguments(overrides))
+
     def _show(self) -> None:
-        self._by_hand.layout.display = None if self.mode.value == HAND else "none"
+        hand = self.mode.value == HAND
+        self._instrument.mode = view.HAND if hand else DECIDED
         self._by_rule.layout.display = None if self.mode.value == ADAPTIVE else "none"
+
+    def _turn(self) -> None:
+        """Turn to the threshold after the page did, such as for retraining everything."""
+        if self._instrument.mode == view.HAND:
+            self.mode.value = HAND
 
 
 def _own() -> list[str]:
     """Return the names of a user's entries, except those that are choices of the panel itself."""
     return [name for name in BOUNDARIES.own if name not in (HAND, ADAPTIVE, OWN)]
-
-
-def code_of(boundary: Boundary) -> str:
-    """Return the call that creates a boundary; default values are left out.
-
-    >>> code_of(FixedBoundary(0.5)), code_of(AdaptiveBoundary(seconds=5.0))
-    ('uk.FixedBoundary(0.5)', 'uk.AdaptiveBoundary(seconds=5)')
-    >>> code_of(OverriddenBoundary(AdaptiveBoundary(), {3: "exact"}))
-    "uk.OverriddenBoundary(uk.AdaptiveBoundary(), {3: 'exact'})"
-    """
-    if isinstance(boundary, OverriddenBoundary):
-        base = code_of(BOUNDARIES.choose(boundary.base))
-        return f"uk.OverriddenBoundary({base}, {dict(boundary.routes)!r})"
-    arguments = [f"{boundary.max_share:g}"] if isinstance(boundary, FixedBoundary) else []
-    for field in fields(boundary):  # type: ignore[arg-type]
-        value = getattr(boundary, field.name)
-        if value != field.default and field.name != "max_share":
-            arguments.append(
-                f"{field.name}={value:g}" if type(value) is float else f"{field.name}={value!r}"
-            )
-    return f"uk.{type(boundary).__name__}({', '.join(arguments)})"
 
 
 def _text(label: str, value: float | None, tooltip: str) -> ipywidgets.Text:

@@ -17,8 +17,9 @@ const ROUTES = [["", "as decided"], ["exact", "exact"], ["approximate", "approxi
 
 function render({ model, el }) {
   el.classList.add("uk-prose", "uk-routes");
-  el.innerHTML = '<div class="uk-scroll" tabindex="0" role="group"><table><caption></caption>'
-    + '<thead><tr></tr></thead><tbody></tbody></table></div>';
+  el.innerHTML = '<details><summary>Shard by shard: costs, reasons and overrides</summary>'
+    + '<div class="uk-scroll" tabindex="0" role="group"><table><caption></caption>'
+    + '<thead><tr></tr></thead><tbody></tbody></table></div></details>';
   const caption = el.querySelector("caption"), top = el.querySelector("thead tr");
   const body = el.querySelector("tbody");
   let lines = new Map();
@@ -55,7 +56,7 @@ function render({ model, el }) {
     const { headers, rows } = model.get("table"), chosen = model.get("chosen");
     el.hidden = !rows.length;
     caption.textContent = model.get("caption");
-    el.firstChild.setAttribute("aria-label", model.get("caption"));
+    el.querySelector(".uk-scroll").setAttribute("aria-label", model.get("caption"));
     if (top.children.length !== headers.length + 1) {
       lines = new Map();
       body.replaceChildren();

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from unlearnkit.figures.drawing import duration, percent
+from unlearnkit.unlearning.boundary.outcomes import which
 from unlearnkit.unlearning.boundary.protocol import (
     APPROXIMATE,
     EXACT,
     LEAVE,
     Boundary,
-    Costs,
     Decision,
 )
 from unlearnkit.unlearning.boundary.spot_check import SpotCheck
@@ -30,53 +30,23 @@ ALL_EXACT = (
 )
 
 
-def sentences(workload: Workload, decision: Decision, costs: Costs, at: str) -> list[str]:
-    """Describe a decision: the routes of the shards, their cost, and the remaining debt.
+def notes(workload: Workload, decision: Decision, pace: float) -> list[str]:
+    """Say what a decision means beyond its routes: wall time, and debt that it clears or leaves.
 
     Args:
         workload: the workload of the request.
         decision: the decision on the request.
-        costs: predicted CPU seconds of both routes.
-        at: beginning of the first sentence, which names the threshold or the boundary.
+        pace: wall seconds in which this machine does a CPU second.
     """
-    exact, approximate = decision.exact, decision.approximate
-    share = percent(workload.share_of(decision.exact_visits))
-    total = len(exact) + len(approximate)
-    hit = f"{'the' if total == 1 else f'all {total}'} hit {'shard' if total == 1 else 'shards'}"
-    verb = "is" if total == 1 else "are"
-    cost = f"{decision.exact_visits:,} visits, {share} of training from scratch"
-    if exact and approximate:
-        first = (
-            f"{at}, {_which(exact)} retrained exactly ({cost}) and "
-            f"{_which(approximate)} modified approximately."
-        )
-    elif exact:
-        first = f"{at}, {hit} ({listing(exact)}) {verb} retrained exactly: {cost}."
-    elif approximate:
-        first = (
-            f"{at}, {hit} ({listing(approximate)}) {verb} modified "
-            f"approximately; retraining exactly would be {workload.visits:,} visits, "
-            f"{percent(workload.share)} of training from scratch."
-        )
-    else:
-        first = f"{at}, nothing is retrained."
-    gone = [route.shard for route in decision.routes if route.kind == LEAVE]
-    leaves = f"{_which(gone)} left without examples and dropped from the vote." if gone else ""
     seconds = ""
-    if decision.seconds is not None and costs.scratch_seconds:
-        alone = [cost.exact_seconds for cost in costs.shards]
-        whole = sum(s for s in alone if s is not None)
+    if decision.seconds is not None:
         seconds = (
-            f"Predicted: {duration(decision.seconds)} of CPU time, which is "
-            f"{duration(decision.seconds * costs.pace)} of wall time at this machine's present "
-            f"pace. Retraining every hit shard would take {duration(whole)} of CPU time; training "
-            f"everything from scratch, {duration(costs.scratch_seconds)}."
+            f"At this machine's present pace, that is about {duration(decision.seconds * pace)} of "
+            "wall time."
         )
-    if decision.seconds is not None and approximate and seconds and decision.seconds > whole:
-        seconds += " Retraining is predicted to cost less here."
-    cleared = sum(work.debt for work in workload.shards if work.shard in exact)
+    cleared = sum(work.debt for work in workload.shards if work.shard in decision.exact)
     debt = f"The exact part clears a debt of {plural(cleared, 'example')} too." if cleared else ""
-    return [first, leaves[:1].upper() + leaves[1:], seconds, debt, outstanding(workload)]
+    return [seconds, debt, outstanding(workload)]
 
 
 def outstanding(workload: Workload) -> str:
@@ -85,7 +55,7 @@ def outstanding(workload: Workload) -> str:
         return ""
     shards = sorted({stage.shard for stage in workload.outstanding})
     return (
-        f"Outstanding debt elsewhere: {_which(shards)} approximate from earlier requests; "
+        f"Outstanding debt elsewhere: {which(shards)} approximate from earlier requests; "
         f"{workload.outstanding_visits:,} visits would clear it. It is not part of this request."
     )
 
@@ -138,11 +108,6 @@ def _checked(result: Unlearned) -> list[str]:
         f"have taken about {duration(without)}."
     )
     return [f"{check.sentence} {cost}"]
-
-
-def _which(shards: "tuple[int, ...] | list[int]") -> str:
-    many = len(shards) != 1
-    return f"{len(shards)} shards ({listing(shards)}) are" if many else f"shard {shards[0]} is"
 
 
 def _outcome_under(check: Check, boundary: Boundary) -> str:
@@ -219,7 +184,7 @@ def refusals(decision: Decision) -> str:
         said.insert(
             0,
             f"The checks refused {plural(len(shards), 'approximation')}: "
-            f"{_which(shards)} retrained exactly instead.",
+            f"{which(shards)} retrained exactly instead.",
         )
     return " ".join(said)
 
@@ -265,11 +230,11 @@ def predicted_error(
         if not count:
             return [
                 "No approximation has been checked against retraining yet, so the error cannot be "
-                "predicted. The lower curve shows the debt."
+                "predicted. The curve shows the debt."
             ]
         return [
             f"{plural(count, 'approximation')} {'has' if count == 1 else 'have'} been checked "
-            f"against retraining; the error can be predicted once {LEAST} have been. The lower "
+            f"against retraining; the error can be predicted once {LEAST} have been. The "
             "curve shows the debt."
         ]
     if checks:

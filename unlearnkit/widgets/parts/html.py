@@ -160,6 +160,10 @@ class Html(anywidget.AnyWidget):
     live = traitlets.Bool(False).tag(sync=True)
     steady = traitlets.Bool(False).tag(sync=True)
 
+    def picture(self) -> str:
+        """Return the content, which is HTML already."""
+        return str(self.html)
+
 
 def paragraphs(*sentences: str) -> str:
     """Return escaped paragraphs; empty sentences are left out.

@@ -10,10 +10,12 @@ from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 import ipywidgets
 
 from unlearnkit.evaluation.original import cut_traceback
-from unlearnkit.widgets.parts.elements.fallback import bundle, page_of
+from unlearnkit.widgets.parts.elements.fallback import bundle
 from unlearnkit.widgets.parts.elements.head import Head
 from unlearnkit.widgets.parts.elements.message import Message
 from unlearnkit.widgets.parts.elements.subshells import survive_reloads
+from unlearnkit.widgets.saved.outputs import Copy, show, touch
+from unlearnkit.widgets.saved.picture import picture_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,6 +60,7 @@ class Panel:
         self._said = 0
         self._watchers: list[Callable[[], object]] = []
         self.runners: list[Any] = []
+        self._copies: list[Copy] = []
         self._lock = threading.Lock()
         self._message = Message()
         self._code_line = Head(title=self.title, explanation=self.explanation, meaning=self.meaning)
@@ -112,7 +115,7 @@ class Panel:
         if not (_is_spoken(error) and _raised_here(frames)):
             details = "".join(traceback.format_exception(type(error), error, frames))
         cut_traceback(error)
-        self._show({"kind": "error", "text": _sentence(error), "details": details}, error)
+        self._show({"kind": "error", "text": sentence_of(error), "details": details}, error)
 
     def guard(self, callback: Callable[P, R], *, clears: bool = True) -> Callable[P, R | None]:
         """Wrap a widget's callback so that its exceptions are shown in the panel.
@@ -150,6 +153,7 @@ class Panel:
         self._watchers.append(watcher)
 
     def _tell(self) -> None:
+        touch()
         for watcher in self._watchers:
             watcher()
 
@@ -158,13 +162,13 @@ class Panel:
             self._said += 1
             self.error = error
             self._message.message = message
+        touch()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        lines = [
-            self.explanation,
-            "This panel works while the notebook's kernel runs: run the cell again.",
-        ]
-        return bundle(self.widget, repr(self), page_of(self.title, lines, self.code))
+        return bundle(self.widget, repr(self), picture_of(self.widget))
+
+    def _ipython_display_(self) -> None:
+        self._copies.append(show(self.widget, lambda: repr(self)))
 
     def __repr__(self) -> str:
         return (
@@ -181,16 +185,16 @@ def row(*children: ipywidgets.Widget) -> ipywidgets.HBox:
     return box
 
 
-def _sentence(error: Exception) -> str:
+def sentence_of(error: Exception) -> str:
     """Format an exception as one line.
 
     The package's own errors are sentences already; others are prefixed with their type.
 
-    >>> _sentence(ValueError("num_slices=12 is too many; use at most 10."))
+    >>> sentence_of(ValueError("num_slices=12 is too many; use at most 10."))
     'num_slices=12 is too many; use at most 10.'
-    >>> _sentence(KeyError("no method 'x'; known: a, b"))
+    >>> sentence_of(KeyError("no method 'x'; known: a, b"))
     "no method 'x'; known: a, b"
-    >>> _sentence(ZeroDivisionError("division by zero"))
+    >>> sentence_of(ZeroDivisionError("division by zero"))
     'ZeroDivisionError: division by zero'
     """
     text = _text(error)

@@ -5,6 +5,7 @@ state in which it was created. Here the script is sent once, in a widget that al
 reload, a second view and Voila all find it; nothing is loaded from a CDN.
 """
 
+import html
 import json
 import zlib
 from collections.abc import Callable
@@ -311,6 +312,10 @@ class PlotView(anywidget.AnyWidget):
 
         self.observe(observer, names=trait)
         return lambda: self.unobserve(observer, names=trait)
+
+    def picture(self) -> str:
+        """Return what is left of the plot without scripts: its name."""
+        return f"<p><i>Plot: {html.escape(self.label)}</i></p>" if self.spec and self.label else ""
 
     def __repr__(self) -> str:
         title = self.spec.get("layout", {}).get("title", {})

@@ -163,8 +163,22 @@ class Runner(Generic[Result]):
     def _show(self, event: ProgressEvent, seconds: float) -> None:
         share = overall(event, self._weights)
         self.bar.value = share
-        left = f", about {duration(seconds * (1 - share) / share)} left" if share > 0.02 else ""
-        self.label.value = f"{share:.0%}{left}: {event.sentence}"
+        self.label.value = remaining(event, share, seconds)
+
+
+def remaining(event: ProgressEvent, share: float, seconds: float) -> str:
+    """Say how much is done and how long the rest is going to take.
+
+    Args:
+        event: the latest event.
+        share: fraction of the total work that is done.
+        seconds: how long this took.
+
+    >>> remaining(ProgressEvent("train", 3, 2, 10, 40), 0.25, 2.0)[:19]
+    '25%, about 6 s left'
+    """
+    left = f", about {duration(seconds * (1 - share) / share)} left" if share > 0.02 else ""
+    return f"{share:.0%}{left}: {event.sentence}"
 
 
 def overall(event: ProgressEvent, weights: Mapping[str, float]) -> float:

@@ -5,8 +5,10 @@ from typing import Any
 import anywidget
 import traitlets
 
+from unlearnkit.widgets.parts.elements.fallback import page_of
 from unlearnkit.widgets.parts.elements.keys import KEYS_JS
 from unlearnkit.widgets.parts.elements.theme import CSS
+from unlearnkit.widgets.workbench.summary import page_lines
 
 _ESM = (
     KEYS_JS
@@ -199,3 +201,8 @@ class Strip(anywidget.AnyWidget):
     _esm = _ESM
     _css = _CSS
     state: "traitlets.Dict[str, Any]" = traitlets.Dict().tag(sync=True)
+
+    def picture(self) -> str:
+        """Return the finished steps and the sentences as HTML."""
+        lines = page_lines(self.state.get("steps", []), self.state.get("said", []))
+        return page_of("unlearnkit", lines, "session.dashboard()")

@@ -3,6 +3,7 @@
 import anywidget
 import traitlets
 
+from unlearnkit.widgets.parts.elements.fallback import page_of
 from unlearnkit.widgets.parts.elements.keys import KEYS_JS
 
 # Two small buttons, each of which opens a box below them: the meaning, and the Python call.
@@ -130,3 +131,7 @@ class Head(anywidget.AnyWidget):
     explanation = traitlets.Unicode().tag(sync=True)
     meaning = traitlets.Unicode().tag(sync=True)
     code = traitlets.Unicode().tag(sync=True)
+
+    def picture(self) -> str:
+        """Return the heading, the explanation and the Python call as HTML."""
+        return page_of(self.title, [self.explanation], self.code)

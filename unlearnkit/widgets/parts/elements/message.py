@@ -1,5 +1,7 @@
 """The line of a panel that shows notes and errors."""
 
+import html
+
 import anywidget
 import traitlets
 
@@ -7,6 +9,16 @@ from unlearnkit.widgets.parts.elements.theme import CSS
 
 # Only textContent is set, so no message or user-supplied name is interpreted as markup.
 _ESM = """
+// Pictures that stand for the panel where there is no kernel are hidden while it is alive.
+function hideCopies(ids) {
+  for (const id of ids) {
+    if (document.getElementById(`uk-hides-${id}`)) continue;
+    const style = document.head.appendChild(document.createElement("style"));
+    style.id = `uk-hides-${id}`;
+    style.textContent = `[data-uk-copy="${id}"] { display: none !important; }`;
+  }
+}
+
 function render({ model, el }) {
   el.classList.add("uk-message");
   const make = (tag, text, parent) => {
@@ -28,9 +40,15 @@ function render({ model, el }) {
     make("summary", "Traceback", fold);
     make("pre", details, fold).tabIndex = 0;
   };
+  const hide = () => hideCopies(model.get("copies"));
   show();
+  hide();
   model.on("change:message", show);
-  return () => model.off("change:message", show);
+  model.on("change:copies", hide);
+  return () => {
+    model.off("change:message", show);
+    model.off("change:copies", hide);
+  };
 }
 export default { render };
 """
@@ -58,8 +76,19 @@ SILENCE = {"kind": "note", "text": "", "details": ""}
 
 
 class Message(anywidget.AnyWidget):
-    """A note or an error with an optional traceback; it also carries the CSS of all panels."""
+    """A note or an error with an optional traceback; it also carries the CSS of all panels.
+
+    Attributes:
+        message: ``kind``, ``text`` and ``details``.
+        copies: ids of pictures of the panel, which the page hides while the panel is alive.
+    """
 
     _esm = _ESM
     _css = _CSS
     message = traitlets.Dict(SILENCE).tag(sync=True)
+    copies: "traitlets.List[str]" = traitlets.List().tag(sync=True)
+
+    def picture(self) -> str:
+        """Return the message as HTML; empty if there is none."""
+        text = html.escape(self.message["text"])
+        return f"<p><b>{text}</b></p>" if text else ""

@@ -1,0 +1,1 @@
+"""The boundary as one instrument, which answers to the mouse without asking the kernel."""
