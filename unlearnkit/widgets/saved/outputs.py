@@ -25,7 +25,7 @@ _MOST = 24  # as many displays are kept up to date; widgets live as long as thei
 _STYLE = (
     "<style>.jp-OutputArea-child:has(.jupyter-widgets *) + .jp-OutputArea-child:has(.uk-copy) "
     "{ display: none } .jp-OutputArea-child:has(+ .jp-OutputArea-child .uk-copy) "
-    ".jupyter-widgets:not(:has(*)) { display: none } "
+    ".jupyter-widgets:not(:has(*), .jupyter-widgets *) { display: none } "
     ".uk-copy figure { display: inline-block; margin: 0 6px 6px 0 } "
     ".uk-copy img { max-width: 100% }"
     "</style>"
