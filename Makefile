@@ -6,6 +6,9 @@
 #                NAME=report renews every table that is out of date (ARGS=--list only lists them)
 # make docs      searchable API pages in build/docs
 # make course    the student versions of the course, from the instructor's
+# make links     addresses and badges that open this repository in Binder and Colab; WRITE=yes lets
+#                the notebooks install from this address where the package is missing
+# make previews  draw the figures that the index shows; make pages: all notebooks, executed, as HTML
 # make format    let ruff rewrite what it can
 # make clean     remove the virtual environment, caches and build/
 #
@@ -19,11 +22,12 @@ PYTEST_ARGS ?=
 JOBS ?= 2
 NAME ?=
 ARGS ?=
+WRITE ?=
 
 BIN := .venv/bin
 export TORCH
 
-.PHONY: help lab test test-all quick lint compiled bench docs course format clean again
+.PHONY: help lab test test-all quick lint compiled bench docs course links previews pages format clean again
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -81,6 +85,17 @@ course: .venv/installed-test
 	cd notebooks/course && for name in workload retraining influence audit; do \
 	    PATH="$(CURDIR)/$(BIN):$$PATH" nbgrader generate_assignment $$name --force --log-level=WARN || exit 1; \
 	done
+
+# Without an installation, so that it works in a fresh clone.
+links:
+	@$(PYTHON) .ci/links.py $(if $(filter yes,$(WRITE)),--write)
+
+# NAME=05 draws those of one notebook.
+previews: .venv/installed-test
+	$(BIN)/python .ci/previews.py $(NAME)
+
+pages: .venv/installed-test
+	$(BIN)/python .ci/previews.py --pages build/docs/notebooks
 
 format: .venv/installed-test
 	$(BIN)/ruff format .
