@@ -46,7 +46,7 @@ CROSS_CUTTING = {
     *("store/test_durability.py", "store/test_strangers.py", "store/test_stored_factors.py"),
     *("store/test_copies.py", "training/test_any_module.py"),
     "widgets/test_groups_in_panels.py",
-    "test_links.py",
+    *("test_links.py", "test_notebooks.py"),
 }
 
 # Modules of more than this many lines have a test file at their place, except for those here: parts

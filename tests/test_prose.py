@@ -72,14 +72,6 @@ def test_a_notebook_has_one_title_and_few_code_cells(path: Path) -> None:
     assert sum(cell["cell_type"] == "code" for cell in cells) < 15
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in NOTEBOOKS if re.match(r"(?!00)\d\d-", p.name)], ids=lambda path: path.name
-)
-def test_a_tutorial_ends_with_three_things_to_try(path: Path) -> None:
-    end = text_of(path).partition("\n## Three things to try\n")[2]
-    assert re.findall(r"^(\d)\. ", end, flags=re.MULTILINE) == ["1", "2", "3"]
-
-
 def test_the_citation_is_of_this_version() -> None:
     citation = yaml.safe_load((ROOT / ".github" / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0" and citation["message"] and citation["authors"]
