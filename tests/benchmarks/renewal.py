@@ -71,7 +71,7 @@ PARTS = (
     Part("streams", "--seeds 3", ("streams fashion-mnist-10000",)),
     Part("rivals", "", ("rivals digits-1297",)),
     Part("rivals", "--data fashion-mnist", ("rivals fashion-mnist-10000",)),
-    Part("klom", "--seeds 200 --parallel 2", ("klom",)),
+    Part("klom", "--seeds 200 --parallel 2", ("klom", "klom attacks", "klom cost")),
     Part("guard", "", ("guard", "guard by data", "guard by request")),
     Part(
         "study",

@@ -1,25 +1,34 @@
 """Whether the models of other shards find wrong labels, and what leaks from the own shard.
 
-    make bench NAME=shadow [ARGS="--quick"]
+    make bench NAME=shadow [ARGS="--data table | --quick"]
 
-Labels of digits and of 4,000 images of Fashion-MNIST are made wrong in several ways. Ten shards are
-trained at the default rates. Wrong labels are ranked by the held-out loss, by the loss and by
-self-influence. Then every constituent is attacked on its own training examples, by its loss alone
-and calibrated by the other constituents. The null of a ranking is the same ranking with other
-examples called wrong; the null of the attack is one on a constituent that never saw the examples.
+Labels of digits, of 4,000 images of Fashion-MNIST and of a table of 4,000 rows are made wrong in
+several ways. Ten shards of perceptrons are trained at the default rates; for the images also as
+heads on a frozen convolutional backbone with random filters, whose features are normalised for each
+image. Wrong labels are ranked by the
+held-out loss, by the loss and by self-influence. Then every constituent is attacked on its own
+training examples, by its loss alone and calibrated by the other constituents. The null of a ranking
+is the same ranking with other examples called wrong; the null of the attack is one on a constituent
+that never saw the examples.
 """
 
 import argparse
+import itertools
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import report
 import torch
+from frozen import filters
+from sklearn.datasets import make_classification
+from torch import nn
 
 import unlearnkit as uk
-from unlearnkit.data.examples import Dataset
+from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.data.reading.groups import Grouping
 from unlearnkit.metrics.metrics import auc
 from unlearnkit.metrics.shard_scores import calibrated
@@ -112,22 +121,59 @@ def attacked(session: uk.Session, data: Dataset) -> dict[str, float]:
     return frame.groupby("attack", sort=False)["found"].mean().to_dict()
 
 
-def measure(base: Dataset, kind: str, seed: int) -> tuple[list[dict], dict[str, object]]:
+def table(rows: int = 4000, tested: int = TESTED) -> Dataset:
+    """Return a table of 20 columns and five classes, of which each has two clusters."""
+    features, labels = make_classification(
+        rows + 500 + tested, 20, n_informative=12, n_classes=5, flip_y=0, random_state=0
+    )
+    ends = np.cumsum([0, rows, 500, tested])
+    inputs = torch.from_numpy(features.astype(np.float32))
+    parts = [
+        Examples(np.arange(a, b), inputs[a:b], torch.from_numpy(labels[a:b]), scale=2.0)
+        for a, b in itertools.pairwise(ends.tolist())
+    ]
+    return Dataset("table", *parts, 5, tuple("abcde"))
+
+
+def images() -> Dataset:
+    """Return 4,000 images of Fashion-MNIST, with as many test examples as the other data."""
+    data = uk.load("fashion-mnist", num_examples=4000)
+    return data.without_test(data.test.ids[TESTED:])
+
+
+def head_on_filters() -> uk.Frozen:
+    """Return a perceptron on a frozen backbone."""
+    normalised = nn.Sequential(filters(1), nn.LayerNorm(1024, elementwise_affine=False)).eval()
+    return uk.Frozen(normalised, head="mlp")
+
+
+# The data, and the model.
+SETS: dict[str, tuple[Callable[[], Dataset], Callable[[], Any]]] = {
+    "digits": (lambda: uk.load("digits"), lambda: "mlp"),
+    "fashion-mnist": (images, lambda: "mlp"),
+    "fashion-mnist-frozen": (images, head_on_filters),
+    "table": (table, lambda: "mlp"),
+}
+
+
+def measure(
+    name: str, base: Dataset, model: Any, kind: str, seed: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a row for each score, and one for the attacks, for one seed."""
     data, wrong = spoilt(grouped(base) if kind == PERSON else base, kind, seed)
-    session = uk.Session(data, model="mlp", num_shards=SHARDS, seed=seed)
+    session = uk.Session(data, model=model, num_shards=SHARDS, seed=seed)
     session.train(on_progress=False)
     order = data.train.rows(session.plan.partition.ids)
     wrong = wrong[order]
     other = np.random.default_rng(seed).permutation(wrong)
-    about, rows = {"data": base.name, "wrong labels": kind}, []
-    for name, score in SCORES.items():
+    about, rows = {"data": name, "wrong labels": kind}, []
+    for ranking, score in SCORES.items():
         begin = time.process_time()
         scores = score(session.plan, session.store)
         seconds = time.process_time() - begin
         rows.append(
             about
-            | {"score": name, "AUC": area(scores, wrong), "null": area(scores, other)}
+            | {"score": ranking, "AUC": area(scores, wrong), "null": area(scores, other)}
             | {"in the first tenth": found_first(scores, wrong), "chance": max(0.1, wrong.mean())}
             | {"CPU s for 10,000": seconds * 10_000 / len(wrong)}
         )
@@ -142,27 +188,29 @@ def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="digits only, one seed")
+    parser.add_argument("--data", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    sets, seeds = [uk.load("digits")], 1 if options.quick else options.seeds
-    if not options.quick:
-        images = uk.load("fashion-mnist", num_examples=4000)
-        sets.append(images.without_test(images.test.ids[TESTED:]))
+    names, seeds = options.data, options.seeds
+    if options.quick:
+        names, seeds = ["digits"], 1
     ranked, attacks = [], []
-    for data in sets:
+    for name in names:
+        data, model = (make() for make in SETS[name])
         for kind in (*KINDS, PERSON):
             for seed in range(seeds):
-                rows, attack = measure(data, kind, seed)
+                rows, attack = measure(name, data, model, kind, seed)
                 ranked += rows
                 attacks.append(attack)
-            print(data.name, kind, flush=True)
+            print(name, kind, flush=True)
     print(table_of(ranked), table_of(attacks), sep="\n")
-    command = report.command(__file__, "--quick" if options.quick else "")
+    arguments = "" if names == list(SETS) else "--data " + " ".join(names)
+    command = report.command(__file__, "--quick" if options.quick else arguments)
     report.keep("shadow-quick" if options.quick else "shadow", command, ranked + attacks)
     if not options.quick:
-        words = report.counted(seeds)
-        report.publish("shadow", ranked, table_of, command, file=__file__, seeds=words)
-        report.publish("shadow attack", attacks, table_of, command, file=__file__, seeds=words)
+        how = {"file": __file__, "seeds": report.counted(seeds), "by": lambda row: row["data"]}
+        report.publish("shadow", ranked, table_of, command, **how)
+        report.publish("shadow attack", attacks, table_of, command, **how)
 
 
 def table_of(rows: list[dict[str, object]]) -> str:
