@@ -55,7 +55,7 @@ def round_trip(page: Any, number: int) -> None:
         page.keyboard.press(key)
         page.wait_for_timeout(30)
         assert handle.get_attribute("aria-valuenow") != before
-    page.locator(".uk-boundary .uk-instrument .unlearn").click()
+    page.locator(".uk-strip-bar .uk-unlearn").click()
     page.locator(SENTENCE, has_text="The request is empty").wait_for(timeout=60_000)
     ask(page, FRESH)
     ask(page, f"session.revoke(count=2, seed={number})")

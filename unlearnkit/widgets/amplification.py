@@ -25,7 +25,7 @@ class ChaosSection(Section):
         found: the result; None before.
     """
 
-    title = "How well can this training be approximated?"
+    title = "How well can the models be approximated?"
     explanation = "Measures how far a small change of the initial weights changes the outputs."
     meaning = (
         "Training is chaotic where a small change of the initial weights leads to quite different "

@@ -81,6 +81,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             raise KeyError(f"this dashboard has no panel {name!r}; it has {', '.join(self.names)}")
         if name not in self.panels:
             panel = self._kinds[name](self.session)
+            if isinstance(panel, BoundaryPanel):
+                panel.instrument.guided = True  # the strip unlearns and shows the progress
             panel.widget.layout.display = "none"
             self.panels[name] = panel
             self._stage.children = [built.widget for built in self.panels.values()]

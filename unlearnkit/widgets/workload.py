@@ -20,6 +20,7 @@ from unlearnkit.unlearning.expected_workload import (
     whole_groups,
 )
 from unlearnkit.unlearning.workload import Workload
+from unlearnkit.widgets.parts.elements.choice import Choice
 from unlearnkit.widgets.parts.groups import groups_in
 from unlearnkit.widgets.parts.html import Html, fold, paragraphs, table
 from unlearnkit.widgets.parts.panel import row
@@ -62,12 +63,10 @@ class Stages(Section):
     def build(self) -> Sequence[ipywidgets.Widget]:
         """Create the controls, the summary, two plots and the table."""
         guard = self.panel.guard
-        self.unit = ipywidgets.RadioButtons(
-            options=[("CPU seconds" if unit == "seconds" else unit, unit) for unit in UNITS],
+        self.unit = Choice(
+            [("CPU seconds" if unit == "seconds" else unit, unit) for unit in UNITS],
             description="measured in",
-            orientation="horizontal",
         )
-        self.unit.style.description_width = "initial"
         self.debt = ipywidgets.Checkbox(True, description="mark the debt", indent=False)
         self.debt.layout.width = "auto"
         self.debt.tooltip = "Mark the slices of examples that were removed only approximately"

@@ -24,8 +24,8 @@ def waiting():
 
 def test_a_request_says_how_many_shards_it_hits(waiting):
     said = requested(waiting, waiting.assess())
-    assert said.startswith("To forget: 3 examples in 2 of 3 shards. Exact retraining would take ")
-    assert said.endswith("% of training).")
+    assert said.startswith("To forget: 3 examples in 2 of 3 shards. Exact retraining: ")
+    assert said.endswith("% of training.")
     outside = waiting.fork()
     outside.withdraw()
     outside.revoke(outside.dataset.probe.ids[:1].tolist())

@@ -7,6 +7,7 @@ import ipywidgets
 
 from unlearnkit.approximate import AMENDS, METHODS, Method
 from unlearnkit.training.plan import Plan
+from unlearnkit.widgets.parts.elements.choice import Choice
 from unlearnkit.widgets.parts.panel import row
 
 DEFAULT = "default"
@@ -59,7 +60,7 @@ def _suits(method: Method, plan: Plan) -> bool:
         return False
 
 
-def offer(field: ipywidgets.Dropdown | ipywidgets.RadioButtons, options: Iterable[str]) -> None:
+def offer(field: ipywidgets.Dropdown | Choice, options: Iterable[str]) -> None:
     """Replace the options of a field; keep the chosen one if it is still offered."""
     names, chosen = list(options), field.value
     if list(field.options) != names:

@@ -17,6 +17,7 @@ from unlearnkit.widgets.instrument import view
 from unlearnkit.widgets.instrument.calls import argument
 from unlearnkit.widgets.instrument.data import DECIDED, Decided
 from unlearnkit.widgets.instrument.view import InstrumentView
+from unlearnkit.widgets.parts.elements.choice import Choice
 from unlearnkit.widgets.parts.panel import row
 
 HAND, ADAPTIVE, OWN = "by hand", "adaptive", "the session's own"
@@ -48,7 +49,7 @@ class BoundaryChoice:
             mode = next((name for name in _own() if BOUNDARIES[name] == boundary), OWN)
         if mode == OWN:
             self._own = boundary
-        self.mode = ipywidgets.RadioButtons(options=[mode], value=mode, description="boundary")
+        self.mode = Choice([mode], value=mode, description="boundary")
         self.offer()
         instrument.set_trait("threshold", float(fixed.max_share))
         instrument.set_trait("unit", fixed.unit)
@@ -76,7 +77,7 @@ class BoundaryChoice:
         self.widget = ipywidgets.VBox([self.mode, self._by_rule])
         self.widget.add_class("uk-body")
         for control in (self.mode, self.seconds, self.error, self.light, self.gain):
-            if "description_width" in getattr(control, "style", ipywidgets.Widget()).traits():
+            if hasattr(control, "style"):
                 control.style.description_width = "initial"
             control.observe(changed, names="value")
         self.mode.observe(lambda change: self._show(), names="value")

@@ -3,6 +3,7 @@
 
 const CSS = `
 :host { display: block; color-scheme: inherit; min-width: 0; }
+:host([data-guided]) :is(.unlearn, .better, .strip) { display: none !important; }
 .box {
   --ink: var(--jp-ui-font-color1, var(--vscode-foreground, var(--uk-ink, CanvasText)));
   --page: var(--jp-layout-color0, var(--vscode-editor-background, Canvas));
@@ -144,6 +145,7 @@ function render({ model, el }) {
   const frozen = model.frozen === true;
   const host = el.appendChild(document.createElement("div"));
   host.className = frozen ? "uk-frozen" : "uk-instrument";
+  host.toggleAttribute("data-guided", Boolean(model.get("guided")));
   const root = host.attachShadow({ mode: "open" });   // style sheets of the page stop here
   root.innerHTML = `<style>${CSS}</style><div class="box">${BOX}</div>`;
   const $ = (selector) => root.querySelector(selector);

@@ -30,6 +30,7 @@ class InstrumentView(anywidget.AnyWidget):
         switch: whether the page offers to change the mode.
         chosen: overriding routes, by shard as text.
         asked: the latest request of the page, with an ``action`` and a ``number``.
+        guided: whether what stands around the instrument has the buttons and shows the progress.
         copies: ids of pictures of the instrument, which the page hides while it is alive.
         state: what the kernel is doing: whether it is ``running`` the work, with its ``share`` done
             and a ``text``; whether it is ``busy`` with it elsewhere; whether the text is an
@@ -45,6 +46,7 @@ class InstrumentView(anywidget.AnyWidget):
     switch = traitlets.Bool(False).tag(sync=True)
     chosen: "traitlets.Dict[str, str]" = traitlets.Dict().tag(sync=True)
     asked: "traitlets.Dict[str, Any]" = traitlets.Dict().tag(sync=True)
+    guided = traitlets.Bool(False).tag(sync=True)
     copies: "traitlets.List[str]" = traitlets.List().tag(sync=True)
     state: "traitlets.Dict[str, Any]" = traitlets.Dict(IDLE).tag(sync=True)
 

@@ -25,11 +25,11 @@ def requested(session: Session, assessment: Assessment) -> str:
     share = f"{percent(workload.share)} of training"
     time = share
     if workload.seconds is not None:
-        time = f"about {_wall(workload.seconds, workload.pace)} ({share})"
+        time = f"about {_wall(workload.seconds, workload.pace)}, {share}"
     where = (
         f"all {all_shards}" if 1 < hit == assessment.plan.num_shards else f"{hit} of {all_shards}"
     )
-    return f"To forget: {asked} in {where}. Exact retraining would take {time}."
+    return f"To forget: {asked} in {where}. Exact retraining: {time}."
 
 
 def chosen(assessment: Assessment, decision: Decision, boundary: Boundary) -> str:

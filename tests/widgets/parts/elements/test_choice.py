@@ -14,6 +14,11 @@ def test_a_click_chooses_and_a_value_checks_its_button():
     assert heard == [2, "c"] and choice.index == 2
 
 
+def test_without_a_kernel_it_says_what_is_chosen():
+    choice = Choice(["a < b", "c"], description="which")
+    assert choice.picture() == "<p>which: a &lt; b</p>"
+
+
 def test_what_is_no_option_is_refused():
     with pytest.raises(ValueError, match="'d' is not an option; choose from 'a', 'b'"):
         Choice(["a", "b"], value="d")

@@ -1,5 +1,6 @@
 """A choice of one among a few options, as radio buttons that are one tab stop."""
 
+import html
 from collections.abc import Iterable
 from typing import Any
 
@@ -119,6 +120,11 @@ class Choice(anywidget.AnyWidget):
         self.labels = [_pair(option)[0] for option in self._given]
         place = self._values.index(kept) if kept in self._values else 0
         self.index, self.value = place, self._values[place]
+
+    def picture(self) -> str:
+        """Return the choice as HTML, for a page without a kernel."""
+        name = f"{html.escape(self.description)}: " if self.description else ""
+        return f"<p>{name}{html.escape(self.labels[self.index])}</p>"
 
     def _place(self, value: Any) -> int:
         if value not in self._values:
