@@ -144,7 +144,7 @@ def write_pages(folder: Path) -> None:
         for output in (each for cell in notebook.cells for each in cell.get("outputs", [])):
             data = output.get("data", {})
             if PLOTLY in data:
-                # One copy of plotly.js lies beside the pages; nothing comes from elsewhere.
+                # One copy of plotly.js lies beside the pages.
                 page = to_html(
                     data.pop(PLOTLY), full_html=False, include_plotlyjs="directory", validate=False
                 )
