@@ -3,7 +3,7 @@
 
 const CSS = `
 :host { display: block; color-scheme: inherit; min-width: 0; }
-:host([data-guided]) :is(.unlearn, .better, .strip) { display: none !important; }
+:host([data-guided]) :is(.unlearn, .better, .running) { display: none !important; }
 .box {
   --ink: var(--jp-ui-font-color1, var(--vscode-foreground, var(--uk-ink, CanvasText)));
   --page: var(--jp-layout-color0, var(--vscode-editor-background, Canvas));

@@ -76,7 +76,7 @@ def happened(result: Unlearned, forgotten: str) -> str:
     if decision.approximate and workload.seconds is not None:
         what = "it" if hit == 1 else f"all {hit}"
         time = _wall(workload.seconds, workload.pace)
-        line += f"; retraining {what} would have taken about {time}"
+        line += f"; retraining {what} would have taken {time}"
     return f"{line}."
 
 
