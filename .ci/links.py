@@ -34,7 +34,7 @@ if importlib.util.find_spec("unlearnkit") is None:
             "expected the https address of its repository in the environment variable "
             "UNLEARNKIT_REPOSITORY, or in this cell, where `make links WRITE=yes` puts it."
         )
-    %pip install --quiet "unlearnkit @ git+{{REPOSITORY}}"
+    %pip install --quiet git+{{REPOSITORY}}
 """
 
 

@@ -122,3 +122,28 @@ def test_the_address_is_written_down_once_and_replaced(clone: Path) -> None:
                 assert "".join(cell["source"]) == links.SETUP.format(
                     address=links.address()
                 ).rstrip("\n")
+
+
+def test_the_setup_cell_asks_for_an_address_and_installs_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "unlearnkit" else find(name)
+    )
+    monkeypatch.delenv("UNLEARNKIT_REPOSITORY", raising=False)
+    shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+    installed: list[str] = []
+    shell.register_magic_function(installed.append, magic_name="pip")
+    cell = load(ROOT).SETUP
+    error = shell.run_cell(cell.format(address="")).error_in_exec
+    assert isinstance(error, ModuleNotFoundError) and "UNLEARNKIT_REPOSITORY" in str(error)
+    assert not installed
+    address = "https://github.com/some-one/unlearnkit"
+    assert shell.run_cell(cell.format(address=address)).success
+    monkeypatch.setenv("UNLEARNKIT_REPOSITORY", f"{address}-of-mine")
+    assert shell.run_cell(cell.format(address=address)).success
+    assert installed == [f"install --quiet git+{address}{end}" for end in ("", "-of-mine")]
