@@ -4,39 +4,39 @@ They compute nothing of their own and do not know the widgets. Usage: ``import u
 then for example ``unlearnkit.figures.workload_map(workload)``.
 """
 
-from unlearnkit.figures.comparison import (
+from unlearnkit.figures.compared.measures import (
     comparison_accuracy,
     layer_distances,
     membership_gaps,
     output_divergence,
     seed_distances,
 )
-from unlearnkit.figures.cost import CurvePoint, cost_curve
-from unlearnkit.figures.decision import boundary_bars, workload_map
-from unlearnkit.figures.drawing import Drawing, Figure
-from unlearnkit.figures.example_map import example_map
-from unlearnkit.figures.ledger import ledger_costs
-from unlearnkit.figures.membership import membership_losses, membership_roc, shard_attack
-from unlearnkit.figures.parameters import (
+from unlearnkit.figures.compared.membership import membership_losses, membership_roc, shard_attack
+from unlearnkit.figures.compared.parameters import (
     parameter_scatter,
     shift_histogram,
     shift_scatter,
     weight_images,
 )
-from unlearnkit.figures.predictions import (
+from unlearnkit.figures.compared.predictions import (
     class_accuracy,
     class_divergence,
     predicted_targets,
     prediction_confusion,
 )
-from unlearnkit.figures.representations import layer_similarity, twin_embedding
-from unlearnkit.figures.stream import stream_debt
-from unlearnkit.figures.study import (
+from unlearnkit.figures.compared.representations import layer_similarity, twin_embedding
+from unlearnkit.figures.cost import CurvePoint, cost_curve
+from unlearnkit.figures.decision import boundary_bars, workload_map
+from unlearnkit.figures.drawing import Drawing, Figure
+from unlearnkit.figures.example_map import example_map
+from unlearnkit.figures.ledger import ledger_costs
+from unlearnkit.figures.studies.stream import stream_debt
+from unlearnkit.figures.studies.study import (
     study_frontier,
     study_gap,
     study_speed,
 )
-from unlearnkit.figures.study_routes import study_map, study_workload
+from unlearnkit.figures.studies.study_routes import study_map, study_workload
 from unlearnkit.figures.training import accuracy_curves, training_curves
 from unlearnkit.figures.workload import expected_curve, stage_map
 

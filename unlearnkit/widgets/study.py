@@ -10,7 +10,7 @@ import ipywidgets
 from unlearnkit import figures
 from unlearnkit.evaluation.amplification import chaos_of, times
 from unlearnkit.figures.drawing import Spec, duration, percent
-from unlearnkit.figures.study import AT_RANDOM
+from unlearnkit.figures.studies.study import AT_RANDOM
 from unlearnkit.studies.log import read_study
 from unlearnkit.widgets.parts.html import Html, paragraphs, table
 from unlearnkit.widgets.parts.panel import Panel, row

@@ -10,8 +10,8 @@ from unlearnkit.evaluation import membership
 from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.evaluation.membership import Rates
 from unlearnkit.evaluation.shard_attack import attack_shards
+from unlearnkit.figures.compared.membership import Areas
 from unlearnkit.figures.drawing import MODEL_NAMES
-from unlearnkit.figures.membership import Areas
 from unlearnkit.metrics.metrics import ShardTruePositiveGap
 from unlearnkit.metrics.true_positives import RATES
 from unlearnkit.widgets.parts.html import paragraphs, table

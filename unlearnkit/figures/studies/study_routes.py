@@ -13,7 +13,7 @@ from unlearnkit.figures.drawing import (
     layout,
     line_colors,
 )
-from unlearnkit.figures.study import AT_RANDOM, describe_request, rings
+from unlearnkit.figures.studies.study import AT_RANDOM, describe_request, rings
 
 if TYPE_CHECKING:
     import pandas as pd
