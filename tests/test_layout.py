@@ -50,14 +50,20 @@ CROSS_CUTTING = {
 }
 
 # Modules of more than this many lines have a test file at their place, except for those here: parts
-# of panels, which the panels' own tests use as a person does; figures, methods' settings and one
-# method, which the tests of example maps, staged influence and the contract of methods cover; and
-# the regressor, which the tests of what all estimators share cover.
+# of panels, which the panels' own tests use as a person does; figures and the parts of still
+# pictures; methods' settings and one method. The tests of example maps, of whole pictures, of
+# staged influence and the contract of methods cover these; those of what all estimators share
+# cover the regressor.
 MOST_UNTESTED = 100
 TESTED_ELSEWHERE = {
     "__main__.py",
     *("approximate/baselines/trajectory.py", "approximate/influence/settings.py"),
     "estimators/regressor.py",
+    *(
+        f"figures/still/{name}.py"
+        for name in ("axes", "bars", "canvas", "cells", "colors", "frame")
+    ),
+    *(f"figures/still/{name}.py" for name in ("furniture", "lines", "markers", "values")),
     *("figures/example_map.py", "widgets/boundary/route_table.py", "widgets/boundary/controls.py"),
     *("widgets/ledger/sections.py", "widgets/parts/export.py", "widgets/parts/html.py"),
     *("widgets/revocation/picker.py", "widgets/parts/plot.py", "widgets/parts/runner.py"),

@@ -12,6 +12,7 @@ from unlearnkit.figures.compared.measures import (
     seed_distances,
 )
 from unlearnkit.figures.compared.membership import membership_losses, membership_roc, shard_attack
+from unlearnkit.figures.compared.moves import shard_moves
 from unlearnkit.figures.compared.parameters import (
     parameter_scatter,
     shift_histogram,
@@ -37,6 +38,7 @@ from unlearnkit.figures.studies.study import (
     study_speed,
 )
 from unlearnkit.figures.studies.study_routes import study_map, study_workload
+from unlearnkit.figures.theme import set_theme
 from unlearnkit.figures.training import accuracy_curves, training_curves
 from unlearnkit.figures.workload import expected_curve, stage_map
 
@@ -63,7 +65,9 @@ __all__ = [
     "predicted_targets",
     "prediction_confusion",
     "seed_distances",
+    "set_theme",
     "shard_attack",
+    "shard_moves",
     "shift_histogram",
     "shift_scatter",
     "stage_map",

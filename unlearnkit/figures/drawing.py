@@ -1,32 +1,61 @@
 """What all figures share: colours, axes, formatting of numbers, and the display in notebooks."""
 
-import copy
 import functools
-import html
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec
 
 import plotly.graph_objects as go
 
-from unlearnkit.display import duration as duration
-from unlearnkit.display import percent as percent
+from unlearnkit.display import duration, percent
+from unlearnkit.figures.palette import (
+    BLUE,
+    DIVERGING,
+    FAINT,
+    GREEN,
+    GREY,
+    ORANGE,
+    PALETTE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    styles,
+)
+from unlearnkit.figures.theme import PLOTLY, bundle, template
+
+__all__ = [
+    "BLUE",
+    "DIVERGING",
+    "FAINT",
+    "GREEN",
+    "GREY",
+    "MODEL_COLORS",
+    "MODEL_NAMES",
+    "ORANGE",
+    "PLOTLY",
+    "PURPLE",
+    "SKY",
+    "VERMILLION",
+    "Drawing",
+    "Figure",
+    "Spec",
+    "axis",
+    "duration",
+    "layout",
+    "line_colors",
+    "log_axis",
+    "percent",
+    "row_axis",
+    "row_lines",
+    "share_axis",
+    "styles",
+]
 
 P = ParamSpec("P")
 Spec = dict[str, Any]  # a figure as plotly JSON: "data" and "layout"
 
-# The colour-blind-safe palette of Okabe and Ito (2008); the greys suit light and dark pages.
-BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
-SKY, VERMILLION = "#56B4E9", "#D55E00"
-DIVERGING = [[0, BLUE], [0.5, "#d9d9d9"], [1, VERMILLION]]  # grey at 0
-GREY, FAINT = "#8a8a8a", "rgba(128,128,128,0.24)"
 MODEL_COLORS = {"original": GREY, "unlearned": ORANGE, "scratch": GREEN}
 MODEL_NAMES = {"original": "original", "unlearned": "unlearned", "scratch": "retrained"}
-
-PLOTLY = "application/vnd.plotly.v1+json"
-MOST_ROWS = 40  # rows of the table that replaces a figure if no script runs
-# A figure does not know the theme of the page, so its text is readable on white and on black.
-_INK, _GRID = "#767676", "rgba(128,128,128,0.25)"
 
 
 def axis(title: str, **more: Any) -> Spec:
@@ -84,6 +113,29 @@ def log_axis(
     return shown, place, [band] if zeros else []
 
 
+def share_axis(title: str, low: float = 0.0, high: float = 1.0) -> Spec:
+    """Return an axis of shares in percent, without ticks below 0 % or above 100 %.
+
+    Args:
+        title: title of the axis.
+        low: lower end of the axis.
+        high: upper end, which may exceed 1 to leave room for marks and their texts.
+
+    >>> share_axis("accuracy", 0.9, 1.03)["ticktext"]
+    ['90%', '92%', '94%', '96%', '98%', '100%']
+    """
+    span = min(high, 1.0) - max(low, 0.0)
+    steps = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+    step = next((step for step in steps if span / step <= 5.01), 0.25)
+    first, last = math.ceil(max(low, 0.0) / step - 1e-9), math.floor(min(high, 1.0) / step + 1e-9)
+    ticks = [round(number * step, 6) for number in range(first, last + 1)]
+    return axis(title, range=[low, high]) | {
+        "tickformat": ".0%" if step >= 0.01 else ".1%",
+        "tickvals": ticks,
+        "ticktext": [percent(tick) for tick in ticks],
+    }
+
+
 def row_axis(names: Sequence[str]) -> Spec:
     """Return a y axis with named rows, the first on top."""
     return {
@@ -108,9 +160,8 @@ def line_colors(count: int) -> list[str]:
     >>> line_colors(2), len(set(line_colors(20)))
     (['#0072B2', '#E69F00'], 20)
     """
-    palette = [BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, GREY]
-    if count <= len(palette):
-        return palette[:count]
+    if count <= len(PALETTE):
+        return list(PALETTE[:count])
     return [f"hsl({200 + 200 * i / count:.0f},60%,{42 + 22 * (i % 2)}%)" for i in range(count)]
 
 
@@ -118,25 +169,17 @@ class Figure(go.Figure):  # type: ignore[misc]
     """A plotly figure that notebooks display without a network connection.
 
     JupyterLab and Notebook 7 draw it with the renderer that plotly installs, VS Code with its own.
-    Where no script runs, as in exported HTML and previews on the web, a table shows its numbers.
+    Where no script runs, as in exported HTML and previews on the web, a still picture shows it.
     ``figure.write_html("figure.html")`` writes a standalone page, including plotly's script.
     """
 
-    # Plotly's method would take precedence over the bundle, and it has no fallback.
+    # Plotly's method would take precedence over the bundle, and it has no still picture.
     _ipython_display_ = None
 
     def _repr_mimebundle_(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        figure = copy.deepcopy(self.to_plotly_json())
-        layout = figure["layout"]
-        layout["template"] = _template()
-        layout["autosize"] = True
-        # Plotly's button that would send the data to its server is removed.
-        figure["config"] = {
-            "displaylogo": False,
-            "plotlyServerURL": "",
-            "modeBarButtonsToRemove": ["sendChartToCloud", "lasso2d", "select2d"],
-        }
-        return {PLOTLY: figure, "text/html": as_table(self), "text/plain": repr(self)}
+        figure = self.to_plotly_json()
+        layout = {**figure["layout"], "template": template()}
+        return {**bundle({**figure, "layout": layout}), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"Figure({self.layout.title.text!r})"
@@ -157,61 +200,3 @@ class Drawing(Generic[P]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Figure:
         """Draw the figure."""
         return Figure(self.spec(*args, **kwargs))
-
-
-def as_table(figure: go.Figure) -> str:
-    """Return the numbers of a figure as an HTML table of at most ``MOST_ROWS`` rows."""
-    layout = figure.layout
-    rows = list(_rows(figure.data))
-    heads = ("", layout.xaxis.title.text or "x", layout.yaxis.title.text or "y", "")
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(_cell_text(value))}</td>" for value in row) + "</tr>"
-        for row in rows[:MOST_ROWS]
-    )
-    head = "".join(f"<th>{html.escape(_without_tags(text))}</th>" for text in heads)
-    more = f"<p>and {len(rows) - MOST_ROWS} more</p>" if len(rows) > MOST_ROWS else ""
-    return (
-        f"<p><b>{html.escape(_without_tags(layout.title.text or 'Figure'))}</b> (open the notebook "
-        f"in Jupyter to see the figure; these are its numbers)</p>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
-    )
-
-
-def _rows(traces: Sequence[Any]) -> Iterator[tuple[Any, Any, Any, Any]]:
-    for trace in traces:
-        if trace.type == "heatmap":
-            texts = trace.customdata if trace.customdata is not None else trace.z
-            for y, values, words in zip(trace.y, trace.z, texts, strict=True):
-                for x, value, word in zip(trace.x, values, words, strict=True):
-                    if value is not None:
-                        yield trace.name, x, y, word
-        elif trace.x is not None and trace.y is not None:
-            for x, y in zip(trace.x, trace.y, strict=True):
-                if x is not None and y is not None:
-                    yield trace.name, x, y, ""
-
-
-def _cell_text(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.4g}"
-    return "" if value is None else _without_tags(str(value))
-
-
-def _without_tags(text: str) -> str:
-    return text.replace("<br>", " ").replace("<b>", "").replace("</b>", "")
-
-
-def _template() -> Spec:
-    clear = "rgba(0,0,0,0)"
-    lines = {"gridcolor": _GRID, "linecolor": _GRID, "zerolinecolor": _GRID, "automargin": True}
-    return {
-        "layout": {
-            "paper_bgcolor": clear,
-            "plot_bgcolor": clear,
-            "font": {"color": _INK, "size": 12, "family": "system-ui, sans-serif"},
-            "title": {"x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 15}},
-            "xaxis": lines,
-            "yaxis": lines,
-            "legend": {"bgcolor": clear},
-        }
-    }
