@@ -24,3 +24,12 @@ def test_curves_join_where_the_slices_do(session):
         assert list(few.x) == [*joins, sum(epochs)]
         assert list(few.y) == [many.y[x - 1] for x in few.x]
     assert len(figures.training_curves(TrainReport((), 0.0), spec).data) == 0
+
+
+def test_the_axis_says_why_there_are_more_epochs_than_the_spec_has(session):
+    spec = session.spec
+    title = figures.training_curves([], spec).layout.xaxis.title.text
+    assert sum(spec.stage_epochs()) > spec.epochs
+    assert f"{sum(spec.stage_epochs())} epochs on growing data" in title
+    alone = figures.training_curves([], spec.with_(num_slices=1)).layout.xaxis.title.text
+    assert alone == "epoch"

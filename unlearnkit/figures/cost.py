@@ -161,7 +161,6 @@ def _dot(
                 "xanchor": "left" if left else "right",
                 "yanchor": "bottom" if above else "top",
                 "padding": 0,
-                "font": {"color": VERMILLION},
             },
         },
     ]

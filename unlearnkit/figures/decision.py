@@ -16,6 +16,7 @@ from unlearnkit.figures.drawing import (
     duration,
     layout,
     percent,
+    share_axis,
 )
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT, LEAVE, Decision
 from unlearnkit.unlearning.workload import EMPTY, KEPT, OUTSTANDING, RETRAIN, Workload
@@ -31,7 +32,8 @@ CELL_COLORS = {
     OWED: PURPLE,
     NOTHING: "rgba(128,128,128,0.06)",
 }
-_CELL_INK = {EXACTLY: "white", APPROXIMATELY: "black", UNDECIDED: "black", OWED: "black"}
+_BLACK, _WHITE = {"color": "black"}, {"color": "white"}
+_CELL_INK = {EXACTLY: _WHITE, APPROXIMATELY: _BLACK, UNDECIDED: _BLACK, OWED: _BLACK}
 ROUTE_COLORS = {EXACT: BLUE, APPROXIMATE: ORANGE, LEAVE: GREY}
 MOST_NUMBERED = 60  # cells up to which counts are written into them; they are in the hover anyway
 
@@ -67,7 +69,7 @@ def workload_map(workload: Workload, decision: Decision | None = None) -> Spec:
                 "customdata": _cell_texts(words, word, counts, "{:,} visits"),
                 "text": _cell_texts(words, word, counts, "{:,}") if numbered else None,
                 "texttemplate": "%{text}" if numbered and word != NOTHING else "",
-                "textfont": {"color": _CELL_INK.get(word, GREY), "size": 11},
+                "textfont": {"size": 11} | _CELL_INK.get(word, {}),
                 "colorscale": [[0, color], [1, color]],
                 "showscale": False,
                 "showlegend": True,
@@ -181,12 +183,7 @@ def boundary_bars(workload: Workload, decision: Decision, max_share: float | Non
                 categoryarray=names,
             )
             | {"showgrid": False},
-            yaxis=axis(
-                "share of full retraining",
-                automargin=False,
-                range=[0, top * 1.04],
-                tickformat=".0%",
-            ),
+            yaxis=share_axis("share of full retraining", 0, top * 1.04) | {"automargin": False},
             # What moves with the threshold is a shape: shapes are redrawn without the bars.
             shapes=_threshold(max_share, top, max((route.share for route in routes), default=0.0)),
         ),
@@ -217,7 +214,6 @@ def _threshold(max_share: float | None, top: float, tallest: float) -> list[Spec
                 "text": f"threshold {percent(max_share)}" + (" (above)" if max_share > top else ""),
                 "textposition": "end" if low else "start",
                 "yanchor": "top" if height > 0.85 * top else "bottom",
-                "font": {"color": VERMILLION},
             },
         },
     ]

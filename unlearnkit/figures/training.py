@@ -49,8 +49,8 @@ def training_curves(progress: TrainReport | Iterable[ProgressEvent], spec: Train
         "data": data,
         "layout": layout(
             "Training loss of each shard",
-            300,
-            xaxis=axis("epoch (dotted: the next slice is added)", range=[0, starts[-1]]),
+            316,
+            xaxis=axis(_epochs(spec), range=[0, starts[-1]]),
             yaxis=axis("mean loss of the epoch"),
             shapes=_slice_lines(starts),
             showlegend=spec.num_shards <= MOST_NAMED,
@@ -90,15 +90,35 @@ def accuracy_curves(frame: "pd.DataFrame", spec: TrainSpec) -> Spec:
         "data": data,
         "layout": layout(
             f"{name[0].upper()}{name[1:]} of each shard's model on probe examples",
-            300,
-            xaxis=axis(
-                "epoch (dotted: the next slice is added)", range=[0, starts[-1] * 1.02 or 1]
-            ),
+            316,
+            xaxis=axis(_epochs(spec), range=[0, starts[-1] * 1.02 or 1]),
             yaxis=axis(name, tickformat=".0%" if name == "accuracy" else "~g"),
             shapes=_slice_lines(starts),
             showlegend=spec.num_shards <= MOST_NAMED,
         ),
     }
+
+
+def _epochs(spec: TrainSpec) -> str:
+    """Return the title of the axis of epochs, which are more than ``spec.epochs``.
+
+    A stage trains on the slices that have joined so far, so its epochs are shorter than those of
+    training on all data.
+
+    >>> _epochs(TrainSpec(num_slices=3, epochs=20))
+    'epoch; dotted: the next slice joins<br>30 epochs on growing data: the work of 20 on all of it'
+    >>> _epochs(TrainSpec(num_slices=1, epochs=20))
+    'epoch'
+    """
+    epochs = spec.stage_epochs()
+    if len(epochs) == 1:
+        return "epoch"
+    slices = len(epochs)
+    work = sum(count * stage / slices for stage, count in enumerate(epochs, 1))
+    return (
+        f"epoch; dotted: the next slice joins<br>{sum(epochs)} epochs on growing data: the work of "
+        f"{work:.0f} on all of it"
+    )
 
 
 def _slice_lines(starts: list[int]) -> list[Spec]:

@@ -7,6 +7,7 @@ from unlearnkit.evaluation.comparison import MODELS, PARTS, Comparison
 from unlearnkit.evaluation.seed_distances import SEED
 from unlearnkit.figures.drawing import (
     BLUE,
+    FAINT,
     GREY,
     MODEL_COLORS,
     MODEL_NAMES,
@@ -19,6 +20,7 @@ from unlearnkit.figures.drawing import (
     log_axis,
     row_axis,
     row_lines,
+    share_axis,
 )
 
 if TYPE_CHECKING:
@@ -66,8 +68,9 @@ def comparison_accuracy(comparison: Comparison) -> Spec:
         "layout": layout(
             f"{title}: the closer to the retrained model, the better",
             300,
-            xaxis=axis(words, tickformat=".0%" if classes else "~g")
-            | {"range": [low - pad, high + 2.2 * pad]},
+            xaxis=share_axis(words, low - pad, high + 2.2 * pad)
+            if classes
+            else axis(words, tickformat="~g") | {"range": [low - pad, high + 2.2 * pad]},
             yaxis=row_axis(PARTS),
             shapes=row_lines(len(PARTS)),
         ),
@@ -119,7 +122,7 @@ def _by_layer(title: str, frame: "pd.DataFrame", groups: "Groups") -> Spec:
     xaxis, zero, band = log_axis(
         "relative L2 distance (logarithmic)", known, zero="0, bit<br>for bit"
     )
-    data: list[Spec] = []
+    data: list[Spec] = [_links(frame, groups, layers, zero)]
     for name, (mask, color, symbol, shift) in groups.items():
         part = frame[mask]
         if part.empty:
@@ -150,6 +153,30 @@ def _by_layer(title: str, frame: "pd.DataFrame", groups: "Groups") -> Spec:
             yaxis=row_axis(layers),
             shapes=[*row_lines(len(layers)), *band],
         ),
+    }
+
+
+def _links(frame: "pd.DataFrame", groups: "Groups", layers: list[str], zero: float) -> Spec:
+    """Link the dots of each shard in each layer, so that one sees what moved where."""
+    ends: dict[tuple[int, str], list[tuple[float | None, float]]] = {}
+    for mask, _, _, shift in groups.values():
+        for row in frame[mask].to_dict("records"):
+            place = _position(row["l2"], row["relative_l2"], zero)
+            key = (int(row["shard"]), str(row["layer"]))
+            ends.setdefault(key, []).append((place, layers.index(row["layer"]) + shift))
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for found in ends.values():
+        xs += [*(x for x, _ in found), None]
+        ys += [*(y for _, y in found), None]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "the same shard",
+        "x": xs,
+        "y": ys,
+        "line": {"color": FAINT, "width": 1.5},
+        "hoverinfo": "skip",
     }
 
 

@@ -20,6 +20,7 @@ from unlearnkit.figures.drawing import (
     Spec,
     axis,
     layout,
+    share_axis,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def membership_losses(losses: "pd.DataFrame", model: str, threshold: float) -> S
             xaxis=axis("loss (nats, logarithmic)", type="log", range=[low, high])
             | {"tickvals": [10.0**t for t in range(low, high + 1)]}
             | {"ticktext": [f"{10.0**t:g}" for t in range(low, high + 1)]},
-            yaxis=axis("share of examples", tickformat=".0%", range=[0, 1.04]),
+            yaxis=share_axis("share of examples", 0, 1.02),
             shapes=[
                 {
                     "type": "line",
@@ -100,7 +101,6 @@ def membership_losses(losses: "pd.DataFrame", model: str, threshold: float) -> S
                     "xanchor": "left" if right else "right",
                     "text": "threshold",
                     "showarrow": False,
-                    "font": {"color": VERMILLION},
                 }
             ],
         ),
@@ -159,8 +159,8 @@ def membership_roc(curves: "pd.DataFrame", areas: Areas, rates: Sequence[Rates] 
         "layout": layout(
             "ROC curves of the attack; the goal is the retrained model's",
             340,
-            xaxis=axis("test examples called members", tickformat=".0%", range=[-0.02, 1.02]),
-            yaxis=axis("forgotten called members", tickformat=".0%", range=[-0.02, 1.04]),
+            xaxis=share_axis("test examples called members", -0.02, 1.02),
+            yaxis=share_axis("forgotten called members", -0.02, 1.02),
             shapes=[
                 {
                     "type": "line",
@@ -231,8 +231,11 @@ def shard_attack(frame: "pd.DataFrame", false: float) -> Spec:
         "layout": layout(
             f"Found in its shard's model, at {false:.1%} false positives",
             110 + 46 * len(order),
-            xaxis=axis("share of the forgotten examples found", tickformat="~%")
-            | {"range": [-0.02, max(0.1, min(1.02, 1.05 * float(shown["high"].max())))]},
+            xaxis=share_axis(
+                "share of the forgotten examples found",
+                -0.02,
+                max(0.1, min(1.02, 1.05 * float(shown["high"].max()))),
+            ),
             yaxis={
                 "tickvals": list(range(len(order))),
                 "ticktext": names,

@@ -172,8 +172,18 @@ def weight_images(images: WeightImages, names: tuple[str, ...] = ()) -> Spec:
     down, across = height + 1, width + 1
     last = down * len(stack)
     data = [
-        _mosaic(stack, 0, limit),
-        _mosaic([left], last, largest or 1.0),
+        _mosaic(
+            stack,
+            0,
+            limit,
+            {"title": _bar_title("weight"), "y": 1, "yanchor": "top", "len": 0.7},
+        ),
+        _mosaic(
+            [left],
+            last,
+            largest or 1.0,
+            {"title": _bar_title("left"), "y": 0, "yanchor": "bottom", "len": 0.3, "nticks": 3},
+        ),
     ]
     units = [names[unit] if names else str(unit) for unit in images.units]
     return {
@@ -183,7 +193,7 @@ def weight_images(images: WeightImages, names: tuple[str, ...] = ()) -> Spec:
             f"{len(units)} units that had to change most",
             370,
             showlegend=False,
-            margin={"l": 90, "r": 16, "t": 64, "b": 44},
+            margin={"l": 90, "r": 70, "t": 64, "b": 44},
             xaxis=axis("class" if names else "unit")
             | {
                 "tickvals": [across * i + (width - 1) / 2 for i in range(len(units))],
@@ -208,7 +218,11 @@ def weight_images(images: WeightImages, names: tuple[str, ...] = ()) -> Spec:
     }
 
 
-def _mosaic(rows: list[np.ndarray], top: int, limit: float) -> Spec:
+def _bar_title(text: str) -> Spec:
+    return {"text": text, "side": "top", "font": {"size": 12}}
+
+
+def _mosaic(rows: list[np.ndarray], top: int, limit: float, bar: Spec) -> Spec:
     """Draw rows of images with gaps between them, blue below 0 and vermillion above."""
     count, height, width = rows[0].shape
     canvas = np.full(((height + 1) * len(rows) - 1, (width + 1) * count - 1), np.nan)
@@ -227,7 +241,8 @@ def _mosaic(rows: list[np.ndarray], top: int, limit: float) -> Spec:
         "zmin": -limit,
         "zmax": limit,
         "colorscale": DIVERGING,
-        "showscale": False,
+        "showscale": any(value for line in z for value in line),
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "tickformat": ".1~g", **bar},
         "hoverongaps": False,
         "hovertemplate": "%{z:.3g}<extra></extra>",
     }

@@ -18,6 +18,7 @@ from unlearnkit.figures.drawing import (
     log_axis,
     row_axis,
     row_lines,
+    share_axis,
 )
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def class_accuracy(frame: "pd.DataFrame", class_names: tuple[str, ...], part: st
         "layout": layout(
             f"Accuracy by class, {part} examples; the goal is the retrained model's",
             _height(names),
-            xaxis=axis("accuracy", tickformat=".0%", range=[max(low - 0.05, -0.02), 1.02]),
+            xaxis=share_axis("accuracy", max(low - 0.05, -0.02), 1.02),
             yaxis=row_axis(names) | {"title": {"text": "class"}},
             shapes=row_lines(len(names)),
         ),

@@ -4,8 +4,11 @@ The figures draw rings around chosen rows, which are given by their index labels
 ``customdata`` of a point holds the index labels of its rows.
 """
 
+import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from unlearnkit.figures.drawing import (
     FAINT,
@@ -15,8 +18,10 @@ from unlearnkit.figures.drawing import (
     Spec,
     axis,
     layout,
-    line_colors,
+    styles,
 )
+from unlearnkit.figures.palette import Style
+from unlearnkit.figures.studies.labels import LETTER, beside_ends, beside_points
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,11 +96,11 @@ def study_frontier(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
             "y": rows["gap_removed"].tolist(),
             "text": [describe_request(row) for row in rows.itertuples()],
             "customdata": [[label] for label in rows.index.tolist()],
-            "marker": {"color": color, "size": 8, "opacity": 0.7},
+            "marker": {"color": style.color, "symbol": style.symbol, "size": 8, "opacity": 0.75},
             "hovertemplate": f"{name}<br>%{{text}}<br>%{{x:.2g}}x, %{{y:.0%}} removed"
             "<extra></extra>",
         }
-        for (name, rows), color in zip(groups, line_colors(len(groups)), strict=True)
+        for (name, rows), style in zip(groups, styles(len(groups)), strict=True)
     ]
     best = _pareto_front(frame)
     data.append(
@@ -112,8 +117,10 @@ def study_frontier(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
     data += rings(frame.loc[frame.index.isin(chosen)], "speed", "gap_removed")
     share = axis("share of doing nothing's output KL removed", tickformat=".0%", showgrid=True)
     shapes = [_level(1.0), _level(0.0), {**_band(*PAPER_SPEEDS), **_vertical(*PAPER_SPEEDS)}]
-    title = "Speed against the share of the gap that is removed"
-    return {"data": data, "layout": layout(title, 420, xaxis=SPEEDS, yaxis=share, shapes=shapes)}
+    title = "Speed against the share of the gap that is removed; line: Pareto front"
+    drawn = layout(title, 420, xaxis=SPEEDS, yaxis=share, shapes=shapes)
+    drawn |= {"annotations": _name_clouds(groups, frame, 310), "showlegend": False}
+    return {"data": data, "layout": drawn}
 
 
 def _lines(
@@ -141,12 +148,10 @@ def _lines(
         axes[f"xaxis{suffix}"] = axis("revoked examples", type="log", domain=domain) | ticks
         if len(models) > 1:
             place = {"x": sum(domain) / 2, "y": 1, "xref": "paper", "yref": "paper"}
-            font = {"color": GREY}
-            titles.append(
-                {"text": model, "showarrow": False, "yanchor": "bottom", "font": font, **place}
-            )
+            titles.append({"text": model, "showarrow": False, "yanchor": "bottom", **place})
         groups = list(_groups(frame[frame["model"] == model]))
-        for (name, rows), color in zip(groups, line_colors(len(groups)), strict=True):
+        looks = styles(len(groups))
+        for (name, rows), style in zip(groups, looks, strict=True):
             known = rows.dropna(subset=[column])
             by = known.groupby("revoked")[column]
             middle, low, high = by.median(), by.min(), by.max()
@@ -171,7 +176,8 @@ def _lines(
                         "thickness": 1,
                         "width": 3,
                     },
-                    "line": {"color": color, "width": 1.75},
+                    "line": {"color": style.color, "dash": style.dash, "width": 1.75},
+                    "marker": {"color": style.color, "symbol": style.symbol, "size": 8},
                     "hovertemplate": f"{name}, %{{x}} revoked: %{{y:.2f}}<extra></extra>",
                 }
             )
@@ -180,14 +186,68 @@ def _lines(
     drawn = layout(title, 400, **axes, yaxis=y, shapes=shapes, annotations=titles)
     drawn["margin"] = {**drawn["margin"], "t": 84}
     drawn["legend"] = {**drawn["legend"], "y": 1.08 if len(models) > 1 else 1.02}
+    if len(models) == 1:
+        _name_lines(data, drawn, dict(zip((name for name, _ in groups), looks, strict=True)))
     return {"data": data, "layout": drawn}
+
+
+def _name_lines(data: list[Spec], drawn: Spec, looks: dict[str, Style]) -> None:
+    """Write the name of each line at its end, in place of a legend."""
+    log = drawn["yaxis"].get("type") == "log"
+    scaled = math.log10 if log else float
+    lines = [trace for trace in data if trace.get("name") in looks and trace["y"]]
+    ends = [
+        scaled(max(value, 1e-9) if log else value)
+        for trace in lines
+        for middle, above, below in zip(
+            trace["y"], trace["error_y"]["array"], trace["error_y"]["arrayminus"], strict=True
+        )
+        for value in (middle + above, middle - below)
+    ]
+    if not ends:
+        return
+    pad = 0.06 * (max(ends) - min(ends)) or 0.1
+    low, high = min(ends) - pad, max(ends) + pad
+    longest = max(map(len, looks))
+    drawn["margin"] = {**drawn["margin"], "r": min(240, 40 + round(LETTER * longest)), "t": 48}
+    drawn["showlegend"] = False
+    drawn["yaxis"] = {**drawn["yaxis"], "range": [low, high]}
+    labels = [
+        (
+            trace["name"],
+            looks[trace["name"]],
+            0.0,
+            scaled(max(trace["y"][-1], 1e-9) if log else trace["y"][-1]),
+        )
+        for trace in lines
+    ]
+    height = drawn["height"] - drawn["margin"]["t"] - drawn["margin"]["b"]
+    drawn["annotations"] = [*drawn["annotations"], *beside_ends(labels, high - low, height)]
+
+
+def _name_clouds(
+    groups: "list[tuple[str, pd.DataFrame]]", frame: "pd.DataFrame", height: float
+) -> list[Spec]:
+    """Write the name of each group beside its median point."""
+    known = frame.dropna(subset=["gap_removed"])
+    if known.empty:
+        return []
+    x, y = np.log10(known["speed"].clip(lower=1e-9)), known["gap_removed"]
+    labels = []
+    for (name, rows), style in zip(groups, styles(len(groups)), strict=True):
+        own = rows.dropna(subset=["gap_removed"])
+        if len(own):
+            place = math.log10(max(float(own["speed"].median()), 1e-9))
+            labels.append((name, style, place, float(own["gap_removed"].median())))
+    spans = (1.1 * float(x.max() - x.min()), 1.1 * float(y.max() - y.min()))
+    return beside_points(labels, spans, height)
 
 
 def _groups(frame: "pd.DataFrame") -> list[tuple[str, "pd.DataFrame"]]:
     """Group rows by policy, method and amend, named by the columns that vary."""
-    several = [column for column in GROUP_COLUMNS[1:] if frame[column].nunique() > 1]
+    several = [column for column in GROUP_COLUMNS if frame[column].nunique() > 1] or ["policy"]
     return [
-        (", ".join(str(rows.iloc[0][column]) for column in ["policy", *several]), rows)
+        (", ".join(str(rows.iloc[0][column]) for column in several), rows)
         for _, rows in frame.groupby(GROUP_COLUMNS, sort=False)
     ]
 
@@ -243,7 +303,7 @@ def _band(low: float, high: float) -> Spec:
         "label": {
             "text": "1.5x to 8x: the paper's abstract",
             "textposition": "top left",
-            "font": {"size": 11, "color": GREY},
+            "font": {"size": 11},
         },
     }
 

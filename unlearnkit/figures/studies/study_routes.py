@@ -11,12 +11,16 @@ from unlearnkit.figures.drawing import (
     Spec,
     axis,
     layout,
-    line_colors,
+    share_axis,
+    styles,
 )
 from unlearnkit.figures.studies.study import AT_RANDOM, describe_request, rings
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+BROWN = "#8f5200"  # white text is readable on it
 
 
 @Drawing
@@ -39,16 +43,16 @@ def study_workload(frame: "pd.DataFrame", chosen: Collection[Any] = ()) -> Spec:
             "y": rows["workload_share"].tolist(),
             "text": [describe_request(row) for row in rows.itertuples()],
             "customdata": [[label] for label in rows.index.tolist()],
-            "marker": {"color": color, "size": 8, "opacity": 0.7},
+            "marker": {"color": style.color, "symbol": style.symbol, "size": 8, "opacity": 0.75},
             "hovertemplate": "%{text}<br>expected %{x:.1%}, actual %{y:.1%}<extra></extra>",
         }
-        for ((shards, slices), rows), color in zip(groups, line_colors(len(groups)), strict=True)
+        for ((shards, slices), rows), style in zip(groups, styles(len(groups)), strict=True)
     ]
     data += rings(uniform.loc[uniform.index.isin(chosen)], "expected_share", "workload_share")
     line = {"color": GREY, "width": 1, "dash": "dot"}
     diagonal = {"type": "line", "x0": 0, "y0": 0, "x1": 1, "y1": 1, "layer": "below", "line": line}
-    x = axis("expected share of full retraining", tickformat=".0%", range=[0, 1.05])
-    y = axis("actual share", tickformat=".0%", showgrid=True, range=[0, 1.05])
+    x = share_axis("expected share of full retraining", 0, 1.02)
+    y = share_axis("actual share", 0, 1.02) | {"showgrid": True}
     title = "Workload of exact retraining, by shards x slices"
     return {
         "data": data,
@@ -102,7 +106,7 @@ def study_map(
         "textfont": {"color": "white"},
         "zmin": 0,
         "zmax": 1,
-        "colorscale": [[0, BLUE], [1, "#b36b00"]],
+        "colorscale": [[0, BLUE], [1, BROWN]],
         "showscale": False,
         "showlegend": False,
         "xgap": 2,
