@@ -1,19 +1,4 @@
-"""Progress of long work: events, a progress bar, and cancelling.
-
-Every function that can take long accepts ``on_progress``:
-
-- With None, the default, a progress bar appears on stderr after one second, provided that stderr is
-  a terminal or the code runs in a notebook; otherwise nothing is shown.
-- With False nothing is shown; with True the bar appears at once, even if stderr is a file.
-- A callable receives every :class:`ProgressEvent`, and no bar is shown::
-
-      session.train(on_progress=lambda event: print(event.sentence, f"{event.share:.0%}"))
-
-Callables are called in the thread that does the work, which is not the thread of the caller.
-
-A public function opens a :class:`Run` with :func:`running` and passes it on. The functions that it
-calls report to the run and never print.
-"""
+"""Progress events, the run that they are reported to, and the progress bar."""
 
 import shutil
 import sys
@@ -153,7 +138,7 @@ def running(
     The work runs in :func:`~unlearnkit.torch_settings.own_settings`.
 
     Args:
-        on_progress: None, a bool or a callable, as the module's docstring describes.
+        on_progress: None, a bool or a callable, as :mod:`unlearnkit.progress` describes.
         cancel: setting this event stops the work.
         pause: setting this event ends training after the current stages.
         parallel: the number of worker processes; None trains in this process.

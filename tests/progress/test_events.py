@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import unlearnkit as uk
-from unlearnkit import progress
 from unlearnkit.progress import ProgressEvent, running
+from unlearnkit.progress import events as progress
 
 NEVER = 1e9  # seconds
 GENERATOR = np.random.default_rng(0)
