@@ -134,7 +134,7 @@ def test_as_dataset_takes_what_callers_hold():
 @pytest.mark.parametrize("data", [None, 3, table(), (1, 2, 3), FEATURES])
 def test_as_dataset_names_the_accepted_kinds(data):
     with pytest.raises(
-        TypeError, match=r"is not a dataset; give a name \(digits, diabetes, breast-"
+        TypeError, match=r"is not a dataset; give a name \(digits, shifted-digits, dia"
     ):
         as_dataset(data)
 

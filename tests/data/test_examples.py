@@ -215,3 +215,25 @@ def test_features_lie_row_by_row_however_they_came():
     turned = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 4).permute(2, 0, 1)
     examples = Examples(np.arange(4), turned, torch.zeros(4, dtype=torch.int64))
     assert examples.features.is_contiguous() and torch.equal(examples.features, turned)
+
+
+def test_other_labels_change_nothing_else_and_the_name_says_so():
+    data = load("digits")
+    nines = data.train.ids[data.train.labels == 9]
+    changed = data.with_labels(nines, 4)
+    assert (changed.train.labels == 9).sum() == 0 and (data.train.labels == 9).any()
+    assert torch.equal(changed.train.features, data.train.features)
+    assert torch.equal(changed.test.labels, data.test.labels)
+    assert changed.fingerprint != data.fingerprint and changed.name == "digits, relabelled"
+    two = data.with_labels(nines[:2], [1, 2]).examples(nines[:3])[1]
+    assert two.tolist() == [1, 2, 9]
+
+
+def test_labels_that_do_not_exist_are_refused():
+    data = load("digits")
+    with pytest.raises(ValueError, match="labels=10, but the classes are 0 to 9"):
+        data.with_labels([3], 10)
+    with pytest.raises(KeyError):
+        data.with_labels([1797], 1)
+    with pytest.raises(ValueError, match="targets of a regression are no classes"):
+        load("diabetes").with_labels([0], 1)

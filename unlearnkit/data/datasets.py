@@ -15,7 +15,13 @@ from unlearnkit.data.examples import Dataset, Examples
 from unlearnkit.data.frames import from_file, from_frame
 from unlearnkit.data.from_hugging_face import from_hugging_face, is_table
 from unlearnkit.data.from_torch import from_torch
-from unlearnkit.data.named_images import load_cifar_10, load_digits, load_fashion_mnist, load_mnist
+from unlearnkit.data.named_images import (
+    load_cifar_10,
+    load_digits,
+    load_fashion_mnist,
+    load_mnist,
+    load_shifted_digits,
+)
 from unlearnkit.data.named_tables import (
     load_adult,
     load_breast_cancer,
@@ -84,6 +90,7 @@ DATASETS: Registry[DatasetSource] = Registry(
     """,
     {
         "digits": load_digits,
+        "shifted-digits": load_shifted_digits,
         "diabetes": load_diabetes,
         "breast-cancer": load_breast_cancer,
         "fashion-mnist": load_fashion_mnist,
@@ -103,6 +110,7 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
     name                examples                    classes     where the files come from
     ==================  ==========================  ==========  ====================================
     ``digits``          1,797 images, 8x8           10          scikit-learn
+    ``shifted-digits``  12,173 images, 8x8          10          scikit-learn
     ``diabetes``        442 rows of 10              regression  scikit-learn
     ``breast-cancer``   569 rows of 30              2           scikit-learn
     ``fashion-mnist``   70,000 images, 28x28        10          Debian's package, IDX files, OpenML
@@ -112,7 +120,7 @@ def load(name: str, *, path: str | Path | None = None, num_examples: int | None 
     ``covertype``       581,012 rows of 54          7           scikit-learn's fetcher
     ==================  ==========================  ==========  ====================================
 
-    The first three are part of scikit-learn and need no files; the last two are fetched by
+    The first four are part of scikit-learn and need no files; the last two are fetched by
     scikit-learn. The files of the others are searched in ``path``; in the folder
     ``$UNLEARNKIT_DATA``; in ``/usr/share/datasets``, ``data``, ``~/data`` and ``~/.cache``, also in
     torchvision's layout. If they are in none of these, scikit-learn downloads them and keeps a

@@ -522,6 +522,32 @@ class Dataset:
         )
         return replace(self, test=test)
 
+    def with_labels(self, ids: Ids, labels: Any) -> "Dataset":
+        """Return the dataset with other labels on some training examples, to study wrong labels.
+
+        Args:
+            ids: ids of training examples.
+            labels: the class of each of them, or one class for all.
+
+        Raises:
+            KeyError: no training example has one of these ids.
+            ValueError: the data are of a regression, or a class is not known.
+        """
+        if self.is_regression:
+            raise ValueError("the targets of a regression are no classes; change the data instead")
+        rows = torch.from_numpy(self.train.rows(ids))
+        own = torch.as_tensor(labels, dtype=torch.int64)
+        if own.numel() and not 0 <= int(own.min()) <= int(own.max()) < self.num_classes:
+            raise ValueError(
+                f"labels={labels!r}, but the classes are 0 to {self.num_classes - 1}; give their "
+                "numbers"
+            )
+        changed = self.train.labels.clone()
+        changed[rows] = own
+        # Under its own name a script would load the data with the labels that they had.
+        name = f"{self.name}, relabelled"
+        return replace(self, name=name, train=replace(self.train, labels=changed))
+
     def with_computed(self, computed: Computed | None) -> "Dataset":
         """Return the dataset with inputs that a frozen backbone computes, or without."""
         if all(part.computed is computed for part in self.parts.values()):

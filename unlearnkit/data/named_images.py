@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from unlearnkit.data.arrays import first_of, keyed_permutation, split
 from unlearnkit.data.examples import Dataset
+from unlearnkit.data.reading.groups import Grouping
 from unlearnkit.data.sources import (
     CIFAR_10_CLASSES,
     cifar_10_arrays,
@@ -18,6 +19,8 @@ from unlearnkit.data.sources import (
 
 # Inputs are (pixels - offset) / scale, which maps 0..16 to -1..1.
 DIGITS_OFFSET, DIGITS_SCALE = 8.0, 8.0
+NUM_DIGITS, DIGITS_TRAIN = 1797, 1297
+DIGITS_SOURCE = "Alpaydin and Kaynak 1998, UCI Machine Learning Repository"
 
 # Means and standard deviations of all pixels of the training sets, 0..255, as they are commonly
 # published; of CIFAR-10's channels, whose constants hardly differ, the mean. They are constants of
@@ -49,29 +52,75 @@ def load_digits(*, path: str | Path | None = None, num_examples: int | None = No
 
     Source: Alpaydin and Kaynak 1998, UCI Machine Learning Repository. Licence: CC BY 4.0.
     """
-    from sklearn import datasets  # slow to import, and only needed here
-
-    if path is not None:
-        raise ValueError(f"path={str(path)!r}, but digits ships with scikit-learn; leave path= out")
-    order = keyed_permutation(1797, seed=0)
-    train = first_of(np.arange(1297), num_examples)
-    images, labels = datasets.load_digits(return_X_y=True)
-    images, labels = images[order], labels[order]
-    features = torch.from_numpy(images.astype(np.uint8)).reshape(-1, 1, 8, 8)
+    images, labels = _digits("digits", path)
     dataset = split(
         "digits",
-        features,
-        torch.from_numpy(labels.astype(np.int64)),
-        {"train": train, "probe": np.arange(1297, 1497), "test": np.arange(1497, 1797)},
+        torch.from_numpy(images),
+        torch.from_numpy(labels),
+        {
+            "train": first_of(np.arange(DIGITS_TRAIN), num_examples),
+            "probe": np.arange(DIGITS_TRAIN, 1497),
+            "test": np.arange(1497, NUM_DIGITS),
+        },
         class_names=DIGIT_CLASSES,
         offset=DIGITS_OFFSET,
         scale=DIGITS_SCALE,
     )
-    return replace(
-        dataset,
-        source="Alpaydin and Kaynak 1998, UCI Machine Learning Repository, by scikit-learn",
-        licence="CC BY 4.0",
+    return replace(dataset, source=f"{DIGITS_SOURCE}, by scikit-learn", licence="CC BY 4.0")
+
+
+def load_shifted_digits(
+    *, path: str | Path | None = None, num_examples: int | None = None
+) -> Dataset:
+    """Load the training digits of :func:`load_digits` in nine places each: 11,673 images.
+
+    A digit is shifted by up to one pixel up, down, left and right; what leaves the image is lost.
+    It is a larger problem on which no file has to be fetched. The nine copies of a digit are one
+    group, so that they lie in one shard and slice and are forgotten together with
+    ``session.revoke(group=17)``. Probe and test examples are the digits of those parts of
+    :func:`load_digits`, which are not shifted and of which no copy is trained on.
+
+    Ids: ``id % 1797`` is the id of the digit in :func:`load_digits`, and its group. Ids below 1797
+    are the digits that are not shifted.
+
+    Source: as for :func:`load_digits`; the shifts are ours. Licence: CC BY 4.0.
+    """
+    images, labels = _digits("shifted-digits", path)
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    shifts = sorted(((y, x) for y in range(3) for x in range(3)), key=lambda shift: shift != (1, 1))
+    copies = [padded[:, :, y : y + 8, x : x + 8] for y, x in shifts]
+    digits = np.tile(np.arange(NUM_DIGITS), len(shifts))
+    ids = np.arange(len(digits)).reshape(len(shifts), NUM_DIGITS)
+    dataset = split(
+        "shifted-digits",
+        torch.from_numpy(np.concatenate(copies)),
+        torch.from_numpy(labels[digits]),
+        {
+            # All places of the first digit, then all of the second, and so on.
+            "train": first_of(ids[:, :DIGITS_TRAIN].T.ravel(), num_examples),
+            "probe": ids[0, DIGITS_TRAIN:1497],
+            "test": ids[0, 1497:],
+        },
+        class_names=DIGIT_CLASSES,
+        offset=DIGITS_OFFSET,
+        scale=DIGITS_SCALE,
+        groups=digits,
+        grouping=Grouping(tuple(range(NUM_DIGITS)), "digit"),
     )
+    return replace(dataset, source=f"{DIGITS_SOURCE}, by scikit-learn", licence="CC BY 4.0")
+
+
+def _digits(
+    name: str, path: str | Path | None
+) -> tuple[UInt8[np.ndarray, "n 1 8 8"], Int64[np.ndarray, " n"]]:
+    """Return scikit-learn's digits and their labels in the order of the ids."""
+    from sklearn import datasets  # slow to import, and only needed here
+
+    if path is not None:
+        raise ValueError(f"path={str(path)!r}, but {name} ships with scikit-learn; leave path= out")
+    order = keyed_permutation(NUM_DIGITS, seed=0)
+    images, labels = datasets.load_digits(return_X_y=True)
+    return images[order].astype(np.uint8).reshape(-1, 1, 8, 8), labels[order].astype(np.int64)
 
 
 def load_fashion_mnist(
