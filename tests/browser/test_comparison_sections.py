@@ -1,4 +1,4 @@
-"""The comparison's sections as a person meets them: opened by keyboard, saved, never cut off."""
+"""The comparison's tabs as a person meets them: chosen by keyboard, saved, never cut off."""
 
 import csv
 
@@ -20,22 +20,29 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
     path = write_notebook(lab.root / "sections.ipynb", [CELL])
     open_and_run(page, lab, "sections.ipynb")
     page.locator(".uk-comparison button", has_text="Compare").click(timeout=60_000)
-    heads = page.locator(".uk-section-head .uk-heading > button")
-    heads.first.wait_for(timeout=60_000)
+    tabs = page.locator(".uk-section-tabs [role=tab]")
+    tabs.nth(1).wait_for(timeout=60_000)
     assert page.locator(".uk-section .uk-plotview").count() == 0
-    for i in range(heads.count()):
-        heads.nth(i).focus()
-        page.keyboard.press("Enter")
-        section = page.locator(".uk-section").nth(i)
-        section.locator(".uk-plotview .main-svg").first.wait_for()
+    tabs.first.focus()
+    sections = page.locator(".uk-section")
+    for i in range(1, tabs.count()):
+        page.keyboard.press("ArrowRight")
+        section = sections.nth(i - 1)
+        section.locator(".uk-body").wait_for()
+        name = tabs.nth(i).inner_text()
+        if name != "All metrics":
+            section.locator(".uk-plotview .main-svg").first.wait_for()
+            words = section.locator("[role=img]").first.get_attribute("aria-label")
+            assert any(letter.isdigit() for letter in words), words
         section.locator(".uk-code code", has_text="session.compare()").wait_for(state="attached")
-        assert heads.nth(i).get_attribute("aria-expanded") == "true"
-        assert section.locator(".uk-tools button", has_text="What does this mean?").is_visible()
-    assert i == 7
+        assert tabs.nth(i).get_attribute("aria-selected") == "true"
+        assert [section.is_visible() for section in sections.all()].count(True) == 1
+    assert i == 12
     assert page.locator(".uk-panel [role=alert]").count() == 0
 
     # The threshold by keyboard: the sentence and the line follow.
-    attack = page.locator(".uk-section").last
+    tabs.filter(has_text="Membership attack").click()
+    attack = sections.nth(4)
     attack.locator("input[type=range]").focus()
     before = attack.locator(".uk-prose p").first.inner_text()
     page.keyboard.press("End")
@@ -43,7 +50,8 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
     assert attack.locator(".uk-prose p").first.inner_text() != before
 
     starts = {"HTML": b"<!doctype html>", "PNG": b"\x89PNG", "CSV": b"layer,index,original"}
-    export = page.locator(".uk-section").first.locator(".uk-export").first
+    tabs.filter(has_text="Parameters").click()
+    export = sections.nth(6).locator(".uk-export").first
     for word, start in starts.items():
         with page.expect_download() as got:
             export.get_by_text(word, exact=True).click()
@@ -61,13 +69,16 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
     alone.close()
 
     command(page, "application:toggle-left-area")
-    for width, theme in ((640, "dark"), (1280, "light")):
-        page.set_viewport_size({"width": width, "height": 900})
+    # The file browser's width is left: as wide as a notebook beside JupyterLab's sidebar.
+    for width, theme in ((850, "dark"), (640, "light")):
+        page.set_viewport_size({"width": width, "height": 800})
         set_theme(page, theme)
-        settled(page, (width, theme))
-        for i in range(heads.count()):
-            heads.nth(i).evaluate("(node) => node.scrollIntoView()")
-            screenshot(page, f"section-{i}-{width}-{theme}")
+        for i in range(tabs.count()):
+            tabs.nth(i).click()
+            if i:
+                sections.nth(i - 1).locator(".uk-body").wait_for()
+            settled(page, (width, theme, i))
+            screenshot(page, f"tab-{i}-{width}-{theme}")
     assert traffic.errors == []
 
     command(page, "docmanager:save")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import unlearnkit as uk
+from panels import opened
 from unlearnkit.metrics.metrics import (
     BUILT_IN,
     METRICS,
@@ -18,6 +19,7 @@ from unlearnkit.metrics.metrics import (
     measure_all,
     try_metrics,
 )
+from unlearnkit.widgets.comparison.overview import MeasuresView, ScoresView
 from unlearnkit.widgets.comparison.panel import ComparisonPanel
 
 
@@ -55,10 +57,10 @@ def test_it_stands_in_the_comparison_and_its_panel(entered):
     assert list(parts["part"]) == ["forget", "retain", "test"] and parts["value"].notna().all()
     panel = ComparisonPanel(compared)
     panel._finished(result)
-    assert (
-        "total-variation" in panel.measures.html and "half the L1 distance" in panel.measures.html
-    )
-    saved = pd.read_csv(io.StringIO(panel.outputs.export.csv()), index_col="model")
+    shown = opened(panel, MeasuresView).measures.html
+    assert "total-variation" in shown and "half the L1 distance" in shown
+    outputs = opened(panel, ScoresView).outputs
+    saved = pd.read_csv(io.StringIO(outputs.export.csv()), index_col="model")
     assert saved["total_variation"].tolist() == pytest.approx(frame["total_variation"].tolist())
 
 
@@ -194,7 +196,7 @@ def test_without_metrics_a_comparison_is_still_shown(monkeypatch):
     assert "bit-identical" in repr(result) and "test_accuracy" in result.to_frame()
     panel = ComparisonPanel(compared)
     panel._finished(result)
-    assert "uk.METRICS" in panel.measures.html
+    assert "uk.METRICS" in opened(panel, MeasuresView).measures.html
 
 
 def test_a_metric_without_a_value_stays_in_the_table(monkeypatch):

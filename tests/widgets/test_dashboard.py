@@ -7,9 +7,10 @@ from contextlib import contextmanager
 import ipywidgets
 import pytest
 
-from panels import CASE, call, drawn, run, text, weights
+from panels import CASE, call, drawn, opened, run, text, weights
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE
 from unlearnkit.widgets import PANELS, Dashboard, PlotView
+from unlearnkit.widgets.comparison.overview import MovesView, ScoresView
 from unlearnkit.widgets.parts import shared
 
 
@@ -203,9 +204,10 @@ def test_compare_discard_and_repay(dashboard, session):
     assert "kept in memory only" in text(comparison.note)
     run(comparison.runner)
     assert "1 of 2 constituents is bit-identical to the retrained model" in text(comparison.verdict)
-    assert text(comparison.constituents).count("approximate") == 1
+    assert text(opened(comparison, MovesView).constituents).count("approximate") == 1
     assert comparison._results.layout.display is None
-    views = (comparison.accuracy, comparison.layers, comparison.outputs, comparison.membership)
+    scores = opened(comparison, ScoresView)
+    views = (scores.accuracy, scores.outputs, scores.membership)
     assert all(isinstance(plot.view, PlotView) and plot.view.spec["data"] for plot in views)
 
     (owing,) = session.debt

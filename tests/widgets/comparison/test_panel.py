@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import unlearnkit as uk
-from panels import compare, opened, session_of
+from panels import compare, opened, section, session_of
 from unlearnkit.widgets import PANELS
 from unlearnkit.widgets.comparison.membership import MembershipView
 from unlearnkit.widgets.comparison.networks import (
@@ -18,6 +18,7 @@ from unlearnkit.widgets.comparison.networks import (
     ParameterView,
     WeightView,
 )
+from unlearnkit.widgets.comparison.overview import DistanceView, ScoresView
 from unlearnkit.widgets.comparison.predictions import ClassView, PredictionView
 
 
@@ -38,17 +39,42 @@ def test_an_unknown_panel_is_one_sentence(session):
 
 def test_nothing_is_made_before_the_comparison_and_nothing_computed_before_a_click(session):
     panel = session.panel("comparison")
-    assert panel.sections == [] and panel._closer.layout.display == "none"
+    assert panel.sections == [] and panel._results.layout.display == "none"
     compare(panel)
-    assert len(panel.sections) == 7  # the data are no images
+    assert len(panel.sections) == 11  # the data are no images
+    assert panel.tabs.names == ["Verdict", *(found.title for found in panel.sections)]
     for found in panel.sections:
         assert found.body.children == () and found._frames == {} and not found.open
-        assert found.title and found.explanation
+        assert found.title and found.explanation and found.widget.layout.display == "none"
     first = panel.sections[0]
     first.open = True
     assert first.body.layout.display is None and first._frames
     first.open = False
     assert first.body.layout.display == "none"
+
+
+def test_one_tab_is_shown_at_a_time(panel):
+    def shown():
+        widgets = [panel.verdict, *(found.widget for found in panel.sections)]
+        return [number for number, one in enumerate(widgets) if one.layout.display is None]
+
+    assert panel.tabs.chosen == 0 and shown() == [0]
+    panel.tabs.chosen = 2
+    assert shown() == [2] and [s.open for s in panel.sections].count(True) == 1
+    assert panel.sections[1].open and panel.sections[1]._frames
+    panel.sections[3].open = True  # by code: its tab follows
+    assert panel.tabs.chosen == 4 and shown() == [4] and not panel.sections[1].open
+    panel.tabs.chosen = 0
+    assert shown() == [0] and not any(found.open for found in panel.sections)
+
+
+def test_the_verdict_stays_when_the_original_is_discarded(panel):
+    panel.tabs.chosen = 3
+    said = panel.verdict.html
+    panel.discard.click()
+    assert panel.tabs.names == ["Verdict"] and panel.tabs.chosen == 0
+    assert panel.verdict.layout.display is None and panel.verdict.html == said
+    assert panel._results.layout.display is None
 
 
 @pytest.mark.parametrize(("case", "share"), [("uneven", 0.3), ("cnn-batchnorm", 0.0)])
@@ -64,6 +90,9 @@ def test_every_section_opens_explains_itself_saves_and_runs_as_code(case, share)
         for plot in found._plots:
             assert plot.view.spec["data"] and plot.widget.layout.display is None
             assert plot.view.label
+            # The words for those who cannot see the plot hold numbers beyond the title's.
+            assert plot.view.description.startswith(plot.view.label.rstrip("."))
+            assert re.search(r"\d", plot.view.description[len(plot.view.label) :])
             # One camera is enough: ours also gives the title and the legend.
             assert "toImage" in plot.view.spec["layout"]["modebar"]["remove"]
             saved = pd.read_csv(io.StringIO(plot.export.csv()))
@@ -104,11 +133,11 @@ def test_after_an_exact_unlearning_every_section_says_zero():
 def test_discarding_the_original_leaves_nothing_of_it(panel, session):
     for found in panel.sections:
         found.open = True
+        assert found.open
     gone = weakref.ref(panel.comparison), weakref.ref(session.original)
     panel.discard.click()
     gc.collect()
     assert [reference() for reference in gone] == [None, None]
-    assert panel._closer.layout.display == "none"
     for found in panel.sections:
         assert not found.open and found._frames == {}
         assert all(not plot.view.spec["data"] for plot in found._plots)
@@ -133,18 +162,13 @@ def test_an_open_section_follows_the_next_comparison(panel, session):
     assert found.open and found._frames
 
 
-def test_the_panels_own_plots_are_saved_too(panel):
-    frame = pd.read_csv(io.StringIO(panel.accuracy.export.csv()), index_col="model")
+def test_the_scores_and_distances_are_saved_too(panel):
+    scores, distances = opened(panel, ScoresView), section(panel, DistanceView)
+    frame = pd.read_csv(io.StringIO(scores.accuracy.export.csv()), index_col="model")
     assert frame.to_numpy() == pytest.approx(panel.comparison.accuracies.to_numpy())
-    layers = pd.read_csv(io.StringIO(panel.layers.export.csv()))
-    assert layers["l2"].tolist() == pytest.approx(panel.comparison.layers["l2"].tolist())
-    summary = pd.read_csv(io.StringIO(panel.outputs.export.csv()), index_col="model")
+    summary = pd.read_csv(io.StringIO(scores.outputs.export.csv()), index_col="model")
     kl = panel.comparison.output_kl["unlearned"]
     assert summary.loc["unlearned", "output_kl"] == pytest.approx(kl)
-    sent = []
-    panel.accuracy.export.send = sent.append
-    panel.accuracy.export._asked(None, {"want": "csv"}, [])
-    assert sent == [{"csv": panel.accuracy.export.csv()}]
-    panel.discard.click()
-    panel.accuracy.export._asked(None, {"want": "csv"}, [])
-    assert sent[1] == {"failed": "the comparison was discarded; press Compare for a new one"}
+    distances.open = True
+    layers = pd.read_csv(io.StringIO(distances.layers.export.csv()))
+    assert layers["l2"].tolist() == pytest.approx(panel.comparison.layers["l2"].tolist())

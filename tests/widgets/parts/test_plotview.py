@@ -87,3 +87,14 @@ def test_every_click_of_the_page_calls_back_until_unsubscribed():
     view.set_state({"clicked": click | {"count": 3}})
     assert [one["count"] for one in heard] == [1, 2]
     assert heard[0]["customdata"] == 7
+
+
+def test_the_page_gets_the_picture_of_an_example_it_asks_for():
+    asked = []
+    view = PlotView(picture_of=lambda number: asked.append(number) or f"data:image/png,{number}")
+    assert view.pictured and not PlotView().pictured
+    sent = []
+    view.send = sent.append
+    view._handle_custom_msg({"want": "picture", "id": 7}, [])
+    view._handle_custom_msg({"want": "csv"}, [])
+    assert asked == [7] and sent == [{"picture": "data:image/png,7", "id": 7}]

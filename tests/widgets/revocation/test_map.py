@@ -1,5 +1,6 @@
 """The map of the examples, without a browser."""
 
+import unlearnkit as uk
 from unlearnkit.selection.example_map import example_map
 from unlearnkit.widgets import PANELS
 from unlearnkit.widgets.revocation import map
@@ -27,3 +28,14 @@ def test_the_map_says_what_it_draws_and_rings_the_request(session, monkeypatch):
     said = panel.selector.summary.html
     assert "of 34 training examples are drawn: a uniform sample" in said
     assert {7, 13} <= set(panel.selector._found().ids.tolist())
+
+
+def test_images_are_shown_where_one_points_at_them():
+    images = uk.Session("digits", model="logistic", num_shards=2, num_slices=1, epochs=1)
+    panel = PANELS["revocation"](images)
+    panel.mode.value = "on a map"
+    view = panel.selector.plot.view
+    assert view.pictured
+    seven, eight = (panel.selector._picture_of(number) for number in (7, 8))
+    assert seven.startswith("data:image/png;base64,") and seven != eight
+    assert panel.selector._picture_of(1797) == ""

@@ -32,7 +32,7 @@ def shard_moves(comparison: Comparison) -> Spec:
     before = [float(row["original_to_scratch_l2"]) for row in rows]
     after = [0.0 if row["bit_identical"] else float(row["unlearned_to_scratch_l2"]) for row in rows]
     xaxis, zero, band = log_axis(
-        "distance of the parameters from the retrained model (L2, logarithmic)",
+        "distance from the retrained model (L2, logarithmic)",
         [*before, *after],
         zero="0, bit<br>for bit",
     )

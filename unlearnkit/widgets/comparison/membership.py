@@ -57,7 +57,7 @@ class MembershipView(View):
 
     def build(self) -> Sequence[ipywidgets.Widget]:
         """Create the controls, the summary, two plots and the table."""
-        self.model = self.choice("attacked", OTHERS)
+        self.model = self.choice("attacked model", OTHERS)
         self.shard = self.shard_choice()
         self.slider = PercentSlider(
             value=10.0, step=1.0, description="threshold at this share of test losses"
@@ -66,7 +66,7 @@ class MembershipView(View):
         self.summary = self.text()
         self.losses, self.roc = self.plot("membership-losses"), self.plot("membership-roc")
         self.risks = self.text()
-        self.rate = self.choice("false positives", [(f"{rate:.1%}", rate) for rate in RATES])
+        self.rate = self.choice("false positive rate", [(f"{rate:.1%}", rate) for rate in RATES])
         self.worst, self.shards = self.text(), self.plot("shard-attack")
         return [
             row(self.model, self.shard, self.slider),

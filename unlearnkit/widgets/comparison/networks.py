@@ -16,7 +16,7 @@ from unlearnkit.widgets.parts.view import OTHERS, View
 class ParameterView(View):
     """Scatter plots and a histogram of the parameters of one constituent."""
 
-    title = "Parameters, number by number"
+    title = "Parameters"
     explanation = "Did unlearning move the parameters to where retraining from scratch puts them?"
     meaning = (
         "The three models start from the same weights, so every difference is an effect of the "
@@ -93,7 +93,7 @@ class ParameterView(View):
 class SeedView(View):
     """Distances of one constituent's layers, beside the distance that another seed makes."""
 
-    title = "Distances beside another seed"
+    title = "Another seed"
     explanation = (
         "Is a distance large? The same constituent is trained once more with another seed."
     )
@@ -149,7 +149,7 @@ class SeedView(View):
 class WeightView(View):
     """The weights of the first layer as pictures."""
 
-    title = "First-layer weights as images"
+    title = "First-layer weights"
     explanation = (
         "The patterns that the first layer detects, before and after unlearning, and retrained."
     )
@@ -195,7 +195,7 @@ class WeightView(View):
 class LayerView(View):
     """The similarity (CKA) of each layer to that of the retrained model."""
 
-    title = "Layers: similarity of representations"
+    title = "Similarity of layers"
     explanation = "Do the layers represent test examples as those of the retrained model do?"
     meaning = (
         "Linear centred kernel alignment (CKA; Kornblith, Norouzi, Lee and Hinton 2019) is 1 if "

@@ -60,7 +60,7 @@ class ClassView(View):
 class PredictionView(View):
     """The confusion matrix of two models, and the examples on which they differ most."""
 
-    title = "Predictions that differ"
+    title = "Predictions"
     explanation = (
         "Which classes are confused with which others, and the examples that changed most."
     )
@@ -119,19 +119,18 @@ class PredictionView(View):
         rows = [
             [
                 str(record["id"]),
+                f"{record['kl']:.2g}",
                 str(names[record["label"]]),
                 *(f"{names[record[m]]} ({percent(record[f'{m}_p'], 0)})" for m in shown),
-                f"{record['kl']:.2g}",
             ]
             for record in frame.to_dict("records")
         ]
-        headers = ["id", "class", *(MODEL_NAMES[m] for m in shown), "KL (nats)"]
+        headers = ["id", "KL (nats)", "class", *(MODEL_NAMES[m] for m in shown)]
         self.changed.html = table(
             headers,
             rows,
             caption=f"Most changed {part} examples, {MODEL_NAMES[model]} against retrained: "
             "predicted class and its probability",
-            text=(1, 2, 3, 4),
             lead=pictures(dataset, frame["id"].to_numpy()),
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 
 from unlearnkit.figures.drawing import Spec
+from unlearnkit.figures.still import describe
 from unlearnkit.widgets.parts.export import Export
 from unlearnkit.widgets.parts.html import Html
 from unlearnkit.widgets.parts.plotview import PlotView
@@ -33,6 +34,7 @@ class Plot:
         height: height of the plot in pixels.
         name: stem of the names of saved files.
         frame: returns the numbers to save.
+        picture_of: returns the picture of an example, which is shown where one points at it.
     """
 
     def __init__(
@@ -41,8 +43,9 @@ class Plot:
         *,
         name: str = "",
         frame: "Callable[[], pd.DataFrame] | None" = None,
+        picture_of: Callable[[int], str] | None = None,
     ) -> None:
-        self.view = PlotView(height=height)
+        self.view = PlotView(height=height, picture_of=picture_of)
         self.caption = Html(steady=True)
         self.export: Export | None = None
         self._name, self._frame = name, frame
@@ -72,6 +75,7 @@ class Plot:
         self.caption.html = f'<p class="uk-caption"><b>{html.escape(title)}</b>{legend}</p>'
         with self.view.hold_sync():  # sends one message
             self.view.label = title
+            self.view.description = describe(spec)
             self.view.figure = {"data": spec["data"], "layout": layout}
         self.widget.layout.display = None
 

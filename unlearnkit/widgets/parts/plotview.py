@@ -131,6 +131,40 @@ async function render({ model, el }) {
     model.set("selected", { customdata: points, count });
     model.save_changes();
   };
+  // The picture of the example under the pointer; the kernel is asked for each once.
+  const pictures = new Map();
+  const card = el.appendChild(document.createElement("img"));
+  Object.assign(card, { className: "uk-plotview-picture", alt: "", hidden: true });
+  let pointed = null;
+  const place = () => {
+    const source = pointed === null ? null : pictures.get(pointed.id);
+    card.hidden = !source;
+    if (!source) return;
+    card.src = source;
+    const side = pointed.x > el.clientWidth / 2 ? pointed.x - 78 : pointed.x + 14;
+    const top = Math.min(Math.max(pointed.y - 78, 2), el.clientHeight - 68);
+    Object.assign(card.style, { left: `${side}px`, top: `${top}px` });
+  };
+  const hovered = (event) => {
+    if (!model.get("pictured")) return;
+    const id = plain(event.points[0].customdata);
+    if (typeof id !== "number") return;
+    const box = el.getBoundingClientRect();
+    pointed = { id, x: event.event.clientX - box.left, y: event.event.clientY - box.top };
+    if (!pictures.has(id)) {
+      pictures.set(id, null);
+      model.send({ want: "picture", id });
+    }
+    place();
+  };
+  const unhovered = () => { pointed = null; place(); };
+  const answered = ({ picture, id }) => {
+    if (picture === undefined) return;
+    pictures.set(id, picture);
+    if (pointed?.id === id) place();
+  };
+  model.on("msg:custom", answered);
+
   const paint = async () => {
     const width = el.clientWidth, height = el.clientHeight;
     if (gone) return;
@@ -143,7 +177,8 @@ async function render({ model, el }) {
     const { data = [], layout = {} } = model.get("spec");
     page ??= theme(el);
     const title = layout.title?.text ?? layout.title ?? "";
-    graph.setAttribute("aria-label", model.get("label") || String(title).replace(/<[^>]*>/g, " "));
+    const words = model.get("description") || model.get("label") || String(title);
+    graph.setAttribute("aria-label", words.replace(/<[^>]*>/g, " "));
     // Plotly modifies its arguments (a zoom, for example), so it gets a copy of the trait.
     const { shapes = [], ...own } = structuredClone(layout);
     const rest = JSON.stringify([data, own, page, width, height]);
@@ -159,6 +194,8 @@ async function render({ model, el }) {
         graph.on("plotly_click", clicked);
         graph.on("plotly_selected", selected);
         graph.on("plotly_deselect", () => selected());
+        graph.on("plotly_hover", hovered);
+        graph.on("plotly_unhover", unhovered);
         listening = true;
       }
     } catch (error) { drawn = ""; complain(error); }
@@ -180,7 +217,7 @@ async function render({ model, el }) {
   const repaint = () => { page = null; soon(); };
 
   model.on("change:spec", soon);
-  model.on("change:label", soon);
+  model.on("change:label change:description", soon);
   const sizes = new ResizeObserver(() => {
     shown = el.clientWidth > 0 && el.clientHeight > 0;
     repaint();
@@ -193,7 +230,8 @@ async function render({ model, el }) {
   return () => {
     gone = true;
     model.off("change:spec", soon);
-    model.off("change:label", soon);
+    model.off("change:label change:description", soon);
+    model.off("msg:custom", answered);
     sizes.disconnect();
     themes.disconnect();
     Plotly.purge(graph);
@@ -209,6 +247,12 @@ _VIEW_CSS = """
   overflow: hidden;
 }
 .uk-row > .uk-plotview { width: auto; flex: 1 1 320px; }
+.uk-plotview-picture {
+  position: absolute; z-index: 2; width: 64px; height: 64px; box-sizing: border-box;
+  image-rendering: pixelated; pointer-events: none; border-radius: 3px; background: white;
+  border: 1px solid var(--jp-border-color1, rgba(128, 128, 128, 0.6));
+}
+.uk-plotview-picture[hidden] { display: none; }
 .uk-plotview-graph {
   position: absolute; inset: 0; overflow: hidden;
   color: var(--jp-ui-font-color2, GrayText); font: 13px var(--jp-ui-font-family, sans-serif);
@@ -245,9 +289,14 @@ class PlotView(anywidget.AnyWidget):
         figure: a plotly figure, or a dict with ``data`` and ``layout``.
         height: height in pixels, reserved at once so that the page does not jump; a height in the
             figure's layout takes precedence.
-        label: accessible name; the figure's title by default.
+        label: name of the plot; the figure's title by default.
+        picture_of: returns the picture of an example as a data URL, given its id, which is the
+            ``customdata`` of its point; the page shows it beside the pointer. An empty one is not
+            shown.
 
     Attributes:
+        description: what the plot shows, with its numbers, for screen readers; the label if it is
+            empty.
         spec: the figure as plotly JSON, from which the page draws.
         clicked: the last click, with ``curve``, ``point``, ``x``, ``y``, ``customdata``, and
             ``count``, which distinguishes clicks on the same point. Empty before the first click.
@@ -267,6 +316,8 @@ class PlotView(anywidget.AnyWidget):
     clicked = traitlets.Dict().tag(sync=True)
     selected = traitlets.Dict().tag(sync=True)
     label = traitlets.Unicode().tag(sync=True)
+    description = traitlets.Unicode().tag(sync=True)
+    pictured = traitlets.Bool(False).tag(sync=True)
 
     def __init__(
         self,
@@ -274,13 +325,24 @@ class PlotView(anywidget.AnyWidget):
         *,
         height: int = _HEIGHT,
         label: str = "",
+        picture_of: Callable[[int], str] | None = None,
     ) -> None:
         super().__init__(
             runtime=_Runtime.shared(),
             layout=ipywidgets.Layout(height=f"{height}px"),
             label=label,
+            pictured=picture_of is not None,
         )
+        self._picture_of = picture_of
+        self.on_msg(self._asked)
         self.figure = {} if figure is None else figure
+
+    def _asked(self, widget: Any, content: Any, buffers: Any) -> None:
+        if self._picture_of is None or not isinstance(content, dict):
+            return
+        number = content.get("id")
+        if content.get("want") == "picture" and isinstance(number, int):
+            self.send({"picture": self._picture_of(number), "id": number})
 
     @property
     def figure(self) -> go.Figure:

@@ -1,7 +1,7 @@
 """The base of all sections of the comparison panel: access to the comparison and saved data."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import ipywidgets
@@ -56,6 +56,15 @@ class View(Section):
         for prose in self._texts:
             prose.html = ""
         self._frames.clear()
+
+    def on_open(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` whenever the section has been opened, by a click or by code."""
+
+        def opened(change: dict[str, object]) -> None:
+            if change["new"]:
+                callback()
+
+        self._head.observe(opened, names="expanded")
 
     def plot(self, name: str) -> Plot:
         """Return a new plot that saves the frame of that name."""

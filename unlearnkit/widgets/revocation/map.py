@@ -11,6 +11,7 @@ from unlearnkit.selection.example_map import ExampleMap, example_map
 from unlearnkit.unlearning.request import Request
 from unlearnkit.widgets.parts.html import Html, paragraphs
 from unlearnkit.widgets.parts.panel import row
+from unlearnkit.widgets.parts.pictures import are_images, sources
 from unlearnkit.widgets.parts.plot import Plot
 from unlearnkit.widgets.parts.shared import label_counts, plural
 from unlearnkit.widgets.revocation.base import Ids, Selector, button
@@ -44,7 +45,10 @@ class MapSelector(Selector):
         self.all = button(f"Select whole {noun}s", f"Add all examples of the {noun}s selected")
         self.all.on_click(self.panel.guard(lambda pressed: self._select_whole()))
         self.all.layout.display = None if noun else "none"
-        self.plot = Plot(name="example-map", frame=lambda: self._found().to_frame())
+        shows = self._picture_of if are_images(self.session.dataset) else None
+        self.plot = Plot(
+            name="example-map", frame=lambda: self._found().to_frame(), picture_of=shows
+        )
         self.plot.view.on_select(self.panel.guard(self._selected))
         self._map: ExampleMap | None = None
         self._asked = self._drawn = np.empty(0, np.int64)
@@ -57,6 +61,12 @@ class MapSelector(Selector):
             self.plot.widget,
             row(self.all, self.chosen),
         ]
+
+    def _picture_of(self, number: int) -> str:
+        """Return the picture of an example on the map; empty for an id that is not on it."""
+        if self._map is None or number not in self._map.ids:
+            return ""
+        return sources(self.session.dataset, np.array([number], np.int64))[0]
 
     def renew(self) -> None:
         """Compute the map again if it may have changed, and ring the examples of the request."""
