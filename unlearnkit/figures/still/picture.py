@@ -21,11 +21,12 @@ MOST_BYTES = 60_000  # a larger picture would make notebooks large, so there is 
 TITLE, ROW = 15, 19  # pixels of the title's font and of a row of the legend
 
 
-def as_image(figure: Spec) -> str | None:
+def as_image(figure: Spec, description: str = "") -> str | None:
     """Return an ``<img>`` element with a still picture, which describes itself in its ``alt``.
 
     Args:
         figure: a figure as plotly JSON.
+        description: the alternative text; by default the figure is described.
 
     Returns:
         The element; None for figures that cannot be drawn, such as pie charts, and for pictures of
@@ -39,7 +40,7 @@ def as_image(figure: Spec) -> str | None:
     data = base64.b64encode(drawn.encode()).decode()
     if len(data) > MOST_BYTES:
         return None
-    words = html.escape(describe(figure), quote=True)
+    words = html.escape(description or describe(figure), quote=True)
     return f'<img alt="{words}" src="data:image/svg+xml;base64,{data}" style="max-width: 100%">'
 
 

@@ -18,6 +18,8 @@ import plotly.io as pio
 import traitlets
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
+from unlearnkit.figures.still import as_image
+
 _HEIGHT = 320
 
 _RUNTIME_ESM = "export default {};"
@@ -334,6 +336,7 @@ class PlotView(anywidget.AnyWidget):
             pictured=picture_of is not None,
         )
         self._picture_of = picture_of
+        self._still: tuple[dict[str, Any], str] | None = None
         self.on_msg(self._asked)
         self.figure = {} if figure is None else figure
 
@@ -376,8 +379,16 @@ class PlotView(anywidget.AnyWidget):
         return lambda: self.unobserve(observer, names=trait)
 
     def picture(self) -> str:
-        """Return what is left of the plot without scripts: its name."""
-        return f"<p><i>Plot: {html.escape(self.label)}</i></p>" if self.spec and self.label else ""
+        """Return what is left of the plot without scripts: a still picture, or else its name."""
+        spec = self.spec
+        if not spec.get("data"):
+            return ""
+        if self._still is None or self._still[0] is not spec:
+            # The title stands above as text, and the names of the traces belong to the picture.
+            layout = {name: part for name, part in spec["layout"].items() if name != "showlegend"}
+            named = f"<p><i>Plot: {html.escape(self.label)}</i></p>" if self.label else ""
+            self._still = (spec, as_image({**spec, "layout": layout}, self.description) or named)
+        return self._still[1]
 
     def __repr__(self) -> str:
         title = self.spec.get("layout", {}).get("title", {})

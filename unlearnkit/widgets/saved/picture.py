@@ -4,6 +4,7 @@ Widgets of this package say themselves what stands for them, by a method ``pictu
 """
 
 import html
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -14,8 +15,20 @@ _CONTROLS = (ipywidgets.Dropdown, ipywidgets.RadioButtons, ipywidgets.Text, ipyw
 
 
 def made() -> str:
-    """Say when a picture was made."""
-    return f"As of {datetime.now():%d %B %Y, %H:%M}. To act, run the notebook."
+    """Say when a picture was made, and how to act."""
+    return f"As of {datetime.now():%d %B %Y, %H:%M}. {how_to_act()}"
+
+
+def how_to_act() -> str:
+    """Say what to do where a panel is not shown; marimo has no ipywidgets layouts."""
+    marimo = sys.modules.get("marimo")
+    if marimo is not None and marimo.running_in_notebook():
+        return (
+            "marimo does not show panels that are laid out with ipywidgets. To act, call the "
+            "session's methods, such as session.unlearn(), or open the panel in JupyterLab, "
+            "Notebook 7 or Voila."
+        )
+    return "To act, run the notebook."
 
 
 def picture_of(widget: ipywidgets.Widget) -> str:
