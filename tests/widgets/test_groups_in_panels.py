@@ -75,7 +75,7 @@ def test_the_ledger_counts_persons_in_requests_debt_and_queue(session):
     ledger = board["ledger"]
     assert "unlearn 18 examples of 3 persons" in text(ledger.requests)
     owed = columns(ledger.debts)
-    assert owed["owed"] == ["6", "6"] and owed["of persons"] == ["1", "1"]
+    assert owed["examples owed"] == ["6", "6"] and owed["of persons"] == ["1", "1"]
     left = session.group_costs().names[0]
     session.revoke(group=left, deadline=timedelta(days=2))
     session.repay()

@@ -276,8 +276,8 @@ def _listed(frame: "pd.DataFrame", ringed: list[int]) -> str:
         ]
         for one in beside.head(MOST).to_dict("records")
     ]
-    headers = ["policy", *["method, amend"] * mixed, "model, S x R", "revoked", "speed", "removed"]
-    headers += ["workload", "CPU", "exact / appr."]
+    headers = ["policy", *["method, amend"] * mixed, "model, shards x slices", "revoked", "speed"]
+    headers += ["gap removed", "workload", "CPU time", "shards exact / modified"]
     more = f"; {len(beside) - MOST} more in the CSV" if len(beside) > MOST else ""
     caption = f"Clicked rows (marked), and the same requests under other policies{more}"
     return table(headers, rows, caption=caption, text=range(3 + mixed))
@@ -299,6 +299,6 @@ def _chaos(frame: "pd.DataFrame") -> str:
         for (data, model, shards, slices, rate), some in frame.groupby(settings)
         if some["amplification"].notna().any()
     ]
-    headers = ["model, S x R", "data", "learning rate", "amplification", "training"]
+    headers = ["model, shards x slices", "data", "learning rate", "amplification", "training"]
     caption = "How chaotic training is (medians over seeds)"
     return table(headers, rows[:MOST], caption=caption, text=(0, 1, 4))

@@ -82,7 +82,7 @@ def test_repaying_within_a_time_is_the_python_call(session):
     assert len(session.debt) == 3
     panel, fork = LedgerPanel(session), session.fork()
     panel.seconds.value = "soon"
-    assert "within (wall s): 'soon' is not a number" in panel.message
+    assert "time limit (seconds): 'soon' is not a number" in panel.message
     panel.seconds.value = "1e-9"
     run(panel.runner)
     assert "Nothing was repaid" in panel.message and len(session.debt) == 3

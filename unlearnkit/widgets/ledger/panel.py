@@ -64,13 +64,13 @@ class LedgerPanel(SessionPanel):
         self.which.style.description_width = "initial"
         self.which.layout.width = "200px"
         self.seconds = ipywidgets.Text(
-            description="within (wall s)",
+            description="time limit (seconds)",
             placeholder="no limit",
-            tooltip="Repay the shards that are predicted to fit into this wall time, in seconds",
+            tooltip="Repay the shards whose retraining is predicted to fit into this many seconds",
             continuous_update=False,
         )
         self.seconds.style.description_width = "initial"
-        self.seconds.layout.width = "190px"
+        self.seconds.layout.width = "230px"
         for field in (self.which, self.seconds):
             field.observe(self.guard(lambda change: None), names="value")
         self.runner: Runner[Unlearned] = Runner(
@@ -140,7 +140,8 @@ class LedgerPanel(SessionPanel):
                 ]
             )
         owners = [] if groups is None else [f"of {groups.noun}s"]
-        headers = ["shard", "owed", *owners, "of shard", "from slice", "visits", "share"]
+        headers = ["shard", "examples owed", *owners, "share of shard"]
+        headers += ["retrain from slice", "visits", "share of training"]
         caption = (
             "Debt: examples removed only approximately, and the retraining that would clear it"
         )
@@ -164,7 +165,7 @@ class LedgerPanel(SessionPanel):
         count = len(result.decision.exact)
         if not count:
             self.say(
-                "Nothing was repaid: no shard is predicted to be retrained within this wall time."
+                "Nothing was repaid: retraining any of these shards is predicted to take longer."
             )
             return
         predicted = result.predicted_seconds
