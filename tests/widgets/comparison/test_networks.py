@@ -8,7 +8,7 @@ import pytest
 import unlearnkit as uk
 from panels import opened
 from unlearnkit.evaluation import parameters
-from unlearnkit.evaluation.seed_distances import seed_distances
+from unlearnkit.evaluation.distances.seed_distances import seed_distances
 from unlearnkit.widgets.comparison.networks import (
     ParameterView,
     SeedView,

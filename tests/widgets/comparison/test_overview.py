@@ -11,6 +11,8 @@ from unlearnkit.widgets.comparison.overview import MeasuresView, MovesView
 
 def test_each_shard_has_its_distance_before_and_after(panel):
     moves = opened(panel, MovesView)
+    moves.measure.value = "parameters"
+    assert "'parameters'" in moves._head.code
     rows = re.findall(r"<tr>(.*?)</tr>", moves.constituents.html)[1:]
     for row, record in zip(rows, panel.comparison.constituents.to_dict("records"), strict=True):
         shard, before, after, *_ = re.findall(r"<td[^>]*>(.*?)</td>", row)

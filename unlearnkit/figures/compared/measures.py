@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from unlearnkit.evaluation.comparison import MODELS, PARTS, Comparison
-from unlearnkit.evaluation.seed_distances import SEED
+from unlearnkit.evaluation.distances.seed_distances import SEED
 from unlearnkit.figures.drawing import (
     BLUE,
     FAINT,
@@ -102,7 +102,8 @@ def seed_distances(frame: "pd.DataFrame") -> Spec:
     """Layer distances of one constituent, beside those of a retrained model with another seed.
 
     Args:
-        frame: table that :func:`unlearnkit.evaluation.seed_distances.seed_distances` returned.
+        frame: table that
+            :func:`unlearnkit.evaluation.distances.seed_distances.seed_distances` returned.
     """
     styles = {
         "original": (GREY, "circle-open", -0.2),

@@ -1,8 +1,8 @@
 """Figure of a comparison, shard by shard: where each model was, and where unlearning moved it."""
 
 import math
+from typing import TYPE_CHECKING
 
-from unlearnkit.evaluation.comparison import Comparison
 from unlearnkit.figures.drawing import (
     BLUE,
     GREY,
@@ -16,34 +16,36 @@ from unlearnkit.figures.drawing import (
     row_lines,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_AXES = {
+    "forget": ("outputs on forgotten examples", "divergence (nats, logarithmic)"),
+    "test": ("outputs on test examples", "divergence (nats, logarithmic)"),
+    "parameters": ("parameters", "L2 distance (logarithmic)"),
+}
+
 
 @Drawing
-def shard_moves(comparison: Comparison) -> Spec:
-    """Distance of each shard's parameters from the retrained model's, before and after unlearning.
+def shard_moves(frame: "pd.DataFrame", measure: str = "forget") -> Spec:
+    """Distance of each shard's model from the retrained one, before and after unlearning.
 
     Each row is one shard: a line leads from the original model (ring) to the unlearned one. The
     further a line leads to the left, the more of the forgotten influence is gone. The axis is
     logarithmic; a distance of 0, which only exact retraining reaches, lies in a band of its own.
 
     Args:
-        comparison: a comparison with at least one constituent.
+        frame: table that :func:`~unlearnkit.evaluation.distances.shard_moves.shard_moves` returned.
+        measure: its measure, for the titles.
     """
-    rows = comparison.constituents.to_dict("records")
-    before = [float(row["original_to_scratch_l2"]) for row in rows]
-    after = [0.0 if row["bit_identical"] else float(row["unlearned_to_scratch_l2"]) for row in rows]
-    xaxis, zero, band = log_axis(
-        "distance from the retrained model (L2, logarithmic)",
-        [*before, *after],
-        zero="0, bit<br>for bit",
-    )
-    places = {
-        "before": [value or zero for value in before],
-        "after": [value or zero for value in after],
-    }
-    # The text stands at the left of the line's end, where there is room for it.
-    xaxis["range"] = [xaxis["range"][0] - (0.0 if band else 0.5), xaxis["range"][1]]
+    rows = frame.to_dict("records")
+    before = [float(row["original"]) for row in rows]
+    after = [0.0 if row["exact"] else float(row["unlearned"]) for row in rows]
+    what, title = _AXES[measure]
+    xaxis, zero, band = log_axis(title, [*before, *after], zero="0, bit<br>for bit")
+    starts, ends = ([_place(value, zero) for value in values] for values in (before, after))
     lines: list[list[float | None]] = [[], []]
-    for number, (a, b) in enumerate(zip(places["before"], places["after"], strict=True)):
+    for number, (a, b) in enumerate(zip(starts, ends, strict=True)):
         lines[0] += [a, b, None]
         lines[1] += [number, number, None]
     data: list[Spec] = [
@@ -60,7 +62,7 @@ def shard_moves(comparison: Comparison) -> Spec:
             "type": "scatter",
             "mode": "markers",
             "name": "original",
-            "x": places["before"],
+            "x": starts,
             "y": list(range(len(rows))),
             "marker": {"color": GREY, "symbol": "circle-open", "size": 11, "line": {"width": 2}},
             "customdata": [
@@ -75,7 +77,7 @@ def shard_moves(comparison: Comparison) -> Spec:
     )
     left = [_left(a, b) for a, b in zip(before, after, strict=True)]
     for name, color, symbol, exact in kinds:
-        own = [number for number, row in enumerate(rows) if bool(row["bit_identical"]) is exact]
+        own = [number for number, row in enumerate(rows) if bool(row["exact"]) is exact]
         if not own:
             continue
         data.append(
@@ -83,7 +85,7 @@ def shard_moves(comparison: Comparison) -> Spec:
                 "type": "scatter",
                 "mode": "markers+text",
                 "name": name,
-                "x": [places["after"][number] for number in own],
+                "x": [ends[number] for number in own],
                 "y": own,
                 "text": ["" if exact else left[number] for number in own],
                 "textposition": "top center",
@@ -98,14 +100,18 @@ def shard_moves(comparison: Comparison) -> Spec:
     return {
         "data": data,
         "layout": layout(
-            "Before and after, shard by shard: 0 is the retrained model",
-            max(220, min(620, 140 + 34 * len(rows))),
+            f"Before and after: distance from the retrained model, {what}",
+            max(220, min(560, 140 + 34 * len(rows))),
             hovermode="closest",
             xaxis=xaxis,
             yaxis=row_axis([f"shard {row['shard']}" for row in rows]),
             shapes=[*row_lines(len(rows)), *band],
         ),
     }
+
+
+def _place(value: float, zero: float) -> float | None:
+    return zero if value == 0 else value if math.isfinite(value) else None
 
 
 def _left(before: float, after: float) -> str:
@@ -116,4 +122,6 @@ def _left(before: float, after: float) -> str:
     """
     if after == 0:
         return "nothing left"
-    return f"{percent(after / before, 0)} left" if before and math.isfinite(before) else ""
+    if not before or not math.isfinite(before) or not math.isfinite(after):
+        return ""
+    return f"{percent(after / before, 0)} left"

@@ -239,4 +239,4 @@ def _names(frame: "pd.DataFrame", class_names: tuple[str, ...]) -> list[str]:
 
 
 def _height(names: list[str]) -> int:
-    return max(240, min(900, 140 + 28 * len(names)))
+    return max(240, min(900, 130 + 20 * len(names)))

@@ -110,7 +110,7 @@ def _margins(axes: dict[str, Axis]) -> tuple[float, float]:
             bottom = max(bottom, 12 + 15 * deep + (20 if axis.title else 0))
         else:
             wide = WIDE * max(map(len, map(plain, lines)), default=0)
-            left = max(left, 16 + min(wide, 240) + (22 if axis.title else 0))
+            left = max(left, 16 + min(wide, 240) + (28 if axis.title else 0))
     return left, bottom
 
 

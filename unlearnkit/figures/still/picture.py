@@ -224,7 +224,7 @@ def _label(
         )
         wide = max(wide, WIDE * max(map(len, map(plain, text.split("<br>")))))
     if axis.title:
-        place = edge + (wide + 20 if right else -min(wide, 240) - 15)
+        place = edge + (wide + 20 if right else -min(wide, 240) - 20)
         canvas.text(place, (axis.start + axis.end) / 2, axis.title, anchor="middle", turned=True)
 
 

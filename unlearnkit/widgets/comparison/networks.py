@@ -7,7 +7,7 @@ import ipywidgets
 
 from unlearnkit import figures
 from unlearnkit.evaluation import parameters, representations
-from unlearnkit.evaluation.seed_distances import SEED, seed_distances
+from unlearnkit.evaluation.distances.seed_distances import SEED, seed_distances
 from unlearnkit.widgets.parts.html import paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.view import OTHERS, View
@@ -118,7 +118,7 @@ class SeedView(View):
         """The call that trains with another seed and draws the distances."""
         return (
             "from unlearnkit import figures\n"
-            "from unlearnkit.evaluation.seed_distances import seed_distances\n"
+            "from unlearnkit.evaluation.distances.seed_distances import seed_distances\n"
             f"frame = seed_distances(session.plan, session.compare(), {self.shard.value})\n"
             "figures.seed_distances(frame)"
         )

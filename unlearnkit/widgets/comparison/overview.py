@@ -7,6 +7,7 @@ import ipywidgets
 
 from unlearnkit import figures
 from unlearnkit.evaluation.comparison import Comparison
+from unlearnkit.evaluation.distances.shard_moves import PARAMETERS, shard_moves
 from unlearnkit.widgets.parts.html import coloured, table
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.view import View
@@ -26,29 +27,46 @@ class MovesView(View):
         "Each row is one shard that the request affects. The ring is the original model, which is "
         "what doing nothing leaves; the filled mark is the unlearned model. The further the line "
         "leads to the left, the more of the forgotten influence is gone. A shard that was "
-        "retrained exactly ends at 0: every byte equals the retrained model's. The distance is the "
-        "Euclidean norm (L2) of the difference of all parameters. Two models can differ in their "
-        "parameters and agree in their outputs, so look at the outputs too. Source: ours; see for "
-        "example Golatkar, Achille and Soatto 2020 for parameter distances in unlearning."
+        "retrained exactly ends at 0: every byte equals the retrained model's. Outputs are "
+        "compared by their mean divergence from those of the retrained model of the same shard "
+        "(Kullback and Leibler 1951), parameters by the Euclidean norm of their difference (see "
+        "for example Golatkar, Achille and Soatto 2020). Two models can agree in their outputs "
+        "and differ in their parameters: an approximation corrects what the model computes, and "
+        "need not end at the same parameters."
     )
 
     def build(self) -> Sequence[ipywidgets.Widget]:
-        """Create the plot and the table."""
+        """Create the choice of a measure, the plot and the table."""
+        self.measure = self.choice(
+            "compare",
+            [
+                ("outputs on forgotten examples", "forget"),
+                ("outputs on test examples", "test"),
+                ("parameters", PARAMETERS),
+            ],
+        )
         self.moves, self.constituents = self.plot("before-and-after"), self.text()
         self.constituents.add_class("uk-beside")
-        return [row(self.moves.widget, self.constituents)]
+        return [row(self.measure), row(self.moves.widget, self.constituents)]
 
     @property
     def code(self) -> str:
-        """The call that draws the plot."""
-        return "from unlearnkit import figures\nfigures.shard_moves(session.compare())"
+        """The calls that draw the plot."""
+        measure = self.measure.value
+        return (
+            "from unlearnkit import figures\n"
+            "from unlearnkit.evaluation.distances.shard_moves import shard_moves\n"
+            f"frame = shard_moves(session.compare(), session.dataset, {measure!r})\n"
+            f"figures.shard_moves(frame, {measure!r})"
+        )
 
     def draw(self) -> None:
         """Draw the distances, and list them."""
-        comparison = self.comparison
-        self._frames = {"before-and-after": comparison.constituents}
-        self.moves.show(figures.shard_moves.spec(comparison))
-        self.constituents.html = _constituents(comparison)
+        comparison, measure = self.comparison, self.measure.value
+        frame = shard_moves(comparison, self._source.session.dataset, measure)
+        self._frames = {"before-and-after": frame}
+        self.moves.show(figures.shard_moves.spec(frame, measure))
+        self.constituents.html = _constituents(comparison, frame)
 
 
 class ScoresView(View):
@@ -182,18 +200,20 @@ def _measured(frame: "pd.DataFrame", model: str) -> str:
     return f"{value:.3g}" + ("" if low != low else f" [{low:.2g}, {high:.2g}]")
 
 
-def _constituents(comparison: Comparison) -> str:
+def _constituents(comparison: Comparison, frame: "pd.DataFrame") -> str:
     rows = [
         [
             str(record["shard"]),
-            f"{record['original_to_scratch_l2']:.3g}",
-            "0" if record["bit_identical"] else f"{record['unlearned_to_scratch_l2']:.3g}",
+            f"{moved['original']:.3g}",
+            "0" if record["bit_identical"] else f"{moved['unlearned']:.3g}",
             str(record["route"]),
             "yes" if record["bit_identical"] else "no",
             "yes" if record["checkpoints_identical"] else "no",
         ]
-        for record in comparison.constituents.to_dict("records")
+        for record, moved in zip(
+            comparison.constituents.to_dict("records"), frame.to_dict("records"), strict=True
+        )
     ]
     headers = ["shard", "before", "after", "route", "equal bits", "equal checkpoints"]
-    caption = "Distance of the parameters from the retrained model (L2)"
+    caption = "Distance of each shard from the retrained model"
     return coloured(table(headers, rows, caption=caption, text=(3,)))

@@ -77,11 +77,7 @@ class ComparisonPanel(SessionPanel):
         self._results = ipywidgets.VBox([self.tabs, self._shown])
         self._results.add_class("uk-body")
         self._results.layout.display = "none"
-        self.body.children = [
-            self.note,
-            row(self.runner.widget, self.discard),
-            self._results,
-        ]
+        self.body.children = [row(self.runner.widget, self.discard), self._results, self.note]
         self.update()
 
     @property

@@ -6,7 +6,7 @@ import traitlets
 # A tab list as the ARIA practices describe it: one tab stop, and arrow keys move and choose.
 _ESM = """
 function render({ model, el }) {
-  el.classList.add("uk-section-tabs");
+  el.classList.add("uk-section-tabs", "uk-scroll");
   el.setAttribute("role", "tablist");
   el.setAttribute("aria-label", model.get("label"));
   // JupyterLab uses the arrow keys to move between cells unless the focused control claims them.
@@ -17,6 +17,8 @@ function render({ model, el }) {
       const chosen = at === model.get("chosen");
       tab.setAttribute("aria-selected", String(chosen));
       tab.tabIndex = chosen ? 0 : -1;
+      // Within the row only: the page must stay where it is.
+      if (chosen) el.scrollLeft = Math.max(0, tab.offsetLeft - el.offsetLeft - 40);
     });
   };
   const build = () => {
@@ -64,6 +66,18 @@ _CSS = """
   border-color: var(--uk-line); background: var(--uk-page); font-weight: 600;
   box-shadow: inset 0 2px var(--uk-brand);
 }
+@media (max-width: 900px) { /* one row, which scrolls, instead of many */
+  .uk-section-tabs { flex-wrap: nowrap; overflow-x: auto; overflow-y: hidden; }
+  .uk-section-tabs button { flex: none; }
+}
+/* The chosen tab names its section, which is always open here. */
+.uk-comparison .jupyter-widgets.uk-section { border-top: none; padding-top: 0; }
+.uk-comparison .uk-section > .uk-body { padding-left: 0; }
+.uk-comparison .uk-section-head { display: flex; flex-wrap: wrap; gap: 0 12px; }
+.uk-comparison .uk-section-head .uk-heading > button { display: none; }
+.uk-comparison .uk-section-head .uk-heading { order: 1; }
+.uk-comparison .uk-section-head > p { flex: 1 1 320px; margin: 0; }
+.uk-comparison .uk-section-head > div:last-child { order: 2; flex: 1 1 100%; }
 """
 
 

@@ -1,0 +1,1 @@
+"""Distances from the retrained model that are computed on request."""
