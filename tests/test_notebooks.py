@@ -112,7 +112,9 @@ def test_its_statements_are_checked_by_a_folded_cell(path: Path) -> None:
         assert "assert " in source(cell)
 
 
-@tutorials
+@pytest.mark.parametrize(
+    "path", [*TUTORIALS, NOTEBOOKS / "concepts.ipynb"], ids=lambda path: path.stem
+)
 def test_its_first_code_cell_installs_from_the_one_address(path: Path) -> None:
     links = script("links")
     first = next(cell for cell in cells(path) if cell["cell_type"] == "code")
@@ -153,6 +155,7 @@ def test_pictures_are_small_and_of_the_code_as_it_is() -> None:
 
 @needs_fashion
 @pytest.mark.weekly
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [1, 2])
 @tutorials
 def test_its_statements_hold_for_another_seed(path: Path, seed: int) -> None:
@@ -161,6 +164,7 @@ def test_its_statements_hold_for_another_seed(path: Path, seed: int) -> None:
 
 @needs_fashion
 @pytest.mark.weekly
+@pytest.mark.timeout(1800)
 @tutorials
 def test_its_statements_hold_beside_busy_loops(path: Path, busy: None) -> None:
     execute(with_seed(path, 0))
