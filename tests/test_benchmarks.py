@@ -253,6 +253,7 @@ def test_no_benchmark_is_begun_after_the_time_is_up(renewal, tmp_path):
         "kinds",
         "klom",
         "deltagrad",
+        "easydub",
         "frozen",
         "rivals",
         "shadow",

@@ -64,6 +64,7 @@ PARTS = (
     Part("shadow", "", ("shadow", "shadow attack")),
     Part("batches", "", ("batches",)),
     Part("deltagrad", "", ("deltagrad",)),
+    Part("easydub", "", ("easydub",)),
     Part("latency", "", ("latency",)),
     Part("frozen", "", ("frozen",)),
     Part("frozen", "--memory 1000000", ("frozen memory",)),
