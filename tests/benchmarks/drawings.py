@@ -104,7 +104,7 @@ def kinds(rows: list[report.Row]) -> go.Figure:
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(type="log", dtick=1, exponentformat="e")
+    figure.update_xaxes(type="log", dtick=2, tickangle=0, exponentformat="e")
     figure.update_yaxes(autorange="reversed")
     notes = "distance to the retrained model; no mark: exactly 0, where all was retrained"
     return styled(figure, "Distance from the retrained model, by kind of request", notes, 430)
