@@ -216,11 +216,19 @@ def test_compare_discard_and_repay(dashboard, session):
     assert ledger.code == f"session.ledger()\nsession.repay([{owing}])"
     run(ledger.runner)
     assert session.debt == {} and "No debt: every constituent is exact" in text(ledger.debts)
-    assert comparison._results.layout.display == "none"  # it spoke of the state before
+    # A repayment leaves the finished comparison, and says that it shows the models from before.
+    assert comparison._results.layout.display is None and comparison.comparison is not None
+    assert "Debt was repaid after this comparison" in text(comparison.note)
     run(comparison.runner)
     assert "byte for byte" in text(comparison.verdict)
 
-    comparison.discard.click()
+    assert "Debt was repaid" not in text(comparison.note)
+    comparison.discard.button.click()
+    assert session.original is not None  # it asks first
+    comparison.discard.no.click()
+    assert session.original is not None
+    comparison.discard.button.click()
+    comparison.discard.yes.click()
     assert session.original is None and comparison.comparison is None
     assert "were discarded" in text(comparison.note) and comparison.runner.button.disabled
     rows = text(ledger.requests)

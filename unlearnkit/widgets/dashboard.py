@@ -214,7 +214,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
     def _compare(self) -> None:
         self.open_step("comparison")
         panel = cast(ComparisonPanel, self["comparison"])
-        if panel.comparison is None:
+        if panel.comparison is None and not panel.runner.running:
             panel.runner.start()
 
     def _cancel(self) -> None:

@@ -71,7 +71,8 @@ def test_one_tab_is_shown_at_a_time(panel):
 def test_the_verdict_stays_when_the_original_is_discarded(panel):
     panel.tabs.chosen = 3
     said = panel.verdict.html
-    panel.discard.click()
+    panel.discard.button.click()
+    panel.discard.yes.click()
     assert panel.tabs.names == ["Verdict"] and panel.tabs.chosen == 0
     assert panel.verdict.layout.display is None and panel.verdict.html == said
     assert panel._results.layout.display is None
@@ -135,7 +136,8 @@ def test_discarding_the_original_leaves_nothing_of_it(panel, session):
         found.open = True
         assert found.open
     gone = weakref.ref(panel.comparison), weakref.ref(session.original)
-    panel.discard.click()
+    panel.discard.button.click()
+    panel.discard.yes.click()
     gc.collect()
     assert [reference() for reference in gone] == [None, None]
     for found in panel.sections:

@@ -5,6 +5,7 @@ import base64
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import traitlets
 
 from unlearnkit.widgets.parts.plotview import PlotView
 
@@ -60,7 +61,10 @@ def test_height_is_reserved_before_the_page_draws():
 
 def test_an_update_sends_the_figure_and_nothing_else():
     view = PlotView({"data": [{"y": [1]}]})
-    view.comm = FakeComm()
+    try:
+        view.comm = FakeComm()
+    except traitlets.TraitError:
+        pytest.skip("ipywidgets 7 takes its own comms only")
     view.comm.sent.clear()
     view.figure = {"data": [{"y": [2]}]}
     view.figure = {"data": [{"y": [2]}]}  # the same again: nothing to send

@@ -21,6 +21,7 @@ from unlearnkit.widgets.comparison.overview import DistanceView, MeasuresView, M
 from unlearnkit.widgets.comparison.predictions import ClassView, PredictionView, TargetView
 from unlearnkit.widgets.comparison.tabs import Tabs
 from unlearnkit.widgets.comparison.verdict import verdict, verdict_table
+from unlearnkit.widgets.parts.elements.confirm import Confirm
 from unlearnkit.widgets.parts.html import Html, bullets, paragraphs
 from unlearnkit.widgets.parts.panel import row
 from unlearnkit.widgets.parts.runner import Runner, Work
@@ -57,16 +58,19 @@ class ComparisonPanel(SessionPanel):
         super().__init__(session)
         self.comparison: Comparison | None = None
         self._compared: tuple[object, ...] = ()
+        self._owed: tuple[int, ...] = ()  # the shards with debt at the time of the comparison
         self.note = Html(live=True)
         self.runner: Runner[Comparison] = Runner(
             self, "Compare", self._prepare, self._finished, ended=self.changed
         )
-        self.discard = ipywidgets.Button(
-            description="Discard original",
+        self.discard = Confirm(
+            self,
+            "Discard original",
+            "Without the original models, nothing can be compared until the next unlearning.",
+            "Discard",
+            self._discard,
             tooltip="Delete the models from before the last unlearning from memory",
         )
-        self.discard.layout.width = "auto"
-        self.discard.on_click(self.guard(lambda button: self._discard()))
         self.verdict = Html(live=True)
         self.tabs = Tabs(names=[VERDICT], label="Parts of the comparison")
         self.tabs.observe(self.guard(lambda change: self._show_chosen()), names="chosen")
@@ -77,7 +81,11 @@ class ComparisonPanel(SessionPanel):
         self._results = ipywidgets.VBox([self.tabs, self._shown])
         self._results.add_class("uk-body")
         self._results.layout.display = "none"
-        self.body.children = [row(self.runner.widget, self.discard), self._results, self.note]
+        self.body.children = [
+            row(self.runner.widget, self.discard.widget),
+            self._results,
+            self.note,
+        ]
         self.update()
 
     @property
@@ -98,9 +106,15 @@ class ComparisonPanel(SessionPanel):
                 "The original models are kept in memory only, for this comparison, until you "
                 "discard them or the kernel stops."
             ]
+        if self.comparison is not None and self._owed != tuple(session.debt):
+            lines.insert(
+                0,
+                "Debt was repaid after this comparison, which shows the models from before; press "
+                "Compare to see the present ones.",
+            )
         self.note.html = paragraphs(*lines)
         self.runner.button.disabled = not kept or self.runner.running
-        self.discard.layout.display = None if kept else "none"
+        self.discard.widget.layout.display = None if kept else "none"
         if self._compared and self._state() != self._compared and kept:
             self._compared = ()
             self._forget()
@@ -117,9 +131,8 @@ class ComparisonPanel(SessionPanel):
         return held is not None and held.original is not self.session.original
 
     def _state(self) -> tuple[object, ...]:
-        """Return a value that changes with every unlearning and every repayment."""
-        session = self.session
-        return (id(session.last), tuple(session.debt))
+        """Return a value that changes with every unlearning, but not with a repayment."""
+        return (id(self.session.last),)
 
     def _prepare(self) -> Work[Comparison]:
         if self.session.busy:
@@ -133,6 +146,7 @@ class ComparisonPanel(SessionPanel):
     def _finished(self, result: Comparison) -> None:
         self.session.on_discard(self._released)
         self.comparison, self._compared = result, self._state()
+        self._owed = tuple(self.session.debt)
         if self._is_outdated():
             self.comparison = None
             self.say("The original models were discarded meanwhile, and this comparison with them.")
