@@ -37,6 +37,7 @@ def test_the_wheel_has_types_and_nothing_but_the_package(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "unlearnkit/py.typed" in names and "unlearnkit/widgets/parts/panel.py" in names
+    assert "unlearnkit/widgets/instrument/instrument.js" in names
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"unlearnkit"}
 
 

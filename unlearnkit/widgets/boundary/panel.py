@@ -45,8 +45,7 @@ class BoundaryPanel(SessionPanel):
     name = "boundary"
     title = "3. Decide and unlearn"
     explanation = (
-        "Drag the dashed line: the cheapest shards, up to this share of training from scratch, are "
-        "retrained exactly, the others modified approximately. Nothing changes before Unlearn."
+        "Drag the dashed line: shards above it are retrained exactly, those below modified."
     )
     meaning = (
         "A visit is one gradient computation for one example. A shard's bar is the cost of "

@@ -1,6 +1,7 @@
 """A picture of the instrument at one threshold, for readers that run no scripts."""
 
 import base64
+import math
 from itertools import groupby
 from typing import Any
 
@@ -88,10 +89,12 @@ def _legend(end: float) -> list[str]:
 
 
 def _axis(x: Any, scale: float, low: float) -> list[str]:
-    """Return five ticks with their labels."""
+    """Return ticks at round shares, with their labels."""
+    ten = 10 ** math.floor(math.log10(scale / 4))
+    tick = next(n * ten for n in (1, 2, 2.5, 5, 10) if n * ten * 5 >= scale)
     parts = []
-    for number in range(5):
-        share = scale * number / 4
+    for number in range(int(scale / tick + 1e-9) + 1):
+        share = number * tick
         parts.append(
             f'<path d="M{x(share):.1f},{TOP}V{low + 3:.1f}" stroke="{LINE}" stroke-width=".75"/>'
         )
