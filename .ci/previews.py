@@ -150,6 +150,10 @@ def write_pages(folder: Path) -> None:
                 )
                 output.data = nbformat.from_dict({"text/html": page})
             data.pop(WIDGET, None)
+        for cell in notebook.cells:
+            # Progress bars, which appear where a run takes longer than a second.
+            outputs = cell.get("outputs", [])
+            outputs[:] = [output for output in outputs if output.get("name") != "stderr"]
         notebook.metadata.pop("widgets", None)
         html, _ = exporter.from_notebook_node(notebook)
         html = re.sub(r'href="([\w-]+)\.ipynb"', r'href="\1.html"', html)
