@@ -9,6 +9,7 @@
 # make links     addresses and badges that open this repository in Binder and Colab; WRITE=yes lets
 #                the notebooks install from this address where the package is missing
 # make previews  draw the figures that the index shows; make pages: all notebooks, executed, as HTML
+# make film      film the dashboard for the README
 # make format    let ruff rewrite what it can
 # make clean     remove the virtual environment, caches and build/
 #
@@ -27,7 +28,7 @@ WRITE ?=
 BIN := .venv/bin
 export TORCH
 
-.PHONY: help lab test test-all quick lint compiled bench docs course links previews pages format clean again
+.PHONY: help lab test test-all quick lint compiled bench docs course links previews pages film format clean again
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -96,6 +97,9 @@ previews: .venv/installed-test
 
 pages: .venv/installed-test
 	$(BIN)/python .ci/previews.py --pages build/docs/notebooks
+
+film: .venv/installed-test
+	PYTHONPATH=tests/browser $(BIN)/python .ci/film.py
 
 format: .venv/installed-test
 	$(BIN)/ruff format .

@@ -108,6 +108,7 @@ def test_the_quickstart_from_the_first_cell_to_the_comparison(
     verdict = page.locator(".uk-comparison li").first
     verdict.wait_for(timeout=60_000)
     assert "byte for byte" in verdict.inner_text()
+    page.locator(".uk-comparison .uk-plotview .main-svg").first.wait_for()
     to_panel(page, "comparison")
     settled(page, (1280, "light"))
     screenshot(page, "quickstart-comparison")
@@ -125,8 +126,6 @@ def test_both_themes_and_half_the_width(quickstart, screenshot):
             open_step(page, step)
             page.locator(".uk-dashboard").evaluate("(node) => node.scrollIntoView()")
             settled(page, (width, theme, step))
-            right = "() => document.querySelector('.uk-dashboard').getBoundingClientRect().right"
-            assert page.evaluate(right) <= width, (width, step)
             screenshot(page, f"dashboard-{width}-{theme}-{step.split()[-1].lower()}")
 
 

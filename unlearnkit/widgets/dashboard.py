@@ -187,7 +187,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         said = [requested(session, assessment)]
         if decision is None:
             return {"said": said, "unlearn": True, "problem": failed}
-        said.append(chosen(assessment, decision, panel.boundary))
+        said.append(chosen(decision, panel.boundary))
         cheaper = better(assessment, decision)
         return {"said": said, "unlearn": True, "better": cheaper, "problem": failed}
 

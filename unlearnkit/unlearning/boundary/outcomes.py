@@ -290,6 +290,11 @@ def _predicted(workload: Workload, costs: Costs, decision: Decision) -> str:
     first = f"Predicted: {duration(seconds)} of CPU time"
     if not decision.approximate:
         return f"{first}; training everything from scratch takes {duration(scratch)}."
+    if duration(seconds) == duration(whole):
+        return (
+            f"{first}, about as much as retraining every hit shard; training everything from "
+            f"scratch takes {duration(scratch)}."
+        )
     if seconds > whole:
         return (
             f"{first}, more than the {duration(whole)} of retraining every hit shard; training "

@@ -130,7 +130,7 @@ _CSS = (
     + """
 /* The strip sticks to the top of the notebook, so nothing around it may scroll by itself. */
 :is(.jp-OutputArea, .jp-OutputArea-child, .jp-OutputArea-output, .widget-box):has(.uk-dashboard) {
-  overflow: visible; min-width: 0;
+  overflow: visible;
 }
 .jupyter-widgets.uk-dashboard {
   box-sizing: border-box; width: 100%; min-width: 0; margin: 0; padding: 0; overflow: visible;

@@ -1,4 +1,7 @@
-"""What the strip of the dashboard says of a request, before and after it is unlearned."""
+"""What the strip of the dashboard says of a request, before and after it is unlearned.
+
+Times are CPU seconds, as everywhere in the step "Decide": wall time depends on what else runs.
+"""
 
 from collections.abc import Sequence
 
@@ -25,14 +28,14 @@ def requested(session: Session, assessment: Assessment) -> str:
     share = f"{percent(workload.share)} of training"
     time = share
     if workload.seconds is not None:
-        time = f"about {_wall(workload.seconds, workload.pace)}, {share}"
+        time = f"{duration(workload.seconds)} of CPU time, {share}"
     where = (
         f"all {all_shards}" if 1 < hit == assessment.plan.num_shards else f"{hit} of {all_shards}"
     )
     return f"To forget: {asked} in {where}. Exact retraining: {time}."
 
 
-def chosen(assessment: Assessment, decision: Decision, boundary: Boundary) -> str:
+def chosen(decision: Decision, boundary: Boundary) -> str:
     """Say what the boundary decides and what that is predicted to take."""
     name = "Your boundary"
     if isinstance(boundary, FixedBoundary):
@@ -43,7 +46,7 @@ def chosen(assessment: Assessment, decision: Decision, boundary: Boundary) -> st
         name = "With your overrides"
     time = ""
     if decision.seconds is not None:
-        time = f", about {_wall(decision.seconds, assessment.workload.pace)}"
+        time = f", about {duration(decision.seconds)}"
     return f"{name}: {_routes(decision)}{time}."
 
 
@@ -58,7 +61,7 @@ def better(assessment: Assessment, decision: Decision) -> str:
         return ""
     if decision.seconds < WORTH * workload.seconds:
         return ""
-    return f"all exact: {_wall(workload.seconds, workload.pace)}"
+    return f"all exact: {duration(workload.seconds)}"
 
 
 def happened(result: Unlearned, forgotten: str) -> str:
@@ -71,12 +74,15 @@ def happened(result: Unlearned, forgotten: str) -> str:
     decision, workload = result.decision, result.workload
     if not decision.routes:
         return f"{_upper(forgotten)} forgotten; no model was trained on them."
-    line = f"{_upper(forgotten)} forgotten: {_routes(decision)} in {duration(result.seconds)}"
+    if result.cpu_seconds is None:  # workers on other machines did a part of it
+        time = duration(result.seconds)
+    else:
+        time = f"{duration(result.cpu_seconds)} of CPU time"
+    line = f"{_upper(forgotten)} forgotten: {_routes(decision)} in {time}"
     hit = len(decision.exact) + len(decision.approximate)
-    if decision.approximate and workload.seconds is not None:
+    if decision.approximate and workload.seconds is not None and result.cpu_seconds is not None:
         what = "it" if hit == 1 else f"all {hit}"
-        time = _wall(workload.seconds, workload.pace)
-        line += f"; retraining {what} would have taken {time}"
+        line += f"; retraining {what} would have taken about {duration(workload.seconds)}"
     return f"{line}."
 
 
@@ -91,10 +97,6 @@ def _routes(decision: Decision) -> str:
     if approximate:
         parts.append(f"{approximate if exact else plural(approximate, 'shard')} modified")
     return ", ".join(parts) or "nothing to retrain or modify"
-
-
-def _wall(seconds: float, pace: float) -> str:
-    return duration(seconds * pace)
 
 
 def _them(count: int) -> str:
