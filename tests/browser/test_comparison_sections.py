@@ -43,6 +43,7 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
     # The threshold by keyboard: the sentence and the line follow.
     tabs.filter(has_text="Membership attack").click()
     attack = sections.nth(4)
+    attack.locator("input[type=range]").wait_for()  # a hidden one takes no focus
     attack.locator("input[type=range]").focus()
     before = attack.locator(".uk-prose p").first.inner_text()
     page.keyboard.press("End")
@@ -52,6 +53,8 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
     starts = {"HTML": b"<!doctype html>", "PNG": b"\x89PNG", "CSV": b"layer,index,original"}
     tabs.filter(has_text="Parameters").click()
     export = sections.nth(6).locator(".uk-export").first
+    export.wait_for()
+    export.get_by_text("Save", exact=True).click()
     for word, start in starts.items():
         with page.expect_download() as got:
             export.get_by_text(word, exact=True).click()
@@ -75,8 +78,10 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
         set_theme(page, theme)
         for i in range(tabs.count()):
             tabs.nth(i).click()
-            if i:
-                sections.nth(i - 1).locator(".uk-body").wait_for()
+            shown = (
+                sections.nth(i - 1).locator(".uk-body") if i else page.locator(".uk-scroll table")
+            )
+            shown.first.wait_for()
             settled(page, (width, theme, i))
             screenshot(page, f"tab-{i}-{width}-{theme}")
     assert traffic.errors == []
