@@ -54,9 +54,10 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
     tabs.filter(has_text="Parameters").click()
     export = sections.nth(6).locator(".uk-export").first
     export.wait_for()
-    export.get_by_text("Save", exact=True).click()
     for word, start in starts.items():
         with page.expect_download() as got:
+            if not export.get_by_text(word, exact=True).is_visible():
+                export.locator("summary").click()
             export.get_by_text(word, exact=True).click()
         assert got.value.suggested_filename == f"parameters.{word.lower()}"
         file = tmp_path / got.value.suggested_filename
@@ -88,4 +89,4 @@ def test_sections_open_save_and_fit(lab, page, screenshot, tmp_path, traffic):
 
     command(page, "docmanager:save")
     assert nbformat.read(path, 4).cells[0].outputs  # it is saved
-    assert path.stat().st_size < 20_000  # the figures' numbers are not in it
+    assert path.stat().st_size < 300_000  # pictures are in it, the figures' numbers are not
