@@ -5,6 +5,7 @@ as it does a class. nbgrader itself generates, grades and exports once, as an in
 """
 
 import csv
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,11 @@ import pytest
 from nbformat import NotebookNode
 from traitlets.config import PyFileConfigLoader
 
-from course_answers import MISTAKES, OTHERS, WRONG
+import course_influence
+import course_retraining
+import course_workload
+from course_answers import MISTAKES, WRONG
+from course_cheats import CHEATS, REFIT, THIEF
 
 COURSE = Path(__file__).resolve().parent.parent / "notebooks" / "course"
 sys.path.insert(0, str(COURSE))
@@ -23,7 +28,12 @@ sys.path.insert(0, str(COURSE))
 from marking import marker  # noqa: E402
 from marking.student import Process  # noqa: E402
 
-ASSIGNMENTS = ("workload", "retraining", "influence", "audit")
+OTHERS = {
+    "workload": course_workload.ANSWERS,
+    "retraining": course_retraining.ANSWERS,
+    "influence": course_influence.ANSWERS,
+}
+ASSIGNMENTS = (*OTHERS, "audit")  # whose other solutions and cheats test_course_audit.py tries
 SECRET = "a secret of the tests"
 
 
@@ -81,13 +91,35 @@ def lost(marked) -> dict[str, str]:
 # The marking script
 
 
+def other(name: str, number: int) -> dict[str, str]:
+    """One of the ten differently written solutions of an assignment."""
+    assert OTHERS[name].keys() == solutions(name).keys()
+    return {cell: codes[number % len(codes)] for cell, codes in OTHERS[name].items()}
+
+
+def check_full(name: str, answers: dict[str, str], process: Process) -> None:
+    marked = mark(hand_in(name, answers), name, process)
+    assert marked.marks == marked.of, [one for one in marked.outcomes if one.mark != one.of]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ASSIGNMENTS)
-def test_correct_solutions_get_full_marks(name: str, process: Process) -> None:
-    assert OTHERS[name].keys() == solutions(name).keys()
-    for answers in (solutions(name), OTHERS[name]):
-        marked = mark(hand_in(name, answers), name, process)
-        assert marked.marks == marked.of, [one for one in marked.outcomes if one.mark != one.of]
+def test_the_published_solution_gets_full_marks(name: str, process: Process) -> None:
+    check_full(name, solutions(name), process)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_correct_solutions_get_full_marks(name: str, number: int, process: Process) -> None:
+    check_full(name, other(name, number), process)
+
+
+@pytest.mark.weekly
+@pytest.mark.parametrize("number", range(3, 10))
+@pytest.mark.parametrize("name", OTHERS)
+def test_more_correct_solutions_get_full_marks(name: str, number: int, process: Process) -> None:
+    check_full(name, other(name, number), process)
 
 
 @pytest.mark.slow
@@ -126,6 +158,76 @@ def test_the_secret_decides_the_hidden_values_and_nothing_else(process: Process)
     assert one.keys() == other.keys() and one != other
 
 
+# No mark without work
+
+
+def functions(name: str) -> dict[str, list[str]]:
+    """Names of the functions that each answer cell defines."""
+    cells = solutions(name).items()
+    return {cell: re.findall(r"^def (\w+)", code, flags=re.MULTILINE) for cell, code in cells}
+
+
+def cheating(name: str, how: str, out: Path) -> NotebookNode:
+    """Return a submission without work."""
+    cheat = CHEATS[how]
+    answers = {
+        cell: cheat.answers.get(cell) or "\n\n".join(cheat.every.format(name=one) for one in names)
+        for cell, names in functions(name).items()
+    }
+    notebook = hand_in(name, answers)
+    places = f"COURSE, OUT = {str(COURSE)!r}, {str(out)!r}\n"
+    notebook.cells.insert(1, nbformat.v4.new_code_cell(places + cheat.first))
+    return notebook
+
+
+TRIES = [(how, name) for how, cheat in CHEATS.items() for name in cheat.only]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        pytest.param(how, name, marks=() if name == "workload" else pytest.mark.weekly)
+        for how, name in TRIES
+    ],
+)
+def test_cheats_get_at_most_a_tenth_of_the_marks(
+    how: str, name: str, process: Process, tmp_path: Path
+) -> None:
+    (tmp_path / "marks.csv").write_text("as it was")
+    marked = mark(cheating(name, how, tmp_path), name, process, seconds=20)
+    assert marked.certain <= marked.of / 10, [one for one in marked.outcomes if one.mark]
+    assert (tmp_path / "marks.csv").read_text() == "as it was"
+    assert not (COURSE / "marks.csv").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", REFIT)
+def test_retraining_is_no_influence_update(how: str, process: Process) -> None:
+    answers = solutions("influence") | {"influence_update": REFIT[how]}
+    found = lost(mark(hand_in("influence", answers), "influence", process))
+    own = ("test_influence", "test_influence_squared", "test_influence_logistic")
+    assert found.keys() == {*own, "test_influence_ends"}
+
+
+@pytest.mark.slow
+def test_lent_functions_cannot_be_kept(process: Process) -> None:
+    answers = solutions("retraining") | THIEF
+    found = lost(mark(hand_in("retraining", answers), "retraining", process))
+    own = ("test_stage", "test_stage_hidden", "test_key", "test_key_hidden", "test_together")
+    assert found.keys() == set(own)
+
+
+@pytest.mark.slow
+def test_attempts_are_reported(process: Process, tmp_path: Path) -> None:
+    files = cheating("workload", "looks for the tests in files", tmp_path)
+    text = "\n".join(mark(files, "workload", process).remarks)
+    assert "tried what it may not" in text and str(COURSE) in text
+    toolkit = cheating("workload", "imports the toolkit", tmp_path)
+    text = "\n".join(mark(toolkit, "workload", process).remarks)
+    assert "import unlearnkit" in text and "gc.get_objects" in text and "uses" in text
+
+
 # Nothing is 0 by accident
 
 
@@ -155,7 +257,11 @@ def test_stripped_metadata_and_deleted_tests_cost_nothing_and_are_listed(process
 
 BROKEN = {
     "dies": ("import os\ndef largest_request(*a):\n    os._exit(0)", "the process ended", None),
-    "hangs": ("def largest_request(*a):\n    while True: pass", "no answer within 3 seconds", None),
+    "hangs": (
+        "def largest_request(*a):\n    while True: pass",
+        "no answer within 3 seconds of CPU",
+        None,
+    ),
     "is gone": (None, "no function largest_request", None),
     "does not parse": ("def largest_request(*a):\n    return 1 +", "no function", 0),
 }

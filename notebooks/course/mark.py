@@ -114,11 +114,9 @@ def main() -> None:
     parser.add_argument("--assignment", choices=assignments(), help="mark only this one")
     parser.add_argument("--secret", type=Path, help="a file with the seed of the hidden values")
     parser.add_argument(
-        "--seconds", type=float, default=60, help="limit for one call of a function"
+        "--seconds", type=float, default=60, help="seconds of CPU for one call of a function"
     )
-    parser.add_argument(
-        "--sandbox", default="", help="a command put before Python's; see README.md"
-    )
+    parser.add_argument("--sandbox", default="", help="bwrap, or a command put before Python's")
     parser.add_argument("--python", default=sys.executable, help="the sandbox's Python")
     chosen = parser.parse_args()
     if not chosen.submissions.exists():

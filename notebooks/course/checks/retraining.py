@@ -271,6 +271,13 @@ def test_key_hidden(student, rng) -> None:
 LENT = {"stage_key": key, "train_stage": mix, "initial_weights": start}
 
 
+def models(found: object, num_shards: int, what: str) -> list:
+    """Read what `train` returns: the weights of every shard."""
+    if not isinstance(found, list | tuple | np.ndarray | torch.Tensor) or len(found) != num_shards:
+        raise Wrong(f"{what}: expected a list of the weights of {num_shards} shards")
+    return list(found)
+
+
 def requests(student, rng, n: int, num_shards: int, num_slices: int, sizes: tuple) -> None:
     """Request after request with one store, each against training from scratch."""
     features, labels = data(rng, n, 9)
@@ -286,12 +293,8 @@ def requests(student, rng, n: int, num_shards: int, num_slices: int, sizes: tupl
             fresh = slices[0] if size is None else [rng.choice(n, size, replace=False)]
             gone = gone | {int(i) for i in np.concatenate(fresh)}
             before = student.get(store)
-            found = student.train(features, labels, slices, gone, store)
             what = f"{num_shards} shards, {num_slices} slices, {len(gone)} revoked"
-            require(
-                isinstance(found, list | tuple | np.ndarray) and len(found) == num_shards,
-                f"{what}: expected the weights of {num_shards} shards",
-            )
+            found = models(student.train(features, labels, slices, gone, store), num_shards, what)
             after = student.get(store)
             for name, w in before.items():
                 kept = name not in after or same(w, after[name], what)
@@ -300,7 +303,7 @@ def requests(student, rng, n: int, num_shards: int, num_slices: int, sizes: tupl
             for s in range(num_shards):
                 wanted = retrained(*erased, slices, gone, s)
                 require(same(found[s], wanted, what), f"{what}: shard {s} differs from retraining")
-            scratch = student.train(*erased, slices, gone, {})
+            scratch = models(student.train(*erased, slices, gone, {}), num_shards, what)
             for s, (a, b) in enumerate(zip(found, scratch, strict=True)):
                 require(same(a, b, what), f"{what}: shard {s}, unlearned and retrained differ")
 
@@ -332,7 +335,7 @@ def test_train_work(student, rng) -> None:
         ((3, 6, 1), []),
     ):
         gone = {int(ids[i]) for i in places}
-        with student.lend(log=True, **LENT):
+        with student.lend(**LENT):
             student.train(features, labels, slices, set(gone), store)
             met = sorted(_stage_of(*call) for call in student.calls("train_stage"))
         pools = [(s, r, sorted(int(i) for a in slices[s][:r] for i in a)) for s, r in wanted]
@@ -513,14 +516,19 @@ def test_together(student, rng) -> None:
         features, labels = data(rng, n, 16)
         slices = student.make_slices(n, num_shards, num_slices, int(rng.integers(100)))
         store, gone = student.put({}), set()
-        original = student.train(features, labels, slices, set(), store)
-        require(len(original) == num_shards, f"expected {num_shards} models, met {len(original)}")
+        what = f"{num_shards} shards, {num_slices} slices"
+        original = models(student.train(features, labels, slices, set(), store), num_shards, what)
         for _ in range(4):
             gone = gone | some(rng, np.arange(n), 2)
             erased = overwritten(features, labels, gone)
-            found = student.train(features, labels, slices, set(gone), store)
-            scratch = student.train(*erased, slices, set(gone), {})
             what = f"{num_shards} shards, {num_slices} slices, {len(gone)} revoked"
+            found, scratch = (
+                models(student.train(*arguments), num_shards, what)
+                for arguments in (
+                    (features, labels, slices, set(gone), store),
+                    (*erased, slices, set(gone), {}),
+                )
+            )
             for s, (a, b) in enumerate(zip(found, scratch, strict=True)):
                 require(
                     not np.isnan(array(b, what)).any(), f"{what}: shard {s} has read a revoked row"

@@ -10,7 +10,7 @@ from itertools import combinations
 from math import comb
 
 import numpy as np
-from marking.compare import array, equal, require
+from marking.compare import array, equal, number, require
 
 GIVEN = ("setup", "example")  # cells of the notebook that run before the student's
 
@@ -22,6 +22,8 @@ Persons = list[list[list[int]]]
 
 def untouched(num_examples: int, num_members: int, num_revoked: int) -> float:
     """Chance that none of a group is revoked."""
+    if num_examples > 1_000_000:  # student code may call this, and would keep us busy
+        raise ValueError("at most a million examples")
     others = int(num_examples) - int(num_members)
     return comb(others, int(num_revoked)) / comb(int(num_examples), int(num_revoked))
 
@@ -142,7 +144,11 @@ def test_untouched_hidden(student, rng) -> None:
         )
         product = float(np.prod([(n - m - i) / (n - i) for i in range(k)]))
         ratio = student.untouched_probability(n, m, k)
-        equal(float(ratio) / product, 1, f"N={n}, m={m}, k={k}, relative to {product:.6g}")
+        equal(
+            number(ratio, "a probability") / product,
+            1,
+            f"N={n}, m={m}, k={k}, relative to {product:.6g}",
+        )
 
 
 # Task 3
@@ -150,7 +156,7 @@ def test_untouched_hidden(student, rng) -> None:
 
 def test_expected(student, rng) -> None:
     """Shards and slices of equal size."""
-    with student.lend(untouched_probability=untouched):
+    with student.lend(scratch_visits=scratch, untouched_probability=untouched):
         for shards, slices in ((5, 3), (3, 4)):
             sizes = np.full((shards, slices), int(rng.integers(5, 12)))
             epochs = schedule(rng, slices)
@@ -161,7 +167,7 @@ def test_expected(student, rng) -> None:
 
 def test_expected_uneven(student, rng) -> None:
     """Small uneven partitions, against the mean over every possible request."""
-    with student.lend(untouched_probability=untouched):
+    with student.lend(scratch_visits=scratch, untouched_probability=untouched):
         for shards, slices, most in ((2, 2, 3), (2, 3, 2), (3, 1, 4)):
             sizes, epochs = partition(rng, shards, slices, most), schedule(rng, slices)
             for k in (1, 2, min(4, int(sizes.sum()) - 1)):
@@ -171,7 +177,7 @@ def test_expected_uneven(student, rng) -> None:
 
 def test_expected_ends(student, rng) -> None:
     """Nobody, everybody, and everybody but one."""
-    with student.lend(untouched_probability=untouched):
+    with student.lend(scratch_visits=scratch, untouched_probability=untouched):
         for shards, slices in ((2, 2), (2, 1), (1, 1)):
             sizes, epochs = partition(rng, shards, slices, 9) + 1, schedule(rng, slices)
             n = int(sizes.sum())
@@ -339,7 +345,8 @@ def test_whole_hidden(student, rng) -> None:
 
 def deal(student, rng, shapes) -> None:
     """Few and small persons, so that every way to deal them can be counted."""
-    with student.lend(expected_visits=expected, untouched_probability=untouched):
+    lent = {"scratch_visits": scratch, "expected_visits": expected}
+    with student.lend(untouched_probability=untouched, **lent):
         for shards, slices in shapes:
             persons = [[[int(n)] for n in rng.integers(1, 4, slices)] for _ in range(shards)]
             persons[0][0].append(int(rng.integers(1, 4)))

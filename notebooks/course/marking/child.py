@@ -14,6 +14,7 @@ import io
 import json
 import linecache
 import os
+import resource
 import select
 import shutil
 import signal
@@ -23,7 +24,8 @@ import tempfile
 import time
 import types
 
-STATEMENT = 30  # seconds for one statement outside a function, such as an experiment
+STATEMENT = 20  # seconds of CPU for one statement outside a function, such as an experiment
+WAITING = 10  # an answer may take so many times its seconds of CPU, on a busy machine
 LARGEST = 1 << 28  # bytes of one answer
 
 
@@ -48,7 +50,7 @@ def guard(denied: list, hidden: tuple, folders: tuple, home: str) -> None:
     never = (
         *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork"),
         *("os.forkpty", "pty.spawn", "socket.connect", "socket.bind", "gc.get_objects"),
-        *("gc.get_referrers", "gc.get_referents", "sys.addaudithook", "os.putenv"),
+        *("gc.get_referrers", "gc.get_referents", "sys.addaudithook"),
     )
     changing = (
         *("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate"),
@@ -100,11 +102,11 @@ def guard(denied: list, hidden: tuple, folders: tuple, home: str) -> None:
 class Answers:
     """The namespace of a submission, and what is asked of it."""
 
-    def __init__(self, orders: dict) -> None:
+    def __init__(self, orders: dict, stream: io.BufferedRWPair) -> None:
+        self.stream, self.nonce = stream, ""
         self.denied: list[str] = []
         self.handles: dict[int, object] = {}
         self.lent: list[tuple[str, object]] = []
-        self.log: dict[str, list] = {}
         self.orders = orders
         module = types.ModuleType("__main__")
         sys.modules["__main__"] = module
@@ -122,7 +124,6 @@ class Answers:
                 self.names[name] = Stranger()
         for name in [name for name in sys.modules if name.split(".")[0] in hidden]:
             del sys.modules[name]
-        self.pristine = dict(self.names)
         guard(self.denied, hidden, tuple(self.orders["folders"]), self.orders["home"])
         errors = []
         for label, code in self.orders["cells"]:
@@ -134,41 +135,62 @@ class Answers:
                 continue
             for statement in statements:
                 try:
-                    signal.alarm(STATEMENT)
+                    signal.setitimer(signal.ITIMER_PROF, STATEMENT)
                     exec(compile(ast.Module([statement], []), label, "exec"), self.names)
                 except BaseException as error:
                     errors.append([label, _error(error)])
                 finally:
-                    signal.alarm(0)
+                    signal.setitimer(signal.ITIMER_PROF, 0)
         return {"errors": errors}
 
-    def function(self, data: dict) -> object:
-        """Make a function of the marking script from its source, away from the student's names."""
-        source, name = data["function"]
-        scope = dict(self.pristine) | decode(data["with"], self.handles, self.function)
-        exec(compile(source, "given", "exec"), scope)
-        made = scope[name]
-        made.__name__ = made.__qualname__ = data["called"]
-        return made
+    def stub(self, number: int, kind: object = None, name: str = "given") -> object:
+        """A function of the marking script: its arguments go there, and its result comes back.
+
+        So there is nothing of it here that could be read or kept. Dictionaries among the arguments
+        are brought up to date afterwards, as a store has to be.
+        """
+
+        def call(*args: object, **named: object) -> object:
+            self.write({"callback": number, "args": encode([args, named])})
+            back = self.read()
+            if "error" in back:
+                raise RuntimeError(back["error"])
+            own = [*args, *named.values()]
+            for place, content in back["dicts"]:
+                own[place].clear()
+                own[place].update(decode(content, self.handles))
+            return as_kind(decode(back["value"], self.handles), kind)
+
+        call.__name__ = call.__qualname__ = name
+        return call
+
+    def read(self) -> dict:
+        """The next order of the marking script; it sets how much CPU may be used."""
+        text = self.stream.readline()
+        if not text:
+            os._exit(0)
+        order = json.loads(text)
+        self.nonce = order["nonce"]
+        if order["do"] == "return":  # the call that called back goes on
+            return order
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        soft = int(time.process_time() + order["seconds"]) + 1
+        if most != resource.RLIM_INFINITY:
+            soft = min(soft, most)
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, most))
+        return order
+
+    def write(self, reply: dict) -> None:
+        """Answer the order that was read last."""
+        reply |= {"nonce": self.nonce, "denied": self.denied[:5]}
+        self.stream.write(json.dumps(reply).encode() + b"\n")
+        self.stream.flush()
 
     def lend(self, functions: list) -> None:
         """Put functions of the marking script in the place of the student's."""
-        for name, data, kind in functions:
+        for name, number, kind in functions:
             self.lent.append((name, self.names.get(name)))
-            self.names[name] = self.lent_one(name, data, kind)
-
-    def lent_one(self, name: str, data: dict, kind: object) -> object:
-        """Wrap a function: list its calls, and return the student's kind of object."""
-        made, log = self.function(data), []
-
-        def lent(*args: object, **named: object) -> object:
-            if data["log"]:
-                log.append(encode([list(args), named]))
-            return as_kind(made(*args, **named), kind)
-
-        lent.__name__ = lent.__qualname__ = name
-        self.log[name] = log
-        return lent
+            self.names[name] = self.stub(number, kind, name)
 
     def take_back(self) -> None:
         while self.lent:
@@ -181,7 +203,7 @@ class Answers:
         if do == "load":
             return self.load()
         if do == "put":
-            self.handles[order["ref"]] = decode(order["value"], self.handles, self.function)
+            self.handles[order["ref"]] = decode(order["value"], self.handles, self.stub)
             return {}
         if do == "get":
             return {"value": encode(self.handles[order["ref"]])}
@@ -191,12 +213,10 @@ class Answers:
         if do == "take back":
             self.take_back()
             return {}
-        if do == "log":
-            return {"value": {"list": self.log.get(order["name"], [])}}
         if not callable(self.names.get(order["name"])):
             return {"missing": order["name"]}
-        args = decode(order["args"], self.handles, self.function)
-        named = decode(order["named"], self.handles, self.function)
+        args = decode(order["args"], self.handles, self.stub)
+        named = decode(order["named"], self.handles, self.stub)
         try:
             return {"value": encode(self.names[order["name"]](*args, **named))}
         except BaseException as error:
@@ -213,22 +233,18 @@ def serve(line: socket.socket, orders: dict) -> None:
     sys.stdin = open(os.devnull)
     sys.stdout = sys.stderr = open(os.devnull, "w")
     sys.argv = [""]
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
+    with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 28, 1 << 28))
-    signal.signal(signal.SIGALRM, _late)
-    answers, stream = Answers(orders), line.makefile("rwb")
-    for text in stream:
-        order = json.loads(text)
+    signal.signal(signal.SIGPROF, _late)
+    answers = Answers(orders, line.makefile("rwb"))
+    while True:
+        order = answers.read()
         try:
             reply = answers.answer(order)
         except BaseException as error:
             reply = {"failed": _error(error)}
-        reply |= {"nonce": order["nonce"], "denied": answers.denied[:5]}
-        stream.write(json.dumps(reply).encode() + b"\n")
-        stream.flush()
+        answers.write(reply)
 
 
 def _late(*_: object) -> None:
@@ -277,7 +293,7 @@ class Relay:
         """Pass an order on, and wait for the answer no longer than allowed."""
         if not self.child:
             return b'{"ended": "no process"}'
-        end, parts, size = time.monotonic() + seconds, [], 0
+        end, parts, size = time.monotonic() + WAITING * seconds, [], 0
         try:
             self.line.sendall(text)
             while True:
@@ -290,11 +306,19 @@ class Relay:
                 if not part or size > LARGEST:
                     break
                 parts.append(part)
-                if part.endswith(b"\n"):
-                    return b"".join(parts).rstrip(b"\n")
+                if b"\n" in part:
+                    reply = b"".join(parts)
+                    if reply.find(b"\n") == len(reply) - 1 and reply.startswith(b"{"):
+                        return reply[:-1]
+                    self.stop()
+                    return b'{"ended": "an answer that was not asked for"}'
         except OSError:
             pass
-        return json.dumps({"ended": self.stop()}).encode()
+        time.sleep(0.05)  # so that a process that just died can say how
+        status = self.stop()
+        return json.dumps(
+            {"late": seconds} if status == -signal.SIGXCPU else {"ended": status}
+        ).encode()
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ gets this file as text before `child.py`; both sides therefore share one format.
 
 import base64
 import dataclasses
-import importlib
 import numbers
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from decimal import Decimal
 from fractions import Fraction
 
@@ -81,7 +81,9 @@ def encode(value: object, depth: int = 0) -> object:
     if isinstance(value, np.generic) and value.dtype.kind in "biuf":
         return _number(value, "numpy")
     if isinstance(value, np.random.Generator):
-        return {"generator": encode(value.bit_generator.state, depth + 1)}
+        seed = value.bit_generator.seed_seq  # for `spawn`
+        made = [seed.entropy, seed.spawn_key, seed.pool_size, seed.n_children_spawned]
+        return {"generator": [encode(value.bit_generator.state, depth + 1), encode(made)]}
     if isinstance(value, (bytes, bytearray)):
         return {"bytes": base64.b64encode(bytes(value)).decode()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -90,8 +92,8 @@ def encode(value: object, depth: int = 0) -> object:
     for kind in (list, tuple, set, frozenset):
         if isinstance(value, kind):
             return {kind.__name__: inner(value)}
-    if isinstance(value, range):
-        return {"tuple": inner(value)}
+    if isinstance(value, (range, Iterator, KeysView, ValuesView, ItemsView)):
+        return {"list": inner(value)}
     if isinstance(value, dict):
         return {"dict": [inner(pair) for pair in value.items()]}
     if isinstance(value, str):
@@ -107,11 +109,11 @@ def encode(value: object, depth: int = 0) -> object:
     return {"unknown": f"{type(value).__module__}.{type(value).__qualname__}"}
 
 
-def decode(data: object, handles: dict | None = None, function: object = None) -> object:
+def decode(data: object, handles: dict | None = None, stub: object = None) -> object:
     """Turn plain data into an object again; arrays become what they were, numpy or torch."""
 
     def inner(items: list) -> list:
-        return [decode(item, handles, function) for item in items]
+        return [decode(item, handles, stub) for item in items]
 
     if not isinstance(data, dict):
         return data
@@ -135,14 +137,13 @@ def decode(data: object, handles: dict | None = None, function: object = None) -
     if "ref" in data:
         return handles[data["ref"]]
     if "function" in data:
-        return function(data)
-    if "imported" in data and function:  # never in the marking script
-        module, name = data["imported"]
-        made = importlib.import_module(module)
-        return getattr(made, name) if name else made
+        return stub(data["function"])
     if "generator" in data:
-        state = decode(data["generator"])
-        bits = getattr(np.random, state["bit_generator"])()
+        state, (entropy, key, pool, spawned) = inner(data["generator"])
+        seed = np.random.SeedSequence(
+            entropy, spawn_key=key, pool_size=pool, n_children_spawned=spawned
+        )
+        bits = getattr(np.random, state["bit_generator"])(seed)
         bits.state = state
         return np.random.Generator(bits)
     if "bytes" in data:

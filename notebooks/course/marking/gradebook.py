@@ -26,7 +26,7 @@ from .submission import assignment, ids_of
 class Mark(NbGraderPreprocessor):
     """Takes the place of `Execute`: outputs of test cells come from the marking script."""
 
-    seconds = Float(60, help="limit for one call of a student's function").tag(config=True)
+    seconds = Float(60, help="of CPU, for one call of a function").tag(config=True)
     sandbox = Unicode("", help="bwrap, or a command put before Python's").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:

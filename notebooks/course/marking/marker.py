@@ -106,7 +106,7 @@ def mark(
         name: the assignment.
         process: where student code runs.
         secret: the seed of the hidden values.
-        seconds: that each call of a student's function may take.
+        seconds: of CPU, that each call of a student's function may take.
         student: a name for the table.
         secret_file: kept from the student's code, as the course's folder is.
     """
@@ -133,7 +133,8 @@ def mark(
             _outcome(check, function, answers, found, generator(secret, name, check), task)
         )
     remarks = [*found.remarks]
-    remarks += [f"{label} raised {error}" for label, error in answers.errors]
+    first = dict(reversed(answers.errors))  # of each cell, the first error
+    remarks += [f"{label} raised {error}" for label, error in first.items()]
     remarks += [f"its code tried what it may not: {what}" for what in sorted(answers.denied)]
     remarks += [f"{one.check}: {one.why}" for one in outcomes if one.mark is None]
     return Marked(student, name, tuple(outcomes), tuple(remarks))

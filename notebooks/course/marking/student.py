@@ -11,18 +11,20 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import CodeType
 
 from .codec import Handle, decode, encode, kind_of
 
 HERE = Path(__file__).resolve().parent
 COURSE = HERE.parent
 ROOT = COURSE.parent.parent
-IMPORTS = ("numpy", "pandas", "plotly.express", "scipy.stats", "unlearnkit")
+# What answers import takes long, and torch imports more when it is used.
+IMPORTS = (
+    *("numpy", "pandas", "plotly.express", "scipy.stats", "torch._dynamo", "torch.func"),
+    *("torch.optim", "unlearnkit"),
+)
 STARTING = 300  # seconds for the imports of the marking process
 
 
@@ -95,7 +97,7 @@ class Process:
         """Send an order and wait for its reply."""
         if self.running is None:
             self.start()
-        process, end = self.running, time.monotonic() + seconds + 30
+        process, end = self.running, time.monotonic() + 10 * seconds + 30
         try:
             process.stdin.write(json.dumps(order).encode() + b"\n")
             process.stdin.flush()
@@ -150,6 +152,9 @@ class Student:
         self._process, self._orders, self._seconds = process, orders, seconds
         self._kinds: dict[str, object] = {}
         self._refs = itertools.count()
+        self._functions: list[tuple[Callable[..., object], list]] = []
+        self._lent: dict[str, int] = {}
+        self._open: set[int] = set()  # functions that may be called back just now
         self.errors: list[tuple[str, str]] = []
         self.denied: set[str] = set()
         self._loaded, self._broken = False, ""
@@ -177,7 +182,7 @@ class Student:
         if "late" in reply:
             self._loaded = False
             what = "the notebook's own cells" if order["do"] == "load" else order.get("name", "")
-            raise Unmarked(f"no answer within {self._seconds:g} seconds ({what})")
+            raise Unmarked(f"no answer within {self._seconds:g} seconds of CPU ({what})")
         if "ended" in reply or reply.get("nonce") != nonce:
             self._loaded = False
             status = reply.get("ended", "an answer that was not asked for")
@@ -196,8 +201,18 @@ class Student:
             raise AttributeError(name)
 
         def call(*args: object, **named: object) -> object:
+            lent = set(self._open)
             order = {"do": "call", "name": name, "args": self._plain(args)}
-            reply = self._ask(order | {"named": self._plain(named)})
+            try:
+                reply = self._ask(order | {"named": self._plain(named)})
+                end = time.monotonic() + 10 * self._seconds
+                while "callback" in reply:
+                    if time.monotonic() > end:
+                        self._loaded = False
+                        raise Unmarked(f"{name} went on calling other functions without an end")
+                    reply = self._send({"do": "return", "name": name} | self._call_back(reply))
+            finally:
+                self._open = lent
             if "missing" in reply:
                 raise Wrong(f"there is no function {name}")
             if "error" in reply:
@@ -206,6 +221,21 @@ class Student:
             return decode(reply["value"])
 
         return call
+
+    def _call_back(self, reply: dict) -> dict:
+        """Run a function of ours that the student's code has called."""
+        try:
+            if reply["callback"] not in self._open:
+                raise PermissionError("this function is not lent any more")
+            function, log = self._functions[reply["callback"]]
+            args, named = decode(reply["args"])
+            log.append((args, named))
+            value = function(*args, **named)
+            own = enumerate([*args, *named.values()])
+            dicts = [[place, encode(one)] for place, one in own if isinstance(one, dict)]
+            return {"value": encode(value), "dicts": dicts}
+        except Exception as error:  # a wrong argument, which is the student's to hear of
+            return {"error": f"{type(error).__name__}: {error}"[:500]}
 
     def put(self, value: object) -> Handle:
         """Keep an object in the child, so that several calls share it; pass the handle on."""
@@ -218,62 +248,39 @@ class Student:
         return decode(self._ask({"do": "get", "ref": handle.number})["value"])
 
     @contextlib.contextmanager
-    def lend(self, *, log: bool = False, **functions: Callable[..., object]) -> Iterator[None]:
+    def lend(self, **functions: Callable[..., object]) -> Iterator[None]:
         """Put correct functions in the place of the student's for a while.
 
         They return the kind of object that the student's own function returned when it was
         checked (an array, a list, a tensor), since the rest of the answers may rely on it.
         """
         made = [
-            [name, self._source(function, log, name), self._kinds.get(name)]
+            [name, self._number(function), self._kinds.get(name)]
             for name, function in functions.items()
         ]
+        self._lent = {name: number for name, number, _ in made}
         self._ask({"do": "lend", "functions": made})
         try:
             yield
         finally:
+            self._open.difference_update(number for _, number, _ in made)
             if self._loaded:
                 self._ask({"do": "take back"})
 
-    def calls(self, name: str) -> list:
-        """Arguments of every call of a function lent with `log=True`: positional, and by name."""
-        return decode(self._ask({"do": "log", "name": name})["value"])
+    def calls(self, name: str) -> list[tuple[tuple, dict]]:
+        """Arguments of every call of a function that is lent: positional ones, and by name."""
+        return self._functions[self._lent[name]][1]
+
+    def _number(self, function: Callable[..., object]) -> int:
+        number = len(self._functions)
+        self._functions.append((function, []))
+        self._open.add(number)
+        return number
 
     def _plain(self, value: object) -> object:
-        """Encode arguments; functions travel as source."""
+        """Encode arguments; of a function, only its number crosses the pipe."""
         if isinstance(value, tuple | list):
             return {type(value).__name__: [self._plain(item) for item in value]}
         if isinstance(value, dict):
             return {"dict": [[self._plain(k), self._plain(v)] for k, v in value.items()]}
-        return self._source(value) if inspect.isfunction(value) else encode(value)
-
-    def _source(self, function: Callable, log: bool = False, called: str = "given") -> dict:
-        """A function of the checks as text, with the values and functions that it refers to.
-
-        It runs in a namespace of its own, with the names that the notebook gives, its closure, and
-        the functions, imports and constants (in capitals) of its module that it refers to.
-        """
-        source = textwrap.dedent(inspect.getsource(function))
-        code, found = function.__code__, {}
-        for name in _names(code):
-            value = function.__globals__.get(name)
-            if value is function or getattr(value, "__module__", "") == "given":
-                continue
-            if inspect.isfunction(value) and value.__module__ == function.__module__:
-                found[name] = self._source(value)
-            elif inspect.ismodule(value):
-                found[name] = {"imported": [value.__name__, None]}
-            elif inspect.isroutine(value):
-                found[name] = {"imported": [value.__module__, value.__name__]}
-            elif name.isupper() and value is not None:
-                found[name] = self._plain(value)
-        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            found[name] = self._plain(cell.cell_contents)
-        made = {"function": [source, function.__name__], "called": called, "log": log}
-        return made | {"with": {"dict": [[name, value] for name, value in found.items()]}}
-
-
-def _names(code: CodeType) -> set[str]:
-    """Names that a function looks up in its module, inner functions included."""
-    inner = [part for part in code.co_consts if isinstance(part, CodeType)]
-    return set(code.co_names).union(*map(_names, inner))
+        return {"function": self._number(value)} if inspect.isfunction(value) else encode(value)

@@ -58,7 +58,9 @@ def functions(code: str) -> set[str]:
         body = ast.parse(plain(code)).body
     except (SyntaxError, ValueError):
         return set(re.findall(r"^def (\w+)", code, flags=re.MULTILINE))
-    return {part.name for part in body if isinstance(part, ast.FunctionDef)}
+    made = {part.name for part in body if isinstance(part, ast.FunctionDef)}
+    targets = [one for part in body if isinstance(part, ast.Assign) for one in part.targets]
+    return made | {one.id for one in targets if isinstance(one, ast.Name)}  # such as a lambda
 
 
 @cache
@@ -154,7 +156,9 @@ def submission(notebook: NotebookNode, task: Assignment) -> Submission:
             continue
         if name in task.tests or name in task.given:
             if cell.source.strip() not in task.released and "HIDDEN TESTS" not in cell.source:
-                remarks.append(f"the locked cell {name} was changed (its own version was not used)")
+                remarks.append(
+                    f"the locked cell {name} was changed; the published version was used"
+                )
             continue
         if task.released.get(cell.source.strip(), "") not in task.answers and (
             cell.source.strip() in task.released
