@@ -46,6 +46,8 @@ other.panel("training")
 """
 BUSY = "import time\nend = time.time() + 3600\nwhile time.time() < end: sum(range(10000))"
 HOST = ".uk-boundary .uk-instrument"
+RUN_BUSY = """() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 2;
+  window.jupyterapp.commands.execute('notebook:run-cell'); }"""
 # Resolves with milliseconds from the next input of a kind to the first frame that shows it.
 WATCH = """(kind) => { window.painted = new Promise((resolve) => {
   const root = document.querySelector('.uk-boundary .uk-instrument').shadowRoot;
@@ -120,7 +122,7 @@ def moves(page: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"moves": MOVES}
     for kernel in ("idle", "busy"):
         if kernel == "busy":
-            page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
+            page.evaluate(RUN_BUSY)
             page.locator(".jp-InputPrompt", has_text="*").wait_for()
         for name, measure in (("key", by_keys), ("mouse", by_mouse)):
             waits = sorted(measure(page))
