@@ -128,5 +128,5 @@ def test_a_stream_draws_by_propensity(weighted, by_group):
     left = len({*session.plan.examples.groups[rates > 0]}) if by_group else int((rates > 0).sum())
     frame = uk.stream(session, rounds=left - 1, size=1, by_group=by_group, boundary="fixed")
     assert frame["revoked"].iloc[-1] <= (rates > 0).sum() and len(frame) == left - 1
-    with pytest.raises(ValueError, match=f"use up the {left} that are left and may leave"):
+    with pytest.raises(ValueError, match=f"use up the {left} remaining that may leave"):
         uk.stream(session, rounds=left, size=1, by_group=by_group)

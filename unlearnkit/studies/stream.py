@@ -106,7 +106,8 @@ def stream(
     if rounds * size >= left:
         raise ValueError(
             f"{rounds} requests of {size} {'groups' if by_group else 'examples'} would use up the "
-            f"{left} that are left and may leave; use fewer rounds or a smaller size"
+            f"{left} remaining{'' if rates is None else ' that may leave'}; use fewer rounds or a "
+            "smaller size"
         )
     chosen = BOUNDARIES.choose(boundary) or AdaptiveBoundary()
     approximation = METHODS.choose(method), AMENDS.choose(amend)

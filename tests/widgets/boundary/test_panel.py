@@ -93,7 +93,7 @@ def test_an_override_is_shown_done_and_forgotten_with_the_request(session):
             "deadline (wall s): 'soon' is not a number; give one, or leave it empty",
         ),
         ("seconds", "0", "seconds=0.0 is not a deadline; give a number above 0"),
-        ("error", "nan", "error budget (nats): 'nan' is not a number"),
+        ("error", "nan", "error at most (nats): 'nan' is not a number"),
         ("light", "150", "light=1.5 is out of range; give a share from 0 to 1"),
         ("gain", "0.5", "min_gain=0.5 is below 1; give 1 or more"),
     ],

@@ -18,9 +18,15 @@ from unlearnkit.widgets.instrument.calls import argument
 from unlearnkit.widgets.instrument.data import DECIDED, Decided
 from unlearnkit.widgets.instrument.view import InstrumentView
 from unlearnkit.widgets.parts.elements.choice import Choice
+from unlearnkit.widgets.parts.html import Html, paragraphs
 from unlearnkit.widgets.parts.panel import row
 
 HAND, ADAPTIVE, OWN = "by hand", "adaptive", "the session's own"
+RULE = (
+    "A light request, which costs at most this share of training, is retrained exactly. The shards "
+    "of any other are modified if that is faster by the gain. With a deadline, as many shards are "
+    "retrained as fit into it. An approximation whose error may exceed the limit is refused."
+)
 
 
 class BoundaryChoice:
@@ -61,19 +67,20 @@ class BoundaryChoice:
             "Seconds of wall time for the request; leave empty for no deadline",
         )
         self.error = _text(
-            "error budget (nats)",
+            "error at most (nats)",
             given.error,
             "Bound on the predicted error; leave empty for no bound",
         )
         self.light = _text(
-            "light (%)", 100 * given.light, "Requests up to this share are retrained exactly"
+            "light up to (%)", 100 * given.light, "Requests up to this share are retrained exactly"
         )
         self.gain = _text(
-            "gain at least (x)",
+            "gain at least (times)",
             given.min_gain,
             "Approximate only if it is this many times faster than exact",
         )
-        self._by_rule = row(self.seconds, self.error, self.light, self.gain)
+        fields = row(self.seconds, self.error, self.light, self.gain)
+        self._by_rule = ipywidgets.VBox([Html(html=paragraphs(RULE)), fields])
         self.widget = ipywidgets.VBox([self.mode, self._by_rule])
         self.widget.add_class("uk-body")
         for control in (self.mode, self.seconds, self.error, self.light, self.gain):
