@@ -108,7 +108,8 @@ def test_the_quickstart_from_the_first_cell_to_the_comparison(
     verdict = page.locator(".uk-comparison li").first
     verdict.wait_for(timeout=60_000)
     assert "byte for byte" in verdict.inner_text()
-    page.locator(".uk-comparison .uk-plotview .main-svg").first.wait_for()
+    page.locator(".uk-comparison").get_by_role("tab", name="Before and after").click()
+    page.locator(".uk-comparison .uk-plotview .main-svg").locator("visible=true").first.wait_for()
     to_panel(page, "comparison")
     settled(page, (1280, "light"))
     screenshot(page, "quickstart-comparison")
