@@ -190,7 +190,9 @@ function render({ model, el }) {
     const high = order.length ? Math.min(16, Math.max(5, Math.floor(210 / order.length))) : 0;
     const room = order.length ? 64 : 210;
     const low = Math.min(high || 16, Math.max(3, Math.floor(room / (rest.length || 1))));
-    const left = 30, map = Math.min(data.slices * 22, width * 0.3), from = left + map + 20;
+    const left = 30, map = Math.min(data.slices * 22, width * 0.3);
+    // The axis leaves room for the map, and for the labels of the curves below it.
+    const from = Math.max(left + map + 20, Math.min(160, width * 0.36));
     const to = width - 18, top = table ? 34 : 20, hand = table && byHand();
     const total = !table ? 1 : hand ? table.sums.at(-1) : 2.2 * Math.max(...table.costs);
     const axis = scale(total, from, to);
