@@ -99,10 +99,13 @@ def victim() -> Iterator[Victim]:
 
 
 def complete(folder: Path) -> set[str]:
-    """Keys of clean files whose digest is right, whether they were committed or not."""
+    """Keys of clean files that got their names, whether they were committed or not.
+
+    A file has a temporary name, which begins with a dot, until all of it is written.
+    """
     return {
         artefact.path.stem
-        for path in folder.glob("shard-*/*.safetensors")
+        for path in folder.glob("shard-*/[!.]*.safetensors")
         for artefact in parse(path)
         if artefact.clean
     }
