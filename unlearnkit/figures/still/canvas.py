@@ -1,9 +1,6 @@
 """SVG elements, written as text."""
 
-import base64
 import html
-import struct
-import zlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from unlearnkit.figures.still.colors import INK, paint
+from unlearnkit.figures.still.png import data_url
 from unlearnkit.figures.still.values import lines_of
 
 QUIET, GRID, PAPER = "#595959", "#e3e3e3", "#ffffff"
@@ -119,11 +117,10 @@ class Canvas:
         """Draw an image of square cells, one for each pixel, over a rectangle."""
         x, width = min(x, x + width), abs(width)
         y, height = min(y, y + height), abs(height)
-        data = base64.b64encode(png(pixels)).decode()
         self.parts.append(
             f'<image x="{short(x)}" y="{short(y)}" width="{short(width)}" height="{short(height)}" '
             f'preserveAspectRatio="none" style="image-rendering:pixelated" '
-            f'href="data:image/png;base64,{data}"/>'
+            f'href="{data_url(pixels)}"/>'
         )
 
     def clip(self, x: float, y: float, width: float, height: float) -> None:
@@ -185,25 +182,3 @@ def ellipse(across: float, down: float) -> str:
     """Return a path around the current point, which is its leftmost."""
     arc = f"a{short(across)} {short(down)} 0 1 0 "
     return f"{arc}{short(2 * across)} 0{arc}{short(-2 * across)} 0z"
-
-
-def png(pixels: UInt8[np.ndarray, "height width 4"]) -> bytes:
-    """Encode an image of four channels, the last of which is the opacity, as PNG (RFC 2083).
-
-    >>> png(np.zeros((2, 3, 4), np.uint8))[1:4]
-    b'PNG'
-    """
-    height, width, _ = pixels.shape
-    lines = b"".join(b"\0" + row.tobytes() for row in pixels)
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + check
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(lines, 9))
-        + chunk(b"IEND", b"")
-    )

@@ -1,15 +1,10 @@
 """Text, tables and small pictures in a panel, with the style sheet that they share."""
 
-import base64
 import html
-import struct
-import zlib
 from collections.abc import Iterable, Sequence
 
 import anywidget
-import numpy as np
 import traitlets
-from jaxtyping import UInt8
 
 # The content is replaced only when it changes, so nothing flickers and a selection survives.
 _ESM = """
@@ -250,30 +245,3 @@ def _line(text: str, width: int) -> str:
 def picture(source: str, description: str) -> str:
     """Return an ``<img>`` element with a description for screen readers."""
     return f'<img src="{source}" alt="{html.escape(description, quote=True)}">'
-
-
-def picture_source(pixels: UInt8[np.ndarray, "height width"]) -> str:
-    """Encode a greyscale image as a data URL."""
-    return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
-
-
-def png(pixels: UInt8[np.ndarray, "height width"]) -> bytes:
-    """Encode a greyscale image as PNG (RFC 2083), without a dependency on an image library.
-
-    >>> png(np.zeros((2, 3), np.uint8))[1:4]
-    b'PNG'
-    """
-    height, width = pixels.shape
-    lines = b"".join(b"\0" + row.tobytes() for row in pixels)
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + check
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(lines))
-        + chunk(b"IEND", b"")
-    )

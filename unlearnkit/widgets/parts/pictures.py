@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Int
 
 from unlearnkit.data.examples import Dataset
-from unlearnkit.widgets.parts.html import picture, picture_source
+from unlearnkit.figures.still.png import data_url
+from unlearnkit.widgets.parts.html import picture
 
 
 def are_images(dataset: Dataset) -> bool:
@@ -21,7 +22,7 @@ def sources(dataset: Dataset, ids: Int[np.ndarray, " example"]) -> list[str]:
     images = inputs.mean(1) if inputs.ndim == 4 else inputs
     low, high = images.amin(), images.amax()
     pixels = ((images - low) / (high - low).clamp_min(1e-12) * 255).byte().numpy()
-    return [picture_source(image) for image in pixels]
+    return [data_url(image) for image in pixels]
 
 
 def pictures(dataset: Dataset, ids: Int[np.ndarray, " example"]) -> list[str]:
