@@ -26,7 +26,6 @@ from unlearnkit.figures.compared.predictions import (
     prediction_confusion,
 )
 from unlearnkit.figures.compared.representations import layer_similarity, twin_embedding
-from unlearnkit.figures.cost import CurvePoint, cost_curve
 from unlearnkit.figures.decision import boundary_bars, workload_map
 from unlearnkit.figures.drawing import Drawing, Figure
 from unlearnkit.figures.example_map import example_map
@@ -43,7 +42,6 @@ from unlearnkit.figures.training import accuracy_curves, training_curves
 from unlearnkit.figures.workload import expected_curve, stage_map
 
 __all__ = [
-    "CurvePoint",
     "Drawing",
     "Figure",
     "accuracy_curves",
@@ -51,7 +49,6 @@ __all__ = [
     "class_accuracy",
     "class_divergence",
     "comparison_accuracy",
-    "cost_curve",
     "example_map",
     "expected_curve",
     "layer_distances",
