@@ -21,6 +21,19 @@ def run(runner):
     return started
 
 
+def waiting():
+    """A trained session with uneven shards, in which six examples wait to be forgotten."""
+    session = CASES["uneven"].session()
+    session.train()
+    session.revoke(count=6, seed=2)
+    return session
+
+
+def kinds(decision):
+    """The kind of every shard's route."""
+    return {route.shard: route.kind for route in decision.routes}
+
+
 def text(prose):
     """What a reader reads in a prose widget."""
     return re.sub(r"<[^>]+>", " ", prose.html)

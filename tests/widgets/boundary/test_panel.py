@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 import unlearnkit as uk
-from cases import CASES
-from panels import call, drawn, run, text, weights
+from panels import call, drawn, kinds, run, text, waiting, weights
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.widgets import BoundaryPanel
@@ -15,14 +14,7 @@ from unlearnkit.widgets.boundary.controls import ADAPTIVE, HAND
 
 @pytest.fixture
 def session():
-    session = CASES["uneven"].session()
-    session.train()
-    session.revoke(count=6, seed=2)
-    return session
-
-
-def kinds(decision):
-    return {route.shard: route.kind for route in decision.routes}
+    return waiting()
 
 
 def test_adaptive_mode_decides_as_the_boundary_of_its_fields(session):

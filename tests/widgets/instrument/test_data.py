@@ -7,6 +7,7 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
+from panels import waiting
 from unlearnkit.unlearning.boundary.fixed import UNITS, FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import EXACT
 from unlearnkit.widgets.instrument.data import (
@@ -24,10 +25,7 @@ KINDS = {"exact": "e", "approximate": "a", "leave": "l"}
 
 @pytest.fixture
 def session():
-    session = CASES["uneven"].session()
-    session.train()
-    session.revoke(count=6, seed=2)
-    return session
+    return waiting()
 
 
 def sent(session, choices=None):

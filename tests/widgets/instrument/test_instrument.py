@@ -4,16 +4,13 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from panels import drawn, weights
+from panels import drawn, kinds, waiting, weights
 from unlearnkit.widgets.parts.shared import update_panels
 
 
 @pytest.fixture
 def session():
-    session = CASES["uneven"].session()
-    session.train()
-    session.revoke(count=6, seed=2)
-    return session
+    return waiting()
 
 
 def ask(instrument, action, number=7):
@@ -23,10 +20,6 @@ def ask(instrument, action, number=7):
     if job is not None:
         assert job.wait(60) and not job.subscriber_errors
     assert instrument.state["answered"] == number
-
-
-def kinds(decision):
-    return {route.shard: route.kind for route in decision.routes}
 
 
 def test_it_begins_with_the_sessions_boundary_and_shows_its_decision(session):

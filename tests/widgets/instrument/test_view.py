@@ -8,17 +8,14 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 import unlearnkit as uk
-from cases import CASES
+from panels import waiting
 from unlearnkit.widgets.instrument.frozen import MODULE
 from unlearnkit.widgets.instrument.view import InstrumentView
 
 
 @pytest.fixture
 def view():
-    session = CASES["uneven"].session()
-    session.train()
-    session.revoke(count=6, seed=2)
-    return session.instrument(0.3)
+    return waiting().instrument(0.3)
 
 
 def picture_in(html: str) -> ElementTree.Element:
