@@ -169,7 +169,7 @@ def _text(label: str, value: float | None, tooltip: str) -> ipywidgets.Text:
         tooltip=tooltip,
         continuous_update=False,
     )
-    field.layout.width = "210px"
+    field.layout.width = "186px"
     return field
 
 

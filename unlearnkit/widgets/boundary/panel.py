@@ -45,7 +45,7 @@ class BoundaryPanel(SessionPanel):
     name = "boundary"
     title = "3. Decide and unlearn"
     explanation = (
-        "Drag the dashed line: shards above it are retrained exactly, those below modified."
+        "By hand, drag the dashed line: shards above it are retrained, those below are modified."
     )
     meaning = (
         "A visit is one gradient computation for one example. A shard's bar is the cost of "

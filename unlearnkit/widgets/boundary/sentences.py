@@ -230,7 +230,7 @@ def predicted_error(
         if not count:
             return [
                 "No approximation has been checked against retraining yet, so the error cannot be "
-                "predicted. The curve shows the debt."
+                "predicted. The debt is shown instead."
             ]
         return [
             f"{plural(count, 'approximation')} {'has' if count == 1 else 'have'} been checked "

@@ -17,6 +17,7 @@ const CSS = `
 [hidden] { display: none !important; }
 svg { display: block; width: 100%; overflow: visible; user-select: none; }
 text { fill: var(--quiet); font-size: 11px; }
+text:not(.name) { paint-order: stroke; stroke: var(--page); stroke-width: 3; }
 .cell, .bar { fill: var(--quiet); }
 .kept { fill-opacity: .16; } .outstanding { fill: var(--owed); }
 .e .retrain, .e .bar { fill: var(--exact); }
@@ -267,14 +268,14 @@ function render({ model, el }) {
     for (let i = 0; i * axis.tick <= axis.end + 1e-9; i++) {
       const value = i * axis.tick, at = axis.x(value);
       if (at > room + 0.5) break;
-      make("line", { x1: at, x2: at, y1: top, y2: bottom + 3, class: "grid" }, svg);
+      svg.prepend(make("line", { x1: at, x2: at, y1: top, y2: bottom + 3, class: "grid" }, svg));
       if (axis.whole || at < room - 8)
         make("text", { x: at, y: bottom + 15, "text-anchor": "middle" }, svg, percent(value));
     }
     if (!axis.whole && byHand()) {   // two strokes: the axis is broken
       for (const at of [axis.last - 2, axis.last + 2])
         make("line", { x1: at - 2, x2: at + 2, y1: bottom + 5, y2: bottom - 3, class: "axis" }, svg);
-      make("line", { x1: to, x2: to, y1: top, y2: bottom + 3, class: "grid" }, svg);
+      svg.prepend(make("line", { x1: to, x2: to, y1: top, y2: bottom + 3, class: "grid" }, svg));
       make("text", { x: to, y: bottom + 15, "text-anchor": "middle" }, svg, "100%");
     }
     return bottom + 22;

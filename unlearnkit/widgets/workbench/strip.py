@@ -169,7 +169,7 @@ _CSS = (
 @container (max-width: 700px) { .uk-tab { padding: 1px 7px; } }
 .uk-facts { display: flex; align-items: flex-start; gap: 6px 16px; margin-top: 6px; }
 .uk-lines { flex: 1 1 300px; min-width: 0; min-height: 40px; }
-.uk-lines p { margin: 0; overflow-wrap: anywhere; }
+.uk-lines p { margin: 0; overflow-wrap: anywhere; text-wrap: pretty; }
 .uk-lines p + p { color: var(--uk-quiet); }
 .uk-progress { width: 100%; height: 8px; accent-color: var(--uk-brand); }
 .uk-acts { display: flex; flex-wrap: wrap; justify-content: flex-end; gap: 6px; }
