@@ -187,7 +187,8 @@ def training(page: Any, server: Any) -> dict[str, Any]:
     seconds = time.perf_counter() - begun
     updates = page.evaluate("() => window.written.length") - first
     begun = time.perf_counter()
-    page.locator(".uk-training button", has_text="Cancel").first.click()
+    cancel = page.locator(".uk-training button", has_text="Cancel")  # each kind of work has one
+    cancel.locator("visible=true").click()
     page.wait_for_function("() => /cancelled/.test(window.written.at(-1)[1])", timeout=60_000)
     cancelled = time.perf_counter() - begun
     answers.sort()
