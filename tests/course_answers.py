@@ -136,5 +136,5 @@ MISTAKES: dict[str, list[tuple[Mistake, tuple[str, ...]]]] = {
     ],
 }
 
-# Assignment 4 has a file of its own.
+# Assignment 4 has its own file.
 WRONG["audit"], *MISTAKES["audit"] = audit_answers.MISTAKES

@@ -74,7 +74,7 @@ class Models:
         return trained(self.data, options, FixedBoundary(0.0))
 
     def of_number(self, number: int, count: int) -> Iterator[tuple[str, list[float]]]:
-        """Yield the margins under the models with one number, each kind with seeds of its own."""
+        """Yield the margins under the models with one number, each kind with its own seeds."""
         session = self.session(number)
         found = {NOTHING: session.ensemble}
         for name, method in METHODS.items():

@@ -197,7 +197,7 @@ def query_ids(
         NotImplementedError,
         TokenError,
     ) as error:
-        # What pandas says of the syntax speaks of its own insides.
+        # The messages of pandas about syntax describe its internals.
         by_itself = isinstance(error, SyntaxError | NotImplementedError | TokenError)
         problem = "" if by_itself else f" ({str(error).strip().splitlines()[0]})"
         raise ValueError(

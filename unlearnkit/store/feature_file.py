@@ -32,7 +32,7 @@ CHUNK_BYTES = 8 << 20  # of features that are read or written at a time
 
 
 class Reader(Protocol):
-    """Who reads a file through a private map of its own."""
+    """Readers that have mapped a file privately."""
 
     def take(self, places: Int64[np.ndarray, " k"]) -> None:
         """Copy rows that are about to be erased into memory, where they are still needed."""
@@ -83,7 +83,7 @@ class FeatureFile:
     def private(self, reader: Reader) -> Float32[Tensor, "row value"]:
         """Return the rows as a private map, whose changes take memory and do not reach the file.
 
-        The reader is told before a row is erased in this process, as long as it exists.
+        While the reader exists, it is told before this process erases a row.
         """
         rows, (count, width) = mmap.mmap(self._file, 0, access=mmap.ACCESS_COPY), self.values.shape
         self._readers.setdefault(self._key, weakref.WeakSet()).add(reader)
@@ -135,7 +135,7 @@ class FeatureFile:
     def erase(self, places: Int64[np.ndarray, " k"]) -> None:
         """Overwrite rows and their marks with zeros, and wait until they are on the device.
 
-        Those who read the file through a map of their own copy the rows first.
+        Readers that have mapped the file privately copy the rows first.
 
         Raises:
             StoreError: the store can no longer be written.

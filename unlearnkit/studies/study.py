@@ -422,7 +422,7 @@ class _Bench:
         return self.session.amplification(on_progress=self.on_progress).value
 
     def _completed(self, keys: list[str], request: Revoked) -> list[dict[str, Any]]:
-        """The rows of a request in the log; nulls that are asked for and missing are added."""
+        """Return the rows of a request in the log, with the nulls that were missing."""
         missing: dict[str, float] = {}
         first = self.log.rows[keys[0]]
         if self.nulls.amplification and "amplification" not in first:

@@ -109,7 +109,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         return self
 
     def refresh(self) -> None:
-        """Show the steps, the request and its cost, or what came of it."""
+        """Show the steps, the request and its cost, or its outcome."""
         state = {"steps": self._steps(), "open": self._open, **self._about()}
         if state != self.strip.state:
             self.strip.state = state
@@ -171,7 +171,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             return {"said": ["The session is trained.", empty]}
         line = happened(session.last, counted(session.dataset, session.last.ids))
         known = session.original is not None and "comparison" in self._kinds
-        compares = known and self._open != "comparison"  # which has a button of its own
+        compares = known and self._open != "comparison"  # which has its own button
         return {"said": [line, empty], "compare": compares}
 
     def _request(self) -> dict[str, Any]:

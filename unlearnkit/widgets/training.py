@@ -34,9 +34,7 @@ class TrainingPanel(SessionPanel):
 
     name = "training"
     title = "1. Train"
-    explanation = (
-        "Each shard of the data trains a model of its own, slice after slice; the models vote."
-    )
+    explanation = "Each shard of the data trains its own model, slice after slice; the models vote."
     meaning = (
         "A shard's model is trained on its shard only, so forgetting an example concerns one model "
         "of the ensemble; and a checkpoint is kept after each slice, so retraining starts at the "

@@ -219,7 +219,7 @@ def test_key(student, rng) -> None:
     """The stage before the slice keeps its key; its own and the next ones change theirs."""
     slices = dealt(rng, 60, 2, 3)
     clean = keys_of(student, slices, set())
-    require(len(set(clean.values())) == 6, "every shard and stage needs a key of its own")
+    require(len(set(clean.values())) == 6, "every shard and stage needs its own key")
     late = int(slices[0][1][0])
     met = changed(clean, keys_of(student, slices, {late}))
     wanted = {(0, 2), (0, 3)}
@@ -234,7 +234,7 @@ def test_key_hidden(student, rng) -> None:
     ids = rng.permutation(12)
     slices = [[ids[0:2], ids[2:4], ids[4:6]], [ids[6:7], ids[7:8], ids[8:9]]]
     clean = keys_of(student, slices, set())
-    require(len(set(clean.values())) == 6, "every shard and stage needs a key of its own")
+    require(len(set(clean.values())) == 6, "every shard and stage needs its own key")
     require(
         not changed(clean, keys_of(student, slices, set())),
         "the same call has to give the same key",

@@ -1,1 +1,1 @@
-"""Marking outside the notebook: the student's code answers from a process of its own."""
+"""Mark submissions outside the notebook; the student's code runs in a separate process."""

@@ -32,7 +32,7 @@ def shard_moves(frame: "pd.DataFrame", measure: str = "forget") -> Spec:
 
     Each row is one shard: a line leads from the original model (ring) to the unlearned one. The
     further a line leads to the left, the more of the forgotten influence is gone. The axis is
-    logarithmic; a distance of 0, which only exact retraining reaches, lies in a band of its own.
+    logarithmic; a distance of 0, which only exact retraining reaches, lies in a separate band.
 
     Args:
         frame: table that :func:`~unlearnkit.evaluation.distances.shard_moves.shard_moves` returned.

@@ -18,7 +18,7 @@ from unlearnkit.figures.still.colors import (
 )
 from unlearnkit.figures.still.values import Spec, filled_in, listed, number, plain
 
-MOST_RECTANGLES = 60  # cells of a heat map up to which each is a rectangle of its own
+MOST_RECTANGLES = 60  # heat maps with more cells are drawn as one image
 
 
 def heatmap(canvas: Canvas, trace: Spec, x: Axis, y: Axis, coloraxes: Spec) -> None:

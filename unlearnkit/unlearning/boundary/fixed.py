@@ -103,10 +103,10 @@ class FixedBoundary(Boundary):
         return Decision.of(routes, self, costs)
 
     def starts(self, workload: Workload, costs: Costs) -> list[float]:
-        """Return the thresholds from which on further shards are retrained exactly, ascending.
+        """Return the thresholds at which one more shard is retrained exactly, ascending.
 
-        They are the running sums that :meth:`decide` compares with ``max_share``, which they do not
-        depend on; sums above 1 count as 1. The first is 0.
+        They are the running sums of costs that :meth:`decide` compares with ``max_share``. They do
+        not depend on ``max_share``; sums above 1 count as 1. The first is 0.
 
         Raises:
             LookupError: as for :meth:`decide`.

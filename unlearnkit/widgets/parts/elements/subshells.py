@@ -1,6 +1,6 @@
 """Buttons that stay alive when the page is reloaded.
 
-JupyterLab sends the messages of widgets to a subshell of the kernel, a thread of its own, which it
+JupyterLab sends the messages of widgets to a subshell of the kernel, a separate thread, which it
 makes with the page and removes with it. ipykernel 7.4 remembers, for each widget, the subshell in
 which it last sent something, and hands later messages to it (``BaseComm._reply_subshell_for``).
 After a reload that subshell is gone, so the kernel answers "Unknown subshell_id" and the widget
