@@ -1,5 +1,7 @@
 """Leave-k-out: margins against retraining, and scores whose correlation is known."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import kstest, spearmanr
@@ -155,3 +157,34 @@ def test_wrong_scores_are_refused(subsets, change, message):
     left, scores = made(subsets=subsets)
     with pytest.raises(ValueError, match=message):
         left.judge(change(scores))
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"seed": 7}, TypeError, "seed=7 is an argument of a session; give seeds=7"),
+        ({"k": 2.5}, TypeError, "k=2.5 is a float; give a whole number"),
+        ({"num_subsets": 1.5}, TypeError, "num_subsets=1.5 is a float"),
+        ({"num_test": 0}, ValueError, "num_test=0 is too small"),
+        ({"draw": -1}, ValueError, "draw=-1 is too small"),
+    ],
+)
+def test_arguments_that_would_mislead_are_refused(options, kind, message):
+    with pytest.raises(kind, match=message):
+        leave_out("digits", **{"k": 5, "num_subsets": 1} | options)
+
+
+def test_damaged_margins_are_found(tmp_path):
+    path = tmp_path / "left.jsonl"
+    settings = {"k": 5, "num_subsets": 1, "path": path, **OPTIONS}
+    whole = leave_out("digits", seeds=np.int64(0), **settings)
+    assert np.array_equal(
+        leave_out("digits", seeds=np.arange(1), **settings).margins, whole.margins
+    )
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    entries[1]["row"]["margins"].pop()
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    with pytest.raises(
+        ValueError, match=r"is damaged: the margins of the key \w+ are not 20 numbers"
+    ):
+        leave_out("digits", **settings)

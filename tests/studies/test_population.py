@@ -1,5 +1,6 @@
 """Populations: divergences and attacks against distributions whose answers are known."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -138,3 +139,57 @@ def test_a_wrong_number_of_workers_is_refused(parallel, kind):
 def test_wrong_ids_and_seeds_are_refused(ids, seeds, kind, message):
     with pytest.raises(kind, match=message):
         uk.populate("digits", ids, seeds=seeds)
+
+
+def test_seeds_may_be_integers_of_numpy(tmp_path):
+    path = tmp_path / "population.jsonl"
+    usual = uk.populate("digits", IDS, seeds=range(2), **OPTIONS)
+    found = uk.populate("digits", IDS, seeds=np.arange(2), path=path, **OPTIONS)
+    again = uk.populate("digits", IDS, seeds=np.int64(1), path=path, **OPTIONS)
+    assert all(np.array_equal(usual.of(kind), found.of(kind)) for kind in usual.margins)
+    assert np.array_equal(again.of("scratch")[0], usual.of("scratch")[1])
+    assert len(path.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"seeds": [1, 2, 1]}, ValueError, "only 2 of 3 seeds are different"),
+        ({"seeds": [0.5]}, TypeError, "seed=0.5 is a float; give a whole number"),
+        ({"seeds": "12"}, TypeError, "seed='12' is a str"),
+        ({"seeds": None}, TypeError, "seeds=None is no whole number, and no list"),
+        ({"seed": 3}, TypeError, "seed=3 is an argument of a session; give seeds=3"),
+        ({"num_test": -5}, ValueError, "num_test=-5 is too small; give a whole number of at least"),
+        ({"num_test": 2.5}, TypeError, "num_test=2.5 is a float"),
+    ],
+)
+def test_arguments_that_would_mislead_are_refused(options, kind, message):
+    with pytest.raises(kind, match=message):
+        uk.populate("digits", IDS, **{"seeds": [0]} | options)
+
+
+@pytest.mark.parametrize("text", [b"dear diary", b'{"key": 1}\ndear diary'])
+def test_text_that_no_study_wrote_is_not_cut_off(tmp_path, text):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match=r"notes.txt (has|ends with)"):
+        uk.populate("digits", IDS, seeds=0, path=path, **OPTIONS)
+    assert path.read_bytes() == text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda row: row[1:], lambda row: ["0.5"] * len(row), lambda row: [float("nan")] * len(row),
+     lambda row: None],
+)  # fmt: skip
+def test_damaged_margins_are_found(tmp_path, change):
+    settings = {"seeds": [0], "path": tmp_path / "population.jsonl", **OPTIONS}
+    uk.populate("digits", IDS, **settings)
+    entry = json.loads(settings["path"].read_text())
+    for kind in ("unlearned", "scratch"):
+        margins = {**entry["margins"], kind: change(entry["margins"][kind])}
+        settings["path"].write_text(json.dumps({**entry, "margins": margins}) + "\n")
+        with pytest.raises(ValueError, match="is damaged: the margins of seed 0 are not 203 numb"):
+            uk.populate("digits", IDS, **settings)
+    with pytest.raises(ValueError, match="is damaged"):  # the retrained model of another method
+        uk.populate("digits", IDS, method="newton", **settings)

@@ -24,6 +24,7 @@ from unlearnkit.metrics.tasks import margins_of, require_classes
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, running
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
+from unlearnkit.studies.arguments import as_count, as_seeds, check_margins, refuse_seed
 from unlearnkit.studies.log import Log
 from unlearnkit.studies.seed_models import trained, unlearned
 from unlearnkit.studies.shared_features import with_shared_features
@@ -194,15 +195,18 @@ def leave_out(
 
     Raises:
         ValueError: ``k`` is not between 1 and one less than the number of training examples, there
-            are no seeds or subsets, this is a regression, ``parallel`` is 0, or a line of the file
-            is something else.
-        TypeError: ``parallel`` is not a whole number.
+            are no seeds, subsets or test examples, ``draw`` is negative, this is a regression,
+            ``parallel`` is 0, or a line of the file is something else.
+        TypeError: a number or a seed is not whole, or the options have a ``seed``.
         Cancelled: ``cancel`` was set; completed models are in the file.
     """
     dataset = as_dataset(data)
     require_classes(dataset, "leaving out by margins", "measure losses of single models")
+    refuse_seed(options)
+    k, num_subsets = as_count("k", k), as_count("num_subsets", num_subsets)
+    draw, num_test = as_count("draw", draw, 0), as_count("num_test", num_test, 1)
     train, test = np.sort(np.asarray(dataset.train.ids)), np.asarray(dataset.test.ids[:num_test])
-    seeds = [seeds] if isinstance(seeds, int) else list(seeds)
+    seeds = as_seeds(seeds)
     if not 1 <= k < len(train) or num_subsets < 1 or not seeds:
         raise ValueError(
             f"k={k}, num_subsets={num_subsets} and {len(seeds)} seeds of {len(train)} training "
@@ -221,6 +225,10 @@ def leave_out(
     chosen = [np.empty(0, train.dtype), *subsets]
     models = [_models_of(dataset, test, {**options, "seed": seed}, chosen) for seed in seeds]
     whole = [model for some in models for model in some]
+    for model in whole:
+        if model.key in log.rows:
+            row = log.rows[model.key].get("margins")
+            check_margins(log.path, row, len(test), f"of the key {model.key}")
     missing = {model.key: model for model in whole if model.key not in log.rows}
     with running(on_progress, cancel, parallel=parallel) as run:
         done = sum(model.key in log.rows for model in whole)

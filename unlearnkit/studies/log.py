@@ -29,6 +29,10 @@ def read_study(path: str | os.PathLike[str]) -> "pd.DataFrame":
     return pd.DataFrame({key: row for key, row, _ in entries}.values())
 
 
+START = b'{"key": '
+"""What every line of a study begins with."""
+
+
 class Log:
     """Measured rows by key, also written to a file of JSON lines if there is a path.
 
@@ -49,6 +53,7 @@ class Log:
             key, row, metrics = _entry(self.path, line)
             self.rows[key], self.metrics[key], whole = row, metrics, end
         if self.path.exists() and self.path.stat().st_size > whole:
+            check_torn(self.path, self.path.read_bytes()[whole:])
             os.truncate(self.path, whole)  # drop a row that a killed run left incomplete
 
     def add(self, key: str, row: dict[str, Any], metrics: dict[str, str]) -> dict[str, Any]:
@@ -61,6 +66,18 @@ class Log:
                 file.flush()
                 os.fsync(file.fileno())
         return row
+
+
+def check_torn(path: Path, line: bytes) -> None:
+    """Refuse a last line without an end, unless a study that was killed can have left it.
+
+    Raises:
+        ValueError: the line is something else, which nobody asked to delete.
+    """
+    if line[: len(START)] != START[: len(line)]:
+        raise ValueError(
+            f"{path} ends with something that no study wrote ({line[:60]!r}); give another path"
+        )
 
 
 def _entry(path: Path, line: str) -> tuple[str, dict[str, Any], dict[str, str]]:

@@ -26,7 +26,9 @@ from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, runnin
 from unlearnkit.registry import Registry
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
+from unlearnkit.studies.arguments import as_count, as_seeds, check_margins, refuse_seed
 from unlearnkit.studies.identity import described
+from unlearnkit.studies.log import check_torn
 from unlearnkit.studies.seed_models import trained, unlearned
 from unlearnkit.studies.shared_features import with_shared_features
 from unlearnkit.studies.workers import results_of
@@ -133,7 +135,8 @@ def populate(
     Args:
         data: the data, as :class:`~unlearnkit.session.Session` takes them. They must have classes.
         ids: the ids to forget, the same for all seeds.
-        seeds: the seeds of partition, initial weights and batches, one model of each kind per seed.
+        seeds: the seeds of partition, initial weights and batches, all different, one model of each
+            kind per seed.
         boundary: how to unlearn: a name in ``BOUNDARIES`` or an object. By default every shard is
             modified.
         method: the method of modification, a name in ``METHODS`` or an object; None chooses the
@@ -156,12 +159,13 @@ def populate(
 
     Raises:
         ValueError: a line of the file is not part of a population, this is a regression, there are
-            no ids or no seeds, all training examples would be forgotten, ``parallel`` is 0, or with
-            ``path`` only its memory address identifies an object.
+            no ids or no seeds, a seed is given twice, all training examples would be forgotten,
+            ``num_test`` is negative, ``parallel`` is 0, or with ``path`` only its memory address
+            identifies an object.
         KeyError: no boundary, method or amend has this name, or an id is no training or probe
             example.
-        TypeError: an object lacks a part of its protocol, or an id or ``parallel`` is not a whole
-            number.
+        TypeError: an object lacks a part of its protocol, an id, a seed, ``num_test`` or
+            ``parallel`` is not a whole number, or the options have a ``seed``.
         Cancelled: ``cancel`` was set; completed seeds are in the file.
 
     >>> import unlearnkit as uk
@@ -174,17 +178,27 @@ def populate(
     forget = check_request(ids, dataset, Revocations()).ids
     if not len(forget):
         raise ValueError("ids is empty; give the ids of at least one example to forget")
-    test = np.setdiff1d(dataset.test.ids, forget)[:num_test]
-    seeds = [seeds] if isinstance(seeds, int) else list(seeds)
+    test = np.setdiff1d(dataset.test.ids, forget)[: as_count("num_test", num_test, 0)]
+    refuse_seed(options)
+    seeds = as_seeds(seeds)
     if not seeds:
         raise ValueError("seeds is empty; give at least one seed, such as range(100)")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(
+            f"only {len(set(seeds))} of {len(seeds)} seeds are different, and a model says nothing "
+            "new a second time; give each seed once"
+        )
     check_parallel(parallel)
     boundary = BOUNDARIES.choose(boundary) or FixedBoundary(0.0)
     METHODS.choose(method), AMENDS.choose(amend)  # refuse unknown names early
     recipe = _Recipe(dataset, forget, test, boundary, method, amend, options)
     known, retrained = _read(path)
     oracles = recipe.identified(seeds, path)
-    # A seed that is given twice is made once.
+    for oracle in oracles:
+        rows = [*known[oracle.key].values()] if oracle.key in known else []
+        rows += [retrained[oracle.retrained]] if oracle.retrained in retrained else []
+        for row in rows:
+            check_margins(path, row, len(forget) + len(test), f"of seed {oracle.seed}")
     missing = {oracle.key: oracle for oracle in oracles if oracle.key not in known}
     if missing:
         shared = with_shared_features(dataset, options, np.union1d(forget, test))
@@ -327,6 +341,7 @@ def _read(
     known, retrained, whole = {}, {}, 0
     for line in path.read_bytes().splitlines(keepends=True):
         if not line.endswith(b"\n"):
+            check_torn(path, line)
             os.truncate(path, whole)  # drop a line that a killed run left incomplete
             break
         try:
