@@ -85,3 +85,17 @@ def test_the_metric_counts_examples_that_are_fitted_conspicuously_well():
     rare = METRICS["tpr-gap-at-0.1%"](a, b, labels)
     assert rare.note == "800 examples are few for this rate" and rare.value > 0.1
     assert METRICS["tpr-gap-at-1%"](a[:, :2] * torch.nan, b[:, :2], labels * 0).note
+
+
+@pytest.mark.parametrize(("count", "rate"), [(10, 0.01), (100, 0.01), (1000, 0.001)])
+def test_the_null_is_the_mean_gap_of_a_model_that_fits_as_well(count, rate):
+    generator, labels, gaps = np.random.default_rng(0), torch.zeros(count, dtype=torch.long), []
+    metric = METRICS[f"tpr-gap-at-{rate * 100:g}%"]
+    for _ in range(400):
+        own, reference = torch.from_numpy(generator.random((2, count, 1)))
+        measure = metric(
+            torch.cat([own, 1 - own], 1), torch.cat([reference, 1 - reference], 1), labels
+        )
+        gaps.append(measure.value)
+    assert abs(np.mean(gaps) - measure.null) < 4 * np.std(gaps) / np.sqrt(len(gaps))
+    assert measure.null > 3 * np.std(gaps) / np.sqrt(len(gaps))  # 0 would be missed

@@ -132,3 +132,29 @@ def test_the_most_memorised_examples_are_found_most():
 def test_wrong_arguments_are_refused(models, options, message):
     with pytest.raises(ValueError, match=message):
         attack_examples(drawn(models=models), **options)
+
+
+@pytest.mark.parametrize("common", [0.0, 0.5])
+def test_intervals_allow_for_few_scores_above_the_threshold(common):
+    # At 0.1 % two of 2,000 scores lie above the threshold, and its place is known poorly.
+    best, runs, covered = norm.cdf(2.0 - norm.ppf(0.999)), 60, 0
+    for seed in range(runs):
+        population = drawn(models=100, examples=10, seed=seed, common=common)
+        frame = attack_examples(population, rates=(0.001,), resamples=50)
+        found = row(frame, "lira", "original", 0.001)
+        covered += found["low"] <= best <= found["high"]
+    # At a coverage of 95 %, fewer than 52 of 60 samples would be rare (1 in 100).
+    assert covered >= 52
+
+
+@pytest.mark.parametrize(("models", "examples", "rate"), [(20, 5, 0.01), (40, 10, 0.001)])
+def test_the_null_is_the_rate_of_perfectly_unlearned_models(models, examples, rate):
+    found = [
+        row(attack_examples(drawn(2.0, 0.0, models, examples, seed), resamples=1, rates=(rate,)),
+            "lira", "unlearned", rate)
+        for seed in range(200)
+    ]  # fmt: skip
+    rates = np.array([one["true_rate"] for one in found])
+    [null] = {one["null"] for one in found}
+    assert abs(rates.mean() - null) < 4 * rates.std() / np.sqrt(len(rates))
+    assert null > 1.4 * rate  # the rate itself would be missed

@@ -1,5 +1,6 @@
 """KLoM and U-LiRA on populations whose distances are known."""
 
+from dataclasses import replace
 from math import log
 from statistics import NormalDist
 
@@ -214,3 +215,44 @@ def test_unknown_names_are_refused():
         uk.klom(drawn(0.0, models=8), estimator="kernel")
     with pytest.raises(KeyError, match="no pairing of seeds is named 'both'; use 'paired' or"):
         uk.klom(drawn(0.0, models=8), seeds="both")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_single_example_has_no_interval(form):
+    measure = form(drawn(0.5, models=16, examples=1), swaps=9)
+    assert measure.interval is None and "one example gives no interval" in measure.note
+    table = judge(drawn(0.5, models=16, examples=1), swaps=1)
+    assert table["value"].notna().all() and table[["low", "high"]].isna().all(axis=None)
+
+
+def test_intervals_of_few_examples_cover_as_often_as_they_say():
+    covered, runs = 0, 200
+    for seed in range(runs):
+        population = drawn(0.0, models=8, examples=3, seed=seed)
+        scratch = population.margins["scratch"]
+        scratch /= scratch.std(0, ddof=1)
+        # Of two Gaussians of variance 1 the divergence is half the square of their distance.
+        divergences = np.random.default_rng(1000 + seed).normal(3, 0.5, size=6)
+        population.margins["unlearned"] = scratch + np.sqrt(2 * divergences)
+        low, high = uk.klom(population, estimator="gaussian", swaps=1).interval
+        covered += low <= 3 <= high
+    # At a coverage of 95 %, fewer than 182 of 200 samples would be rare (1 in 100).
+    assert covered >= 182
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_is_concluded_from_margins_that_are_missing(form):
+    population = drawn(0.5, models=16, examples=3)
+    population.margins["unlearned"][2, 1] = np.nan
+    with pytest.raises(ValueError, match="some margins are nan or infinite; leave out"):
+        form(population)
+    empty = replace(
+        population,
+        test=np.arange(0),
+        margins={
+            kind: rows[:, :3] for kind, rows in drawn(0.5, models=16, examples=3).margins.items()
+        },
+    )
+    for call in (uk.klom, judge):
+        with pytest.raises(ValueError, match="no examples of this part; call populate with a"):
+            call(empty, part="test")

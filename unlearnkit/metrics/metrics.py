@@ -342,9 +342,10 @@ class TruePositiveGap:
     share ``false`` of the reference `b`'s probabilities exceeds, and the value is the share of the
     probabilities of `a` above it minus that of `b`. On the forget set this is an attack by one
     threshold for all examples (Carlini et al. 2022, section II-D, by Yeom et al. 2018), with the
-    retrained model as the non-member. Attacks on single examples find more; they need many models
-    (:mod:`unlearnkit.studies.population_attacks`) or many shards
-    (:mod:`unlearnkit.evaluation.shard_attack`).
+    retrained model as the non-member. The ``null`` is the value to expect of a model that fits the
+    examples as well as `b`, independently of it; after exact unlearning the value is 0. Attacks on
+    single examples find more; they need many models (:mod:`unlearnkit.studies.population_attacks`)
+    or many shards (:mod:`unlearnkit.evaluation.shard_attack`).
 
     Attributes:
         false: the false positive rate.
@@ -378,7 +379,8 @@ class TruePositiveGap:
         value, (low, high) = found.true - found.false, found.interval
         interval = (min(low - self.false, value), max(high - self.false, value))
         note = "" if len(a) * self.false >= 1 else f"{len(a)} examples are few for this rate"
-        return Measure(self.name, value, "zero", source, interval, note)
+        null = found.null - found.false
+        return Measure(self.name, value, "zero", source, interval, note, null)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ class TruePositives:
     Attributes:
         true: share of the members above the threshold.
         false: share of the others above it, at most the rate that was asked for.
+        null: the share of members above the threshold that is to be expected if members and others
+            are distributed alike; it is above ``false``.
         interval: an interval that holds, in at least 95 % of samples, the attack's true positive
             rate at exactly the false positive rate that was asked for.
         members: number of scores of members.
@@ -29,6 +31,7 @@ class TruePositives:
 
     true: float
     false: float
+    null: float
     interval: tuple[float, float]
     members: int
     others: int
@@ -60,9 +63,13 @@ def true_positives(
     members. Each of the four bounds errs with a probability of at most 1.25 %, so the interval is
     conservative. It takes scores as independent.
 
+    The threshold is chosen among the n others themselves, k of which lie above it. A member that is
+    distributed like them is above it if it is one of the k + 1 largest of n + 1 scores, which has a
+    probability of (k + 1) / (n + 1): the ``null``. Ties lower it.
+
     >>> found = true_positives(np.arange(0.0, 200), np.arange(0.0, 100), 0.01)
-    >>> found.true, found.false
-    (0.505, 0.01)
+    >>> found.true, found.false, round(found.null, 4)
+    (0.505, 0.01, 0.0198)
 
     Args:
         members: scores of the members; above a threshold an example is called a member.
@@ -103,4 +110,6 @@ def true_positives(
     high = float(beta.ppf(1 - side, highest + 1, count - highest)) if highest < count else 1.0
     true = float((members > threshold).mean())
     interval = (min(low, true), max(high, true))
-    return TruePositives(true, float((others > threshold).mean()), interval, count, len(others))
+    null = (int(false * len(others) + 1e-9) + 1) / (len(others) + 1)
+    false = float((others > threshold).mean())
+    return TruePositives(true, false, null, interval, count, len(others))

@@ -37,18 +37,21 @@ def attack_examples(
     first one to original models, as an attacker does who does not know that anything was unlearned;
     ``"ruli"`` fits it to unlearned models, and so finds whatever unlearning leaves behind. Each
     half of the seeds is attacked with Gaussians fitted to the other half. The retrained models are
-    the non-members, so their true positive rate is the false positive rate, and the same rate is to
-    be expected of a perfectly unlearned model.
+    the non-members, so their true positive rate is the false positive rate. The ``null`` is the
+    rate to expect of a perfectly unlearned model, which is larger where scores are few.
 
-    The interval is a 95 % percentile interval of the bootstrap over seeds, because the scores of
-    one model are not independent (Efron and Tibshirani 1993, section 13.3). It takes the fitted
-    Gaussians as given.
+    The interval joins two of 95 %: the percentile interval of the bootstrap over seeds, because the
+    scores of one model are not independent (Efron and Tibshirani 1993, section 13.3), and the
+    conservative one of :func:`~unlearnkit.metrics.true_positives.true_positives`, because few
+    scores lie above the threshold, which the bootstrap alone does not allow for. Both take the
+    fitted Gaussians as given.
 
     Sources: Carlini et al. 2022, Membership Inference Attacks From First Principles (algorithm 1,
     online); Naderloui et al. 2025, Rectifying Privacy and Efficacy Measurements in Machine
     Unlearning (USENIX Security; the efficacy game, unlearned against retrained). Departures: all
-    models forget one set, whose examples take the place of random targets; and Gaussians replace
-    the kernel density estimates of RULI's code.
+    models forget one set, whose examples take the place of random targets; means are fitted, as in
+    algorithm 1, where the code of LiRA takes medians; and Gaussians replace the kernel density
+    estimates of RULI's code.
 
     Args:
         population: the models, at least eight.
@@ -60,7 +63,8 @@ def attack_examples(
 
     Returns:
         One row per attacker, kind of model and rate: attacker, models, false_rate, true_rate, low,
-        high, false (the false positive rate that was possible), scores (the number per kind).
+        high, false (the false positive rate that was possible), null, scores (the number
+        per kind).
 
     Raises:
         ValueError: the population has fewer than eight models, ``memorised`` is not above 0 and at
@@ -89,15 +93,17 @@ def attack_examples(
                     for draw in draws
                 ]
                 low, high = np.quantile(drawn, (0.025, 0.975))
+                least, most = found.interval
                 rows.append(
                     {
                         "attacker": attacker,
                         "models": kind,
                         "false_rate": rate,
                         "true_rate": found.true,
-                        "low": min(low, found.true),
-                        "high": max(high, found.true),
+                        "low": min(low, least),
+                        "high": max(high, most),
                         "false": found.false,
+                        "null": found.null,
                         "scores": found.others,
                     }
                 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from unlearnkit.metrics.metrics import Z95, Measure
+from unlearnkit.metrics.metrics import Measure
 from unlearnkit.studies.population import Margins, Population
 
 if TYPE_CHECKING:
@@ -54,11 +54,13 @@ def klom(
     after the unlearned and the retrained model of random seeds were swapped. (Where the two differ
     much, swapping mixes their distributions, so this null is rough; the p-value holds anyway.) Its
     ``p_value`` is the share of such swaps with a divergence at least as large. Its interval is the
-    normal 95 % interval of the mean over examples; it leaves out what other seeds would change.
+    95 % interval of the mean over examples, by Student's t, and None for a single one; it leaves
+    out what other seeds would change.
 
     Sources: Georgiev et al. 2024, Attribute-to-Delete (appendix E.1); bins, floor and clipping are
     those of the code of EasyDUB (Rinberg et al. 2026). Departure: the largest margin counts in the
-    last bin, from which EasyDUB's code leaves it out.
+    last bin, from which EasyDUB's code leaves it out. With tens of models this changes values by
+    hundredths, so compare values of one code only.
 
     Args:
         population: the models.
@@ -74,7 +76,8 @@ def klom(
 
     Raises:
         KeyError: no estimator, kind of model or part has this name, or ``seeds`` is unknown.
-        ValueError: the population has fewer than four models, or ``bins`` or ``swaps`` is below 1.
+        ValueError: the population has fewer than four models, no examples of the part, or margins
+            that are not finite; or ``bins`` or ``swaps`` is below 1.
 
     >>> import unlearnkit as uk
     >>> population = uk.populate("digits", [3, 141], seeds=range(8), model="logistic", epochs=1)
@@ -92,12 +95,15 @@ def klom(
 
     retrained, other = population.of("scratch", part), population.of(kind, part)
     values, null, p_value = _beside_null(retrained, other, divergences, seeds, swaps)
-    low, high = _mean_interval(values)
+    interval = _mean_interval(values)
+    if interval is not None:
+        interval = max(0.0, interval[0]), interval[1]
     note = f"{len(population)} models, {seeds} seeds"
     note += ", Gaussians fitted" if estimator == "gaussian" else ""
     note += ", reverse" if reverse else ""
+    note += ", one example gives no interval" if interval is None else ""
     mean = float(values.mean())
-    return Measure("klom", mean, "zero", KLOM_SOURCE, (max(0.0, low), high), note, null, p_value)
+    return Measure("klom", mean, "zero", KLOM_SOURCE, interval, note, null, p_value)
 
 
 def ulira(
@@ -115,8 +121,8 @@ def ulira(
 
     The measure's ``null`` is the mean distance from 0 after the unlearned and the retrained model
     of random seeds were swapped, and its ``p_value`` the share of swaps at least as far from 0. Its
-    interval is the normal 95 % interval of the mean over examples; it leaves out what other seeds
-    would change, which the null includes.
+    interval is the 95 % interval of the mean over examples, by Student's t, and None for a single
+    one; it leaves out what other seeds would change, which the null includes.
 
     Source: Hayes et al. 2024, Inexact Unlearning Needs More Careful Evaluations. Departures: all
     models share one forget set, and the area replaces the accuracy.
@@ -131,7 +137,8 @@ def ulira(
     Raises:
         KeyError: no kind of model has this name, or ``seeds`` is unknown.
         ValueError: the population has fewer than eight models, or 16 with independent seeds (each
-            Gaussian is fitted to at least four); or ``swaps`` is below 1.
+            Gaussian is fitted to at least four), or margins that are not finite; or ``swaps`` is
+            below 1.
 
     >>> import unlearnkit as uk
     >>> population = uk.populate("digits", [3, 141], seeds=range(8), model="logistic", epochs=1)
@@ -144,6 +151,7 @@ def ulira(
     note = f"{len(population)} models, {seeds} seeds"
     mean = float(values.mean())
     interval = _mean_interval(values)
+    note += ", one example gives no interval" if interval is None else ""
     return Measure("u-lira", mean, "zero", ULIRA_SOURCE, interval, note, null, p_value)
 
 
@@ -161,7 +169,8 @@ def judge(population: Population, part: str = "forget", *, swaps: int = 199) -> 
 
     Raises:
         KeyError: no part has this name.
-        ValueError: the population has fewer than eight models, or ``swaps`` is below 1.
+        ValueError: the population has fewer than eight models, no examples of the part, or margins
+            that are not finite; or ``swaps`` is below 1.
     """
     import pandas as pd
 
@@ -229,6 +238,10 @@ def _beside_null(
     """
     _check_choice("pairing of seeds", seeds, SEEDS)
     _check_count("swaps", swaps)
+    if not retrained.shape[1]:
+        raise ValueError("there are no examples of this part; call populate with a larger num_test")
+    if not (np.isfinite(retrained).all() and np.isfinite(other).all()):
+        raise ValueError("some margins are nan or infinite; leave out these models or examples")
 
     def measured(a: Margins, b: Margins) -> PerExample:
         if seeds == "paired":
@@ -307,10 +320,14 @@ def log_density(x: Margins, sample: Float[np.ndarray, "shadow example"]) -> Marg
     return density
 
 
-def _mean_interval(values: PerExample) -> tuple[float, float]:
-    """The normal 95 % interval of a mean over examples."""
-    mean = float(values.mean())
-    half = Z95 * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+def _mean_interval(values: PerExample) -> tuple[float, float] | None:
+    """The 95 % interval of a mean over examples, by Student's t; None for a single example."""
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtrit  # slow to import
+
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.975)) * error
     return mean - half, mean + half
 
 
