@@ -12,6 +12,7 @@ from cases import CASES
 from rounds import one_stored_state, quiet, rounds_of, states_of, uneven_rounds, uneven_session
 from unlearnkit.approximate import Replay, RewindToDelete
 from unlearnkit.approximate.baselines.certified.rewind import rewind_distance, start_of
+from unlearnkit.models.losses import CrossEntropy
 from unlearnkit.models.vector import flatten
 from unlearnkit.seeding import state_bytes
 
@@ -98,11 +99,19 @@ def test_for_full_batches_it_is_the_bound_of_the_source():
     assert found == pytest.approx(expected, rel=1e-9)
 
 
+class Steep(CrossEntropy):
+    """A subclass with larger gradients than the certificate reckons with."""
+
+    def output_gradient(self, outputs, targets):
+        return 10 * super().output_gradient(outputs, targets)
+
+
 def test_nothing_is_certified_where_the_constants_are_not_known():
     cases = (
         (small(), {"largest_norm": 0.5}, "above largest_norm=0.5"),
         (small(optimizer="adam", learning_rate=0.01), {"largest_norm": 2.0}, "SGD, not for adam"),
         (small(loss="squared-error"), {"largest_norm": 2.0}, "cross-entropy only"),
+        (small(loss=Steep()), {"largest_norm": 2.0}, "cross-entropy only"),
         (uneven_session(uk.MLP((9,))), {"largest_norm": 99.0}, "logistic regression"),
     )
     for session, options, why in cases:

@@ -97,8 +97,8 @@ class Newton:
         spec, stack = plan.spec, plan.architecture.stack
         if stack is None or len(stack.linears) > 1:
             return "the certificate needs a convex model, logistic regression, so it is retrained"
-        if not isinstance(spec.loss, CrossEntropy | SquaredError):
-            return f"the loss {spec.loss.name!r} is not known to be convex, so it is retrained"
+        if type(spec.loss) not in (CrossEntropy, SquaredError):  # a subclass may not be convex
+            return f"the loss {spec.loss!r} is not known to be convex, so it is retrained"
         if not spec.weight_decay or spec.optimizer == "adamw":
             return "without an L2 penalty (weight_decay of sgd or adam) no minimiser is certified"
         return ""

@@ -29,10 +29,12 @@ model, does not.
 not. Nothing is said about the models before the request, about states of stages before the first
 that is affected, which were trained exactly without the examples, about the partition, the choice
 of settings and constants computed from all data, or about what the ledger and the boundary compute
-from the forgotten examples. The noise is pseudorandom (PCG64) and follows from the session's seed,
-so that an audit can replay it: whoever knows or guesses the seed, or has the store, can subtract
-it. Use a seed that cannot be guessed, such as ``secrets.randbits(60)``, and keep it to yourself.
-Rounding in the arithmetic of doubles is not covered.
+from the forgotten examples. Nor is it covered whether a shard was refused: the solver starts at the
+original model, so whether it reaches the tolerance can depend on them. The noise is pseudorandom
+(PCG64) and follows from the session's seed, so that an audit can replay it: whoever knows or
+guesses the seed, or has the store, can subtract it. Use a seed that cannot be guessed, such as
+``secrets.randbits(60)``, and keep it to yourself. Rounding in the arithmetic of doubles is not
+covered.
 
 Deviations from the source: noise on the result in place of the objective, because it is then
 independent of the error that it hides, and training needs no noise; a measured residual in place of

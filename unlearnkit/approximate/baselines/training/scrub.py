@@ -9,10 +9,10 @@ they minimise
 alternately: each of the first ``max_epochs`` epochs begins with a pass over the forget set that
 increases d, and every epoch has a pass over the retain set that decreases the other two terms.
 
-Deviations from the source: d has no temperature (their code uses 4), there is no rewinding (their
-SCRUB+R), and the forget set is processed in batches of the training's size. The student has no
-dropout, and the gradient of d is zero while the student equals the teacher, so the first ascent
-changes nothing. Each stored state is its own teacher, on the slices up to its stage.
+Deviations from the source: d has no temperature (their notebooks use 2, 4 or 8), there is no
+rewinding (their SCRUB+R), and the forget set is processed in batches of the training's size. The
+student has no dropout, and the gradient of d is zero while the student equals the teacher, so the
+first ascent changes nothing. Each stored state is its own teacher, on the slices up to its stage.
 """
 
 from dataclasses import dataclass
