@@ -25,7 +25,7 @@ from unlearnkit.models.architecture import as_architecture
 from unlearnkit.store import MemoryStore
 from unlearnkit.training import train
 from unlearnkit.training.plan import make_plan
-from worker import State, content, poisoned
+from worker import State, contents, poisoned
 
 ROOT = Path(unlearnkit.__file__).resolve().parent.parent
 OUTSIDE = 10**6  # no token, and so a row that cannot be read unnoticed
@@ -47,7 +47,7 @@ def retrained(name: str, spec: TrainSpec, revoked: np.ndarray) -> Contents:
     architecture = as_architecture(kind.model, data.feature_shape, data.num_outputs)
     plan, store = make_plan(examples, architecture, spec, revoked=revoked), MemoryStore()
     train.train(plan, store)
-    return {key: content(store.get(key)) for key in store.keys}
+    return contents(store)
 
 
 class Reference:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from unlearnkit.estimators import UnlearnableClassifier, UnlearnableRegressor
-from worker import content
+from worker import contents
 
 OURS = {"random_state": 3, "epochs": 3, "num_shards": 3, "num_slices": 2}
 
@@ -18,4 +18,4 @@ def problem(rows: int = 61, shape: tuple[int, ...] = (5,)) -> tuple[np.ndarray, 
 
 def bits(estimator: UnlearnableClassifier | UnlearnableRegressor) -> dict[str, object]:
     """All checkpoints, by key."""
-    return {key: content(estimator.store_.get(key)) for key in estimator.store_.keys}
+    return contents(estimator.store_)

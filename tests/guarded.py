@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import unlearnkit as uk
 from unlearnkit.approximate import Replay
 from unlearnkit.unlearning.boundary.adaptive import AdaptiveBoundary
-from worker import content
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,6 @@ def evenly(ids, most):
     if len(ids) <= most:
         return ids
     return ids[[round(i * (len(ids) - 1) / (most - 1)) for i in range(most)]]
-
-
-def everything(session):
-    return {key: content(session.store.get(key)) for key in session.store.keys}
 
 
 def network(learning_rate):

@@ -5,7 +5,6 @@ import re
 
 import unlearnkit as uk
 from cases import CASES
-from worker import content
 
 
 def run(runner):
@@ -45,10 +44,6 @@ def drawn(panel):
     kinds = {"e": "exact", "a": "approximate", "l": "leave"}
     shown = [kinds[letter] for letter in view.outcome["kinds"]]
     return dict(zip(view.table["shards"], shown, strict=True))
-
-
-def weights(session):
-    return {key: content(session.store.get(key)) for key in session.store.keys}
 
 
 def call(code, session):

@@ -19,7 +19,7 @@ from unlearnkit import (
 )
 from unlearnkit.progress import ProgressEvent
 from unlearnkit.store import MemoryStore
-from worker import content
+from worker import contents
 
 CASE = CASES["mlp-dropout"]
 
@@ -42,7 +42,7 @@ def members(session: Session, shard: int, slice_: int | None = None) -> np.ndarr
 def everything(session: Session) -> tuple[object, ...]:
     """What a harmless call must leave alone: weights, keys, requests, global random states."""
     return (
-        {key: content(session.store.get(key)) for key in session.store.keys},
+        contents(session.store),
         session.plan,
         session.revoked.tolist(),
         session.pending.tolist(),

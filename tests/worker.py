@@ -17,7 +17,7 @@ import torch
 
 from cases import CASES
 from unlearnkit.data.examples import Examples
-from unlearnkit.store import Checkpoint, MemoryStore
+from unlearnkit.store import Checkpoint, MemoryStore, Store
 from unlearnkit.training import train
 from unlearnkit.training.plan import Plan, make_plan
 
@@ -48,6 +48,11 @@ def content(checkpoint: Checkpoint) -> dict[str, State]:
     }
 
 
+def contents(store: Store) -> dict[str, dict[str, State]]:
+    """The content of every checkpoint, by key."""
+    return {key: content(store.get(key)) for key in store.keys}
+
+
 def poisoned(examples: Examples, revoked: np.ndarray) -> Examples:
     """The examples with every revoked row overwritten by NaN and its label by -1, or NaN too.
 
@@ -66,7 +71,7 @@ def retrained(plan: Plan, examples: Examples, revoked: np.ndarray) -> dict[str, 
     poison, store = poisoned(examples, revoked), MemoryStore()
     again = make_plan(poison, plan.architecture, plan.spec, revoked=revoked)
     train.train(again, store, on_progress=False)
-    return {key: content(store.get(key)) for key in store.keys}
+    return contents(store)
 
 
 class Leaky(Examples):
@@ -100,8 +105,7 @@ def train_from_scratch(
     )
     store = MemoryStore()
     report = train.train(plan, store)
-    contents = {key: content(store.get(key)) for key in store.keys}
-    return Scratch([stage.key for stage in plan.stages], contents, report.visits)
+    return Scratch([stage.key for stage in plan.stages], contents(store), report.visits)
 
 
 class Worker:

@@ -9,12 +9,12 @@ from unlearnkit import figures
 from unlearnkit.evaluation import membership, parameters, predictions
 from unlearnkit.figures.drawing import PLOTLY
 from unlearnkit.figures.still import as_image
-from worker import content
+from worker import contents
 
 
 def test_drawing_leaves_the_session_alone(session, compared):
     def state():
-        weights = {key: content(session.store.get(key)) for key in session.store.keys}
+        weights = contents(session.store)
         return weights, torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()
 
     before = state()

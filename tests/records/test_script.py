@@ -26,7 +26,7 @@ from unlearnkit.training.ensemble import AGGREGATIONS
 from unlearnkit.unlearning.boundary.protocol import Costs, Decision
 from unlearnkit.unlearning.inspection import Check
 from unlearnkit.unlearning.workload import Workload
-from worker import content
+from worker import content, contents
 
 
 class OtherLoss(CrossEntropy):
@@ -55,7 +55,7 @@ def everything(session: Session) -> tuple[object, ...]:
         for shard in session.debt
     }
     return (
-        {key: content(session.store.get(key)) for key in session.store.keys},
+        contents(session.store),
         approximations,
         [ids.tolist() for ids in session._journal.history.revocations.requests],
         session.pending.tolist(),

@@ -15,7 +15,7 @@ from unlearnkit.records.audit import audit
 from unlearnkit.records.tombstones import Tombstones
 from unlearnkit.session import Session
 from unlearnkit.store import DiskStore, StoreError
-from worker import content, retrained
+from worker import contents, retrained
 
 GIVEN = {"model": "logistic", "epochs": 2, "num_shards": 3, "num_slices": 2, "seed": 1}
 
@@ -59,7 +59,7 @@ def is_exact(session: Session) -> bool:
     """Whether the models have the bytes of training on data whose revoked rows are NaN."""
     found = retrained(session.plan, session.dataset.train, session.revoked)
     assert found.keys() == session.store.keys
-    return found == {key: content(session.store.get(key)) for key in session.store.keys}
+    return found == contents(session.store)
 
 
 def test_what_returns_is_revoked_before_training_to_the_bytes_of_data_without_it(

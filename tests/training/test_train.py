@@ -20,7 +20,7 @@ from unlearnkit.training.kernels import run_jobs, stacked
 from unlearnkit.training.plan import Plan
 from unlearnkit.training.schedule import make_job
 from unlearnkit.training.train import train
-from worker import content
+from worker import content, contents
 
 
 @pytest.fixture(autouse=True)
@@ -266,9 +266,7 @@ def test_a_pause_keeps_whole_stages_and_goes_on_to_the_same_bits(name, moment):
     more = paused.train()
     assert not more.paused and paused.trained
     assert len(report.runs) + len(more.runs) == sum(1 for _ in paused.plan.stages)
-    assert {key: content(paused.store.get(key)) for key in paused.store.keys} == {
-        key: content(whole.store.get(key)) for key in whole.store.keys
-    }
+    assert contents(paused.store) == contents(whole.store)
 
 
 def test_a_pause_that_comes_too_late_is_none():
@@ -285,6 +283,6 @@ def test_a_pause_of_workers_keeps_what_they_have_done():
         report = train(paused.plan, paused.store, parallel=2, **pause_at(1))
         assert report.paused and 0 < len(report.runs) < sum(1 for _ in paused.plan.stages)
         paused.train()
-    assert {key: content(paused.store.get(key)) for key in whole.store.keys} == {
-        key: content(whole.store.get(key)) for key in whole.store.keys
-    }
+    assert {key: content(paused.store.get(key)) for key in whole.store.keys} == contents(
+        whole.store
+    )

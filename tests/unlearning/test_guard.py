@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from guarded import CAPPED, Spoil, evenly, everything, fork
+from guarded import CAPPED, Spoil, evenly, fork
 from unlearnkit.approximate import Replay
 from unlearnkit.seeding import state_bytes
 from unlearnkit.unlearning import guard
+from worker import contents
 
 
 def test_a_ruined_amend_is_refused_and_the_shard_retrained(trained):
@@ -19,7 +20,7 @@ def test_a_ruined_amend_is_refused_and_the_shard_retrained(trained):
         assert "agree to" in route.reason and route.reason.endswith("retrained exactly")
         assert route.seconds is not None
     exact.unlearn(1.0)
-    assert everything(refused) == everything(exact)
+    assert contents(refused.store) == contents(exact.store)
     assert refused.compare().bit_identical
     assert result.visits == exact.last.visits > 0
 
@@ -41,7 +42,7 @@ def test_where_a_longer_amend_ruins_it_too_the_shard_is_retrained(trained):
     assert {check.replayed for check in result.decision.checks} == {4}
     assert all("with 4 epochs replayed" in route.reason for route in result.decision.routes)
     exact.unlearn(1.0)
-    assert everything(spoiled) == everything(exact)
+    assert contents(spoiled.store) == contents(exact.store)
 
 
 def test_a_correction_over_the_cap_is_refused_before_any_replay(trained):

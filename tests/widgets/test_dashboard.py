@@ -7,11 +7,12 @@ from contextlib import contextmanager
 import ipywidgets
 import pytest
 
-from panels import CASE, call, drawn, opened, run, text, weights
+from panels import CASE, call, drawn, opened, run, text
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE
 from unlearnkit.widgets import PANELS, Dashboard, PlotView
 from unlearnkit.widgets.comparison.overview import MovesView, ScoresView
 from unlearnkit.widgets.parts import shared
+from worker import contents
 
 
 def click(dashboard, act, name=""):
@@ -158,7 +159,7 @@ def test_an_error_of_unlearning_shows_in_the_strip_beside_another_step(dashboard
 
 
 def test_the_line_decides_as_preview_does_and_changes_nothing(dashboard, session):
-    panel, before = dashboard["boundary"], weights(session)
+    panel, before = dashboard["boundary"], contents(session.store)
     seen = set()
     for percent in range(101):
         panel.instrument.threshold = percent / 100
@@ -167,7 +168,7 @@ def test_the_line_decides_as_preview_does_and_changes_nothing(dashboard, session
         assert drawn(panel) == {route.shard: route.kind for route in decision.routes}
         seen.add((decision.exact, decision.approximate))
     assert len(seen) == 3  # both approximate, the cheaper one exact, both exact
-    assert weights(session) == before and session.last is None and len(session.pending) == 3
+    assert contents(session.store) == before and session.last is None and len(session.pending) == 3
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -182,7 +183,7 @@ def test_unlearning_by_a_click_equals_the_python_call(dashboard, session, share,
     run(panel.runner)
     assert panel.error is None and "3 examples unlearned" in panel.message
     assert {r.shard: r.kind for r in session.last.decision.routes} == kinds
-    assert weights(session) == weights(fork)
+    assert contents(session.store) == contents(fork.store)
     assert sorted(session.debt) == [s for s, kind in kinds.items() if kind == APPROXIMATE]
     assert "measured" in text(panel.result) and "The request is empty" in panel.sentence
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 import unlearnkit as uk
-from panels import call, drawn, kinds, run, text, waiting, weights
+from panels import call, drawn, kinds, run, text, waiting
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.widgets import BoundaryPanel
 from unlearnkit.widgets.boundary.controls import ADAPTIVE, HAND
+from worker import contents
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_adaptive_mode_decides_as_the_boundary_of_its_fields(session):
     fork = session.fork()
     call(panel.code, fork)
     run(panel.runner)
-    assert panel.error is None and weights(session) == weights(fork)
+    assert panel.error is None and contents(session.store) == contents(fork.store)
     assert "Checks of" in text(panel.result) or session.last.decision.approximate == ()
 
 
@@ -69,7 +70,7 @@ def test_an_override_is_shown_done_and_forgotten_with_the_request(session):
     fork = session.fork()
     call(panel.code, fork)
     run(panel.runner)
-    assert weights(session) == weights(fork) and sorted(session.debt) == [second]
+    assert contents(session.store) == contents(fork.store) and sorted(session.debt) == [second]
     assert "Checks of the approximations" in text(panel.result)
     session.revoke(count=3, seed=5)
     panel.changed()
@@ -104,10 +105,10 @@ def test_a_wrong_setting_is_one_sentence_and_decides_nothing(session, field, typ
 
 def test_trying_on_a_copy_shows_the_checks_and_changes_nothing(session):
     panel = BoundaryPanel(session, 0.0)
-    before = weights(session)
+    before = contents(session.store)
     assert "No approximation has been checked against retraining yet" in text(panel.notes)
     run(panel.trial)
-    assert panel.error is None and weights(session) == before and session.last is None
+    assert panel.error is None and contents(session.store) == before and session.last is None
     assert len(session.pending) == 6 and "Tried on a copy" in text(panel.tried)
     fork = session.fork()
     checks = fork.unlearn(0.0).decision.checks
@@ -177,7 +178,7 @@ def test_methods_and_amends_are_offered_used_and_shown(session):
     assert panel._checks == {} and text(panel.tried) == ""
     choice.amend.value = "none"
     run(panel.runner)
-    assert panel.error is None and weights(session) == weights(fork)
+    assert panel.error is None and contents(session.store) == contents(fork.store)
 
 
 def test_entries_of_ones_own_stand_among_the_choices_while_they_are_there(session, monkeypatch):
@@ -198,7 +199,7 @@ def test_entries_of_ones_own_stand_among_the_choices_while_they_are_there(sessio
         fork = session.fork()
         call(panel.code, fork)
         run(panel.runner)
-        assert panel.error is None and weights(session) == weights(fork)
+        assert panel.error is None and contents(session.store) == contents(fork.store)
     panel.update()
     assert panel.approximation.names == {} and panel.boundary_choice.mode.value == HAND
 

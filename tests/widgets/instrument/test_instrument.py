@@ -4,8 +4,9 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from panels import drawn, kinds, waiting, weights
+from panels import drawn, kinds, waiting
 from unlearnkit.widgets.parts.shared import update_panels
+from worker import contents
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_unlearning_from_the_page_equals_the_python_call(session, share):
     assert "6 examples forgotten" in instrument.state["text"] and not instrument.state["error"]
     assert not instrument.state["running"] and "The request is empty" in instrument.sentence
     fork.unlearn(share)
-    assert weights(session) == weights(fork)
+    assert contents(session.store) == contents(fork.store)
 
 
 def test_an_override_is_decided_done_and_forgotten_with_the_request(session):

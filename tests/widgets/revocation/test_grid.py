@@ -8,7 +8,7 @@ from cases import CASES
 from unlearnkit.widgets import PANELS
 from unlearnkit.widgets.revocation import map, selectors
 from unlearnkit.widgets.revocation.grid import ROWS
-from worker import content
+from worker import contents
 
 
 def hardest_examples(selector):
@@ -102,9 +102,9 @@ def test_a_table_shows_its_columns_by_name():
 
 
 def test_looking_changes_no_weights(session, panel):
-    before = {key: content(session.store.get(key)) for key in session.store.keys}
+    before = contents(session.store)
     for name in panel.selectors:
         panel.mode.value = name
     panel.mode.value = "hardest examples"
     hardest_examples(panel.selector)
-    assert {key: content(session.store.get(key)) for key in session.store.keys} == before
+    assert contents(session.store) == before
