@@ -31,6 +31,7 @@ __all__ = [
     "GREY",
     "MODEL_COLORS",
     "MODEL_NAMES",
+    "MODEL_SYMBOLS",
     "ORANGE",
     "PLOTLY",
     "PURPLE",
@@ -56,6 +57,7 @@ Spec = dict[str, Any]  # a figure as plotly JSON: "data" and "layout"
 
 MODEL_COLORS = {"original": GREY, "unlearned": ORANGE, "scratch": GREEN}
 MODEL_NAMES = {"original": "original", "unlearned": "unlearned", "scratch": "retrained"}
+MODEL_SYMBOLS = {"original": "circle-open", "unlearned": "circle", "scratch": "diamond"}
 
 
 def axis(title: str, **more: Any) -> Spec:

@@ -216,7 +216,6 @@ class WorkloadPanel(SessionPanel):
 
     Args:
         session: the session to show.
-        folded: whether the section starts closed, so that nothing is computed.
     """
 
     name = "workload"
@@ -226,14 +225,11 @@ class WorkloadPanel(SessionPanel):
         "Nothing changes here."
     )
 
-    def __init__(self, session: Session, folded: bool = False) -> None:
+    def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.stages = Stages(self)
         self.body.children = [self.stages.widget]
-        if folded:
-            self.update()
-        else:
-            self.stages.open = True
+        self.stages.open = True
 
     @property
     def code(self) -> str:

@@ -11,6 +11,7 @@ from unlearnkit.figures.drawing import (
     GREY,
     MODEL_COLORS,
     MODEL_NAMES,
+    MODEL_SYMBOLS,
     ORANGE,
     PURPLE,
     Drawing,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     # By legend name: mask of rows, colour, symbol and vertical offset from the layer's line.
     Groups = dict[str, tuple[pd.Series[bool], str, str, float]]
-
-_SYMBOLS = {"original": "circle-open", "unlearned": "circle", "scratch": "diamond"}
 
 
 @Drawing
@@ -51,7 +50,7 @@ def comparison_accuracy(comparison: Comparison) -> Spec:
                 "y": [row + shift for row in range(len(PARTS))],
                 "text": [task.format_part_score(score) for score in accuracies],
                 "textposition": "middle right",
-                "marker": {"color": MODEL_COLORS[model], "size": 11, "symbol": _SYMBOLS[model]}
+                "marker": {"color": MODEL_COLORS[model], "size": 11, "symbol": MODEL_SYMBOLS[model]}
                 | {"line": {"width": 2, "color": MODEL_COLORS[model]}},
                 "customdata": list(PARTS),
                 "hovertemplate": f"{MODEL_NAMES[model]}, %{{customdata}}: "

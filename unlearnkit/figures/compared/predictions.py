@@ -9,6 +9,7 @@ from unlearnkit.figures.drawing import (
     GREY,
     MODEL_COLORS,
     MODEL_NAMES,
+    MODEL_SYMBOLS,
     ORANGE,
     VERMILLION,
     Drawing,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_NUMBERED = 15  # classes; in a larger table numbers would be too small to read
-SYMBOLS = {"original": "circle-open", "unlearned": "circle", "scratch": "diamond"}
 
 
 @Drawing
@@ -115,7 +115,7 @@ def class_accuracy(frame: "pd.DataFrame", class_names: tuple[str, ...], part: st
                 "name": MODEL_NAMES[model],
                 "x": frame[model].astype(float).tolist(),
                 "y": [row + shift for row in range(len(names))],
-                "marker": {"color": MODEL_COLORS[model], "size": 9, "symbol": SYMBOLS[model]}
+                "marker": {"color": MODEL_COLORS[model], "size": 9, "symbol": MODEL_SYMBOLS[model]}
                 | {"line": {"width": 1.5, "color": MODEL_COLORS[model]}},
                 "customdata": [
                     f"class {name}, {count} examples"
@@ -164,7 +164,7 @@ def class_divergence(
             "name": name,
             "x": [max(float(value), 0.0) or zero for value in frame[f"{model}_kl"]],
             "y": [row + shift for row in range(len(names))],
-            "marker": {"color": color, "size": 9, "symbol": SYMBOLS[model]}
+            "marker": {"color": color, "size": 9, "symbol": MODEL_SYMBOLS[model]}
             | {"line": {"width": 1.5, "color": color}},
             "customdata": [f"{max(value, 0.0):.3g}" for value in frame[f"{model}_kl"]],
             "hovertemplate": f"{name}: %{{customdata}} nats<extra></extra>",
