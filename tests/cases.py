@@ -98,6 +98,13 @@ class Case:
         options = {"spec": self.spec, "partition": self.partition(data.train), **options}
         return Session(data, model=self.model, **options)
 
+    def waiting(self, count: int) -> Session:
+        """A trained session in which this number of examples wait to be forgotten."""
+        session = self.session()
+        session.train()
+        session.revoke(count=count, seed=2)
+        return session
+
 
 def norm_and_dropout(feature_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
     """A perceptron with both batch statistics and dropout."""
@@ -193,6 +200,12 @@ CASES = {
         ),
     )
 }
+
+
+def shard_ids(session: Session, shard: int) -> list[int]:
+    """Return the ids of a shard, revoked ones among them."""
+    partition = session.plan.partition
+    return partition.ids[partition.shard == shard].tolist()
 
 
 def of_slice(session, shard, stage):

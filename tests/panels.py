@@ -20,14 +20,6 @@ def run(runner):
     return started
 
 
-def waiting():
-    """A trained session with uneven shards, in which six examples wait to be forgotten."""
-    session = CASES["uneven"].session()
-    session.train()
-    session.revoke(count=6, seed=2)
-    return session
-
-
 def kinds(decision):
     """The kind of every shard's route."""
     return {route.shard: route.kind for route in decision.routes}

@@ -1,8 +1,14 @@
-"""Data as callers hold them: tables and pictures."""
+"""Data as callers hold them: arrays, tables and pictures."""
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+
+
+def problem(n=40, classes=3):
+    """Rows that say which row they are, and labels that go round."""
+    features = np.stack([np.arange(n), -np.arange(n)], 1).astype(np.float64)
+    return features, np.arange(n) % classes
 
 
 def table(n=40):

@@ -5,15 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
+from raw_data import problem
 from unlearnkit import Session
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.examples import Examples
-
-
-def problem(n=40, classes=3):
-    """Rows that say which row they are, and labels that go round."""
-    features = np.stack([np.arange(n), -np.arange(n)], 1).astype(np.float64)
-    return features, np.arange(n) % classes
 
 
 def test_later_changes_of_the_callers_arrays_do_not_reach_the_dataset():

@@ -6,14 +6,9 @@ import pytest
 import torch
 from scipy import sparse
 
+from raw_data import problem
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.frames import from_frame
-
-
-def problem(n=40, classes=3):
-    """Rows that say which row they are, and labels that go round."""
-    features = np.stack([np.arange(n), -np.arange(n)], 1).astype(np.float64)
-    return features, np.arange(n) % classes
 
 
 def test_classes_may_be_given_or_counted():

@@ -9,19 +9,12 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from raw_data import table
+from raw_data import problem, table
 from unlearnkit import UnlearnableClassifier
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.datasets import DATASETS, as_dataset, load
 from unlearnkit.data.examples import Dataset
 from unlearnkit.data.frames import from_file
-
-
-def problem(n=40, classes=3):
-    """Rows that say which row they are, and labels that go round."""
-    features = np.stack([np.arange(n), -np.arange(n)], 1).astype(np.float64)
-    return features, np.arange(n) % classes
-
 
 DOORS = {
     "arrays": lambda X, y, folder: (X, y),

@@ -7,15 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
+from raw_data import problem
 from unlearnkit.data.arrays import from_arrays
 from unlearnkit.data.datasets import load
 from unlearnkit.data.examples import Examples
-
-
-def problem(n=40, classes=3):
-    """Rows that say which row they are, and labels that go round."""
-    features = np.stack([np.arange(n), -np.arange(n)], 1).astype(np.float64)
-    return features, np.arange(n) % classes
 
 
 def test_rows_come_by_id_in_the_order_asked_for_and_scaled():

@@ -25,15 +25,7 @@ def compared(session):
 
 
 @pytest.fixture(scope="module")
-def mixed():
-    session = CASES["uneven"].session()
-    session.train()
-    partition = session.plan.partition
-    late = partition.ids[(partition.shard == 1) & (partition.slice_ == 3)]
-    early = partition.ids[(partition.shard == 2) & (partition.slice_ == 1)]
-    session.revoke([*late[:1], *early[:2]])
-    session.unlearn(0.3)
-    comparison = session.compare()
-    frame = comparison.constituents
+def mixed(session, compared):
+    frame = compared.constituents
     exact, approximate = (int(frame["shard"][frame["bit_identical"] == b].iloc[0]) for b in (1, 0))
-    return comparison, session.dataset, exact, approximate
+    return compared, session.dataset, exact, approximate

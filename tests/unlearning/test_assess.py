@@ -13,10 +13,7 @@ from unlearnkit.unlearning.boundary.protocol import Coverage, Decision
 
 @pytest.fixture
 def session() -> Session:
-    session = CASES["uneven"].session()
-    session.train()
-    session.revoke(count=4, seed=2)
-    return session
+    return CASES["uneven"].waiting(4)
 
 
 def test_what_is_previewed_is_what_is_done(session: Session) -> None:

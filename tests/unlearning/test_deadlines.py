@@ -8,19 +8,14 @@ from typing import Any
 
 import pytest
 
-from cases import CASES, stop_after
+from cases import CASES, shard_ids, stop_after
 from tampering import with_manifest
-from unlearnkit import Cancelled, Session, StoreError
+from unlearnkit import Cancelled, StoreError
 from worker import ROOT, content
 
 DAY = timedelta(days=1)
 
 CASE = CASES["logistic"]
-
-
-def shard_ids(session: Session, shard: int) -> list[int]:
-    partition = session.plan.partition
-    return partition.ids[partition.shard == shard].tolist()
 
 
 def test_executed_together_requests_cost_less_and_end_in_the_same_bits() -> None:

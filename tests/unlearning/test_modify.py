@@ -105,10 +105,7 @@ def same(value):
 
 @pytest.fixture(scope="module")
 def waiting():
-    session = CASES["uneven"].session()
-    session.train()
-    session.revoke(count=6, seed=2)
-    return session
+    return CASES["uneven"].waiting(6)
 
 
 WRONG = (lambda done: None, lambda done: 3, lambda done: done[1:], lambda done: ["x"] * len(done))

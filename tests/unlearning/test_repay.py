@@ -5,18 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases import CASES
+from cases import CASES, shard_ids
 from unlearnkit import Session
 from unlearnkit.training.clock import Clock, Work
 from unlearnkit.training.train import work_of
 from unlearnkit.unlearning.repay import repay
 
 CASE = CASES["logistic"]
-
-
-def shard_ids(session: Session, shard: int) -> list[int]:
-    partition = session.plan.partition
-    return partition.ids[partition.shard == shard].tolist()
 
 
 def indebted() -> Session:

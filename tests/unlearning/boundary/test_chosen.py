@@ -11,10 +11,7 @@ from unlearnkit.unlearning.inspection import Check
 
 @pytest.fixture
 def session() -> uk.Session:
-    session = CASES["uneven"].session()
-    session.train()
-    session.revoke(count=6, seed=2)
-    return session
+    return CASES["uneven"].waiting(6)
 
 
 def kinds(decision: Decision) -> dict[int, str]:

@@ -27,10 +27,7 @@ def routes(change):
 
 @pytest.fixture(scope="module")
 def session():
-    session = CASES["uneven"].session()
-    session.train()
-    session.revoke(count=6, seed=2)
-    return session
+    return CASES["uneven"].waiting(6)
 
 
 @pytest.mark.parametrize(

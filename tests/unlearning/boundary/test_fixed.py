@@ -129,10 +129,7 @@ def test_bad_boundaries_are_refused(
 
 @pytest.fixture
 def session() -> Session:
-    session = CASES["uneven"].session()
-    session.train()
-    session.revoke(count=4, seed=2)
-    return session
+    return CASES["uneven"].waiting(4)
 
 
 def test_the_sum_of_the_exact_part_stays_within_the_share(session: Session) -> None:

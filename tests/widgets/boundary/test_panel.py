@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 import unlearnkit as uk
-from panels import call, drawn, kinds, run, text, waiting
+from cases import CASES
+from panels import call, drawn, kinds, run, text
 from unlearnkit.unlearning.boundary.protocol import APPROXIMATE, EXACT
 from unlearnkit.unlearning.error_model import ErrorModel
 from unlearnkit.widgets import BoundaryPanel
@@ -15,7 +16,7 @@ from worker import contents
 
 @pytest.fixture
 def session():
-    return waiting()
+    return CASES["uneven"].waiting(6)
 
 
 def test_adaptive_mode_decides_as_the_boundary_of_its_fields(session):

@@ -7,7 +7,6 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from panels import waiting
 from unlearnkit.unlearning.boundary.fixed import UNITS, FixedBoundary
 from unlearnkit.unlearning.boundary.protocol import EXACT
 from unlearnkit.widgets.instrument.data import (
@@ -25,7 +24,7 @@ KINDS = {"exact": "e", "approximate": "a", "leave": "l"}
 
 @pytest.fixture
 def session():
-    return waiting()
+    return CASES["uneven"].waiting(6)
 
 
 def sent(session, choices=None):

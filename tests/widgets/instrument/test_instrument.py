@@ -4,14 +4,14 @@ import pytest
 
 import unlearnkit as uk
 from cases import CASES
-from panels import drawn, kinds, waiting
+from panels import drawn, kinds
 from unlearnkit.widgets.parts.shared import update_panels
 from worker import contents
 
 
 @pytest.fixture
 def session():
-    return waiting()
+    return CASES["uneven"].waiting(6)
 
 
 def ask(instrument, action, number=7):

@@ -8,14 +8,14 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 import unlearnkit as uk
-from panels import waiting
+from cases import CASES
 from unlearnkit.widgets.instrument.frozen import MODULE
 from unlearnkit.widgets.instrument.view import InstrumentView
 
 
 @pytest.fixture
 def view():
-    return waiting().instrument(0.3)
+    return CASES["uneven"].waiting(6).instrument(0.3)
 
 
 def picture_in(html: str) -> ElementTree.Element:
