@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from panels import CASE, run, text, weights
+from panels import CASE, run, text
 from unlearnkit.widgets import PANELS
+from worker import contents
 
 
 def test_training_by_a_click_equals_training_by_code(session):
@@ -14,7 +15,7 @@ def test_training_by_a_click_equals_training_by_code(session):
     assert "Not trained yet" in text(panel.status)
     assert panel.curves.widget.layout.display == "none"
     run(panel.runner)
-    assert weights(clicked) == weights(session)
+    assert contents(clicked.store) == contents(session.store)
     assert "The session is trained" in text(panel.status) and "on test examples" in text(
         panel.status
     )
@@ -37,7 +38,7 @@ def test_a_cancelled_training_goes_on_and_ends_in_the_same_bits(session):
     run(panel.runner)
     whole = CASE.session(spec=CASE.spec.with_(epochs=150))
     whole.train()
-    assert weights(clicked) == weights(whole)
+    assert contents(clicked.store) == contents(whole.store)
 
 
 def test_a_paused_training_keeps_its_curves_and_goes_on_to_the_same_bits():
@@ -65,7 +66,7 @@ def test_a_paused_training_keeps_its_curves_and_goes_on_to_the_same_bits():
     assert losses.groupby(["shard", "stage", "epoch"]).ngroups == epochs
     whole = CASE.session(spec=spec)
     whole.train()
-    assert weights(clicked) == weights(whole)
+    assert contents(clicked.store) == contents(whole.store)
 
 
 def test_the_accuracies_shown_are_those_of_the_checkpoints():
@@ -92,13 +93,13 @@ def test_chaos_is_measured_by_a_click_at_the_cost_said_before(session):
     assert untrained.chaos.widget.layout.display == "none"
     panel = PANELS["training"](session)
     panel.chaos.open = True
-    events, before = [], weights(session)
+    events, before = [], contents(session.store)
     expected = session.amplification(on_progress=events.append)
     said = text(panel.chaos.said)
     assert f"Shard {expected.shard} is trained once more" in said
     assert f": {events[-1].total_visits:,} visits, " in said and "of wall time" in said
     run(panel.chaos.runner)
-    assert text(panel.chaos.said).strip() == expected.sentence and weights(session) == before
+    assert text(panel.chaos.said).strip() == expected.sentence and contents(session.store) == before
     assert panel.chaos.code == "session.amplification()"
 
 

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 
 from cases import CASES
-from panels import call, run, text, weights
+from panels import call, run, text
 from unlearnkit import figures
 from unlearnkit.widgets import LedgerPanel
+from worker import contents
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_repaying_within_a_time_is_the_python_call(session):
     assert panel.code.endswith("session.repay(seconds=60)")
     call(panel.code, fork)
     run(panel.runner)
-    assert session.debt == {} and weights(session) == weights(fork)
+    assert session.debt == {} and contents(session.store) == contents(fork.store)
 
 
 def test_what_waits_is_listed_by_deadline(session):
