@@ -41,7 +41,7 @@ session.revoke(count={count})
 """
 LONG = """
 import unlearnkit as uk
-other = uk.Session("digits", model="mlp", num_shards=10, num_slices=5, epochs=2000)
+other = uk.Session("digits", model="mlp", num_shards=10, num_slices=5, epochs=20_000)
 other.panel("training")
 """
 BUSY = "import time\nend = time.time() + 3600\nwhile time.time() < end: sum(range(10000))"
