@@ -93,13 +93,14 @@ def table_of(rows: list[Row]) -> str:
 
 
 def attack_table(rows: list[Row]) -> str:
-    """As Markdown, the shares of examples found, with their intervals."""
+    """As Markdown, the shares of examples found, with their intervals and nulls."""
     shown = []
     for (*about, models), some in _grouped(rows, [*ABOUT, "models"]):
         line = _described(about) | {"models": NAMES[models]}
         for row in some:
             column = f"{ATTACKS[row['attacker']]} at {row['false_rate']:.1%}"
-            line[column] = f"{row['true_rate']:.2%} ({row['low']:.2%} to {row['high']:.2%})"
+            found = f"{row['true_rate']:.1%} ({row['low']:.1%} to {row['high']:.1%})"
+            line[column] = f"{found}, null {row['null']:.2%}"
         shown.append(line)
     return report.markdown(pd.DataFrame(shown))
 
