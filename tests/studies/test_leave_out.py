@@ -124,18 +124,13 @@ def test_workers_make_the_same_models(tmp_path):
     assert len(path.read_text().splitlines()) == 6
 
 
-def test_a_seed_that_is_given_twice_is_trained_once(tmp_path):
-    path = tmp_path / "left.jsonl"
-    left = leave_out("digits", 1, num_subsets=1, seeds=[3, 3], path=path, **OPTIONS)
-    assert len(path.read_text().splitlines()) == 2 and len(left) == 1
-
-
 @pytest.mark.parametrize(
     ("data", "k", "options", "message"),
     [
-        ("digits", 0, {}, "k=0, num_subsets=200 and 1 seeds of .* training examples leave nothing"),
+        ("digits", 0, {}, "k=0 and num_subsets=200 of .* training examples leave nothing"),
         ("digits", 10**6, {}, "leave nothing to measure; give k from 1 to"),
-        ("digits", 5, {"seeds": []}, "and 0 seeds"),
+        ("digits", 5, {"seeds": []}, "seeds is empty; give at least one seed"),
+        ("digits", 5, {"seeds": [3, 3]}, "only 1 of 2 seeds are different"),
         ("digits", 5, {"parallel": 0}, "parallel=0"),
         ("diabetes", 5, {}, "leaving out by margins needs classes"),
     ],
@@ -163,6 +158,7 @@ def test_wrong_scores_are_refused(subsets, change, message):
     ("options", "kind", "message"),
     [
         ({"seed": 7}, TypeError, "seed=7 is an argument of a session; give seeds=7"),
+        ({"store": "a"}, TypeError, "store='a' holds the states of one session"),
         ({"k": 2.5}, TypeError, "k=2.5 is a float; give a whole number"),
         ({"num_subsets": 1.5}, TypeError, "num_subsets=1.5 is a float"),
         ({"num_test": 0}, ValueError, "num_test=0 is too small"),

@@ -218,6 +218,42 @@ def test_amounts_out_of_range_are_refused_before_any_work(amount):
         uk.study("digits", revoked=(amount,))
 
 
+@pytest.mark.parametrize(
+    ("seeds", "kind", "says"),
+    [
+        ([], ValueError, "seeds is empty; give at least one seed"),
+        ([0, 1, 0], ValueError, "only 2 of 3 seeds are different"),
+        ("0", TypeError, "seed='0' is a str; give a whole number"),
+        ([0.5], TypeError, "seed=0.5 is a float"),
+    ],
+)
+def test_seeds_that_say_nothing_are_refused_before_any_work(seeds, kind, says):
+    with pytest.raises(kind, match=says):
+        uk.study("digits", seeds=seeds)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"models": []}, ValueError, "models is empty; give at least one, or leave models out"),
+        ({"revoked": []}, ValueError, "revoked is empty"),
+        ({"models": ["logistic", "unknown"]}, KeyError, "no model is named 'unknown'"),
+        ({"num_shards": [2, 10**6]}, ValueError, "num_shards=1000000 for .* leaves shards empty"),
+        ({"learning_rates": [None, -1]}, ValueError, "learning_rate=-1 is out of range"),
+    ],
+)
+def test_a_later_setting_is_refused_before_the_first_is_measured(options, kind, says):
+    told = []
+    with pytest.raises(kind, match=says):
+        uk.study("digits", **SETTINGS | options, on_progress=told.append)
+    assert not told
+
+
+def test_lists_may_be_iterators():
+    frame = uk.study("digits", **SETTINGS | {"models": iter(["logistic"])}, revoked=iter([5]))
+    assert frame.revoked.tolist() == [5, 5, 5]
+
+
 def test_unknown_kinds_are_refused_before_any_work():
     with pytest.raises(KeyError, match="no kind of request is named 'clss'; choose from uniform"):
         uk.study("digits", revoked=("clss",))

@@ -16,6 +16,7 @@ def as_seeds(seeds: int | Iterable[int]) -> list[int]:
 
     Raises:
         TypeError: a seed is not a whole number.
+        ValueError: there are none, or one is given twice.
     """
     given = [seeds] if isinstance(seeds, int | np.integer | str) else seeds
     try:
@@ -25,7 +26,15 @@ def as_seeds(seeds: int | Iterable[int]) -> list[int]:
             f"seeds={seeds!r} is no whole number, and no list of them; give seeds such as "
             "range(100)"
         ) from error
-    return [as_count("seed", seed) for seed in found]
+    seeds = [as_count("seed", seed) for seed in found]
+    if not seeds:
+        raise ValueError("seeds is empty; give at least one seed, such as range(100)")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(
+            f"only {len(set(seeds))} of {len(seeds)} seeds are different, and a model says nothing "
+            "new a second time; give each seed once"
+        )
+    return seeds
 
 
 def as_count(name: str, value: object, least: int | None = None) -> int:
@@ -50,15 +59,20 @@ def as_count(name: str, value: object, least: int | None = None) -> int:
     return int(value)
 
 
-def refuse_seed(options: Mapping[str, Any]) -> None:
-    """Refuse a session's ``seed`` among the options of a study that has ``seeds``.
+def refuse_options(options: Mapping[str, Any]) -> None:
+    """Refuse options of a single session that many cannot share: its ``seed`` and its ``store``.
 
     Raises:
-        TypeError: it is there.
+        TypeError: one of them is there.
     """
     if "seed" in options:
         raise TypeError(
             f"seed={options['seed']!r} is an argument of a session; give seeds={options['seed']!r}"
+        )
+    if options.get("store") is not None:
+        raise TypeError(
+            f"store={options['store']!r} holds the states of one session, and here every model has "
+            "a session of its own; leave store out, and give a path to keep what is measured"
         )
 
 

@@ -24,7 +24,7 @@ from unlearnkit.metrics.tasks import margins_of, require_classes
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, running
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
-from unlearnkit.studies.arguments import as_count, as_seeds, check_margins, refuse_seed
+from unlearnkit.studies.arguments import as_count, as_seeds, check_margins, refuse_options
 from unlearnkit.studies.log import Log
 from unlearnkit.studies.seed_models import trained, unlearned
 from unlearnkit.studies.shared_features import with_shared_features
@@ -195,23 +195,22 @@ def leave_out(
 
     Raises:
         ValueError: ``k`` is not between 1 and one less than the number of training examples, there
-            are no seeds, subsets or test examples, ``draw`` is negative, this is a regression,
-            ``parallel`` is 0, or a line of the file is something else.
-        TypeError: a number or a seed is not whole, or the options have a ``seed``.
+            are no subsets or test examples, no seeds or one twice, ``draw`` is negative, this is a
+            regression, ``parallel`` is 0, or a line of the file is something else.
+        TypeError: a number or a seed is not whole, or the options have a ``seed`` or a ``store``.
         Cancelled: ``cancel`` was set; completed models are in the file.
     """
     dataset = as_dataset(data)
     require_classes(dataset, "leaving out by margins", "measure losses of single models")
-    refuse_seed(options)
+    refuse_options(options)
     k, num_subsets = as_count("k", k), as_count("num_subsets", num_subsets)
     draw, num_test = as_count("draw", draw, 0), as_count("num_test", num_test, 1)
     train, test = np.sort(np.asarray(dataset.train.ids)), np.asarray(dataset.test.ids[:num_test])
     seeds = as_seeds(seeds)
-    if not 1 <= k < len(train) or num_subsets < 1 or not seeds:
+    if not 1 <= k < len(train) or num_subsets < 1:
         raise ValueError(
-            f"k={k}, num_subsets={num_subsets} and {len(seeds)} seeds of {len(train)} training "
-            f"examples leave nothing to measure; give k from 1 to {len(train) - 1}, and at least "
-            "one subset and one seed"
+            f"k={k} and num_subsets={num_subsets} of {len(train)} training examples leave nothing "
+            f"to measure; give k from 1 to {len(train) - 1}, and at least one subset"
         )
     # A separate generator draws each subset, so the first ones stay the same if more are drawn.
     subsets = np.stack(

@@ -26,7 +26,7 @@ from unlearnkit.progress import OnProgress, Progress, ProgressEvent, Run, runnin
 from unlearnkit.registry import Registry
 from unlearnkit.seeding import digest
 from unlearnkit.session import Session
-from unlearnkit.studies.arguments import as_count, as_seeds, check_margins, refuse_seed
+from unlearnkit.studies.arguments import as_count, as_seeds, check_margins, refuse_options
 from unlearnkit.studies.identity import described
 from unlearnkit.studies.log import check_torn
 from unlearnkit.studies.seed_models import trained, unlearned
@@ -165,7 +165,7 @@ def populate(
         KeyError: no boundary, method or amend has this name, or an id is no training or probe
             example.
         TypeError: an object lacks a part of its protocol, an id, a seed, ``num_test`` or
-            ``parallel`` is not a whole number, or the options have a ``seed``.
+            ``parallel`` is not a whole number, or the options have a ``seed`` or a ``store``.
         Cancelled: ``cancel`` was set; completed seeds are in the file.
 
     >>> import unlearnkit as uk
@@ -179,15 +179,8 @@ def populate(
     if not len(forget):
         raise ValueError("ids is empty; give the ids of at least one example to forget")
     test = np.setdiff1d(dataset.test.ids, forget)[: as_count("num_test", num_test, 0)]
-    refuse_seed(options)
+    refuse_options(options)
     seeds = as_seeds(seeds)
-    if not seeds:
-        raise ValueError("seeds is empty; give at least one seed, such as range(100)")
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(
-            f"only {len(set(seeds))} of {len(seeds)} seeds are different, and a model says nothing "
-            "new a second time; give each seed once"
-        )
     check_parallel(parallel)
     boundary = BOUNDARIES.choose(boundary) or FixedBoundary(0.0)
     METHODS.choose(method), AMENDS.choose(amend)  # refuse unknown names early

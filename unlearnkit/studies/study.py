@@ -39,6 +39,7 @@ from unlearnkit.metrics.tasks import task_of
 from unlearnkit.progress import OnProgress, Progress, ProgressEvent, running
 from unlearnkit.seeding import digest, numpy_generator
 from unlearnkit.session import Session
+from unlearnkit.studies.arguments import as_seeds
 from unlearnkit.studies.identity import described
 from unlearnkit.studies.log import Log
 from unlearnkit.studies.requests import NO_GROUPS, NO_PROPENSITIES, Ids, RequestLike, Revoked
@@ -158,9 +159,9 @@ def study(
     Raises:
         KeyError: a model, kind of request, boundary, method or amend of this name is not known.
         TypeError: an argument has the wrong type, or an object lacks a part of its protocol.
-        ValueError: ``threads`` is below 1, a request is out of range, its ids are not training
-            examples, a metric fails, a policy is named ``"exact"``, or with ``path`` only its
-            memory address identifies an object.
+        ValueError: a list is empty, a seed is given twice, ``threads`` is below 1, a setting or a
+            request is out of range, its ids are not training examples, a metric fails, a policy is
+            named ``"exact"``, or with ``path`` only its memory address identifies an object.
         Cancelled: ``cancel`` was set.
 
     >>> import unlearnkit as uk
@@ -170,16 +171,24 @@ def study(
     """
     import pandas as pd
 
-    for each in _listed(revoked):
+    axes = {"models": models, "num_shards": num_shards, "num_slices": num_slices}
+    axes |= {"learning_rates": learning_rates, "revoked": revoked}
+    axes = {name: _listed(given) for name, given in axes.items()}
+    for name, given in axes.items():
+        if not given:
+            raise ValueError(f"{name} is empty; give at least one, or leave {name} out")
+    asked = axes.pop("revoked")
+    for each in asked:
         Revoked.of(each)  # refuse wrong requests before data are read
     variants = _variants(
         POLICIES if policies is None else policies, _listed(methods), _listed(amends)
     )
     check_threads(threads)
+    seeds = as_seeds(seeds)
     dataset = as_dataset(data)
     rates = dataset.train.propensity
     usual = "likely" if has_unequal(rates) else "uniform"
-    requests = [Revoked.of(request, usual) for request in _listed(revoked)]
+    requests = [Revoked.of(request, usual) for request in asked]
     for request in requests:
         if request.kind == "group" and dataset.grouping is None:
             raise ValueError(NO_GROUPS)
@@ -204,23 +213,33 @@ def study(
             for noun in ("boundary", "method", "amend"):
                 described(noun, getattr(variant, noun))  # refuse what the file cannot recognise
     log = Log(path)
-    settings = list(product(*map(_listed, (models, num_shards, num_slices, learning_rates, seeds))))
+    examples = dataset
+
+    def session_of(setting: tuple[Any, ...]) -> Session:
+        nonlocal examples
+        model, shards, slices, rate, seed = setting
+        session = Session(
+            examples,
+            model=model,
+            num_shards=shards,
+            num_slices=slices,
+            epochs=epochs,
+            learning_rate=rate,
+            seed=seed,
+            threads=threads,
+        )
+        examples = session.dataset  # the next session uses features of the same backbone again
+        return session
+
+    settings = list(product(*axes.values(), seeds))
     total, done = len(settings) * len(requests), 0
     rows: list[dict[str, Any]] = []
     with running(on_progress, cancel) as run:
-        examples = dataset
-        for model, shards, slices, rate, seed in settings:
-            session = Session(
-                examples,
-                model=model,
-                num_shards=shards,
-                num_slices=slices,
-                epochs=epochs,
-                learning_rate=rate,
-                seed=seed,
-                threads=threads,
-            )
-            examples = session.dataset  # the next session uses features of the same backbone again
+        for setting in settings:
+            if setting[-1] == seeds[0]:
+                session_of(setting)  # refuse wrong settings before any is measured
+        for setting in settings:
+            session = session_of(setting)
             nulls = _Nulls(amplification, another_seed)
             bench = _Bench(examples, session, log, variants, metrics, nulls, run.details)
             for request in requests:
