@@ -157,7 +157,7 @@ def test_seeds_may_be_integers_of_numpy(tmp_path):
         ({"seeds": [1, 2, 1]}, ValueError, "only 2 of 3 seeds are different"),
         ({"seeds": [0.5]}, TypeError, "seed=0.5 is a float; give a whole number"),
         ({"seeds": "12"}, TypeError, "seed='12' is a str"),
-        ({"seeds": None}, TypeError, "seeds=None is no whole number, and no list"),
+        ({"seeds": None}, TypeError, "seeds=None is neither a whole number nor a list"),
         ({"seed": 3}, TypeError, "seed=3 is an argument of a session; give seeds=3"),
         ({"store": "a"}, TypeError, "store='a' holds the states of one session"),
         ({"num_test": -5}, ValueError, "num_test=-5 is too small; give a whole number of at least"),

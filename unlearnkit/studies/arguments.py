@@ -23,7 +23,7 @@ def as_seeds(seeds: int | Iterable[int]) -> list[int]:
         found = list(given)
     except TypeError as error:
         raise TypeError(
-            f"seeds={seeds!r} is no whole number, and no list of them; give seeds such as "
+            f"seeds={seeds!r} is neither a whole number nor a list of them; give seeds such as "
             "range(100)"
         ) from error
     seeds = [as_count("seed", seed) for seed in found]
@@ -71,8 +71,8 @@ def refuse_options(options: Mapping[str, Any]) -> None:
         )
     if options.get("store") is not None:
         raise TypeError(
-            f"store={options['store']!r} holds the states of one session, and here every model has "
-            "a session of its own; leave store out, and give a path to keep what is measured"
+            f"store={options['store']!r} holds the states of one session, but every model here has "
+            "its own session; leave store out, and give path=... to keep the results"
         )
 
 
