@@ -49,9 +49,9 @@ def test_too_long_a_stream_is_refused(session):
 @pytest.mark.parametrize(
     ("given", "kind", "message"),
     [
-        ({"size": 0}, ValueError, "size=0 is out of range; give a whole number from 1 on"),
-        ({"rounds": -1}, ValueError, "rounds=-1 is out of range"),
-        ({"size": 2.5}, TypeError, "size=2.5 is not a whole number"),
+        ({"size": 0}, ValueError, "size=0 is too small; give a whole number of at least 1"),
+        ({"rounds": -1}, ValueError, "rounds=-1 is too small"),
+        ({"size": 2.5}, TypeError, "size=2.5 is a float; give a whole number"),
     ],
 )
 def test_rounds_and_sizes_out_of_range_are_refused(session, given, kind, message):

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unlearnkit.metrics.metrics import Measure
+from unlearnkit.studies.arguments import as_count
 from unlearnkit.studies.population import Margins, Population
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def klom(
     """
     need_models(population, 4)
     _check_choice("estimator", estimator, ESTIMATORS)
-    _check_count("bins", bins)
+    as_count("bins", bins, 1)
 
     def divergences(retrained: Margins, other: Margins) -> PerExample:
         p, q = (other, retrained) if reverse else (retrained, other)
@@ -237,7 +238,7 @@ def _beside_null(
         signed: whether the statistic can be negative, so that its distance from 0 counts.
     """
     _check_choice("pairing of seeds", seeds, SEEDS)
-    _check_count("swaps", swaps)
+    as_count("swaps", swaps, 1)
     if not retrained.shape[1]:
         raise ValueError("there are no examples of this part; call populate with a larger num_test")
     if not (np.isfinite(retrained).all() and np.isfinite(other).all()):
@@ -348,11 +349,6 @@ def _check_choice(noun: str, given: str, known: tuple[str, ...]) -> None:
     if given not in known:
         names = " or ".join(map(repr, known))
         raise KeyError(f"no {noun} is named {given!r}; use {names}")
-
-
-def _check_count(name: str, count: int) -> None:
-    if count < 1:
-        raise ValueError(f"{name}={count} is too small; give a whole number of at least 1")
 
 
 KLOM_SOURCE = "Georgiev et al. 2024 (Attribute-to-Delete)"

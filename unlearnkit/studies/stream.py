@@ -19,6 +19,7 @@ from unlearnkit.evaluation.retrained import same_bytes
 from unlearnkit.progress import Progress, ProgressEvent, Run, running
 from unlearnkit.seeding import numpy_generator
 from unlearnkit.session import Session
+from unlearnkit.studies.arguments import as_count
 from unlearnkit.studies.seed_models import rehearse
 from unlearnkit.torch_settings import own_settings
 from unlearnkit.unlearning.boundary import BOUNDARIES
@@ -96,11 +97,7 @@ def stream(
     """
     import pandas as pd
 
-    for name, number in (("rounds", rounds), ("size", size)):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer):
-            raise TypeError(f"{name}={number!r} is not a whole number; give an int such as 10")
-        if number < 1:
-            raise ValueError(f"{name}={number} is out of range; give a whole number from 1 on")
+    rounds, size = as_count("rounds", rounds, 1), as_count("size", size, 1)
     names, rates = _candidates(session, by_group)
     left = len(names) if rates is None else int((rates > 0).sum())
     if rounds * size >= left:
